@@ -1,0 +1,95 @@
+"""Objects that remember how they were built, so that a checkpoint can build them again.
+
+A checkpoint must open with ``torch.load(weights_only=True)``, whether the model was made by the command
+line or in Python. So hyperparameters are kept as plain ``{"class_path": ..., "init_args": ...}``
+dictionaries, the form in which a config file writes them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+
+class Configurable:
+    """Mixin: records the arguments of the constructor call, including defaults.
+
+    A subclass needs nothing but an ordinary ``__init__``. :func:`to_config` turns the instance into a plain
+    dictionary. :meth:`after_init` is called once, when the most derived constructor has returned.
+    """
+
+    _init_arguments: Mapping[str, Any] = MappingProxyType({})  # of a class without a constructor
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
+
+    def after_init(self) -> None:
+        """Run when the whole object is built; does nothing unless overridden."""
+
+
+def _recording(init: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def recorded(self: Configurable, *args: Any, **kwargs: Any) -> None:
+        outermost = "_init_arguments" not in self.__dict__
+        if outermost:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            arguments = dict(bound.arguments)
+            arguments.pop(next(iter(signature.parameters)))
+            for name, parameter in signature.parameters.items():
+                if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                    arguments.update(arguments.pop(name, {}))
+            # nn.Module's own __setattr__ is not ready before its constructor ran
+            self.__dict__["_init_arguments"] = arguments
+        init(self, *args, **kwargs)
+        if outermost:
+            self.after_init()
+
+    return recorded
+
+
+def class_path(cls: type) -> str:
+    """Return the dotted path under which ``cls`` can be imported."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def to_config(value: Any) -> Any:
+    """Turn ``value`` into plain types that a weights-only checkpoint and a YAML file can hold.
+
+    Args:
+        value: a number, string, None, list, tuple, dictionary, :class:`Configurable`, class or
+            ``functools.partial`` of a class, nested at will.
+
+    Raises:
+        TypeError: for anything else (a lambda, for example), which could not be built again.
+    """
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple)):
+        return [to_config(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(key): to_config(entry) for key, entry in value.items()}
+    if isinstance(value, Configurable):
+        arguments = {name: to_config(entry) for name, entry in value._init_arguments.items()}
+        return {"class_path": class_path(type(value)), "init_args": arguments}
+    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
+        return {"class_path": class_path(value.func), "init_args": to_config(value.keywords)}
+    if isinstance(value, type):
+        return {"class_path": class_path(value)}
+    if isinstance(value, (bool, int, float, str)):  # a subclass, an enumeration for example
+        return to_config(value.real if isinstance(value, (int, float)) else str(value))
+    raise TypeError(
+        f"{value!r} of type {type(value).__name__} cannot be kept in a checkpoint: "
+        "pass plain values, objects of this library, or functools.partial of a class"
+    )

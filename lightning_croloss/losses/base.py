@@ -1,0 +1,160 @@
+"""RetrievalLoss: the contract that every loss of this package keeps."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from lightning_croloss.configurable import Configurable
+from lightning_croloss.losses.masking import ignored_candidates
+from lightning_croloss.losses.scored import ScoredBatch
+
+
+class RetrievalLoss(Configurable, nn.Module, ABC):
+    """A loss over one positive and many negatives, blind to the model that scored them.
+
+    A subclass implements :meth:`row_losses`. Callers use ``loss(positive_scores, negative_scores)`` when they
+    have scores, or :meth:`from_embeddings` when they have vectors.
+
+    Attributes:
+        num_items: size of the catalogue N. None, when left out, is filled by ``RetrievalModel``; outside a
+            model it stays None and the negatives count as the whole catalogue.
+        diagnostics: detached scalars of the last forward pass, for logging (CROLoss: ``soft_rank``).
+    """
+
+    def __init__(self, num_items: int | None = None) -> None:
+        super().__init__()
+        if num_items is not None and num_items < 1:
+            raise ValueError(f"num_items must be at least 1, got {num_items}")
+        self.num_items = num_items
+        self.diagnostics: dict[str, Tensor] = {}
+        self._warned: set[str] = set()
+
+    @abstractmethod
+    def row_losses(self, batch: ScoredBatch) -> Tensor:
+        """Return the loss of each row, (B,); the batch has at least one row and one negative."""
+
+    def forward(
+        self,
+        positive_scores: Tensor,
+        negative_scores: Tensor,
+        *,
+        negative_mask: Tensor | None = None,
+        negative_log_prob: Tensor | None = None,
+        num_sampled: int | Tensor | None = None,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss from scores.
+
+        Args:
+            positive_scores: (B,) score of each row's positive.
+            negative_scores: (B, M) scores of its negatives.
+            negative_mask: (M,) or (B, M) bool, True = ignore (padding, accidental hits, known positives).
+            negative_log_prob: (M,) or (B, M) log q_j, the probability of item j in one draw of the sampler;
+                None = uniform.
+            num_sampled: number of draws, a number or (B,). Default M: ignored draws are draws too, only
+                padding is not. Rows without any draw have loss 0.
+            sample_weight: (B,) weight of each row in the mean.
+
+        Returns:
+            Scalar: the (weighted) mean over the batch, in float32 or float64.
+
+        Raises:
+            ValueError: shapes do not fit, or ``negative_log_prob`` comes without a catalogue size.
+        """
+        batch = ScoredBatch.check(
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
+        )
+        if batch.negative_scores.numel() == 0:
+            return (batch.positive_scores * 0.0).sum()  # nothing to compare with: loss 0, gradient 0
+        with torch.autocast(positive_scores.device.type, enabled=False):
+            losses = self.row_losses(batch)
+        losses = torch.where(batch.has_draws, losses, torch.zeros_like(losses))
+        if sample_weight is None:
+            return losses.mean()
+        weights = sample_weight.to(losses.dtype)
+        return (weights * losses).sum() / weights.sum().clamp(min=torch.finfo(losses.dtype).tiny)
+
+    def from_embeddings(
+        self,
+        users: Tensor,
+        positives: Tensor,
+        candidates: Tensor,
+        *,
+        target_ids: Tensor | None = None,
+        candidate_ids: Tensor | None = None,
+        excluded_ids: Tensor | None = None,
+        candidate_log_prob: Tensor | None = None,
+        num_sampled: int | Tensor | None = None,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss from vectors, by their dot products.
+
+        Args:
+            users: (B, D) user vectors.
+            positives: (B, D) vectors of the targets.
+            candidates: (M, D) negatives shared by the batch, or (B, M, D) negatives of each row.
+            target_ids: (B,) item ids of the targets: a candidate equal to its row's target is no negative.
+            candidate_ids: (M,) or (B, M) item ids of the candidates; 0 = padding, which is not even a draw.
+            excluded_ids: (B, E) items that are no negatives for a row, padded with 0.
+            candidate_log_prob: (M,) or (B, M) log q_j of each candidate.
+            num_sampled: number of draws where it is not the number of candidates that are not padding.
+            sample_weight: (B,) weight of each row in the mean.
+
+        Returns:
+            Scalar loss.
+        """
+        positive_scores = (users * positives).sum(-1)
+        if candidates.dim() == 2:
+            negative_scores = users @ candidates.T
+        else:
+            negative_scores = torch.einsum("bd,bmd->bm", users, candidates)
+        negative_mask = None
+        if candidate_ids is not None:
+            negative_mask = ignored_candidates(candidate_ids, target_ids, excluded_ids)
+            if num_sampled is None:
+                num_sampled = (candidate_ids != 0).sum(-1)
+        elif excluded_ids is not None or target_ids is not None:
+            raise ValueError(
+                "target_ids and excluded_ids are compared with candidate_ids: give candidate_ids too"
+            )
+        return self.forward(
+            positive_scores,
+            negative_scores,
+            negative_mask=negative_mask,
+            negative_log_prob=candidate_log_prob,
+            num_sampled=num_sampled,
+            sample_weight=sample_weight,
+        )
+
+    def schedulable(self) -> dict[str, Tensor]:
+        """Return the values that may change while training, by name.
+
+        They are scalar tensors that stay on the CPU in float64, so that reading one never waits for a GPU and
+        none is rounded by ``.half()``; ``loss.schedulable()["temperature"].fill_(0.2)`` sets one. They are
+        not part of the state dictionary: they follow from the constructor's arguments and the step.
+        """
+        return {}
+
+    def check_value(self, name: str, value: float) -> None:
+        """Raise ``ValueError`` if the schedulable ``name`` must not be set to ``value``."""
+
+    def _warn_once(self, key: str, message: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            warnings.warn(message, stacklevel=3)
+
+
+def scheduled_value(value: float) -> Tensor:
+    """Make the scalar that holds a schedulable value (see :meth:`RetrievalLoss.schedulable`)."""
+    return torch.tensor(float(value), dtype=torch.float64)
+
+
+def check_temperature(temperature: float) -> float:
+    """Return ``temperature`` if it is a positive finite number, else raise ``ValueError``."""
+    if not 0.0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be a positive number, got {temperature}")
+    return float(temperature)

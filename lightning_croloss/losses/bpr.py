@@ -1,0 +1,21 @@
+"""BPRLoss: Bayesian personalised ranking."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_croloss.losses.pairwise import PairwiseLoss
+
+
+class BPRLoss(PairwiseLoss):
+    """Mean over the negatives of ``−log σ((s₊ − s_j) / τ)`` (Rendle et al., UAI 2009).
+
+    Args:
+        temperature: τ, by which score differences are divided; 1 is usual for unbounded dot products.
+        num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
+    """
+
+    def pair_losses(self, difference: Tensor) -> Tensor:
+        """Return −log σ(−difference)."""
+        return -functional.logsigmoid(-difference)

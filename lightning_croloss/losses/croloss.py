@@ -1,0 +1,211 @@
+"""CROLoss: the Customizable Recall@N Optimization Loss.
+
+Zhang et al., "CROLoss: Towards a Customizable Loss for Retrieval Models in Recommender Systems", CIKM 2022.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.configurable import to_config
+from lightning_croloss.errors import suggest
+from lightning_croloss.losses.base import RetrievalLoss, check_temperature, scheduled_value
+from lightning_croloss.losses.importance import (
+    LARGEST_LOG_RANK,
+    Importance,
+    PowerImportance,
+    TargetNImportance,
+)
+from lightning_croloss.losses.kernels import KERNELS, Kernel
+from lightning_croloss.losses.scored import ScoredBatch
+
+#: Bound on log(R_φ / R_ψ) in the Lambda method, whose gradient would otherwise overflow with the exp kernel.
+LARGEST_LOG_RATIO = 40.0
+#: |d| / τ beyond which a bounded kernel has no gradient left in float32.
+RESOLUTION = 20.0
+#: Calls at which the spread of the scores is looked at.
+RESOLUTION_CHECKS = (1, 10, 100, 1_000, 10_000, 100_000)
+
+
+class CROLoss(RetrievalLoss):
+    """Minimise ``W(R)``: R the positive's soft rank in the catalogue, W how much that rank hurts.
+
+    With ``d_j = s_j − s₊`` and ``M`` draws out of ``N`` items the soft rank among the sampled is
+    ``R̂ = 1 + Σ_j u_j φ(d_j; τ)``, and in the catalogue ``R = (N/M) R̂``. Softmax cross-entropy is
+    ``kernel="exp", alpha=1``; BPR is ``softplus`` and triplet ``hinge`` with ``alpha=0``.
+
+    Args:
+        kernel: the comparison kernel φ: "sigmoid", "exp", "softplus", "hinge", "psl_tanh", "psl_relu",
+            "psl_atan", or a ``Kernel``.
+        importance: the weight W of a rank; None is ``PowerImportance(alpha=1.0)``.
+        temperature: τ, by which score differences are divided. As important as everything else: tune it
+            between 0.03 and 0.4 for cosine scores, smaller for a smaller N.
+        lambda_weight: 0 … 1, weight of the Lambda method: the gradient of the soft rank is weighed by the
+            importance of the rank that ``lambda_kernel`` gives. The value of the loss does not change.
+        lambda_kernel: the kernel ψ of that rank; "heaviside" is the hard rank.
+        num_items: size of the catalogue N; None is filled by ``RetrievalModel``, and means M elsewhere.
+        rank_scaling: "reference": ``R = (N/M) R̂`` (the authors'); "unbiased": ``R = 1 + (N/M)(R̂ − 1)``.
+
+    Raises:
+        ValueError: an argument is out of range, or ``lambda_weight > 0`` with equal kernels.
+    """
+
+    def __init__(
+        self,
+        kernel: str | Kernel = "sigmoid",
+        importance: Importance | None = None,
+        temperature: float = 0.1,
+        lambda_weight: float = 0.0,
+        lambda_kernel: str | Kernel = "sigmoid",
+        num_items: int | None = None,
+        rank_scaling: str = "reference",
+    ) -> None:
+        super().__init__(num_items)
+        self.kernel = _kernel(kernel, "kernel")
+        self.lambda_kernel = _kernel(lambda_kernel, "lambda_kernel")
+        self._same_kernels = to_config(self.kernel) == to_config(self.lambda_kernel)
+        self.importance = PowerImportance() if importance is None else importance
+        if not self.kernel.differentiable:
+            raise ValueError(f"kernel {self.kernel.name!r} has no gradient: it serves only as lambda_kernel")
+        if rank_scaling not in ("reference", "unbiased"):
+            raise ValueError(f'rank_scaling must be "reference" or "unbiased", got {rank_scaling!r}')
+        self.rank_scaling = rank_scaling
+        self.check_value("temperature", temperature)
+        self.check_value("lambda_weight", lambda_weight)
+        self.temperature = scheduled_value(temperature)
+        self.lambda_weight = scheduled_value(lambda_weight)
+        self._calls = 0
+
+    def schedulable(self) -> dict[str, Tensor]:
+        """Return ``temperature``, ``lambda_weight`` and the importance's parameters (``alpha`` or ``n``)."""
+        own = {"temperature": self.temperature, "lambda_weight": self.lambda_weight}
+        return own | self.importance.schedulable()
+
+    def check_value(self, name: str, value: float) -> None:
+        """Raise ``ValueError`` if ``name`` must not be ``value``."""
+        if name == "temperature":
+            check_temperature(value)
+            self.kernel.check_temperature(value)
+        elif name == "lambda_weight":
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"lambda_weight must be between 0 and 1, got {value}")
+            if value > 0.0 and self._same_kernels:
+                raise ValueError(
+                    f"lambda_weight > 0 does nothing when kernel and lambda_kernel are both "
+                    f"{self.kernel.name!r}: choose kernel='softplus' or 'exp', or another lambda_kernel"
+                )
+        else:
+            self.importance.check_value(name, value, self.num_items)
+
+    def row_losses(self, batch: ScoredBatch) -> Tensor:
+        """Return W(R) of each row, (B,); its gradient holds the Lambda weights."""
+        difference = batch.difference
+        if not torch.compiler.is_compiling():
+            self._warn_of_blind_spots(difference, batch)
+        log_rank = self._log_rank(self.kernel, difference, batch)
+        rank = log_rank.detach()
+        slope = self.importance.slope(rank, batch.num_items)
+        if self._uses_lambda():
+            with torch.no_grad():
+                other = self._log_rank(self.lambda_kernel, difference, batch)
+                # dW/dR at the other rank, times dR/dℓ of this one
+                ratio = torch.exp((rank - other).clamp(max=LARGEST_LOG_RATIO))
+                other_slope = self.importance.slope(other, batch.num_items) * ratio
+            slope = torch.lerp(slope, other_slope, self.lambda_weight.to(rank))
+        ranks = rank.clamp(max=LARGEST_LOG_RANK).exp()
+        self.diagnostics["soft_rank"] = ranks.mean()
+        self.diagnostics["best_soft_rank"] = ranks.min()
+        # The value is W(R_φ) whatever the Lambda weight; the last factor is 0 and carries the gradient.
+        return self.importance.value(rank, batch.num_items) + slope * (log_rank - rank)
+
+    def soft_rank(
+        self,
+        positive_scores: Tensor,
+        negative_scores: Tensor,
+        *,
+        negative_mask: Tensor | None = None,
+        negative_log_prob: Tensor | None = None,
+        num_sampled: int | Tensor | None = None,
+    ) -> Tensor:
+        """Return the soft rank R in the catalogue of each positive, (B,); the arguments are those of forward.
+
+        Ranks are cut at e⁶⁰; a row without any draw has rank 1.
+        """
+        batch = ScoredBatch.check(
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
+        )
+        if batch.negative_scores.numel() == 0:
+            return torch.ones_like(batch.positive_scores)
+        with torch.autocast(positive_scores.device.type, enabled=False):
+            rank = self._log_rank(self.kernel, batch.difference, batch).clamp(max=LARGEST_LOG_RANK).exp()
+        return torch.where(batch.has_draws, rank, torch.ones_like(rank))
+
+    def _log_rank(self, kernel: Kernel, difference: Tensor, batch: ScoredBatch) -> Tensor:
+        """Return log R, (B,)."""
+        log_scale = torch.log(batch.num_items / batch.num_sampled)
+        log_weight = batch.log_weight
+        if self.rank_scaling == "unbiased":  # R = 1 + r Σ u φ: each term is r times as large
+            column = log_scale.unsqueeze(-1)
+            log_weight = column if log_weight is None else log_weight + column
+        temperature = self.temperature.to(difference.dtype)
+        if kernel.sums_logarithms:
+            terms = kernel.log_value(difference, temperature)
+            if log_weight is not None:
+                terms = terms + log_weight
+            if batch.negative_mask is not None:
+                terms = terms.masked_fill(batch.negative_mask, float("-inf"))
+            # log(1 + Σ exp(terms)), safe when every term is −∞
+            largest = terms.detach().amax(1).clamp(min=0.0)
+            total = torch.exp(-largest) + torch.exp(terms - largest.unsqueeze(1)).sum(1)
+            log_rank = largest + torch.log(total)
+        else:
+            terms = kernel.value(difference, temperature)
+            if log_weight is not None:
+                terms = terms * torch.exp(log_weight)
+            if batch.negative_mask is not None:
+                terms = terms.masked_fill(batch.negative_mask, 0.0)
+            log_rank = torch.log1p(terms.sum(1))
+        return log_rank if self.rank_scaling == "unbiased" else log_rank + log_scale
+
+    def _uses_lambda(self) -> bool:
+        if self._same_kernels:
+            return False
+        # a compiled graph must hold for every value that a schedule may set later
+        return torch.compiler.is_compiling() or float(self.lambda_weight) > 0.0
+
+    def _warn_of_blind_spots(self, difference: Tensor, batch: ScoredBatch) -> None:
+        draws = difference.shape[1]
+        if self.num_items is not None and draws > self.num_items:
+            self._warn_once(
+                "too many draws",
+                f"{draws} negatives are drawn out of {self.num_items} items: FullCatalogNegatives costs less "
+                "and sees every item",
+            )
+        if self.num_items is not None and isinstance(self.importance, TargetNImportance):
+            smallest = self.num_items / draws
+            if float(self.importance.n) < smallest:
+                self._warn_once(
+                    "target below resolution",
+                    f"n={float(self.importance.n):g} is below N/M = {self.num_items}/{draws} = "
+                    f"{smallest:.3g}, the smallest rank that so few negatives can see: draw more, "
+                    "or use FullCatalogNegatives",
+                )
+        self._calls += 1
+        if self.kernel.bounded and self._calls in RESOLUTION_CHECKS:  # rarely: it waits for the device
+            spread = float(self.kernel.scaled(difference.detach(), self.temperature).abs().median())
+            if spread > RESOLUTION:
+                self._warn_once(
+                    "unresolved scores",
+                    f"half of the score differences are more than {spread:.3g} times the temperature, "
+                    f"where the kernel {self.kernel.name!r} is flat: use cosine scores or a "
+                    "larger temperature",
+                )
+
+
+def _kernel(value: str | Kernel, argument: str) -> Kernel:
+    if isinstance(value, Kernel):
+        return value
+    if value not in KERNELS:
+        raise ValueError(f"unknown {argument} {value!r}{suggest(str(value), KERNELS)}")
+    return KERNELS[value]()

@@ -1,0 +1,45 @@
+"""PairwiseLoss: what BPR and the triplet loss share, a mean over pairs of positive and negative."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from lightning_croloss.losses.base import RetrievalLoss, check_temperature, scheduled_value
+from lightning_croloss.losses.scored import ScoredBatch
+
+
+class PairwiseLoss(RetrievalLoss):
+    """Mean over the draws of a loss of ``(s_j − s₊) / τ``; ignored draws count as draws with loss 0.
+
+    Args:
+        temperature: τ, by which score differences are divided.
+        num_items: size of the catalogue N, needed with ``negative_log_prob`` only; None is filled by
+            ``RetrievalModel``.
+    """
+
+    def __init__(self, temperature: float = 0.1, num_items: int | None = None) -> None:
+        super().__init__(num_items)
+        self.temperature = scheduled_value(check_temperature(temperature))
+
+    @abstractmethod
+    def pair_losses(self, difference: Tensor) -> Tensor:
+        """Return the loss of each pair, (B, M), of ``(s_j − s₊) / τ``."""
+
+    def schedulable(self) -> dict[str, Tensor]:
+        """Return ``temperature``."""
+        return {"temperature": self.temperature}
+
+    def check_value(self, name: str, value: float) -> None:
+        """Refuse a temperature that is not positive."""
+        check_temperature(value)
+
+    def row_losses(self, batch: ScoredBatch) -> Tensor:
+        """Return the mean over the draws of each row, (B,)."""
+        losses = self.pair_losses(batch.difference / self.temperature.to(batch.positive_scores.dtype))
+        if batch.log_weight is not None:
+            losses = losses * batch.log_weight.exp()
+        if batch.negative_mask is not None:
+            losses = losses.masked_fill(batch.negative_mask, 0.0)
+        return losses.sum(1) / batch.num_sampled

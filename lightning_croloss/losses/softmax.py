@@ -1,0 +1,55 @@
+"""SoftmaxLoss: cross-entropy of the positive against the sampled negatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_croloss.losses.base import RetrievalLoss, check_temperature, scheduled_value
+from lightning_croloss.losses.scored import ScoredBatch
+
+
+class SoftmaxLoss(RetrievalLoss):
+    """Softmax cross-entropy over {positive} ∪ negatives; the full one with ``FullCatalogNegatives``.
+
+    Sampling is corrected for in the negatives only (Bengio and Senécal, 2008; Jean et al., 2015).
+
+    Args:
+        temperature: τ, by which scores are divided; tune it between 0.03 and 0.4 for cosine scores.
+        num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
+        rank_scaling: which logQ correction: "reference" takes ``s_j/τ − log(N q_j)``, under which M sampled
+            negatives stand for M items; "unbiased" takes the textbook ``s_j/τ − log(M q_j)``, under which
+            they stand for the whole catalogue. Without ``negative_log_prob`` q is uniform.
+    """
+
+    def __init__(
+        self, temperature: float = 0.1, num_items: int | None = None, rank_scaling: str = "reference"
+    ) -> None:
+        super().__init__(num_items)
+        if rank_scaling not in ("reference", "unbiased"):
+            raise ValueError(f'rank_scaling must be "reference" or "unbiased", got {rank_scaling!r}')
+        self.rank_scaling = rank_scaling
+        self.temperature = scheduled_value(check_temperature(temperature))
+
+    def schedulable(self) -> dict[str, Tensor]:
+        """Return ``temperature``."""
+        return {"temperature": self.temperature}
+
+    def check_value(self, name: str, value: float) -> None:
+        """Refuse a temperature that is not positive."""
+        check_temperature(value)
+
+    def row_losses(self, batch: ScoredBatch) -> Tensor:
+        """Return the cross-entropy of each row, (B,)."""
+        temperature = self.temperature.to(batch.positive_scores.dtype)
+        logits = batch.negative_scores / temperature
+        if batch.log_weight is not None:
+            logits = logits + batch.log_weight
+        if self.rank_scaling == "unbiased":
+            logits = logits + torch.log(batch.num_items / batch.num_sampled).unsqueeze(-1)
+        if batch.negative_mask is not None:
+            logits = logits.masked_fill(batch.negative_mask, float("-inf"))
+        logits = torch.cat([(batch.positive_scores / temperature).unsqueeze(1), logits], dim=1)
+        first = torch.zeros(logits.shape[0], dtype=torch.long, device=logits.device)
+        return functional.cross_entropy(logits, first, reduction="none")
