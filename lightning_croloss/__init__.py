@@ -1,1 +1,43 @@
-"""lightning-croloss: train the retrieval stage of a recommender on the Recall@N that will be deployed."""
+"""lightning-croloss: train the retrieval stage of a recommender on the Recall@N that will be deployed.
+
+Importing the package registers every model, loss, sampler and data module, so that config files can use
+their short names and checkpoints can be loaded.
+"""
+
+from lightning_croloss.callbacks import CROLossCallback, RecallReport
+from lightning_croloss.data import RecBoleDataModule, RetrievalDataModule
+from lightning_croloss.losses import (
+    BPRLoss,
+    CROLoss,
+    PowerImportance,
+    RetrievalLoss,
+    SoftmaxLoss,
+    TargetNImportance,
+    TripletLoss,
+)
+from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
+from lightning_croloss.models import RetrievalModel, YouTubeDNN
+from lightning_croloss.negatives import FullCatalogNegatives, UniformNegatives
+
+__all__ = [
+    "BPRLoss",
+    "CROLoss",
+    "CROLossCallback",
+    "FullCatalogNegatives",
+    "HitRateAtN",
+    "MRRAtN",
+    "NDCGAtN",
+    "PowerImportance",
+    "RecBoleDataModule",
+    "RecallAtN",
+    "RecallReport",
+    "RetrievalDataModule",
+    "RetrievalLoss",
+    "RetrievalModel",
+    "SoftmaxLoss",
+    "TargetNImportance",
+    "TripletLoss",
+    "UniformNegatives",
+    "YouTubeDNN",
+]
+__version__ = "0.1.0"

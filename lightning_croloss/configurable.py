@@ -83,8 +83,11 @@ def to_config(value: Any) -> Any:
     if isinstance(value, Configurable):
         arguments = {name: to_config(entry) for name, entry in value._init_arguments.items()}
         return {"class_path": class_path(type(value)), "init_args": arguments}
-    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
-        return {"class_path": class_path(value.func), "init_args": to_config(value.keywords)}
+    if isinstance(value, functools.partial):
+        # jsonargparse wraps the class of an optimizer once more: partial(instantiate, ..., Adam, lr=0.1)
+        classes = [entry for entry in (value.func, *value.args) if isinstance(entry, type)]
+        if len(classes) == 1:
+            return {"class_path": class_path(classes[0]), "init_args": to_config(value.keywords)}
     if isinstance(value, type):
         return {"class_path": class_path(value)}
     if isinstance(value, (bool, int, float, str)):  # a subclass, an enumeration for example

@@ -1,0 +1,16 @@
+"""Callbacks: the schedules of the loss, and the report of Recall against N."""
+
+from lightning_croloss.callbacks.croloss_callback import CROLossCallback
+from lightning_croloss.callbacks.recall_report import RecallReport
+from lightning_croloss.callbacks.schedules import Constant, Cosine, Geometric, Linear, Schedule, Steps
+
+__all__ = [
+    "CROLossCallback",
+    "Constant",
+    "Cosine",
+    "Geometric",
+    "Linear",
+    "RecallReport",
+    "Schedule",
+    "Steps",
+]

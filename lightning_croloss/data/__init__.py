@@ -1,0 +1,24 @@
+"""Data: interactions, splits, batches and the modules that bring them to Lightning."""
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.loader import BatchLoader
+from lightning_croloss.data.recbole import RecBoleDataModule
+from lightning_croloss.data.sequences import SequenceDataset
+from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows, UserDisjoint
+
+__all__ = [
+    "BatchLoader",
+    "Interactions",
+    "LeaveOneOut",
+    "RecBoleDataModule",
+    "RetrievalBatch",
+    "RetrievalDataModule",
+    "SequenceDataset",
+    "Split",
+    "SplitRows",
+    "TargetRows",
+    "UserDisjoint",
+    "Vocabulary",
+]

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: Bound on log u: padding may have q = 0, and an infinite u times its zero gradient would be no number.
+LARGEST_LOG_WEIGHT = 60.0
+
 
 @dataclass(frozen=True)
 class ScoredBatch:
@@ -77,6 +80,7 @@ class ScoredBatch:
             if num_items is None:
                 raise ValueError("negative_log_prob needs the catalogue size: give the loss num_items")
             log_weight = -(negative_log_prob.to(dtype) + math.log(num_items))
+            log_weight = log_weight.clamp(max=LARGEST_LOG_WEIGHT)
         return cls(
             positive_scores.to(dtype),
             negative_scores.to(dtype),

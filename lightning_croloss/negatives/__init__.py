@@ -1,0 +1,7 @@
+"""Samplers of negatives: ids, log-probabilities, and what to exclude."""
+
+from lightning_croloss.negatives.base import Candidates, Negatives
+from lightning_croloss.negatives.full_catalog import FullCatalogNegatives
+from lightning_croloss.negatives.uniform import UniformNegatives
+
+__all__ = ["Candidates", "FullCatalogNegatives", "Negatives", "UniformNegatives"]

@@ -1,0 +1,5 @@
+"""Exact retrieval over the whole catalogue: ranks of targets for evaluation, top items for serving."""
+
+from lightning_croloss.retrieval.exact import target_ranks, top_items
+
+__all__ = ["target_ranks", "top_items"]

@@ -1,0 +1,7 @@
+"""Parts that the architectures share."""
+
+from lightning_croloss.models.layers.history_dropout import drop_history
+from lightning_croloss.models.layers.mlp import mlp
+from lightning_croloss.models.layers.pooling import POOLINGS, pool_history
+
+__all__ = ["POOLINGS", "drop_history", "mlp", "pool_history"]

@@ -1,0 +1,85 @@
+"""RecallReport: the results of an evaluation as a table, a file and a plot of Recall against N."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.files import write_atomically
+from lightning_croloss.plotting import plot_metrics_against_n
+
+Results = dict[str, dict[int, float]]
+
+
+class RecallReport(Callback):
+    """Print a table of every metric @N when ``validate`` or ``test`` ends, and keep it beside the logs.
+
+    Writes ``<stage>_results.json`` and, with the extra [plot], ``<stage>_recall_at_n.png`` into the logger's
+    folder.
+
+    Args:
+        plot: whether to draw Recall against N.
+    """
+
+    def __init__(self, plot: bool = True) -> None:
+        self.plot = plot
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report after ``Trainer.validate``; the validations inside a fit only log."""
+        if trainer.state.fn == "validate":
+            self._report(trainer, "val")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report after ``Trainer.test``."""
+        self._report(trainer, "test")
+
+    @rank_zero_only
+    def _report(self, trainer: Trainer, stage: str) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        results = collect_results(values, stage)
+        if not results:
+            return
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        rank_zero_info("\n" + format_table(results, stage))
+        if trainer.ckpt_path:
+            rank_zero_info(f"checkpoint: {trainer.ckpt_path}")
+        path = folder / f"{stage}_results.json"
+        write_atomically(path, json.dumps(results, indent=2).encode())
+        rank_zero_info(f"results:    {path}")
+        if not self.plot:
+            return
+        path = folder / f"{stage}_recall_at_n.png"
+        try:
+            plot_metrics_against_n(results, path, title=f"{type(trainer.lightning_module).__name__}, {stage}")
+        except MissingExtraError as missing:
+            rank_zero_info(f"no plot:    {missing}")
+        else:
+            rank_zero_info(f"plot:       {path}")
+
+
+def collect_results(values: dict[str, float], stage: str) -> Results:
+    """Gather logged values ``{"test/recall@20": 0.1}`` into ``{"recall": {20: 0.1}}`` for one stage."""
+    results: Results = {}
+    for name, value in values.items():
+        matched = re.fullmatch(rf"{stage}/(\w+)@(\d+)", name)
+        if matched:
+            results.setdefault(matched[1], {})[int(matched[2])] = value
+    return {metric: dict(sorted(by_n.items())) for metric, by_n in results.items()}
+
+
+def format_table(results: Results, stage: str) -> str:
+    """Lay results out with a row for each metric and a column for each N."""
+    ns = sorted({n for by_n in results.values() for n in by_n})
+    width = max(len(metric) for metric in results) + 2
+    lines = [f"{stage} metrics".ljust(width + 4) + "".join(f"@{n}".rjust(9) for n in ns)]
+    lines.append("-" * len(lines[0]))
+    for metric, by_n in results.items():
+        cells = "".join((f"{by_n[n]:.4f}" if n in by_n else "").rjust(9) for n in ns)
+        lines.append(metric.ljust(width + 4) + cells)
+    return "\n".join(lines)

@@ -1,0 +1,190 @@
+"""Schedules: the value of a parameter as a pure function of the optimizer step."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from lightning_croloss.configurable import Configurable
+
+
+class Schedule(Configurable, ABC):
+    """A value that changes while training.
+
+    Places in training (``begin``, ``until``, ``milestones``) are fractions of the whole training if they are
+    between 0 and 1, and numbers of optimizer steps if they are larger.
+    """
+
+    @abstractmethod
+    def value(self, step: int, total: int) -> float:
+        """Return the value at optimizer step ``step`` of ``total``."""
+
+    @abstractmethod
+    def extremes(self) -> list[float]:
+        """Return the values between which all others lie, so that they can be checked before training."""
+
+    def places(self) -> list[float]:
+        """Return the places in training that the schedule was given."""
+        return []
+
+
+class Constant(Schedule):
+    """The same value throughout.
+
+    Args:
+        value: the value.
+    """
+
+    def __init__(self, value: float) -> None:
+        self._value = _number("value", value)
+
+    def value(self, step: int, total: int) -> float:
+        """Return the value."""
+        return self._value
+
+    def extremes(self) -> list[float]:
+        """Return the value."""
+        return [self._value]
+
+
+class Ramp(Schedule):
+    """From ``start`` at ``begin`` to ``end`` at ``until``; constant before and after.
+
+    Args:
+        start: value up to ``begin``.
+        end: value from ``until`` on.
+        begin: fraction of the training in [0, 1], or a number of optimizer steps above 1.
+        until: the same, not before ``begin``.
+    """
+
+    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
+        self.start = _number("start", start)
+        self.end = _number("end", end)
+        self.begin = _place("begin", begin)
+        self.until = _place("until", until)
+        same_unit = (self.begin <= 1.0) == (self.until <= 1.0)
+        if same_unit and self.until < self.begin:
+            raise ValueError(f"until must not come before begin, got begin={begin}, until={until}")
+
+    @abstractmethod
+    def between(self, progress: float) -> float:
+        """Return the value at ``progress`` in (0, 1) of the way."""
+
+    def value(self, step: int, total: int) -> float:
+        """Return the value at ``step``."""
+        first, last = _step_of(self.begin, total), _step_of(self.until, total)
+        if step >= last:
+            return self.end
+        if step <= first:
+            return self.start
+        return self.between((step - first) / (last - first))
+
+    def extremes(self) -> list[float]:
+        """Return both ends."""
+        return [self.start, self.end]
+
+    def places(self) -> list[float]:
+        """Return ``begin`` and ``until``."""
+        return [self.begin, self.until]
+
+
+class Linear(Ramp):
+    """A straight line from ``start`` to ``end``.
+
+    Args:
+        start: value up to ``begin``.
+        end: value from ``until`` on.
+        begin: fraction of the training in [0, 1], or a number of optimizer steps above 1.
+        until: the same, not before ``begin``.
+    """
+
+    def between(self, progress: float) -> float:
+        """Return the value on the line."""
+        return self.start + (self.end - self.start) * progress
+
+
+class Geometric(Ramp):
+    """Equal ratios in equal times: what a rank or a temperature wants.
+
+    Args:
+        start: value up to ``begin``, above 0.
+        end: value from ``until`` on, above 0.
+        begin: fraction of the training in [0, 1], or a number of optimizer steps above 1.
+        until: the same, not before ``begin``.
+    """
+
+    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
+        super().__init__(start, end, begin, until)
+        if self.start <= 0.0 or self.end <= 0.0:
+            raise ValueError(f"Geometric needs start and end above 0, got start={start}, end={end}")
+
+    def between(self, progress: float) -> float:
+        """Return the value on the exponential curve."""
+        return self.start * (self.end / self.start) ** progress
+
+
+class Cosine(Ramp):
+    """Half a cosine wave: slow at both ends.
+
+    Args:
+        start: value up to ``begin``.
+        end: value from ``until`` on.
+        begin: fraction of the training in [0, 1], or a number of optimizer steps above 1.
+        until: the same, not before ``begin``.
+    """
+
+    def between(self, progress: float) -> float:
+        """Return the value on the wave."""
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class Steps(Schedule):
+    """One value after the other.
+
+    Args:
+        values: the values, one more than milestones.
+        milestones: where the next value begins, increasing: fractions in [0, 1] or optimizer steps above 1.
+    """
+
+    def __init__(self, values: Sequence[float], milestones: Sequence[float]) -> None:
+        self.values = [_number("values", value) for value in values]
+        self.milestones = [_place("milestones", milestone) for milestone in milestones]
+        if len(self.values) != len(self.milestones) + 1:
+            raise ValueError(
+                f"Steps needs one value more than milestones, got {len(self.values)} values and "
+                f"{len(self.milestones)} milestones"
+            )
+        if self.milestones != sorted(self.milestones):
+            raise ValueError(f"milestones must increase, got {list(milestones)}")
+
+    def value(self, step: int, total: int) -> float:
+        """Return the value of the last milestone that ``step`` reached."""
+        reached = sum(step >= _step_of(milestone, total) for milestone in self.milestones)
+        return self.values[reached]
+
+    def extremes(self) -> list[float]:
+        """Return all values."""
+        return self.values
+
+    def places(self) -> list[float]:
+        """Return the milestones."""
+        return self.milestones
+
+
+def _number(name: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}")
+    return float(value)
+
+
+def _place(name: str, place: float) -> float:
+    if not 0.0 <= place < math.inf:
+        raise ValueError(f"{name} must be a fraction in [0, 1] or a number of steps above 1, got {place}")
+    if place > 1.0 and place != int(place):
+        raise ValueError(f"{name} above 1 is a number of optimizer steps and must be whole, got {place}")
+    return float(place)
+
+
+def _step_of(place: float, total: int) -> float:
+    return place * total if place <= 1.0 else place

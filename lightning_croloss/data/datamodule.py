@@ -1,0 +1,149 @@
+"""RetrievalDataModule: what every source of interactions shares."""
+
+from __future__ import annotations
+
+import abc
+import os
+from functools import cached_property
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from lightning_croloss.configurable import Configurable
+from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.loader import BatchLoader
+from lightning_croloss.data.sequences import SequenceDataset
+from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows
+from lightning_croloss.errors import DataError
+
+
+class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
+    """Split, histories and loaders over the interactions that a subclass loads.
+
+    The data is loaded when first needed and kept.
+
+    Args:
+        split: which events are targets of training, validation and test; None is :class:`LeaveOneOut`.
+        batch_size: rows of a training batch, in each process.
+        eval_batch_size: rows of a validation, test or prediction batch, in each process.
+        max_history: length of the histories: the last events before the target.
+        seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
+
+    Attributes:
+        include_known_positives: whether training batches hold ``known_positives``; a model may set it before
+            the training loader is made.
+
+    Raises:
+        ValueError: if a size is below 1 or the seed is negative.
+        TypeError: if split is not a :class:`Split`.
+    """
+
+    def __init__(
+        self,
+        split: Split | None = None,
+        batch_size: int = 256,
+        eval_batch_size: int = 1024,
+        max_history: int = 50,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "max_history": max_history}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if seed is not None and seed < 0:
+            raise ValueError(f"seed={seed} must not be negative")
+        if split is not None and not isinstance(split, Split):
+            raise TypeError(f"split={split!r} must be a Split, for example LeaveOneOut()")
+        self.split = split or LeaveOneOut()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.max_history = max_history
+        self.seed = seed
+        self.include_known_positives = False
+
+    @abc.abstractmethod
+    def load(self) -> Interactions:
+        """Read the data; called once, when it is first needed."""
+
+    @cached_property
+    def interactions(self) -> Interactions:
+        """All events."""
+        return self.load()
+
+    @cached_property
+    def rows(self) -> SplitRows:
+        """The targets of training, validation and test."""
+        return self.split.split(self.interactions)
+
+    @property
+    def num_items(self) -> int:
+        """Number of real items in the catalogue."""
+        return self.interactions.num_items
+
+    @property
+    def num_users(self) -> int:
+        """Number of real users."""
+        return self.interactions.num_users
+
+    @property
+    def item_vocabulary(self) -> Vocabulary:
+        """Tokens of the items."""
+        return self.interactions.item_vocabulary
+
+    @property
+    def user_vocabulary(self) -> Vocabulary:
+        """Tokens of the users."""
+        return self.interactions.user_vocabulary
+
+    @cached_property
+    def item_counts(self) -> Tensor:
+        """(num_items + 1,) int64 occurrences of each item in the training events; index 0 is 0."""
+        items = self.interactions.items[self.rows.training_events]
+        return torch.bincount(items, minlength=self.num_items + 1)
+
+    @cached_property
+    def target_counts(self) -> Tensor:
+        """(num_items + 1,) int64 occurrences of each item among the training targets; index 0 is 0."""
+        items = self.interactions.items[self.rows.train.first]
+        return torch.bincount(items, minlength=self.num_items + 1)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Return the loader of training rows, shuffled unless the trainer overfits on a few batches."""
+        dataset = SequenceDataset(
+            self.interactions,
+            self.rows.train,
+            self.max_history,
+            include_known_positives=self.include_known_positives,
+            training_events=self.rows.training_events,
+        )
+        shuffle = not getattr(self.trainer, "overfit_batches", 0)
+        return self._loader(dataset, self.batch_size, "training", shuffle)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Return the loader of validation rows."""
+        return self._evaluation(self.rows.valid, "validation")
+
+    def test_dataloader(self) -> BatchLoader:
+        """Return the loader of test rows."""
+        return self._evaluation(self.rows.test, "test")
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Return the loader of prediction, which takes the test rows."""
+        return self._evaluation(self.rows.test, "prediction")
+
+    def _evaluation(self, rows: TargetRows, purpose: str) -> BatchLoader:
+        dataset = SequenceDataset(self.interactions, rows, self.max_history)
+        return self._loader(dataset, self.eval_batch_size, purpose, shuffle=False)
+
+    def _loader(self, dataset: SequenceDataset, batch_size: int, purpose: str, shuffle: bool) -> BatchLoader:
+        rank, world_size = 0, 1
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        if len(dataset) < world_size:
+            raise DataError(
+                f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
+            )
+        seed = self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size)

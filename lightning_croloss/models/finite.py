@@ -1,0 +1,41 @@
+"""FiniteLoss: stop training when the loss is no number any more."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.errors import NonFiniteLossError
+from lightning_croloss.losses import RetrievalLoss
+
+
+class FiniteLoss:
+    """Watches the loss of a training run.
+
+    On the CPU every step is checked, before the weights are touched. On an accelerator looking at the value
+    would stall it, so it is looked at when values are logged anyway: a loss that is NaN stays NaN.
+    """
+
+    def __init__(self, loss: RetrievalLoss) -> None:
+        self._loss = loss
+
+    def check(self, value: Tensor, step: int, wait: bool) -> None:
+        """Raise :class:`NonFiniteLossError` if ``value`` is NaN or infinite.
+
+        Args:
+            value: () the loss of this step.
+            step: number of the step, for the message.
+            wait: whether waiting for an accelerator is acceptable now.
+        """
+        if value.device.type != "cpu" and not wait:
+            return
+        if bool(torch.isfinite(value.detach())):
+            return
+        state = {name: float(entry) for name, entry in self._loss.schedulable().items()}
+        state |= {name: float(entry) for name, entry in self._loss.diagnostics.items()}
+        described = ", ".join(f"{name}={entry:.6g}" for name, entry in state.items())
+        raise NonFiniteLossError(
+            f"the training loss is {float(value.detach())} at step {step} ({type(self._loss).__name__}: "
+            f"{described}): lower the learning rate, raise the temperature or clip gradients; checkpoints saved "
+            "before are intact"
+        )

@@ -1,0 +1,349 @@
+"""RetrievalModel: training, exact evaluation and recommendation, shared by every architecture."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from lightning_croloss.configurable import Configurable, class_path, to_config
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.errors import suggest
+from lightning_croloss.losses import CROLoss, RetrievalLoss
+from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RankMetric, RecallAtN
+from lightning_croloss.models.checkpoint import CheckpointFacts
+from lightning_croloss.models.finite import FiniteLoss
+from lightning_croloss.models.seeding import seed_step
+from lightning_croloss.negatives import Negatives, UniformNegatives
+from lightning_croloss.retrieval import target_ranks, top_items
+
+SIMILARITIES = ("cosine", "dot")
+
+
+class RetrievalModel(Configurable, LightningModule, ABC):
+    """Base of the architectures: a subclass implements :meth:`encode_users` and :meth:`encode_items`.
+
+    Args:
+        num_items: size of the catalogue, from the data: item ids are 1 … num_items, 0 is padding.
+        embedding_dim: width D of user and item vectors.
+        loss: the training loss; None is ``CROLoss()``.
+        negatives: the sampler of negatives; None is ``UniformNegatives()``.
+        similarity: "cosine" (unit vectors) or "dot".
+        ns: the N of every metric @N.
+        exclude_history: never rank or recommend an item of the user's history.
+        optimizer: any torch optimizer; None is Adam with learning rate 0.001.
+        lr_scheduler: any torch learning rate scheduler; None keeps the rate.
+        lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
+        tile_elements: number of scores that evaluation holds at a time.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        embedding_dim: int = 64,
+        loss: RetrievalLoss | None = None,
+        negatives: Negatives | None = None,
+        similarity: str = "cosine",
+        ns: Sequence[int] = (20, 50, 100, 200, 500),
+        exclude_history: bool = False,
+        optimizer: OptimizerCallable | None = None,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: str = "epoch",
+        tile_elements: int = 2**24,
+    ) -> None:
+        super().__init__()
+        if num_items < 1:
+            raise ValueError(f"num_items must be at least 1, got {num_items}")
+        if embedding_dim < 1:
+            raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
+        if similarity not in SIMILARITIES:
+            raise ValueError(f"unknown similarity {similarity!r}{suggest(str(similarity), SIMILARITIES)}")
+        if lr_scheduler_interval not in ("epoch", "step"):
+            raise ValueError(f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}')
+        if max(ns, default=0) > num_items:
+            raise ValueError(
+                f"ns holds {max(ns)}, but the catalogue has only {num_items} items: every recall@{max(ns)} "
+                "would be 1; choose smaller ns"
+            )
+        self.num_items = num_items
+        self.embedding_dim = embedding_dim
+        self.loss = CROLoss() if loss is None else loss
+        self.negatives = UniformNegatives() if negatives is None else negatives
+        self.similarity = similarity
+        self.exclude_history = exclude_history
+        self.tile_elements = tile_elements
+        self._optimizer = optimizer
+        self._lr_scheduler = lr_scheduler
+        self._lr_scheduler_interval = lr_scheduler_interval
+        if self.loss.num_items is None:
+            self.loss.num_items = num_items
+        elif self.loss.num_items != num_items:
+            raise ValueError(
+                f"the loss was given num_items={self.loss.num_items}, but the catalogue has {num_items} items: "
+                "leave it out"
+            )
+        for name, value in self.loss.schedulable().items():
+            self.loss.check_value(name, float(value))  # again, now that the catalogue is known
+        self.negatives.num_items = num_items
+        self.metrics = nn.ModuleDict({stage: _metrics(ns) for stage in ("val", "test")})
+        self.facts = CheckpointFacts()
+        self._finite = FiniteLoss(self.loss)
+        self._item_matrix: Tensor | None = None
+
+    def after_init(self) -> None:
+        """Keep the hyperparameters as plain types, from which Lightning rebuilds the model."""
+        config = {name: to_config(value) for name, value in self._init_arguments.items()}
+        config["_class_path"] = class_path(type(self))
+        config["_instantiator"] = "lightning.pytorch.cli.instantiate_module"
+        self._set_hparams(config)
+        self._hparams_initial = copy.deepcopy(self._hparams)
+
+    # ------------------------------------------------------------------ what an architecture is
+
+    @abstractmethod
+    def encode_users(self, batch: RetrievalBatch) -> Tensor:
+        """Return the users' vectors, (B, K, D) with K interests, normalised by :meth:`normalize`."""
+
+    @abstractmethod
+    def encode_items(self, ids: Tensor | None) -> Tensor:
+        """Return item vectors, normalised by :meth:`normalize`.
+
+        Args:
+            ids: item ids of any shape ``(...)``, or None for the whole catalogue 1 … num_items.
+
+        Returns:
+            (..., D), or (num_items, D).
+        """
+
+    def select_interest(self, users: Tensor, positives: Tensor) -> Tensor:
+        """Choose the vector that stands for each user in training: the interest closest to the target.
+
+        Args:
+            users: (B, K, D).
+            positives: (B, D) vectors of the targets.
+
+        Returns:
+            (B, D).
+        """
+        if users.shape[1] == 1:
+            return users[:, 0]
+        closest = torch.einsum("bkd,bd->bk", users, positives).argmax(1)
+        return users[torch.arange(users.shape[0], device=users.device), closest]
+
+    def normalize(self, vectors: Tensor) -> Tensor:
+        """Bring vectors to unit length if the similarity is cosine."""
+        return functional.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
+
+    # ------------------------------------------------------------------ training
+
+    def setup(self, stage: str) -> None:
+        """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None and hasattr(data, "item_vocabulary"):
+            self.facts.take_from(data)
+            if stage == "fit":
+                self.negatives.prepare(data.item_counts, data.target_counts)
+                if self.negatives.exclude_known_positives:
+                    data.include_known_positives = True
+        if stage == "fit":
+            self._check_monitors()
+
+    def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
+        """Seed the step by its place in training, so that a resumed run draws what the whole run drew."""
+        seed_step(self.facts.seed, self.current_epoch, batch_idx, self.global_rank)
+
+    def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite.
+        """
+        users = self.encode_users(batch)
+        targets = batch.targets[:, 0]
+        positives = self.encode_items(targets)
+        candidates = self.negatives.sample(batch)
+        loss = self.loss.from_embeddings(
+            self.select_interest(users, positives),
+            positives,
+            self.encode_items(None if candidates.whole_catalogue else candidates.ids),
+            target_ids=targets,
+            candidate_ids=candidates.ids,
+            excluded_ids=candidates.excluded_ids,
+            candidate_log_prob=candidates.log_prob,
+            num_sampled=candidates.num_sampled,
+            sample_weight=batch.sample_weight,
+        )
+        logs_now = (self.trainer.global_step + 1) % max(self.trainer.log_every_n_steps, 1) == 0
+        self._finite.check(loss, self.trainer.global_step, wait=logs_now)
+        if logs_now:  # logging at each step costs a third of a small model's step
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch.batch_size)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and the scheduler of the configuration."""
+        optimizer = (
+            torch.optim.Adam(self.parameters(), lr=1e-3)
+            if self._optimizer is None
+            else self._optimizer(self.parameters())
+        )
+        if self._lr_scheduler is None:
+            return optimizer
+        scheduler = self._lr_scheduler(optimizer)
+        entry: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_scheduler_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            entry["monitor"] = getattr(scheduler, "monitor", None)
+        return {"optimizer": optimizer, "lr_scheduler": entry}
+
+    # ------------------------------------------------------------------ evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        """Encode the catalogue once."""
+        self._item_matrix = self._encode_catalogue()
+
+    def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
+        """Rank the targets of a batch among the whole catalogue."""
+        self._rank(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of all users."""
+        self._log_metrics("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Encode the catalogue once."""
+        self._item_matrix = self._encode_catalogue()
+
+    def test_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
+        """Rank the targets of a batch among the whole catalogue."""
+        self._rank(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of all users."""
+        self._log_metrics("test")
+
+    def metric_names(self, stage: str) -> list[str]:
+        """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
+        return [f"{stage}/{metric.metric_name}@{n}" for metric in self._metrics_of(stage) for n in metric.ns]
+
+    # ------------------------------------------------------------------ use
+
+    @torch.no_grad()
+    def recommend(
+        self, histories: Sequence[Sequence[int]] | Tensor, n: int = 100, exclude_history: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return the n best items for each history.
+
+        Args:
+            histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
+                left-padded with 0.
+            n: how many items.
+            exclude_history: leave out the items of the history.
+
+        Returns:
+            ids (B, n) and scores (B, n), best first; where fewer than n items are left, the rest is 0 and −∞.
+
+        Raises:
+            ValueError: an id outside 0 … num_items, or n outside 1 … num_items.
+        """
+        history = self._history_tensor(histories)
+        batch = RetrievalBatch(
+            history=history,
+            targets=torch.zeros_like(history[:, :1]),
+            users=torch.zeros_like(history[:, 0]),
+        )
+        was_training = self.training
+        self.eval()
+        try:
+            users = self.encode_users(batch).float()
+            matrix = self._encode_catalogue()
+        finally:
+            self.train(was_training)
+        excluded = history if exclude_history else None
+        return top_items(users, matrix, n, excluded=excluded, tile_elements=self.tile_elements)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the vocabulary and what exact resume needs beside the weights."""
+        self.facts.save(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them back; refuse a checkpoint of another catalogue.
+
+        Raises:
+            ValueError: the catalogue of the checkpoint is not that of the model or of its data.
+        """
+        self.facts.load(checkpoint, self.num_items)
+
+    # ------------------------------------------------------------------ inside
+
+    def _encode_catalogue(self) -> Tensor:
+        with torch.no_grad():
+            return self.encode_items(None).float()
+
+    def _rank(self, batch: RetrievalBatch, stage: str) -> None:
+        assert self._item_matrix is not None
+        ranks = target_ranks(
+            self.encode_users(batch).float(),
+            self._item_matrix,
+            batch.targets,
+            excluded=batch.history if self.exclude_history else None,
+            tile_elements=self.tile_elements,
+        )
+        for metric in self._metrics_of(stage):
+            metric.update(ranks, batch.targets != 0)
+
+    def _log_metrics(self, stage: str) -> None:
+        self._item_matrix = None
+        for metric in self._metrics_of(stage):
+            values = {f"{stage}/{name}": value for name, value in metric.compute().items()}
+            first = next(iter(values))
+            self.log(first, values.pop(first), prog_bar=metric.metric_name == "recall")
+            self.log_dict(values)
+            metric.reset()
+
+    def _metrics_of(self, stage: str) -> list[RankMetric]:
+        return [metric for metric in self.metrics[stage] if isinstance(metric, RankMetric)]
+
+    def _check_monitors(self) -> None:
+        names = self.metric_names("val")
+        kinds = {name.split("@")[0] for name in names}
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(monitor, str) and monitor.split("@")[0] in kinds and monitor not in names:
+                raise ValueError(
+                    f"{type(callback).__name__} monitors {monitor!r}, which is not measured"
+                    f"{suggest(monitor, names)} (ns are the model's)"
+                )
+
+    def _history_tensor(self, histories: Sequence[Sequence[int]] | Tensor) -> Tensor:
+        if isinstance(histories, Tensor):
+            history = histories.to(self.device, torch.long)
+        else:
+            length = max((len(events) for events in histories), default=0)
+            rows = [[0] * (length - len(events)) + list(events) for events in histories]
+            history = torch.tensor(rows, dtype=torch.long, device=self.device).reshape(len(rows), length)
+        if history.shape[1] == 0:
+            history = history.new_zeros(history.shape[0], 1)
+        if self.facts.max_history is not None:
+            history = history[:, -self.facts.max_history :]
+        if history.numel() and not 0 <= int(history.min()) <= int(history.max()) <= self.num_items:
+            raise ValueError(
+                f"histories must hold item ids 1 … {self.num_items} (0 = padding), "
+                f"got {int(history.min())} … {int(history.max())}"
+            )
+        return history
+
+
+def _metrics(ns: Sequence[int]) -> nn.ModuleList:
+    return nn.ModuleList([RecallAtN(ns), HitRateAtN(ns), NDCGAtN(ns), MRRAtN(ns)])

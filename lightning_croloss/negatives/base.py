@@ -1,0 +1,76 @@
+"""Negatives: which items a positive is compared with, and with what probability each was drawn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from lightning_croloss.configurable import Configurable
+from lightning_croloss.data.batch import RetrievalBatch
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The draws of one step, in the form that ``RetrievalLoss.from_embeddings`` takes.
+
+    Attributes:
+        ids: (M,) item ids shared by the batch, or (B, M); 0 = padding, which is no draw.
+        log_prob: (M,) or (B, M) log q of each id in one draw; None = uniform over the catalogue.
+        excluded_ids: (B, E) items that are no negatives for a row, padded with 0; None = only its target.
+        num_sampled: number of draws where it is not the number of ids that are not padding.
+        whole_catalogue: the ids are 1 … num_items in order, so that the item matrix needs no look-up.
+    """
+
+    ids: Tensor
+    log_prob: Tensor | None = None
+    excluded_ids: Tensor | None = None
+    num_sampled: int | Tensor | None = None
+    whole_catalogue: bool = False
+
+
+class Negatives(Configurable, nn.Module, ABC):
+    """A sampler of negatives: draws with replacement, from PyTorch's global generator.
+
+    A draw that equals the row's target is ignored by the loss, but counted as a draw.
+
+    Args:
+        exclude_known_positives: also ignore draws that the user is known to like: the items of the user's
+            training events. The data module then sends them along with each batch.
+
+    Attributes:
+        num_items: size of the catalogue, filled by ``RetrievalModel``.
+    """
+
+    def __init__(self, exclude_known_positives: bool = False) -> None:
+        super().__init__()
+        self.exclude_known_positives = exclude_known_positives
+        self.num_items = 0
+
+    def prepare(self, item_counts: Tensor, target_counts: Tensor) -> None:
+        """Take what the sampler must know of the training data; called before training starts.
+
+        Args:
+            item_counts: (num_items + 1,) number of training events of each item; 0 at padding.
+            target_counts: (num_items + 1,) number of training targets of each item; 0 at padding.
+        """
+
+    @abstractmethod
+    def sample(self, batch: RetrievalBatch) -> Candidates:
+        """Draw the negatives of one batch, on its device."""
+
+    def excluded(self, batch: RetrievalBatch) -> Tensor | None:
+        """Return the (B, E) items that are no negatives, if known positives are excluded.
+
+        Raises:
+            ValueError: the batch does not carry the known positives.
+        """
+        if not self.exclude_known_positives:
+            return None
+        if batch.known_positives is None:
+            raise ValueError(
+                "exclude_known_positives needs batches with known_positives: "
+                "set include_known_positives on the data module before its loaders are made"
+            )
+        return batch.known_positives

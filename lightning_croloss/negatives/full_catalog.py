@@ -1,0 +1,21 @@
+"""FullCatalogNegatives: no sampling at all."""
+
+from __future__ import annotations
+
+import torch
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.negatives.base import Candidates, Negatives
+
+
+class FullCatalogNegatives(Negatives):
+    """Compare each positive with every item of the catalogue: M = N, and every rank can be seen.
+
+    Args:
+        exclude_known_positives: ignore the user's other training items.
+    """
+
+    def sample(self, batch: RetrievalBatch) -> Candidates:
+        """Return all ids, 1 … num_items."""
+        ids = torch.arange(1, self.num_items + 1, device=batch.history.device)
+        return Candidates(ids, excluded_ids=self.excluded(batch), whole_catalogue=True)

@@ -1,0 +1,36 @@
+"""UniformNegatives: every item alike."""
+
+from __future__ import annotations
+
+import torch
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.negatives.base import Candidates, Negatives
+
+
+class UniformNegatives(Negatives):
+    """Draw items uniformly, with replacement.
+
+    The smallest rank that M draws can see in a catalogue of N items is N/M: choose ``num_negatives`` well
+    above N divided by the N of the Recall@N that matters.
+
+    Args:
+        num_negatives: number of draws M; the authors take 10 times the batch size.
+        shared: one set of draws for the whole batch (one product of matrices), or one for each row.
+        exclude_known_positives: also ignore draws among the user's other training items.
+    """
+
+    def __init__(
+        self, num_negatives: int = 2560, shared: bool = True, exclude_known_positives: bool = False
+    ) -> None:
+        super().__init__(exclude_known_positives)
+        if num_negatives < 1:
+            raise ValueError(f"num_negatives must be at least 1, got {num_negatives}")
+        self.num_negatives = num_negatives
+        self.shared = shared
+
+    def sample(self, batch: RetrievalBatch) -> Candidates:
+        """Draw (M,) ids, or (B, M) if not shared."""
+        shape = (self.num_negatives,) if self.shared else (batch.batch_size, self.num_negatives)
+        ids = torch.randint(1, self.num_items + 1, shape, device=batch.history.device)
+        return Candidates(ids, excluded_ids=self.excluded(batch))

@@ -1,0 +1,146 @@
+"""Scores of users against the whole catalogue, a bounded tile of them at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Columns at the ragged end of a matrix product may be computed by another kernel that sums in another order:
+# equal items then differ in the last bit and ties are lost. Widths of whole vector registers avoid this
+# (measured on x86: in float32, bfloat16 and float16 always; in float64 not always).
+_ALIGNMENT = 64
+
+# Fewer rows than this make the product read the whole item matrix for little work: item tiles are cheaper.
+_FEWEST_WHOLE_ROWS = 16
+_MOST_ROWS_OF_ITEM_TILES = 256
+
+
+class ScoreTiles:
+    """Plans row blocks and item tiles so that no more than ``tile_elements`` scores exist at a time.
+
+    The score of an item is the maximum over the K interests of the dot products, taken within the tile.
+    Whole rows are computed at once where enough of them fit; otherwise all item tiles have the same width,
+    the last one overlapping its predecessor, so that the same kernel computes every score.
+
+    Args:
+        users: (B, K, D) user representations.
+        item_matrix: (N, D); row i is item id i + 1.
+        tile_elements: the most products (rows × K × items) to hold at a time, of which there is always at
+            least one user's with one item.
+
+    Attributes:
+        rows: users in a block.
+        width: items in a tile; at least N where whole rows fit.
+        dtype: dtype of the scores, the wider of both inputs.
+
+    Raises:
+        ValueError: if a shape does not fit or ``tile_elements`` is below 1.
+    """
+
+    def __init__(self, users: Tensor, item_matrix: Tensor, tile_elements: int) -> None:
+        if users.ndim != 3 or users.shape[1] == 0:
+            raise ValueError(
+                f"users must have shape (B, K, D), got {tuple(users.shape)}: "
+                "give each user K >= 1 vectors, a single one by unsqueeze(1)"
+            )
+        if item_matrix.ndim != 2 or item_matrix.shape[1] != users.shape[2]:
+            raise ValueError(
+                f"item_matrix must have shape (N, {users.shape[2]}) to match users, got "
+                f"{tuple(item_matrix.shape)}: encode users and items in the same dimension"
+            )
+        if tile_elements < 1:
+            raise ValueError(f"tile_elements must be at least 1, got {tile_elements}: raise it")
+        self.users = users
+        self.num_items = item_matrix.shape[0]
+        self.dtype = torch.promote_types(users.dtype, item_matrix.dtype)
+        self.rows, self.width = _shape(users.shape[0], users.shape[1], self.num_items, tile_elements)
+        self._items = F.pad(item_matrix, (0, 0, 0, max(0, self.width - self.num_items)))
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether a single tile holds the whole catalogue."""
+        return self.width >= self.num_items
+
+    def blocks(self) -> Iterator[slice]:
+        """Yield the slices of users to process one after the other."""
+        for start in range(0, self.users.shape[0], self.rows):
+            yield slice(start, min(start + self.rows, self.users.shape[0]))
+
+    def scores(self, block: slice) -> Iterator[tuple[int, Tensor]]:
+        """Yield ``(first, scores (b, w))`` until each item came once, in ascending order of ids.
+
+        Column j of ``scores`` is the item of id ``first + j + 1``. Autocast does not apply: scores are as
+        precise as the inputs.
+        """
+        users = self.users[block].to(self.dtype)
+        for first in range(0, self.num_items, self.width):
+            start = max(0, min(first, self.num_items - self.width))
+            with _no_autocast(users.device):
+                items = self._items[start : start + self.width].to(self.dtype)
+                products = (users.flatten(0, 1) @ items.T).unflatten(0, users.shape[:2])
+            best = products.squeeze(1) if users.shape[1] == 1 else products.amax(1)
+            yield first, best[:, first - start : self.num_items - start]
+
+
+def _shape(num_users: int, interests: int, num_items: int, tile_elements: int) -> tuple[int, int]:
+    """Return (rows of a block, items of a tile)."""
+    aligned = max(1, math.ceil(num_items / _ALIGNMENT)) * _ALIGNMENT
+    for width in (aligned, max(1, num_items)):
+        rows = tile_elements // (interests * width)
+        if rows >= max(1, min(num_users, _FEWEST_WHOLE_ROWS)):
+            return max(1, min(num_users, rows)), width
+    rows = max(1, min(num_users, _MOST_ROWS_OF_ITEM_TILES, math.isqrt(tile_elements // interests)))
+    width = max(1, min(num_items, tile_elements // (rows * interests)))
+    return rows, width - width % _ALIGNMENT if width > _ALIGNMENT else width
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
+def locate(ids: Tensor, first: int, width: int) -> tuple[Tensor, Tensor]:
+    """Find items in the tile of ids ``first + 1`` … ``first + width``.
+
+    Args:
+        ids: (b, X) item ids, 0 = padding.
+        first: number of items before the tile.
+        width: number of items in the tile.
+
+    Returns:
+        (b, X) bool, whether the item is in the tile; and (b, X) its column, or some valid one if it is not.
+    """
+    columns = ids - 1 - first
+    inside = (columns >= 0) & (columns < width)
+    return inside, columns.clamp(0, width - 1)
+
+
+def check_ids(name: str, ids: Tensor, num_users: int, num_items: int) -> Tensor:
+    """Return ``ids`` (B, X) as int64.
+
+    Raises:
+        ValueError: if the shape does not fit or an id is outside 0 … num_items.
+        TypeError: if they are no integers.
+    """
+    if ids.ndim != 2 or ids.shape[0] != num_users:
+        raise ValueError(
+            f"{name} must have shape ({num_users}, X), one row for each user, got {tuple(ids.shape)}: "
+            "pad shorter rows with 0"
+        )
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise TypeError(f"{name} must hold integer item ids, got {ids.dtype}: convert them to int64")
+    if ids.numel():
+        low, high = (int(bound) for bound in torch.aminmax(ids))
+        if low < 0 or high > num_items:
+            raise ValueError(
+                f"{name} must hold item ids in 0 … {num_items}, the number of items (0 = padding), "
+                f"got {low if low < 0 else high}: map the items by the catalogue's vocabulary first"
+            )
+    return ids.long()

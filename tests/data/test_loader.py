@@ -1,0 +1,310 @@
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lightning_croloss.data import BatchLoader, Interactions, LeaveOneOut, RetrievalDataModule, SequenceDataset, UserDisjoint
+from lightning_croloss.errors import DataError
+
+
+def make_events(num_users=8):
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(num_users), 6)
+    return Interactions.from_columns(users, rng.permutation(len(users)))
+
+
+def make_dataset(num_users=8):
+    data = make_events(num_users)
+    return SequenceDataset(data, LeaveOneOut().split(data).train, 3)
+
+
+def targets(batches):
+    return [batch.targets.squeeze(1).tolist() for batch in batches]
+
+
+def flat(lists):
+    return [entry for part in lists for entry in part]
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    dataset = make_dataset()
+    loader = BatchLoader(dataset, 5, True, seed=3)
+    first, second = targets(loader), targets(loader)
+    assert len(first) == len(second) == len(loader) == 5
+    assert sorted(flat(first)) == sorted(flat(second)) == sorted(flat(targets(BatchLoader(dataset, 9, False, 0))))
+    assert first != second
+    again = BatchLoader(dataset, 5, True, seed=3)
+    again.set_epoch(1)
+    assert targets(again) == second
+    assert targets(BatchLoader(dataset, 5, True, seed=4)) != first
+
+
+def test_order_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    list(BatchLoader(make_dataset(), 5, True, seed=3))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_drop_last():
+    loader = BatchLoader(make_dataset(), 5, True, 0, drop_last=True)
+    assert [len(batch) for batch in targets(loader)] == [5, 5, 5, 5]
+    assert len(loader) == 4
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_training_processes_make_equal_steps(world_size):
+    dataset = make_dataset()  # 24 rows
+    shares = [targets(BatchLoader(dataset, 4, True, 1, rank, world_size)) for rank in range(world_size)]
+    assert len({tuple(len(batch) for batch in share) for share in shares}) == 1
+    rows = flat(flat(shares))
+    assert len(rows) == len(set(rows)) == 24 // world_size * world_size
+    for rank, share in enumerate(shares):
+        assert len(BatchLoader(dataset, 4, True, 1, rank, world_size)) == len(share)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_evaluation_sees_each_row_once(world_size):
+    dataset = make_dataset()
+    loaders = [BatchLoader(dataset, 4, False, 1, rank, world_size) for rank in range(world_size)]
+    shares = [targets(loader) for loader in loaders]
+    assert sorted(flat(flat(shares))) == sorted(flat(targets(BatchLoader(dataset, 4, False, 1))))
+    assert [len(loader) for loader in loaders] == [len(share) for share in shares]
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 5])
+def test_resume_continues_at_the_saved_batch(stop):
+    whole = BatchLoader(make_dataset(), 5, True, seed=3)
+    reference = [targets(whole) for _ in range(3)]
+    loader = BatchLoader(make_dataset(), 5, True, seed=3)
+    list(loader)
+    iterator = iter(loader)
+    taken = [next(iterator) for _ in range(stop)]
+    state = loader.state_dict()
+    assert all(type(value) is int for value in state.values())
+    assert state == {"seed": 3, "epoch": 1 if stop else 0, "batches": stop or 5}
+    other = BatchLoader(make_dataset(), 5, True, seed=99)
+    other.load_state_dict(state)
+    assert other.state_dict() == state
+    iter(other)  # Lightning asks for iterators it does not read
+    rest = targets(other)
+    assert len(other) == 5
+    if stop in (0, 5):
+        assert rest == reference[2 if stop else 1]
+    else:
+        assert targets(taken) + rest == reference[1]
+        assert targets(other) == reference[2]
+
+
+def test_abandoned_iteration_is_followed_by_a_whole_epoch():
+    loader = BatchLoader(make_dataset(), 5, False, 0)
+    next(iter(loader))
+    assert len(targets(loader)) == 5
+
+
+def test_resume_with_another_length_is_refused():
+    loader = BatchLoader(make_dataset(), 20, True, 0)
+    with pytest.raises(ValueError, match="after batch 4 of an epoch, but this one has 2 batches"):
+        loader.load_state_dict({"seed": 0, "epoch": 0, "batches": 4})
+
+
+def test_loader_refuses():
+    with pytest.raises(ValueError, match="batch_size=0"):
+        BatchLoader(make_dataset(), 0, True, 0)
+    with pytest.raises(ValueError, match="rank=2 must be"):
+        BatchLoader(make_dataset(), 1, True, 0, rank=2, world_size=2)
+
+
+# ---- the data module -------------------------------------------------------------------------------------
+
+
+class Module(RetrievalDataModule):
+    loads = 0
+
+    def load(self):
+        self.loads += 1
+        return make_events()
+
+
+def test_properties_right_after_construction():
+    module = Module(max_history=4)
+    assert (module.num_items, module.num_users, module.loads) == (48, 8, 1)
+    assert len(module.item_vocabulary) == 48
+    assert len(module.user_vocabulary) == 8
+    rows = module.rows
+    counts = np.bincount(module.interactions.items[rows.training_events], minlength=49)
+    assert module.item_counts.tolist() == counts.tolist()
+    assert module.item_counts.sum() == 8 * 4
+    assert module.target_counts.sum() == len(rows.train) == 8 * 3
+    assert module.item_counts[0] == module.target_counts[0] == 0
+    assert module.loads == 1
+
+
+def test_arguments_reach_the_loaders(monkeypatch):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    module = Module(UserDisjoint(0.5, 0.25, 0.25), batch_size=3, eval_batch_size=2, max_history=4)
+    assert targets(module.train_dataloader()) == targets(Module(UserDisjoint(0.5, 0.25, 0.25), 3, seed=0).train_dataloader())
+    batch = next(iter(module.train_dataloader()))
+    assert batch.history.shape == (3, 4)
+    assert batch.known_positives is None
+    module.include_known_positives = True
+    assert next(iter(module.train_dataloader())).known_positives.shape == (3, 6)
+    for loader, rows in (
+        (module.val_dataloader(), module.rows.valid),
+        (module.test_dataloader(), module.rows.test),
+        (module.predict_dataloader(), module.rows.test),
+    ):
+        batch = next(iter(loader))
+        assert batch.history.shape == (2, 4)
+        assert torch.equal(batch.users, module.interactions.users[rows.first])
+    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
+    seeded = targets(module.train_dataloader())
+    monkeypatch.delenv("PL_GLOBAL_SEED")
+    assert seeded != targets(module.train_dataloader())
+    assert seeded == targets(Module(UserDisjoint(0.5, 0.25, 0.25), 3, seed=5).train_dataloader())
+
+
+@pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "max_history"])
+def test_module_refuses_sizes(name):
+    with pytest.raises(ValueError, match=f"{name}=0 must be at least 1"):
+        Module(**{name: 0})
+
+
+def test_module_refuses_others():
+    with pytest.raises(ValueError, match="seed=-1"):
+        Module(seed=-1)
+    with pytest.raises(TypeError, match="must be a Split"):
+        Module(split="LeaveOneOut")
+    with pytest.raises(TypeError, match="abstract"):
+        RetrievalDataModule()
+
+
+def test_fewer_rows_than_processes():
+    class ManyProcesses:
+        global_rank, world_size, overfit_batches = 0, 9, 0
+
+    module = Module()
+    module.trainer = ManyProcesses()
+    with pytest.raises(DataError, match="validation has 8 rows, fewer than the 9 processes"):
+        module.val_dataloader()
+    loader = module.train_dataloader()
+    assert (loader.rank, loader.world_size) == (0, 9)
+
+
+# ---- Lightning -------------------------------------------------------------------------------------------
+
+
+class Recorder(LightningModule):
+    """Notes the batches it is given; the parameter is there for the optimizer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = []
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append((self.current_epoch, batch_idx, batch.targets.squeeze(1).tolist()))
+        return self.weight * batch.batch_size
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/rows", float(batch.batch_size), batch_size=batch.batch_size)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(folder, checkpoint=None, resume=None, module=None, **options):
+    options = {"max_epochs": 3, **options}
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=checkpoint is not None,
+        callbacks=[checkpoint] if checkpoint else [],
+        default_root_dir=folder,
+        **options,
+    )
+    model = Recorder()
+    trainer.fit(model, datamodule=module or Module(batch_size=5, seed=7), ckpt_path=resume, weights_only=True)
+    return model.seen
+
+
+def every_step(folder, **arguments):
+    return ModelCheckpoint(folder, "{step}", save_top_k=-1, auto_insert_metric_name=False, **arguments)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"limit_val_batches": 0},
+        {"val_check_interval": 2},
+        {"limit_train_batches": 3},
+        {"accumulate_grad_batches": 2},
+        {"max_epochs": -1, "max_steps": 13},
+        {"max_epochs": -1, "max_steps": 8, "limit_train_batches": 3, "num_sanity_val_steps": 2},
+    ],
+    ids=str,
+)
+def test_resume_after_any_step_equals_the_uninterrupted_run(tmp_path, options):
+    whole = fit(tmp_path, every_step(tmp_path, every_n_train_steps=1), **options)
+    assert len({str(batch) for _, _, batch in whole}) == len(whole)  # every epoch has its own order
+    accumulated = options.get("accumulate_grad_batches", 1)
+    per_epoch = options.get("limit_train_batches", 5)
+    steps_per_epoch = -(-per_epoch // accumulated)
+    checkpoints = sorted(tmp_path.glob("*.ckpt"), key=lambda path: int(path.stem))
+    assert len(checkpoints) == len(whole) if accumulated == 1 else checkpoints
+    for checkpoint in checkpoints[:-1]:
+        epochs, steps = divmod(int(checkpoint.stem), steps_per_epoch)
+        begin = epochs * per_epoch + steps * accumulated
+        assert fit(tmp_path, resume=str(checkpoint), **options) == whole[begin:], checkpoint.stem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ({"every_n_epochs": 1, "save_on_train_epoch_end": True}, {}),
+        ({"every_n_epochs": 1, "save_on_train_epoch_end": False}, {}),  # after validation
+        ({"every_n_epochs": 1, "save_on_train_epoch_end": True}, {"limit_train_batches": 3}),
+        ({"every_n_epochs": 1, "save_on_train_epoch_end": False}, {"limit_train_batches": 3}),
+        ({"every_n_epochs": 1, "save_on_train_epoch_end": True}, {"limit_val_batches": 0}),
+        ({"every_n_epochs": 1, "save_on_train_epoch_end": True}, {"max_epochs": -1, "max_steps": 13}),
+    ],
+    ids=str,
+)
+def test_resume_at_an_epochs_end_begins_the_next_epoch(tmp_path, arguments, options):
+    whole = fit(tmp_path, every_step(tmp_path, **arguments), **options)
+    per_epoch = options.get("limit_train_batches", 5)
+    checkpoints = sorted(tmp_path.glob("*.ckpt"), key=lambda path: int(path.stem))
+    ends = [path for path in checkpoints if int(path.stem) in (per_epoch, 2 * per_epoch)]
+    assert len(ends) == 2
+    for checkpoint in ends:
+        assert fit(tmp_path, resume=str(checkpoint), **options) == whole[int(checkpoint.stem) :]
+
+
+def test_resuming_twice(tmp_path):
+    whole = fit(tmp_path, every_step(tmp_path / "a", every_n_train_steps=1), max_epochs=4)
+    for first, second in ((2, 4), (2, 9), (5, 8), (5, 12)):
+        folder = tmp_path / f"{first}-{second}"
+        begun = fit(
+            tmp_path,
+            every_step(folder, every_n_train_steps=1),
+            resume=str(tmp_path / "a" / f"{first}.ckpt"),
+            max_epochs=4,
+        )
+        assert begun == whole[first:]
+        assert fit(tmp_path, resume=str(folder / f"{second}.ckpt"), max_epochs=4) == whole[second:], (first, second)
+
+
+def test_sanity_validation_does_not_disturb_training(tmp_path):
+    assert fit(tmp_path, num_sanity_val_steps=2) == fit(tmp_path, num_sanity_val_steps=0, limit_val_batches=0)
+
+
+def test_overfitting_repeats_the_same_batches(tmp_path):
+    seen = fit(tmp_path, overfit_batches=2)
+    assert [batch for epoch, _, batch in seen if epoch == 0] == [batch for epoch, _, batch in seen if epoch == 2]
+    module = Module(batch_size=5, seed=7)
+    assert [batch for epoch, _, batch in seen if epoch == 0] == targets(
+        BatchLoader(SequenceDataset(module.interactions, module.rows.train, 3), 5, False, 0)
+    )[:2]
