@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 
 from lightning_croloss.callbacks import RecallReport
-from lightning_croloss.config_errors import one_sentence
+from lightning_croloss.config_errors import meant_for_user, one_sentence, root_cause
 from lightning_croloss.data import RetrievalDataModule
-from lightning_croloss.errors import DataError, MissingExtraError, NonFiniteLossError
 from lightning_croloss.models import RetrievalModel
 
 #: Set this environment variable to see where an error came from.
@@ -49,7 +47,7 @@ class CROLossCLI(LightningCLI):
             parser_class=CROLossParser,
             parser_kwargs={
                 "prog": "croloss",
-                "description": "Train, validate and test retrieval models on the Recall@N that will be deployed.",
+                "description": "Train, validate and test retrieval models on the Recall@N to be deployed.",
                 "fit": {"description": FIT_HELP},
             },
             trainer_defaults={
@@ -70,6 +68,18 @@ class CROLossCLI(LightningCLI):
             default=True,
             help="Whether fit ends with a test of the best checkpoint.",
         )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
+        config = self._get(self.config_init, "trainer")
+        callbacks = config.get("callbacks") or []
+        if config.get("enable_progress_bar") is not False and not any(
+            isinstance(callback, ProgressBar) for callback in callbacks
+        ):
+            rate = 1 if sys.stderr.isatty() else 200
+            # first, so that it has closed its line when the report prints its table
+            config["callbacks"] = [TQDMProgressBar(refresh_rate=rate), *callbacks]
+        return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
         """Test the best checkpoint, or the last weights if none was kept."""
@@ -94,20 +104,8 @@ def main(args: ArgsType = None) -> None:
     try:
         CROLossCLI(args)
     except Exception as error:
-        if os.environ.get(TRACEBACK) or not _meant_for_user(error):
+        cause = root_cause(error)
+        if os.environ.get(TRACEBACK) or not meant_for_user(cause):
             raise
-        print(f"croloss: error: {error} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
+        print(f"croloss: error: {cause} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
         sys.exit(1)
-
-
-def _meant_for_user(error: Exception) -> bool:
-    """Tell errors that were raised to be read from failures inside the machinery."""
-    if isinstance(error, (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException)):
-        return True
-    if not isinstance(error, (ValueError, TypeError)):
-        return False
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
-
-
-__all__ = ["CROLossCLI", "CSVLogger", "main"]

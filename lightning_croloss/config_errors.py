@@ -1,4 +1,92 @@
-"""Config errors in one sentence."""
+"""Config errors in one sentence: the field, what it got, what to do."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+
+from lightning_croloss.configurable import Configurable
+from lightning_croloss.errors import DataError, MissingExtraError, NonFiniteLossError, suggest
+
+# Lines of the parser that tell how it searched, not what is wrong.
+_SEARCH = re.compile(
+    r"Does not validate|Subtypes:|Errors:|Given value type:|Given value:|Expected a <class 'NoneType'>"
+    r"|Expected a path but|Problem with given class_path|Parser key \"[^\"]*\":$|$"
+)
+# The type that a class path was checked against.
+_BASE = re.compile(r"Subtypes: \[<class '[\w.]*?(\w+)'>")
+
 
 def one_sentence(message: str) -> str:
-    return message
+    """Reduce a parser's nested error to its deepest cause, with the path of the field before it.
+
+    Args:
+        message: what jsonargparse reports, about one line for each type that it tried.
+    """
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    fields = [found for line in lines for found in re.findall(r'Parser key "([^"]*)"', line)]
+    causes = [line for line in lines if not _SEARCH.match(line)]
+    base = next((found[1] for line in reversed(lines) if (found := _BASE.match(line))), "")
+    given = next((line.partition(":")[2].strip() for line in lines if line.startswith("Given value:")), "")
+    cause = _plain(causes[-1] if causes else message.strip(), given, base)
+    cause = re.sub(r'^Parser key "[^"]*": ', "", cause)
+    path = ".".join(dict.fromkeys(fields))
+    return f"{path}: {cause}" if path else cause
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the exception that ``error`` was raised from, at the far end of the chain."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def meant_for_user(error: BaseException) -> bool:
+    """Tell an error that was raised to be read by the user from a failure inside the machinery."""
+    if isinstance(error, (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException)):
+        return True
+    if not isinstance(error, (ValueError, TypeError)):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+
+
+def _plain(cause: str, given: str, base: str) -> str:
+    if found := re.match(r"Expected a dot import path string: (.*)", cause):
+        names = {cls.__name__ for cls in _classes() if base in {parent.__name__ for parent in cls.__mro__}}
+        return f"unknown class {found[1]!r}{suggest(found[1], names)}"
+    if found := re.match(r"Expected a <class '([\w.]+)'>\.? ?(?:Got value: (.*))?", cause):
+        return f"must be of type {found[1]}, got {found[2] or given!r}"
+    if found := re.match(r"Option '([\w.]+)' is not accepted|.*Key '([\w.]+)' is not expected", cause):
+        name = (found[1] or found[2]).split(".")[-1]
+        return f"there is no field {name!r}{_nearest(name)}"
+    return cause
+
+
+def _nearest(field: str) -> str:
+    classes = [Trainer, *_classes(abstract=True)]
+    fields = {
+        name for cls in classes if not issubclass(cls, Callback) for name in inspect.signature(cls).parameters
+    }
+    advice = suggest(field, fields)
+    return advice if "did you mean" in advice else ""
+
+
+def _classes(abstract: bool = False) -> Iterator[type]:
+    """Walk the classes that a config file can name, and on request their abstract bases."""
+    waiting: list[type] = [Configurable, Callback]
+    seen: set[type] = set(waiting)
+    cls: type
+    while waiting:
+        for cls in waiting.pop().__subclasses__():
+            if cls not in seen:
+                seen.add(cls)
+                waiting.append(cls)
+                if abstract or not inspect.isabstract(cls):
+                    yield cls

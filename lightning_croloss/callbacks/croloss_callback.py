@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_croloss.callbacks.logging_steps import logged_last_step, logs_next_step
 from lightning_croloss.callbacks.schedules import Constant, Schedule
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import suggest
@@ -97,7 +98,7 @@ class CROLossCallback(Configurable, Callback):
         assert self._loss is not None
         assert self.total_steps is not None
         known = self._loss.schedulable()
-        logs_now = (trainer.global_step + 1) % max(trainer.log_every_n_steps, 1) == 0
+        logs_now = logs_next_step(trainer)
         for name, schedule in self.schedules.items():
             value = schedule.value(trainer.global_step, self.total_steps)
             known[name].fill_(value)
@@ -110,7 +111,7 @@ class CROLossCallback(Configurable, Callback):
         """Log the mean soft rank of the positives."""
         assert self._loss is not None
         # the step has been counted by now, unless gradients are being accumulated
-        if trainer.global_step % max(trainer.log_every_n_steps, 1) != 0:
+        if not logged_last_step(trainer):
             return
         diagnostics = self._loss.diagnostics
         if "soft_rank" in diagnostics:

@@ -121,7 +121,7 @@ class Geometric(Ramp):
 
     def between(self, progress: float) -> float:
         """Return the value on the exponential curve."""
-        return self.start * (self.end / self.start) ** progress
+        return self.start * math.pow(self.end / self.start, progress)
 
 
 class Cosine(Ramp):

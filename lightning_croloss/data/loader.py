@@ -58,6 +58,8 @@ class BatchLoader:
         self._epoch = 0
         self._batches = 0  # handed out in this epoch
         self._next: tuple[int, int] | None = None  # epoch and batch at which the next iteration must begin
+        self._knows_epoch = False  # by a loaded state, or because batches were handed out
+        self._trainer_epoch: int | None = None
 
     @property
     def num_rows(self) -> int:
@@ -77,6 +79,7 @@ class BatchLoader:
         # epoch. Being a generator, this decides where to begin only when the first batch is asked for.
         self._epoch, begin = self._beginning()
         self._batches, self._next = begin, None
+        self._knows_epoch = True
         rows = self._order(self._epoch)
         for number in range(begin, len(self)):
             # counted before it is handed out: a checkpoint is taken while the consumer holds the batch
@@ -104,16 +107,27 @@ class BatchLoader:
         return SimpleNamespace(sampler=self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that of ``epoch``; a loaded position within this epoch is kept."""
-        # After a checkpoint taken at an epoch's end Lightning does not restore the loader's state: this call
-        # is then the only thing that tells which epoch comes.
-        if self._next is None or self._next[0] != epoch:
+        """Take note that the trainer begins its epoch ``epoch``; only a new loader takes over the number.
+
+        Lightning 2.6 is right about *when* an epoch begins, but not always about its number: resumed at the
+        end of an epoch in a run bounded by ``max_steps``, it counts one too many. So a loader that knows its
+        own epoch goes on counting. A new one that got no state (Lightning restores none after a checkpoint at
+        an epoch's end, unless ``max_steps`` bounds the run) can only learn it here.
+        """
+        if not self._knows_epoch:
             self._next = (epoch, 0)
+        elif self._next is None:
+            if epoch <= self._epoch:  # another run begins with the same loader
+                self._next = (epoch, 0)
+        elif self._next[1] > 0 and epoch != self._trainer_epoch:  # the loaded epoch was over
+            self._next = (self._next[0] + 1, 0)
+        self._trainer_epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return seed, epoch and number of batches already handed out in it."""
+        """Return seed, epoch, number of batches already handed out in it, and the trainer's epoch if told."""
         epoch, batches = self._next or (self._epoch, self._batches)
-        return {"seed": self.seed, "epoch": epoch, "batches": batches}
+        state = {"seed": self.seed, "epoch": epoch, "batches": batches}
+        return state if self._trainer_epoch is None else {**state, "trainer_epoch": self._trainer_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next iteration continue at the saved position.
@@ -128,3 +142,5 @@ class BatchLoader:
             )
         self.seed = state["seed"]
         self._next = (state["epoch"], state["batches"])
+        self._trainer_epoch = state.get("trainer_epoch", state["epoch"])
+        self._knows_epoch = True

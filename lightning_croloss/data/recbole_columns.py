@@ -78,12 +78,13 @@ class Columns:
             DataError: naming the column and the file.
             ValueError: if a filter needs a column that is not loaded.
         """
+        for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
+            self._check_present(self.settings[key], "inter", key)
         for ending, names in (self.settings.get("load_col") or {}).items():
             for name in names if ending in self.types and names != "*" else ():
                 self._check_present(name, ending, f"load_col[{ending!r}]")
         for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
             name = self.settings[key]
-            self._check_present(name, "inter", key)
             if name not in self.loaded("inter"):
                 raise ValueError(f"load_col['inter'] must list {name!r}, which is the {key}")
             if self.types["inter"][name] != "token":
@@ -110,7 +111,9 @@ class Columns:
             if loaded[name].startswith("float"):
                 check_interval(f"val_interval[{name!r}]", value)
             elif not isinstance(value, list) or not all(isinstance(token, str) for token in value):
-                raise ValueError(f"val_interval[{name!r}]={value!r} must be a list of the tokens to keep, as text")
+                raise ValueError(
+                    f"val_interval[{name!r}]={value!r} must be a list of the tokens to keep, as text"
+                )
 
     def _check_present(self, name: str, ending: str, where: str) -> None:
         if name not in self.types[ending]:

@@ -68,6 +68,11 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
+        if sample_weight is not None and sample_weight.shape != positive_scores.shape:
+            raise ValueError(
+                f"sample_weight must be (B,) like positive_scores {tuple(positive_scores.shape)}, "
+                f"got {tuple(sample_weight.shape)}"
+            )
         if batch.negative_scores.numel() == 0:
             return (batch.positive_scores * 0.0).sum()  # nothing to compare with: loss 0, gradient 0
         with torch.autocast(positive_scores.device.type, enabled=False):

@@ -87,6 +87,7 @@ class CROLoss(RetrievalLoss):
         if name == "temperature":
             check_temperature(value)
             self.kernel.check_temperature(value)
+            self.lambda_kernel.check_temperature(value)
         elif name == "lambda_weight":
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"lambda_weight must be between 0 and 1, got {value}")

@@ -22,7 +22,7 @@ def ignored_candidates(
     ignored = candidate_ids == 0
     if target_ids is not None:
         ignored = ignored | (candidate_ids == target_ids.unsqueeze(-1))
-    if excluded_ids is None or excluded_ids.shape[-1] == 0:
+    if excluded_ids is None or excluded_ids.shape[-1] == 0 or candidate_ids.numel() == 0:
         return ignored
     if candidate_ids.dim() == 2:
         return ignored | (candidate_ids.unsqueeze(-1) == excluded_ids.unsqueeze(1)).any(-1)

@@ -73,6 +73,8 @@ class ScoredBatch:
             draws = num_sampled.to(positive_scores.device, dtype)
         else:
             draws = torch.full((), float(num_sampled), dtype=dtype, device=positive_scores.device)
+        if draws.shape not in (torch.Size(), positive_scores.shape):
+            raise ValueError(f"num_sampled must be a number or (B,), got {tuple(draws.shape)}")
         at_least_one = draws.clamp(min=1.0)
         catalogue = at_least_one if num_items is None else torch.full_like(draws, float(num_items))
         log_weight = None

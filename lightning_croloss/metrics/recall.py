@@ -11,6 +11,7 @@ class RecallAtN(RankMetric):
     """Recall@N: the user's targets ranked within N / the number of the user's targets; mean over users.
 
     Example:
+        >>> import torch
         >>> metric = RecallAtN(ns=(1, 10))
         >>> metric.update(torch.tensor([[1, 7, 30], [2, 0, 0]]))  # three targets, one target
         >>> {name: round(value.item(), 4) for name, value in metric.compute().items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.models.seeding import run_seed
+from lightning_croloss.models.resume import run_seed
 
 KEY = "lightning_croloss"
 

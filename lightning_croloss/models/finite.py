@@ -36,6 +36,6 @@ class FiniteLoss:
         described = ", ".join(f"{name}={entry:.6g}" for name, entry in state.items())
         raise NonFiniteLossError(
             f"the training loss is {float(value.detach())} at step {step} ({type(self._loss).__name__}: "
-            f"{described}): lower the learning rate, raise the temperature or clip gradients; checkpoints saved "
-            "before are intact"
+            f"{described}): lower the learning rate, raise the temperature or clip gradients; checkpoints "
+            "saved before are intact"
         )

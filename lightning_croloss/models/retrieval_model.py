@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lightning_croloss.callbacks.logging_steps import logs_next_step
 from lightning_croloss.configurable import Configurable, class_path, to_config
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import suggest
@@ -21,7 +24,7 @@ from lightning_croloss.losses import CROLoss, RetrievalLoss
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RankMetric, RecallAtN
 from lightning_croloss.models.checkpoint import CheckpointFacts
 from lightning_croloss.models.finite import FiniteLoss
-from lightning_croloss.models.seeding import seed_step
+from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
 from lightning_croloss.negatives import Negatives, UniformNegatives
 from lightning_croloss.retrieval import target_ranks, top_items
 
@@ -70,7 +73,9 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         if similarity not in SIMILARITIES:
             raise ValueError(f"unknown similarity {similarity!r}{suggest(str(similarity), SIMILARITIES)}")
         if lr_scheduler_interval not in ("epoch", "step"):
-            raise ValueError(f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}')
+            raise ValueError(
+                f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}'
+            )
         if max(ns, default=0) > num_items:
             raise ValueError(
                 f"ns holds {max(ns)}, but the catalogue has only {num_items} items: every recall@{max(ns)} "
@@ -83,15 +88,15 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         self.similarity = similarity
         self.exclude_history = exclude_history
         self.tile_elements = tile_elements
-        self._optimizer = optimizer
-        self._lr_scheduler = lr_scheduler
+        self._optimizer = _without_numpy(optimizer)
+        self._lr_scheduler = _without_numpy(lr_scheduler)
         self._lr_scheduler_interval = lr_scheduler_interval
         if self.loss.num_items is None:
             self.loss.num_items = num_items
         elif self.loss.num_items != num_items:
             raise ValueError(
-                f"the loss was given num_items={self.loss.num_items}, but the catalogue has {num_items} items: "
-                "leave it out"
+                f"the loss was given num_items={self.loss.num_items}, but the catalogue has {num_items} "
+                "items: leave it out"
             )
         for name, value in self.loss.schedulable().items():
             self.loss.check_value(name, float(value))  # again, now that the catalogue is known
@@ -159,9 +164,13 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         if stage == "fit":
             self._check_monitors()
 
+    def on_train_start(self) -> None:
+        """Let a run that was resumed in the middle of an epoch be resumed again (see resume.py)."""
+        count_resumed_epoch(self.trainer)
+
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Seed the step by its place in training, so that a resumed run draws what the whole run drew."""
-        seed_step(self.facts.seed, self.current_epoch, batch_idx, self.global_rank)
+        seed_step(self.facts.seed, batches_so_far(self.trainer), self.global_rank)
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
@@ -184,7 +193,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
             num_sampled=candidates.num_sampled,
             sample_weight=batch.sample_weight,
         )
-        logs_now = (self.trainer.global_step + 1) % max(self.trainer.log_every_n_steps, 1) == 0
+        logs_now = logs_next_step(self.trainer)
         self._finite.check(loss, self.trainer.global_step, wait=logs_now)
         if logs_now:  # logging at each step costs a third of a small model's step
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch.batch_size)
@@ -209,7 +218,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
 
     def on_validation_epoch_start(self) -> None:
         """Encode the catalogue once."""
-        self._item_matrix = self._encode_catalogue()
+        self._begin_evaluation("val")
 
     def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Rank the targets of a batch among the whole catalogue."""
@@ -221,7 +230,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
 
     def on_test_epoch_start(self) -> None:
         """Encode the catalogue once."""
-        self._item_matrix = self._encode_catalogue()
+        self._begin_evaluation("test")
 
     def test_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Rank the targets of a batch among the whole catalogue."""
@@ -291,6 +300,13 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         with torch.no_grad():
             return self.encode_items(None).float()
 
+    def _begin_evaluation(self, stage: str) -> None:
+        self._item_matrix = self._encode_catalogue()
+        # not at the end of the evaluation: reset under Trainer.validate's inference mode, the metrics could
+        # not be updated in a fit that follows
+        for metric in self._metrics_of(stage):
+            metric.reset()
+
     def _rank(self, batch: RetrievalBatch, stage: str) -> None:
         assert self._item_matrix is not None
         ranks = target_ranks(
@@ -310,10 +326,9 @@ class RetrievalModel(Configurable, LightningModule, ABC):
             first = next(iter(values))
             self.log(first, values.pop(first), prog_bar=metric.metric_name == "recall")
             self.log_dict(values)
-            metric.reset()
 
     def _metrics_of(self, stage: str) -> list[RankMetric]:
-        return [metric for metric in self.metrics[stage] if isinstance(metric, RankMetric)]
+        return [metric for metric in self.metrics[stage].children() if isinstance(metric, RankMetric)]
 
     def _check_monitors(self) -> None:
         names = self.metric_names("val")
@@ -343,6 +358,16 @@ class RetrievalModel(Configurable, LightningModule, ABC):
                 f"got {int(history.min())} … {int(history.max())}"
             )
         return history
+
+
+def _without_numpy(value: Any) -> Any:
+    """Make the numbers plain that an optimizer would put into its state, and so into checkpoints."""
+    if isinstance(value, functools.partial):
+        keywords = {name: _without_numpy(entry) for name, entry in value.keywords.items()}
+        return functools.partial(value.func, *value.args, **keywords)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_without_numpy(entry) for entry in value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _metrics(ns: Sequence[int]) -> nn.ModuleList:

@@ -40,6 +40,8 @@ class YouTubeDNN(RetrievalModel):
         super().__init__(num_items, **kwargs)
         if pooling not in POOLINGS:
             raise ValueError(f"unknown pooling {pooling!r}{suggest(str(pooling), POOLINGS)}")
+        if min(hidden_dims, default=1) < 1:
+            raise ValueError(f"hidden_dims must be at least 1 each, got {list(hidden_dims)}")
         for name, value in (("dropout", dropout), ("history_dropout", history_dropout)):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")

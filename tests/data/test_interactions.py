@@ -40,9 +40,7 @@ def test_fingerprint_depends_on_tokens_order_and_borders():
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(-2, 2)), min_size=1, max_size=40
-    ),
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(-2, 2)), min_size=1, max_size=40),
     st.booleans(),
 )
 def test_sorted_by_user_and_time_and_stable(events, with_times):

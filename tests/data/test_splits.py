@@ -25,7 +25,9 @@ def check_common(data, rows):
         assert (part.stop > part.first).all()
         assert (data.users[part.stop - 1] == data.users[part.first]).all()
     assert (rows.train.stop == rows.train.first + 1).all()
-    held_out = [position for first, stop in pairs(rows.valid) + pairs(rows.test) for position in range(first, stop)]
+    held_out = [
+        position for first, stop in pairs(rows.valid) + pairs(rows.test) for position in range(first, stop)
+    ]
     assert len(held_out) == len(set(held_out))
     assert not rows.training_events[held_out].any()
     assert rows.training_events[rows.train.first].all()

@@ -68,7 +68,9 @@ IMPORTANCE_FORMULAS = {
     "TargetNImportance": (
         lambda p, rank, items: 1 / (1 + (p["n"] / rank) ** p["sharpness"]),
         lambda p, rank, items: (
-            p["sharpness"] / rank / (2 + (p["n"] / rank) ** p["sharpness"] + (rank / p["n"]) ** p["sharpness"])
+            p["sharpness"]
+            / rank
+            / (2 + (p["n"] / rank) ** p["sharpness"] + (rank / p["n"]) ** p["sharpness"])
         ),
     ),
     "ExponentialImportance": (
@@ -100,7 +102,7 @@ def croloss(
     num_sampled=None,
     sample_weight=None,
 ):
-    """Return the loss, its gradient to the positives (B,) and to the negatives (B, M), and the ranks R (B,)."""
+    """Return the loss, its gradients to the positives (B,) and negatives (B, M), and the ranks R (B,)."""
     parameters = {name: float(value) for name, value in loss.schedulable().items()}
     temperature, weight_of_lambda = parameters["temperature"], parameters["lambda_weight"]
     importance, importance_slope = IMPORTANCE_FORMULAS[type(loss.importance).__name__]

@@ -21,7 +21,8 @@ from tests.losses.cases import (
     value_and_gradients,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:n=")  # few negatives: no concern of these tests
+# few negatives, or few items: no concern of these tests
+pytestmark = pytest.mark.filterwarnings("ignore:n=", "ignore:.*negatives are drawn out of")
 
 
 def test_the_oracle_knows_every_kernel_and_importance():

@@ -95,9 +95,7 @@ def test_exp_at_alpha_2_is_the_probability_of_the_negatives():
 @pytest.mark.parametrize("q", [0.2, 0.7, 1.0, 1.5])
 def test_exp_above_alpha_1_is_generalised_cross_entropy(q):
     factor = q * math.log(M + 1) / (1 - (M + 1) ** -q)
-    same(
-        croloss("exp", 1 + q), lambda p, n: ((1 - softmax_probability(p, n) ** q) / q).mean() * factor
-    )
+    same(croloss("exp", 1 + q), lambda p, n: ((1 - softmax_probability(p, n) ** q) / q).mean() * factor)
 
 
 def test_softplus_at_alpha_0_is_bpr():
@@ -120,7 +118,9 @@ def test_hinge_at_alpha_0_is_triplet():
     same(croloss("hinge", 0.0), lambda p, n: triplet(p, n) * math.log(M + 1))
 
 
-@pytest.mark.parametrize(("kernel", "rival"), [("softplus", BPRLoss(TAU, N)), ("hinge", TripletLoss(0.5, TAU, N))])
+@pytest.mark.parametrize(
+    ("kernel", "rival"), [("softplus", BPRLoss(TAU, N)), ("hinge", TripletLoss(0.5, TAU, N))]
+)
 def test_alpha_0_is_the_pairwise_loss_with_every_option(kernel, rival):
     positive, negative = scores(ROWS, M)
     expected = value_and_gradients(rival, positive, negative, **options(ROWS, M))

@@ -1,0 +1,38 @@
+# The vocabulary of the project: make setup | fit | test | lint | types | unit | format | clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+CONFIG ?= configs/ml-100k/youtube_dnn.yaml
+
+.PHONY: setup fit test lint types unit format clean
+
+setup: .venv/.ready
+
+# torch first, alone and pinned: another package's open requirement would bring its newest build
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+fit: setup
+	$(BIN)/croloss fit --config $(CONFIG)
+
+test: lint types unit
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

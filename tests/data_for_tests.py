@@ -1,0 +1,92 @@
+"""Data with a structure to learn, and the model and trainer that the tests train on it within a moment."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+from lightning_croloss import UniformNegatives, YouTubeDNN
+from lightning_croloss.data import Interactions, RetrievalDataModule, Vocabulary
+
+NUM_CLUSTERS = 4
+
+
+class ClusteredData(RetrievalDataModule):
+    """Items in four clusters, users that stay in one: 8 different items of it in random order.
+
+    Args:
+        num_users: number of users.
+        num_items: size of the catalogue, a multiple of 4 from 32 on.
+        item_prefix: beginning of the items' tokens.
+        batch_size: rows of a training batch.
+        eval_batch_size: rows of an evaluation batch.
+        max_history: length of the histories.
+        **kwargs: arguments of ``RetrievalDataModule``.
+    """
+
+    def __init__(
+        self,
+        num_users: int = 60,
+        num_items: int = 40,
+        item_prefix: str = "item ",
+        batch_size: int = 32,
+        eval_batch_size: int = 16,
+        max_history: int = 5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, eval_batch_size=eval_batch_size, max_history=max_history, **kwargs
+        )
+        self.size = num_users, num_items
+        self.item_prefix = item_prefix
+
+    def load(self) -> Interactions:
+        num_users, num_items = self.size
+        random = np.random.default_rng(0)
+        clusters = np.arange(1, num_items + 1).reshape(NUM_CLUSTERS, -1)
+        items = [random.permutation(clusters[user % NUM_CLUSTERS])[:8] for user in range(num_users)]
+        return Interactions.from_ids(
+            np.repeat(np.arange(1, num_users + 1), 8),
+            np.concatenate(items),
+            Vocabulary([f"user {number}" for number in range(num_users)]),
+            Vocabulary([f"{self.item_prefix}{number}" for number in range(num_items)]),
+        )
+
+
+def small_model(cls: type[YouTubeDNN] = YouTubeDNN, **kwargs: Any) -> Any:
+    """Build a model for :class:`ClusteredData`, always with the same weights."""
+    torch.manual_seed(0)
+    defaults: dict[str, Any] = {
+        "num_items": 40,
+        "embedding_dim": 8,
+        "hidden_dims": (16,),
+        "negatives": UniformNegatives(30),
+        "ns": (5, 10, 20),
+    }
+    return cls(**{**defaults, **kwargs})
+
+
+def quiet_trainer(folder: Path | None = None, **kwargs: Any) -> Trainer:
+    """Build a trainer on the CPU that prints nothing, and logs to a CSV file in ``folder`` if given."""
+    defaults: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False if folder is None else CSVLogger(folder, name="", version=""),
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 1,
+        "max_epochs": 1,
+    }
+    return Trainer(**{**defaults, **kwargs})
+
+
+def fit(
+    model: LightningModule, data: LightningDataModule | None = None, *, ckpt_path: Any = None, **kwargs: Any
+) -> Trainer:
+    """Fit ``model`` and return the trainer; ``kwargs`` are those of :func:`quiet_trainer`."""
+    trainer = quiet_trainer(**kwargs)
+    trainer.fit(model, ClusteredData() if data is None else data, ckpt_path=ckpt_path, weights_only=True)
+    return trainer

@@ -1,0 +1,215 @@
+import functools
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_croloss import (
+    CROLoss,
+    FullCatalogNegatives,
+    RetrievalModel,
+    SoftmaxLoss,
+    YouTubeDNN,
+)
+from lightning_croloss.data import RetrievalBatch
+from lightning_croloss.models import retrieval_model
+from lightning_croloss.models.layers import POOLINGS, drop_history, mlp, pool_history
+from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
+
+SGD = functools.partial(torch.optim.SGD, lr=0.1)
+STEP_LR = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1)
+
+#: For each argument of the constructor the arguments to start from, and another value of it.
+VARIATIONS = {
+    "num_items": ({}, 44),
+    "embedding_dim": ({}, 10),
+    "loss": ({}, SoftmaxLoss()),
+    "negatives": ({}, FullCatalogNegatives()),
+    "similarity": ({}, "dot"),
+    "ns": ({}, (1, 2)),
+    "exclude_history": ({}, True),
+    "optimizer": ({}, SGD),
+    "lr_scheduler": ({}, STEP_LR),
+    "lr_scheduler_interval": ({"lr_scheduler": STEP_LR}, "step"),
+    "hidden_dims": ({}, (12,)),
+    "pooling": ({}, "sum"),
+    "dropout": ({}, 0.5),
+    "history_dropout": ({}, 0.5),
+}
+#: Arguments that must not change any result.
+WITHOUT_EFFECT = {"tile_elements": 100}
+
+
+def arguments_of(*classes):
+    names = {name for cls in classes for name in inspect.signature(cls).parameters}
+    return names - {"self", "kwargs"}
+
+
+def outcome(**arguments):
+    """Train for two epochs; return the weights and the metrics."""
+    model = small_model(**arguments)
+    trainer = fit(
+        model, ClusteredData(num_items=model.num_items, seed=0), max_epochs=2, limit_train_batches=3
+    )
+    metrics = {name: value for name, value in trainer.callback_metrics.items() if name != "train/loss"}
+    return {**model.state_dict(), **metrics}
+
+
+@functools.cache
+def baseline(names):
+    return outcome(**{name: VARIATIONS["lr_scheduler_interval"][0][name] for name in names})
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_there_is_a_case_for_every_argument():
+    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_of(YouTubeDNN, RetrievalModel)
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_every_argument_changes_the_outcome(name):
+    start, value = VARIATIONS[name]
+    assert not same(outcome(**{**start, name: value}), baseline(tuple(start)))
+
+
+def test_equal_arguments_give_equal_outcomes():
+    assert same(outcome(), baseline(()))
+    assert same(outcome(loss=CROLoss(), optimizer=torch.optim.Adam), baseline(()))
+
+
+def test_tile_elements_bounds_the_work_and_leaves_the_results(monkeypatch):
+    seen = []
+    for name in ("target_ranks", "top_items"):
+        original = getattr(retrieval_model, name)
+
+        def recorded(*args, original=original, **kwargs):
+            seen.append(kwargs["tile_elements"])
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(retrieval_model, name, recorded)
+    assert same(outcome(**WITHOUT_EFFECT), baseline(()))
+    few, many = small_model(tile_elements=100), small_model()
+    assert torch.equal(few.recommend([[1], [2]], 9)[0], many.recommend([[1], [2]], 9)[0])
+    assert set(seen) == {100, 2**24}
+
+
+def batch_of(history):
+    return RetrievalBatch(history, targets=history[:, :1], users=history[:, 0])
+
+
+def test_the_user_vector_is_pooled_history_through_dense_layers():
+    model = small_model(hidden_dims=(16, 12), similarity="dot").eval()
+    first, second, last = (layer for layer in model.user_layers if isinstance(layer, nn.Linear))
+    history = torch.tensor([[0, 3, 7]])
+    pooled = model.item_embedding.weight[[3, 7]].mean(0)
+    expected = last(second(first(pooled).relu()).relu())
+    assert torch.allclose(model.encode_users(batch_of(history))[0, 0], expected, atol=1e-6)
+    assert model.encode_users(batch_of(history)).shape == (1, 1, 8)
+
+
+def test_items_and_history_share_the_table():
+    model = small_model(similarity="dot")
+    assert torch.equal(model.encode_items(None), model.item_embedding.weight[1:])
+    ids = torch.tensor([[3, 1], [2, 2]])
+    assert torch.equal(model.encode_items(ids), model.encode_items(None)[ids - 1])
+
+
+def test_padding_stays_zero_in_training():
+    model = small_model(optimizer=SGD)
+    fit(model)
+    assert not model.item_embedding.weight[0].any()
+
+
+def test_dense_layers():
+    assert [type(layer) for layer in mlp(4, (), 3, 0.5)] == [nn.Linear]
+    layers = mlp(4, (8, 6), 3, 0.25)
+    assert [type(layer) for layer in layers] == [*[nn.Linear, nn.ReLU, nn.Dropout] * 2, nn.Linear]
+    assert [layer.weight.shape for layer in layers if isinstance(layer, nn.Linear)] == [
+        (8, 4),
+        (6, 8),
+        (3, 6),
+    ]
+    assert {layer.p for layer in layers if isinstance(layer, nn.Dropout)} == {0.25}
+
+
+@pytest.mark.parametrize("how", POOLINGS)
+def test_pooling_equals_a_loop(how):
+    mask = torch.rand(20, 5) < 0.5
+    mask[0], mask[1] = False, True
+    embeddings = torch.randn(20, 5, 3)
+    pooled = pool_history(embeddings, mask, how)
+    for row in range(20):
+        events = [embeddings[row, place] for place in range(5) if mask[row, place]]
+        expected = torch.zeros(3)
+        for column in range(3):
+            values = [float(event[column]) for event in events]
+            if values:
+                total = sum(values)
+                expected[column] = {"mean": total / len(values), "sum": total, "max": max(values)}[how]
+        assert torch.allclose(pooled[row], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", POOLINGS)
+def test_an_empty_history_has_a_finite_gradient(how):
+    embeddings = torch.randn(2, 3, 4, requires_grad=True)
+    pool_history(embeddings, torch.tensor([[False] * 3, [True] * 3]), how).sum().backward()
+    assert torch.isfinite(embeddings.grad).all()
+    assert not embeddings.grad[0].any()
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_padding_changes_nothing(pooling, similarity):
+    model = small_model(pooling=pooling, similarity=similarity)
+    short, padded = torch.tensor([[5, 6, 7]]), torch.tensor([[0, 0, 5, 6, 7]])
+    assert torch.allclose(model.encode_users(batch_of(short)), model.encode_users(batch_of(padded)))
+
+
+def test_history_dropout_drops_events_at_its_rate_and_never_all():
+    torch.manual_seed(0)
+    history = torch.arange(1, 21).repeat(2000, 1)
+    history[:, :4] = 0
+    dropped = drop_history(history, 0.3, training=True)
+    assert ((dropped == history) | (dropped == 0)).all()
+    rate = (dropped[:, 4:] == 0).float().mean(0)  # at each place
+    assert (rate - 0.3).abs().max() < 0.05  # 5 standard deviations of a mean of 2,000 draws
+    assert rate.mean() == pytest.approx(0.3, abs=0.015)
+
+
+def test_a_history_that_would_lose_all_keeps_all():
+    torch.manual_seed(0)
+    history = torch.tensor([[0, 0, 8, 9]]).repeat(1000, 1)
+    dropped = drop_history(history, 0.9, training=True)
+    assert (dropped != 0).any(1).all()
+    whole = (dropped == history).all(1).float().mean()
+    assert whole == pytest.approx(0.9**2 + 0.1**2, abs=0.06)
+    assert not drop_history(torch.zeros(3, 2, dtype=torch.long), 0.9, training=True).any()
+
+
+@pytest.mark.parametrize(("probability", "training"), [(0.0, True), (0.9, False)])
+def test_no_history_dropout(probability, training):
+    history = torch.randint(0, 9, (50, 6))
+    assert torch.equal(drop_history(history, probability, training), history)
+
+
+def test_evaluation_drops_nothing():
+    model, data = small_model(dropout=0.5, history_dropout=0.5), ClusteredData()
+    metrics = [quiet_trainer().validate(model, data, verbose=False) for _ in range(2)]
+    assert metrics[0] == metrics[1] == quiet_trainer().validate(small_model(), data, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pooling": "men"}, "unknown pooling 'men'; did you mean 'mean'?"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"history_dropout": -0.1}, "history_dropout must be at least 0 and below 1, got -0.1"),
+        ({"hidden_dims": (8, 0)}, r"hidden_dims must be at least 1 each, got \[8, 0\]"),
+    ],
+)
+def test_arguments_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        small_model(**arguments)
