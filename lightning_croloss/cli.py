@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
+from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_croloss.callbacks import RecallReport
 from lightning_croloss.config_errors import meant_for_user, one_sentence, root_cause
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
+from lightning_croloss.models.resume import keep_checkpoints_together
 
 #: Set this environment variable to see where an error came from.
 TRACEBACK = "CROLOSS_TRACEBACK"
@@ -69,6 +74,27 @@ class CROLossCLI(LightningCLI):
             help="Whether fit ends with a test of the best checkpoint.",
         )
 
+    def _parse_ckpt_path(self) -> None:
+        """Let the checkpoint's hyperparameters replace the config's, as Lightning does, but not silently."""
+        path = str(self.config.get(str(self.config.get("subcommand")), {}).get("ckpt_path") or "")
+        if path and path not in ("best", "last", "hpc") and "://" not in path and not Path(path).is_file():
+            raise ValueError(f"ckpt_path: there is no file {path!r}")
+        before = self._model_fields()
+        super()._parse_ckpt_path()
+        after = self._model_fields()
+        for field in sorted(before.keys() & after.keys()):
+            if field.endswith("class_path"):  # written short or long
+                before[field], after[field] = (str(at[field]).split(".")[-1] for at in (before, after))
+            if before[field] != after[field] and not field.endswith("num_items"):
+                say(
+                    f"--ckpt_path sets model.{field} to the checkpoint's {after[field]!r} "
+                    f"(the config says {before[field]!r})"
+                )
+
+    def _model_fields(self) -> dict[str, Any]:
+        model = self.config.get(str(self.config.get("subcommand")), {}).get("model")
+        return dict(model.items()) if isinstance(model, Namespace) else {}
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
         config = self._get(self.config_init, "trainer")
@@ -81,6 +107,25 @@ class CROLossCLI(LightningCLI):
             config["callbacks"] = [TQDMProgressBar(refresh_rate=rate), *callbacks]
         return super().instantiate_trainer(**kwargs)
 
+    def fit(self, **kwargs: Any) -> None:
+        """Run ``Trainer.fit``; if interrupted, say how to go on."""
+        keep_checkpoints_together(self.trainer, kwargs.get("ckpt_path"))
+        try:
+            self.trainer.fit(**_trusting_nothing(kwargs))
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
+            if last:
+                say(f"interrupted; go on with: --ckpt_path {last}")
+            raise
+
+    def validate(self, **kwargs: Any) -> None:
+        """Run ``Trainer.validate``."""
+        self.trainer.validate(**_trusting_nothing(kwargs))
+
+    def test(self, **kwargs: Any) -> None:
+        """Run ``Trainer.test``."""
+        self.trainer.test(**_trusting_nothing(kwargs))
+
     def after_fit(self) -> None:
         """Test the best checkpoint, or the last weights if none was kept."""
         if not self._get(self.config, "test_after_fit"):
@@ -92,6 +137,19 @@ class CROLossCLI(LightningCLI):
         )
 
 
+def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Open checkpoints without running code from them, unless the user asks for it; print results once."""
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    defaults = {"weights_only": True} | ({"verbose": False} if "verbose" in kwargs else {})
+    return kwargs | defaults | {name: value for name, value in given.items() if name != "verbose"}
+
+
+@rank_zero_only
+def say(message: str) -> None:
+    """Tell the user something beside the results, which alone go to standard output."""
+    print(f"croloss: {message}", file=sys.stderr)
+
+
 FIT_HELP = (
     "Train a model. '--model=YouTubeDNN --help' does not list the model's own fields: use "
     "'--model.help=YouTubeDNN' (and '--data.help=RecBoleDataModule') for those; '--print_config' shows the "
@@ -101,6 +159,8 @@ FIT_HELP = (
 
 def main(args: ArgsType = None) -> None:
     """Run the command line; a mistake of the user's ends in one sentence and a non-zero status."""
+    # of Lightning and torch between themselves, nothing that a user could change
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     try:
         CROLossCLI(args)
     except Exception as error:

@@ -135,6 +135,11 @@ class CROLossCallback(Configurable, Callback):
                 stacklevel=2,
             )
 
+    @property
+    def state_key(self) -> str:
+        """Name of this callback's state, so that several callbacks may schedule different parameters."""
+        return f"CROLossCallback[{','.join(self.schedules)}]"
+
     def state_dict(self) -> dict[str, Any]:
         """Return the number of steps that fractions refer to."""
         return {"total_steps": self.total_steps}

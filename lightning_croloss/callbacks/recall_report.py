@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.files import write_atomically
@@ -45,21 +45,21 @@ class RecallReport(Callback):
         if not results:
             return
         folder = Path(trainer.log_dir or trainer.default_root_dir)
-        rank_zero_info("\n" + format_table(results, stage))
+        print("\n" + format_table(results, stage))
         if trainer.ckpt_path:
-            rank_zero_info(f"checkpoint: {trainer.ckpt_path}")
+            print(f"checkpoint: {trainer.ckpt_path}")
         path = folder / f"{stage}_results.json"
         write_atomically(path, json.dumps(results, indent=2).encode())
-        rank_zero_info(f"results:    {path}")
+        print(f"results:    {path}")
         if not self.plot:
             return
         path = folder / f"{stage}_recall_at_n.png"
         try:
             plot_metrics_against_n(results, path, title=f"{type(trainer.lightning_module).__name__}, {stage}")
         except MissingExtraError as missing:
-            rank_zero_info(f"no plot:    {missing}")
+            print(f"no plot:    {missing}")
         else:
-            rank_zero_info(f"plot:       {path}")
+            print(f"plot:       {path}")
 
 
 def collect_results(values: dict[str, float], stage: str) -> Results:

@@ -155,7 +155,9 @@ class Steps(Schedule):
                 f"Steps needs one value more than milestones, got {len(self.values)} values and "
                 f"{len(self.milestones)} milestones"
             )
-        if self.milestones != sorted(self.milestones):
+        fractions = [milestone for milestone in self.milestones if milestone <= 1.0]
+        steps = [milestone for milestone in self.milestones if milestone > 1.0]
+        if fractions != sorted(fractions) or steps != sorted(steps):
             raise ValueError(f"milestones must increase, got {list(milestones)}")
 
     def value(self, step: int, total: int) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 def run_seed() -> int:
@@ -51,3 +53,25 @@ def count_resumed_epoch(trainer: Trainer) -> None:
         for counts in (progress.current, progress.total):
             counts.ready += 1
             counts.started += 1
+
+
+def keep_checkpoints_together(trainer: Trainer, ckpt_path: str | Path | None) -> None:
+    """Let a resumed run keep its checkpoints in the folder of the run that it continues.
+
+    In another folder ``ModelCheckpoint`` forgets the best score, and a worse model would become the best.
+
+    Args:
+        trainer: the trainer of the resumed run, before it starts.
+        ckpt_path: the checkpoint to resume from; nothing is done if it is no file, or was moved.
+    """
+    if ckpt_path is None or not Path(ckpt_path).is_file():
+        return
+    folder = Path(ckpt_path).resolve().parent
+    states = torch.load(ckpt_path, map_location="cpu", weights_only=True).get("callbacks", {}).values()
+    written_as = [state["dirpath"] for state in states if isinstance(state, dict) and state.get("dirpath")]
+    for path in written_as:
+        if Path(path).resolve() != folder:
+            continue
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = path  # spelt as before: ModelCheckpoint compares the text
