@@ -1,6 +1,6 @@
 """CROLoss: the Customizable Recall@N Optimization Loss.
 
-Zhang et al., "CROLoss: Towards a Customizable Loss for Retrieval Models in Recommender Systems", CIKM 2022.
+Tang et al., "CROLoss: Towards a Customizable Loss for Retrieval Models in Recommender Systems", CIKM 2022.
 """
 
 from __future__ import annotations
