@@ -1,0 +1,186 @@
+"""The tables and the plot of benchmarks/ml_100k.py, from its rows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks.harness import Row, Settings, paired_bootstrap, rows_of
+from lightning_croloss.files import replacing, write_atomically
+
+NS = (10, 20, 50, 100)
+LOSSES = ("CROLoss", "SoftmaxLoss", "BPRLoss", "TripletLoss")
+
+Values = NDArray[np.float64]
+
+
+def metric(ranks: list[int], name: str, n: int) -> Values:
+    """Return the value of each user: one target a user, so Recall is the hit."""
+    found = np.asarray(ranks)
+    hits = found <= n
+    return hits.astype(float) if name == "Recall" else np.where(hits, 1.0 / np.log2(found + 1.0), 0.0)
+
+
+def columns() -> list[tuple[str, int]]:
+    """Return the columns of the tables."""
+    return [(name, n) for name in ("Recall", "NDCG") for n in NS]
+
+
+def cells(runs: list[list[int]]) -> list[str]:
+    """Mean over users, then mean ± deviation over seeds, in percent."""
+    texts = []
+    for name, n in columns():
+        seeds = [100 * metric(ranks, name, n).mean() for ranks in runs]
+        spread = f" ± {np.std(seeds, ddof=1):.1f}" if len(seeds) > 1 else ""
+        texts.append(f"{np.mean(seeds):.1f}{spread}")
+    return texts
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Format a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def described(setting: Settings) -> str:
+    """Write a setting on one line."""
+    return ", ".join(f"{name} {value}" for name, value in setting.items()) or "–"
+
+
+def report(path: Path, folder: Path, trials: dict[str, list[Settings]], targets: tuple[int, ...]) -> None:
+    """Write ``results.md`` and ``recall_at_n.png`` into ``folder`` from the rows at ``path``."""
+    rows = list(rows_of(path).values())
+    finals: dict[tuple[str, str], list[list[int]]] = defaultdict(list)
+    by_target: dict[int, list[list[int]]] = defaultdict(list)
+    for row in rows:
+        settings = row["settings"]
+        if settings["purpose"] == "final":
+            finals[settings["architecture"], settings["loss"]].append(row["ranks"])
+        elif settings["purpose"] == "target":
+            by_target[settings["setting"]["n"]].append(row["ranks"])
+    baselines = best_baselines(rows)
+    head = [f"{name}@{n}" for name, n in columns()]
+    parts = [
+        "# Results\n\nWritten by `python -m benchmarks.ml_100k --report`; the protocol is in that file, the "
+        "reading in README.md. Test values in percent, mean ± deviation over three seeds; 943 users.",
+        "## Architectures and losses",
+        table(
+            ["model", "loss", *head],
+            [[name, described(row["settings"]["setting"]), *cells([row["ranks"]])] for name, row in baselines]
+            + [[model, loss, *cells(runs)] for (model, loss), runs in ordered(finals)],
+        ),
+        "## CROLoss against each rival\n\nDifference in percentage points, users paired, their values "
+        "averaged over seeds; 95 % interval of a bootstrap over users. **Bold**: the interval leaves out 0.",
+        table(["model", "against", *head], comparisons(finals)),
+        "## What n does\n\nYouTubeDNN with `TargetNImportance(n)`, sigmoid kernel, temperature 0.1, n "
+        "annealed from 1,000; and the difference with its interval.",
+        table(["n", *head], target_rows(by_target, targets)),
+        "## Tuning\n\nValidation NDCG@100 of each trial, in percent.",
+        table(["loss", "setting", "epochs", "NDCG@100"], tuning_rows(rows, trials)),
+    ]
+    write_atomically(folder / "results.md", ("\n\n".join(parts) + "\n").encode())
+    plot(finals, baselines, folder / "recall_at_n.png")
+    print(f"wrote {folder / 'results.md'}")
+
+
+def best_baselines(rows: list[Row]) -> list[tuple[str, Row]]:
+    """Return each baseline with the setting that was best on validation."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        name = row["settings"]["architecture"]
+        if row["settings"]["purpose"] == "baseline" and (
+            name not in best or row["valid_ndcg@100"] > best[name]["valid_ndcg@100"]
+        ):
+            best[name] = row
+    return sorted(best.items(), reverse=True)
+
+
+def ordered(finals: dict[tuple[str, str], Any]) -> list[tuple[tuple[str, str], Any]]:
+    """Sort by architecture as they came, then loss."""
+    models = list(dict.fromkeys(model for model, _ in finals))
+    return sorted(finals.items(), key=lambda entry: (models.index(entry[0][0]), LOSSES.index(entry[0][1])))
+
+
+def users_mean(runs: list[list[int]], name: str, n: int) -> Values:
+    """Average each user's value over the seeds."""
+    values: Values = np.mean([metric(ranks, name, n) for ranks in runs], axis=0)
+    return values
+
+
+def difference(ours: list[list[int]], theirs: list[list[int]]) -> list[str]:
+    """Write the difference and its interval for every column."""
+    texts = []
+    for name, n in columns():
+        mean, low, high = (
+            100 * value for value in paired_bootstrap(users_mean(ours, name, n), users_mean(theirs, name, n))
+        )
+        text = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+        texts.append(f"**{text}**" if low > 0 or high < 0 else text)
+    return texts
+
+
+def comparisons(finals: dict[tuple[str, str], list[list[int]]]) -> list[list[str]]:
+    """Compare CROLoss with each rival on each architecture."""
+    return [
+        [model, loss, *difference(finals[model, "CROLoss"], runs)]
+        for (model, loss), runs in ordered(finals)
+        if loss != "CROLoss" and (model, "CROLoss") in finals
+    ]
+
+
+def target_rows(by_target: dict[int, list[list[int]]], targets: tuple[int, ...]) -> list[list[str]]:
+    """Write one row a target, and their difference."""
+    rows = [[str(n), *cells(by_target[n])] for n in targets if by_target[n]]
+    if len(rows) == len(targets) == 2:
+        small, large = targets
+        rows.append([f"{small} minus {large}", *difference(by_target[small], by_target[large])])
+    return rows
+
+
+def tuning_rows(rows: list[Row], trials: dict[str, list[Settings]]) -> list[list[str]]:
+    """Write every trial, best first within a loss."""
+    found = [row for row in rows if row["settings"]["purpose"] == "tuning"]
+    written = []
+    for loss in trials:
+        mine = [row for row in found if row["settings"]["loss"] == loss]
+        for row in sorted(mine, key=lambda row: -row["valid_ndcg@100"]):
+            setting = json.loads(json.dumps(row["settings"]["setting"]))
+            written.append(
+                [loss, described(setting), str(row["epochs"]), f"{100 * row['valid_ndcg@100']:.2f}"]
+            )
+    return written
+
+
+def plot(
+    finals: dict[tuple[str, str], list[list[int]]], baselines: list[tuple[str, Row]], path: Path
+) -> None:
+    """Draw Recall against N, one panel an architecture."""
+    models = list(dict.fromkeys(model for model, _ in finals))
+    if not models:
+        return
+    figure = Figure(figsize=(4.2 * len(models), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
+    for panel, model in zip(panels, models, strict=True):
+        for loss in LOSSES:
+            runs = finals.get((model, loss))
+            if runs:
+                panel.plot(NS, [100 * users_mean(runs, "Recall", n).mean() for n in NS], "o-", label=loss)
+        for name, row in baselines:
+            values = [100 * metric(row["ranks"], "Recall", n).mean() for n in NS]
+            panel.plot(NS, values, "--", color="grey" if name == "item kNN" else "silver", label=name)
+        panel.set_xscale("log")
+        panel.set_xticks(NS, [str(n) for n in NS])
+        panel.minorticks_off()
+        panel.set_xlabel("N")
+        panel.set_title(model)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("test Recall@N in percent")
+    panels[0].legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
