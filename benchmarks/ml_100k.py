@@ -5,8 +5,8 @@
 
 Protocol. Each loss gets the same number of tuning trials (TRIALS) on YouTubeDNN, judged by validation
 NDCG@100 at its best epoch; its best setting is then run on every architecture with three seeds. Every trial
-and every run has the same budget of epochs, the same early stopping and the same regularisation. Items that the
-user has already seen are never candidates, for the baselines as for the models.
+and every run has the same budget of epochs, the same early stopping and the same regularisation. Items that
+the user has already seen are never candidates, for the baselines as for the models.
 """
 
 from __future__ import annotations
