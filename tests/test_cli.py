@@ -188,7 +188,7 @@ class TestRuns:
         main([*run, "--ckpt_path", last, "--model.init_args.loss.init_args.temperature=0.3"])
         printed = capfd.readouterr()
         assert (
-            "--ckpt_path sets model.init_args.loss.init_args.temperature to the checkpoint's 0.1 "
+            "--ckpt_path sets model.init_args.loss.init_args.temperature to the checkpoint's 0.05 "
             "(the config says 0.3)" in printed.out + printed.err
         )
 

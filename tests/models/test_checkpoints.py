@@ -242,6 +242,29 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, last_saved, option
     assert_equal_states(dict(whole.callback_metrics), dict(resumed.callback_metrics))
 
 
+def test_a_run_resumed_twice_equals_the_uninterrupted_one(tmp_path):
+    """First from a checkpoint at the last batch of an epoch, then from one in the middle of the next."""
+    whole_model = resumable_model()
+    fit(whole_model, callbacks=[schedule()], max_epochs=2)
+    start = None
+    for last_saved in (10, 16):
+        steps = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=2, save_top_k=-1)
+        callbacks = [schedule(), steps, InterruptAt(last_saved + 1)]
+        with pytest.raises(Interrupted):
+            fit(
+                resumable_model(),
+                callbacks=callbacks,
+                enable_checkpointing=True,
+                max_epochs=2,
+                ckpt_path=start,
+            )
+        start = tmp_path / f"step={last_saved}.ckpt"
+    model = resumable_model()
+    resumed = fit(model, callbacks=[schedule()], ckpt_path=start, max_epochs=2)
+    assert resumed.global_step == 20
+    assert_equal_states(whole_model.state_dict(), model.state_dict())
+
+
 def test_the_seed_of_a_run_travels(tmp_path, monkeypatch):
     """A resumed run goes on with the seed it began with, whatever the new process was told."""
     steps = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=4, save_top_k=-1)
