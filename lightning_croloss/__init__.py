@@ -16,7 +16,7 @@ from lightning_croloss.losses import (
     TripletLoss,
 )
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
-from lightning_croloss.models import RetrievalModel, YouTubeDNN
+from lightning_croloss.models import RetrievalModel, TwoTower, YouTubeDNN
 from lightning_croloss.negatives import FullCatalogNegatives, UniformNegatives
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "SoftmaxLoss",
     "TargetNImportance",
     "TripletLoss",
+    "TwoTower",
     "UniformNegatives",
     "YouTubeDNN",
 ]

@@ -67,6 +67,12 @@ class CROLossCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the model know its data, and add the test that follows a fit."""
         parser.link_arguments("data.num_items", "model.init_args.num_items", apply_on="instantiate")
+        for source, target in (
+            ("num_users", "num_users"),
+            ("item_feature_specs", "item_features"),
+            ("user_feature_specs", "user_features"),
+        ):  # of the models that take them
+            parser.link_arguments(f"data.{source}", f"model.init_args.{target}", apply_on="instantiate")
         parser.add_argument(
             "--test_after_fit",
             type=bool,

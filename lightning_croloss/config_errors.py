@@ -19,6 +19,8 @@ _SEARCH = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value type:|Given value:|Expected a <class 'NoneType'>"
     r"|Expected a path but|Problem with given class_path|Parser key \"[^\"]*\":$|$"
 )
+OURS = (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException)
+
 # The type that a class path was checked against.
 _BASE = re.compile(r"Subtypes: \[<class '[\w.]*?(\w+)'>")
 
@@ -41,15 +43,15 @@ def one_sentence(message: str) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the exception that ``error`` was raised from, at the far end of the chain."""
-    while error.__cause__ is not None:
+    """Return the exception that explains ``error``: one of ours, or the one at the far end of the chain."""
+    while error.__cause__ is not None and not isinstance(error, OURS):
         error = error.__cause__
     return error
 
 
 def meant_for_user(error: BaseException) -> bool:
     """Tell an error that was raised to be read by the user from a failure inside the machinery."""
-    if isinstance(error, (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException)):
+    if isinstance(error, OURS):
         return True
     if not isinstance(error, (ValueError, TypeError)):
         return False

@@ -2,6 +2,7 @@
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.features import Feature, build_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.recbole import RecBoleDataModule
@@ -10,6 +11,7 @@ from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetR
 
 __all__ = [
     "BatchLoader",
+    "Feature",
     "Interactions",
     "LeaveOneOut",
     "RecBoleDataModule",
@@ -21,4 +23,5 @@ __all__ = [
     "TargetRows",
     "UserDisjoint",
     "Vocabulary",
+    "build_feature",
 ]

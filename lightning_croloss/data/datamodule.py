@@ -5,12 +5,14 @@ from __future__ import annotations
 import abc
 import os
 from functools import cached_property
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from lightning_croloss.configurable import Configurable
+from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.sequences import SequenceDataset
@@ -71,6 +73,25 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
     def interactions(self) -> Interactions:
         """All events."""
         return self.load()
+
+    def load_features(self) -> tuple[list[Feature], list[Feature]]:
+        """Return the features of the items and of the users; none unless overridden."""
+        return [], []
+
+    @cached_property
+    def features(self) -> tuple[list[Feature], list[Feature]]:
+        """The features of the items and of the users."""
+        return self.load_features()
+
+    @property
+    def item_feature_specs(self) -> list[dict[str, Any]]:
+        """Name, kind, size and width of each item feature."""
+        return [feature.spec for feature in self.features[0]]
+
+    @property
+    def user_feature_specs(self) -> list[dict[str, Any]]:
+        """Name, kind, size and width of each user feature."""
+        return [feature.spec for feature in self.features[1]]
 
     @cached_property
     def rows(self) -> SplitRows:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_croloss.data import recbole_settings as settings
 from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
@@ -34,6 +35,11 @@ class RecBoleDataModule(RetrievalDataModule):
         eval_batch_size: rows of a validation, test or prediction batch, in each process.
         max_history: length of the histories: the last events before the target.
         seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
+        item_features: columns of ``<dataset>.item`` that are features of the items, for models that take
+            them. A ``token`` is categorical, a ``token_seq`` multi-valued, a ``float`` numeric; write
+            ``"release_year:numeric"`` where the file's type says otherwise.
+        user_features: the same of ``<dataset>.user``.
+        missing_values: texts in the feature files that mean "missing", beside the empty one.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -52,14 +58,27 @@ class RecBoleDataModule(RetrievalDataModule):
         eval_batch_size: int = 1024,
         max_history: int = 50,
         seed: int | None = None,
+        item_features: Sequence[str] = (),
+        user_features: Sequence[str] = (),
+        missing_values: Sequence[str] = (),
     ) -> None:
         super().__init__(split, batch_size, eval_batch_size, max_history, seed)
-        if isinstance(config_files, str):
-            raise ValueError(f"config_files={config_files!r} must be a list: write [{config_files!r}]")
+        lists = {
+            "config_files": config_files,
+            "item_features": item_features,
+            "user_features": user_features,
+            "missing_values": missing_values,
+        }
+        for name, value in lists.items():
+            if isinstance(value, str):
+                raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")
         self.dataset = dataset
         self.data_path = data_path
         self.config_files = list(config_files)
         self.config = dict(config or {})
+        self.item_feature_names = list(item_features)
+        self.user_feature_names = list(user_features)
+        self.missing_values = list(missing_values)
 
     def load(self) -> Interactions:
         """Let RecBole load and filter, then take over its events.
@@ -71,13 +90,43 @@ class RecBoleDataModule(RetrievalDataModule):
         """
         try:
             import pandas  # noqa: F401
-            import recbole
 
             from lightning_croloss.data import recbole_loading
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in ("recbole", "pandas"):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
+        given = self._settings()
+        return recbole_loading.load(self.dataset, self._folder(given), given)
+
+    def load_features(self) -> tuple[list[Feature], list[Feature]]:
+        """Read the features of the items and users that have interactions.
+
+        Raises:
+            DataError: a file or column is missing, or cannot be used.
+        """
+        wanted = {"item": self.item_feature_names, "user": self.user_feature_names}
+        if not any(wanted.values()):
+            return [], []
+        vocabularies = {"item": self.item_vocabulary, "user": self.user_vocabulary}
+        from lightning_croloss.data.recbole_features import load_features
+
+        given = self._settings()
+        loaded = {
+            ending: load_features(
+                self._folder(given) / f"{self.dataset}.{ending}",
+                names,
+                given.get(f"{ending.upper()}_ID_FIELD") or f"{ending}_id",
+                vocabularies[ending],
+                given,
+                self.missing_values,
+            )
+            for ending, names in wanted.items()
+            if names
+        }
+        return loaded.get("item", []), loaded.get("user", [])
+
+    def _settings(self) -> dict[str, Any]:
         given = settings.read(self.config_files, self.config)
         named = given.get("dataset", self.dataset)
         if named != self.dataset:
@@ -85,14 +134,16 @@ class RecBoleDataModule(RetrievalDataModule):
                 f"the RecBole configuration names dataset {named!r}, but the argument dataset is "
                 f"{self.dataset!r}: give the same name to both"
             )
-        bundled = Path(recbole.__file__).parent / "dataset_example"
-        path = self.data_path if self.data_path is not None else given.get("data_path")
-        return recbole_loading.load(self.dataset, self._folder(bundled, path), given)
+        return given
 
-    def _folder(self, bundled: Path, data_path: str | None) -> Path:
+    def _folder(self, given: dict[str, Any]) -> Path:
         """Return the folder that holds the atomic files."""
         name = self.dataset
+        data_path = self.data_path if self.data_path is not None else given.get("data_path")
         if data_path is None:
+            import recbole
+
+            bundled = Path(recbole.__file__).parent / "dataset_example"
             known = sorted(entry.name for entry in bundled.iterdir() if entry.is_dir())
             if name not in known:
                 raise DataError(

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
+from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.models.resume import run_seed
 
 KEY = "lightning_croloss"
-
-
-class RetrievalData(Protocol):
-    """The part of ``RetrievalDataModule`` that a model reads."""
-
-    item_vocabulary: Vocabulary
-    max_history: int
 
 
 class CheckpointFacts:
@@ -31,7 +25,7 @@ class CheckpointFacts:
         self.max_history: int | None = None
         self.seed = run_seed()
 
-    def take_from(self, data: RetrievalData) -> None:
+    def take_from(self, data: RetrievalDataModule) -> None:
         """Take the facts of the data that the model is attached to.
 
         Raises:

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lightning_croloss.callbacks.logging_steps import logs_next_step
 from lightning_croloss.configurable import Configurable, class_path, to_config
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.errors import suggest
 from lightning_croloss.losses import CROLoss, RetrievalLoss
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RankMetric, RecallAtN
@@ -154,15 +155,22 @@ class RetrievalModel(Configurable, LightningModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
-        data = getattr(self.trainer, "datamodule", None)
-        if data is not None and hasattr(data, "item_vocabulary"):
+        data = self.data
+        if data is not None:
             self.facts.take_from(data)
             if stage == "fit":
                 self.negatives.prepare(data.item_counts, data.target_counts)
                 if self.negatives.exclude_known_positives:
                     data.include_known_positives = True
+                self._fill_features(data)
         if stage == "fit":
             self._check_monitors()
+
+    @property
+    def data(self) -> RetrievalDataModule | None:
+        """The data module that the trainer was given, if it is one of this package's."""
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, RetrievalDataModule) else None
 
     def on_train_start(self) -> None:
         """Let a run that was resumed in the middle of an epoch be resumed again (see resume.py)."""
@@ -248,7 +256,11 @@ class RetrievalModel(Configurable, LightningModule, ABC):
 
     @torch.no_grad()
     def recommend(
-        self, histories: Sequence[Sequence[int]] | Tensor, n: int = 100, exclude_history: bool = True
+        self,
+        histories: Sequence[Sequence[int]] | Tensor,
+        n: int = 100,
+        exclude_history: bool = True,
+        users: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the n best items for each history.
 
@@ -257,28 +269,31 @@ class RetrievalModel(Configurable, LightningModule, ABC):
                 left-padded with 0.
             n: how many items.
             exclude_history: leave out the items of the history.
+            users: (B,) ids of the users, 0 = unknown, for models that use user ids or features; None = all
+                unknown.
 
         Returns:
             ids (B, n) and scores (B, n), best first; where fewer than n items are left, the rest is 0 and −∞.
 
         Raises:
-            ValueError: an id outside 0 … num_items, or n outside 1 … num_items.
+            ValueError: an id outside 0 … num_items, n outside 1 … num_items, or users that are not one known
+                id for each history.
         """
         history = self._history_tensor(histories)
         batch = RetrievalBatch(
             history=history,
             targets=torch.zeros_like(history[:, :1]),
-            users=torch.zeros_like(history[:, 0]),
+            users=self._users_tensor(users, history),
         )
         was_training = self.training
         self.eval()
         try:
-            users = self.encode_users(batch).float()
+            vectors = self.encode_users(batch).float()
             matrix = self._encode_catalogue()
         finally:
             self.train(was_training)
         excluded = history if exclude_history else None
-        return top_items(users, matrix, n, excluded=excluded, tile_elements=self.tile_elements)
+        return top_items(vectors, matrix, n, excluded=excluded, tile_elements=self.tile_elements)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -330,6 +345,12 @@ class RetrievalModel(Configurable, LightningModule, ABC):
     def _metrics_of(self, stage: str) -> list[RankMetric]:
         return [metric for metric in self.metrics[stage].children() if isinstance(metric, RankMetric)]
 
+    def _fill_features(self, data: RetrievalDataModule) -> None:
+        for name, features in zip(("item", "user"), data.features, strict=True):
+            embedding = getattr(self, f"{name}_feature_embedding", None)
+            if embedding is not None:
+                embedding.fill(features)
+
     def _check_monitors(self) -> None:
         names = self.metric_names("val")
         kinds = {name.split("@")[0] for name in names}
@@ -340,6 +361,23 @@ class RetrievalModel(Configurable, LightningModule, ABC):
                     f"{type(callback).__name__} monitors {monitor!r}, which is not measured"
                     f"{suggest(monitor, names)} (ns are the model's)"
                 )
+
+    def _users_tensor(self, users: Tensor | None, history: Tensor) -> Tensor:
+        unknown = torch.zeros_like(history[:, 0])
+        if users is None:
+            return unknown
+        users = users.to(self.device, torch.long)
+        if users.shape != unknown.shape:
+            raise ValueError(
+                f"users must hold one id for each of the {len(history)} histories, got {tuple(users.shape)}"
+            )
+        largest = getattr(self, "num_users", None)  # of a model that knows users
+        if largest is not None and users.numel() and not 0 <= int(users.min()) <= int(users.max()) <= largest:
+            raise ValueError(
+                f"users must hold user ids 1 … {largest} (0 = unknown), "
+                f"got {int(users.min())} … {int(users.max())}"
+            )
+        return users
 
     def _history_tensor(self, histories: Sequence[Sequence[int]] | Tensor) -> Tensor:
         if isinstance(histories, Tensor):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import suggest
-from lightning_croloss.models.layers import POOLINGS, drop_history, mlp, pool_history
+from lightning_croloss.models.layers import (
+    POOLINGS,
+    FeatureEmbedding,
+    check_probability,
+    check_widths,
+    drop_history,
+    mlp,
+    pool_history,
+)
 from lightning_croloss.models.retrieval_model import RetrievalModel
 
 
@@ -17,10 +26,14 @@ class YouTubeDNN(RetrievalModel):
     """Pool the embeddings of the history and pass them through dense layers.
 
     Covington et al., "Deep Neural Networks for YouTube Recommendations", RecSys 2016. History and targets
-    share one embedding table.
+    share one embedding table. Item features add to the embeddings of the items, user features go into the
+    dense layers beside the pooled history.
 
     Args:
         num_items: size of the catalogue, from the data.
+        num_users: number of users, from the data; needed with user features only.
+        item_features: specifications of the items' features, from the data.
+        user_features: specifications of the users' features, from the data.
         hidden_dims: widths of the hidden layers; empty for a single linear map.
         pooling: "mean", "sum" or "max" over the history.
         dropout: chance of a hidden unit to be dropped in training.
@@ -31,6 +44,9 @@ class YouTubeDNN(RetrievalModel):
     def __init__(
         self,
         num_items: int,
+        num_users: int = 0,
+        item_features: Sequence[Mapping[str, Any]] = (),
+        user_features: Sequence[Mapping[str, Any]] = (),
         hidden_dims: Sequence[int] = (128,),
         pooling: str = "mean",
         dropout: float = 0.0,
@@ -40,24 +56,40 @@ class YouTubeDNN(RetrievalModel):
         super().__init__(num_items, **kwargs)
         if pooling not in POOLINGS:
             raise ValueError(f"unknown pooling {pooling!r}{suggest(str(pooling), POOLINGS)}")
-        if min(hidden_dims, default=1) < 1:
-            raise ValueError(f"hidden_dims must be at least 1 each, got {list(hidden_dims)}")
-        for name, value in (("dropout", dropout), ("history_dropout", history_dropout)):
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+        check_widths(hidden_dims=hidden_dims)
+        check_probability(dropout=dropout, history_dropout=history_dropout)
+        if user_features and num_users < 1:
+            raise ValueError(f"num_users must be at least 1 for user features, got {num_users}")
+        self.num_users = num_users
         self.pooling = pooling
         self.history_dropout = history_dropout
         self.item_embedding = nn.Embedding(num_items + 1, self.embedding_dim, padding_idx=0)
         nn.init.normal_(self.item_embedding.weight[1:], std=self.embedding_dim**-0.5)
-        self.user_layers = mlp(self.embedding_dim, hidden_dims, self.embedding_dim, dropout)
+        dim = self.embedding_dim
+        self.item_feature_embedding = (
+            FeatureEmbedding(item_features, num_items, dim) if item_features else None
+        )
+        self.user_feature_embedding = (
+            FeatureEmbedding(user_features, num_users, dim) if user_features else None
+        )
+        self.user_layers = mlp(2 * dim if user_features else dim, hidden_dims, dim, dropout)
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return one vector for each user, (B, 1, D)."""
         history = drop_history(batch.history, self.history_dropout, self.training)
-        pooled = pool_history(self.item_embedding(history), history != 0, self.pooling)
+        pooled = pool_history(self._embed(history), history != 0, self.pooling)
+        if self.user_feature_embedding is not None:
+            pooled = torch.cat([pooled, self.user_feature_embedding(batch.users)], dim=-1)
         return self.normalize(self.user_layers(pooled)).unsqueeze(1)
 
     def encode_items(self, ids: Tensor | None) -> Tensor:
         """Return the embeddings of the items, (..., D)."""
-        embeddings = self.item_embedding.weight[1:] if ids is None else self.item_embedding(ids)
-        return self.normalize(embeddings)
+        return self.normalize(self._embed(ids))
+
+    def _embed(self, ids: Tensor | None) -> Tensor:
+        if self.item_feature_embedding is None:
+            return self.item_embedding.weight[1:] if ids is None else self.item_embedding(ids)
+        if ids is None:
+            ids = torch.arange(1, self.num_items + 1, device=self.device)
+        embeddings: Tensor = self.item_embedding(ids) + self.item_feature_embedding(ids)
+        return embeddings

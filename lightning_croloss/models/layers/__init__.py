@@ -1,7 +1,17 @@
 """Parts that the architectures share."""
 
+from lightning_croloss.models.layers.checks import check_probability, check_widths
+from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.layers.history_dropout import drop_history
 from lightning_croloss.models.layers.mlp import mlp
 from lightning_croloss.models.layers.pooling import POOLINGS, pool_history
 
-__all__ = ["POOLINGS", "drop_history", "mlp", "pool_history"]
+__all__ = [
+    "POOLINGS",
+    "FeatureEmbedding",
+    "check_probability",
+    "check_widths",
+    "drop_history",
+    "mlp",
+    "pool_history",
+]

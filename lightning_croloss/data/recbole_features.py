@@ -1,0 +1,99 @@
+"""Item and user features from RecBole's ``.item`` and ``.user`` files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lightning.pytorch.utilities import rank_zero_info
+
+from lightning_croloss.data.features import KINDS, Feature, build_feature
+from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.errors import DataError, suggest
+
+#: RecBole's types and the kinds of feature that they are unless the user says otherwise.
+KIND_OF_TYPE = {"token": "categorical", "token_seq": "multi", "float": "numeric"}
+
+
+def load_features(
+    file: Path,
+    wanted: Sequence[str],
+    id_field: str,
+    vocabulary: Vocabulary,
+    settings: Mapping[str, Any],
+    missing_values: Sequence[str] = (),
+) -> list[Feature]:
+    """Read features for the ids of a vocabulary.
+
+    What is missing is reported once: values, ids without a row, and rows of ids without interactions, which
+    are left out.
+
+    Args:
+        file: a ``.item`` or ``.user`` file.
+        wanted: names of columns, or ``"name:kind"`` where the type in the file says another kind.
+        id_field: the column that holds the ids.
+        vocabulary: the ids' tokens.
+        settings: RecBole settings; its separators and encoding count.
+        missing_values: texts that mean "missing", beside the empty one.
+
+    Raises:
+        DataError: the file or a column is missing, an id stands twice, or a column cannot be used.
+    """
+    if not file.is_file():
+        raise DataError(f"features {list(wanted)} need the file {file.name}, which is not in {file.parent}")
+    try:
+        table = pd.read_csv(
+            file,
+            sep=settings.get("field_separator") or "\t",
+            dtype=str,
+            keep_default_na=False,
+            encoding=settings.get("encoding") or "utf-8",
+        ).fillna("")  # the last columns of a row that is too short
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{file.name} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first fields for names of the rows
+        raise DataError(f"{file.name} has more fields in line 2 than columns in its header")
+    types = dict(column.partition(":")[::2] for column in table.columns)
+    if len(types) < len(table.columns):
+        raise DataError(f"{file.name} has two columns of the same name in its header: rename one")
+    table.columns = pd.Index(list(types))
+    if id_field not in types:
+        raise DataError(f"{file.name} has no column {id_field!r}{suggest(id_field, types)}")
+    repeated = table.index[table[id_field].duplicated()]
+    if len(repeated):
+        token = table[id_field][repeated[0]]
+        raise DataError(f"{file.name} holds {id_field} {token!r} again in line {repeated[0] + 2}: keep one")
+    ids = vocabulary.encode(table[id_field].to_numpy(dtype=str))
+    everyone = range(1, len(vocabulary) + 1)
+    known = table[ids > 0].set_axis(ids[ids > 0], axis=0).reindex(everyone, fill_value="")
+    lines = pd.Series(table.index[ids > 0] + 2, ids[ids > 0]).reindex(everyone, fill_value=0)
+    notes = []
+    if unknown := int((ids == 0).sum()):
+        notes.append(f"{unknown} rows of ids without interactions are left out")
+    if absent := len(vocabulary) - int((ids > 0).sum()):
+        notes.append(f"{absent} of {len(vocabulary)} ids have no row")
+
+    features = []
+    for number, entry in enumerate(wanted):
+        if entry in wanted[:number]:
+            raise DataError(f"{file.name}: feature {entry!r} is wanted twice: name it once")
+        name, _, kind = entry.partition(":")
+        if name not in types or name == id_field:
+            raise DataError(f"{file.name} has no feature {name!r}{suggest(name, types.keys() - {id_field})}")
+        kind = kind or KIND_OF_TYPE.get(types[name], "")
+        if kind not in KINDS:
+            raise DataError(
+                f"{file.name}: feature {entry!r} of type {types[name]!r} must be one of {', '.join(KINDS)}: "
+                f"write {name}:categorical, for example"
+            )
+        separator = settings.get("seq_separator") or " "
+        column = known[name].replace(list(missing_values), "")
+        feature = build_feature(name, kind, list(column), file.name, separator, list(lines))
+        if feature.num_missing > absent:
+            notes.append(f"{name} is missing for {feature.num_missing} of {len(vocabulary)}")
+        features.append(feature)
+    if notes:
+        rank_zero_info(f"{file.name}: {'; '.join(notes)}")
+    return features

@@ -1,0 +1,19 @@
+"""Checks of arguments that several architectures take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def check_probability(**probabilities: float) -> None:
+    """Raise ``ValueError`` if a chance of dropping something is not in [0, 1)."""
+    for name, value in probabilities.items():
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+
+
+def check_widths(**widths: Sequence[int]) -> None:
+    """Raise ``ValueError`` if a width of a dense layer is below 1."""
+    for name, values in widths.items():
+        if min(values, default=1) < 1:
+            raise ValueError(f"{name} must be at least 1 each, got {list(values)}")

@@ -1,0 +1,89 @@
+"""Embeddings of the features of items or users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_croloss.data.features import KINDS, Feature
+
+
+class FeatureEmbedding(nn.Module):
+    """The sum of the embeddings of an id's features.
+
+    A categorical value is looked up; the tokens of a multi-valued one are averaged; a number scales a learned
+    vector. What is missing adds nothing, or a learned vector of its own where the feature is a number. The
+    features themselves are buffers: they travel in checkpoints, so that a model needs no data to recommend.
+
+    Args:
+        specs: name, kind, size and width of each feature, from the data.
+        num_ids: number of items or users; ids are 1 … num_ids, 0 is unknown and embeds to zeros.
+        dim: width D.
+    """
+
+    def __init__(self, specs: Sequence[Mapping[str, Any]], num_ids: int, dim: int) -> None:
+        super().__init__()
+        self.names = [str(spec["name"]) for spec in specs]
+        self.kinds = [str(spec["kind"]) for spec in specs]
+        self.dim = dim
+        self.embeddings = nn.ModuleList()
+        for number, spec in enumerate(specs):
+            if spec["kind"] not in KINDS:
+                raise ValueError(f"feature {spec['name']!r} has unknown kind {spec['kind']!r}")
+            numeric = spec["kind"] == "numeric"
+            dtype = torch.float32 if numeric else torch.long
+            table = torch.full((num_ids + 1, int(spec["width"])), float("nan") if numeric else 0, dtype=dtype)
+            self.register_buffer(f"table_{number}", table)
+            # of a number: row 1 is scaled by it, row 0 stands for a missing one
+            embedding = nn.Embedding(2 if numeric else int(spec["size"]), dim)
+            nn.init.normal_(embedding.weight, std=dim**-0.5)
+            if not numeric:
+                nn.init.zeros_(embedding.weight[:1])
+            self.embeddings.append(embedding)
+
+    def fill(self, features: Sequence[Feature]) -> None:
+        """Take the features of the data.
+
+        Raises:
+            ValueError: they are not those that the model was built for.
+        """
+        if [feature.name for feature in features] != self.names:
+            raise ValueError(
+                f"the model was built for the features {self.names}, the data has "
+                f"{[feature.name for feature in features]}"
+            )
+        for number, feature in enumerate(features):
+            table = self._table(number)
+            if table.shape != feature.values.shape:
+                raise ValueError(
+                    f"feature {feature.name!r} has the shape {tuple(feature.values.shape)}, the model was "
+                    f"built for {tuple(table.shape)}"
+                )
+            table.copy_(feature.values)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the sum over features, (..., D), for ids of any shape; zeros for id 0."""
+        # a batch of histories holds each item many times
+        distinct, place = torch.unique(ids, return_inverse=True)
+        return self._embed(distinct)[place]
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        """Return the sum over features, (n, D), for ids (n,)."""
+        total = torch.zeros(*ids.shape, self.dim, device=ids.device)
+        for number, (kind, embedding) in enumerate(zip(self.kinds, self.embeddings, strict=True)):
+            values = self._table(number)[ids]
+            if kind == "numeric":
+                missing = torch.isnan(values)
+                absent, scaled = embedding(torch.arange(2, device=ids.device))
+                total = total + torch.where(missing, absent, torch.where(missing, 0.0, values) * scaled)
+            else:
+                present = (values != 0).unsqueeze(-1)
+                added = (embedding(values) * present).sum(-2)
+                total = total + added / present.sum(-2).clamp(min=1)
+        return total * (ids != 0).unsqueeze(-1)
+
+    def _table(self, number: int) -> Tensor:
+        return self.get_buffer(f"table_{number}")
