@@ -16,17 +16,27 @@ from lightning_croloss.losses import (
     TripletLoss,
 )
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
-from lightning_croloss.models import RetrievalModel, TwoTower, YouTubeDNN
-from lightning_croloss.negatives import FullCatalogNegatives, UniformNegatives
+from lightning_croloss.models import MIND, RetrievalModel, TwoTower, YouTubeDNN
+from lightning_croloss.negatives import (
+    FullCatalogNegatives,
+    InBatchNegatives,
+    MixedNegatives,
+    PopularityNegatives,
+    UniformNegatives,
+)
 
 __all__ = [
+    "MIND",
     "BPRLoss",
     "CROLoss",
     "CROLossCallback",
     "FullCatalogNegatives",
     "HitRateAtN",
+    "InBatchNegatives",
     "MRRAtN",
+    "MixedNegatives",
     "NDCGAtN",
+    "PopularityNegatives",
     "PowerImportance",
     "RecBoleDataModule",
     "RecallAtN",

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_croloss import UniformNegatives, YouTubeDNN
-from lightning_croloss.data import Interactions, RetrievalDataModule, Vocabulary
+from lightning_croloss.data import Feature, Interactions, RetrievalDataModule, Vocabulary, build_feature
 
 NUM_CLUSTERS = 4
 
@@ -54,6 +54,52 @@ class ClusteredData(RetrievalDataModule):
             Vocabulary([f"user {number}" for number in range(num_users)]),
             Vocabulary([f"{self.item_prefix}{number}" for number in range(num_items)]),
         )
+
+
+class FeaturedData(ClusteredData):
+    """:class:`ClusteredData` with features of every kind that tell the cluster, here and there missing.
+
+    Args:
+        cold: leave out the events of the last two items of each cluster.
+        **kwargs: arguments of :class:`ClusteredData`.
+    """
+
+    def __init__(self, cold: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cold = cold
+
+    @property
+    def cold_items(self) -> list[list[int]]:
+        """The last two items of each cluster."""
+        ends = np.arange(1, self.size[1] + 1).reshape(NUM_CLUSTERS, -1)[:, -2:]
+        return [[int(item) for item in row] for row in ends]
+
+    def load(self) -> Interactions:
+        data = super().load()
+        if not self.cold:
+            return data
+        kept = ~torch.isin(data.items, torch.tensor(self.cold_items))
+        return Interactions.from_ids(
+            data.users[kept].numpy(), data.items[kept].numpy(), data.user_vocabulary, data.item_vocabulary
+        )
+
+    def load_features(self) -> tuple[list[Feature], list[Feature]]:
+        num_users, num_items = self.size
+        of_items = [item * NUM_CLUSTERS // num_items for item in range(num_items)]
+        of_users = [user % NUM_CLUSTERS for user in range(num_users)]
+        tags = [f"about{c} {'new' if item % 3 else 'old'}" for item, c in enumerate(of_items)]
+        prices = ["" if item % 7 == 6 else str(10 * c + item % 3) for item, c in enumerate(of_items)]
+        ages = ["" if user % 5 == 4 else str(20 + 10 * c + user % 2) for user, c in enumerate(of_users)]
+        items = [
+            build_feature("genre", "categorical", [f"genre{c}" for c in of_items], "items"),
+            build_feature("tags", "multi", tags, "items"),
+            build_feature("price", "numeric", prices, "items"),
+        ]
+        users = [
+            build_feature("country", "categorical", [f"country{c}" for c in of_users], "users"),
+            build_feature("age", "numeric", ages, "users"),
+        ]
+        return items, users
 
 
 def small_model(cls: type[YouTubeDNN] = YouTubeDNN, **kwargs: Any) -> Any:

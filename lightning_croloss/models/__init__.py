@@ -1,7 +1,8 @@
 """Retrieval architectures: each says how users and items are encoded, RetrievalModel does the rest."""
 
+from lightning_croloss.models.mind import MIND
 from lightning_croloss.models.retrieval_model import RetrievalModel
 from lightning_croloss.models.two_tower import TwoTower
 from lightning_croloss.models.youtube_dnn import YouTubeDNN
 
-__all__ = ["RetrievalModel", "TwoTower", "YouTubeDNN"]
+__all__ = ["MIND", "RetrievalModel", "TwoTower", "YouTubeDNN"]

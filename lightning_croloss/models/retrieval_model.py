@@ -101,7 +101,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
             )
         for name, value in self.loss.schedulable().items():
             self.loss.check_value(name, float(value))  # again, now that the catalogue is known
-        self.negatives.num_items = num_items
+        self.negatives.set_num_items(num_items)
         self.metrics = nn.ModuleDict({stage: _metrics(ns) for stage in ("val", "test")})
         self.facts = CheckpointFacts()
         self._finite = FiniteLoss(self.loss)

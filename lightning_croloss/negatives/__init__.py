@@ -2,6 +2,17 @@
 
 from lightning_croloss.negatives.base import Candidates, Negatives
 from lightning_croloss.negatives.full_catalog import FullCatalogNegatives
+from lightning_croloss.negatives.in_batch import InBatchNegatives
+from lightning_croloss.negatives.mixed import MixedNegatives
+from lightning_croloss.negatives.popularity import PopularityNegatives
 from lightning_croloss.negatives.uniform import UniformNegatives
 
-__all__ = ["Candidates", "FullCatalogNegatives", "Negatives", "UniformNegatives"]
+__all__ = [
+    "Candidates",
+    "FullCatalogNegatives",
+    "InBatchNegatives",
+    "MixedNegatives",
+    "Negatives",
+    "PopularityNegatives",
+    "UniformNegatives",
+]

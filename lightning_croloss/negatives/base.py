@@ -40,7 +40,7 @@ class Negatives(Configurable, nn.Module, ABC):
             training events. The data module then sends them along with each batch.
 
     Attributes:
-        num_items: size of the catalogue, filled by ``RetrievalModel``.
+        num_items: size of the catalogue.
     """
 
     def __init__(self, exclude_known_positives: bool = False) -> None:
@@ -55,6 +55,14 @@ class Negatives(Configurable, nn.Module, ABC):
             item_counts: (num_items + 1,) number of training events of each item; 0 at padding.
             target_counts: (num_items + 1,) number of training targets of each item; 0 at padding.
         """
+
+    def set_num_items(self, num_items: int) -> None:
+        """Take the size of the catalogue; called by ``RetrievalModel``."""
+        self.num_items = num_items
+
+    @abstractmethod
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Return log q of each id, of the shape of ``ids``: its probability in one draw; −∞ for padding."""
 
     @abstractmethod
     def sample(self, batch: RetrievalBatch) -> Candidates:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.negatives.base import Candidates, Negatives
@@ -14,6 +17,10 @@ class FullCatalogNegatives(Negatives):
     Args:
         exclude_known_positives: ignore the user's other training items.
     """
+
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Return −log N of each id, −∞ for padding: N draws see each item once."""
+        return torch.where(ids > 0, -math.log(self.num_items), -math.inf)
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Return all ids, 1 … num_items."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.negatives.base import Candidates, Negatives
@@ -28,6 +31,10 @@ class UniformNegatives(Negatives):
             raise ValueError(f"num_negatives must be at least 1, got {num_negatives}")
         self.num_negatives = num_negatives
         self.shared = shared
+
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Return −log N of each id, −∞ for padding."""
+        return torch.where(ids > 0, -math.log(self.num_items), -math.inf)
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Draw (M,) ids, or (B, M) if not shared."""

@@ -169,7 +169,11 @@ def test_ml_100k_as_in_the_files():
         ("a\tx\tinf\t\t\nb\ty\t2\t\t\n", ["price"], "is numeric, but holds 'inf' in line 2"),
         ("a\tx\tnan\t\t\nb\ty\t2\t\t\n", ["price"], "is numeric, but holds 'nan' in line 2"),
         ("a\tx\t1\tp q\t\nb\ty\t2\t\t\n", ["tags:numeric"], "'tags' is numeric, but holds 'p q' in line 2"),
-        ("a\tx\t1\t\t\nb\tx\t2\t\t\n", ["kind"], "shop.item: column 'kind' is the same everywhere: take it out"),
+        (
+            "a\tx\t1\t\t\nb\tx\t2\t\t\n",
+            ["kind"],
+            "shop.item: column 'kind' is the same everywhere: take it out",
+        ),
         ("a\tx\t1\t\t\nb\tx\t1.0\t\t\n", ["price"], "column 'price' is the same everywhere: take it out"),
         ("a\tx\t1\tp q\t\nb\tx\t1\tq p\t\n", ["tags"], "column 'tags' is the same everywhere: take it out"),
         ("a\tx\t\t\t\nb\tx\t\t\t\n", ["price"], "column 'price' is missing everywhere: take it out"),
@@ -180,7 +184,11 @@ def test_ml_100k_as_in_the_files():
         ("a\tx\t1\t\t\n", ["prise"], "shop.item has no feature 'prise'; did you mean 'price'"),
         ("a\tx\t1\t\t\n", ["item_id"], "shop.item has no feature 'item_id'"),
         ("a\tx\t1\t\t\n", ["kind:numerical"], "feature 'kind:numerical' of type 'token' must be one of"),
-        ("a\tx\t1\t\t\n", ["vector"], "'vector' of type 'float_seq' must be one of categorical, multi, numeric"),
+        (
+            "a\tx\t1\t\t\n",
+            ["vector"],
+            "'vector' of type 'float_seq' must be one of categorical, multi, numeric",
+        ),
         ("a\tx\t1\t\t\nb\ty\t2\t\t\n", ["kind", "kind"], "feature 'kind' is wanted twice: name it once"),
     ],
 )

@@ -1,0 +1,134 @@
+"""MIND: several interests of each user, found by dynamic routing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.errors import suggest
+from lightning_croloss.models.layers import check_probability, drop_history, mlp
+from lightning_croloss.models.layers.capsules import number_of_interests, route_to_interests
+from lightning_croloss.models.retrieval_model import RetrievalModel
+
+#: Number of different places in a history that the fixed routing logits tell apart.
+ROUTING_PLACES = 512
+ROUTING_INITS = ("random", "fixed")
+READOUTS = ("hard", "attention")
+
+
+class MIND(RetrievalModel):
+    """Route the history into interests; an item's score is the maximum over them.
+
+    Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall", CIKM 2019. A user with
+    a short history has fewer interests; the places left over hold copies of the first, which change neither
+    the maximum nor the training.
+
+    Args:
+        num_items: size of the catalogue, from the data.
+        num_interests: largest number of interests K.
+        routing_iterations: number of rounds of the routing.
+        routing_init: "random": new routing logits in every training step, as in the paper; "fixed": the same
+            always. Evaluation uses the fixed ones, so that a user's recommendations do not change.
+        adaptive_interests: whether a history of n events has at most log2(n) interests.
+        readout: the vector that stands for the user in training: "hard", the interest closest to the target, or
+            "attention", a mean of the interests weighed by their similarity to it.
+        readout_power: sharpness p of the attention: 0 is the plain mean, a large p the hard readout. The weights
+            are ``softmax(p · similarity)``; the paper's power of the product has these limits only for products
+            above 1, which cosines never are.
+        hidden_dims: widths of the dense layers that each interest passes.
+        dropout: chance of a hidden unit to be dropped in training.
+        history_dropout: chance of an event of the history to be dropped in training.
+        **kwargs: arguments of ``RetrievalModel``.
+    """
+
+    routing_logits: Tensor
+
+    def __init__(
+        self,
+        num_items: int,
+        num_interests: int = 4,
+        routing_iterations: int = 3,
+        routing_init: str = "random",
+        adaptive_interests: bool = True,
+        readout: str = "hard",
+        readout_power: float = 10.0,
+        hidden_dims: Sequence[int] = (128,),
+        dropout: float = 0.0,
+        history_dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_items, **kwargs)
+        if num_interests < 1:
+            raise ValueError(f"num_interests must be at least 1, got {num_interests}")
+        if routing_iterations < 1:
+            raise ValueError(f"routing_iterations must be at least 1, got {routing_iterations}")
+        if routing_init not in ROUTING_INITS:
+            raise ValueError(
+                f"unknown routing_init {routing_init!r}{suggest(str(routing_init), ROUTING_INITS)}"
+            )
+        if readout not in READOUTS:
+            raise ValueError(f"unknown readout {readout!r}{suggest(str(readout), READOUTS)}")
+        if not 0.0 <= readout_power < float("inf"):
+            raise ValueError(f"readout_power must be a number of at least 0, got {readout_power}")
+        check_probability(dropout=dropout, history_dropout=history_dropout)
+        self.num_interests = num_interests
+        self.routing_iterations = routing_iterations
+        self.routing_init = routing_init
+        self.adaptive_interests = adaptive_interests
+        self.readout = readout
+        self.readout_power = readout_power
+        self.history_dropout = history_dropout
+        dim = self.embedding_dim
+        self.item_embedding = nn.Embedding(num_items + 1, dim, padding_idx=0)
+        nn.init.normal_(self.item_embedding.weight[1:], std=dim**-0.5)
+        self.bilinear_map = nn.Linear(dim, dim, bias=False)
+        self.interest_layers = mlp(dim, hidden_dims, dim, dropout)
+        self.register_buffer("routing_logits", torch.randn(num_interests, ROUTING_PLACES))
+
+    def encode_users(self, batch: RetrievalBatch) -> Tensor:
+        """Return the interests of each user, (B, K, D)."""
+        history = drop_history(batch.history, self.history_dropout, self.training)
+        mask = history != 0
+        lengths = mask.sum(1)
+        interests = torch.arange(self.num_interests, device=history.device)
+        if self.adaptive_interests:
+            active = interests < number_of_interests(lengths, self.num_interests).unsqueeze(1)
+        else:
+            active = (interests >= 0).expand(len(history), -1)
+        routed = route_to_interests(
+            self.bilinear_map(self.item_embedding(history)),
+            mask,
+            self._initial_logits(history),
+            active,
+            self.routing_iterations,
+        )
+        vectors = self.interest_layers(routed)
+        vectors = torch.where(active.unsqueeze(-1), vectors, vectors[:, :1])
+        return self.normalize(vectors)
+
+    def encode_items(self, ids: Tensor | None) -> Tensor:
+        """Return the embeddings of the items, (..., D)."""
+        embeddings = self.item_embedding.weight[1:] if ids is None else self.item_embedding(ids)
+        return self.normalize(embeddings)
+
+    def select_interest(self, users: Tensor, positives: Tensor) -> Tensor:
+        """Return the readout of the interests for the target, (B, D)."""
+        if self.readout == "hard":
+            return super().select_interest(users, positives)
+        logits = self.readout_power * torch.einsum("bkd,bd->bk", users, positives)
+        copies = (users == users[:, :1]).all(-1)
+        copies[:, 0] = False
+        weights = torch.softmax(logits.masked_fill(copies, float("-inf")), dim=1)
+        return self.normalize(torch.einsum("bk,bkd->bd", weights, users))
+
+    def _initial_logits(self, history: Tensor) -> Tensor:
+        batch_size, length = history.shape
+        if self.training and self.routing_init == "random":
+            return torch.randn(batch_size, self.num_interests, length, device=history.device)
+        # by the distance from the end, so that padding on the left changes nothing
+        places = torch.arange(length - 1, -1, -1, device=history.device) % ROUTING_PLACES
+        return self.routing_logits[:, places].expand(batch_size, -1, -1)

@@ -1,0 +1,387 @@
+import functools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_croloss import FullCatalogNegatives, RetrievalModel, TwoTower, UniformNegatives, YouTubeDNN
+from lightning_croloss.data import RetrievalBatch, UserDisjoint, build_feature
+from lightning_croloss.models.layers import FeatureEmbedding
+from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer
+from tests.models.test_youtube_dnn import VARIATIONS as FOR_ALL
+from tests.models.test_youtube_dnn import WITHOUT_EFFECT, arguments_of, same
+
+HISTORIES = [[1, 2, 3, 4, 5, 6], [11, 12]]
+FAST_ADAM = functools.partial(torch.optim.Adam, lr=0.02)
+
+
+def small_tower(data=None, cls=TwoTower, **kwargs):
+    """Build a model for the features of ``data``, always with the same weights."""
+    data = FeaturedData() if data is None else data
+    torch.manual_seed(0)
+    defaults = {
+        "num_items": data.num_items,
+        "num_users": data.num_users,
+        "item_features": data.item_feature_specs,
+        "user_features": data.user_feature_specs,
+        "embedding_dim": 8,
+        "negatives": UniformNegatives(30),
+        "ns": (5, 10, 20),
+    }
+    return cls(**{**defaults, **kwargs})
+
+
+def filled_tower(**kwargs):
+    """Build a model that has met its data, but was not trained."""
+    data, model = FeaturedData(), small_tower(**kwargs)
+    for embedding, features in zip(
+        (model.item_feature_embedding, model.user_feature_embedding), data.features, strict=True
+    ):
+        if embedding is not None:
+            embedding.fill(features)
+    return model.eval()
+
+
+def batch_of(history, users):
+    return RetrievalBatch(history, targets=history[:, :1], users=users)
+
+
+# ---------------------------------------------------------------------- arguments
+
+#: For each argument of the constructor the arguments to start from, and another value of it.
+VARIATIONS = {
+    **{name: FOR_ALL[name] for name in arguments_of(RetrievalModel) - WITHOUT_EFFECT.keys()},
+    "num_users": ({}, 64),
+    "item_features": ({}, ()),
+    "user_features": ({}, ()),
+    "use_history": ({}, False),
+    "use_user_id": ({}, True),
+    "use_item_id": ({}, False),
+    "user_hidden_dims": ({}, (12,)),
+    "item_hidden_dims": ({}, (12,)),
+    "pooling": ({}, "sum"),
+    "dropout": ({}, 0.5),
+    "history_dropout": ({}, 0.5),
+    "id_dropout": ({}, 0.5),
+}
+
+
+def outcome(**arguments):
+    """Train for two epochs; return the metrics and what the model makes of items and users."""
+    model = small_tower(**arguments)
+    data = FeaturedData(num_items=model.num_items, num_users=model.num_users, seed=0)
+    trainer = fit(model, data, max_epochs=2, limit_train_batches=3)
+    ids, scores = model.eval().recommend(HISTORIES, 9, users=torch.tensor([1, 0]))
+    metrics = {name: value for name, value in trainer.callback_metrics.items() if name != "train/loss"}
+    return {"ids": ids, "scores": scores, "items": model.encode_items(None), **metrics}
+
+
+@functools.cache
+def baseline(names):
+    return outcome(**{name: VARIATIONS["lr_scheduler_interval"][0][name] for name in names})
+
+
+def test_there_is_a_case_for_every_argument():
+    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_of(TwoTower, RetrievalModel)
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_every_argument_changes_the_outcome(name):
+    start, value = VARIATIONS[name]
+    assert not same(outcome(**{**start, name: value}), baseline(tuple(start)))
+
+
+def test_equal_arguments_give_equal_outcomes():
+    assert same(outcome(**WITHOUT_EFFECT), baseline(()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pooling": "men"}, "unknown pooling 'men'; did you mean 'mean'?"),
+        ({"id_dropout": 1.0}, "id_dropout must be at least 0 and below 1, got 1.0"),
+        ({"history_dropout": -0.1}, "history_dropout must be at least 0 and below 1"),
+        ({"user_hidden_dims": (8, 0)}, r"user_hidden_dims must be at least 1 each, got \[8, 0\]"),
+        ({"item_hidden_dims": [-1]}, r"item_hidden_dims must be at least 1 each, got \[-1\]"),
+        ({"use_item_id": False, "item_features": ()}, "the item tower has no input: set use_item_id, or"),
+        ({"use_history": False, "user_features": ()}, "the user tower has no input: set use_history or"),
+        ({"num_users": 0}, "num_users must be at least 1 for user ids and features, got 0"),
+        ({"num_users": 0, "user_features": (), "use_user_id": True}, "num_users must be at least 1"),
+    ],
+)
+def test_arguments_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        small_tower(**arguments)
+
+
+# ---------------------------------------------------------------------- feature embedding
+
+
+def random_embedding(num_ids=12, dim=5):
+    """Return an embedding of features of every kind with values missing, and the features."""
+    features = [
+        build_feature("kind", "categorical", [*"xyzxyxx", "", *"yzxy"], "table"),
+        build_feature("tags", "multi", ["p q r", "", "q", "r p", "", "p", *["q r"] * 6], "table"),
+        build_feature("price", "numeric", ["1", "", "4", "2", "", "8", *"345678"], "table"),
+    ]
+    torch.manual_seed(0)
+    embedding = FeatureEmbedding([feature.spec for feature in features], num_ids, dim)
+    embedding.fill(features)
+    return embedding, features
+
+
+def naive(embedding, features, number):
+    """Return the embedding of one id by loops over its raw values."""
+    total = [0.0] * embedding.dim
+    for feature, table in zip(features, embedding.embeddings, strict=True):
+        weight, values = table.weight.tolist(), feature.values[number].tolist()
+        if feature.kind == "numeric":
+            (value,) = values
+            added = weight[0] if math.isnan(value) else [value * entry for entry in weight[1]]
+        else:
+            tokens = [value for value in values if value]
+            added = [sum(weight[t][d] for t in tokens) / max(len(tokens), 1) for d in range(embedding.dim)]
+        total = [one + other for one, other in zip(total, added, strict=True)]
+    return torch.tensor(total)
+
+
+def test_the_embedding_equals_a_loop():
+    embedding, features = random_embedding()
+    ids = torch.randint(1, 13, (3, 4, 2))
+    ids.view(-1)[:12] = torch.arange(1, 13)
+    out = embedding(ids)
+    assert out.shape == (3, 4, 2, 5)
+    for place in ids.nonzero().tolist():
+        expected = naive(embedding, features, int(ids[tuple(place)]))
+        assert torch.allclose(out[tuple(place)], expected, atol=1e-6)
+
+
+def test_the_unknown_id_is_zero_and_teaches_nothing():
+    embedding, _ = random_embedding()
+    out = embedding(torch.tensor([[0, 3], [0, 0]]))
+    assert not out[0, 0].any()
+    assert not out[1].any()
+    embedding(torch.zeros(4, dtype=torch.long)).sum().backward()
+    assert not any(table.weight.grad.any() for table in embedding.embeddings)
+
+
+def test_missing_values_have_finite_gradients():
+    embedding, _ = random_embedding()
+    embedding(torch.tensor([2, 5, 8])).square().sum().backward()
+    gradients = [table.weight.grad for table in embedding.embeddings]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert gradients[2][0].any()  # the vector of a missing number is learned
+    assert not gradients[0][0].any()  # padding stays what it is
+    assert not gradients[1][0].any()
+
+
+def test_other_features_than_the_models_are_refused():
+    embedding, features = random_embedding()
+    with pytest.raises(ValueError, match=r"built for the features \['kind', 'tags', 'price'\], the data has"):
+        embedding.fill(features[:2])
+    wider = build_feature("tags", "multi", ["p q r s"] + ["p"] * 11, "table")
+    with pytest.raises(
+        ValueError, match=r"'tags' has the shape \(13, 4\), the model was built for \(13, 3\)"
+    ):
+        embedding.fill([features[0], wider, features[2]])
+    with pytest.raises(ValueError, match="feature 'x' has unknown kind 'number'"):
+        FeatureEmbedding([{"name": "x", "kind": "number", "size": 0, "width": 1}], 3, 2)
+
+
+# ---------------------------------------------------------------------- towers
+
+
+def linears(tower):
+    return [layer for layer in tower if isinstance(layer, nn.Linear)]
+
+
+def test_the_towers_are_what_they_are_said_to_be():
+    model = filled_tower(similarity="dot", use_user_id=True, item_hidden_dims=(6,))
+    inputs = model.item_embedding.weight + model.item_feature_embedding(torch.arange(41))
+    first, last = linears(model.item_tower)
+    assert torch.allclose(model.encode_items(None), last(first(inputs[1:]).relu()), atol=1e-6)
+    ids = torch.tensor([[3, 1], [2, 2]])
+    assert torch.allclose(model.encode_items(ids), model.encode_items(None)[ids - 1], atol=1e-6)
+
+    history, users = torch.tensor([[0, 3, 7], [4, 4, 9]]), torch.tensor([5, 0])
+    pooled = torch.stack([inputs[[3, 7]].mean(0), inputs[[4, 4, 9]].mean(0)])
+    parts = [pooled, model.user_embedding.weight[users], model.user_feature_embedding(users)]
+    first, last = linears(model.user_tower)
+    expected = last(first(torch.cat(parts, 1)).relu())
+    vectors = model.encode_users(batch_of(history, users))
+    assert vectors.shape == (2, 1, 8)
+    assert torch.allclose(vectors[:, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"use_history": False},
+        {"use_item_id": False},
+        {"user_features": ()},
+        {"item_features": ()},
+        {"item_features": (), "user_features": (), "num_users": 0},
+        {"use_history": False, "user_features": (), "use_user_id": True},
+    ],
+)
+def test_each_input_is_optional(arguments):
+    model = small_tower(optimizer=FAST_ADAM, **arguments)
+    trainer = fit(model, FeaturedData(), max_epochs=10)
+    assert trainer.callback_metrics["val/recall@10"] > 0.8  # the ten items of the user's cluster
+
+
+def test_padding_changes_nothing():
+    model = filled_tower()
+    short, padded = torch.tensor([[5, 6, 7]]), torch.tensor([[0, 0, 5, 6, 7]])
+    user = torch.tensor([1])
+    one, other = model.encode_users(batch_of(short, user)), model.encode_users(batch_of(padded, user))
+    assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_the_id_of_an_item_is_dropped_at_its_rate_and_in_training_only():
+    model = filled_tower(similarity="dot", id_dropout=0.3)
+    whole = model.item_embedding.weight[5] + model.item_feature_embedding(torch.tensor([5]))[0]
+    without = model.item_feature_embedding(torch.tensor([5]))[0]
+    ids = torch.full((4000,), 5)
+    assert torch.allclose(model._item_inputs(ids), whole)
+    seen = model.train()._item_inputs(ids)
+    kept = torch.isclose(seen, whole).all(1)
+    assert torch.isclose(seen[~kept], without).all()
+    assert kept.float().mean() == pytest.approx(0.7, abs=0.03)
+
+
+# ---------------------------------------------------------------------- cold items
+
+
+def pairs_in_order(model, data):
+    """Return how often a cold item of the user's cluster is before one of another; 0.5 is chance."""
+    scores = []
+    for cluster, cold in enumerate(data.cold_items):
+        history = [10 * cluster + place for place in (1, 2, 3, 4)]
+        ids, values = model.recommend([history], data.num_items, exclude_history=False)
+        by_item = dict(zip(ids[0].tolist(), values[0].tolist(), strict=True))
+        others = [item for items in data.cold_items if items != cold for item in items]
+        scores += [float(by_item[one] > by_item[other]) for one in cold for other in others]
+    return sum(scores) / len(scores)
+
+
+def trained_on_cold(cls=TwoTower, **kwargs):
+    data = FeaturedData(cold=True)
+    model = small_tower(data, cls, optimizer=FAST_ADAM, negatives=FullCatalogNegatives(), **kwargs)
+    fit(model, data, max_epochs=10)
+    assert int((data.item_counts == 0).sum()) == 9  # eight items and padding
+    return model, data
+
+
+@pytest.mark.parametrize("use_item_id", [True, False])
+def test_cold_items_are_ranked_by_their_features(use_item_id):
+    model, data = trained_on_cold(use_item_id=use_item_id)
+    assert pairs_in_order(model, data) > 0.9
+    without, data = trained_on_cold(item_features=())
+    assert pairs_in_order(without, data) < 0.8  # the ids alone know nothing
+
+
+def test_youtube_dnn_ranks_cold_items_by_their_features_too():
+    model, data = trained_on_cold(YouTubeDNN)
+    assert pairs_in_order(model, data) > 0.8
+
+
+def test_a_history_of_cold_items_says_what_the_user_likes():
+    model, data = trained_on_cold()
+    for cluster, cold in enumerate(data.cold_items):
+        ids, _ = model.recommend([cold], 8)
+        assert sum((int(item) - 1) // 10 == cluster for item in ids[0]) >= 7
+
+
+def test_the_id_of_an_item_that_training_never_saw_is_not_used():
+    model, data = trained_on_cold(similarity="dot")
+    assert model.seen_items.tolist() == (data.item_counts > 0).tolist()
+    model.eval()
+    cold = torch.tensor(data.cold_items).flatten()
+    expected = model.item_tower(model.item_feature_embedding(cold))
+    assert torch.allclose(model.encode_items(cold), expected, atol=1e-6)
+    assert not torch.allclose(
+        model.encode_items(cold - 2), model.item_tower(model.item_feature_embedding(cold - 2))
+    )
+
+
+# ---------------------------------------------------------------------- users
+
+
+def test_recommendations_depend_on_the_user():
+    model = filled_tower()
+    one, other, unknown = (
+        model.recommend(HISTORIES, 9, users=users)[1]
+        for users in (torch.tensor([1, 2]), torch.tensor([3, 2]), None)
+    )
+    assert not torch.equal(one[0], other[0])
+    assert torch.equal(one[1], other[1])
+    assert torch.equal(unknown, model.recommend(HISTORIES, 9, users=torch.tensor([0, 0]))[1])
+
+
+@pytest.mark.parametrize(
+    ("users", "message"),
+    [
+        ([61, 1], r"users must hold user ids 1 … 60 \(0 = unknown\), got 1 … 61"),
+        ([-1, 1], "users must hold user ids 1 … 60"),
+        ([1], r"users must hold one id for each of the 2 histories, got \(1,\)"),
+        ([[1], [2]], "users must hold one id for each of the 2 histories"),
+    ],
+)
+def test_users_that_cannot_be(users, message):
+    with pytest.raises(ValueError, match=message):
+        filled_tower().recommend(HISTORIES, 9, users=torch.tensor(users))
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test"])
+def test_user_ids_with_a_user_disjoint_split_are_refused(verb):
+    data = FeaturedData(split=UserDisjoint(0.6, 0.2, 0.2))
+    message = (
+        "use_user_id needs users that training has seen, but UserDisjoint evaluates others: set use_user_id "
+        "to false, or split by LeaveOneOut"
+    )
+    with pytest.raises(ValueError, match=message):
+        getattr(quiet_trainer(), verb)(small_tower(use_user_id=True), data)
+
+
+def test_user_features_serve_users_that_training_never_saw():
+    data = FeaturedData(split=UserDisjoint(0.6, 0.2, 0.2))
+    model = small_tower(data, use_history=False, optimizer=FAST_ADAM)
+    trainer = fit(model, data, max_epochs=10)
+    assert trainer.callback_metrics["val/recall@10"] > 0.8
+
+
+# ---------------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.parametrize("cls", [TwoTower, YouTubeDNN])
+def test_a_checkpoint_recommends_without_data(tmp_path, cls):
+    model = small_tower(cls=cls)
+    fit(model, FeaturedData(), limit_train_batches=2).save_checkpoint(tmp_path / "model.ckpt")
+    content = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["item_features"] == FeaturedData().item_feature_specs
+    again = RetrievalModel.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    assert type(again) is cls
+    users = torch.tensor([7, 0])
+    for got, expected in zip(
+        again.recommend(HISTORIES, 9, users=users), model.recommend(HISTORIES, 9, users=users), strict=True
+    ):
+        assert torch.equal(got, expected)
+    genre = again.item_feature_embedding.get_buffer("table_0")
+    assert torch.equal(genre, FeaturedData().features[0][0].values)
+
+
+def test_a_checkpoint_keeps_its_features_in_a_test(tmp_path):
+    model = small_tower()
+    fit(model, FeaturedData(), max_epochs=2).save_checkpoint(tmp_path / "model.ckpt")
+    again = TwoTower.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    results = [quiet_trainer().test(each, FeaturedData(), verbose=False) for each in (model, again)]
+    assert results[0] == results[1]
+
+
+def test_data_without_the_features_is_refused():
+    with pytest.raises(
+        ValueError, match=r"built for the features \['genre', 'tags', 'price'\], the data has \[\]"
+    ):
+        fit(small_tower(), ClusteredData())
