@@ -23,9 +23,9 @@ READOUTS = ("hard", "attention")
 class MIND(RetrievalModel):
     """Route the history into interests; an item's score is the maximum over them.
 
-    Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall", CIKM 2019. A user with
-    a short history has fewer interests; the places left over hold copies of the first, which change neither
-    the maximum nor the training.
+    Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall", CIKM 2019. A user
+    with a short history has fewer interests; the places left over hold copies of the first, which change
+    neither the maximum nor the training.
 
     Args:
         num_items: size of the catalogue, from the data.
@@ -34,11 +34,11 @@ class MIND(RetrievalModel):
         routing_init: "random": new routing logits in every training step, as in the paper; "fixed": the same
             always. Evaluation uses the fixed ones, so that a user's recommendations do not change.
         adaptive_interests: whether a history of n events has at most log2(n) interests.
-        readout: the vector that stands for the user in training: "hard", the interest closest to the target, or
-            "attention", a mean of the interests weighed by their similarity to it.
-        readout_power: sharpness p of the attention: 0 is the plain mean, a large p the hard readout. The weights
-            are ``softmax(p · similarity)``; the paper's power of the product has these limits only for products
-            above 1, which cosines never are.
+        readout: the vector that stands for the user in training: "hard", the interest closest to the target,
+            or "attention", a mean of the interests weighed by their similarity to it.
+        readout_power: sharpness p of the attention: 0 is the plain mean, a large p the hard readout. The
+            weights are ``softmax(p · similarity)``; the paper's power of the product has these limits only
+            for products above 1, which cosines never are.
         hidden_dims: widths of the dense layers that each interest passes.
         dropout: chance of a hidden unit to be dropped in training.
         history_dropout: chance of an event of the history to be dropped in training.
