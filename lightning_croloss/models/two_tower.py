@@ -12,10 +12,10 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import suggest
 from lightning_croloss.models.layers import (
     POOLINGS,
-    FeatureEmbedding,
     check_probability,
     check_widths,
     drop_history,
+    feature_embedding,
     mlp,
     pool_history,
 )
@@ -85,13 +85,9 @@ class TwoTower(RetrievalModel):
         self.id_dropout = id_dropout if item_features else 0.0
         dim = self.embedding_dim
         self.item_embedding = nn.Embedding(num_items + 1, dim, padding_idx=0) if use_item_id else None
-        self.item_feature_embedding = (
-            FeatureEmbedding(item_features, num_items, dim) if item_features else None
-        )
+        self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
         self.user_embedding = nn.Embedding(num_users + 1, dim, padding_idx=0) if use_user_id else None
-        self.user_feature_embedding = (
-            FeatureEmbedding(user_features, num_users, dim) if user_features else None
-        )
+        self.user_feature_embedding = feature_embedding(user_features, num_users, dim, "users")
         for embedding in (self.item_embedding, self.user_embedding):
             if embedding is not None:
                 nn.init.normal_(embedding.weight[1:], std=dim**-0.5)

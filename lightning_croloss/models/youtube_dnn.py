@@ -12,10 +12,10 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import suggest
 from lightning_croloss.models.layers import (
     POOLINGS,
-    FeatureEmbedding,
     check_probability,
     check_widths,
     drop_history,
+    feature_embedding,
     mlp,
     pool_history,
 )
@@ -66,12 +66,8 @@ class YouTubeDNN(RetrievalModel):
         self.item_embedding = nn.Embedding(num_items + 1, self.embedding_dim, padding_idx=0)
         nn.init.normal_(self.item_embedding.weight[1:], std=self.embedding_dim**-0.5)
         dim = self.embedding_dim
-        self.item_feature_embedding = (
-            FeatureEmbedding(item_features, num_items, dim) if item_features else None
-        )
-        self.user_feature_embedding = (
-            FeatureEmbedding(user_features, num_users, dim) if user_features else None
-        )
+        self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
+        self.user_feature_embedding = feature_embedding(user_features, num_users, dim, "users")
         self.user_layers = mlp(2 * dim if user_features else dim, hidden_dims, dim, dropout)
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:

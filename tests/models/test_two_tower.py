@@ -86,7 +86,7 @@ def test_there_is_a_case_for_every_argument():
     assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_of(TwoTower, RetrievalModel)
 
 
-@pytest.mark.parametrize("name", VARIATIONS)
+@pytest.mark.parametrize("name", sorted(VARIATIONS))
 def test_every_argument_changes_the_outcome(name):
     start, value = VARIATIONS[name]
     assert not same(outcome(**{**start, name: value}), baseline(tuple(start)))

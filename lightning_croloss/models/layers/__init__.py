@@ -1,7 +1,7 @@
 """Parts that the architectures share."""
 
 from lightning_croloss.models.layers.checks import check_probability, check_widths
-from lightning_croloss.models.layers.features import FeatureEmbedding
+from lightning_croloss.models.layers.features import FeatureEmbedding, feature_embedding
 from lightning_croloss.models.layers.history_dropout import drop_history
 from lightning_croloss.models.layers.mlp import mlp
 from lightning_croloss.models.layers.pooling import POOLINGS, pool_history
@@ -12,6 +12,7 @@ __all__ = [
     "check_probability",
     "check_widths",
     "drop_history",
+    "feature_embedding",
     "mlp",
     "pool_history",
 ]

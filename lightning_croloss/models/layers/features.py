@@ -11,6 +11,21 @@ from torch import Tensor, nn
 from lightning_croloss.data.features import KINDS, Feature
 
 
+def feature_embedding(
+    specs: Sequence[Mapping[str, Any]], num_ids: int, dim: int, whose: str
+) -> FeatureEmbedding | None:
+    """Return the embedding of the features of ``whose`` ("items" or "users"); None if there are none.
+
+    Raises:
+        ValueError: there are features but no ids.
+    """
+    if not specs:
+        return None
+    if num_ids < 1:
+        raise ValueError(f"num_{whose} must be at least 1 for features of {whose}, got {num_ids}")
+    return FeatureEmbedding(specs, num_ids, dim)
+
+
 class FeatureEmbedding(nn.Module):
     """The sum of the embeddings of an id's features.
 
