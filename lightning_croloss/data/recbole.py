@@ -90,6 +90,7 @@ class RecBoleDataModule(RetrievalDataModule):
         """
         try:
             import pandas  # noqa: F401
+            import recbole  # noqa: F401
 
             from lightning_croloss.data import recbole_loading
         except ModuleNotFoundError as error:

@@ -180,17 +180,13 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         """Seed the step by its place in training, so that a resumed run draws what the whole run drew."""
         seed_step(self.facts.seed, batches_so_far(self.trainer), self.global_rank)
 
-    def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch.
-
-        Raises:
-            NonFiniteLossError: the loss is NaN or infinite.
-        """
+    def loss_of(self, batch: RetrievalBatch) -> Tensor:
+        """Return the training loss of one batch, a scalar with gradient."""
         users = self.encode_users(batch)
         targets = batch.targets[:, 0]
         positives = self.encode_items(targets)
         candidates = self.negatives.sample(batch)
-        loss = self.loss.from_embeddings(
+        return self.loss.from_embeddings(
             self.select_interest(users, positives),
             positives,
             self.encode_items(None if candidates.whole_catalogue else candidates.ids),
@@ -201,9 +197,17 @@ class RetrievalModel(Configurable, LightningModule, ABC):
             num_sampled=candidates.num_sampled,
             sample_weight=batch.sample_weight,
         )
+
+    def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite.
+        """
+        loss = self.loss_of(batch)
         logs_now = logs_next_step(self.trainer)
         self._finite.check(loss, self.trainer.global_step, wait=logs_now)
-        if logs_now:  # logging at each step costs a third of a small model's step
+        if logs_now:
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch.batch_size)
         return loss
 
@@ -371,8 +375,8 @@ class RetrievalModel(Configurable, LightningModule, ABC):
             raise ValueError(
                 f"users must hold one id for each of the {len(history)} histories, got {tuple(users.shape)}"
             )
-        largest = getattr(self, "num_users", None)  # of a model that knows users
-        if largest is not None and users.numel() and not 0 <= int(users.min()) <= int(users.max()) <= largest:
+        largest = getattr(self, "num_users", 0)  # 0 or absent: the model has no use for users
+        if largest and users.numel() and not 0 <= int(users.min()) <= int(users.max()) <= largest:
             raise ValueError(
                 f"users must hold user ids 1 … {largest} (0 = unknown), "
                 f"got {int(users.min())} … {int(users.max())}"

@@ -200,7 +200,7 @@ def test_bad_input_is_one_sentence(shop, rows, features, message):
 
 def test_a_column_that_stands_twice(shop):
     items = "item_id:token\tkind:token\tkind:float\na\tx\t1\nb\ty\t2\n"
-    with pytest.raises(DataError, match="shop.item has two columns of the same name"):
+    with pytest.raises(DataError, match=r"shop\.item has two columns of the same name"):
         shop("kind", items=items).features  # noqa: B018
 
 
@@ -209,7 +209,7 @@ def test_a_file_that_is_not_there(shop, tmp_path):
     (tmp_path / "shop" / "shop.item").unlink()
     with pytest.raises(DataError, match=r"features \['kind'\] need the file shop.item, which is not in"):
         module.features  # noqa: B018
-    with pytest.raises(DataError, match="need the file shop.user"):
+    with pytest.raises(DataError, match=r"need the file shop\.user"):
         shop(user_features=["age"]).features  # noqa: B018
 
 

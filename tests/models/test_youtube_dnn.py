@@ -15,10 +15,17 @@ from lightning_croloss import (
 from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.models import retrieval_model
 from lightning_croloss.models.layers import POOLINGS, drop_history, mlp, pool_history
-from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
+from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer, small_model
 
 SGD = functools.partial(torch.optim.SGD, lr=0.1)
 STEP_LR = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1)
+
+#: Features of the data that the models are trained on.
+FEATURES = {
+    "num_users": FeaturedData().num_users,
+    "item_features": FeaturedData().item_feature_specs,
+    "user_features": FeaturedData().user_feature_specs,
+}
 
 #: For each argument of the constructor the arguments to start from, and another value of it.
 VARIATIONS = {
@@ -36,6 +43,9 @@ VARIATIONS = {
     "pooling": ({}, "sum"),
     "dropout": ({}, 0.5),
     "history_dropout": ({}, 0.5),
+    "num_users": (FEATURES, 64),
+    "item_features": (FEATURES, ()),
+    "user_features": (FEATURES, ()),
 }
 #: Arguments that must not change any result.
 WITHOUT_EFFECT = {"tile_elements": 100}
@@ -47,18 +57,19 @@ def arguments_of(*classes):
 
 
 def outcome(**arguments):
-    """Train for two epochs; return the weights and the metrics."""
+    """Train for two epochs; return the metrics and what the model makes of items and users."""
     model = small_model(**arguments)
-    trainer = fit(
-        model, ClusteredData(num_items=model.num_items, seed=0), max_epochs=2, limit_train_batches=3
-    )
+    data = FeaturedData(num_items=model.num_items, num_users=model.num_users or 60, seed=0)
+    trainer = fit(model, data, max_epochs=2, limit_train_batches=3)
     metrics = {name: value for name, value in trainer.callback_metrics.items() if name != "train/loss"}
-    return {**model.state_dict(), **metrics}
+    ids, scores = model.recommend([[1, 2, 3], [11]], 9, users=torch.tensor([1, 0]))
+    return {"ids": ids, "scores": scores, "items": model.encode_items(None), **metrics}
 
 
 @functools.cache
-def baseline(names):
-    return outcome(**{name: VARIATIONS["lr_scheduler_interval"][0][name] for name in names})
+def baseline(name=None):
+    """Return the outcome from which the case of argument ``name`` starts."""
+    return outcome(**(VARIATIONS[name][0] if name else {}))
 
 
 def same(one, other):
@@ -72,12 +83,12 @@ def test_there_is_a_case_for_every_argument():
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_every_argument_changes_the_outcome(name):
     start, value = VARIATIONS[name]
-    assert not same(outcome(**{**start, name: value}), baseline(tuple(start)))
+    assert not same(outcome(**{**start, name: value}), baseline(name if start else None))
 
 
 def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(), baseline(()))
-    assert same(outcome(loss=CROLoss(), optimizer=torch.optim.Adam), baseline(()))
+    assert same(outcome(), baseline())
+    assert same(outcome(loss=CROLoss(), optimizer=torch.optim.Adam), baseline())
 
 
 def test_tile_elements_bounds_the_work_and_leaves_the_results(monkeypatch):
@@ -90,7 +101,7 @@ def test_tile_elements_bounds_the_work_and_leaves_the_results(monkeypatch):
             return original(*args, **kwargs)
 
         monkeypatch.setattr(retrieval_model, name, recorded)
-    assert same(outcome(**WITHOUT_EFFECT), baseline(()))
+    assert same(outcome(**WITHOUT_EFFECT), baseline())
     few, many = small_model(tile_elements=100), small_model()
     assert torch.equal(few.recommend([[1], [2]], 9)[0], many.recommend([[1], [2]], 9)[0])
     assert set(seen) == {100, 2**24}
@@ -115,6 +126,29 @@ def test_items_and_history_share_the_table():
     assert torch.equal(model.encode_items(None), model.item_embedding.weight[1:])
     ids = torch.tensor([[3, 1], [2, 2]])
     assert torch.equal(model.encode_items(ids), model.encode_items(None)[ids - 1])
+
+
+def test_features_add_to_items_and_stand_beside_the_history():
+    model, data = small_model(similarity="dot", **FEATURES).eval(), FeaturedData()
+    model.item_feature_embedding.fill(data.features[0])
+    model.user_feature_embedding.fill(data.features[1])
+    items = model.item_embedding.weight + model.item_feature_embedding(torch.arange(41))
+    assert torch.allclose(model.encode_items(None), items[1:])
+    history, users = torch.tensor([[0, 3, 7], [4, 4, 9]]), torch.tensor([5, 0])
+    pooled = torch.stack([items[[3, 7]].mean(0), items[[4, 4, 9]].mean(0)])
+    expected = model.user_layers(torch.cat([pooled, model.user_feature_embedding(users)], 1))
+    vectors = model.encode_users(RetrievalBatch(history, history[:, :1], users))
+    assert torch.allclose(vectors[:, 0], expected, atol=1e-6)
+
+
+def test_without_features_there_is_nothing_of_them_in_the_model():
+    names = set(small_model().state_dict())
+    assert names == {
+        "item_embedding.weight",
+        *(f"user_layers.{layer}.{part}" for layer in (0, 3) for part in ("weight", "bias")),
+    }
+    torch.manual_seed(0)
+    assert torch.equal(small_model().item_embedding.weight, small_model(**FEATURES).item_embedding.weight)
 
 
 def test_padding_stays_zero_in_training():
@@ -208,6 +242,7 @@ def test_evaluation_drops_nothing():
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"history_dropout": -0.1}, "history_dropout must be at least 0 and below 1, got -0.1"),
         ({"hidden_dims": (8, 0)}, r"hidden_dims must be at least 1 each, got \[8, 0\]"),
+        ({**FEATURES, "num_users": 0}, "num_users must be at least 1 for"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):

@@ -8,7 +8,13 @@ from lightning.pytorch import Callback
 from scipy.stats import chisquare
 from torch.nn import functional
 
-from lightning_croloss import FullCatalogNegatives, SoftmaxLoss, UniformNegatives
+from lightning_croloss import (
+    FullCatalogNegatives,
+    MixedNegatives,
+    PopularityNegatives,
+    SoftmaxLoss,
+    UniformNegatives,
+)
 from lightning_croloss import negatives as package
 from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.negatives import Candidates, Negatives
@@ -24,8 +30,17 @@ def batch_of(rows=4, known_positives=None):
 
 
 def ready(sampler, num_items=40):
-    sampler.num_items = num_items
+    """Tell a sampler its catalogue and the counts 1, 2, 3, … of its items."""
+    sampler.set_num_items(num_items)
+    counts = torch.arange(num_items + 1)
+    sampler.prepare(counts, counts)
     return sampler
+
+
+def make(cls, **kwargs):
+    if cls is MixedNegatives:
+        kwargs.setdefault("parts", [UniformNegatives(4), PopularityNegatives(6)])
+    return ready(cls(**kwargs))
 
 
 # ---------------------------------------------------------------------- uniform
@@ -164,9 +179,9 @@ def test_known_positives_get_no_gradient(sampler, exclude):
 
 @pytest.mark.parametrize("cls", SAMPLERS)
 def test_exclusion_needs_batches_that_know(cls):
-    sampler = ready(cls(exclude_known_positives=True))
+    sampler = make(cls, exclude_known_positives=True)
     known = torch.tensor([[1, 2], [3, 0]])
     assert sampler.sample(batch_of(2, known_positives=known)).excluded_ids is known
     with pytest.raises(ValueError, match="exclude_known_positives needs batches with known_positives: set"):
         sampler.sample(batch_of(2))
-    assert ready(cls()).sample(batch_of(2, known_positives=known)).excluded_ids is None
+    assert make(cls).sample(batch_of(2, known_positives=known)).excluded_ids is None
