@@ -1,4 +1,4 @@
-"""The command line: ``croloss fit|validate|test --config file.yaml``."""
+"""The command line: ``croloss fit|validate|test|predict --config file.yaml``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_croloss.callbacks import RecallReport
-from lightning_croloss.config_errors import meant_for_user, one_sentence, root_cause
+from lightning_croloss.callbacks import PredictionWriter, RecallReport
+from lightning_croloss.callbacks.run_folder import run_folder
+from lightning_croloss.callbacks.trackers import log_config
+from lightning_croloss.config_errors import explained, meant_for_user, one_sentence, root_cause
 from lightning_croloss.data import RetrievalDataModule
+from lightning_croloss.files import write_atomically
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.resume import keep_checkpoints_together
 
@@ -35,6 +39,19 @@ class CROLossParser(LightningArgumentParser):
         self.exit(2, f"croloss: error: {one_sentence(message)}\n")
 
 
+class SaveResolvedConfig(SaveConfigCallback):
+    """Keep the resolved config in the run's own folder, whatever the logger, and tell the trackers."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write ``config.yaml`` and log its content."""
+        folder = run_folder(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / self.config_filename
+        write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
+        for logger in trainer.loggers:
+            log_config(logger, yaml.safe_load(path.read_text()))
+
+
 class CROLossCLI(LightningCLI):
     """LightningCLI for any ``RetrievalModel`` and ``RetrievalDataModule``, by class path or short name.
 
@@ -50,6 +67,8 @@ class CROLossCLI(LightningCLI):
             seed_everything_default=42,
             auto_configure_optimizers=False,
             parser_class=CROLossParser,
+            save_config_callback=SaveResolvedConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             parser_kwargs={
                 "prog": "croloss",
                 "description": "Train, validate and test retrieval models on the Recall@N to be deployed.",
@@ -65,7 +84,7 @@ class CROLossCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Let the model know its data, and add the test that follows a fit."""
+        """Let the model know its data."""
         parser.link_arguments("data.num_items", "model.init_args.num_items", apply_on="instantiate")
         for source, target in (
             ("num_users", "num_users"),
@@ -73,12 +92,6 @@ class CROLossCLI(LightningCLI):
             ("user_feature_specs", "user_features"),
         ):  # of the models that take them
             parser.link_arguments(f"data.{source}", f"model.init_args.{target}", apply_on="instantiate")
-        parser.add_argument(
-            "--test_after_fit",
-            type=bool,
-            default=True,
-            help="Whether fit ends with a test of the best checkpoint.",
-        )
 
     def _parse_ckpt_path(self) -> None:
         """Let the checkpoint's hyperparameters replace the config's, as Lightning does, but not silently."""
@@ -112,6 +125,40 @@ class CROLossCLI(LightningCLI):
             # first, so that it has closed its line when the report prints its table
             config["callbacks"] = [TQDMProgressBar(refresh_rate=rate), *callbacks]
         return super().instantiate_trainer(**kwargs)
+
+    def _prepare_subcommand_parser(
+        self, klass: type[Trainer], subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.add_argument("--output", type=str, default="predictions.parquet", help="File to write.")
+            parser.add_argument("--overwrite", type=bool, default=False, help="Whether it may exist.")
+            parser.add_argument("--n", type=int, default=100, help="Number of items for each user.")
+            parser.add_argument(
+                "--exclude_history",
+                type=bool,
+                default=True,
+                help="Leave out what the user has seen.",
+            )
+        elif subcommand == "fit":
+            parser.add_argument(
+                "--test_after_fit",
+                type=bool,
+                default=True,
+                help="Whether to end with a test of the best checkpoint.",
+            )
+        return parser
+
+    def predict(self, **kwargs: Any) -> None:
+        """Run ``Trainer.predict`` and write what it finds to ``--output``."""
+        n = self._get(self.config, "n")
+        if not 1 <= n <= self.model.num_items:
+            raise ValueError(f"n must be 1 … {self.model.num_items}, the size of the catalogue, got {n}")
+        self.model.predicts_n = n
+        self.model.predicts_unseen_only = self._get(self.config, "exclude_history")
+        writer = PredictionWriter(self._get(self.config, "output"), self._get(self.config, "overwrite"))
+        self.trainer.callbacks.append(writer)  # type: ignore[attr-defined]
+        self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:
         """Run ``Trainer.fit``; if interrupted, say how to go on."""
@@ -170,7 +217,7 @@ def main(args: ArgsType = None) -> None:
     try:
         CROLossCLI(args)
     except Exception as error:
-        cause = root_cause(error)
+        cause = explained(root_cause(error))
         if os.environ.get(TRACEBACK) or not meant_for_user(cause):
             raise
         print(f"croloss: error: {cause} (set {TRACEBACK}=1 to see where)", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import DataError, MissingExtraError, NonFiniteLossError, suggest
@@ -19,7 +20,11 @@ _SEARCH = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value type:|Given value:|Expected a <class 'NoneType'>"
     r"|Expected a path but|Problem with given class_path|Parser key \"[^\"]*\":$|$"
 )
+LOGGERS = (CSVLogger, TensorBoardLogger, WandbLogger)
 OURS = (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException)
+
+# Packages that Lightning's own classes miss, and the extras that bring them.
+EXTRA_OF = {"wandb": "wandb", "tensorboard": "tensorboard"}
 
 # The type that a class path was checked against.
 _BASE = re.compile(r"Subtypes: \[<class '[\w.]*?(\w+)'>")
@@ -49,6 +54,15 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
+def explained(error: BaseException) -> BaseException:
+    """Turn a missing optional package into the name of the extra that brings it."""
+    if isinstance(error, ModuleNotFoundError) and not isinstance(error, MissingExtraError):
+        for package, extra in EXTRA_OF.items():
+            if package in str(error):
+                return MissingExtraError(f"the package {package}", extra)
+    return error
+
+
 def meant_for_user(error: BaseException) -> bool:
     """Tell an error that was raised to be read by the user from a failure inside the machinery."""
     if isinstance(error, OURS):
@@ -72,7 +86,7 @@ def _plain(cause: str, given: str, base: str) -> str:
 
 
 def _nearest(field: str) -> str:
-    classes = [Trainer, *_classes(abstract=True)]
+    classes = [Trainer, *LOGGERS, *_classes(abstract=True)]
     fields = {
         name for cls in classes if not issubclass(cls, Callback) for name in inspect.signature(cls).parameters
     }

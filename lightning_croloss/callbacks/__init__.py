@@ -1,6 +1,7 @@
 """Callbacks: the schedules of the loss, and the report of Recall against N."""
 
 from lightning_croloss.callbacks.croloss_callback import CROLossCallback
+from lightning_croloss.callbacks.prediction_writer import PredictionWriter
 from lightning_croloss.callbacks.recall_report import RecallReport
 from lightning_croloss.callbacks.schedules import Constant, Cosine, Geometric, Linear, Schedule, Steps
 
@@ -10,6 +11,7 @@ __all__ = [
     "Cosine",
     "Geometric",
     "Linear",
+    "PredictionWriter",
     "RecallReport",
     "Schedule",
     "Steps",

@@ -9,18 +9,18 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_croloss.callbacks.run_folder import run_folder
+from lightning_croloss.callbacks.trackers import Results, log_checkpoint, log_curve
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.files import write_atomically
 from lightning_croloss.plotting import plot_metrics_against_n
-
-Results = dict[str, dict[int, float]]
 
 
 class RecallReport(Callback):
     """Print a table of every metric @N when ``validate`` or ``test`` ends, and keep it beside the logs.
 
-    Writes ``<stage>_results.json`` and, with the extra [plot], ``<stage>_recall_at_n.png`` into the logger's
-    folder.
+    Writes ``<stage>_results.json`` and, with the extra [plot], ``<stage>_recall_at_n.png`` into the run's
+    folder; gives W&B and TensorBoard the curve, and W&B the tested checkpoint.
 
     Args:
         plot: whether to draw Recall against N.
@@ -32,34 +32,41 @@ class RecallReport(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report after ``Trainer.validate``; the validations inside a fit only log."""
         if trainer.state.fn == "validate":
-            self._report(trainer, "val")
+            self._report(trainer, pl_module, "val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report after ``Trainer.test``."""
-        self._report(trainer, "test")
+        self._report(trainer, pl_module, "test")
 
     @rank_zero_only
-    def _report(self, trainer: Trainer, stage: str) -> None:
+    def _report(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         results = collect_results(values, stage)
         if not results:
             return
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder = run_folder(trainer)
         print("\n" + format_table(results, stage))
         if trainer.ckpt_path:
             print(f"checkpoint: {trainer.ckpt_path}")
         path = folder / f"{stage}_results.json"
         write_atomically(path, json.dumps(results, indent=2).encode())
         print(f"results:    {path}")
+        picture = self._draw(results, folder / f"{stage}_recall_at_n.png", pl_module, stage)
+        for logger in trainer.loggers:
+            log_curve(logger, results, stage, picture)
+            if trainer.ckpt_path and stage == "test":
+                log_checkpoint(logger, Path(trainer.ckpt_path))
+
+    def _draw(self, results: Results, path: Path, pl_module: LightningModule, stage: str) -> Path | None:
         if not self.plot:
-            return
-        path = folder / f"{stage}_recall_at_n.png"
+            return None
         try:
-            plot_metrics_against_n(results, path, title=f"{type(trainer.lightning_module).__name__}, {stage}")
+            plot_metrics_against_n(results, path, title=f"{type(pl_module).__name__}, {stage}")
         except MissingExtraError as missing:
             print(f"no plot:    {missing}")
-        else:
-            print(f"plot:       {path}")
+            return None
+        print(f"plot:       {path}")
+        return path
 
 
 def collect_results(values: dict[str, float], stage: str) -> Results:

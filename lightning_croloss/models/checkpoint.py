@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_croloss.data.datamodule import RetrievalDataModule
@@ -9,31 +10,46 @@ from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.models.resume import run_seed
 
 KEY = "lightning_croloss"
+OTHER_USERS = (
+    "the model knows other users, by id or by features, than the data's: use the data and the filters it was "
+    "trained with"
+)
 
 
 class CheckpointFacts:
-    """The vocabulary, the length of histories and the seed of a model's training run.
+    """The vocabulary, the users, the length of histories and the seed of a model's training run.
 
     Attributes:
         item_vocabulary: the user's own item tokens, None until the model met its data.
+        user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
         max_history: number of events that the model was trained on at most, None until then.
         seed: seed of the run, from which each step is seeded.
     """
 
     def __init__(self) -> None:
         self.item_vocabulary: Vocabulary | None = None
+        self.user_fingerprint: str | None = None
         self.max_history: int | None = None
         self.seed = run_seed()
 
-    def take_from(self, data: RetrievalDataModule) -> None:
+    def take_from(self, data: RetrievalDataModule, knows_users: bool) -> None:
         """Take the facts of the data that the model is attached to.
 
+        Args:
+            data: the data.
+            knows_users: whether the model has embeddings or features of single users.
+
         Raises:
-            ValueError: the model was trained on another catalogue.
+            ValueError: the model was trained on another catalogue, or knows other users.
         """
         known = self.item_vocabulary
         if known is not None and known.fingerprint() != data.item_vocabulary.fingerprint():
             raise ValueError(_other_catalogue(len(known), len(data.item_vocabulary)))
+        if knows_users:
+            users = data.user_vocabulary.fingerprint()
+            if self.user_fingerprint not in (None, users):
+                raise ValueError(OTHER_USERS)
+            self.user_fingerprint = users
         self.item_vocabulary = data.item_vocabulary
         self.max_history = data.max_history
 
@@ -41,6 +57,7 @@ class CheckpointFacts:
         """Write the facts into a checkpoint, as plain types."""
         checkpoint[KEY] = {
             "items": None if self.item_vocabulary is None else list(self.item_vocabulary.tokens),
+            "users": self.user_fingerprint,
             "max_history": self.max_history,
             "seed": self.seed,
         }
@@ -49,7 +66,7 @@ class CheckpointFacts:
         """Read the facts of a checkpoint into a model of ``num_items`` items.
 
         Raises:
-            ValueError: the checkpoint is of another catalogue.
+            ValueError: the checkpoint is of another catalogue or of other users.
         """
         facts = checkpoint.get(KEY)
         if facts is None:
@@ -61,9 +78,37 @@ class CheckpointFacts:
             known = self.item_vocabulary
             if known is not None and known.fingerprint() != vocabulary.fingerprint():
                 raise ValueError(_other_catalogue(len(vocabulary), len(known)))
+        users = facts.get("users")
+        if None not in (users, self.user_fingerprint) and users != self.user_fingerprint:
+            raise ValueError(OTHER_USERS)
         self.item_vocabulary = vocabulary
+        self.user_fingerprint = users
         self.max_history = facts["max_history"]
         self.seed = facts["seed"]
+
+
+def check_features(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of other features than the model's.
+
+    Args:
+        theirs: hyperparameters of the checkpoint.
+        ours: hyperparameters of the model.
+
+    Raises:
+        ValueError: naming both.
+    """
+    for name in ("item_features", "user_features"):
+        kept, given = (list(each.get(name) or ()) for each in (theirs, ours))
+        if kept != given:
+            raise ValueError(
+                f"the checkpoint was trained with {name} {_described(kept)}, but the data has "
+                f"{_described(given)}: give the data the features it was trained with"
+            )
+
+
+def _described(specs: Sequence[Mapping[str, Any]]) -> str:
+    sizes = {spec["name"]: f", {spec['size'] - 1} values" if spec["size"] else "" for spec in specs}
+    return ", ".join(f"{spec['name']} ({spec['kind']}{sizes[spec['name']]})" for spec in specs) or "none"
 
 
 def _other_catalogue(of_checkpoint: int, of_data: int) -> str:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import suggest
-from lightning_croloss.models.layers import check_probability, drop_history, mlp
-from lightning_croloss.models.layers.capsules import number_of_interests, route_to_interests
+from lightning_croloss.models.layers import check_probability, check_widths, drop_history, mlp
+from lightning_croloss.models.layers.capsules import active_interests, route_to_interests
 from lightning_croloss.models.retrieval_model import RetrievalModel
 
 #: Number of different places in a history that the fixed routing logits tell apart.
@@ -24,21 +24,27 @@ class MIND(RetrievalModel):
     """Route the history into interests; an item's score is the maximum over them.
 
     Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall", CIKM 2019. A user
-    with a short history has fewer interests; the places left over hold copies of the first, which change
-    neither the maximum nor the training.
+    with a short history has fewer interests; the places left over hold exact copies of the first. A copy
+    never wins the maximum with a score that the first does not have, and in training it stands for the first:
+    the hard readout is the same vector with the same gradient, the attention leaves it out.
 
     Args:
         num_items: size of the catalogue, from the data.
         num_interests: largest number of interests K.
         routing_iterations: number of rounds of the routing.
-        routing_init: "random": new routing logits in every training step, as in the paper; "fixed": the same
-            always. Evaluation uses the fixed ones, so that a user's recommendations do not change.
-        adaptive_interests: whether a history of n events has at most log2(n) interests.
+        routing_init: "random": new standard normal routing logits for every row of every training step, as
+            in the paper; "fixed": one such draw, made at construction and kept in checkpoints, for everybody,
+            by an event's distance from the end of the history. Evaluation always uses the fixed draw, so that
+            a user's recommendations do not change from call to call.
+        adaptive_interests: whether a history of n events (in training, of n that were not dropped) has at
+            most log2(n) interests.
         readout: the vector that stands for the user in training: "hard", the interest closest to the target,
             or "attention", a mean of the interests weighed by their similarity to it.
-        readout_power: sharpness p of the attention: 0 is the plain mean, a large p the hard readout. The
-            weights are ``softmax(p · similarity)``; the paper's power of the product has these limits only
-            for products above 1, which cosines never are.
+        readout_power: sharpness p of the attention: 0 is the plain mean of the interests, a large p the hard
+            readout. The weights are the p-th powers of ``exp(similarity)``, normalised, which is
+            ``softmax(p · similarity)``. The paper's ``softmax(similarity ** p)`` has these limits only for
+            similarities above 1: of a cosine every power fades, and of a negative one it is not defined or
+            loses the sign.
         hidden_dims: widths of the dense layers that each interest passes.
         dropout: chance of a hidden unit to be dropped in training.
         history_dropout: chance of an event of the history to be dropped in training.
@@ -74,6 +80,7 @@ class MIND(RetrievalModel):
             raise ValueError(f"unknown readout {readout!r}{suggest(str(readout), READOUTS)}")
         if not 0.0 <= readout_power < float("inf"):
             raise ValueError(f"readout_power must be a number of at least 0, got {readout_power}")
+        check_widths(hidden_dims=hidden_dims)
         check_probability(dropout=dropout, history_dropout=history_dropout)
         self.num_interests = num_interests
         self.routing_iterations = routing_iterations
@@ -93,22 +100,19 @@ class MIND(RetrievalModel):
         """Return the interests of each user, (B, K, D)."""
         history = drop_history(batch.history, self.history_dropout, self.training)
         mask = history != 0
-        lengths = mask.sum(1)
-        interests = torch.arange(self.num_interests, device=history.device)
-        if self.adaptive_interests:
-            active = interests < number_of_interests(lengths, self.num_interests).unsqueeze(1)
-        else:
-            active = (interests >= 0).expand(len(history), -1)
+        active = active_interests(mask.sum(1), self.num_interests)
+        if not self.adaptive_interests:
+            active = torch.ones_like(active)
         routed = route_to_interests(
-            self.bilinear_map(self.item_embedding(history)),
+            self.item_embedding(history),
+            self.bilinear_map.weight,
             mask,
             self._initial_logits(history),
             active,
             self.routing_iterations,
         )
-        vectors = self.interest_layers(routed)
-        vectors = torch.where(active.unsqueeze(-1), vectors, vectors[:, :1])
-        return self.normalize(vectors)
+        vectors = self.normalize(self.interest_layers(routed))
+        return torch.where(active.unsqueeze(-1), vectors, vectors[:, :1])
 
     def encode_items(self, ids: Tensor | None) -> Tensor:
         """Return the embeddings of the items, (..., D)."""
@@ -116,16 +120,25 @@ class MIND(RetrievalModel):
         return self.normalize(embeddings)
 
     def select_interest(self, users: Tensor, positives: Tensor) -> Tensor:
-        """Return the readout of the interests for the target, (B, D)."""
+        """Return the vector that stands for each user in training, see ``readout``.
+
+        Args:
+            users: (B, K, D) from :meth:`encode_users`.
+            positives: (B, D) vectors of the targets.
+
+        Returns:
+            (B, D), of unit length if the similarity is cosine.
+        """
         if self.readout == "hard":
             return super().select_interest(users, positives)
         logits = self.readout_power * torch.einsum("bkd,bd->bk", users, positives)
-        copies = (users == users[:, :1]).all(-1)
+        copies = (users == users[:, :1]).all(-1)  # exact: see encode_users
         copies[:, 0] = False
         weights = torch.softmax(logits.masked_fill(copies, float("-inf")), dim=1)
         return self.normalize(torch.einsum("bk,bkd->bd", weights, users))
 
     def _initial_logits(self, history: Tensor) -> Tensor:
+        """Return routing logits (B, K, L) for a history (B, L)."""
         batch_size, length = history.shape
         if self.training and self.routing_init == "random":
             return torch.randn(batch_size, self.num_interests, length, device=history.device)

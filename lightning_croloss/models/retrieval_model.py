@@ -23,7 +23,7 @@ from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.errors import suggest
 from lightning_croloss.losses import CROLoss, RetrievalLoss
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RankMetric, RecallAtN
-from lightning_croloss.models.checkpoint import CheckpointFacts
+from lightning_croloss.models.checkpoint import CheckpointFacts, check_features
 from lightning_croloss.models.finite import FiniteLoss
 from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
 from lightning_croloss.negatives import Negatives, UniformNegatives
@@ -47,6 +47,10 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         lr_scheduler: any torch learning rate scheduler; None keeps the rate.
         lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
         tile_elements: number of scores that evaluation holds at a time.
+
+    Attributes:
+        predicts_n: number of items that ``Trainer.predict`` recommends to each user.
+        predicts_unseen_only: whether it leaves out the items of the history.
 
     Raises:
         ValueError: an argument is out of range.
@@ -106,6 +110,8 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         self.facts = CheckpointFacts()
         self._finite = FiniteLoss(self.loss)
         self._item_matrix: Tensor | None = None
+        self.predicts_n = min(100, num_items)
+        self.predicts_unseen_only = True
 
     def after_init(self) -> None:
         """Keep the hyperparameters as plain types, from which Lightning rebuilds the model."""
@@ -114,6 +120,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         config["_instantiator"] = "lightning.pytorch.cli.instantiate_module"
         self._set_hparams(config)
         self._hparams_initial = copy.deepcopy(self._hparams)
+        self._log_hyperparams = True  # to the loggers
 
     # ------------------------------------------------------------------ what an architecture is
 
@@ -157,7 +164,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
         data = self.data
         if data is not None:
-            self.facts.take_from(data)
+            self.facts.take_from(data, self.knows_users)
             if stage == "fit":
                 self.negatives.prepare(data.item_counts, data.target_counts)
                 if self.negatives.exclude_known_positives:
@@ -171,6 +178,12 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         """The data module that the trainer was given, if it is one of this package's."""
         data = getattr(self.trainer, "datamodule", None)
         return data if isinstance(data, RetrievalDataModule) else None
+
+    @property
+    def knows_users(self) -> bool:
+        """Whether the model has embeddings or features of single users."""
+        names = ("user_embedding", "user_feature_embedding")
+        return any(getattr(self, name, None) is not None for name in names)
 
     def on_train_start(self) -> None:
         """Let a run that was resumed in the middle of an epoch be resumed again (see resume.py)."""
@@ -252,6 +265,25 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         """Log the metrics of all users."""
         self._log_metrics("test")
 
+    def on_predict_epoch_start(self) -> None:
+        """Encode the catalogue once."""
+        self._item_matrix = self._encode_catalogue()
+
+    def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
+        assert self._item_matrix is not None
+        return top_items(
+            self.encode_users(batch).float(),
+            self._item_matrix,
+            self.predicts_n,
+            excluded=batch.history if self.predicts_unseen_only else None,
+            tile_elements=self.tile_elements,
+        )
+
+    def on_predict_epoch_end(self) -> None:
+        """Forget the encoded catalogue."""
+        self._item_matrix = None
+
     def metric_names(self, stage: str) -> list[str]:
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
         return [f"{stage}/{metric.metric_name}@{n}" for metric in self._metrics_of(stage) for n in metric.ns]
@@ -309,9 +341,11 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         """Take them back; refuse a checkpoint of another catalogue.
 
         Raises:
-            ValueError: the catalogue of the checkpoint is not that of the model or of its data.
+            ValueError: the catalogue, the users or the features of the checkpoint are not those of the model
+                or of its data.
         """
         self.facts.load(checkpoint, self.num_items)
+        check_features(checkpoint["hyper_parameters"], self.hparams)
 
     # ------------------------------------------------------------------ inside
 

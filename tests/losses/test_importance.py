@@ -61,16 +61,17 @@ def test_power_is_pinned_at_both_ends(alpha, num_items):
 
 @pytest.mark.parametrize("distance", [10.0**-k for k in range(2, 13)])
 @pytest.mark.parametrize("side", [-1, 1])
-def test_power_is_continuous_at_alpha_1(distance, side):
-    """To first order in ε = 1 − α, W = ℓ + εℓ(ℓ − L)/2 with L = log(N + 1)."""
-    epsilon = -side * distance
-    log_rank, largest = RANKS.log(), torch.log1p(N)
-    value, slope = value_and_slope(PowerImportance(1.0 - epsilon), log_rank)
-    first_order = log_rank + epsilon * log_rank * (log_rank - largest) / 2
-    torch.testing.assert_close(value, first_order, rtol=1e-12, atol=100 * distance**2 + 1e-12)
-    torch.testing.assert_close(
-        slope, 1 + epsilon * (2 * log_rank - largest) / 2, rtol=1e-12, atol=100 * distance**2 + 1e-10
-    )
+def test_power_is_exact_and_continuous_near_alpha_1(distance, side):
+    power, largest = side * distance, math.log1p(N.item())
+    log_ranks = RANKS.log().tolist()
+    value, slope = value_and_slope(PowerImportance(1.0 - power), RANKS.log())
+    power = 1.0 - (1.0 - power)  # what a float lets through
+    scale = largest * power / math.expm1(power * largest)
+    expected = torch.tensor([scale * math.expm1(power * x) / power for x in log_ranks], dtype=torch.float64)
+    torch.testing.assert_close(value, expected, rtol=1e-11, atol=1e-15)
+    expected = torch.tensor([scale * math.exp(power * x) for x in log_ranks], dtype=torch.float64)
+    torch.testing.assert_close(slope, expected, rtol=1e-11, atol=1e-15)
+    torch.testing.assert_close(value, RANKS.log(), rtol=0.0, atol=100 * distance)
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)

@@ -49,6 +49,16 @@ def test_huge_scores_give_finite_values_and_gradients(kernel, importance):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kernel", TRAINABLE)
+def test_opposite_cosines_and_ties_have_finite_gradients(kernel, dtype):
+    """g = 0 for psl_relu at d = −2, the tip of its kink."""
+    negative = torch.tensor([[-1.0, 1.0, -1.0 + 1e-6], [-1.0, -1.0, -1.0]], dtype=dtype).requires_grad_()
+    for temperature in (0.05, 0.5, 1.0):
+        loss = CROLoss(TRAINABLE[kernel](), temperature=temperature)
+        assert finite(value_and_gradients(loss, torch.ones(2, dtype=dtype).requires_grad_(), negative))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @every_loss
 def test_huge_scores_in_every_loss(name, dtype):
     positive = torch.tensor([1e4, -1e4], dtype=dtype).requires_grad_()

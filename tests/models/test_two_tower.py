@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lightning_croloss import FullCatalogNegatives, RetrievalModel, TwoTower, UniformNegatives, YouTubeDNN
-from lightning_croloss.data import RetrievalBatch, UserDisjoint, build_feature
+from lightning_croloss.data import Interactions, RetrievalBatch, UserDisjoint, Vocabulary, build_feature
 from lightning_croloss.models.layers import FeatureEmbedding
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer
 from tests.models.test_youtube_dnn import VARIATIONS as FOR_ALL
@@ -372,6 +372,59 @@ def test_a_checkpoint_keeps_its_features_in_a_test(tmp_path):
     again = TwoTower.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
     results = [quiet_trainer().test(each, FeaturedData(), verbose=False) for each in (model, again)]
     assert results[0] == results[1]
+
+
+class Strangers(FeaturedData):
+    """As many users as in :class:`FeaturedData`, but others."""
+
+    def load(self):
+        data = super().load()
+        others = Vocabulary([f"stranger {number}" for number in range(data.num_users)])
+        return Interactions.from_ids(data.users.numpy(), data.items.numpy(), others, data.item_vocabulary)
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "loaded", "trained"])
+def test_other_users_are_refused_by_models_that_know_users(tmp_path, verb):
+    path, model = tmp_path / "model.ckpt", small_tower()
+    fit(model, FeaturedData(), limit_train_batches=2).save_checkpoint(path)
+    if verb in ("loaded", "trained"):
+        if verb == "loaded":
+            model = TwoTower.load_from_checkpoint(path, weights_only=True)
+        meet = functools.partial(quiet_trainer().test, model, Strangers())
+    else:
+        meet = getattr(quiet_trainer(), verb)
+        meet = functools.partial(meet, small_tower(), Strangers(), ckpt_path=path, weights_only=True)
+    with pytest.raises(
+        ValueError, match="the model knows other users, by id or by features, than the data's"
+    ):
+        meet()
+
+
+def test_a_model_that_knows_no_users_welcomes_everyone():
+    model = small_tower(user_features=())
+    fit(model, FeaturedData(), limit_train_batches=2)
+    quiet_trainer().test(model, Strangers(), verbose=False)
+    assert model.facts.user_fingerprint is None
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"item_features": ()}, "item_features genre .*, but the data has none"),
+        (
+            {"item_features": FeaturedData().item_feature_specs[:1]},
+            r"item_features genre \(categorical, 4 values\), tags \(multi, 6 values\), price \(numeric\), "
+            r"but the data has genre \(categorical, 4 values\): give the data the features it was trained",
+        ),
+        ({"user_features": ()}, "user_features country .*, but the data has none"),
+    ],
+)
+def test_a_checkpoint_of_other_features_is_refused_in_one_sentence(tmp_path, other, said):
+    fit(small_tower(), FeaturedData(), limit_train_batches=2).save_checkpoint(tmp_path / "model.ckpt")
+    model = small_tower(**other)
+    with pytest.raises(ValueError, match=f"the checkpoint was trained with {said}") as caught:
+        quiet_trainer().test(model, FeaturedData(), ckpt_path=tmp_path / "model.ckpt", weights_only=True)
+    assert "\n" not in str(caught.value)
 
 
 def test_data_without_the_features_is_refused():

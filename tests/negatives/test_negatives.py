@@ -126,7 +126,7 @@ def test_full_catalogue_softmax_training_is_cross_entropy_over_all_items():
     logits = naive.encode_users(batch)[:, 0] @ naive.encode_items(None).T / 0.2
     expected = functional.cross_entropy(logits, batch.targets[:, 0] - 1)
     expected.backward()
-    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(float(expected), rel=1e-5)
+    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(expected.item(), rel=1e-5)
     for trained, parameter in zip(model.parameters(), naive.parameters(), strict=True):
         assert parameter.grad.any()
         assert torch.allclose(trained, parameter - 0.5 * parameter.grad, atol=1e-6)

@@ -7,40 +7,61 @@ from torch import Tensor
 
 
 def squash(vectors: Tensor) -> Tensor:
-    """Shrink vectors (..., D) to a length below 1: ``|z|² / (1 + |z|²) · z / |z|``."""
+    """Shrink vectors (..., D) to a length below 1: ``|z|² / (1 + |z|²) · z / |z|``; zeros stay zeros."""
     squared = vectors.square().sum(-1, keepdim=True)
+    # the bound keeps the gradient of the root finite at zero
     return vectors * squared.clamp(min=1e-12).sqrt() / (1.0 + squared)
 
 
 def route_to_interests(
-    behaviours: Tensor, mask: Tensor, logits: Tensor, active: Tensor, iterations: int
+    events: Tensor, bilinear_map: Tensor, mask: Tensor, logits: Tensor, active: Tensor, iterations: int
 ) -> Tensor:
     """Group the events of each history into interests.
 
     Each event spreads its weight 1 over the active interests by a softmax of its routing logits; an interest
-    is the squashed sum of its events; the logits grow by the agreement of event and interest. As in the
-    public implementations the agreement carries no gradient: only the last sum is trained.
+    is the squashed sum of its mapped events; the logits then grow by the agreement (dot product) of mapped
+    event and interest. As in the public implementations no gradient flows through the routing: it decides
+    like a clustering, and only the last sum is trained.
+
+    All events share the map S, so it need not be applied to them: ``Σ w S e = S Σ w e`` and
+    ``u · S e = Sᵀu · e``. That is K products for each history instead of L.
 
     Args:
-        behaviours: (B, L, D) events after the shared bilinear map.
+        events: (B, L, D) embeddings of the events.
+        bilinear_map: (D, D) the matrix S.
         mask: (B, L) bool, True = a real event.
-        logits: (B, K, L) initial routing logits, not trained.
-        active: (B, K) bool, the interests that a user may have, at least the first.
+        logits: (B, K, L) initial routing logits, not trained. If they are equal for all interests, so are
+            the interests.
+        active: (B, K) bool, the interests that a user may have, at least one.
         iterations: number of sums, at least 1.
 
     Returns:
         (B, K, D); zeros for an interest that is not active and for an empty history.
     """
     logits = logits.detach().masked_fill(~active.unsqueeze(-1), float("-inf"))
-    fixed = behaviours.detach()
-    for last in range(iterations - 1, -1, -1):
-        weights = torch.softmax(logits, dim=1) * mask.unsqueeze(1)
-        interests = squash(weights @ (behaviours if last == 0 else fixed))
-        if last:
-            logits = logits + interests @ fixed.transpose(1, 2)
-    return interests
+    with torch.no_grad():
+        for _ in range(iterations - 1):
+            interests = _interests(events, bilinear_map, mask, logits)
+            logits = logits + (interests @ bilinear_map) @ events.transpose(1, 2)
+    return _interests(events, bilinear_map, mask, logits)
 
 
-def number_of_interests(lengths: Tensor, largest: int) -> Tensor:
-    """Return ``max(1, min(K, log2(length)))`` of each history, (B,), rounded down."""
-    return lengths.clamp(min=1).double().log2().floor().long().clamp(min=1, max=largest)
+def _interests(events: Tensor, bilinear_map: Tensor, mask: Tensor, logits: Tensor) -> Tensor:
+    weights = torch.softmax(logits, dim=1) * mask.unsqueeze(1)
+    return squash((weights.to(events.dtype) @ events) @ bilinear_map.T)
+
+
+def active_interests(lengths: Tensor, largest: int) -> Tensor:
+    """Tell which interests a user with so many events has: the first ``max(1, min(K, log2(length)))``.
+
+    Args:
+        lengths: (B,) number of events.
+        largest: K.
+
+    Returns:
+        (B, K) bool; the logarithm is rounded down, and the first interest is always active.
+    """
+    places = torch.arange(1, largest + 1, device=lengths.device)
+    # in integers, so that a power of two is exact on every device; no history has 2^62 events
+    enough = lengths.unsqueeze(1) >= 2 ** places.clamp(max=62)
+    return enough | (places == 1)

@@ -1,0 +1,115 @@
+"""PredictionWriter: recommendations as a Parquet file, in a stream."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.files import replacing
+
+
+class PredictionWriter(Callback):
+    """Write what ``Trainer.predict`` finds: one row for each user and item, best first.
+
+    The columns are ``user`` and ``item`` (the data's own tokens), ``rank`` (from 1) and ``score``. Batches
+    are written as they come; the file appears when the last one is there, or not at all if something fails.
+
+    Args:
+        output: the Parquet file to write.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        ValueError: the file exists and must not be replaced.
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, output: str = "predictions.parquet", overwrite: bool = False) -> None:
+        self.output = Path(output)
+        if self.output.exists() and not overwrite:
+            raise ValueError(f"output {output!r} exists: choose another file, or set overwrite to true")
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError("writing predictions", "tables") from error
+        self._stack = ExitStack()
+        self._writer: Any = None
+        self._tokens: tuple[Any, Any] | None = None
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open a temporary file beside the output.
+
+        Raises:
+            ValueError: there are several processes, or the data is not one of this package's modules.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if trainer.world_size > 1:
+            raise ValueError(
+                f"predict writes one file from one process, got {trainer.world_size}: set devices=1"
+            )
+        data = getattr(pl_module, "data", None)
+        if data is None:
+            raise ValueError(
+                "predictions are written in the tokens of a RetrievalDataModule: give the trainer one"
+            )
+        self._tokens = _texts(data.user_vocabulary), _texts(data.item_vocabulary)
+        schema = pa.schema(
+            [("user", pa.string()), ("rank", pa.int32()), ("item", pa.string()), ("score", pa.float32())]
+        )
+        temporary = self._stack.enter_context(replacing(self.output))
+        self._writer = self._stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: RetrievalBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Append the recommendations of one batch."""
+        import pyarrow as pa
+
+        assert self._tokens is not None
+        ids, scores = (output.cpu() for output in outputs)
+        kept = ids != 0  # 0: fewer candidates were left than asked for
+        users = batch.users.cpu().unsqueeze(1).expand_as(ids)
+        ranks = torch.arange(1, ids.shape[1] + 1, dtype=torch.int32).expand_as(ids)
+        columns = [
+            _decode(self._tokens[0], users[kept]),
+            pa.array(ranks[kept].numpy()),
+            _decode(self._tokens[1], ids[kept]),
+            pa.array(scores[kept].float().numpy()),
+        ]
+        self._writer.write_table(pa.table(columns, schema=self._writer.schema))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the file and put it in its place."""
+        self._stack.close()
+        print(f"predictions: {self.output}")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the temporary file away."""
+        self._stack.__exit__(type(exception), exception, exception.__traceback__)
+
+
+def _texts(vocabulary: Vocabulary) -> Any:
+    import pyarrow as pa
+
+    return pa.array(["", *vocabulary.tokens])
+
+
+def _decode(texts: Any, ids: Tensor) -> Any:
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(ids.numpy()), texts).cast(pa.string())

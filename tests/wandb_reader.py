@@ -1,0 +1,32 @@
+"""Reads back what an offline W&B run wrote: records in the LevelDB log format behind a header of 7 bytes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BLOCK = 32 * 1024
+HEADER = 7  # of the file, and of each chunk: checksum (4), length (2), kind (1: whole, 2: first, 3: middle, 4: last)
+
+
+def records(path: Path) -> Iterator[Any]:
+    """Yield the records of a ``.wandb`` file as protocol buffers."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, place, parts = path.read_bytes(), HEADER, b""
+    assert data.startswith(b":W&B")
+    while place + HEADER <= len(data):
+        room = BLOCK - place % BLOCK
+        if room < HEADER:  # the rest of a block that has no room for a chunk
+            place += room
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        parts += data[place + HEADER : place + HEADER + length]
+        place += HEADER + length
+        if kind in (1, 4):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
