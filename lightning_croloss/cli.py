@@ -92,6 +92,13 @@ class CROLossCLI(LightningCLI):
             ("user_feature_specs", "user_features"),
         ):  # of the models that take them
             parser.link_arguments(f"data.{source}", f"model.init_args.{target}", apply_on="instantiate")
+        # of every command, so that the config that a fit keeps serves the others too
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=True,
+            help="Whether fit ends with a test of the best checkpoint.",
+        )
 
     def _parse_ckpt_path(self) -> None:
         """Let the checkpoint's hyperparameters replace the config's, as Lightning does, but not silently."""
@@ -139,13 +146,6 @@ class CROLossCLI(LightningCLI):
                 type=bool,
                 default=True,
                 help="Leave out what the user has seen.",
-            )
-        elif subcommand == "fit":
-            parser.add_argument(
-                "--test_after_fit",
-                type=bool,
-                default=True,
-                help="Whether to end with a test of the best checkpoint.",
             )
         return parser
 

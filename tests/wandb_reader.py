@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 BLOCK = 32 * 1024
-HEADER = 7  # of the file, and of each chunk: checksum (4), length (2), kind (1: whole, 2: first, 3: middle, 4: last)
+#: Of the file, and of each chunk: checksum (4), length (2), kind (1: whole, 2: first, 3: middle, 4: last).
+HEADER = 7
 
 
 def records(path: Path) -> Iterator[Any]:
