@@ -22,9 +22,11 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.errors import suggest
 from lightning_croloss.losses import CROLoss, RetrievalLoss
-from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RankMetric, RecallAtN
+from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.checkpoint import CheckpointFacts, check_features
 from lightning_croloss.models.finite import FiniteLoss
+from lightning_croloss.models.histories import batch_of_histories
+from lightning_croloss.models.monitors import check_monitors
 from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
 from lightning_croloss.negatives import Negatives, UniformNegatives
 from lightning_croloss.retrieval import target_ranks, top_items
@@ -106,7 +108,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         for name, value in self.loss.schedulable().items():
             self.loss.check_value(name, float(value))  # again, now that the catalogue is known
         self.negatives.set_num_items(num_items)
-        self.metrics = nn.ModuleDict({stage: _metrics(ns) for stage in ("val", "test")})
+        self.metrics = nn.ModuleDict({stage: RankMetrics(ns) for stage in ("val", "test")})
         self.facts = CheckpointFacts()
         self._finite = FiniteLoss(self.loss)
         self._item_matrix: Tensor | None = None
@@ -171,7 +173,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
                     data.include_known_positives = True
                 self._fill_features(data)
         if stage == "fit":
-            self._check_monitors()
+            check_monitors(self.trainer.callbacks, self.metric_names("val"))  # type: ignore[attr-defined]
 
     @property
     def data(self) -> RetrievalDataModule | None:
@@ -286,7 +288,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
 
     def metric_names(self, stage: str) -> list[str]:
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
-        return [f"{stage}/{metric.metric_name}@{n}" for metric in self._metrics_of(stage) for n in metric.ns]
+        return [f"{stage}/{name}" for name in self._metrics(stage).names()]
 
     # ------------------------------------------------------------------ use
 
@@ -315,11 +317,13 @@ class RetrievalModel(Configurable, LightningModule, ABC):
             ValueError: an id outside 0 … num_items, n outside 1 … num_items, or users that are not one known
                 id for each history.
         """
-        history = self._history_tensor(histories)
-        batch = RetrievalBatch(
-            history=history,
-            targets=torch.zeros_like(history[:, :1]),
-            users=self._users_tensor(users, history),
+        batch = batch_of_histories(
+            histories,
+            users,
+            num_items=self.num_items,
+            num_users=int(getattr(self, "num_users", 0)),
+            max_history=self.facts.max_history,
+            device=self.device,
         )
         was_training = self.training
         self.eval()
@@ -328,7 +332,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
             matrix = self._encode_catalogue()
         finally:
             self.train(was_training)
-        excluded = history if exclude_history else None
+        excluded = batch.history if exclude_history else None
         return top_items(vectors, matrix, n, excluded=excluded, tile_elements=self.tile_elements)
 
     # ------------------------------------------------------------------ checkpoints
@@ -357,8 +361,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         self._item_matrix = self._encode_catalogue()
         # not at the end of the evaluation: reset under Trainer.validate's inference mode, the metrics could
         # not be updated in a fit that follows
-        for metric in self._metrics_of(stage):
-            metric.reset()
+        self._metrics(stage).reset()
 
     def _rank(self, batch: RetrievalBatch, stage: str) -> None:
         assert self._item_matrix is not None
@@ -369,71 +372,25 @@ class RetrievalModel(Configurable, LightningModule, ABC):
             excluded=batch.history if self.exclude_history else None,
             tile_elements=self.tile_elements,
         )
-        for metric in self._metrics_of(stage):
-            metric.update(ranks, batch.targets != 0)
+        self._metrics(stage).update(ranks, batch.targets != 0)
 
     def _log_metrics(self, stage: str) -> None:
         self._item_matrix = None
-        for metric in self._metrics_of(stage):
-            values = {f"{stage}/{name}": value for name, value in metric.compute().items()}
-            first = next(iter(values))
-            self.log(first, values.pop(first), prog_bar=metric.metric_name == "recall")
-            self.log_dict(values)
+        values = {f"{stage}/{name}": value for name, value in self._metrics(stage).compute().items()}
+        first = next(iter(values))
+        self.log(first, values.pop(first), prog_bar=True)
+        self.log_dict(values)
 
-    def _metrics_of(self, stage: str) -> list[RankMetric]:
-        return [metric for metric in self.metrics[stage].children() if isinstance(metric, RankMetric)]
+    def _metrics(self, stage: str) -> RankMetrics:
+        metrics = self.metrics[stage]
+        assert isinstance(metrics, RankMetrics)
+        return metrics
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         for name, features in zip(("item", "user"), data.features, strict=True):
             embedding = getattr(self, f"{name}_feature_embedding", None)
             if embedding is not None:
                 embedding.fill(features)
-
-    def _check_monitors(self) -> None:
-        names = self.metric_names("val")
-        kinds = {name.split("@")[0] for name in names}
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            monitor = getattr(callback, "monitor", None)
-            if isinstance(monitor, str) and monitor.split("@")[0] in kinds and monitor not in names:
-                raise ValueError(
-                    f"{type(callback).__name__} monitors {monitor!r}, which is not measured"
-                    f"{suggest(monitor, names)} (ns are the model's)"
-                )
-
-    def _users_tensor(self, users: Tensor | None, history: Tensor) -> Tensor:
-        unknown = torch.zeros_like(history[:, 0])
-        if users is None:
-            return unknown
-        users = users.to(self.device, torch.long)
-        if users.shape != unknown.shape:
-            raise ValueError(
-                f"users must hold one id for each of the {len(history)} histories, got {tuple(users.shape)}"
-            )
-        largest = getattr(self, "num_users", 0)  # 0 or absent: the model has no use for users
-        if largest and users.numel() and not 0 <= int(users.min()) <= int(users.max()) <= largest:
-            raise ValueError(
-                f"users must hold user ids 1 … {largest} (0 = unknown), "
-                f"got {int(users.min())} … {int(users.max())}"
-            )
-        return users
-
-    def _history_tensor(self, histories: Sequence[Sequence[int]] | Tensor) -> Tensor:
-        if isinstance(histories, Tensor):
-            history = histories.to(self.device, torch.long)
-        else:
-            length = max((len(events) for events in histories), default=0)
-            rows = [[0] * (length - len(events)) + list(events) for events in histories]
-            history = torch.tensor(rows, dtype=torch.long, device=self.device).reshape(len(rows), length)
-        if history.shape[1] == 0:
-            history = history.new_zeros(history.shape[0], 1)
-        if self.facts.max_history is not None:
-            history = history[:, -self.facts.max_history :]
-        if history.numel() and not 0 <= int(history.min()) <= int(history.max()) <= self.num_items:
-            raise ValueError(
-                f"histories must hold item ids 1 … {self.num_items} (0 = padding), "
-                f"got {int(history.min())} … {int(history.max())}"
-            )
-        return history
 
 
 def _without_numpy(value: Any) -> Any:
@@ -444,7 +401,3 @@ def _without_numpy(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_without_numpy(entry) for entry in value)
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _metrics(ns: Sequence[int]) -> nn.ModuleList:
-    return nn.ModuleList([RecallAtN(ns), HitRateAtN(ns), NDCGAtN(ns), MRRAtN(ns)])
