@@ -26,7 +26,10 @@ class MixedNegatives(Negatives):
     Raises:
         ValueError: fewer than two parts, or one that is the whole catalogue, draws for each row, or
             excludes known positives on its own.
+        TypeError: a part is no sampler.
     """
+
+    _draws: tuple[int, ...] = ()
 
     def __init__(self, parts: Sequence[Negatives], exclude_known_positives: bool = False) -> None:
         super().__init__(exclude_known_positives)
@@ -34,6 +37,8 @@ class MixedNegatives(Negatives):
             raise ValueError(f"MixedNegatives needs at least two parts, got {len(parts)}")
         for part in parts:
             name = type(part).__name__
+            if not isinstance(part, Negatives):
+                raise TypeError(f"the parts of a mixture are samplers of negatives, got {part!r}")
             if isinstance(part, FullCatalogNegatives):
                 raise ValueError("FullCatalogNegatives holds every item already: use it alone")
             if not getattr(part, "shared", True):
@@ -68,8 +73,6 @@ class MixedNegatives(Negatives):
         ]
         return torch.logsumexp(torch.stack(terms), dim=0)
 
-    _draws: tuple[int, ...] = ()
-
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Return the (M,) draws of all parts."""
         drawn = [part.sample(batch) for part in self._parts()]
@@ -80,4 +83,5 @@ class MixedNegatives(Negatives):
         return Candidates(ids, self.log_prob(ids), self.excluded(batch), num_sampled=sum(self._draws))
 
     def _parts(self) -> list[Negatives]:
-        return [part for part in self.parts.children() if isinstance(part, Negatives)]
+        # not children(), which leaves out a part that is given twice
+        return [part for part in self.parts if isinstance(part, Negatives)]

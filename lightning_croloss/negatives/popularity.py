@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.negatives.base import Candidates, Negatives
+from lightning_croloss.negatives.base import Candidates
+from lightning_croloss.negatives.counted import CountedNegatives
 
 
-class PopularityNegatives(Negatives):
+class PopularityNegatives(CountedNegatives):
     """Draw items with ``q_i ∝ (count_i + smoothing) ** exponent``, with replacement.
 
     Popular items are the hard negatives, so that fewer draws see the top of the ranking; the loss corrects
@@ -45,44 +46,26 @@ class PopularityNegatives(Negatives):
         self.exponent = exponent
         self.smoothing = smoothing
         self.shared = shared
-        # not in checkpoints: they follow from the data, and a checkpoint loads with any sampler
-        self.register_buffer("_log_prob", torch.empty(0), persistent=False)
-        self.register_buffer("_cumulative", torch.empty(0, dtype=torch.float64), persistent=False)
+        self._cumulative = torch.empty(0, dtype=torch.float64)
 
-    _log_prob: Tensor
-    _cumulative: Tensor
+    def probabilities(self, item_counts: Tensor, target_counts: Tensor) -> Tensor:
+        """Return (count + smoothing) ** exponent, normalised, from the number of events of each item."""
+        weights = (item_counts[1:].double() + self.smoothing) ** self.exponent
+        return weights / weights.sum()
 
     def prepare(self, item_counts: Tensor, target_counts: Tensor) -> None:
-        """Compute the probabilities from the number of training events of each item."""
-        weights = (item_counts[1:].double() + self.smoothing) ** self.exponent
-        probabilities = weights / weights.sum()
-        device = self._cumulative.device
-        padding = torch.full((1,), -math.inf)
-        self._log_prob = torch.cat([padding, probabilities.log().float()]).to(device)
+        """Compute the probabilities and their sums from the counts of the training data."""
+        super().prepare(item_counts, target_counts)
         # in float64: a sum over millions of items in float32 would lose the rare ones
-        self._cumulative = probabilities.cumsum(0).to(device)
-
-    def log_prob(self, ids: Tensor) -> Tensor:
-        """Return log q of each id.
-
-        Raises:
-            RuntimeError: the sampler has not seen the training data.
-        """
-        self._check_prepared()
-        return self._log_prob[ids]
+        self._cumulative = self.probabilities(item_counts, target_counts).cumsum(0)
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Draw (M,) ids, or (B, M) if not shared."""
         self._check_prepared()
+        device = batch.history.device
+        self._cumulative = self._cumulative.to(device)
         shape = (self.num_negatives,) if self.shared else (batch.batch_size, self.num_negatives)
-        points = torch.rand(shape, dtype=torch.float64, device=batch.history.device)
-        places = torch.searchsorted(self._cumulative, points * self._cumulative[-1], right=True)
+        points = torch.rand(shape, dtype=torch.float64, device=device) * self._cumulative[-1]
+        places = torch.searchsorted(self._cumulative, points, right=True)
         ids = places.clamp(max=self.num_items - 1) + 1
         return Candidates(ids, self.log_prob(ids), self.excluded(batch))
-
-    def _check_prepared(self) -> None:
-        if self._cumulative.numel() != self.num_items:
-            raise RuntimeError(
-                "PopularityNegatives must see the training data first: train with a RetrievalDataModule, or "
-                "call prepare(item_counts, target_counts)"
-            )

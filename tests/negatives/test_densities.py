@@ -1,21 +1,26 @@
 """Draws agree with the stated probabilities, and the correction gives back the whole catalogue's rank."""
 
 import math
+import warnings
 
 import pytest
 import torch
 from scipy.stats import chisquare
 
 from lightning_croloss import (
+    BPRLoss,
     CROLoss,
     FullCatalogNegatives,
     InBatchNegatives,
     MixedNegatives,
     PopularityNegatives,
+    SoftmaxLoss,
+    TripletLoss,
     UniformNegatives,
 )
 from lightning_croloss.configurable import to_config
 from lightning_croloss.data import RetrievalBatch
+from tests.data_for_tests import small_model
 
 NUM_ITEMS = 12
 COUNTS = torch.tensor([0, 50, 0, 3, 7, 1, 20, 20, 2, 9, 4, 11, 30])  # item 2 was never seen
@@ -75,6 +80,44 @@ def test_padding_is_never_drawn():
         assert float(sampler.log_prob(torch.zeros(1, dtype=torch.long)).exp()) == 0.0
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16, torch.float64])
+def test_the_precision_of_the_model_does_not_touch_the_probabilities(precision):
+    def draw(convert):
+        torch.manual_seed(0)
+        sampler = PopularityNegatives(20_000, exponent=1.0)
+        sampler.set_num_items(1682)
+        counts = torch.arange(1683)
+        sampler.prepare(counts, counts)
+        candidates = (sampler.to(precision) if convert else sampler).sample(batch_with([1]))
+        return candidates.ids, candidates.log_prob
+
+    for converted, untouched in zip(draw(True), draw(False), strict=True):
+        assert torch.equal(converted, untouched)
+
+
+def test_rare_items_of_a_large_catalogue_are_drawn_as_often_as_stated():
+    torch.manual_seed(0)
+    num_items, popular = 1_000_000, 10
+    sampler = PopularityNegatives(1_000_000, exponent=1.0)
+    sampler.set_num_items(num_items)
+    counts = torch.zeros(num_items + 1, dtype=torch.long)
+    counts[1 : popular + 1] = 100_000_000
+    sampler.prepare(counts, counts)
+    ids = sampler.sample(batch_with([1])).ids
+    rare = ids[ids > popular]
+    share = (num_items - popular) / (10 * 100_000_000 + num_items)
+    assert abs(len(rare) - share * len(ids)) < 4 * math.sqrt(share * len(ids))
+    # a sum in float32 steps over 60 of them at a time, so that only one in 60 would ever be drawn
+    assert len(rare.unique()) > len(rare) - 5
+
+
+def test_exponent_0_is_uniform():
+    sampler = ready(PopularityNegatives(exponent=0.0))
+    assert sampler.log_prob(torch.arange(1, NUM_ITEMS + 1)).tolist() == pytest.approx(
+        [-math.log(NUM_ITEMS)] * NUM_ITEMS
+    )
+
+
 def test_popularity_follows_the_formula():
     sampler = ready(PopularityNegatives(exponent=0.5, smoothing=2.0))
     weights = [math.sqrt(count + 2.0) for count in COUNTS[1:].tolist()]
@@ -89,6 +132,35 @@ def test_in_batch_is_the_share_of_the_targets_and_the_own_target_is_no_draw():
     assert candidates.num_sampled == 3
     shares = COUNTS[torch.tensor([1, 6, 6, 12])] / COUNTS.sum()
     assert candidates.log_prob.tolist() == pytest.approx(shares.log().tolist())
+
+
+@pytest.mark.parametrize("loss", [CROLoss(), CROLoss("exp"), SoftmaxLoss(), BPRLoss(), TripletLoss()])
+@pytest.mark.parametrize("targets", [[3], [3, 3, 3]], ids=["alone", "all the same"])
+def test_rows_without_a_negative_in_the_batch_do_not_train(loss, targets):
+    model = small_model(num_items=NUM_ITEMS, negatives=InBatchNegatives(), loss=loss, ns=(5,))
+    model.negatives.prepare(COUNTS, COUNTS)
+    value = model.loss_of(batch_with(targets))
+    value.backward()
+    assert bool(torch.isfinite(value))
+    assert not any(parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_a_batch_larger_than_the_catalogue_is_told_once_what_is_better():
+    model = small_model(num_items=NUM_ITEMS, negatives=InBatchNegatives(), ns=(5,))
+    model.negatives.prepare(COUNTS, COUNTS)
+    batch = batch_with(popular_targets(20))
+    with pytest.warns(UserWarning, match="out of 12 items: FullCatalogNegatives costs less"):
+        model.loss_of(batch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.loss_of(batch)
+
+
+def test_a_part_given_twice_draws_twice():
+    part = UniformNegatives(5)
+    candidates = ready(MixedNegatives([part, part])).sample(batch_with([1]))
+    assert candidates.ids.shape == (10,)
+    assert candidates.log_prob.tolist() == pytest.approx([-math.log(NUM_ITEMS)] * 10)
 
 
 def test_a_mixture_corrects_each_draw_by_the_density_of_all_parts():
@@ -162,10 +234,37 @@ def test_arguments_out_of_range(cls, arguments, message):
         cls(**arguments)
 
 
+def test_parts_must_be_samplers():
+    with pytest.raises(TypeError, match="parts of a mixture are samplers of negatives, got 'uniform'"):
+        MixedNegatives([UniformNegatives(3), "uniform"])
+
+
+@pytest.mark.parametrize(
+    ("counts", "target_counts", "message"),
+    [
+        (COUNTS[:5], COUNTS, r"item_counts must be \(num_items \+ 1,\) with num_items=12, got \(5,\)"),
+        (COUNTS, COUNTS[1:], r"target_counts must be \(num_items \+ 1,\) with num_items=12, got \(12,\)"),
+        (COUNTS, torch.zeros_like(COUNTS), "target_counts must hold at least one training target"),
+    ],
+)
+def test_counts_of_something_else_are_refused(counts, target_counts, message):
+    sampler = MixedNegatives([PopularityNegatives(3), InBatchNegatives()])
+    sampler.set_num_items(NUM_ITEMS)
+    with pytest.raises(ValueError, match=message):
+        sampler.prepare(counts, target_counts)
+
+
 @pytest.mark.parametrize("sampler", [PopularityNegatives(5), InBatchNegatives()])
 def test_the_training_data_must_be_seen_first(sampler):
     sampler.set_num_items(NUM_ITEMS)
     with pytest.raises(RuntimeError, match=f"{type(sampler).__name__} must see the training data first"):
+        sampler.sample(batch_with([1, 2]))
+
+
+def test_another_catalogue_needs_its_counts():
+    sampler = ready(PopularityNegatives(5))
+    sampler.set_num_items(NUM_ITEMS + 1)
+    with pytest.raises(RuntimeError, match="must see the training data first"):
         sampler.sample(batch_with([1, 2]))
 
 

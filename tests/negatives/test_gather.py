@@ -1,17 +1,23 @@
 """In-batch negatives over two processes equal those of one process with the whole batch."""
 
-import copy
+import functools
+import math
+import os
 
 import pytest
 import torch
 from torch import distributed
 
-from lightning_croloss import CROLoss, InBatchNegatives, YouTubeDNN
+from lightning_croloss import CROLoss, InBatchNegatives, MixedNegatives, UniformNegatives, YouTubeDNN
 from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.negatives.in_batch import gather_ids
+from tests.data_for_tests import ClusteredData, fit, small_model
 from tests.distributed import run_distributed
 
 NUM_ITEMS = 15
+COUNTS = torch.arange(NUM_ITEMS + 1)
+#: Rows of each process.
+SPLITS = [(4, 4), (5, 3), (1, 7)]
 
 
 def whole_batch():
@@ -31,58 +37,112 @@ def model_with(gather):
         negatives=InBatchNegatives(gather_across_devices=gather),
         ns=(5,),
     )
-    counts = torch.arange(NUM_ITEMS + 1) + 1
-    model.negatives.prepare(counts, counts)
+    model.negatives.prepare(COUNTS, COUNTS)
     return model.double()
 
 
 def gradients(model, batch):
-    users, targets = model.encode_users(batch), batch.targets[:, 0]
-    positives, candidates = model.encode_items(targets), model.negatives.sample(batch)
-    loss = model.loss.from_embeddings(
-        model.select_interest(users, positives),
-        positives,
-        model.encode_items(candidates.ids),
-        target_ids=targets,
-        candidate_ids=candidates.ids,
-        candidate_log_prob=candidates.log_prob,
-        num_sampled=candidates.num_sampled,
-    )
-    loss.backward()
+    model.loss_of(batch).backward()
     return [parameter.grad.clone() for parameter in model.parameters()]
 
 
-def averaged_gradients(rank, world_size):
-    batch, rows = whole_batch(), slice(4 * rank, 4 * rank + 4)
-    part = RetrievalBatch(batch.history[rows], batch.targets[rows], batch.users[rows])
-    found = gradients(model_with(gather=True), part)
-    for gradient in found:  # what DistributedDataParallel does
-        distributed.all_reduce(gradient)
-        gradient /= world_size
-    return found
+def rows_of(rank, sizes):
+    """Return the part of the whole batch that process ``rank`` holds of parts with these sizes."""
+    batch, begin = whole_batch(), sum(sizes[:rank])
+    rows = slice(begin, begin + sizes[rank])
+    return RetrievalBatch(batch.history[rows], batch.targets[rows], batch.users[rows])
 
 
-def test_gradients_equal_those_of_one_process():
-    expected = gradients(model_with(gather=False), whole_batch())
-    for found in run_distributed(averaged_gradients, 2):
-        for one, other in zip(found, expected, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
-    alone = whole_batch()
-    half = RetrievalBatch(alone.history[:4], alone.targets[:4], alone.users[:4])
-    assert not torch.allclose(gradients(model_with(gather=False), half)[0], expected[0])
+def summed_gradients(rank):
+    results = []
+    for sizes in SPLITS:
+        found = gradients(model_with(gather=True), rows_of(rank, sizes))
+        for gradient in found:
+            # of equal sizes this is what DistributedDataParallel does: the mean over the processes
+            gradient *= sizes[rank] / sum(sizes)
+            distributed.all_reduce(gradient)
+        results.append([gradient.numpy() for gradient in found])
+    return results
 
 
-def gathered_and_counted(rank, world_size):
+def gathered_and_counted(rank):
     targets = torch.tensor([[3], [4], [5]][: 3 - rank])  # the second process has a row less
     batch = RetrievalBatch(targets, targets, users=targets[:, 0])
-    sampler = copy.deepcopy(model_with(gather=True).negatives)
-    candidates = sampler.sample(batch)
-    return gather_ids(targets[:, 0]).tolist(), candidates.num_sampled, candidates.log_prob.tolist()
+    sampler = model_with(gather=True).negatives
+    mixture = MixedNegatives([InBatchNegatives(gather_across_devices=True), UniformNegatives(6)])
+    mixture.set_num_items(NUM_ITEMS)
+    mixture.prepare(COUNTS, COUNTS)
+    candidates, mixed = sampler.sample(batch), mixture.sample(batch)
+    ids, rows = gather_ids(targets[:, 0])
+    return (
+        (ids.tolist(), rows),
+        (candidates.ids.tolist(), candidates.num_sampled, candidates.log_prob.tolist()),
+        (mixed.ids.tolist(), mixed.num_sampled, mixed.log_prob.tolist()),
+    )
 
 
-def test_batches_of_different_sizes():
-    for ids, draws, log_prob in run_distributed(gathered_and_counted, 2):
-        assert ids == [3, 4, 5, 3, 4, 0]
+def trained_weights(batch_size, sampler, **kwargs):
+    sgd = functools.partial(torch.optim.SGD, lr=0.5)
+    model = small_model(negatives=sampler, optimizer=sgd)
+    data = ClusteredData(num_users=60, batch_size=batch_size)
+    fit(model, data, precision="64-true", limit_val_batches=0, **kwargs)
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def in_one_of_two_processes(rank, world_size):
+    results = {"gradients": summed_gradients(rank), "counts": gathered_and_counted(rank)}
+    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world_size)}
+    for gather in (True, False):
+        results["weights", gather] = trained_weights(
+            10, InBatchNegatives(gather), strategy="ddp", devices=world_size
+        )
+    return results
+
+
+@pytest.fixture(scope="module")
+def two_processes():
+    return run_distributed(in_one_of_two_processes, 2)
+
+
+def test_gradients_equal_those_of_one_process(two_processes):
+    expected = gradients(model_with(gather=False), whole_batch())
+    for results in two_processes:
+        assert len(results["gradients"]) == len(SPLITS)
+        for found in results["gradients"]:
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(torch.from_numpy(one), other, rtol=1e-9, atol=1e-12)
+
+
+def test_training_in_two_processes_equals_training_in_one_with_twice_the_batch(two_processes):
+    expected = trained_weights(20, InBatchNegatives())
+    for results in two_processes:
+        for name, value in expected.items():
+            assert results["weights", True][name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+        apart = results["weights", False]["item_embedding.weight"]
+        assert apart != pytest.approx(expected["item_embedding.weight"], rel=1e-3)
+
+
+def test_a_process_that_does_not_gather_sees_its_own_rows_only():
+    expected = gradients(model_with(gather=False), whole_batch())
+    halves = [gradients(model_with(gather=False), rows_of(rank, (4, 4))) for rank in (0, 1)]
+    assert not torch.allclose((halves[0][0] + halves[1][0]) / 2, expected[0])
+    # alone, gathering changes nothing
+    for one, other in zip(gradients(model_with(gather=True), whole_batch()), expected, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_batches_of_different_sizes(two_processes):
+    for results in two_processes:
+        gathered, (ids, draws, log_prob), (mixed, all_draws, density) = results["counts"]
+        assert gathered == ([3, 4, 5, 3, 4, 0], 5)
+        assert ids == gathered[0]
         assert draws == 4  # of five targets one is the row's own
-        assert log_prob[-1] == float("-inf")
-        assert log_prob[0] == pytest.approx(log_prob[3])
+        assert log_prob[-1] == -math.inf
+        assert log_prob[0] == log_prob[3]
+        assert mixed[:6] == ids
+        assert all_draws == 4 + 6
+        assert density[5] == -math.inf
+        for item, value in zip(mixed, density, strict=True):
+            if item:
+                share = float(COUNTS[item]) / float(COUNTS[1:].sum())
+                assert value == pytest.approx(math.log(0.4 * share + 0.6 / NUM_ITEMS), rel=1e-5)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lightning_croloss import (
     FullCatalogNegatives,
+    InBatchNegatives,
     MixedNegatives,
     PopularityNegatives,
     SoftmaxLoss,
@@ -159,8 +160,11 @@ class GradientRecorder(SoftmaxLoss):
         functools.partial(UniformNegatives, 30),
         functools.partial(UniformNegatives, 30, False),
         FullCatalogNegatives,
+        functools.partial(PopularityNegatives, 30),
+        InBatchNegatives,
+        functools.partial(MixedNegatives, [UniformNegatives(9), InBatchNegatives(), PopularityNegatives(9)]),
     ],
-    ids=["shared", "each row", "full"],
+    ids=["shared", "each row", "full", "popularity", "in-batch", "mixed"],
 )
 def test_known_positives_get_no_gradient(sampler, exclude):
     data, steps, loss = ClusteredData(), Steps(), GradientRecorder()

@@ -1,0 +1,58 @@
+"""CountedNegatives: what the samplers share whose probabilities follow from the training data."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.negatives.base import Negatives
+
+
+class CountedNegatives(Negatives, ABC):
+    """A sampler whose probabilities follow from counts; a subclass implements :meth:`probabilities`.
+
+    They are plain tensors, not buffers: training in half precision would round buffers, so that the draws
+    would no longer follow the stated probabilities, and a checkpoint must load with any sampler.
+    """
+
+    _log_prob: Tensor | None = None
+
+    @abstractmethod
+    def probabilities(self, item_counts: Tensor, target_counts: Tensor) -> Tensor:
+        """Return the probability of each item in one draw, (num_items,) float64; arguments as of prepare."""
+
+    def prepare(self, item_counts: Tensor, target_counts: Tensor) -> None:
+        """Compute the probabilities from the counts of the training data.
+
+        Raises:
+            ValueError: the counts are not those of ``num_items`` items.
+        """
+        for name, counts in (("item_counts", item_counts), ("target_counts", target_counts)):
+            if counts.shape != (self.num_items + 1,):
+                raise ValueError(
+                    f"{name} must be (num_items + 1,) with num_items={self.num_items}, "
+                    f"got {tuple(counts.shape)}"
+                )
+        log_prob = self.probabilities(item_counts, target_counts).log().float()
+        self._log_prob = torch.nn.functional.pad(log_prob, (1, 0), value=-math.inf)
+
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Return log q of each id, of the shape of ``ids``; −∞ for padding and for what is never drawn.
+
+        Raises:
+            RuntimeError: the sampler has not seen the training data.
+        """
+        self._check_prepared()
+        assert self._log_prob is not None
+        self._log_prob = self._log_prob.to(ids.device)
+        return self._log_prob[ids]
+
+    def _check_prepared(self) -> None:
+        if self._log_prob is None or self._log_prob.shape[0] != self.num_items + 1:
+            raise RuntimeError(
+                f"{type(self).__name__} must see the training data first: train with a RetrievalDataModule, "
+                "or call prepare(item_counts, target_counts)"
+            )
