@@ -9,10 +9,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -47,9 +46,10 @@ class SaveResolvedConfig(SaveConfigCallback):
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / self.config_filename
-        write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
+        text = self.parser.dump(self.config, skip_none=False)
+        write_atomically(path, text.encode())
         for logger in trainer.loggers:
-            log_config(logger, yaml.safe_load(path.read_text()))
+            log_config(logger, text)
 
 
 class CROLossCLI(LightningCLI):
@@ -145,9 +145,18 @@ class CROLossCLI(LightningCLI):
                 "--exclude_history",
                 type=bool,
                 default=True,
-                help="Leave out what the user has seen.",
+                help="Leave out the items of the history, which is the user's last max_history events.",
             )
         return parser
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse what ``predict`` cannot do before any data is loaded."""
+        if self.subcommand == "predict":
+            if not self._get(self.config, "ckpt_path"):
+                raise ValueError("predict needs --ckpt_path: without it the weights would be random")
+            self._writer = PredictionWriter(
+                self._get(self.config, "output"), self._get(self.config, "overwrite")
+            )
 
     def predict(self, **kwargs: Any) -> None:
         """Run ``Trainer.predict`` and write what it finds to ``--output``."""
@@ -156,13 +165,16 @@ class CROLossCLI(LightningCLI):
             raise ValueError(f"n must be 1 … {self.model.num_items}, the size of the catalogue, got {n}")
         self.model.predicts_n = n
         self.model.predicts_unseen_only = self._get(self.config, "exclude_history")
-        writer = PredictionWriter(self._get(self.config, "output"), self._get(self.config, "overwrite"))
-        self.trainer.callbacks.append(writer)  # type: ignore[attr-defined]
+        self.trainer.callbacks.append(self._writer)  # type: ignore[attr-defined]
         self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:
         """Run ``Trainer.fit``; if interrupted, say how to go on."""
         keep_checkpoints_together(self.trainer, kwargs.get("ckpt_path"))
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            for callback in self.trainer.checkpoint_callbacks:
+                if isinstance(callback, ModelCheckpoint):
+                    callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
         try:
             self.trainer.fit(**_trusting_nothing(kwargs))
         except SystemExit:  # Lightning's answer to Ctrl-C
@@ -220,5 +232,6 @@ def main(args: ArgsType = None) -> None:
         cause = explained(root_cause(error))
         if os.environ.get(TRACEBACK) or not meant_for_user(cause):
             raise
-        print(f"croloss: error: {cause} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
+        sentence = " ".join(str(cause).split())
+        print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
         sys.exit(1)

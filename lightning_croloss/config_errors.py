@@ -29,6 +29,13 @@ EXTRA_OF = {"wandb": "wandb", "tensorboard": "tensorboard"}
 # The type that a class path was checked against.
 _BASE = re.compile(r"Subtypes: \[<class '[\w.]*?(\w+)'>")
 
+# A class that does not exist, by its short name or by its path.
+_UNKNOWN_CLASS = re.compile(
+    r"(?:Expected a dot import path string: |module '[\w.]+' has no attribute ')(\w+)'?$"
+)
+
+SECTIONS = ("data", "model", "trainer")
+
 
 def one_sentence(message: str) -> str:
     """Reduce a parser's nested error to its deepest cause, with the path of the field before it.
@@ -41,6 +48,8 @@ def one_sentence(message: str) -> str:
     causes = [line for line in lines if not _SEARCH.match(line)]
     base = next((found[1] for line in reversed(lines) if (found := _BASE.match(line))), "")
     given = next((line.partition(":")[2].strip() for line in lines if line.startswith("Given value:")), "")
+    if "class_path" in given:  # a wrong class explains more than the types that a dict is not
+        causes = [line for line in causes if _UNKNOWN_CLASS.match(line)] or causes
     cause = _plain(causes[-1] if causes else message.strip(), given, base)
     cause = re.sub(r'^Parser key "[^"]*": ', "", cause)
     path = ".".join(dict.fromkeys(fields))
@@ -74,14 +83,20 @@ def meant_for_user(error: BaseException) -> bool:
 
 
 def _plain(cause: str, given: str, base: str) -> str:
-    if found := re.match(r"Expected a dot import path string: (.*)", cause):
-        names = {cls.__name__ for cls in _classes() if base in {parent.__name__ for parent in cls.__mro__}}
+    if found := _UNKNOWN_CLASS.match(cause):
+        classes = [*LOGGERS, *_classes()]
+        names = {cls.__name__ for cls in classes if base in {parent.__name__ for parent in cls.__mro__}}
         return f"unknown class {found[1]!r}{suggest(found[1], names)}"
     if found := re.match(r"Expected a <class '([\w.]+)'>\.? ?(?:Got value: (.*))?", cause):
         return f"must be of type {found[1]}, got {found[2] or given!r}"
     if found := re.match(r"Option '([\w.]+)' is not accepted|.*Key '([\w.]+)' is not expected", cause):
-        name = (found[1] or found[2]).split(".")[-1]
+        name = (found[1] or found[2]).removeprefix("init_args.").split(".")[0]
         return f"there is no field {name!r}{_nearest(name)}"
+    if found := re.match(r"Subcommand '\w+' does not accept option '([\w.]+)'", cause):
+        section, *fields = found[1].split(".")
+        if section not in SECTIONS or not fields:
+            return f"there is no field {section!r}{_if_near(suggest(section, SECTIONS))}"
+        return f"{section}: there is no field {fields[0]!r}{_nearest(fields[0])}"
     return cause
 
 
@@ -90,7 +105,10 @@ def _nearest(field: str) -> str:
     fields = {
         name for cls in classes if not issubclass(cls, Callback) for name in inspect.signature(cls).parameters
     }
-    advice = suggest(field, fields)
+    return _if_near(suggest(field, fields | {"class_path", "init_args"}))
+
+
+def _if_near(advice: str) -> str:
     return advice if "did you mean" in advice else ""
 
 

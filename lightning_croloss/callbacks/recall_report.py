@@ -20,7 +20,7 @@ class RecallReport(Callback):
     """Print a table of every metric @N when ``validate`` or ``test`` ends, and keep it beside the logs.
 
     Writes ``<stage>_results.json`` and, with the extra [plot], ``<stage>_recall_at_n.png`` into the run's
-    folder; gives W&B and TensorBoard the curve, and W&B the tested checkpoint.
+    folder, except in a dry run; gives W&B and TensorBoard the curve, and W&B the best checkpoint of a fit.
 
     Args:
         plot: whether to draw Recall against N.
@@ -28,6 +28,14 @@ class RecallReport(Callback):
 
     def __init__(self, plot: bool = True) -> None:
         self.plot = plot
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the best checkpoint where a tracker can."""
+        best = Path(getattr(trainer.checkpoint_callback, "best_model_path", ""))
+        if best.is_file():
+            for logger in trainer.loggers:
+                log_checkpoint(logger, best)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report after ``Trainer.validate``; the validations inside a fit only log."""
@@ -44,18 +52,18 @@ class RecallReport(Callback):
         results = collect_results(values, stage)
         if not results:
             return
-        folder = run_folder(trainer)
         print("\n" + format_table(results, stage))
         if trainer.ckpt_path:
             print(f"checkpoint: {trainer.ckpt_path}")
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        folder = run_folder(trainer)
         path = folder / f"{stage}_results.json"
         write_atomically(path, json.dumps(results, indent=2).encode())
         print(f"results:    {path}")
         picture = self._draw(results, folder / f"{stage}_recall_at_n.png", pl_module, stage)
         for logger in trainer.loggers:
             log_curve(logger, results, stage, picture)
-            if trainer.ckpt_path and stage == "test":
-                log_checkpoint(logger, Path(trainer.ckpt_path))
 
     def _draw(self, results: Results, path: Path, pl_module: LightningModule, stage: str) -> Path | None:
         if not self.plot:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import yaml
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 Results = dict[str, dict[int, float]]
@@ -39,7 +39,7 @@ def log_curve(logger: Logger, results: Results, stage: str, picture: Path | None
 
 def log_checkpoint(logger: Logger, path: Path) -> None:
     """Keep a checkpoint as an artefact of a W&B run, offline too, where its logger's ``log_model`` cannot."""
-    if isinstance(logger, WandbLogger):
+    if isinstance(logger, WandbLogger) and not logger._log_model:  # else Lightning does it
         import wandb
 
         artifact = wandb.Artifact(f"model-{logger.experiment.id}", type="model")
@@ -47,7 +47,14 @@ def log_checkpoint(logger: Logger, path: Path) -> None:
         logger.experiment.log_artifact(artifact, aliases=["best"])
 
 
-def log_config(logger: Logger, config: dict[str, Any]) -> None:
-    """Log the resolved config to W&B; the run's folder has it as a file for every logger."""
+def log_config(logger: Logger, config: str) -> None:
+    """Log the resolved config: nested to W&B, as text to TensorBoard; every run's folder has it as a file.
+
+    Args:
+        logger: any logger.
+        config: YAML.
+    """
     if isinstance(logger, WandbLogger):
-        logger.experiment.config.update({"config": config}, allow_val_change=True)
+        logger.experiment.config.update({"config": yaml.safe_load(config)}, allow_val_change=True)
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_text("config", f"```yaml\n{config}\n```")
