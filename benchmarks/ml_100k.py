@@ -181,32 +181,38 @@ def work(settings: Settings) -> Row:
 def baseline(settings: Settings) -> Row:
     """Most popular, or item-kNN with cosine similarity of the items' users."""
     data = build_data("YouTubeDNN", 0)
-    events, training = data.interactions, data.rows.training_events
-    neighbours, recent = settings["setting"].get("neighbours"), settings["setting"].get("recent")
-    row: Row = {}
-    for part, name in (("valid", "valid"), ("test", "test")):
+    popular = settings["architecture"] == "most popular"
+    recent = settings["setting"].get("recent")
+    if popular:
+        matrix = data.item_counts[1:].float().unsqueeze(1)
+    else:
+        matrix = neighbourhood(data, settings["setting"]["neighbours"])
+    ranks = {}
+    for part in ("valid", "test"):
         users, targets, seen = seen_items(data, part)
-        if settings["architecture"] == "most popular":
-            vectors, matrix = torch.ones(len(users), 1, 1), data.item_counts[1:].float().unsqueeze(1)
-        else:
-            matrix = torch.zeros(data.num_items, data.num_users + 1)
-            matrix[events.items[training] - 1, events.users[training]] = 1.0
-            unit = torch.nn.functional.normalize(matrix, dim=1)
-            similarity = (unit @ unit.T).fill_diagonal_(0.0)
-            kept = similarity.topk(neighbours, dim=1)
-            matrix = torch.zeros_like(similarity).scatter_(1, kept.indices, kept.values).T.contiguous()
-            vectors = torch.zeros(len(users), data.num_items + 1)
-            lengths = (seen != 0).sum(1, keepdim=True)
-            position = torch.arange(seen.shape[1])
-            last = seen * (position >= lengths - recent) * (position < lengths)
-            vectors.scatter_(1, last, 1.0)
-            vectors = vectors[:, 1:].unsqueeze(1)
-        ranks = [int(rank) for rank in target_ranks(vectors, matrix, targets, excluded=seen)[:, 0]]
-        if name == "valid":
-            row["valid_ndcg@100"] = ndcg(ranks, 100)
-        else:
-            row["ranks"] = ranks
-    return row
+        vectors = torch.ones(len(users), 1) if popular else recent_items(seen, recent, data.num_items)
+        found = target_ranks(vectors.unsqueeze(1), matrix, targets, excluded=seen)
+        ranks[part] = [int(rank) for rank in found[:, 0]]
+    return {"valid_ndcg@100": ndcg(ranks["valid"], 100), "ranks": ranks["test"]}
+
+
+def neighbourhood(data: RecBoleDataModule, neighbours: int) -> Tensor:
+    """Return (N, N): at [i, j] the similarity of items i and j if i is among the nearest of j, else 0."""
+    events, training = data.interactions, data.rows.training_events
+    users_of = torch.zeros(data.num_items, data.num_users + 1)
+    users_of[events.items[training] - 1, events.users[training]] = 1.0
+    unit = torch.nn.functional.normalize(users_of, dim=1)
+    similarity = (unit @ unit.T).fill_diagonal_(0.0)
+    kept = similarity.topk(neighbours, dim=1)
+    return torch.zeros_like(similarity).scatter_(1, kept.indices, kept.values).T.contiguous()
+
+
+def recent_items(seen: Tensor, recent: int, num_items: int) -> Tensor:
+    """Return (U, N) ones at the last ``recent`` of the items (U, E) that each user saw."""
+    lengths = (seen != 0).sum(1, keepdim=True)
+    position = torch.arange(seen.shape[1])
+    last = seen * (position >= lengths - recent) * (position < lengths)
+    return torch.zeros(len(seen), num_items + 1).scatter_(1, last, 1.0)[:, 1:]
 
 
 def tuning_runs() -> list[Settings]:

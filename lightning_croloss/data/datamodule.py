@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import os
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +17,7 @@ from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows
 from lightning_croloss.errors import DataError
+from lightning_croloss.seeding import run_seed
 
 
 class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
@@ -166,5 +166,5 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             raise DataError(
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
             )
-        seed = self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        seed = run_seed() if self.seed is None else self.seed
         return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size)

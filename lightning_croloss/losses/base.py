@@ -163,3 +163,10 @@ def check_temperature(temperature: float) -> float:
     if not 0.0 < temperature < float("inf"):
         raise ValueError(f"temperature must be a positive number, got {temperature}")
     return float(temperature)
+
+
+def check_rank_scaling(rank_scaling: str) -> str:
+    """Return ``rank_scaling`` if it is one of the two, else raise ``ValueError``."""
+    if rank_scaling not in ("reference", "unbiased"):
+        raise ValueError(f'rank_scaling must be "reference" or "unbiased", got {rank_scaling!r}')
+    return rank_scaling

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from lightning_croloss.configurable import to_config
 from lightning_croloss.errors import suggest
-from lightning_croloss.losses.base import RetrievalLoss, check_temperature, scheduled_value
+from lightning_croloss.losses.base import (
+    RetrievalLoss,
+    check_rank_scaling,
+    check_temperature,
+    scheduled_value,
+)
 from lightning_croloss.losses.importance import (
     LARGEST_LOG_RANK,
     Importance,
@@ -68,9 +73,7 @@ class CROLoss(RetrievalLoss):
         self.importance = PowerImportance() if importance is None else importance
         if not self.kernel.differentiable:
             raise ValueError(f"kernel {self.kernel.name!r} has no gradient: it serves only as lambda_kernel")
-        if rank_scaling not in ("reference", "unbiased"):
-            raise ValueError(f'rank_scaling must be "reference" or "unbiased", got {rank_scaling!r}')
-        self.rank_scaling = rank_scaling
+        self.rank_scaling = check_rank_scaling(rank_scaling)
         self.check_value("temperature", temperature)
         self.check_value("lambda_weight", lambda_weight)
         self.temperature = scheduled_value(temperature)

@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_croloss.losses.base import RetrievalLoss, check_temperature, scheduled_value
+from lightning_croloss.losses.base import (
+    RetrievalLoss,
+    check_rank_scaling,
+    check_temperature,
+    scheduled_value,
+)
 from lightning_croloss.losses.scored import ScoredBatch
 
 
@@ -27,9 +32,7 @@ class SoftmaxLoss(RetrievalLoss):
         self, temperature: float = 0.1, num_items: int | None = None, rank_scaling: str = "reference"
     ) -> None:
         super().__init__(num_items)
-        if rank_scaling not in ("reference", "unbiased"):
-            raise ValueError(f'rank_scaling must be "reference" or "unbiased", got {rank_scaling!r}')
-        self.rank_scaling = rank_scaling
+        self.rank_scaling = check_rank_scaling(rank_scaling)
         self.temperature = scheduled_value(check_temperature(temperature))
 
     def schedulable(self) -> dict[str, Tensor]:

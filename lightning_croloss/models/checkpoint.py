@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.models.resume import run_seed
+from lightning_croloss.seeding import run_seed
 
 KEY = "lightning_croloss"
 OTHER_USERS = (

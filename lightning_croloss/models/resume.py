@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-
-
-def run_seed() -> int:
-    """Return the seed that ``seed_everything`` set, or 0."""
-    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
 
 
 def seed_step(seed: int, batch: int, rank: int) -> None:
