@@ -221,6 +221,13 @@ def test_the_length_of_training_is_kept():
     assert probe.seen[10][1]["n"] == 9 - 8 * 10 / 20
 
 
+def test_two_callbacks_keep_their_own_state(tmp_path):
+    callbacks = [CROLossCallback(n=Linear(9, 1)), CROLossCallback(temperature=Linear(0.4, 0.1))]
+    fit(small_model(loss=target_n()), callbacks=callbacks).save_checkpoint(tmp_path / "model.ckpt")
+    states = torch.load(tmp_path / "model.ckpt", weights_only=True)["callbacks"].values()
+    assert sum(state == {"total_steps": 10} for state in states) == 2
+
+
 def test_the_arguments_are_recorded():
     assert to_config(CROLossCallback(n=Constant(5)))["init_args"] == {
         "n": {"class_path": "lightning_croloss.callbacks.schedules.Constant", "init_args": {"value": 5}},
