@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +14,17 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and move it there when the block succeeds.
 
-    If the block fails the temporary file is removed and whatever was at ``path`` stays as it was.
+    If the block fails the temporary file is removed and whatever was at ``path`` stays as it was. A new file
+    gets the permissions of the umask, a replaced one keeps its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
+    # not tempfile's, whose files nobody else may read; the content of a private file stays private meanwhile
+    temporary.touch(mode=0o600 if path.exists() else 0o666, exist_ok=False)
     try:
         yield temporary
+        if path.exists():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from lightning_croloss.files import replacing, write_atomically
@@ -43,3 +45,28 @@ def test_a_failing_write_keeps_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_atomically(path, "not bytes")
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002])
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path, umask):
+    path = tmp_path / "result.json"
+    write_atomically(path, b"new")
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_replaced_file_keeps_its_permissions(tmp_path, umask, mode):
+    path = tmp_path / "result.json"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with replacing(path) as temporary:
+        assert temporary.stat().st_mode & 0o077 == 0
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == mode
