@@ -89,8 +89,9 @@ class RankMetric(Configurable, Metric):
         counted = real.any(1)
         values = self.user_values(ranks, real, torch.tensor(self.ns, device=ranks.device))
         units = (values * _UNITS).round().to(torch.int64)
-        self.total += units.masked_fill(~counted.unsqueeze(1), 0).sum(0)
-        self.count += counted.sum()
+        # not in place: a state that was reset in inference mode could not be changed outside it
+        self.total = self.total + units.masked_fill(~counted.unsqueeze(1), 0).sum(0)
+        self.count = self.count + counted.sum()
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``{"<metric_name>@<N>": mean over users}``, one scalar tensor for each cutoff."""

@@ -186,6 +186,23 @@ def test_batching_changes_nothing_and_forward_gives_the_batch_value(metric_class
 
 
 @PER_METRIC
+def test_a_metric_moves_in_and_out_of_inference_mode(metric_class: type[RankMetric]) -> None:
+    ranks = torch.tensor([[1, 4], [30, 2]])
+    metric = metric_class(ns=(3, 20))
+    metric.update(ranks)
+    expected = metric.compute()
+    with torch.inference_mode():  # as Trainer.validate leaves it behind
+        metric.reset()
+    metric.update(ranks)
+    assert metric.compute() == expected
+    with torch.inference_mode():
+        metric.update(ranks)
+    metric.update(ranks)
+    assert metric.count == 6
+    assert metric.compute() == expected
+
+
+@PER_METRIC
 def test_precision_survives_conversion_of_the_model(metric_class: type[RankMetric]) -> None:
     model = torch.nn.Module()
     model.metric = metric_class(ns=(20,))
