@@ -40,7 +40,7 @@ class Negatives(Configurable, nn.Module, ABC):
             training events. The data module then sends them along with each batch.
 
     Attributes:
-        num_items: size of the catalogue.
+        num_items: size of the catalogue, 0 until it is known.
     """
 
     def __init__(self, exclude_known_positives: bool = False) -> None:
@@ -57,7 +57,13 @@ class Negatives(Configurable, nn.Module, ABC):
         """
 
     def set_num_items(self, num_items: int) -> None:
-        """Take the size of the catalogue; called by ``RetrievalModel``."""
+        """Take the size of the catalogue; called by ``RetrievalModel``.
+
+        Raises:
+            ValueError: there are no items.
+        """
+        if num_items < 1:
+            raise ValueError(f"num_items must be at least 1, got {num_items}")
         self.num_items = num_items
 
     @abstractmethod
@@ -82,3 +88,16 @@ class Negatives(Configurable, nn.Module, ABC):
                 "set include_known_positives on the data module before its loaders are made"
             )
         return batch.known_positives
+
+    def _known_num_items(self) -> int:
+        """Return the size of the catalogue.
+
+        Raises:
+            RuntimeError: it is not known yet.
+        """
+        if self.num_items < 1:
+            raise RuntimeError(
+                f"{type(self).__name__} does not know the catalogue: give it to a RetrievalModel, or call "
+                "set_num_items(num_items)"
+            )
+        return self.num_items

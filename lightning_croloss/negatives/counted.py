@@ -29,12 +29,13 @@ class CountedNegatives(Negatives, ABC):
 
         Raises:
             ValueError: the counts are not those of ``num_items`` items.
+            RuntimeError: ``num_items`` is not known yet.
         """
+        num_items = self._known_num_items()
         for name, counts in (("item_counts", item_counts), ("target_counts", target_counts)):
-            if counts.shape != (self.num_items + 1,):
+            if counts.shape != (num_items + 1,):
                 raise ValueError(
-                    f"{name} must be (num_items + 1,) with num_items={self.num_items}, "
-                    f"got {tuple(counts.shape)}"
+                    f"{name} must be (num_items + 1,) with num_items={num_items}, got {tuple(counts.shape)}"
                 )
         log_prob = self.probabilities(item_counts, target_counts).log().float()
         self._log_prob = torch.nn.functional.pad(log_prob, (1, 0), value=-math.inf)
@@ -51,7 +52,8 @@ class CountedNegatives(Negatives, ABC):
         return self._log_prob[ids]
 
     def _check_prepared(self) -> None:
-        if self._log_prob is None or self._log_prob.shape[0] != self.num_items + 1:
+        num_items = self._known_num_items()
+        if self._log_prob is None or self._log_prob.shape[0] != num_items + 1:
             raise RuntimeError(
                 f"{type(self).__name__} must see the training data first: train with a RetrievalDataModule, "
                 "or call prepare(item_counts, target_counts)"

@@ -20,9 +20,9 @@ class FullCatalogNegatives(Negatives):
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return −log N of each id, −∞ for padding: N draws see each item once."""
-        return torch.where(ids > 0, -math.log(self.num_items), -math.inf)
+        return torch.where(ids > 0, -math.log(self._known_num_items()), -math.inf)
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Return all ids, 1 … num_items."""
-        ids = torch.arange(1, self.num_items + 1, device=batch.history.device)
+        ids = torch.arange(1, self._known_num_items() + 1, device=batch.history.device)
         return Candidates(ids, excluded_ids=self.excluded(batch), whole_catalogue=True)

@@ -34,10 +34,10 @@ class UniformNegatives(Negatives):
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return −log N of each id, −∞ for padding."""
-        return torch.where(ids > 0, -math.log(self.num_items), -math.inf)
+        return torch.where(ids > 0, -math.log(self._known_num_items()), -math.inf)
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Draw (M,) ids, or (B, M) if not shared."""
         shape = (self.num_negatives,) if self.shared else (batch.batch_size, self.num_negatives)
-        ids = torch.randint(1, self.num_items + 1, shape, device=batch.history.device)
+        ids = torch.randint(1, self._known_num_items() + 1, shape, device=batch.history.device)
         return Candidates(ids, excluded_ids=self.excluded(batch))

@@ -189,3 +189,34 @@ def test_exclusion_needs_batches_that_know(cls):
     with pytest.raises(ValueError, match="exclude_known_positives needs batches with known_positives: set"):
         sampler.sample(batch_of(2))
     assert make(cls).sample(batch_of(2, known_positives=known)).excluded_ids is None
+
+
+# ---------------------------------------------------------------------- outside of a model
+
+
+COUNTS = torch.arange(41)
+USES = {
+    "sample": lambda sampler: sampler.sample(batch_of()),
+    "log_prob": lambda sampler: sampler.log_prob(torch.tensor([1])),
+    "prepare": lambda sampler: sampler.prepare(COUNTS, COUNTS),
+}
+NEEDS_COUNTS = [(cls, "prepare") for cls in (PopularityNegatives, InBatchNegatives)]
+NEEDS_CATALOGUE = [(cls, "log_prob") for cls in SAMPLERS if cls is not MixedNegatives]  # needs a sample first
+
+
+@pytest.mark.parametrize(
+    ("cls", "use"), [*((cls, "sample") for cls in SAMPLERS), *NEEDS_CATALOGUE, *NEEDS_COUNTS]
+)
+def test_a_sampler_without_a_catalogue_says_what_is_missing(cls, use):
+    parts = {"parts": [UniformNegatives(4), UniformNegatives(6)]} if cls is MixedNegatives else {}
+    sampler = cls(**parts)
+    name = "UniformNegatives" if parts else cls.__name__
+    message = rf"{name} does not know the catalogue: give it to a RetrievalModel, or call set_num_items"
+    with pytest.raises(RuntimeError, match=message):
+        USES[use](sampler)
+
+
+@pytest.mark.parametrize("cls", SAMPLERS)
+def test_a_catalogue_without_items_is_refused(cls):
+    with pytest.raises(ValueError, match="num_items must be at least 1, got 0"):
+        make(cls).set_num_items(0)
