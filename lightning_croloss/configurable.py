@@ -19,7 +19,9 @@ import numpy as np
 class Configurable:
     """Mixin: records the arguments of the constructor call, including defaults.
 
-    A subclass needs nothing but an ordinary ``__init__``. :func:`to_config` turns the instance into a plain
+    A subclass needs nothing but an ordinary ``__init__``. Its ``**kwargs``, if it takes any, are those of its
+    base: what the base then takes by default is recorded too, so that an object of today is built again when
+    a default has changed. :func:`to_config` turns the instance into a plain
     dictionary. :meth:`after_init` is called once, when the most derived constructor has returned.
     """
 
@@ -36,22 +38,31 @@ class Configurable:
 
 def _recording(init: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(init)
+    parameters = signature.parameters
+    takes_more = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
 
     @functools.wraps(init)
     def recorded(self: Configurable, *args: Any, **kwargs: Any) -> None:
-        outermost = "_init_arguments" not in self.__dict__
+        state = self.__dict__  # nn.Module's own __setattr__ is not ready before its constructor ran
+        outermost = "_init_arguments" not in state
+        bound = signature.bind(self, *args, **kwargs)
         if outermost:
-            bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             arguments = dict(bound.arguments)
-            arguments.pop(next(iter(signature.parameters)))
-            for name, parameter in signature.parameters.items():
+            arguments.pop(next(iter(parameters)))
+            for name, parameter in parameters.items():
                 if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                     arguments.update(arguments.pop(name, {}))
-            # nn.Module's own __setattr__ is not ready before its constructor ran
-            self.__dict__["_init_arguments"] = arguments
+            state["_init_arguments"] = arguments
+        elif state.get("_reaches_base"):
+            # what nobody on the way here has given
+            for name, parameter in parameters.items():
+                if parameter.default is not inspect.Parameter.empty and name not in bound.arguments:
+                    state["_init_arguments"].setdefault(name, parameter.default)
+        state["_reaches_base"] = takes_more and (outermost or state.get("_reaches_base", False))
         init(self, *args, **kwargs)
         if outermost:
+            del state["_reaches_base"]
             self.after_init()
 
     return recorded

@@ -98,6 +98,40 @@ def test_the_outermost_call_is_recorded(cls):
     assert made.size == 6
 
 
+class Reaching(Base):
+    def __init__(self, width=4, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+
+class Fixing(Reaching):
+    def __init__(self, *, height=5, **kwargs):
+        super().__init__(width=7, **kwargs)
+        self.height = height
+
+
+class Closed(Reaching):
+    def __init__(self, depth=2):
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("made", "arguments"),
+    [
+        (lambda: Reaching(), {"width": 4, "size": 1}),
+        (lambda: Reaching(3, size=2), {"width": 3, "size": 2}),
+        (lambda: Fixing(), {"height": 5, "size": 1}),  # its width is not to be chosen
+        (lambda: Fixing(size=6), {"height": 5, "size": 6}),
+        (lambda: Closed(), {"depth": 2}),  # its base's arguments cannot be given
+    ],
+)
+def test_defaults_of_the_base_are_recorded_where_they_can_be_given(made, arguments):
+    first = made()
+    assert to_config(first)["init_args"] == arguments
+    again = build(to_config(first))
+    assert vars(again) == vars(first)
+
+
 def test_after_init_runs_once_when_all_is_built():
     ((*names,),) = Derived(3).finished
     assert {"size", "extra"} <= set(names)

@@ -1,4 +1,5 @@
 import functools
+import inspect
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ReduceLROnPlateau
 
 from lightning_croloss import (
+    MIND,
     CROLoss,
     CROLossCallback,
     FullCatalogNegatives,
     RetrievalModel,
     SoftmaxLoss,
     TargetNImportance,
+    TwoTower,
     UniformNegatives,
     YouTubeDNN,
 )
@@ -62,6 +65,34 @@ def test_a_checkpoint_is_enough_to_build_the_model_again(checkpoint, cls):
     }
     for got, expected in zip(again.recommend(HISTORIES, 9), model.recommend(HISTORIES, 9), strict=True):
         assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, MIND])
+def test_the_hyperparameters_hold_every_default(cls):
+    model = cls(num_items=1000)
+    expected = {
+        name: parameter.default
+        for base in (RetrievalModel, cls)
+        for name, parameter in inspect.signature(base).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    kept = {name: value for name, value in model.hparams.items() if not name.startswith("_")}
+    assert kept == {
+        name: list(default) if isinstance(default, tuple) else default
+        for name, default in (expected | {"num_items": 1000}).items()
+    }
+
+
+def test_a_checkpoint_that_lacks_the_defaults_loads(tmp_path):
+    model = YouTubeDNN(num_items=40, ns=(5, 10), negatives=UniformNegatives(30))
+    saved(tmp_path / "model.ckpt", model)
+    content = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    for name in ("embedding_dim", "similarity", "loss", "optimizer", "tile_elements", "exclude_history"):
+        del content["hyper_parameters"][name]  # as checkpoints of Python-built models were
+    torch.save(content, tmp_path / "old.ckpt")
+    again = RetrievalModel.load_from_checkpoint(tmp_path / "old.ckpt", weights_only=True)
+    assert torch.equal(again.recommend(HISTORIES, 9)[0], model.recommend(HISTORIES, 9)[0])
+    assert again.hparams["embedding_dim"] == 64
 
 
 def test_the_vocabulary_and_the_length_of_histories_travel(checkpoint):
