@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import warnings
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from torch import Tensor
 
 import lightning_croloss
 from benchmarks.harness import Row, Settings, execute
-from benchmarks.ml_100k_report import report
+from benchmarks.ml_100k_report import metric, report
 from lightning_croloss import (
     BPRLoss,
     CROLoss,
@@ -140,11 +139,6 @@ def ranks_of(model: RetrievalModel, data: RecBoleDataModule, part: str) -> list[
     return [int(rank) for rank in target_ranks(users, matrix, targets, excluded=seen)[:, 0]]
 
 
-def ndcg(ranks: list[int], n: int) -> float:
-    """NDCG@n of one target a user."""
-    return sum(1.0 / math.log2(rank + 1) for rank in ranks if rank <= n) / len(ranks)
-
-
 def work(settings: Settings) -> Row:
     """Train, keep the best epoch, and rank: the work of one run."""
     warnings.filterwarnings("ignore")
@@ -172,7 +166,7 @@ def work(settings: Settings) -> Row:
     model = RetrievalModel.load_from_checkpoint(best.best_model_path, weights_only=True)
     Path(best.best_model_path).unlink()
     valid = ranks_of(model, data, "valid")
-    row: Row = {"epochs": trainer.current_epoch, "valid_ndcg@100": ndcg(valid, 100)}
+    row: Row = {"epochs": trainer.current_epoch, "valid_ndcg@100": float(metric(valid, "NDCG", 100).mean())}
     if settings["purpose"] != "tuning":
         row["ranks"] = ranks_of(model, data, "test")
     return row
@@ -193,7 +187,7 @@ def baseline(settings: Settings) -> Row:
         vectors = torch.ones(len(users), 1) if popular else recent_items(seen, recent, data.num_items)
         found = target_ranks(vectors.unsqueeze(1), matrix, targets, excluded=seen)
         ranks[part] = [int(rank) for rank in found[:, 0]]
-    return {"valid_ndcg@100": ndcg(ranks["valid"], 100), "ranks": ranks["test"]}
+    return {"valid_ndcg@100": float(metric(ranks["valid"], "NDCG", 100).mean()), "ranks": ranks["test"]}
 
 
 def neighbourhood(data: RecBoleDataModule, neighbours: int) -> Tensor:

@@ -8,28 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.harness import Row, Settings, paired_bootstrap, rows_of
 from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.metrics import NDCGAtN, RecallAtN
 
 NS = (10, 20, 50, 100)
+METRICS = {"Recall": RecallAtN, "NDCG": NDCGAtN}
 LOSSES = ("CROLoss", "SoftmaxLoss", "BPRLoss", "TripletLoss")
 
 Values = NDArray[np.float64]
 
 
 def metric(ranks: list[int], name: str, n: int) -> Values:
-    """Return the value of each user: one target a user, so Recall is the hit."""
-    found = np.asarray(ranks)
-    hits = found <= n
-    return hits.astype(float) if name == "Recall" else np.where(hits, 1.0 / np.log2(found + 1.0), 0.0)
+    """Return the value of each user, who has one target."""
+    found = torch.tensor(ranks).unsqueeze(1)
+    values: Values = METRICS[name]((n,)).user_values(found, found > 0, torch.tensor([n]))[:, 0].numpy()
+    return values
 
 
 def columns() -> list[tuple[str, int]]:
     """Return the columns of the tables."""
-    return [(name, n) for name in ("Recall", "NDCG") for n in NS]
+    return [(name, n) for name in METRICS for n in NS]
 
 
 def cells(runs: list[list[int]]) -> list[str]:

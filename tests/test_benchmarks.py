@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import execute, paired_bootstrap, rows_of
+from benchmarks.ml_100k_report import metric
 
 
 def double(settings: dict[str, Any]) -> dict[str, Any]:
@@ -48,3 +49,9 @@ def test_pairing_cancels_what_users_have_in_common() -> None:
     users = np.random.default_rng(0).normal(0.0, 10.0, 300)
     mean, low, high = paired_bootstrap(users + 0.1, users)
     assert (mean, low, high) == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_the_metrics_of_a_target_a_user() -> None:
+    ranks = [1, 2, 3, 7, 8]
+    assert metric(ranks, "Recall", 7).tolist() == [1, 1, 1, 1, 0]
+    assert metric(ranks, "NDCG", 7).tolist() == pytest.approx([1, 1 / np.log2(3), 0.5, 1 / 3, 0])
