@@ -150,8 +150,10 @@ class CROLossCLI(LightningCLI):
         return parser
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what ``predict`` cannot do before any data is loaded."""
+        """Refuse what ``predict`` cannot do before any data is loaded, and let it write its output alone."""
         if self.subcommand == "predict":
+            self.save_config_callback = None
+            self._get(self.config, "trainer").logger = False
             if not self._get(self.config, "ckpt_path"):
                 raise ValueError("predict needs --ckpt_path: without it the weights would be random")
             self._writer = PredictionWriter(

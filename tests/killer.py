@@ -1,4 +1,4 @@
-"""A callback that kills its own process, for the test of resuming."""
+"""Callbacks that end their own process, for the tests of resuming and of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,3 +24,31 @@ class KillAt(Callback):
     ) -> None:
         if trainer.global_step == self.step:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class InterruptAt(Callback):
+    """Send SIGINT, which is Ctrl-C, before batch ``step`` of a training epoch or of prediction.
+
+    Args:
+        step: the batch, counted from 0.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def on_predict_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx == self.step:
+            os.kill(os.getpid(), signal.SIGINT)

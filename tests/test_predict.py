@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
+from lightning.pytorch import Callback
 
 from lightning_croloss import RecBoleDataModule, YouTubeDNN
 from lightning_croloss.callbacks import PredictionWriter
@@ -94,6 +100,96 @@ def test_a_failure_in_the_middle_leaves_the_old_file(monkeypatch: pytest.MonkeyP
         trainer.predict(small_model(Failing), ClusteredData(), return_predictions=False)
     assert output.read_text() == "old"
     assert list(Path().iterdir()) == [output]
+
+
+def test_ctrl_c_while_writing_leaves_the_old_file(
+    checkpoint: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = Path("predictions.parquet")
+    output.write_text("old")
+    interrupting = ["--trainer.callbacks+=tests.killer.InterruptAt", "--trainer.callbacks.step=3"]
+    with pytest.raises(SystemExit) as caught:
+        main(
+            predict(
+                checkpoint, "--n=5", "--overwrite=true", "--data.init_args.eval_batch_size=100", *interrupting
+            )
+        )
+    assert caught.value.code
+    printed = capfd.readouterr()
+    assert "predictions:" not in printed.out + printed.err
+    assert output.read_text() == "old"
+    assert list(Path().iterdir()) == [output]
+
+
+def test_without_pyarrow_the_extra_is_named(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    said = error_of(capsys, *predict(checkpoint))
+    assert said.startswith(
+        "writing predictions needs the extra [tables]: pip install 'lightning-croloss[tables]'"
+    )
+    assert not list(Path().iterdir())
+
+
+def test_nothing_but_the_output_is_written(checkpoint: Path) -> None:
+    main(predict(checkpoint, "--n=5"))
+    assert [path.name for path in Path().iterdir()] == ["predictions.parquet"]
+
+
+@pytest.mark.parametrize("logger", ["CSVLogger", "WandbLogger"])
+def test_the_config_that_a_fit_kept_serves_predict(
+    checkpoint: Path, logger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # predict needs no logger, not even its package
+    monkeypatch.setattr("lightning.pytorch.loggers.wandb._WANDB_AVAILABLE", False)
+    config = yaml.safe_load((checkpoint.parent.parent / "config.yaml").read_text())
+    assert config["trainer"]["logger"]["class_path"].endswith("CSVLogger")
+    config["trainer"]["logger"] = {
+        "class_path": f"lightning.pytorch.loggers.{logger}",
+        "init_args": {"save_dir": "runs"},
+    }
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    bar = "--trainer.enable_progress_bar=false"
+    main(
+        [
+            "predict",
+            "--config=config.yaml",
+            f"--ckpt_path={checkpoint}",
+            bar,
+            "--n=5",
+            "--output=kept.parquet",
+        ]
+    )
+    main(predict(checkpoint, "--n=5", "--output=own.parquet"))
+    assert parquet.read_table("kept.parquet") == parquet.read_table("own.parquet")
+    assert {path.name for path in Path().iterdir()} == {"config.yaml", "kept.parquet", "own.parquet"}
+
+
+def test_batches_are_written_as_they_come_and_forgotten() -> None:
+    seen: list[weakref.ref[torch.Tensor]] = []
+    sizes, alive = [], []
+
+    class Watch(Callback):
+        def on_predict_batch_start(self, *args: object) -> None:
+            gc.collect()
+            alive.append(sum(output() is not None for output in seen))
+
+        def on_predict_batch_end(self, *args: Any) -> None:
+            seen.append(weakref.ref(args[2][0]))
+            (temporary,) = Path().iterdir()
+            sizes.append(temporary.stat().st_size)
+
+    model = small_model()
+    trainer = quiet_trainer(callbacks=[PredictionWriter("all.parquet"), Watch()])
+    trainer.predict(model, ClusteredData(), return_predictions=False)
+    assert len(sizes) == 4
+    assert sizes == sorted(set(sizes))  # each batch is in the file before the next one comes
+    assert max(alive) <= 1
+    assert parquet.ParquetFile("all.parquet").num_row_groups == 4
+    assert parquet.read_table("all.parquet").column("user").unique().to_pylist() == [
+        f"user {number}" for number in range(60)
+    ]
 
 
 def test_where_few_items_are_left_there_are_fewer_rows() -> None:
