@@ -61,7 +61,9 @@ def keep_checkpoints_together(trainer: Trainer, ckpt_path: str | Path | None) ->
     if ckpt_path is None or not Path(ckpt_path).is_file():
         return
     folder = Path(ckpt_path).resolve().parent
-    states = torch.load(ckpt_path, map_location="cpu", weights_only=True).get("callbacks", {}).values()
+    # mmap: the weights, which the trainer reads anyway, stay on the disk
+    content = torch.load(ckpt_path, map_location="cpu", weights_only=True, mmap=True)
+    states = content.get("callbacks", {}).values()
     written_as = [state["dirpath"] for state in states if isinstance(state, dict) and state.get("dirpath")]
     for path in written_as:
         if Path(path).resolve() != folder:

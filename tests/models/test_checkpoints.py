@@ -21,6 +21,7 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.callbacks import Linear
+from lightning_croloss.models.resume import keep_checkpoints_together
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
 HISTORIES = [[1, 2, 3, 4, 5, 6], [11, 12]]
@@ -294,6 +295,22 @@ def test_a_run_resumed_twice_equals_the_uninterrupted_one(tmp_path):
     resumed = fit(model, callbacks=[schedule()], ckpt_path=start, max_epochs=2)
     assert resumed.global_step == 20
     assert_equal_states(whole_model.state_dict(), model.state_dict())
+
+
+def test_the_folder_of_a_resumed_run_is_found_without_reading_the_weights(tmp_path, monkeypatch):
+    first = ModelCheckpoint(tmp_path / "first", save_last=True)
+    fit(small_model(), callbacks=[first], enable_checkpointing=True)
+    load, mapped = torch.load, []
+
+    def spy(*args, **kwargs):
+        mapped.append(kwargs.get("mmap", False))
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "load", spy)
+    trainer = quiet_trainer(callbacks=[ModelCheckpoint()], enable_checkpointing=True)
+    keep_checkpoints_together(trainer, first.last_model_path)
+    assert trainer.checkpoint_callback.dirpath == str(tmp_path / "first")
+    assert mapped == [True]
 
 
 def test_the_seed_of_a_run_travels(tmp_path, monkeypatch):
