@@ -16,7 +16,7 @@ from lightning_croloss.losses import (
     TripletLoss,
 )
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
-from lightning_croloss.models import MIND, RetrievalModel, TwoTower, YouTubeDNN
+from lightning_croloss.models import MIND, HistoryModel, RetrievalModel, TwoTower, YouTubeDNN
 from lightning_croloss.negatives import (
     FullCatalogNegatives,
     InBatchNegatives,
@@ -31,6 +31,7 @@ __all__ = [
     "CROLoss",
     "CROLossCallback",
     "FullCatalogNegatives",
+    "HistoryModel",
     "HitRateAtN",
     "InBatchNegatives",
     "MRRAtN",

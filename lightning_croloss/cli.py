@@ -145,7 +145,7 @@ class CROLossCLI(LightningCLI):
                 "--exclude_history",
                 type=bool,
                 default=True,
-                help="Leave out the items of the history, which is the user's last max_history events.",
+                help="Leave out every item that the user had before.",
             )
         return parser
 

@@ -19,6 +19,8 @@ class RetrievalBatch:
         sample_weight: (B,) weight of each row in the loss, or None for equal weights.
         known_positives: (B, E) every item of the user's training events, padded with 0, where a sampler
             asked for it; else None.
+        whole_history: (B, E) every item that the user had before the first target, padded with 0, where
+            evaluation leaves them out; else None.
     """
 
     history: Tensor
@@ -26,6 +28,12 @@ class RetrievalBatch:
     users: Tensor
     sample_weight: Tensor | None = None
     known_positives: Tensor | None = None
+    whole_history: Tensor | None = None
+
+    @property
+    def items_before(self) -> Tensor:
+        """(B, E) the items before the first target: all of them if the batch has them, else the history."""
+        return self.history if self.whole_history is None else self.whole_history
 
     @property
     def batch_size(self) -> int:

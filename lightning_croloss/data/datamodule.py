@@ -35,6 +35,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
     Attributes:
         include_known_positives: whether training batches hold ``known_positives``; a model may set it before
             the training loader is made.
+        include_whole_history: whether evaluation batches hold ``whole_history``; set likewise.
 
     Raises:
         ValueError: if a size is below 1 or the seed is negative.
@@ -64,6 +65,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         self.max_history = max_history
         self.seed = seed
         self.include_known_positives = False
+        self.include_whole_history = False
 
     @abc.abstractmethod
     def load(self) -> Interactions:
@@ -155,7 +157,9 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         return self._evaluation(self.rows.test, "prediction")
 
     def _evaluation(self, rows: TargetRows, purpose: str) -> BatchLoader:
-        dataset = SequenceDataset(self.interactions, rows, self.max_history)
+        dataset = SequenceDataset(
+            self.interactions, rows, self.max_history, include_whole_history=self.include_whole_history
+        )
         return self._loader(dataset, self.eval_batch_size, purpose, shuffle=False)
 
     def _loader(self, dataset: SequenceDataset, batch_size: int, purpose: str, shuffle: bool) -> BatchLoader:

@@ -23,6 +23,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         include_known_positives: fill ``known_positives``; needs ``training_events``.
         training_events: (E,) bool events that training may see; given for training rows only. It also makes
             ``sample_weight`` the weight of the target, if the interactions have weights.
+        include_whole_history: fill ``whole_history``.
 
     Raises:
         ValueError: if max_history is below 1, or known positives are asked for without training events.
@@ -35,6 +36,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         max_history: int,
         include_known_positives: bool = False,
         training_events: Tensor | None = None,
+        include_whole_history: bool = False,
     ) -> None:
         if max_history < 1:
             raise ValueError(f"max_history={max_history} must be at least 1")
@@ -43,6 +45,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         self.interactions = interactions
         self.rows = rows
         self.max_history = max_history
+        self.include_whole_history = include_whole_history
         self._weights = interactions.weights if training_events is not None else None
         self._known: tuple[Tensor, Tensor] | None = None
         if include_known_positives and training_events is not None:
@@ -69,7 +72,11 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         users = data.users[first]
         beginning = torch.maximum(first - self.max_history, data.user_offsets[users])
         width = int((stop - first).max()) if len(index) else 1
-        known = None
+        known = whole = None
+        if self.include_whole_history:
+            start = data.user_offsets[users]
+            longest = int((first - start).max()) if len(index) else 0
+            whole = _window(data.items, start, start, first, longest)
         if self._known is not None:
             items, offsets = self._known
             longest = int((offsets[users + 1] - offsets[users]).max()) if len(index) else 0
@@ -80,6 +87,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             users=users,
             sample_weight=None if self._weights is None else self._weights[first],
             known_positives=known,
+            whole_history=whole,
         )
 
 

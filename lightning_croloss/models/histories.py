@@ -27,7 +27,7 @@ def batch_of_histories(
         users: (B,) ids of the users, 0 = unknown; None = all unknown.
         num_items: size of the catalogue.
         num_users: number of users that the model knows; 0 if it has no use for them.
-        max_history: number of events to keep, the last ones; None = all.
+        max_history: number of events that the model sees, the last ones; None = all.
         device: where the batch is wanted.
 
     Raises:
@@ -41,8 +41,6 @@ def batch_of_histories(
         history = torch.tensor(rows, dtype=torch.long, device=device).reshape(len(rows), length)
     if history.shape[1] == 0:
         history = history.new_zeros(history.shape[0], 1)
-    if max_history is not None:
-        history = history[:, -max_history:]
     if not _within(history, num_items):
         raise ValueError(
             f"histories must hold item ids 1 … {num_items} (0 = padding), "
@@ -58,7 +56,12 @@ def batch_of_histories(
             f"users must hold user ids 1 … {num_users} (0 = unknown), "
             f"got {int(users.min())} … {int(users.max())}"
         )
-    return RetrievalBatch(history, targets=torch.zeros_like(history[:, :1]), users=users)
+    return RetrievalBatch(
+        history if max_history is None else history[:, -max_history:],
+        targets=torch.zeros_like(history[:, :1]),
+        users=users,
+        whole_history=history,
+    )
 
 
 def _within(ids: Tensor, largest: int) -> bool:

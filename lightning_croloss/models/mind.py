@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import suggest
-from lightning_croloss.models.layers import check_probability, check_widths, drop_history, mlp
+from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.layers import check_probability, check_widths, mlp
 from lightning_croloss.models.layers.capsules import active_interests, route_to_interests
-from lightning_croloss.models.retrieval_model import RetrievalModel
 
 #: Number of different places in a history that the fixed routing logits tell apart.
 ROUTING_PLACES = 512
@@ -20,7 +20,7 @@ ROUTING_INITS = ("random", "fixed")
 READOUTS = ("hard", "attention")
 
 
-class MIND(RetrievalModel):
+class MIND(HistoryModel):
     """Route the history into interests; an item's score is the maximum over them.
 
     Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall", CIKM 2019. A user
@@ -47,8 +47,7 @@ class MIND(RetrievalModel):
             loses the sign.
         hidden_dims: widths of the dense layers that each interest passes.
         dropout: chance of a hidden unit to be dropped in training.
-        history_dropout: chance of an event of the history to be dropped in training.
-        **kwargs: arguments of ``RetrievalModel``.
+        **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
     """
 
     routing_logits: Tensor
@@ -64,7 +63,6 @@ class MIND(RetrievalModel):
         readout_power: float = 10.0,
         hidden_dims: Sequence[int] = (128,),
         dropout: float = 0.0,
-        history_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
@@ -81,43 +79,34 @@ class MIND(RetrievalModel):
         if not 0.0 <= readout_power < float("inf"):
             raise ValueError(f"readout_power must be a number of at least 0, got {readout_power}")
         check_widths(hidden_dims=hidden_dims)
-        check_probability(dropout=dropout, history_dropout=history_dropout)
+        check_probability(dropout=dropout)
         self.num_interests = num_interests
         self.routing_iterations = routing_iterations
         self.routing_init = routing_init
         self.adaptive_interests = adaptive_interests
         self.readout = readout
         self.readout_power = readout_power
-        self.history_dropout = history_dropout
         dim = self.embedding_dim
-        self.item_embedding = nn.Embedding(num_items + 1, dim, padding_idx=0)
-        nn.init.normal_(self.item_embedding.weight[1:], std=dim**-0.5)
         self.bilinear_map = nn.Linear(dim, dim, bias=False)
         self.interest_layers = mlp(dim, hidden_dims, dim, dropout)
         self.register_buffer("routing_logits", torch.randn(num_interests, ROUTING_PLACES))
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the interests of each user, (B, K, D)."""
-        history = drop_history(batch.history, self.history_dropout, self.training)
-        mask = history != 0
+        events, mask = self.embed_history(batch)
         active = active_interests(mask.sum(1), self.num_interests)
         if not self.adaptive_interests:
             active = torch.ones_like(active)
         routed = route_to_interests(
-            self.item_embedding(history),
+            events,
             self.bilinear_map.weight,
             mask,
-            self._initial_logits(history),
+            self._initial_logits(mask),
             active,
             self.routing_iterations,
         )
         vectors = self.normalize(self.interest_layers(routed))
         return torch.where(active.unsqueeze(-1), vectors, vectors[:, :1])
-
-    def encode_items(self, ids: Tensor | None) -> Tensor:
-        """Return the embeddings of the items, (..., D)."""
-        embeddings = self.item_embedding.weight[1:] if ids is None else self.item_embedding(ids)
-        return self.normalize(embeddings)
 
     def select_interest(self, users: Tensor, positives: Tensor) -> Tensor:
         """Return the vector that stands for each user in training, see ``readout``.
@@ -137,11 +126,11 @@ class MIND(RetrievalModel):
         weights = torch.softmax(logits.masked_fill(copies, float("-inf")), dim=1)
         return self.normalize(torch.einsum("bk,bkd->bd", weights, users))
 
-    def _initial_logits(self, history: Tensor) -> Tensor:
-        """Return routing logits (B, K, L) for a history (B, L)."""
-        batch_size, length = history.shape
+    def _initial_logits(self, mask: Tensor) -> Tensor:
+        """Return routing logits (B, K, L) for histories with the mask (B, L)."""
+        batch_size, length = mask.shape
         if self.training and self.routing_init == "random":
-            return torch.randn(batch_size, self.num_interests, length, device=history.device)
+            return torch.randn(batch_size, self.num_interests, length, device=mask.device)
         # by the distance from the end, so that padding on the left changes nothing
-        places = torch.arange(length - 1, -1, -1, device=history.device) % ROUTING_PLACES
+        places = torch.arange(length - 1, -1, -1, device=mask.device) % ROUTING_PLACES
         return self.routing_logits[:, places].expand(batch_size, -1, -1)

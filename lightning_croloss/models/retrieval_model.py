@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import copy
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_croloss.callbacks.logging_steps import logs_next_step
 from lightning_croloss.configurable import Configurable, class_path, to_config
@@ -22,19 +18,20 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.errors import suggest
 from lightning_croloss.losses import CROLoss, RetrievalLoss
-from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.checkpoint import CheckpointFacts, check_features
+from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.finite import FiniteLoss
 from lightning_croloss.models.histories import batch_of_histories
 from lightning_croloss.models.monitors import check_monitors
+from lightning_croloss.models.optimizers import build_optimizers, without_numpy
 from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
 from lightning_croloss.negatives import Negatives, UniformNegatives
-from lightning_croloss.retrieval import target_ranks, top_items
+from lightning_croloss.retrieval import top_items
 
 SIMILARITIES = ("cosine", "dot")
 
 
-class RetrievalModel(Configurable, LightningModule, ABC):
+class RetrievalModel(Configurable, ExactEvaluation, ABC):
     """Base of the architectures: a subclass implements :meth:`encode_users` and :meth:`encode_items`.
 
     Args:
@@ -44,15 +41,11 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         negatives: the sampler of negatives; None is ``UniformNegatives()``.
         similarity: "cosine" (unit vectors) or "dot".
         ns: the N of every metric @N.
-        exclude_history: never rank or recommend an item of the user's history.
+        exclude_history: never rank an item that the user had before, in validation and test.
         optimizer: any torch optimizer; None is Adam with learning rate 0.001.
         lr_scheduler: any torch learning rate scheduler; None keeps the rate.
         lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
         tile_elements: number of scores that evaluation holds at a time.
-
-    Attributes:
-        predicts_n: number of items that ``Trainer.predict`` recommends to each user.
-        predicts_unseen_only: whether it leaves out the items of the history.
 
     Raises:
         ValueError: an argument is out of range.
@@ -72,7 +65,7 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         lr_scheduler_interval: str = "epoch",
         tile_elements: int = 2**24,
     ) -> None:
-        super().__init__()
+        super().__init__(ns, exclude_history, tile_elements)
         if num_items < 1:
             raise ValueError(f"num_items must be at least 1, got {num_items}")
         if embedding_dim < 1:
@@ -93,10 +86,8 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         self.loss = CROLoss() if loss is None else loss
         self.negatives = UniformNegatives() if negatives is None else negatives
         self.similarity = similarity
-        self.exclude_history = exclude_history
-        self.tile_elements = tile_elements
-        self._optimizer = _without_numpy(optimizer)
-        self._lr_scheduler = _without_numpy(lr_scheduler)
+        self._optimizer = without_numpy(optimizer)
+        self._lr_scheduler = without_numpy(lr_scheduler)
         self._lr_scheduler_interval = lr_scheduler_interval
         if self.loss.num_items is None:
             self.loss.num_items = num_items
@@ -108,12 +99,9 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         for name, value in self.loss.schedulable().items():
             self.loss.check_value(name, float(value))  # again, now that the catalogue is known
         self.negatives.set_num_items(num_items)
-        self.metrics = nn.ModuleDict({stage: RankMetrics(ns) for stage in ("val", "test")})
         self.facts = CheckpointFacts()
         self._finite = FiniteLoss(self.loss)
-        self._item_matrix: Tensor | None = None
         self.predicts_n = min(100, num_items)
-        self.predicts_unseen_only = True
 
     def after_init(self) -> None:
         """Keep the hyperparameters as plain types, from which Lightning rebuilds the model."""
@@ -167,6 +155,9 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         data = self.data
         if data is not None:
             self.facts.take_from(data, self.knows_users)
+            data.include_whole_history = (
+                self.predicts_unseen_only if stage == "predict" else self.exclude_history
+            )
             if stage == "fit":
                 self.negatives.prepare(data.item_counts, data.target_counts)
                 if self.negatives.exclude_known_positives:
@@ -195,9 +186,16 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         """Seed the step by its place in training, so that a resumed run draws what the whole run drew."""
         seed_step(self.facts.seed, batches_so_far(self.trainer), self.global_rank)
 
+    def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
+        """Return the users' vectors (P, K, D) and a batch of P rows with the target of each.
+
+        One for each row of the batch, unless an architecture trains on many places of a history at once.
+        """
+        return self.encode_users(batch), batch
+
     def loss_of(self, batch: RetrievalBatch) -> Tensor:
         """Return the training loss of one batch, a scalar with gradient."""
-        users = self.encode_users(batch)
+        users, batch = self.training_users(batch)
         targets = batch.targets[:, 0]
         positives = self.encode_items(targets)
         candidates = self.negatives.sample(batch)
@@ -228,67 +226,9 @@ class RetrievalModel(Configurable, LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and the scheduler of the configuration."""
-        optimizer = (
-            torch.optim.Adam(self.parameters(), lr=1e-3)
-            if self._optimizer is None
-            else self._optimizer(self.parameters())
+        return build_optimizers(
+            self.parameters(), self._optimizer, self._lr_scheduler, self._lr_scheduler_interval
         )
-        if self._lr_scheduler is None:
-            return optimizer
-        scheduler = self._lr_scheduler(optimizer)
-        entry: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_scheduler_interval}
-        if isinstance(scheduler, ReduceLROnPlateau):
-            entry["monitor"] = getattr(scheduler, "monitor", None)
-        return {"optimizer": optimizer, "lr_scheduler": entry}
-
-    # ------------------------------------------------------------------ evaluation
-
-    def on_validation_epoch_start(self) -> None:
-        """Encode the catalogue once."""
-        self._begin_evaluation("val")
-
-    def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
-        """Rank the targets of a batch among the whole catalogue."""
-        self._rank(batch, "val")
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of all users."""
-        self._log_metrics("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Encode the catalogue once."""
-        self._begin_evaluation("test")
-
-    def test_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
-        """Rank the targets of a batch among the whole catalogue."""
-        self._rank(batch, "test")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of all users."""
-        self._log_metrics("test")
-
-    def on_predict_epoch_start(self) -> None:
-        """Encode the catalogue once."""
-        self._item_matrix = self._encode_catalogue()
-
-    def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
-        assert self._item_matrix is not None
-        return top_items(
-            self.encode_users(batch).float(),
-            self._item_matrix,
-            self.predicts_n,
-            excluded=batch.history if self.predicts_unseen_only else None,
-            tile_elements=self.tile_elements,
-        )
-
-    def on_predict_epoch_end(self) -> None:
-        """Forget the encoded catalogue."""
-        self._item_matrix = None
-
-    def metric_names(self, stage: str) -> list[str]:
-        """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
-        return [f"{stage}/{name}" for name in self._metrics(stage).names()]
 
     # ------------------------------------------------------------------ use
 
@@ -329,10 +269,10 @@ class RetrievalModel(Configurable, LightningModule, ABC):
         self.eval()
         try:
             vectors = self.encode_users(batch).float()
-            matrix = self._encode_catalogue()
+            matrix = self.encode_catalogue()
         finally:
             self.train(was_training)
-        excluded = batch.history if exclude_history else None
+        excluded = batch.items_before if exclude_history else None
         return top_items(vectors, matrix, n, excluded=excluded, tile_elements=self.tile_elements)
 
     # ------------------------------------------------------------------ checkpoints
@@ -353,51 +293,8 @@ class RetrievalModel(Configurable, LightningModule, ABC):
 
     # ------------------------------------------------------------------ inside
 
-    def _encode_catalogue(self) -> Tensor:
-        with torch.no_grad():
-            return self.encode_items(None).float()
-
-    def _begin_evaluation(self, stage: str) -> None:
-        self._item_matrix = self._encode_catalogue()
-        # not at the end of the evaluation: reset under Trainer.validate's inference mode, the metrics could
-        # not be updated in a fit that follows
-        self._metrics(stage).reset()
-
-    def _rank(self, batch: RetrievalBatch, stage: str) -> None:
-        assert self._item_matrix is not None
-        ranks = target_ranks(
-            self.encode_users(batch).float(),
-            self._item_matrix,
-            batch.targets,
-            excluded=batch.history if self.exclude_history else None,
-            tile_elements=self.tile_elements,
-        )
-        self._metrics(stage).update(ranks, batch.targets != 0)
-
-    def _log_metrics(self, stage: str) -> None:
-        self._item_matrix = None
-        values = {f"{stage}/{name}": value for name, value in self._metrics(stage).compute().items()}
-        first = next(iter(values))
-        self.log(first, values.pop(first), prog_bar=True)
-        self.log_dict(values)
-
-    def _metrics(self, stage: str) -> RankMetrics:
-        metrics = self.metrics[stage]
-        assert isinstance(metrics, RankMetrics)
-        return metrics
-
     def _fill_features(self, data: RetrievalDataModule) -> None:
         for name, features in zip(("item", "user"), data.features, strict=True):
             embedding = getattr(self, f"{name}_feature_embedding", None)
             if embedding is not None:
                 embedding.fill(features)
-
-
-def _without_numpy(value: Any) -> Any:
-    """Make the numbers plain that an optimizer would put into its state, and so into checkpoints."""
-    if isinstance(value, functools.partial):
-        keywords = {name: _without_numpy(entry) for name, entry in value.keywords.items()}
-        return functools.partial(value.func, *value.args, **keywords)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_without_numpy(entry) for entry in value)
-    return value.item() if isinstance(value, np.generic) else value

@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lightning_croloss import MIND, FullCatalogNegatives, RetrievalModel, SoftmaxLoss, UniformNegatives
+from lightning_croloss import MIND, FullCatalogNegatives, RetrievalModel, SoftmaxLoss
 from lightning_croloss.callbacks import CROLossCallback
 from lightning_croloss.data import Interactions, RetrievalBatch, RetrievalDataModule, Vocabulary
 from lightning_croloss.models.layers.capsules import route_to_interests
 from lightning_croloss.models.mind import ROUTING_PLACES
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
-from tests.models.test_youtube_dnn import VARIATIONS as FOR_ALL
-from tests.models.test_youtube_dnn import WITHOUT_EFFECT, arguments_of, same
+from tests.models.cases import FOR_HISTORY, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
 
 HISTORIES = [[1, 2, 3, 4, 5, 6, 7, 8], [11]]
 FAST_ADAM = functools.partial(torch.optim.Adam, lr=0.02)
@@ -34,7 +33,7 @@ def unit_vectors(*shape):
 
 #: For each argument of the constructor the arguments to start from, and another value of it.
 VARIATIONS = {
-    **{name: FOR_ALL[name] for name in arguments_of(RetrievalModel) - WITHOUT_EFFECT.keys()},
+    **FOR_HISTORY,
     # without random draws, so that nothing but the number of interests differs
     "num_interests": ({"routing_init": "fixed"}, 1),
     "routing_iterations": ({}, 1),
@@ -44,43 +43,22 @@ VARIATIONS = {
     "readout_power": ({"readout": "attention"}, 0.0),
     "hidden_dims": ({}, (12,)),
     "dropout": ({}, 0.5),
-    "history_dropout": ({}, 0.5),
 }
-
-
-def outcome(**arguments):
-    """Train for two epochs; return the metrics and what the model makes of items and users."""
-    # the whole catalogue is not drawn: a change of the draws alone must not pass for a change of the model
-    model = small_model(MIND, **{"negatives": FullCatalogNegatives(), **arguments})
-    trainer = fit(
-        model, ClusteredData(num_items=model.num_items, seed=0), max_epochs=2, limit_train_batches=3
-    )
-    metrics = {name: value for name, value in trainer.callback_metrics.items() if name != "train/loss"}
-    ids, scores = model.recommend(HISTORIES, 9)
-    return {"ids": ids, "scores": scores, "items": model.encode_items(None), **metrics}
-
-
-@functools.cache
-def baseline(name=None):
-    """Return the outcome from which the case of argument ``name`` starts."""
-    return outcome(**(VARIATIONS[name][0] if name else {}))
+outcome = Outcomes(MIND, hidden_dims=(16,))
 
 
 def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_of(MIND, RetrievalModel)
+    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(MIND)
 
 
 @pytest.mark.parametrize("name", sorted(VARIATIONS))
 def test_every_argument_changes_the_outcome(name):
-    start, value = VARIATIONS[name]
-    if name == "negatives":
-        value = UniformNegatives(30)
-    assert not same(outcome(**{**start, name: value}), baseline(name if start else None))
+    assert outcome.changed_by(name, VARIATIONS[name])
 
 
 def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), baseline())
-    assert same(outcome(readout_power=3.0), baseline())  # of no concern to the hard readout
+    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+    assert same(outcome(readout_power=3.0), outcome.of({}))  # of no concern to the hard readout
 
 
 @pytest.mark.parametrize(

@@ -188,13 +188,13 @@ def naive_metrics(model, loader, ns):
     with torch.no_grad():
         items = model.encode_items(None)
         for batch in loader:
-            for users, targets, history in zip(
-                model.encode_users(batch), batch.targets.tolist(), batch.history.tolist(), strict=True
+            for users, targets, before in zip(
+                model.encode_users(batch), batch.targets.tolist(), batch.items_before.tolist(), strict=True
             ):
                 scores = torch.stack([items @ interest for interest in users]).amax(0)
                 order = [item + 1 for item in scores.argsort(descending=True).tolist()]
                 if model.exclude_history:
-                    order = [item for item in order if item in targets or item not in history]
+                    order = [item for item in order if item in targets or item not in before]
                 targets = [target for target in targets if target]
                 ranks = [1 + order.index(target) for target in targets]
                 num_users += 1
@@ -291,12 +291,26 @@ def test_recommend_takes_lists_and_padded_tensors(trained):
 
 def test_recommend_reads_the_last_events_only(trained):
     assert trained.facts.max_history == 4
-    long, short = trained.recommend([[20, 21, *HISTORIES[1]]], 40), trained.recommend([HISTORIES[1]], 40)
-    assert torch.equal(long[1], short[1])
-    assert {20, 21} <= set(long[0][0].tolist())
+    long, short = ([20, 21, *HISTORIES[1]], HISTORIES[1])
+    assert torch.equal(*(trained.recommend([each], 40, exclude_history=False)[1] for each in (long, short)))
     fresh = small_model()  # has met no data, reads all
     different = fresh.recommend([[20, 21, *HISTORIES[1]]], 5)[1] != fresh.recommend([HISTORIES[1]], 5)[1]
     assert different.all()
+
+
+def test_recommend_leaves_out_the_whole_history(trained):
+    ids, _ = trained.recommend([[20, 21, *HISTORIES[1]]], 40)
+    assert not {20, 21, *HISTORIES[1]} & set(ids[0].tolist())
+
+
+def test_evaluation_leaves_out_more_than_the_model_sees():
+    data = ClusteredData(max_history=2)
+    model = small_model(exclude_history=True)
+    fit(model, data)
+    batch = next(iter(data.test_dataloader()))
+    assert batch.history.shape[1] == 2
+    assert batch.items_before.shape[1] == 7  # 8 events, the last is the target
+    assert next(iter(data.train_dataloader())).whole_history is None
 
 
 def test_recommend_without_enough_candidates(trained):
@@ -348,7 +362,7 @@ def test_recommend_neither_drops_nor_changes_the_mode(trained, training):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_items": 0, "ns": ()}, "num_items must be at least 1, got 0"),
+        ({"num_items": 0}, "num_items must be at least 1, got 0"),
         ({"embedding_dim": 0}, "embedding_dim must be at least 1, got 0"),
         ({"similarity": "cosin"}, "unknown similarity 'cosin'; did you mean 'cosine'"),
         ({"lr_scheduler_interval": "batch"}, "lr_scheduler_interval must be"),

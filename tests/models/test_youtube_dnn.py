@@ -1,107 +1,62 @@
-import functools
-import inspect
-
 import pytest
 import torch
 from torch import nn
 
 from lightning_croloss import (
     CROLoss,
-    FullCatalogNegatives,
-    RetrievalModel,
-    SoftmaxLoss,
     YouTubeDNN,
 )
 from lightning_croloss.data import RetrievalBatch
-from lightning_croloss.models import retrieval_model
+from lightning_croloss.models import evaluation, retrieval_model
 from lightning_croloss.models.layers import POOLINGS, drop_history, mlp, pool_history
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer, small_model
-
-SGD = functools.partial(torch.optim.SGD, lr=0.1)
-STEP_LR = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1)
-
-#: Features of the data that the models are trained on.
-FEATURES = {
-    "num_users": FeaturedData().num_users,
-    "item_features": FeaturedData().item_feature_specs,
-    "user_features": FeaturedData().user_feature_specs,
-}
+from tests.models.cases import (
+    FEATURES,
+    FOR_HISTORY,
+    SGD,
+    WITHOUT_EFFECT,
+    Outcomes,
+    arguments_with_bases,
+    same,
+)
 
 #: For each argument of the constructor the arguments to start from, and another value of it.
 VARIATIONS = {
-    "num_items": ({}, 44),
-    "embedding_dim": ({}, 10),
-    "loss": ({}, SoftmaxLoss()),
-    "negatives": ({}, FullCatalogNegatives()),
-    "similarity": ({}, "dot"),
-    "ns": ({}, (1, 2)),
-    "exclude_history": ({}, True),
-    "optimizer": ({}, SGD),
-    "lr_scheduler": ({}, STEP_LR),
-    "lr_scheduler_interval": ({"lr_scheduler": STEP_LR}, "step"),
+    **FOR_HISTORY,
     "hidden_dims": ({}, (12,)),
     "pooling": ({}, "sum"),
     "dropout": ({}, 0.5),
-    "history_dropout": ({}, 0.5),
     "num_users": (FEATURES, 64),
-    "item_features": (FEATURES, ()),
     "user_features": (FEATURES, ()),
 }
-#: Arguments that must not change any result.
-WITHOUT_EFFECT = {"tile_elements": 100}
-
-
-def arguments_of(*classes):
-    names = {name for cls in classes for name in inspect.signature(cls).parameters}
-    return names - {"self", "kwargs"}
-
-
-def outcome(**arguments):
-    """Train for two epochs; return the metrics and what the model makes of items and users."""
-    model = small_model(**arguments)
-    data = FeaturedData(num_items=model.num_items, num_users=model.num_users or 60, seed=0)
-    trainer = fit(model, data, max_epochs=2, limit_train_batches=3)
-    metrics = {name: value for name, value in trainer.callback_metrics.items() if name != "train/loss"}
-    ids, scores = model.recommend([[1, 2, 3], [11]], 9, users=torch.tensor([1, 0]))
-    return {"ids": ids, "scores": scores, "items": model.encode_items(None), **metrics}
-
-
-@functools.cache
-def baseline(name=None):
-    """Return the outcome from which the case of argument ``name`` starts."""
-    return outcome(**(VARIATIONS[name][0] if name else {}))
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+outcome = Outcomes(YouTubeDNN, hidden_dims=(16,))
 
 
 def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_of(YouTubeDNN, RetrievalModel)
+    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(YouTubeDNN)
 
 
-@pytest.mark.parametrize("name", VARIATIONS)
+@pytest.mark.parametrize("name", sorted(VARIATIONS))
 def test_every_argument_changes_the_outcome(name):
-    start, value = VARIATIONS[name]
-    assert not same(outcome(**{**start, name: value}), baseline(name if start else None))
+    assert outcome.changed_by(name, VARIATIONS[name])
 
 
 def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(), baseline())
-    assert same(outcome(loss=CROLoss(), optimizer=torch.optim.Adam), baseline())
+    assert same(outcome(), outcome.of({}))
+    assert same(outcome(loss=CROLoss(), optimizer=torch.optim.Adam), outcome.of({}))
 
 
 def test_tile_elements_bounds_the_work_and_leaves_the_results(monkeypatch):
     seen = []
-    for name in ("target_ranks", "top_items"):
-        original = getattr(retrieval_model, name)
+    for module, name in ((evaluation, "target_ranks"), (retrieval_model, "top_items")):
+        original = getattr(module, name)
 
         def recorded(*args, original=original, **kwargs):
             seen.append(kwargs["tile_elements"])
             return original(*args, **kwargs)
 
-        monkeypatch.setattr(retrieval_model, name, recorded)
-    assert same(outcome(**WITHOUT_EFFECT), baseline())
+        monkeypatch.setattr(module, name, recorded)
+    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
     few, many = small_model(tile_elements=100), small_model()
     assert torch.equal(few.recommend([[1], [2]], 9)[0], many.recommend([[1], [2]], 9)[0])
     assert set(seen) == {100, 2**24}

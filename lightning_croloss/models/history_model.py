@@ -1,0 +1,110 @@
+"""HistoryModel: what every architecture shares that sees the user's history of items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.models.layers import check_probability, drop_history, feature_embedding
+from lightning_croloss.models.retrieval_model import RetrievalModel
+
+
+class HistoryModel(RetrievalModel):
+    """Base of the architectures with one table of item embeddings, for the catalogue and for histories.
+
+    Item features add to the embeddings. An item that training never saw is then represented by its features
+    alone, in the catalogue as in histories; ``id_dropout`` makes the model practise that (Volkovs et al.,
+    "DropoutNet", NeurIPS 2017). The two dropouts of the history regularise, which on data of moderate size
+    matters more than the choice of the loss.
+
+    Args:
+        num_items: size of the catalogue, from the data.
+        item_features: specifications of the items' features, from the data.
+        history_dropout: chance of an event of the history to be dropped in training.
+        embedding_dropout: chance of a number of an event's embedding to be dropped in training.
+        id_dropout: chance of an item's id to be dropped in training, so that its features must do; without
+            effect if there are none.
+        use_item_id: whether items have embeddings of their own beside their features.
+        **kwargs: arguments of ``RetrievalModel``.
+
+    Raises:
+        ValueError: an argument is out of range, or items have neither ids nor features.
+    """
+
+    seen_items: Tensor
+
+    def __init__(
+        self,
+        num_items: int,
+        item_features: Sequence[Mapping[str, Any]] = (),
+        history_dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        id_dropout: float = 0.1,
+        use_item_id: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_items, **kwargs)
+        check_probability(
+            history_dropout=history_dropout, embedding_dropout=embedding_dropout, id_dropout=id_dropout
+        )
+        if not (use_item_id or item_features):
+            raise ValueError("items have no input: set use_item_id, or give the data item_features")
+        self.history_dropout = history_dropout
+        self.embedding_dropout = embedding_dropout
+        self.id_dropout = id_dropout
+        dim = self.embedding_dim
+        self.item_embedding = nn.Embedding(num_items + 1, dim, padding_idx=0) if use_item_id else None
+        if self.item_embedding is not None:
+            nn.init.normal_(self.item_embedding.weight[1:], std=dim**-0.5)
+        self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
+        if item_features:
+            # until training begins, and in a model that never trained, every item counts as seen
+            self.register_buffer("seen_items", torch.ones(num_items + 1, dtype=torch.bool))
+
+    def setup(self, stage: str) -> None:
+        """Take from the data what training needs, here also which items training has seen."""
+        super().setup(stage)
+        if stage == "fit" and self.data is not None and self.item_feature_embedding is not None:
+            self.seen_items.copy_(self.data.item_counts > 0)
+
+    def embed_items(self, ids: Tensor | None) -> Tensor:
+        """Return the embeddings of items, ids and features added, not normalised.
+
+        Args:
+            ids: item ids of any shape ``(...)``, 0 for zeros; None for the whole catalogue.
+
+        Returns:
+            (..., D), or (num_items, D).
+        """
+        if self.item_feature_embedding is None and self.item_embedding is not None:
+            found: Tensor = self.item_embedding.weight[1:] if ids is None else self.item_embedding(ids)
+            return found
+        if ids is None:
+            ids = torch.arange(1, self.num_items + 1, device=self.device)
+        assert self.item_feature_embedding is not None
+        embeddings: Tensor = self.item_feature_embedding(ids)
+        if self.item_embedding is None:
+            return embeddings
+        kept = self.seen_items[ids]
+        if self.training and self.id_dropout > 0.0:
+            kept = kept & (torch.rand(ids.shape, device=ids.device) >= self.id_dropout)
+        embeddings = embeddings + self.item_embedding(ids) * kept.unsqueeze(-1)
+        return embeddings
+
+    def embed_history(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
+        """Return the embeddings (B, L, D) of each history's events and a mask (B, L), True = a real event.
+
+        In training the dropouts apply.
+        """
+        history = drop_history(batch.history, self.history_dropout, self.training)
+        events = functional.dropout(self.embed_items(history), self.embedding_dropout, self.training)
+        return events, history != 0
+
+    def encode_items(self, ids: Tensor | None) -> Tensor:
+        """Return item vectors, (..., D), or (num_items, D)."""
+        return self.normalize(self.embed_items(ids))

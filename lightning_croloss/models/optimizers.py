@@ -1,0 +1,47 @@
+"""The optimizer and the learning rate scheduler of a configuration."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+
+def build_optimizers(
+    parameters: Iterable[nn.Parameter],
+    optimizer: OptimizerCallable | None,
+    lr_scheduler: LRSchedulerCallable | None,
+    interval: str,
+) -> Any:
+    """Return what ``configure_optimizers`` must: the optimizer, and the scheduler if there is one.
+
+    Args:
+        parameters: what to train.
+        optimizer: any torch optimizer; None is Adam with learning rate 0.001.
+        lr_scheduler: any torch learning rate scheduler; None keeps the rate.
+        interval: "epoch" or "step": how often the scheduler steps.
+    """
+    built = torch.optim.Adam(parameters, lr=1e-3) if optimizer is None else optimizer(parameters)
+    if lr_scheduler is None:
+        return built
+    scheduler = lr_scheduler(built)
+    entry: dict[str, Any] = {"scheduler": scheduler, "interval": interval}
+    if isinstance(scheduler, ReduceLROnPlateau):
+        entry["monitor"] = getattr(scheduler, "monitor", None)
+    return {"optimizer": built, "lr_scheduler": entry}
+
+
+def without_numpy(value: Any) -> Any:
+    """Make the numbers plain that an optimizer would put into its state, and so into checkpoints."""
+    if isinstance(value, functools.partial):
+        keywords = {name: without_numpy(entry) for name, entry in value.keywords.items()}
+        return functools.partial(value.func, *value.args, **keywords)
+    if isinstance(value, (list, tuple)):
+        return type(value)(without_numpy(entry) for entry in value)
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,113 @@
+"""That every argument of an architecture has an effect: the machinery, and the cases that all share."""
+
+import functools
+import inspect
+from typing import Any
+
+import torch
+
+from lightning_croloss import FullCatalogNegatives, HistoryModel, RetrievalModel, SoftmaxLoss
+from lightning_croloss.negatives import UniformNegatives
+from tests.data_for_tests import FeaturedData, fit
+
+SGD = functools.partial(torch.optim.SGD, lr=0.1)
+STEP_LR = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1)
+
+#: Features of the data that the models are trained on.
+ITEM_FEATURES = {"item_features": FeaturedData().item_feature_specs}
+FEATURES = {
+    "num_users": FeaturedData().num_users,
+    "user_features": FeaturedData().user_feature_specs,
+    **ITEM_FEATURES,
+}
+
+#: For each argument of RetrievalModel the arguments to start from, and another value of it.
+FOR_RETRIEVAL: dict[str, tuple[dict[str, Any], Any]] = {
+    "num_items": ({}, 44),
+    "embedding_dim": ({}, 10),
+    "loss": ({}, SoftmaxLoss()),
+    "negatives": ({}, UniformNegatives(30)),
+    "similarity": ({}, "dot"),
+    "ns": ({}, (1, 2)),
+    "exclude_history": ({}, True),
+    "optimizer": ({}, SGD),
+    "lr_scheduler": ({}, STEP_LR),
+    "lr_scheduler_interval": ({"lr_scheduler": STEP_LR}, "step"),
+}
+#: The same of HistoryModel.
+FOR_HISTORY: dict[str, tuple[dict[str, Any], Any]] = {
+    **FOR_RETRIEVAL,
+    "item_features": (ITEM_FEATURES, ()),
+    "history_dropout": ({}, 0.5),
+    "embedding_dropout": ({}, 0.5),
+    "id_dropout": (ITEM_FEATURES, 0.5),
+    "use_item_id": (ITEM_FEATURES, False),
+}
+#: Arguments that must not change any result.
+WITHOUT_EFFECT = {"tile_elements": 100}
+
+
+def arguments_of(*classes: type) -> set[str]:
+    """Return the names of the arguments of the classes' constructors."""
+    names = {name for cls in classes for name in inspect.signature(cls).parameters}
+    return names - {"self", "kwargs"}
+
+
+def arguments_with_bases(cls: type) -> set[str]:
+    """Return the names of the arguments of an architecture and of the bases it passes ``kwargs`` to."""
+    return arguments_of(*(base for base in cls.__mro__ if base in (cls, HistoryModel, RetrievalModel)))
+
+
+class Outcomes:
+    """What the training of an architecture comes to.
+
+    Args:
+        cls: the architecture.
+        **defaults: its arguments, if not those of a small model; always the same weights.
+    """
+
+    def __init__(self, cls: type[RetrievalModel], **defaults: Any) -> None:
+        self.cls = cls
+        # the whole catalogue is not drawn: a change of the draws must not pass for a change of the model
+        self.defaults = {
+            "num_items": 40,
+            "embedding_dim": 8,
+            "negatives": FullCatalogNegatives(),
+            "ns": (5, 10, 20),
+            **defaults,
+        }
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def build(self, **arguments: Any) -> Any:
+        """Build the model."""
+        torch.manual_seed(0)
+        return self.cls(**{**self.defaults, **arguments})
+
+    def __call__(self, **arguments: Any) -> dict[str, Any]:
+        """Train for two epochs; return the metrics and what the model makes of items and users."""
+        model = self.build(**arguments)
+        num_users = getattr(model, "num_users", 0) or 60
+        data = FeaturedData(num_items=model.num_items, num_users=num_users, seed=0)
+        trainer = fit(model, data, max_epochs=2, limit_train_batches=3)
+        metrics = {name: value for name, value in trainer.callback_metrics.items() if name != "train/loss"}
+        model.eval()
+        users = torch.tensor([1, 0])
+        ids, scores = model.recommend([[1, 2, 3, 4, 5, 6, 7, 8], [11]], 9, users=users)
+        return {"ids": ids, "scores": scores, "items": model.encode_items(None), **metrics}
+
+    def of(self, start: dict[str, Any]) -> dict[str, Any]:
+        """Return the outcome of the arguments from which a case starts, computed once."""
+        key = repr(sorted(start.items()))
+        if key not in self._known:
+            self._known[key] = self(**start)
+        return self._known[key]
+
+    def changed_by(self, name: str, case: tuple[dict[str, Any], Any]) -> bool:
+        """Tell whether another value of an argument changes the outcome."""
+        start, value = case
+        return not same(self(**{**start, name: value}), self.of(start))
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Tell whether two outcomes are equal."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
