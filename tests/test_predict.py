@@ -58,13 +58,14 @@ def test_predictions_are_the_recommendations(checkpoint: Path, exclude: bool) ->
     assert table["rank"] == list(range(1, 8)) * 943
 
     data = RecBoleDataModule(eval_batch_size=943)
+    data.include_whole_history = True
     (batch,) = data.predict_dataloader()
     model = YouTubeDNN.load_from_checkpoint(checkpoint, weights_only=True)
-    ids, scores = model.recommend(batch.history, n=7, exclude_history=exclude)
+    ids, scores = model.recommend(batch.items_before, n=7, exclude_history=exclude)
     assert table["user"] == [user for user in data.user_vocabulary.decode(batch.users) for _ in range(7)]
     assert table["item"] == data.item_vocabulary.decode(ids.flatten())
     assert torch.tensor(table["score"]) == pytest.approx(scores.flatten())
-    seen = (ids.unsqueeze(-1) == batch.history.unsqueeze(1)).any()
+    seen = (ids.unsqueeze(-1) == batch.items_before.unsqueeze(1)).any()
     assert bool(seen) != exclude
 
 
@@ -199,7 +200,7 @@ def test_where_few_items_are_left_there_are_fewer_rows() -> None:
     trainer.predict(model, data, return_predictions=False)
     table = parquet.read_table("all.parquet")
     (batch,) = data.predict_dataloader()
-    left = 40 - (batch.history != 0).sum(1)
+    left = 40 - (batch.items_before != 0).sum(1)
     assert table.num_rows == int(left.sum())
     assert "" not in table["item"].to_pylist()
 
