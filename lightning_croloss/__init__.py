@@ -5,7 +5,15 @@ their short names and checkpoints can be loaded.
 """
 
 from lightning_croloss.callbacks import CROLossCallback, RecallReport
-from lightning_croloss.data import RecBoleDataModule, RetrievalDataModule
+from lightning_croloss.data import (
+    GlobalTime,
+    LeaveOneOut,
+    PerUserRatio,
+    Predefined,
+    RecBoleDataModule,
+    RetrievalDataModule,
+    UserDisjoint,
+)
 from lightning_croloss.losses import (
     BPRLoss,
     CROLoss,
@@ -31,14 +39,18 @@ __all__ = [
     "CROLoss",
     "CROLossCallback",
     "FullCatalogNegatives",
+    "GlobalTime",
     "HistoryModel",
     "HitRateAtN",
     "InBatchNegatives",
+    "LeaveOneOut",
     "MRRAtN",
     "MixedNegatives",
     "NDCGAtN",
+    "PerUserRatio",
     "PopularityNegatives",
     "PowerImportance",
+    "Predefined",
     "RecBoleDataModule",
     "RecallAtN",
     "RecallReport",
@@ -50,6 +62,7 @@ __all__ = [
     "TripletLoss",
     "TwoTower",
     "UniformNegatives",
+    "UserDisjoint",
     "YouTubeDNN",
 ]
 __version__ = "0.1.0"

@@ -7,13 +7,25 @@ from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.recbole import RecBoleDataModule
 from lightning_croloss.data.sequences import SequenceDataset
-from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows, UserDisjoint
+from lightning_croloss.data.splits import (
+    GlobalTime,
+    LeaveOneOut,
+    PerUserRatio,
+    Predefined,
+    Split,
+    SplitRows,
+    TargetRows,
+    UserDisjoint,
+)
 
 __all__ = [
     "BatchLoader",
     "Feature",
+    "GlobalTime",
     "Interactions",
     "LeaveOneOut",
+    "PerUserRatio",
+    "Predefined",
     "RecBoleDataModule",
     "RetrievalBatch",
     "RetrievalDataModule",

@@ -36,6 +36,9 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         include_known_positives: whether training batches hold ``known_positives``; a model may set it before
             the training loader is made.
         include_whole_history: whether evaluation batches hold ``whole_history``; set likewise.
+        include_first_events: whether the training events that are their user's first, which have an empty
+            history, are targets too; a model that needs no history may set it before the training loader is
+            made and the counts are read.
 
     Raises:
         ValueError: if a size is below 1 or the seed is negative.
@@ -66,6 +69,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         self.seed = seed
         self.include_known_positives = False
         self.include_whole_history = False
+        self.include_first_events = False
 
     @abc.abstractmethod
     def load(self) -> Interactions:
@@ -74,7 +78,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
     @cached_property
     def interactions(self) -> Interactions:
         """All events."""
-        return self.load()
+        return self.split.arrange(self.load())
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Return the features of the items and of the users; none unless overridden."""
@@ -97,8 +101,18 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
 
     @cached_property
     def rows(self) -> SplitRows:
-        """The targets of training, validation and test."""
+        """The targets of training, validation and test, as the split has them."""
         return self.split.split(self.interactions)
+
+    @property
+    def train_rows(self) -> TargetRows:
+        """The targets of training, with the users' first events if ``include_first_events`` is set."""
+        rows = self.rows
+        if not self.include_first_events:
+            return rows.train
+        chosen = rows.training_events & (self.interactions.places == 0)
+        chosen[rows.train.first] = True
+        return TargetRows.single(chosen)
 
     @property
     def num_items(self) -> int:
@@ -126,17 +140,17 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         items = self.interactions.items[self.rows.training_events]
         return torch.bincount(items, minlength=self.num_items + 1)
 
-    @cached_property
+    @property
     def target_counts(self) -> Tensor:
         """(num_items + 1,) int64 occurrences of each item among the training targets; index 0 is 0."""
-        items = self.interactions.items[self.rows.train.first]
+        items = self.interactions.items[self.train_rows.first]
         return torch.bincount(items, minlength=self.num_items + 1)
 
     def train_dataloader(self) -> BatchLoader:
         """Return the loader of training rows, shuffled unless the trainer overfits on a few batches."""
         dataset = SequenceDataset(
             self.interactions,
-            self.rows.train,
+            self.train_rows,
             self.max_history,
             include_known_positives=self.include_known_positives,
             training_events=self.rows.training_events,

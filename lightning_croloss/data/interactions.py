@@ -86,7 +86,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Interactions:
-    """Events as columns, sorted by user, then time; events at the same time keep their original order.
+    """Events as columns, sorted by user, then part, then time; what is equal keeps its original order.
 
     Build it with :meth:`from_columns` (raw tokens) or :meth:`from_ids`.
 
@@ -98,6 +98,8 @@ class Interactions:
         user_offsets: (num_users + 2,) int64; events of user u are ``[user_offsets[u], user_offsets[u + 1])``.
         user_vocabulary: tokens of the users.
         item_vocabulary: tokens of the items.
+        parts: (E,) int8 what each event is for: 0 training, 1 validation, 2 test; None if nobody says.
+        has_dates: whether the times are dates, as int64 nanoseconds since 1970.
     """
 
     users: Tensor
@@ -107,6 +109,8 @@ class Interactions:
     user_offsets: Tensor
     user_vocabulary: Vocabulary
     item_vocabulary: Vocabulary
+    parts: Tensor | None = None
+    has_dates: bool = False
 
     def __len__(self) -> int:
         return len(self.users)
@@ -138,16 +142,18 @@ class Interactions:
         items: Tokens,
         times: Tokens | None = None,
         weights: Tokens | None = None,
+        parts: Tokens | None = None,
     ) -> Interactions:
         """Build from raw tokens (E,); ids follow the sorted tokens, so row order does not change them.
 
         Raises:
-            DataError: for no rows, columns of different lengths, missing tokens, unusable times or weights.
+            DataError: for no rows, columns of different lengths, missing tokens, unusable times, weights or
+                parts.
         """
         user_tokens, user_ids = _factorize(users, "users")
         item_tokens, item_ids = _factorize(items, "items")
         return cls.from_ids(
-            user_ids, item_ids, Vocabulary(user_tokens), Vocabulary(item_tokens), times, weights
+            user_ids, item_ids, Vocabulary(user_tokens), Vocabulary(item_tokens), times, weights, parts
         )
 
     @classmethod
@@ -159,6 +165,7 @@ class Interactions:
         item_vocabulary: Vocabulary,
         times: Tokens | None = None,
         weights: Tokens | None = None,
+        parts: Tokens | None = None,
     ) -> Interactions:
         """Build from ids (E,) of existing vocabularies, which may hold tokens without events.
 
@@ -167,7 +174,7 @@ class Interactions:
         """
         if not len(users):
             raise DataError("there are no interactions: the data is empty")
-        for name, column in (("items", items), ("times", times), ("weights", weights)):
+        for name, column in (("items", items), ("times", times), ("weights", weights), ("parts", parts)):
             if column is not None and len(column) != len(users):
                 raise DataError(
                     f"{name} has {len(column)} rows, but users has {len(users)}: give equal lengths"
@@ -176,8 +183,8 @@ class Interactions:
             if ids.min() < 1 or ids.max() > len(known):
                 raise DataError(f"{name} has ids {ids.min()} … {ids.max()}, but only 1 … {len(known)} exist")
         when = None if times is None else _exact_times(times)
-        # both sorts are stable
-        order = np.argsort(users, kind="stable") if when is None else np.lexsort((when, users))
+        part = None if parts is None else _checked_parts(parts)
+        order = np.lexsort([key for key in (when, part, users) if key is not None])  # a stable sort
         counts = np.bincount(users, minlength=len(user_vocabulary) + 1)
         return cls(
             users=torch.from_numpy(users[order].astype(np.int64)),
@@ -187,6 +194,8 @@ class Interactions:
             user_offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)),
             user_vocabulary=user_vocabulary,
             item_vocabulary=item_vocabulary,
+            parts=None if part is None else torch.from_numpy(part[order]),
+            has_dates=times is not None and np.asarray(times).dtype.kind == "M",
         )
 
 
@@ -232,3 +241,14 @@ def _checked_weights(weights: Tokens) -> NDArray[np.float32]:
             f"weights has {column[wrong[0]]} in row {wrong[0]}: weights must be finite and not negative"
         )
     return column
+
+
+def _checked_parts(parts: Tokens) -> NDArray[np.int8]:
+    column = np.asarray(parts).reshape(-1)
+    wrong = np.flatnonzero(~np.isin(column, (0, 1, 2)))
+    if len(wrong):
+        raise DataError(
+            f"parts has {column[wrong[0]]} in row {wrong[0]}: write 0 for training, 1 for validation, "
+            "2 for test"
+        )
+    return column.astype(np.int8)

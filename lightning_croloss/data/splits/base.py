@@ -59,6 +59,13 @@ class Split(Configurable, abc.ABC):
     def __init__(self) -> None:
         super().__init__()
 
+    def arrange(self, interactions: Interactions) -> Interactions:
+        """Return the events in the order that the split needs; as they are unless overridden.
+
+        The data module calls it once, before anything else sees the events.
+        """
+        return interactions
+
     @abc.abstractmethod
     def assign(self, interactions: Interactions) -> SplitRows:
         """Return the rows; :meth:`split` checks them."""

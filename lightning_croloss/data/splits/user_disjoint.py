@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits.base import Split, SplitRows, TargetRows
+from lightning_croloss.data.splits.fractions import check_fractions, check_whole, share
 
 
 class UserDisjoint(Split):
@@ -34,21 +35,15 @@ class UserDisjoint(Split):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        fractions = {"train": train, "valid": valid, "test": test, "history": history}
-        for name, value in fractions.items():
-            if not 0 < value < 1:
-                raise ValueError(f"{name}={value} must be a fraction between 0 and 1, both excluded")
-        if abs(train + valid + test - 1) > 1e-6:
-            raise ValueError(f"train={train}, valid={valid} and test={test} must sum to 1")
+        check_whole(train, valid, test)
+        check_fractions(history=history)
         self.train, self.valid, self.test, self.history, self.seed = train, valid, test, history, seed
 
     def assign(self, interactions: Interactions) -> SplitRows:
         """Return the rows of each part; users with fewer than two events give none."""
         group = self._groups(interactions.num_users)
         length = interactions.lengths
-        # the small number undoes roundings such as 0.29 * 100 = 28.999…
-        history = (length.double() * self.history + 1e-9).floor().long()
-        history = torch.minimum(history.clamp(min=1), length - 1)
+        history = torch.minimum(share(length, self.history).clamp(min=1), length - 1)
         in_training = (group == 0)[interactions.users] & (length >= 2)[interactions.users]
         return SplitRows(
             train=TargetRows.single(in_training & (interactions.places >= 1)),

@@ -1,0 +1,138 @@
+"""GlobalTime: what comes later is for evaluation, with the same boundaries in time for all users."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta, timezone
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.data.interactions import Interactions
+from lightning_croloss.data.splits.base import Split, SplitRows
+from lightning_croloss.data.splits.parts import TEST, VALID, rows_of_parts
+from lightning_croloss.errors import DataError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class GlobalTime(Split):
+    """All events from one time on are for validation, from a later time on for test, the rest for training.
+
+    This is what a model that is trained once and then deployed meets: nothing that it learned from happened
+    after what it is asked about.
+
+    Training has one row for each event but the user's first; validation and test have one row a user: all of
+    the user's events in that part are the targets, everything before is the history. A user without any event
+    before has no row. Equal times are never divided.
+
+    Args:
+        valid: when validation begins: a fraction of the events, between 0 and 1, or a time. A time is a
+            number, or an ISO date or date-time (UTC, unless it says otherwise) where the data has dates.
+        test: when test begins, in the same way. Fractions are of all events; those at the same time as the
+            first one of a part belong to it too.
+
+    Raises:
+        ValueError: if two fractions are not below 1 together, or a text is no ISO date.
+    """
+
+    def __init__(self, valid: int | float | str = 0.1, test: int | float | str = 0.1) -> None:
+        super().__init__()
+        for name, value in (("valid", valid), ("test", test)):
+            if isinstance(value, str):
+                _nanoseconds(name, value)
+            elif not math.isfinite(value):
+                raise ValueError(f"{name}={value} must be a fraction, a time or an ISO date")
+        if _is_fraction(valid) and _is_fraction(test) and valid + test >= 1:  # type: ignore[operator]
+            raise ValueError(
+                f"valid={valid} and test={test} leave nothing for training: take less than 1 together"
+            )
+        self.valid, self.test = valid, test
+
+    def assign(self, interactions: Interactions) -> SplitRows:
+        """Return the rows of each part.
+
+        Raises:
+            DataError: if there are no times, they are of another kind than the arguments, or a part is empty.
+        """
+        times = interactions.times
+        if times is None:
+            raise DataError("GlobalTime needs times, but the data has none: name the column of the times")
+        ordered = times.sort().values
+        begin_test = self._boundary("test", self.test, ordered, len(ordered), interactions.has_dates)
+        before_test = int((times < begin_test).sum())
+        begin_valid = self._boundary("valid", self.valid, ordered, before_test, interactions.has_dates)
+        if not begin_valid < begin_test:
+            raise DataError(
+                f"GlobalTime: valid={self.valid!r} begins at {_written(begin_valid, interactions)}, "
+                f"not before test={self.test!r} at {_written(begin_test, interactions)}: choose other times"
+            )
+        for name, value, begin in (("valid", self.valid, begin_valid), ("test", self.test, begin_test)):
+            first, last = ordered[0].item(), ordered[-1].item()
+            if not first < begin <= last:
+                raise DataError(
+                    f"GlobalTime: {name}={value!r} must lie after the first event, at "
+                    f"{_written(first, interactions)}, and not after the last, at "
+                    f"{_written(last, interactions)}"
+                )
+        parts = torch.zeros(len(interactions), dtype=torch.int8)
+        parts[times >= begin_valid] = VALID
+        parts[times >= begin_test] = TEST
+        return rows_of_parts(interactions, parts)
+
+    @staticmethod
+    def _boundary(
+        name: str, value: int | float | str, ordered: Tensor, stop: int, dates: bool
+    ) -> int | float:
+        """Return the time at which a part begins.
+
+        Args:
+            name: name of the part.
+            value: what the user gave.
+            ordered: (E,) times, ascending.
+            stop: number of events before the end of the part.
+            dates: whether the times are dates.
+        """
+        if isinstance(value, str):
+            if not dates:
+                raise DataError(
+                    f"GlobalTime: {name}={value!r} is a date, but the times are numbers, "
+                    f"{ordered[0].item()} … {ordered[-1].item()}: give a number (in seconds "
+                    f"since 1970 the date is {_nanoseconds(name, value) // 10**9})"
+                )
+            return _nanoseconds(name, value)
+        if _is_fraction(value):
+            # of the part's own events, at least one
+            place = stop - max(round(value * len(ordered)), 1)
+            return ordered[max(place, 0)].item()  # type: ignore[no-any-return]
+        if dates:
+            raise DataError(
+                f"GlobalTime: {name}={value!r} is a number, but the times are dates: give a fraction "
+                "or an ISO date"
+            )
+        # whole times are at or after a broken one if they are at or after the next whole one
+        return value if ordered.is_floating_point() else math.ceil(value)
+
+
+def _is_fraction(value: int | float | str) -> bool:
+    return not isinstance(value, str) and 0 < value < 1
+
+
+def _nanoseconds(name: str, text: str) -> int:
+    """Return the nanoseconds since 1970 of an ISO date or date-time."""
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(
+            f"{name}={text!r} must be a fraction, a number, or an ISO date such as 2024-05-31T18:30:00"
+        ) from None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=timezone.utc)
+    return (when - _EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def _written(time: int | float, interactions: Interactions) -> str:
+    """Return a time as a user would write it."""
+    if not interactions.has_dates:
+        return str(time)
+    return (_EPOCH + timedelta(microseconds=int(time) // 1_000)).replace(tzinfo=None).isoformat()
