@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from jsonargparse import Namespace
@@ -102,11 +104,19 @@ class CROLossCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Let the checkpoint's hyperparameters replace the config's, as Lightning does, but not silently."""
-        path = str(self.config.get(str(self.config.get("subcommand")), {}).get("ckpt_path") or "")
-        if path and path not in ("best", "last", "hpc") and "://" not in path and not Path(path).is_file():
+        command = str(self.config.get("subcommand"))
+        path = str(self.config.get(command, {}).get("ckpt_path") or "")
+        if path == "best" or (path == "last" and command != "fit"):
+            raise ValueError(f"ckpt_path: {path!r} is known within one run only: give the file")
+        if path and path not in ("last", "hpc") and "://" not in path and not Path(path).is_file():
             raise ValueError(f"ckpt_path: there is no file {path!r}")
         before = self._model_fields()
-        super()._parse_ckpt_path()
+        try:
+            super()._parse_ckpt_path()
+        except (UnpicklingError, EOFError, RuntimeError):
+            raise ValueError(
+                f"ckpt_path: {path!r} is not a checkpoint of plain types, or is damaged"
+            ) from None
         after = self._model_fields()
         for field in sorted(before.keys() & after.keys()):
             if field.endswith("class_path"):  # written short or long
@@ -230,6 +240,9 @@ def main(args: ArgsType = None) -> None:
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     try:
         CROLossCLI(args)
+    except KeyboardInterrupt:  # outside of the trainer, which ends in SystemExit
+        say("interrupted")
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         cause = explained(root_cause(error))
         if os.environ.get(TRACEBACK) or not meant_for_user(cause):

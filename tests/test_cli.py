@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from lightning_croloss import RecBoleDataModule
 from lightning_croloss.cli import main
 
 pytest.importorskip("recbole", reason="the command line is tested on the dataset that RecBole bundles")
@@ -229,6 +230,130 @@ class TestErrors:
         self, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
     ) -> None:
         assert said in error_of(capsys, "fit", "--config", str(CONFIG), *QUICK, *arguments)
+
+    @pytest.mark.parametrize(
+        ("overlay", "said"),
+        [
+            (
+                "trainer: {logger: {class_path: lightning.pytorch.loggers.WandbLoger, init_args: {name: x}}}",
+                "trainer.logger: unknown class 'WandbLoger'; did you mean 'WandbLogger'?",
+            ),
+            (
+                "trainer: {logger: {class_path: CSVLoger}}",
+                "trainer.logger: unknown class 'CSVLoger'; did you mean 'CSVLogger'?",
+            ),
+            (
+                "trainer: {logger: {class_path: CSVLogger, init_arg: {save_dir: x}}}",
+                "there is no field 'init_arg'; did you mean 'init_args'?",
+            ),
+            (
+                "model: {init_args: {loss: {class_path: CROLoss, init_arg: {temperature: 1}}}}",
+                "there is no field 'init_arg'; did you mean 'init_args'?",
+            ),
+            (
+                "trainer: {callbacks: [{class_path: CROLosCallback, init_args: {n: 5}}]}",
+                "trainer.callbacks: unknown class 'CROLosCallback'; did you mean 'CROLossCallback'?",
+            ),
+            (
+                "trainer: {callbacks: [{class_path: lightning.pytorch.callbacks.EarlyStoping}]}",
+                "trainer.callbacks: unknown class 'EarlyStoping'; did you mean 'EarlyStopping'?",
+            ),
+            (
+                "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitr: x}}]}",
+                "there is no field 'monitr'; did you mean 'monitor'?",
+            ),
+            (
+                "trainer: {callbacks: {class_path: CROLossCallback, init_args: {n: {class_path: Geometrc}}}}",
+                "n: unknown class 'Geometrc'; did you mean 'Geometric'?",
+            ),
+            (
+                "model: {init_args: {optimizer: {class_path: torch.optim.Adan}}}",
+                "optimizer: unknown class 'Adan'; did you mean 'Adam'?",
+            ),
+            (
+                "model: {init_args: {optimizer: {class_path: torch.optim.SGD, init_args: {momentun: 1}}}}",
+                "there is no field 'momentun'; did you mean 'momentum'?",
+            ),
+            ("trainer: {loger: true}", "trainer: there is no field 'loger'; did you mean 'logger'?"),
+            (
+                "trainer: {precision: 17}",
+                "trainer.precision: must be one of 64, 32, 16, transformer-engine, "
+                "transformer-engine-float16, 16-true, 16-mixed, bf16-true, bf16-mixed, 32-true, 64-true, "
+                "bf16; got '17'",
+            ),
+            (
+                "data: {init_args: {split: {class_path: Fancy}}}",
+                "split: unknown class 'Fancy'; known: ",
+            ),
+            ("trainer: {callbacks: {class_path: Fancy}}", "trainer.callbacks: unknown class 'Fancy'"),
+            ("trainer: [", "a config file is no valid YAML: while parsing a flow node"),
+            ("# nothing", "a config file is empty, or is not made of fields such as 'trainer:' and 'model:'"),
+        ],
+    )
+    def test_a_slip_in_an_overlay_names_what_was_meant(
+        self, capsys: pytest.CaptureFixture[str], overlay: str, said: str
+    ) -> None:
+        Path("overlay.yaml").write_text(overlay)
+        found = error_of(capsys, "fit", "--config", str(CONFIG), *QUICK, "--config=overlay.yaml")
+        assert found.startswith(said)
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (
+                ["--trainer.max_epochs=1"],
+                "no data and model given: name a config file with --config, or give --data and --model",
+            ),
+            ([str(CONFIG)], f"unexpected argument '{CONFIG}'; did you mean --config {CONFIG}?"),
+            (["--config", str(CONFIG), "1"], "unexpected argument '1'; fields are set by --name=value"),
+            (
+                ["--config", str(CONFIG), "--max_epochs=1"],
+                "there is no field 'max_epochs'; did you mean 'trainer.max_epochs'?",
+            ),
+            (
+                ["--config", str(CONFIG), "--trainer.loger=CSVLogger"],
+                "trainer: there is no field 'loger'; did you mean 'logger'?",
+            ),
+            (
+                ["--config", str(CONFIG), "--chkpt_path=x"],
+                "there is no field 'chkpt_path'; did you mean 'ckpt_path'?",
+            ),
+            (
+                ["--config", str(CONFIG), "--trainer.logger=CSVLoger"],
+                "trainer.logger: unknown class 'CSVLoger'; did you mean 'CSVLogger'?",
+            ),
+        ],
+    )
+    def test_first_attempts(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    ) -> None:
+        assert error_of(capsys, "fit", *arguments) == said
+
+    @pytest.mark.parametrize("command", ["validate", "test", "predict"])
+    @pytest.mark.parametrize("name", ["best", "last"])
+    def test_a_checkpoint_of_no_run(
+        self, capsys: pytest.CaptureFixture[str], command: str, name: str
+    ) -> None:
+        said = error_of(capsys, command, "--config", str(CONFIG), f"--ckpt_path={name}")
+        assert said.startswith(f"ckpt_path: '{name}' is known within one run only: give the file")
+
+    @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut off"])
+    def test_a_damaged_checkpoint(self, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+        Path("model.ckpt").write_bytes(content)
+        said = error_of(capsys, "test", "--config", str(CONFIG), "--ckpt_path=model.ckpt")
+        assert said.startswith("ckpt_path: 'model.ckpt' is not a checkpoint of plain types, or is damaged")
+
+    def test_ctrl_c_before_training(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(data: RecBoleDataModule) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(RecBoleDataModule, "load", interrupted)
+        with pytest.raises(SystemExit) as caught:
+            main(["fit", "--config", str(CONFIG), *QUICK])
+        assert caught.value.code == 130
+        assert capsys.readouterr().err.splitlines()[-1] == "croloss: interrupted"
 
     def test_missing_config(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "nowhere.yaml" in error_of(capsys, "fit", "--config", "nowhere.yaml")
