@@ -24,7 +24,15 @@ from lightning_croloss.losses import (
     TripletLoss,
 )
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
-from lightning_croloss.models import MIND, HistoryModel, RetrievalModel, TwoTower, YouTubeDNN
+from lightning_croloss.models import (
+    MIND,
+    ComiRecDR,
+    ComiRecSA,
+    HistoryModel,
+    RetrievalModel,
+    TwoTower,
+    YouTubeDNN,
+)
 from lightning_croloss.negatives import (
     FullCatalogNegatives,
     InBatchNegatives,
@@ -38,6 +46,8 @@ __all__ = [
     "BPRLoss",
     "CROLoss",
     "CROLossCallback",
+    "ComiRecDR",
+    "ComiRecSA",
     "FullCatalogNegatives",
     "GlobalTime",
     "HistoryModel",

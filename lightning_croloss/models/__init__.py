@@ -1,9 +1,10 @@
 """Retrieval architectures: each says how users and items are encoded, RetrievalModel does the rest."""
 
+from lightning_croloss.models.comirec import ComiRecDR, ComiRecSA
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.mind import MIND
 from lightning_croloss.models.retrieval_model import RetrievalModel
 from lightning_croloss.models.two_tower import TwoTower
 from lightning_croloss.models.youtube_dnn import YouTubeDNN
 
-__all__ = ["MIND", "HistoryModel", "RetrievalModel", "TwoTower", "YouTubeDNN"]
+__all__ = ["MIND", "ComiRecDR", "ComiRecSA", "HistoryModel", "RetrievalModel", "TwoTower", "YouTubeDNN"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import suggest
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers import check_probability, check_widths, mlp
+from lightning_croloss.models.layers import check_counts, check_probability, check_widths, mlp
 from lightning_croloss.models.layers.capsules import active_interests, route_to_interests
 
 #: Number of different places in a history that the fixed routing logits tell apart.
@@ -66,10 +66,7 @@ class MIND(HistoryModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
-        if num_interests < 1:
-            raise ValueError(f"num_interests must be at least 1, got {num_interests}")
-        if routing_iterations < 1:
-            raise ValueError(f"routing_iterations must be at least 1, got {routing_iterations}")
+        check_counts(num_interests=num_interests, routing_iterations=routing_iterations)
         if routing_init not in ROUTING_INITS:
             raise ValueError(
                 f"unknown routing_init {routing_init!r}{suggest(str(routing_init), ROUTING_INITS)}"

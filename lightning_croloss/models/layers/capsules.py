@@ -1,6 +1,8 @@
-"""Behaviour-to-interest dynamic routing."""
+"""Dynamic routing of a history into interests, as MIND and ComiRec-DR do it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -38,17 +40,64 @@ def route_to_interests(
     Returns:
         (B, K, D); zeros for an interest that is not active and for an empty history.
     """
-    logits = logits.detach().masked_fill(~active.unsqueeze(-1), float("-inf"))
+    return _routing(
+        lambda weights: (weights.to(events.dtype) @ events) @ bilinear_map.T,
+        lambda interests: (interests @ bilinear_map) @ events.transpose(1, 2),
+        mask,
+        logits.detach().masked_fill(~active.unsqueeze(-1), float("-inf")),
+        iterations,
+    )
+
+
+def route_mapped_events(mapped: Tensor, mask: Tensor, iterations: int) -> Tensor:
+    """Group the events of each history into interests, an event having an image for each interest.
+
+    The rounds are those of :func:`route_to_interests`. All routing logits begin at zero: that the images of
+    an event differ is what makes the interests differ.
+
+    Args:
+        mapped: (B, L, K, D) the images of the events.
+        mask: (B, L) bool, True = a real event.
+        iterations: number of sums, at least 1.
+
+    Returns:
+        (B, K, D); zeros for an empty history.
+    """
+    # one product for each user and interest: (B, K, 1, L) with (B, K, L, D)
+    images = mapped.transpose(1, 2)
+    return _routing(
+        lambda weights: (weights.to(images.dtype).unsqueeze(2) @ images).squeeze(2),
+        lambda interests: (images @ interests.unsqueeze(3)).squeeze(3),
+        mask,
+        images.new_zeros(images.shape[:3]),
+        iterations,
+    )
+
+
+def _routing(
+    weighted_sum: Callable[[Tensor], Tensor],
+    agreement: Callable[[Tensor], Tensor],
+    mask: Tensor,
+    logits: Tensor,
+    iterations: int,
+) -> Tensor:
+    """Route: weigh, sum, squash, and let agreement decide the next weights; only the last sum is trained.
+
+    Args:
+        weighted_sum: from weights (B, K, L) to sums (B, K, D) of mapped events.
+        agreement: from interests (B, K, D) to their dot products (B, K, L) with mapped events.
+        mask: (B, L) bool, True = a real event.
+        logits: (B, K, L) initial routing logits.
+        iterations: number of sums.
+    """
+
+    def interests() -> Tensor:
+        return squash(weighted_sum(torch.softmax(logits, dim=1) * mask.unsqueeze(1)))
+
     with torch.no_grad():
         for _ in range(iterations - 1):
-            interests = _interests(events, bilinear_map, mask, logits)
-            logits = logits + (interests @ bilinear_map) @ events.transpose(1, 2)
-    return _interests(events, bilinear_map, mask, logits)
-
-
-def _interests(events: Tensor, bilinear_map: Tensor, mask: Tensor, logits: Tensor) -> Tensor:
-    weights = torch.softmax(logits, dim=1) * mask.unsqueeze(1)
-    return squash((weights.to(events.dtype) @ events) @ bilinear_map.T)
+            logits = logits + agreement(interests())
+    return interests()
 
 
 def active_interests(lengths: Tensor, largest: int) -> Tensor:

@@ -17,3 +17,10 @@ def check_widths(**widths: Sequence[int]) -> None:
     for name, values in widths.items():
         if min(values, default=1) < 1:
             raise ValueError(f"{name} must be at least 1 each, got {list(values)}")
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ``ValueError`` if a number of things is below 1."""
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

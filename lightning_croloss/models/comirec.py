@@ -1,0 +1,143 @@
+"""ComiRec: several interests of each user, by self-attention or by dynamic routing with maps of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.layers import (
+    check_counts,
+    check_probability,
+    check_widths,
+    mlp,
+    places_from_end,
+)
+from lightning_croloss.models.layers.capsules import route_mapped_events
+from lightning_croloss.models.layers.self_attention import SelfAttentiveReadout
+
+#: Noise that the maps of the routing begin with, where 1 would be as long as the image itself.
+MAP_NOISE = 0.25
+
+
+class ComiRecSA(HistoryModel):
+    """Read several interests out of the history by self-attention.
+
+    Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020. Each interest is a
+    weighted mean of the history; its weights are ``softmax(W2 tanh(W1 (E + P)))`` over the events E with
+    learned positions P. As in the authors' code the positions decide the weights and are not averaged. In
+    training the interest closest to the target stands for the user.
+
+    Args:
+        num_items: size of the catalogue, from the data.
+        num_interests: number of interests K.
+        attention_dim: width of the attention's hidden layer; None is ``4 * embedding_dim``, as in the paper.
+        use_positions: whether the weights depend on the place of an event, counted from the end.
+        num_positions: number of places that are told apart; events further back share the last of them.
+        hidden_dims: widths of the hidden layers that each interest passes, empty for a single linear map;
+            None leaves the interests as they are, as in the paper.
+        dropout: chance of a hidden unit of these layers to be dropped in training.
+        **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        num_interests: int = 4,
+        attention_dim: int | None = None,
+        use_positions: bool = True,
+        num_positions: int = 50,
+        hidden_dims: Sequence[int] | None = None,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_items, **kwargs)
+        dim = self.embedding_dim
+        attention_dim = 4 * dim if attention_dim is None else attention_dim
+        check_counts(num_interests=num_interests, attention_dim=attention_dim, num_positions=num_positions)
+        self.num_positions = num_positions
+        self.attention = SelfAttentiveReadout(dim, attention_dim, num_interests)
+        self.positions = nn.Parameter(torch.randn(num_positions, dim) * dim**-0.5) if use_positions else None
+        self.interest_layers = _interest_layers(dim, hidden_dims, dropout)
+
+    def encode_users(self, batch: RetrievalBatch) -> Tensor:
+        """Return the interests of each user, (B, K, D)."""
+        events, mask = self.embed_history(batch)
+        keys = events
+        if self.positions is not None:
+            keys = events + self.positions[places_from_end(mask.shape[1], self.num_positions, mask.device)]
+        return self.normalize(self.interest_layers(self.attention(events, keys, mask)))
+
+
+class ComiRecDR(HistoryModel):
+    """Route the history into interests, with a map of its own for each interest and place in the history.
+
+    Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020. Other than in MIND an
+    event has another image for each interest, the routing logits begin at zero instead of at random, and
+    every user has all K interests. In training the interest closest to the target stands for the user.
+
+    The maps begin at the identity with some noise. Begun at random, as in the authors' code, the images of an
+    item at two places have nothing in common until training has brought the maps of all places into line, on
+    small data never.
+
+    Args:
+        num_items: size of the catalogue, from the data.
+        num_interests: number of interests K.
+        routing_iterations: number of rounds of the routing.
+        use_positions: whether there are maps for each place in the history, counted from the end, as in the
+            paper; else the places share those of the interests, which has far fewer weights.
+        num_positions: number of places that are told apart; events further back share the last of them.
+        hidden_dims: widths of the hidden layers that each interest passes, empty for a single linear map;
+            None leaves the interests as they are, as in the paper.
+        dropout: chance of a hidden unit of these layers to be dropped in training.
+        **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        num_interests: int = 4,
+        routing_iterations: int = 3,
+        use_positions: bool = True,
+        num_positions: int = 50,
+        hidden_dims: Sequence[int] | None = None,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_items, **kwargs)
+        check_counts(
+            num_interests=num_interests, routing_iterations=routing_iterations, num_positions=num_positions
+        )
+        self.num_interests = num_interests
+        self.routing_iterations = routing_iterations
+        self.num_maps = num_positions if use_positions else 1
+        dim = self.embedding_dim
+        # for each place the maps of all interests side by side, (P, D, K * D)
+        noise = MAP_NOISE * dim**-0.5 * torch.randn(self.num_maps, dim, num_interests * dim)
+        self.maps = nn.Parameter(noise + torch.eye(dim).repeat(1, num_interests))
+        self.interest_layers = _interest_layers(dim, hidden_dims, dropout)
+
+    def encode_users(self, batch: RetrievalBatch) -> Tensor:
+        """Return the interests of each user, (B, K, D)."""
+        events, mask = self.embed_history(batch)
+        interests = route_mapped_events(self._map(events), mask, self.routing_iterations)
+        return self.normalize(self.interest_layers(interests))
+
+    def _map(self, events: Tensor) -> Tensor:
+        """Return the images (B, L, K, D) of events (B, L, D)."""
+        if self.num_maps == 1:
+            mapped = events @ self.maps[0]
+        else:
+            maps = self.maps[places_from_end(events.shape[1], self.num_maps, events.device)]
+            mapped = (events.transpose(0, 1) @ maps).transpose(0, 1)
+        return mapped.view(*mapped.shape[:2], self.num_interests, -1)
+
+
+def _interest_layers(dim: int, hidden_dims: Sequence[int] | None, dropout: float) -> nn.Module:
+    check_widths(hidden_dims=hidden_dims or ())
+    check_probability(dropout=dropout)
+    return nn.Identity() if hidden_dims is None else mlp(dim, hidden_dims, dim, dropout)
