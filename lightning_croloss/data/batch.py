@@ -19,8 +19,8 @@ class RetrievalBatch:
         sample_weight: (B,) weight of each row in the loss, or None for equal weights.
         known_positives: (B, E) every item of the user's training events, padded with 0, where a sampler
             asked for it; else None.
-        whole_history: (B, E) every item that the user had before the first target, padded with 0, where
-            evaluation leaves them out; else None.
+        whole_history: (B, E) every item that the user had before the first target, left-padded with 0,
+            where evaluation leaves them out; else None.
     """
 
     history: Tensor

@@ -76,7 +76,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         if self.include_whole_history:
             start = data.user_offsets[users]
             longest = int((first - start).max()) if len(index) else 0
-            whole = _window(data.items, start, start, first, longest)
+            whole = _window(data.items, first - longest, start, first, longest)
         if self._known is not None:
             items, offsets = self._known
             longest = int((offsets[users + 1] - offsets[users]).max()) if len(index) else 0

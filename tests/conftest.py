@@ -1,0 +1,14 @@
+"""What every test starts from."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_seed_left_by_another_test() -> Iterator[None]:
+    """Forget the seed that ``seed_everything``, and so the command line, leaves in the environment."""
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    yield
+    os.environ.pop("PL_GLOBAL_SEED", None)
