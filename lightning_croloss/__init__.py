@@ -12,6 +12,7 @@ from lightning_croloss.data import (
     Predefined,
     RecBoleDataModule,
     RetrievalDataModule,
+    TableDataModule,
     UserDisjoint,
 )
 from lightning_croloss.losses import (
@@ -68,6 +69,7 @@ __all__ = [
     "RetrievalLoss",
     "RetrievalModel",
     "SoftmaxLoss",
+    "TableDataModule",
     "TargetNImportance",
     "TripletLoss",
     "TwoTower",

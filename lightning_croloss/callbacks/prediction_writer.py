@@ -61,9 +61,10 @@ class PredictionWriter(Callback):
             raise ValueError(
                 "predictions are written in the tokens of a RetrievalDataModule: give the trainer one"
             )
-        self._tokens = _texts(data.user_vocabulary), _texts(data.item_vocabulary)
+        users, items = _tokens(data.user_vocabulary), _tokens(data.item_vocabulary)
+        self._tokens = users, items
         schema = pa.schema(
-            [("user", pa.string()), ("rank", pa.int32()), ("item", pa.string()), ("score", pa.float32())]
+            [("user", users.type), ("rank", pa.int32()), ("item", items.type), ("score", pa.float32())]
         )
         temporary = self._stack.enter_context(replacing(self.output))
         self._writer = self._stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
@@ -103,13 +104,14 @@ class PredictionWriter(Callback):
         self._stack.__exit__(type(exception), exception, exception.__traceback__)
 
 
-def _texts(vocabulary: Vocabulary) -> Any:
+def _tokens(vocabulary: Vocabulary) -> Any:
     import pyarrow as pa
 
-    return pa.array(["", *vocabulary.tokens])
+    # place 0 is padding, which is never written
+    return pa.array([None, *vocabulary.tokens], None if len(vocabulary) else pa.string())
 
 
-def _decode(texts: Any, ids: Tensor) -> Any:
+def _decode(tokens: Any, ids: Tensor) -> Any:
     import pyarrow as pa
 
-    return pa.DictionaryArray.from_arrays(pa.array(ids.numpy()), texts).cast(pa.string())
+    return tokens.take(pa.array(ids.numpy()))

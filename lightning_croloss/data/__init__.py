@@ -5,6 +5,7 @@ from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature, build_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
+from lightning_croloss.data.preparation import Counts, PreparationReport, PreparationStep
 from lightning_croloss.data.recbole import RecBoleDataModule
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import (
@@ -17,21 +18,26 @@ from lightning_croloss.data.splits import (
     TargetRows,
     UserDisjoint,
 )
+from lightning_croloss.data.table import TableDataModule
 
 __all__ = [
     "BatchLoader",
+    "Counts",
     "Feature",
     "GlobalTime",
     "Interactions",
     "LeaveOneOut",
     "PerUserRatio",
     "Predefined",
+    "PreparationReport",
+    "PreparationStep",
     "RecBoleDataModule",
     "RetrievalBatch",
     "RetrievalDataModule",
     "SequenceDataset",
     "Split",
     "SplitRows",
+    "TableDataModule",
     "TargetRows",
     "UserDisjoint",
     "Vocabulary",

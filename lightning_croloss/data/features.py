@@ -46,31 +46,35 @@ class Feature:
 def build_feature(
     name: str,
     kind: str,
-    column: Sequence[str],
+    column: Sequence[str | Sequence[str]],
     source: str,
     separator: str = " ",
-    lines: Sequence[int] | None = None,
+    places: Sequence[tuple[int, str]] | None = None,
 ) -> Feature:
-    """Turn a column of text into a feature.
+    """Turn a column of texts into a feature.
 
     Args:
         name: name of the column.
         kind: one of :data:`KINDS`.
-        column: for each id 1 … n its text, "" where missing.
+        column: for each id 1 … n its text, "" where missing; or the list of its texts, for "multi" only.
         source: name of the file, for errors.
         separator: what stands between the tokens of a "multi" feature.
-        lines: for each id its line in the file, for errors; None if the ids are in the order of the rows.
+        places: for each id the number of its row and the place to name in errors; None if the ids are in the
+            order of the rows.
 
     Raises:
         DataError: a number cannot be read, or the feature is missing or the same everywhere.
         ValueError: the kind is unknown.
     """
     if kind == "numeric":
-        size, values = 0, _numbers(name, column, source, lines)
+        size, values = 0, _numbers(name, column, source, places)
         present = ~torch.isnan(values[1:, 0])
         varied = bool(present.any()) and bool((values[1:, 0][present] != values[1:, 0][present][0]).any())
     elif kind in KINDS:
-        rows = [text.split(separator) if kind == "multi" else [text] for text in column]
+        rows = [
+            text if not isinstance(text, str) else text.split(separator) if kind == "multi" else [text]
+            for text in column
+        ]
         sets = [sorted({token for token in row if token}) for row in rows]
         flat = [token for tokens in sets for token in tokens]
         vocabulary = Vocabulary(sorted(set(flat)))
@@ -92,22 +96,28 @@ def build_feature(
     return Feature(name, kind, size, values, int((~present).sum()))
 
 
-def _numbers(name: str, column: Sequence[str], source: str, lines: Sequence[int] | None) -> Tensor:
+def _numbers(
+    name: str,
+    column: Sequence[str | Sequence[str]],
+    source: str,
+    places: Sequence[tuple[int, str]] | None,
+) -> Tensor:
     """Return (n + 1, 1) float64 with NaN where missing; refuse what is no finite number."""
     numbers = [math.nan, *(_number(text) if text else math.nan for text in column)]
     wrong = [row for row, text in enumerate(column) if text and not math.isfinite(numbers[row + 1])]
     if wrong:
-        where = range(1, len(column) + 1) if lines is None else lines
-        first = min(wrong, key=lambda row: where[row])
+        where = places or [(row, f"row {row + 1}") for row in range(len(column))]
+        first = min(wrong, key=lambda row: where[row][0])
         raise DataError(
-            f"{source}: column {name!r} is numeric, but holds {column[first]!r} in "
-            f"{'row' if lines is None else 'line'} {where[first]}: correct it, name it in missing_values, or "
-            "make the feature categorical"
+            f"{source}: column {name!r} is numeric, but holds {column[first]!r} in {where[first][1]}: "
+            "correct it, name it in missing_values, or make the feature categorical"
         )
     return torch.tensor(numbers, dtype=torch.float64).unsqueeze(1)
 
 
-def _number(text: str) -> float:
+def _number(text: str | Sequence[str]) -> float:
+    if not isinstance(text, str):
+        return math.nan
     try:
         return float(text)
     except ValueError:

@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_croloss.data.features import KINDS, Feature, build_feature
+from lightning_croloss.data.feature_rows import features_of_rows
+from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.data.recbole_kinds import KIND_OF_TYPE
 from lightning_croloss.errors import DataError, suggest
-
-#: RecBole's types and the kinds of feature that they are unless the user says otherwise.
-KIND_OF_TYPE = {"token": "categorical", "token_seq": "multi", "float": "numeric"}
 
 
 def load_features(
@@ -65,35 +64,16 @@ def load_features(
     if len(repeated):
         token = table[id_field][repeated[0]]
         raise DataError(f"{file.name} holds {id_field} {token!r} again in line {repeated[0] + 2}: keep one")
-    ids = vocabulary.encode(table[id_field].to_numpy(dtype=str))
-    everyone = range(1, len(vocabulary) + 1)
-    known = table[ids > 0].set_axis(ids[ids > 0], axis=0).reindex(everyone, fill_value="")
-    lines = pd.Series(table.index[ids > 0] + 2, ids[ids > 0]).reindex(everyone, fill_value=0)
-    notes = []
-    if unknown := int((ids == 0).sum()):
-        notes.append(f"{unknown} rows of ids without interactions are left out")
-    if absent := len(vocabulary) - int((ids > 0).sum()):
-        notes.append(f"{absent} of {len(vocabulary)} ids have no row")
-
-    features = []
-    for number, entry in enumerate(wanted):
-        if entry in wanted[:number]:
-            raise DataError(f"{file.name}: feature {entry!r} is wanted twice: name it once")
-        name, _, kind = entry.partition(":")
-        if name not in types or name == id_field:
-            raise DataError(f"{file.name} has no feature {name!r}{suggest(name, types.keys() - {id_field})}")
-        kind = kind or KIND_OF_TYPE.get(types[name], "")
-        if kind not in KINDS:
-            raise DataError(
-                f"{file.name}: feature {entry!r} of type {types[name]!r} must be one of {', '.join(KINDS)}: "
-                f"write {name}:categorical, for example"
-            )
-        separator = settings.get("seq_separator") or " "
-        column = known[name].replace(list(missing_values), "")
-        feature = build_feature(name, kind, list(column), file.name, separator, list(lines))
-        if feature.num_missing > absent:
-            notes.append(f"{name} is missing for {feature.num_missing} of {len(vocabulary)}")
-        features.append(feature)
+    features, notes = features_of_rows(
+        file.name,
+        wanted,
+        {name: kind for name, kind in types.items() if name != id_field},
+        lambda _, kind: KIND_OF_TYPE.get(kind, ""),
+        vocabulary.encode(table[id_field].to_numpy(dtype=str)),
+        lambda name: list(table[name].replace(list(missing_values), "")),
+        len(vocabulary),
+        settings.get("seq_separator") or " ",
+    )
     if notes:
         rank_zero_info(f"{file.name}: {'; '.join(notes)}")
     return features

@@ -20,9 +20,35 @@ def test_vocabulary_round_trip_and_unknown_tokens():
     assert all(type(token) is str for token in vocabulary.tokens)
 
 
-def test_vocabulary_keeps_numbers_as_text():
-    assert Vocabulary(np.array([10, 9])).encode(["9", "10"]).tolist() == [2, 1]
-    assert Vocabulary([10, 9]).encode(np.array([9])).tolist() == [2]
+def test_integer_tokens_stay_integers():
+    vocabulary = Vocabulary(np.array([10, 9, -3], dtype=np.int32))
+    assert vocabulary.integers
+    assert vocabulary.tokens == [10, 9, -3]
+    assert all(type(token) is int for token in [*vocabulary.tokens, *vocabulary.decode([1, 2, 3])])
+    assert vocabulary.encode([9, 10, -3, 7]).tolist() == [2, 1, 3, 0]
+    assert vocabulary.encode(np.array([9, 200], dtype=np.uint8)).tolist() == [2, 0]
+    # their decimal text finds them, other texts do not
+    assert vocabulary.encode(["9", "-3", "09", "9.0", "+9", "", "9" * 30]).tolist() == [2, 3, 0, 0, 0, 0, 0]
+    assert vocabulary.encode([9.5, 9.0]).tolist() == [0, 0]
+    assert Vocabulary([10, 9]) != Vocabulary(["10", "9"])
+    assert Vocabulary([10, 9]).fingerprint() == Vocabulary(["10", "9"]).fingerprint()  # as it always was
+    with pytest.raises(DataError, match="but 7 occurs twice"):
+        Vocabulary([7, 7])
+
+
+def test_integers_of_64_bits():
+    large = Vocabulary(np.array([2**64 - 1, 2**53 + 1, 2**53], dtype=np.uint64))
+    assert large.tokens == [2**64 - 1, 2**53 + 1, 2**53]
+    assert Vocabulary(large.tokens) == large  # plain integers bring it back
+    assert large.encode([2**53]).tolist() == [3]
+    assert large.encode(np.array([-1], dtype=np.int64)).tolist() == [0]
+    assert large.encode([str(2**64 - 1)]).tolist() == [1]
+    small = Vocabulary(np.array([2**53 + 1, 1], dtype=np.uint64))
+    assert small.encode(np.array([2**64 - 1, 2**53 + 1, 2**53], dtype=np.uint64)).tolist() == [0, 1, 0]
+
+
+def test_text_tokens_are_found_by_the_numbers_they_spell():
+    assert Vocabulary(["10", "9"]).encode(np.array([9])).tolist() == [2]
 
 
 def test_vocabulary_errors():
@@ -52,7 +78,7 @@ def test_sorted_by_user_and_time_and_stable(events, with_times):
             mine.sort(key=lambda event: event[1])  # Python's sort is stable
         number = int(data.user_vocabulary.encode([user])[0])
         begin, stop = data.user_offsets[number], data.user_offsets[number + 1]
-        assert data.item_vocabulary.decode(data.items[begin:stop]) == [str(i) for i, _ in mine]
+        assert data.item_vocabulary.decode(data.items[begin:stop]) == [i for i, _ in mine]
         assert (data.users[begin:stop] == number).all()
         if with_times:
             assert data.times is not None

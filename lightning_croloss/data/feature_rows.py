@@ -1,0 +1,78 @@
+"""From the rows of a feature table to features aligned with a vocabulary, whatever read the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_croloss.data.features import KINDS, Feature, build_feature
+from lightning_croloss.errors import DataError, suggest
+
+Texts = Sequence[str] | Sequence[Sequence[str]]
+
+
+def features_of_rows(
+    source: str,
+    wanted: Sequence[str],
+    types: Mapping[str, str],
+    kind_of_type: Callable[[str, str], str],
+    ids: NDArray[np.int64],
+    texts: Callable[[str], Texts],
+    num_ids: int,
+    separator: str = " ",
+    place: Callable[[int], str] | None = None,
+) -> tuple[list[Feature], list[str]]:
+    """Build features, and tell what is missing.
+
+    Args:
+        source: name of the file, for errors.
+        wanted: names of columns, or ``"name:kind"`` where the type says another kind.
+        types: for each column that may be a feature its type in the file.
+        kind_of_type: from a column and its type to the kind that it is unless the user says otherwise, ""
+            if it is none.
+        ids: (R,) id of each row, 0 where no interaction has it; each other id at most once.
+        texts: from the name of a column to its values (R,): "" where missing, and lists of texts if the
+            column holds lists.
+        num_ids: number of ids n of the vocabulary.
+        separator: what stands between the tokens of a "multi" feature.
+        place: from a row to its place in the file, for errors; None is ``line row + 2``.
+
+    Returns:
+        the features, and sentences about missing values, ids without a row, and rows of ids without
+        interactions, which are left out.
+
+    Raises:
+        DataError: a column is missing, wanted twice, or cannot be used.
+    """
+    row_of_id = np.full(num_ids + 1, -1)
+    row_of_id[ids] = np.arange(len(ids))
+    rows = row_of_id[1:].tolist()
+    notes = []
+    if unknown := int((ids == 0).sum()):
+        notes.append(f"{unknown} rows of ids without interactions are left out")
+    if absent := int((row_of_id[1:] < 0).sum()):
+        notes.append(f"{absent} of {num_ids} ids have no row")
+    where = [(row, "" if row < 0 else place(row) if place else f"line {row + 2}") for row in rows]
+
+    features = []
+    for number, entry in enumerate(wanted):
+        if entry in wanted[:number]:
+            raise DataError(f"{source}: feature {entry!r} is wanted twice: name it once")
+        name, _, kind = entry.partition(":")
+        if name not in types:
+            raise DataError(f"{source} has no feature {name!r}{suggest(name, types)}")
+        kind = kind or kind_of_type(name, types[name])
+        if kind not in KINDS:
+            raise DataError(
+                f"{source}: feature {entry!r} of type {types[name]!r} must be one of {', '.join(KINDS)}: "
+                f"write {name}:categorical, for example"
+            )
+        column = texts(name)
+        known = ["" if row < 0 else column[row] for row in rows]
+        feature = build_feature(name, kind, known, source, separator, where)
+        if feature.num_missing > absent:
+            notes.append(f"{name} is missing for {feature.num_missing} of {num_ids}")
+        features.append(feature)
+    return features, notes
