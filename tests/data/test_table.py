@@ -289,17 +289,17 @@ def test_minimum_counts_once_and_repeated(make):
 
 def test_k_core_as_a_naive_loop(make):
     random = np.random.default_rng(0)
-    users, items = random.integers(0, 40, 300), random.integers(0, 60, 300)
+    users, items = random.integers(0, 40, 300), (random.random(300) ** 2 * 60).astype(int)
     module = make(
         {"user_id": users, "item_id": items, "timestamp": 0},
-        min_user_interactions=6,
+        min_user_interactions=5,
         min_item_interactions=4,
         k_core=True,
     )
     pairs = list(zip(users.tolist(), items.tolist(), strict=True))
     while True:
         of_users, of_items = ([pair[side] for pair in pairs] for side in (0, 1))
-        kept = [(u, i) for u, i in pairs if of_users.count(u) >= 6 and of_items.count(i) >= 4]
+        kept = [(u, i) for u, i in pairs if of_users.count(u) >= 5 and of_items.count(i) >= 4]
         if kept == pairs:
             break
         pairs = kept
