@@ -34,7 +34,8 @@ class TableDataModule(RetrievalDataModule):
 
     Args:
         interactions: the events: a file, a folder (searched to its depths) or a glob such as
-            ``"logs/2024-*.parquet"``.
+            ``"logs/2024-*.parquet"``. With the split :class:`Predefined` without a column, the folder of its
+            files.
         items: the table of the items, for ``item_features``: a file, folder or glob.
         users: the table of the users, for ``user_features``.
         user_column: column of the users.

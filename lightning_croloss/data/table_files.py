@@ -125,6 +125,39 @@ def find_files(field: str, given: str, atomic: str, separator: str | None = None
     return [_open(entry, separator) for entry in chosen]
 
 
+def part_path(folder: str, name: str) -> str:
+    """Return the path of one part of predefined data.
+
+    Args:
+        folder: the folder of the interactions.
+        name: a file or folder in it, with or without its ending, or a glob.
+
+    Raises:
+        DataError: the folder is none, or has no such file, or several.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise DataError(
+            f"interactions: {folder!r} is no folder, but the split takes its parts from files in one: name "
+            "the folder, or give the split a column"
+        )
+    if (root / name).exists() or any(sign in name for sign in "*?["):
+        return str(root / name)
+    stems: dict[str, list[str]] = {}
+    for entry in sorted(root.iterdir()):
+        if entry.is_dir() or _ending(entry) in READABLE:
+            stem = entry.with_suffix("") if entry.suffix in _COMPRESSED else entry
+            stems.setdefault(entry.name if entry.is_dir() else stem.stem, []).append(entry.name)
+    found = stems.get(name, [])
+    if len(found) > 1:
+        raise DataError(
+            f"interactions: {folder!r} has several files {name!r}: write one of {', '.join(found)}"
+        )
+    if not found:
+        raise DataError(f"interactions: {folder!r} has no file {name!r} for the split{suggest(name, stems)}")
+    return str(root / found[0])
+
+
 def read_table(files: Sequence[TableFile], columns: Mapping[str, str]) -> Table:
     """Read columns, of which each must be in each file.
 

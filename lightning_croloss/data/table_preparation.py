@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from lightning_croloss.data import table_columns
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.preparation import Counts, PreparationReport
-from lightning_croloss.data.table_files import Table, find_files, read_table
+from lightning_croloss.data.splits import Predefined, Split
+from lightning_croloss.data.table_files import Table, TableFile, find_files, part_path, read_table
 from lightning_croloss.data.table_filters import (
     Events,
     with_minimum_counts,
@@ -32,7 +34,11 @@ def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
     """
     given = module.files["interactions"]
     assert given is not None
-    table = read_table(find_files("interactions", given, ".inter", module.separator), module.columns)
+    files, part_of_file = _files(given, module)
+    columns = module.columns
+    if isinstance(module.split, Predefined) and module.split.column is not None:
+        columns = {**columns, "split's column": module.split.column}
+    table = read_table(files, columns)
     if module.missing_values:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(module.missing_values), None))
     report = PreparationReport([file.path.name for file in table.files], _counts(table, module))
@@ -51,7 +57,7 @@ def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
     if time_column := module.columns.get("time_column"):
         times, dates = table_columns.times(table, time_column)
 
-    events = Events(users, items, times, weights)
+    events = Events(users, items, times, weights, _parts(table, part_of_file, module.split))
     kept = _within_values(table, module)
     if kept is not None:
         events = events.take(kept)
@@ -64,7 +70,42 @@ def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
     events = _filtered(events.in_order(), module, report)
     if not len(events):
         raise DataError(f"{table.name}: nothing is left after the filters ({report}): make them milder")
+    if dates and events.times is not None:
+        events = replace(events, times=events.times.view("datetime64[ns]"))
     return _numbered(events, user_tokens, item_tokens), report
+
+
+def _files(given: str, module: TableDataModule) -> tuple[list[TableFile], list[int] | None]:
+    """Return the files and, if they are the parts of a predefined split, the part of each."""
+    split = module.split
+    if not isinstance(split, Predefined) or split.column is not None:
+        return find_files("interactions", given, ".inter", module.separator), None
+    files: list[TableFile] = []
+    parts: list[int] = []
+    for part, name in split.names.items():
+        found = find_files("interactions", part_path(given, name), ".inter", module.separator)
+        files += found
+        parts += [part] * len(found)
+    return files, parts
+
+
+def _parts(table: Table, part_of_file: list[int] | None, split: Split) -> NDArray[np.int8] | None:
+    """Return the part of each row, if the split is predefined."""
+    if part_of_file is not None:
+        lengths = np.diff([0, *table.ends])
+        return np.repeat(np.array(part_of_file, dtype=np.int8), lengths)[table.rows]
+    if not isinstance(split, Predefined) or split.column is None:
+        return None
+    numbers = {name: part for part, name in split.names.items()}
+    texts = table.frame[split.column].cast(pl.String)
+    parts = texts.replace_strict(numbers, default=None, return_dtype=pl.Int8)
+    if parts.null_count():
+        place = int(parts.is_null().arg_max() or 0)
+        raise DataError(
+            f"{table.place(place)}: column {split.column!r} holds {texts[place]!r}, but the split knows "
+            f"{', '.join(map(repr, numbers))} only: name the values, or take the others out"
+        )
+    return parts.to_numpy()
 
 
 def _counts(table: Table, module: TableDataModule) -> Counts:
@@ -144,7 +185,9 @@ def _numbered(events: Events, user_tokens: NDArray[Any], item_tokens: NDArray[An
     """Give ids to the users and items that are left, in the order of their tokens."""
     users, user_vocabulary = _compact(events.users, user_tokens)
     items, item_vocabulary = _compact(events.items, item_tokens)
-    return Interactions.from_ids(users, items, user_vocabulary, item_vocabulary, events.times, events.weights)
+    return Interactions.from_ids(
+        users, items, user_vocabulary, item_vocabulary, events.times, events.weights, events.parts
+    )
 
 
 def _compact(places: NDArray[np.int64], tokens: NDArray[Any]) -> tuple[NDArray[np.int64], Vocabulary]:

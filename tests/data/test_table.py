@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from lightning_croloss.data import PreparationReport, TableDataModule
+from lightning_croloss.data import GlobalTime, Predefined, PreparationReport, TableDataModule
 from lightning_croloss.errors import DataError
 
 EVENTS = {
@@ -339,6 +339,85 @@ def test_filters_run_in_the_stated_order(make):
         "consecutive_repeats": 0,
         "min_interactions": 0,
     }
+
+
+# ---------------------------------------------------------------------- predefined parts
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_parts_in_files(make, tmp_path, suffix):
+    make(
+        {"user_id": [1, 1, 2, 1], "item_id": [5, 6, 6, 9], "timestamp": [8, 9, 0, 7]}, f"shop/train.{suffix}"
+    )
+    make({"user_id": [1], "item_id": [7], "timestamp": [3]}, f"shop/dev.{suffix}")
+    make({"user_id": [2, 1], "item_id": [7, 8], "timestamp": [1, 0]}, f"shop/held-out.{suffix}")
+    for names in (("train", "dev", "held-out"), (f"t*.{suffix}", f"dev.{suffix}", "held-out")):
+        module = TableDataModule(str(tmp_path / "shop"), split=Predefined(*names), min_user_interactions=2)
+        assert sequences(module) == {1: [9, 5, 6, 7, 8], 2: [6, 7]}
+        assert module.interactions.parts.tolist() == [0, 0, 0, 1, 2, 0, 2]
+        assert len(module.rows.test) == 2
+    module = TableDataModule(
+        str(tmp_path / "shop"), split=Predefined("train", 0.5, "held-out"), min_user_interactions=1
+    )
+    assert module.interactions.parts.tolist() == [0, 0, 1, 2, 0, 2]
+    assert sequences(module)[1][-1] == 8
+
+
+@pytest.mark.parametrize("values", [["fit", "dev", "exam"], [7, 8, 9]])
+def test_parts_in_a_column(make, values):
+    train, valid, test = values
+    columns = {
+        "user_id": "u",
+        "item_id": list("abcd"),
+        "timestamp": range(4),
+        "fold": [test, train, valid, train],
+    }
+    split = Predefined(train, valid, test, column="fold")
+    for name in ("x.parquet", "x.csv"):
+        module = make(columns, name, split=split)
+        assert sequences(module) == {"u": ["b", "d", "c", "a"]}
+        assert module.interactions.parts.tolist() == [0, 0, 1, 2]
+    with pytest.raises(DataError, match=r"x\.parquet, row 2: column 'fold' holds 'x', but the split knows"):
+        make({**columns, "fold": [str(test), "x", "y", "z"]}, split=split).load()
+    with pytest.raises(DataError, match="split's column names 'fold', which is no column of"):
+        make(split=split).load()
+
+
+def test_duplicates_and_repeats_see_the_parts_in_order(make):
+    columns = {"user_id": "u", "item_id": list("abab"), "timestamp": [0, 1, 2, 3], "fold": list("eeta")}
+    split = Predefined("t", "a", "e", column="fold")
+    module = make(columns, split=split, duplicates="first")
+    assert sequences(module) == {"u": ["a", "b"]}
+    assert module.interactions.parts.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("trian", "dev", "test"), "has no file 'trian' for the split; did you mean 'train'?"),
+        (("train", "dev", "test"), "has several files 'dev': write one of dev.csv, dev.parquet"),
+        (("train", "dev.csv", "d*.tsv"), "matches no file"),
+    ],
+)
+def test_parts_that_are_not_there(make, tmp_path, names, message):
+    for name in ("train.parquet", "dev.parquet", "dev.csv"):
+        make(name=f"shop/{name}")
+    with pytest.raises(DataError) as caught:
+        TableDataModule(str(tmp_path / "shop"), split=Predefined(*names)).load()
+    assert message in str(caught.value)
+
+
+def test_parts_in_files_need_a_folder(make):
+    with pytest.raises(DataError, match="is no folder, but the split takes its parts from files"):
+        make(split=Predefined()).load()
+
+
+def test_dates_serve_a_split_in_time(make):
+    columns = {**EVENTS, "timestamp": [f"2024-01-0{time}" for time in EVENTS["timestamp"]]}
+    module = make(columns, split=GlobalTime("2024-01-03", "2024-01-05"))
+    assert module.interactions.has_dates
+    assert int(module.rows.training_events.sum()) == 2
+    assert not make().interactions.has_dates
 
 
 # ---------------------------------------------------------------------- report
