@@ -357,7 +357,7 @@ def test_parts_in_files(make, tmp_path, suffix):
         assert module.interactions.parts.tolist() == [0, 0, 0, 1, 2, 0, 2]
         assert len(module.rows.test) == 2
     module = TableDataModule(
-        str(tmp_path / "shop"), split=Predefined("train", 0.5, "held-out"), min_user_interactions=1
+        str(tmp_path / "shop"), split=Predefined("train", 0.4, "held-out"), min_user_interactions=1
     )
     assert module.interactions.parts.tolist() == [0, 0, 1, 2, 0, 2]
     assert sequences(module)[1][-1] == 8
