@@ -39,6 +39,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         include_first_events: whether the training events that are their user's first, which have an empty
             history, are targets too; a model that needs no history may set it before the training loader is
             made and the counts are read.
+        all_positions: whether training rows are windows with a target at each position; set likewise.
 
     Raises:
         ValueError: if a size is below 1 or the seed is negative.
@@ -70,6 +71,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         self.include_known_positives = False
         self.include_whole_history = False
         self.include_first_events = False
+        self.all_positions = False
 
     @abc.abstractmethod
     def load(self) -> Interactions:
@@ -154,6 +156,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             self.max_history,
             include_known_positives=self.include_known_positives,
             training_events=self.rows.training_events,
+            all_positions=self.all_positions,
         )
         shuffle = not getattr(self.trainer, "overfit_batches", 0)
         return self._loader(dataset, self.batch_size, "training", shuffle)

@@ -24,6 +24,11 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         training_events: (E,) bool events that training may see; given for training rows only. It also makes
             ``sample_weight`` the weight of the target, if the interactions have weights.
         include_whole_history: fill ``whole_history``.
+        all_positions: make the rows windows of L targets, for models that train on all of them at once: of
+            each user, from the last target p backwards, one row at p, p − L, p − 2 L … Its history is the L
+            events before p as ever, and ``targets`` (B, L) holds at each place the item that follows the
+            event there, or 0 if that is no target; ``sample_weight`` is (B, L) too. So every target is in
+            exactly one row.
 
     Raises:
         ValueError: if max_history is below 1, or known positives are asked for without training events.
@@ -37,13 +42,18 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         include_known_positives: bool = False,
         training_events: Tensor | None = None,
         include_whole_history: bool = False,
+        all_positions: bool = False,
     ) -> None:
         if max_history < 1:
             raise ValueError(f"max_history={max_history} must be at least 1")
         if include_known_positives and training_events is None:
             raise ValueError("include_known_positives needs training_events, which only training rows have")
         self.interactions = interactions
-        self.rows = rows
+        self.rows = _windows(interactions, rows, max_history) if all_positions else rows
+        self._is_target: Tensor | None = None
+        if all_positions:
+            self._is_target = torch.zeros(len(interactions), dtype=torch.bool)
+            self._is_target[rows.first] = True
         self.max_history = max_history
         self.include_whole_history = include_whole_history
         self._weights = interactions.weights if training_events is not None else None
@@ -70,22 +80,34 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         index = torch.as_tensor(indices, dtype=torch.int64)
         first, stop = self.rows.first[index], self.rows.stop[index]
         users = data.users[first]
-        beginning = torch.maximum(first - self.max_history, data.user_offsets[users])
+        start = data.user_offsets[users]
+        length = self.max_history
+        beginning = torch.maximum(first - length, start)
         width = int((stop - first).max()) if len(index) else 1
         known = whole = None
         if self.include_whole_history:
-            start = data.user_offsets[users]
             longest = int((first - start).max()) if len(index) else 0
             whole = _window(data.items, first - longest, start, first, longest)
         if self._known is not None:
             items, offsets = self._known
             longest = int((offsets[users + 1] - offsets[users]).max()) if len(index) else 0
             known = _window(items, offsets[users], offsets[users], offsets[users + 1], longest)
+        weight = None
+        if self._is_target is None:
+            targets = _window(data.items, first, first, stop, width)
+            if self._weights is not None:
+                weight = self._weights[first]
+        else:
+            follows = first - length + 1, start, stop, length  # one event after the history's
+            is_target = _window(self._is_target, *follows).bool()
+            targets = _window(data.items, *follows).where(is_target, 0)
+            if self._weights is not None:
+                weight = _window(self._weights, *follows).where(is_target, 0.0)
         return RetrievalBatch(
-            history=_window(data.items, first - self.max_history, beginning, first, self.max_history),
-            targets=_window(data.items, first, first, stop, width),
+            history=_window(data.items, first - length, beginning, first, length),
+            targets=targets,
             users=users,
-            sample_weight=None if self._weights is None else self._weights[first],
+            sample_weight=weight,
             known_positives=known,
             whole_history=whole,
         )
@@ -97,3 +119,13 @@ def _window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: 
     inside = (position >= begin.unsqueeze(1)) & (position < stop.unsqueeze(1))
     # outside positions may lie beyond the column: gather position 0 instead, then blank it
     return column[position.where(inside, 0)].where(inside, 0)
+
+
+def _windows(interactions: Interactions, rows: TargetRows, length: int) -> TargetRows:
+    """Return the last targets of the windows, ``length`` events long, that hold all targets of ``rows``."""
+    users = interactions.users[rows.first]
+    last = torch.full((interactions.num_users + 1,), -1)
+    last.scatter_reduce_(0, users, rows.first, "amax")
+    # from the end, so that the windows with the latest targets are full; one without a target is no row
+    ends = torch.unique(last[users] - (last[users] - rows.first) // length * length)
+    return TargetRows(ends, ends + 1)

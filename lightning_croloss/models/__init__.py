@@ -1,10 +1,24 @@
 """Retrieval architectures: each says how users and items are encoded, RetrievalModel does the rest."""
 
 from lightning_croloss.models.comirec import ComiRecDR, ComiRecSA
+from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.mind import MIND
 from lightning_croloss.models.retrieval_model import RetrievalModel
+from lightning_croloss.models.sasrec import SASRec
+from lightning_croloss.models.sequence_model import SequenceModel
 from lightning_croloss.models.two_tower import TwoTower
 from lightning_croloss.models.youtube_dnn import YouTubeDNN
 
-__all__ = ["MIND", "ComiRecDR", "ComiRecSA", "HistoryModel", "RetrievalModel", "TwoTower", "YouTubeDNN"]
+__all__ = [
+    "MIND",
+    "ComiRecDR",
+    "ComiRecSA",
+    "GRU4Rec",
+    "HistoryModel",
+    "RetrievalModel",
+    "SASRec",
+    "SequenceModel",
+    "TwoTower",
+    "YouTubeDNN",
+]

@@ -47,9 +47,15 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
         lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
         tile_elements: number of scores that evaluation holds at a time.
 
+    Attributes:
+        all_positions: whether the model trains on windows with a target at each position, see
+            :meth:`training_users`.
+
     Raises:
         ValueError: an argument is out of range.
     """
+
+    all_positions = False
 
     def __init__(
         self,
@@ -159,6 +165,7 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
                 self.predicts_unseen_only if stage == "predict" else self.exclude_history
             )
             if stage == "fit":
+                data.all_positions = self.all_positions
                 self.negatives.prepare(data.item_counts, data.target_counts)
                 if self.negatives.exclude_known_positives:
                     data.include_known_positives = True

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lightning_croloss import FullCatalogNegatives, HistoryModel, RetrievalModel, SoftmaxLoss
+from lightning_croloss import FullCatalogNegatives, HistoryModel, RetrievalModel, SequenceModel, SoftmaxLoss
 from lightning_croloss.negatives import UniformNegatives
 from tests.data_for_tests import FeaturedData, fit
 
@@ -43,6 +43,8 @@ FOR_HISTORY: dict[str, tuple[dict[str, Any], Any]] = {
     "id_dropout": (ITEM_FEATURES, 0.5),
     "use_item_id": (ITEM_FEATURES, False),
 }
+#: The same of SequenceModel.
+FOR_SEQUENCES: dict[str, tuple[dict[str, Any], Any]] = {**FOR_HISTORY, "train_on": ({}, "all")}
 #: Arguments that must not change any result.
 WITHOUT_EFFECT = {"tile_elements": 100}
 
@@ -55,7 +57,8 @@ def arguments_of(*classes: type) -> set[str]:
 
 def arguments_with_bases(cls: type) -> set[str]:
     """Return the names of the arguments of an architecture and of the bases it passes ``kwargs`` to."""
-    return arguments_of(*(base for base in cls.__mro__ if base in (cls, HistoryModel, RetrievalModel)))
+    bases = (cls, SequenceModel, HistoryModel, RetrievalModel)
+    return arguments_of(*(base for base in cls.__mro__ if base in bases))
 
 
 class Outcomes:

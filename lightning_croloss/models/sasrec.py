@@ -1,0 +1,104 @@
+"""SASRec: the history through causal self-attention."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.models.layers import check_probability
+from lightning_croloss.models.layers.causal_attention import CausalBlock
+from lightning_croloss.models.sequence_model import SequenceModel
+
+
+class SASRec(SequenceModel):
+    """Read the history with causal self-attention; the user is the output at the last event.
+
+    Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018. Each event has a learned embedding
+    of its place beside its item. Trained on the last position, places count back from the end of the history:
+    how recent an event is, matters. Trained on all positions, where an event serves many targets at once,
+    they count from the beginning of the window, so that each target sees what it would see alone. In neither
+    does padding change a place.
+
+    Args:
+        num_items: size of the catalogue, from the data.
+        num_blocks: number of blocks of attention and feed-forward network.
+        num_heads: number of heads, a divisor of ``embedding_dim``.
+        feedforward_dim: width of the hidden layer of the feed-forward networks.
+        dropout: chance of a number that a part of a block adds to be dropped in training.
+        max_length: number of places, at least the data's ``max_history``; of a longer history the model reads
+            the last events.
+        **kwargs: arguments of ``SequenceModel``, ``HistoryModel`` and ``RetrievalModel``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        num_blocks: int = 2,
+        num_heads: int = 2,
+        feedforward_dim: int = 128,
+        dropout: float = 0.2,
+        max_length: int = 200,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_items, **kwargs)
+        sizes = {
+            "num_blocks": num_blocks,
+            "num_heads": num_heads,
+            "feedforward_dim": feedforward_dim,
+            "max_length": max_length,
+        }
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        dim = self.embedding_dim
+        if dim % num_heads:
+            raise ValueError(f"num_heads={num_heads} must divide embedding_dim={dim}")
+        check_probability(dropout=dropout)
+        self.max_length = max_length
+        self.place_embedding = nn.Embedding(max_length, dim)
+        # items, scaled below, have components of about 1: at the start they outweigh the places
+        nn.init.normal_(self.place_embedding.weight, std=0.1)
+        self.blocks = nn.ModuleList(
+            CausalBlock(dim, num_heads, feedforward_dim, dropout, num_blocks) for _ in range(num_blocks)
+        )
+        self.output_norm = nn.LayerNorm(dim)
+
+    def setup(self, stage: str) -> None:
+        """Take from the data what training needs.
+
+        Raises:
+            ValueError: the data's histories have more events than the model has places.
+        """
+        super().setup(stage)
+        if self.data is not None and self.data.max_history > self.max_length:
+            raise ValueError(
+                f"the model's max_length={self.max_length} is less than the data's "
+                f"max_history={self.data.max_history}: raise the one or lower the other"
+            )
+
+    def embed_history(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
+        """Return the embeddings (B, L, D) of the last ``max_length`` events, and which are real, (B, L)."""
+        return super().embed_history(replace(batch, history=batch.history[:, -self.max_length :]))
+
+    def event_states(self, events: Tensor, lengths: Tensor) -> Tensor:
+        """Return the outputs (B, L, D) of the last block, see ``SequenceModel``."""
+        places = torch.arange(events.shape[1], device=events.device)
+        if not self.all_positions:
+            places = (lengths.unsqueeze(1) - 1 - places).clamp(min=0)
+        # as in the paper: components of about 1, the size of what the blocks add
+        states: Tensor = events * self.embedding_dim**0.5 + self.place_embedding(places)
+        for block in self.blocks:
+            states = block(states)
+        return states
+
+    def read_out(self, states: Tensor) -> Tensor:
+        """Norm outputs (B, D)."""
+        vectors: Tensor = self.output_norm(states)
+        return vectors

@@ -1,0 +1,106 @@
+"""SequenceModel: what the architectures share that read the history in its order."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.errors import suggest
+from lightning_croloss.models.history_model import HistoryModel
+
+TRAIN_ON = ("last", "all")
+
+
+class SequenceModel(HistoryModel):
+    """Base of the architectures that have a state after each event: a subclass implements two steps.
+
+    The events are shifted to the left before they are read, over the padding and over what
+    ``history_dropout`` took out. A state depends on the events before it only, so what stands behind the last
+    event changes nothing, and a dropped event is one that never was: the target that follows it is predicted
+    all the same, from the events that are left before it. A history without events has a vector of its own.
+
+    Args:
+        num_items: size of the catalogue, from the data.
+        train_on: "last": a training row is one target, predicted from the ``max_history`` events before it;
+            "all": a row is a window of up to ``max_history`` targets, each predicted from the events before
+            it in the window. An epoch has the same targets, each once, at a fraction of the cost: choose a
+            smaller ``batch_size``, since that counts windows.
+        **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
+
+    Raises:
+        ValueError: ``train_on`` is unknown.
+    """
+
+    def __init__(self, num_items: int, train_on: str = "last", **kwargs: Any) -> None:
+        super().__init__(num_items, **kwargs)
+        if train_on not in TRAIN_ON:
+            raise ValueError(f"unknown train_on {train_on!r}{suggest(str(train_on), TRAIN_ON)}")
+        self.train_on = train_on
+        self.all_positions = train_on == "all"
+        self.empty_user = nn.Parameter(torch.randn(self.embedding_dim) * self.embedding_dim**-0.5)
+
+    @abstractmethod
+    def event_states(self, events: Tensor, lengths: Tensor) -> Tensor:
+        """Return the state after each event, which must not depend on later ones.
+
+        Args:
+            events: (B, L, D) embeddings of the events, oldest first, then padding.
+            lengths: (B,) number of events.
+
+        Returns:
+            (B, L, S), of any finite values after the last event.
+        """
+
+    @abstractmethod
+    def read_out(self, states: Tensor) -> Tensor:
+        """Map states (B, S) to user vectors (B, D), not normalised."""
+
+    def encode_users(self, batch: RetrievalBatch) -> Tensor:
+        """Return the vector after the last event, (B, 1, D)."""
+        states, counts = self._read(batch)
+        rows = torch.arange(batch.batch_size, device=states.device)
+        return self._users(states, rows, counts[:, -1])
+
+    def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
+        """Return user vectors (P, 1, D) and a batch of P rows: one for each row, or for each target.
+
+        In the second case the history of the returned batch holds the last event alone.
+
+        Raises:
+            ValueError: the model trains on all positions, and the batch has no target for each.
+        """
+        if not self.all_positions:
+            return super().training_users(batch)
+        if batch.targets.shape != batch.history.shape:
+            raise ValueError(
+                f'train_on="all" needs targets of the shape {tuple(batch.history.shape)} of the history, got '
+                f"{tuple(batch.targets.shape)}: set all_positions on the data module"
+            )
+        states, counts = self._read(batch)
+        rows, places = batch.targets.nonzero(as_tuple=True)
+        weight, known = batch.sample_weight, batch.known_positives
+        flat = RetrievalBatch(
+            history=batch.history[rows, places].unsqueeze(1),
+            targets=batch.targets[rows, places].unsqueeze(1),
+            users=batch.users[rows],
+            sample_weight=None if weight is None else weight[rows, places],
+            known_positives=None if known is None else known[rows],
+        )
+        return self._users(states, rows, counts[rows, places]), flat
+
+    def _read(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
+        """Return the states (B, L, S) after the events left, and their number (B, L) up to each place."""
+        events, mask = self.embed_history(batch)
+        order = torch.argsort(mask.to(torch.uint8), dim=1, descending=True, stable=True)
+        counts = mask.cumsum(1)
+        return self.event_states(events.take_along_dim(order.unsqueeze(-1), 1), counts[:, -1]), counts
+
+    def _users(self, states: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
+        """Return the normalised vectors (P, 1, D) of the rows (P,) after so many events (P,)."""
+        vectors = self.read_out(states[rows, (counts - 1).clamp(min=0)])
+        vectors = torch.where(counts.unsqueeze(1) > 0, vectors, self.empty_user.to(vectors.dtype))
+        return self.normalize(vectors).unsqueeze(1)

@@ -1,0 +1,122 @@
+"""SASRec: its attention by plain loops, its places, and every argument."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lightning_croloss import SASRec
+from tests.data_for_tests import ClusteredData, fit, quiet_trainer
+from tests.models.cases import FOR_SEQUENCES, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.sequences import batch_of, small_sequence_model
+
+#: For each argument of the constructor the arguments to start from, and another value of it.
+VARIATIONS = {
+    **FOR_SEQUENCES,
+    "num_blocks": ({}, 1),
+    "num_heads": ({}, 4),
+    "feedforward_dim": ({}, 12),
+    "dropout": ({}, 0.5),
+    "max_length": ({"max_length": 5}, 6),
+}
+outcome = Outcomes(SASRec, feedforward_dim=16, max_length=10)
+
+
+def small_model(**arguments):
+    return small_sequence_model(SASRec, **arguments)
+
+
+def test_there_is_a_case_for_every_argument():
+    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(SASRec)
+
+
+@pytest.mark.parametrize("name", sorted(VARIATIONS))
+def test_every_argument_changes_the_outcome(name):
+    assert outcome.changed_by(name, VARIATIONS[name])
+
+
+def test_equal_arguments_give_equal_outcomes():
+    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_blocks": 0}, "num_blocks must be at least 1, got 0"),
+        ({"num_heads": 0}, "num_heads must be at least 1, got 0"),
+        ({"num_heads": 3}, "num_heads=3 must divide embedding_dim=8"),
+        ({"feedforward_dim": 0}, "feedforward_dim must be at least 1, got 0"),
+        ({"max_length": 0}, "max_length must be at least 1, got 0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"train_on": "al"}, "unknown train_on 'al'; did you mean 'all'?"),
+    ],
+)
+def test_arguments_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        small_model(**arguments)
+
+
+def naive_block(block, events):
+    """One block on a list of events, attention by a softmax in plain Python."""
+    dim = events[0].shape[0]
+    width = dim // block.num_heads
+    normed = [block.attention_norm(event) for event in events]
+    queries, keys, values = ([block.query_key_value(event).chunk(3)[i] for event in normed] for i in range(3))
+    outputs = []
+    for place, query in enumerate(queries):
+        heads = []
+        for head in range(block.num_heads):
+            part = slice(head * width, (head + 1) * width)
+            logits = [(query[part] @ keys[o][part]).item() / math.sqrt(width) for o in range(place + 1)]
+            total = sum(math.exp(logit) for logit in logits)
+            heads.append(sum(math.exp(a) / total * values[o][part] for o, a in enumerate(logits)))
+        outputs.append(events[place] + block.attention_output(torch.cat(heads)))
+    return [
+        event + block.feedforward_output(block.feedforward_input(block.feedforward_norm(event)).relu())
+        for event in outputs
+    ]
+
+
+@pytest.mark.parametrize(("train_on", "places"), [("last", [3, 2, 1, 0]), ("all", [0, 1, 2, 3])])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_the_user_is_the_last_output_of_causal_attention(train_on, places, similarity):
+    model = small_model(train_on=train_on, similarity=similarity).eval()
+    events = [
+        model.item_embedding.weight[item] * 8**0.5 + model.place_embedding.weight[place]
+        for item, place in zip((7, 3, 9, 3), places, strict=True)
+    ]
+    for block in model.blocks:
+        events = naive_block(block, events)
+    expected = model.output_norm(events[-1])
+    if similarity == "cosine":
+        expected = functional.normalize(expected, dim=-1)
+    found = model.encode_users(batch_of([0, 0, 7, 3, 9, 3]))
+    assert found.shape == (1, 1, 8)
+    torch.testing.assert_close(found[0, 0], expected)
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate"])
+def test_histories_longer_than_the_places_are_refused(stage):
+    model = small_model(max_length=4)
+    with pytest.raises(ValueError, match="max_length=4 is less than the data's max_history=5: raise the one"):
+        fit(model) if stage == "fit" else quiet_trainer().validate(model, ClusteredData(), verbose=False)
+    fit(small_model(max_length=5), limit_train_batches=1)
+
+
+def test_a_model_without_data_reads_the_last_events():
+    model = small_model(max_length=3)
+    long, short = model.recommend([[1, 2, 3, 4, 5]], 20, False), model.recommend([[3, 4, 5]], 20, False)
+    assert torch.equal(long[0], short[0])
+    assert torch.equal(long[1], short[1])
+
+
+def test_the_order_of_events_matters_by_their_places_too():
+    """One block, one head: without places, attention would not tell the order of the earlier events."""
+    model = small_model(num_blocks=1).eval()
+    first, second = (model.recommend([history], 9, False)[1] for history in ([1, 2, 3], [2, 1, 3]))
+    assert not torch.allclose(first, second, atol=1e-4)
+    with torch.no_grad():
+        model.place_embedding.weight.zero_()
+    first, second = (model.recommend([history], 9, False)[1] for history in ([1, 2, 3], [2, 1, 3]))
+    torch.testing.assert_close(first, second)

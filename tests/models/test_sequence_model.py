@@ -1,0 +1,148 @@
+"""What holds for every model that reads the history in its order; new ones join by MODELS."""
+
+import functools
+
+import pytest
+import torch
+
+from lightning_croloss import FullCatalogNegatives, RetrievalModel, SoftmaxLoss
+from lightning_croloss.callbacks import CROLossCallback
+from lightning_croloss.data import RetrievalBatch
+from tests.data_for_tests import ClusteredData, fit, quiet_trainer
+from tests.models.sequences import MODELS, batch_of, small_sequence_model
+
+FAST_ADAM = functools.partial(torch.optim.Adam, lr=0.02)
+pytestmark = pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
+both_ways = pytest.mark.parametrize("train_on", ["last", "all"])
+
+
+@both_ways
+def test_padding_changes_nothing(cls, train_on):
+    model = small_sequence_model(cls, train_on=train_on).eval()
+    short = model.encode_users(batch_of([5, 6, 7, 8, 9]))
+    torch.testing.assert_close(model.encode_users(batch_of([0, 0, 0, 5, 6, 7, 8, 9])), short)
+    # nor does it in the middle, where dropped events leave it
+    torch.testing.assert_close(model.encode_users(batch_of([0, 5, 6, 0, 0, 7, 8, 0, 9, 0])), short)
+
+
+def test_states_do_not_depend_on_later_events(cls):
+    model = small_sequence_model(cls, train_on="all").eval()
+    one, other = batch_of([0, 1, 2, 3, 4, 5]), batch_of([0, 1, 2, 3, 9, 5])
+    users = []
+    for batch in (one, other):
+        batch.targets = torch.full_like(batch.history, 7)
+        users.append(model.training_users(batch)[0])
+    assert torch.equal(users[0][:4], users[1][:4])
+    assert not torch.isclose(users[0][4:], users[1][4:]).all(-1).any()
+
+
+def test_the_order_of_events_matters(cls):
+    model = small_sequence_model(cls).eval()
+    users = model.encode_users(batch_of([1, 2, 3, 4], [2, 1, 3, 4], [1, 2, 4, 3]))[:, 0]
+    assert bool(((users[:1] - users[1:]).norm(dim=1) > 1e-3).all())
+
+
+@both_ways
+def test_an_empty_history_has_finite_vectors_and_gradients(cls, train_on):
+    model = small_sequence_model(cls, train_on=train_on, history_dropout=0.5)
+    batch = batch_of([0, 0, 0], [0, 0, 4], targets=[[1], [2]])
+    users = model.encode_users(batch)
+    assert users.shape == (2, 1, 8)
+    assert torch.equal(users[0, 0], model.normalize(model.empty_user))
+    if train_on == "all":
+        batch.targets = torch.tensor([[0, 0, 3], [0, 5, 6]])  # also a place before the first event
+    loss = model.loss_of(batch)
+    loss.backward()
+    assert bool(torch.isfinite(loss))
+    assert all(bool(torch.isfinite(value.grad).all()) for value in model.parameters())
+    assert bool(model.empty_user.grad.any())
+    ids, scores = model.recommend([[], [1, 2]], 5)
+    assert bool((ids > 0).all())
+    assert bool(torch.isfinite(scores).all())
+    assert model.recommend([], 5)[0].shape == (0, 5)
+
+
+def test_a_dropped_event_is_one_that_never_was(cls):
+    model = small_sequence_model(cls, history_dropout=0.5, similarity="dot").train()
+    if cls.__name__ == "SASRec":
+        for block in model.blocks:
+            block.dropout.p = 0.0
+    batch = batch_of([1, 2, 3, 4, 5, 6])
+    torch.manual_seed(1)
+    dropped = torch.rand(1, 6) < 0.5
+    assert bool(dropped.any())
+    assert not bool(dropped.all())
+    torch.manual_seed(1)
+    found = model.encode_users(batch)
+    left = batch.history[~dropped].tolist()
+    torch.testing.assert_close(found, model.eval().encode_users(batch_of(left)))
+
+
+def test_recommendations_do_not_depend_on_the_company(cls):
+    model = small_sequence_model(cls)
+    alone = model.recommend([[11]], 9)[0]
+    assert torch.equal(model.recommend([[1, 2, 3, 4, 5], [11]], 9)[0][1:], alone)
+    assert model.training
+
+
+def test_the_encoder_compiles_to_one_graph(cls):
+    model = small_sequence_model(cls).eval()
+    history = torch.tensor([[0, 1, 2, 3], [0, 0, 0, 0]])
+
+    def encode(history):
+        return model.encode_users(RetrievalBatch(history, history[:, :1], history[:, 0]))
+
+    torch.compiler.reset()
+    compiled = torch.compile(encode, backend="eager", fullgraph=cls.__name__ == "SASRec")
+    torch.testing.assert_close(compiled(history), encode(history))
+
+
+# ---------------------------------------------------------------------- training
+
+
+@both_ways
+@pytest.mark.parametrize("arguments", [{}, {"loss": SoftmaxLoss(0.2), "negatives": FullCatalogNegatives()}])
+def test_training_lowers_the_loss_and_finds_the_items(cls, train_on, arguments):
+    data = ClusteredData(batch_size=32 if train_on == "last" else 8)
+    model = small_sequence_model(cls, train_on=train_on, optimizer=FAST_ADAM, **arguments)
+    (before,) = quiet_trainer().validate(model, data, verbose=False)
+    first = float(fit(model, data, limit_train_batches=1).callback_metrics["train/loss"])
+    metrics = fit(model, data, max_epochs=15, check_val_every_n_epoch=15).callback_metrics
+    assert float(metrics["train/loss"]) < 0.8 * first
+    assert before["val/recall@10"] < 0.5
+    assert float(metrics["val/recall@10"]) > 0.8  # the ten items of the user's cluster
+
+
+@both_ways
+def test_training_in_bfloat16(cls, train_on):
+    for precision in ("bf16-mixed", "bf16-true"):
+        model = small_sequence_model(cls, train_on=train_on)
+        before = model.item_embedding.weight.clone()
+        fit(model, precision=precision, limit_train_batches=2)
+        assert all(bool(torch.isfinite(value).all()) for value in model.parameters())
+        assert not torch.equal(model.item_embedding.weight.float(), before)
+
+
+@both_ways
+def test_a_resumed_run_equals_the_uninterrupted_one(cls, train_on, tmp_path):
+    def resumable():
+        return small_sequence_model(cls, train_on=train_on, history_dropout=0.3, dropout=0.3)
+
+    whole, resumed = resumable(), resumable()
+    fit(whole, max_epochs=2, callbacks=[CROLossCallback()])
+    fit(resumable(), max_epochs=1, callbacks=[CROLossCallback()]).save_checkpoint(tmp_path / "one.ckpt")
+    torch.manual_seed(12345)  # another process would have drawn other numbers
+    fit(resumed, max_epochs=2, callbacks=[CROLossCallback()], ckpt_path=tmp_path / "one.ckpt")
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+@both_ways
+def test_a_checkpoint_is_enough_to_recommend_alike(cls, train_on, tmp_path):
+    model = small_sequence_model(cls, train_on=train_on)
+    fit(model).save_checkpoint(tmp_path / "model.ckpt")
+    again = RetrievalModel.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    assert type(again) is cls
+    assert again.train_on == train_on
+    histories = [[1, 2, 3, 4, 5, 6, 7, 8], []]
+    for one, other in zip(model.recommend(histories, 9), again.recommend(histories, 9), strict=True):
+        assert torch.equal(one, other)
