@@ -14,6 +14,7 @@ from lightning_croloss import (
     CROLossCallback,
     FullCatalogNegatives,
     RetrievalModel,
+    SASRec,
     SoftmaxLoss,
     TargetNImportance,
     TwoTower,
@@ -68,12 +69,13 @@ def test_a_checkpoint_is_enough_to_build_the_model_again(checkpoint, cls):
         assert torch.equal(got, expected)
 
 
-@pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, MIND])
+@pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, MIND, SASRec])
 def test_the_hyperparameters_hold_every_default(cls):
     model = cls(num_items=1000)
     expected = {
         name: parameter.default
-        for base in (RetrievalModel, cls)
+        for base in reversed(cls.__mro__)
+        if issubclass(base, RetrievalModel)
         for name, parameter in inspect.signature(base).parameters.items()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
