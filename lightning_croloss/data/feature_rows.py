@@ -19,7 +19,7 @@ def features_of_rows(
     types: Mapping[str, str],
     kind_of_type: Callable[[str, str], str],
     ids: NDArray[np.int64],
-    texts: Callable[[str], Texts],
+    texts: Callable[[str, str], Texts],
     num_ids: int,
     separator: str = " ",
     place: Callable[[int], str] | None = None,
@@ -33,8 +33,8 @@ def features_of_rows(
         kind_of_type: from a column and its type to the kind that it is unless the user says otherwise, ""
             if it is none.
         ids: (R,) id of each row, 0 where no interaction has it; each other id at most once.
-        texts: from the name of a column to its values (R,): "" where missing, and lists of texts if the
-            column holds lists.
+        texts: from the name of a column and the kind to its values (R,): "" where missing, and lists of texts
+            if the column holds lists.
         num_ids: number of ids n of the vocabulary.
         separator: what stands between the tokens of a "multi" feature.
         place: from a row to its place in the file, for errors; None is ``line row + 2``.
@@ -69,7 +69,7 @@ def features_of_rows(
                 f"{source}: feature {entry!r} of type {types[name]!r} must be one of {', '.join(KINDS)}: "
                 f"write {name}:categorical, for example"
             )
-        column = texts(name)
+        column = texts(name, kind)
         known = ["" if row < 0 else column[row] for row in rows]
         feature = build_feature(name, kind, known, source, separator, where)
         if feature.num_missing > absent:

@@ -70,7 +70,7 @@ def load_features(
         {name: kind for name, kind in types.items() if name != id_field},
         lambda _, kind: KIND_OF_TYPE.get(kind, ""),
         vocabulary.encode(table[id_field].to_numpy(dtype=str)),
-        lambda name: list(table[name].replace(list(missing_values), "")),
+        lambda name, _: list(table[name].replace(list(missing_values), "")),
         len(vocabulary),
         settings.get("seq_separator") or " ",
     )

@@ -63,7 +63,7 @@ def load_features(
         {name: _type(table, name) for name in names},
         lambda name, kind: _kind(frame[name], kind),
         _ids(table, id_column, vocabulary),
-        lambda name: _texts(table, frame[name]),
+        lambda name, kind: _texts(table, frame[name], kind),
         len(vocabulary),
         multi_separator,
         table.place,
@@ -117,8 +117,14 @@ def _kind(series: pl.Series, kind: str) -> str:
     return "categorical" if series.dtype in (pl.String, pl.Boolean) else ""
 
 
-def _texts(table: Table, series: pl.Series) -> Texts:
+def _texts(table: Table, series: pl.Series, kind: str) -> Texts:
     if isinstance(series.dtype, (pl.List, pl.Array)):
+        if kind != "multi":
+            raise DataError(
+                f"{table.name}: column {series.name!r} holds lists: it can only be multi, not {kind}"
+            )
         lists = series.cast(pl.List(pl.String), strict=False).to_list()
         return [[token for token in tokens or () if token] for tokens in lists]
+    if series.dtype.is_nested():
+        raise DataError(f"{table.name}: column {series.name!r} holds {series.dtype}, which is no feature")
     return [text or "" for text in series.cast(pl.String).to_list()]

@@ -184,24 +184,39 @@ def read_table(files: Sequence[TableFile], columns: Mapping[str, str]) -> Table:
     if not ends[-1]:
         raise DataError(f"{describe(files)} has no rows: it is empty")
     for name in names:
-        texts = {frame[name].dtype == pl.String for frame in frames}
-        if len(texts) > 1:
-            text, other = (
-                next(
-                    f
-                    for f, frame in zip(files, frames, strict=True)
-                    if (frame[name].dtype == pl.String) == is_text
-                )
-                for is_text in (True, False)
-            )
-            raise DataError(
-                f"column {name!r} is text in {text.path.name}, but not in {other.path.name}: give it one type"
-            )
+        _check_alike(name, files, [frame[name] for frame in frames])
     try:
         frame = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the files of {describe(files)} do not fit together: {_first(error)}") from error
     return Table(files, frame, np.arange(frame.height), ends)
+
+
+def _check_alike(name: str, files: Sequence[TableFile], columns: Sequence[pl.Series]) -> None:
+    """Refuse columns that polars would bring together by changing their meaning."""
+    typed = [(f, c) for f, c in zip(files, columns, strict=True) if c.dtype != pl.Null]
+    for file, column in typed:
+        first, family = _family(typed[0][1].dtype), _family(column.dtype)
+        if family != first:
+            raise DataError(
+                f"column {name!r} holds {first} in {typed[0][0].path.name}, but {family} in "
+                f"{file.path.name}: give it one type"
+            )
+    if len({column.dtype for _, column in typed}) > 1:
+        for file, column in typed:  # all may become floats
+            if column.dtype.is_integer() and (column.abs().max() or 0) > 2**53:  # type: ignore[operator]
+                raise DataError(
+                    f"column {name!r} holds integers beyond 2^53 in {file.path.name}, but another type of "
+                    "numbers elsewhere: give it one type"
+                )
+
+
+def _family(kind: pl.DataType) -> str:
+    if kind == pl.String:
+        return "text"
+    if kind.is_numeric():
+        return "numbers"
+    return "dates" if kind == pl.Date or isinstance(kind, pl.Datetime) else str(kind)
 
 
 def _read(file: TableFile, names: list[str]) -> pl.DataFrame:

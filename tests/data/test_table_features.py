@@ -1,0 +1,134 @@
+import logging
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from lightning_croloss.data import RecBoleDataModule, TableDataModule
+
+EVENTS = {"user_id": [1, 1, 2, 2], "item_id": list("abcd"), "timestamp": range(4)}
+ITEMS = {
+    "item_id": ["d", "e", "a", "b", "c"],
+    "kind": [None, "z", "x", "y", "x"],
+    "price": [None, 9.0, 1.0, 2.0, 6.0],
+    "tags": [["r", "p", "p"], ["q"], ["p", "q"], ["q", None], None],
+    "sold_out": [True, True, False, True, False],
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    pl.DataFrame(EVENTS).write_parquet(tmp_path / "x.parquet")
+
+    def build(*wanted, items=ITEMS, name="i.parquet", **arguments):
+        frame, path = pl.DataFrame(items), tmp_path / name
+        if path.suffix == ".csv":
+            lists = [column for column in frame.columns if frame[column].dtype == pl.List]
+            frame.with_columns(pl.col(lists).list.join("|", ignore_nulls=True)).write_csv(path)
+        else:
+            frame.write_parquet(path)
+        return TableDataModule(
+            str(tmp_path / "x.parquet"),
+            items=str(path),
+            item_features=wanted,
+            min_user_interactions=1,
+            multi_separator="|",
+            **arguments,
+        )
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("i.parquet", ["kind", "price", "tags", "sold_out"]),
+        ("i.csv", ["kind", "price", "tags:multi", "sold_out"]),
+    ],
+)
+def test_values_are_aligned_with_the_vocabulary(make, name, wanted):
+    module = make(*wanted, name=name)
+    kind, price, tags, sold_out = module.features[0]
+    assert kind.values.tolist() == [[0], [1], [2], [1], [0]]  # x is 1, y is 2; z belongs to nobody
+    assert tags.values.tolist() == [[0, 0], [1, 2], [2, 0], [0, 0], [1, 3]]  # p, q, r; the second p is none
+    assert sold_out.values.tolist() == [[0], [1], [2], [1], [2]]
+    assert torch.isnan(price.values[[0, 4], 0]).all()
+    deviation = math.sqrt(14 / 3)  # of 1, 2, 6, whose mean is 3
+    assert price.values[1:4, 0].tolist() == pytest.approx([-2 / deviation, -1 / deviation, 3 / deviation])
+    assert [spec["kind"] for spec in module.item_feature_specs] == [
+        "categorical",
+        "numeric",
+        "multi",
+        "categorical",
+    ]
+    assert module.user_feature_specs == []
+
+
+def test_the_user_may_choose_the_kind(make):
+    assert make("price:categorical").features[0][0].size == 4
+    assert make("kind:multi").features[0][0].kind == "multi"
+    numbers = {"item_id": list("abcd"), "year": ["1", "2", "-", "4"]}
+    feature = make("year:numeric", items=numbers, missing_values=["-"]).features[0][0]
+    assert feature.num_missing == 1
+
+
+def test_lists_of_numbers(make):
+    items = {"item_id": list("abcd"), "attributes": [[3, 20], [3], [], [20]]}
+    feature = make("attributes", items=items).features[0][0]
+    assert feature.values.tolist() == [[0, 0], [1, 2], [2, 0], [0, 0], [1, 0]]  # the texts 20, 3
+
+
+def test_what_is_missing_is_reported(make, caplog):
+    module = make("kind", "tags")
+    with caplog.at_level(logging.INFO):
+        notes = module.report.notes
+        module.features  # noqa: B018
+        module.item_feature_specs  # noqa: B018
+    expected = [
+        "i.parquet: 1 rows of ids without interactions are left out",
+        "i.parquet: kind is missing for 1 of 4",
+        "i.parquet: tags is missing for 1 of 4",
+    ]
+    assert notes == expected
+    assert caplog.messages[1:] == expected
+
+
+@pytest.mark.parametrize("kind", [pl.Int32, pl.Float64, pl.String])
+def test_the_ids_may_be_of_another_type(tmp_path, kind):
+    pl.DataFrame(EVENTS).write_parquet(tmp_path / "x.parquet")
+    users = pl.DataFrame({"id": pl.Series([2, 1, 3]).cast(pl.Int32).cast(kind), "age": [30, 40, 50]})
+    users.write_parquet(tmp_path / "u.parquet")
+    module = TableDataModule(
+        str(tmp_path / "x.parquet"),
+        users=str(tmp_path / "u.parquet"),
+        user_features=["age"],
+        users_id_column="id",
+        min_user_interactions=1,
+    )
+    if kind == pl.String:
+        assert pl.read_parquet(tmp_path / "u.parquet")["id"].to_list() == ["2", "1", "3"]
+    assert module.features[1][0].values[1:, 0].tolist() == [1, -1]
+    assert module.user_feature_specs == [{"name": "age", "kind": "numeric", "size": 0, "width": 1}]
+
+
+def test_the_same_as_recbole(tmp_path):
+    pytest.importorskip("recbole")
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "shop.inter").write_text(
+        "user_id:token\titem_id:token\ttimestamp:float\n"
+        + "".join(f"{user}\ti{item}\t{item}\n" for user in range(3) for item in range(4))
+    )
+    (folder / "shop.item").write_text(
+        "item_id:token\tkind:token\tprice:float\ttags:token_seq\n"
+        "i3\t7\t1\tp q\ni0\t8\t\tq\ni9\t7\t5\tq\ni1\t7\t2.5\t\ni2\t\t4\tr p\n"
+    )
+    wanted = ["kind", "price", "tags"]
+    theirs = RecBoleDataModule("shop", str(tmp_path), item_features=wanted)
+    ours = TableDataModule(str(folder), items=str(folder), item_features=wanted, min_user_interactions=1)
+    assert ours.item_vocabulary == theirs.item_vocabulary
+    assert torch.equal(ours.interactions.items, theirs.interactions.items)
+    for mine, other in zip(ours.features[0], theirs.features[0], strict=True):
+        assert mine.spec == other.spec
+        assert torch.equal(mine.values.nan_to_num(-9), other.values.nan_to_num(-9))
