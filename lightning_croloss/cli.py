@@ -121,7 +121,7 @@ class CROLossCLI(LightningCLI):
         for field in sorted(before.keys() & after.keys()):
             if field.endswith("class_path"):  # written short or long
                 before[field], after[field] = (str(at[field]).split(".")[-1] for at in (before, after))
-            if before[field] != after[field] and not field.endswith("num_items"):
+            if before[field] != after[field] and not field.endswith(("num_items", "num_users")):
                 say(
                     f"--ckpt_path sets model.{field} to the checkpoint's {after[field]!r} "
                     f"(the config says {before[field]!r})"
