@@ -191,7 +191,9 @@ class TableDataModule(RetrievalDataModule):
         from lightning_croloss.data.table_preparation import prepare
 
         interactions, self._report = prepare(self)
-        rank_zero_info(f"{', '.join(self._report.sources)}: {self._report}")
+        first, *more = self._report.sources
+        others = f" and {len(more)} more" if more else ""
+        rank_zero_info(f"{first}{others}: {self._report}")
         return interactions
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
