@@ -31,15 +31,17 @@ class InterruptAt(Callback):
 
     Args:
         step: the batch, counted from 0.
+        epoch: the epoch of training, counted from 0.
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, epoch: int = 0) -> None:
         self.step = step
+        self.epoch = epoch
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx == self.step:
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.step):
             os.kill(os.getpid(), signal.SIGINT)
 
     def on_predict_batch_start(

@@ -182,6 +182,21 @@ class TestRuns:
         ]
         assert scores[0] == scores[1]
 
+    def test_ctrl_c_says_how_to_go_on(self, capfd: pytest.CaptureFixture[str]) -> None:
+        run = ["fit", "--config", str(CONFIG), *QUICK, "--test_after_fit=false"]
+        interrupting = [
+            "--trainer.callbacks+=tests.killer.InterruptAt",
+            "--trainer.callbacks.step=5",
+            "--trainer.callbacks.epoch=1",
+        ]
+        with pytest.raises(SystemExit) as caught:
+            main([*run, *interrupting])
+        assert caught.value.code
+        last = "runs/croloss/version_0/checkpoints/last.ckpt"
+        assert f"croloss: interrupted; go on with: --ckpt_path {last}" in capfd.readouterr().err
+        main([*run, "--ckpt_path", last])
+        assert torch.load(last, weights_only=True)["global_step"] == 60
+
     def test_an_overridden_field_of_a_checkpoint_is_reported(self, capfd: pytest.CaptureFixture[str]) -> None:
         run = ["fit", "--config", str(CONFIG), *QUICK, "--test_after_fit=false"]
         main([*run, "--trainer.max_epochs=1"])
