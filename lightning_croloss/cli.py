@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 import warnings
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,24 +19,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
 from lightning_croloss.callbacks.run_folder import run_folder
 from lightning_croloss.callbacks.trackers import log_config
-from lightning_croloss.config_errors import explained, meant_for_user, one_sentence, root_cause
+from lightning_croloss.commands import find_command
+from lightning_croloss.config_errors import explained, meant_for_user, root_cause
+from lightning_croloss.config_parser import TRACEBACK, CROLossParser
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.files import write_atomically
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.resume import keep_checkpoints_together
-
-#: Set this environment variable to see where an error came from.
-TRACEBACK = "CROLOSS_TRACEBACK"
-
-
-class CROLossParser(LightningArgumentParser):
-    """A parser whose errors are one sentence."""
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Print the deepest cause of a config error and exit with status 2."""
-        if os.environ.get(TRACEBACK) and ex is not None:
-            traceback.print_exception(ex)
-        self.exit(2, f"croloss: error: {one_sentence(message)}\n")
 
 
 class SaveResolvedConfig(SaveConfigCallback):
@@ -73,7 +61,8 @@ class CROLossCLI(LightningCLI):
             save_config_kwargs={"save_to_log_dir": False},
             parser_kwargs={
                 "prog": "croloss",
-                "description": "Train, validate and test retrieval models on the Recall@N to be deployed.",
+                "description": "Train, validate and test retrieval models on the Recall@N to be deployed. "
+                "'croloss data inspect --config FILE' shows what a config reads, filters and splits.",
                 "fit": {"description": FIT_HELP},
             },
             trainer_defaults={
@@ -238,8 +227,13 @@ def main(args: ArgsType = None) -> None:
     """Run the command line; a mistake of the user's ends in one sentence and a non-zero status."""
     # of Lightning and torch between themselves, nothing that a user could change
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    given = sys.argv[1:] if args is None else args if isinstance(args, list) else []
+    command = find_command(given)
     try:
-        CROLossCLI(args)
+        if command is None:
+            CROLossCLI(args)
+        else:
+            command(given[1:])
     except KeyboardInterrupt:  # outside of the trainer, which ends in SystemExit
         say("interrupted")
         sys.exit(128 + signal.SIGINT)

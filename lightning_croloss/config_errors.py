@@ -119,8 +119,9 @@ def _plain(cause: str, given: str, bases: set[str]) -> str:
         advice = f"did you mean --config {found[1]}?" if is_config else "fields are set by --name=value"
         return f"unexpected argument {found[1]!r}; {advice}"
     if found := re.match(r"the following arguments are required: (.*)", cause):
-        missing = " and ".join(name.split(".")[-1] for name in found[1].split(", "))
-        return f"no {missing} given: name a config file with --config, or give --data and --model"
+        missing = [name.split(".")[-1] for name in found[1].split(", ")]
+        options = " and ".join(f"--{name}" for name in missing)
+        return f"no {' and '.join(missing)} given: name a config file with --config, or give {options}"
     return cause
 
 

@@ -14,6 +14,7 @@ from lightning_croloss.configurable import Configurable
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
+from lightning_croloss.data.preparation import PreparationReport
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows
 from lightning_croloss.errors import DataError
@@ -90,6 +91,11 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
     def features(self) -> tuple[list[Feature], list[Feature]]:
         """The features of the items and of the users."""
         return self.load_features()
+
+    @property
+    def report(self) -> PreparationReport | None:
+        """The record of the preparation, where the source keeps one."""
+        return None
 
     @property
     def item_feature_specs(self) -> list[dict[str, Any]]:
