@@ -27,6 +27,7 @@ def concrete(base):
 
 #: Arguments of the classes that cannot be built without.
 ARGUMENTS = {
+    "MatrixFactorization": lambda: {"num_users": 5},
     "MixedNegatives": lambda: {"parts": [UniformNegatives(4), PopularityNegatives(6)]},
 }
 

@@ -3,6 +3,7 @@
 from lightning_croloss.models.comirec import ComiRecDR, ComiRecSA
 from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.matrix_factorization import MatrixFactorization
 from lightning_croloss.models.mind import MIND
 from lightning_croloss.models.retrieval_model import RetrievalModel
 from lightning_croloss.models.sasrec import SASRec
@@ -16,6 +17,7 @@ __all__ = [
     "ComiRecSA",
     "GRU4Rec",
     "HistoryModel",
+    "MatrixFactorization",
     "RetrievalModel",
     "SASRec",
     "SequenceModel",

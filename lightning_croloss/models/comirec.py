@@ -30,7 +30,8 @@ class ComiRecSA(HistoryModel):
     Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020. Each interest is a
     weighted mean of the history; its weights are ``softmax(W2 tanh(W1 (E + P)))`` over the events E with
     learned positions P. As in the authors' code the positions decide the weights and are not averaged. In
-    training the interest closest to the target stands for the user.
+    training the interest closest to the target stands for the user. For the diversity that the paper controls
+    see :meth:`recommend`.
 
     Args:
         num_items: size of the catalogue, from the data.
@@ -78,7 +79,8 @@ class ComiRecDR(HistoryModel):
 
     Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020. Other than in MIND an
     event has another image for each interest, the routing logits begin at zero instead of at random, and
-    every user has all K interests. In training the interest closest to the target stands for the user.
+    every user has all K interests. In training the interest closest to the target stands for the user. For
+    the diversity that the paper controls see :meth:`recommend`.
 
     The maps begin at the identity with some noise. Begun at random, as in the authors' code, the images of an
     item at two places have nothing in common until training has brought the maps of all places into line, on

@@ -11,7 +11,7 @@ from lightning_croloss.data.batch import RetrievalBatch
 
 
 def batch_of_histories(
-    histories: Sequence[Sequence[int]] | Tensor,
+    histories: Sequence[Sequence[int]] | Tensor | None,
     users: Tensor | None,
     *,
     num_items: int,
@@ -23,7 +23,7 @@ def batch_of_histories(
 
     Args:
         histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
-            left-padded with 0.
+            left-padded with 0; None = no events of any of the users.
         users: (B,) ids of the users, 0 = unknown; None = all unknown.
         num_items: size of the catalogue.
         num_users: number of users that the model knows; 0 if it has no use for them.
@@ -33,6 +33,10 @@ def batch_of_histories(
     Raises:
         ValueError: an id is out of range, or users do not fit the histories.
     """
+    if histories is None:
+        if users is None:
+            raise ValueError("give histories, or users if the model knows them by their ids or features")
+        histories = [[] for _ in range(len(users))]
     if isinstance(histories, Tensor):
         history = histories.to(device, torch.long)
     else:

@@ -25,8 +25,9 @@ from lightning_croloss.models.histories import batch_of_histories
 from lightning_croloss.models.monitors import check_monitors
 from lightning_croloss.models.optimizers import build_optimizers, without_numpy
 from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
+from lightning_croloss.models.users import refuse_unknown_users
 from lightning_croloss.negatives import Negatives, UniformNegatives
-from lightning_croloss.retrieval import top_items
+from lightning_croloss.retrieval import check_diversity, diverse_items, top_items
 
 SIMILARITIES = ("cosine", "dot")
 
@@ -50,12 +51,16 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
     Attributes:
         all_positions: whether the model trains on windows with a target at each position, see
             :meth:`training_users`.
+        needs_history: whether a training row must have a history; else a user's first event is a target too.
+        needs_known_users: whether the model can recommend to users of known ids only.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
     all_positions = False
+    needs_history = True
+    needs_known_users = False
 
     def __init__(
         self,
@@ -166,6 +171,7 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
             )
             if stage == "fit":
                 data.all_positions = self.all_positions
+                data.include_first_events = not self.needs_history
                 self.negatives.prepare(data.item_counts, data.target_counts)
                 if self.negatives.exclude_known_positives:
                     data.include_known_positives = True
@@ -242,28 +248,38 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
     @torch.no_grad()
     def recommend(
         self,
-        histories: Sequence[Sequence[int]] | Tensor,
+        histories: Sequence[Sequence[int]] | Tensor | None = None,
         n: int = 100,
         exclude_history: bool = True,
         users: Tensor | None = None,
+        diversity: float = 0.0,
+        category: str | None = None,
+        candidates: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the n best items for each history.
+        """Return the n best items for each user.
 
         Args:
             histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
-                left-padded with 0.
+                left-padded with 0. None: users without events, or of whom the ids are enough.
             n: how many items.
             exclude_history: leave out the items of the history.
             users: (B,) ids of the users, 0 = unknown, for models that use user ids or features; None = all
                 unknown.
+            diversity: what an item gains, in units of the score, for each item chosen before it that is of
+                another category; 0 chooses by the score alone. See ``retrieval.diverse_items``.
+            category: name of the item feature, categorical or multi-valued, that holds the categories.
+            candidates: number of best items that the diverse ones are chosen from; None is five times n.
 
         Returns:
-            ids (B, n) and scores (B, n), best first; where fewer than n items are left, the rest is 0 and −∞.
+            ids (B, n) and scores (B, n), best first, or with diversity in the order of choice; where fewer
+            than n items are left, the rest is 0 and −∞.
 
         Raises:
-            ValueError: an id outside 0 … num_items, n outside 1 … num_items, or users that are not one known
-                id for each history.
+            ValueError: an id outside 0 … num_items, n outside 1 … num_items, users that are not one known
+                id for each history, or diversity without a category that the model has.
         """
+        if self.needs_known_users:
+            refuse_unknown_users(users, type(self).__name__)
         batch = batch_of_histories(
             histories,
             users,
@@ -272,6 +288,11 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
             max_history=self.facts.max_history,
             device=self.device,
         )
+        categories = self._categories(diversity, category)
+        if candidates is None:
+            candidates = min(5 * n, self.num_items)
+        elif not n <= candidates <= self.num_items:
+            raise ValueError(f"candidates must be in n = {n} … {self.num_items}, got {candidates}")
         was_training = self.training
         self.eval()
         try:
@@ -279,8 +300,14 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
             matrix = self.encode_catalogue()
         finally:
             self.train(was_training)
-        excluded = batch.items_before if exclude_history else None
-        return top_items(vectors, matrix, n, excluded=excluded, tile_elements=self.tile_elements)
+        ids, scores = top_items(
+            vectors,
+            matrix,
+            n if categories is None else candidates,
+            excluded=batch.items_before if exclude_history else None,
+            tile_elements=self.tile_elements,
+        )
+        return (ids, scores) if categories is None else diverse_items(ids, scores, categories, n, diversity)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -299,6 +326,24 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
         check_features(checkpoint["hyper_parameters"], self.hparams)
 
     # ------------------------------------------------------------------ inside
+
+    def _categories(self, diversity: float, category: str | None) -> Tensor | None:
+        """Return the categories (num_items + 1, W) of the items; None if the score alone counts."""
+        check_diversity(diversity)
+        if category is None:
+            if diversity > 0.0:
+                raise ValueError(
+                    f"diversity={diversity} needs a category: name an item feature that holds it"
+                )
+            return None
+        features = getattr(self, "item_feature_embedding", None)
+        if features is None:
+            raise ValueError(
+                f"category={category!r}: this {type(self).__name__} has no item features; give the data "
+                "item_features and train a model that takes them, or call retrieval.diverse_items"
+            )
+        categories: Tensor = features.categories(category)
+        return categories if diversity > 0.0 else None
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         for name, features in zip(("item", "user"), data.features, strict=True):

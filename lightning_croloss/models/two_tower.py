@@ -19,6 +19,7 @@ from lightning_croloss.models.layers import (
     mlp,
     pool_history,
 )
+from lightning_croloss.models.users import refuse_unseen_users
 
 
 class TwoTower(HistoryModel):
@@ -71,7 +72,7 @@ class TwoTower(HistoryModel):
         self.user_feature_embedding = feature_embedding(user_features, num_users, dim, "users")
         if self.user_embedding is not None:
             nn.init.normal_(self.user_embedding.weight[1:], std=dim**-0.5)
-        self.use_history = use_history
+        self.use_history = self.needs_history = use_history
         parts = sum([use_history, use_user_id, bool(user_features)])
         self.user_tower = mlp(parts * dim, user_hidden_dims, dim, dropout)
         self.item_tower = mlp(dim, item_hidden_dims, dim, dropout)
@@ -83,12 +84,8 @@ class TwoTower(HistoryModel):
             ValueError: the split evaluates users whose ids training never sees.
         """
         super().setup(stage)
-        data = self.data
-        if data is not None and self.use_user_id and data.rows.unseen_users:
-            raise ValueError(
-                f"use_user_id needs users that training has seen, but {type(data.split).__name__} evaluates "
-                "others: set use_user_id to false, or split by LeaveOneOut"
-            )
+        if self.use_user_id:
+            refuse_unseen_users(self.data, "use_user_id", "set use_user_id to false, or split by LeaveOneOut")
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return one vector for each user, (B, 1, D)."""

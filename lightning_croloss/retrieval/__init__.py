@@ -1,5 +1,6 @@
 """Exact retrieval over the whole catalogue: ranks of targets for evaluation, top items for serving."""
 
+from lightning_croloss.retrieval.diversity import check_diversity, diverse_items
 from lightning_croloss.retrieval.exact import target_ranks, top_items
 
-__all__ = ["target_ranks", "top_items"]
+__all__ = ["check_diversity", "diverse_items", "target_ranks", "top_items"]

@@ -66,11 +66,13 @@ class Outcomes:
 
     Args:
         cls: the architecture.
+        users: the two users that are recommended to; 0 is unknown.
         **defaults: its arguments, if not those of a small model; always the same weights.
     """
 
-    def __init__(self, cls: type[RetrievalModel], **defaults: Any) -> None:
+    def __init__(self, cls: type[RetrievalModel], users: tuple[int, int] = (1, 0), **defaults: Any) -> None:
         self.cls = cls
+        self.users = torch.tensor(users)
         # the whole catalogue is not drawn: a change of the draws must not pass for a change of the model
         self.defaults = {
             "num_items": 40,
@@ -94,8 +96,7 @@ class Outcomes:
         trainer = fit(model, data, max_epochs=2, limit_train_batches=3)
         metrics = {name: value for name, value in trainer.callback_metrics.items() if name != "train/loss"}
         model.eval()
-        users = torch.tensor([1, 0])
-        ids, scores = model.recommend([[1, 2, 3, 4, 5, 6, 7, 8], [11]], 9, users=users)
+        ids, scores = model.recommend([[1, 2, 3, 4, 5, 6, 7, 8], [11]], 9, users=self.users)
         return {"ids": ids, "scores": scores, "items": model.encode_items(None), **metrics}
 
     def of(self, start: dict[str, Any]) -> dict[str, Any]:

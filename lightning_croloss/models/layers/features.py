@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.data.features import KINDS, Feature
+from lightning_croloss.errors import suggest
 
 
 def feature_embedding(
@@ -84,6 +85,18 @@ class FeatureEmbedding(nn.Module):
         # a batch of histories holds each item many times
         distinct, place = torch.unique(ids, return_inverse=True)
         return self._embed(distinct)[place]
+
+    def categories(self, name: str) -> Tensor:
+        """Return the token ids (num_ids + 1, W) of a categorical or multi-valued feature, 0 = no more.
+
+        Raises:
+            ValueError: there is no such feature, or it is a number.
+        """
+        usable = [known for known, kind in zip(self.names, self.kinds, strict=True) if kind != "numeric"]
+        if name in usable:
+            return self._table(self.names.index(name))
+        fault = "is a number" if name in self.names else f"is no feature of the model{suggest(name, usable)}"
+        raise ValueError(f"category {name!r} {fault}: it must be one of {', '.join(usable) or 'none'}")
 
     def _embed(self, ids: Tensor) -> Tensor:
         """Return the sum over features, (n, D), for ids (n,)."""

@@ -1,0 +1,72 @@
+"""Controllable diversity: trade the scores of the chosen items against how many categories they come from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.retrieval.tiles import check_ids
+
+
+def diverse_items(
+    ids: Tensor, scores: Tensor, categories: Tensor, n: int, diversity: float
+) -> tuple[Tensor, Tensor]:
+    """Choose n of each user's candidates by score and by the categories of those chosen before.
+
+    The controllable retrieval of ComiRec (Cen et al., KDD 2020): greedily maximise ``Q(u, S) = Σ f(u, i) +
+    λ Σ 1[CATE(i) ≠ CATE(j)]``, the first sum over the items i of S, the second over its pairs, each counted
+    once. So an item's value is its score, plus λ for every item already chosen that is of another category.
+    Items of several categories differ if they share none; items without any are of one category of their own.
+
+    Args:
+        ids: (B, C) item ids of the candidates, best first, 0 = no candidate.
+        scores: (B, C) their scores.
+        categories: (num_items + 1, W) category ids of each item, 0 = no more; row 0 belongs to no item.
+        n: how many items to choose, 1 … C.
+        diversity: λ, at least 0, in units of the score; with 0 the n best candidates are chosen.
+
+    Returns:
+        (B, n) ids and (B, n) scores in the order of choice; of equal values the better candidate comes first.
+        Where a user has fewer than n candidates, the row ends in ids 0 with scores -inf.
+
+    Raises:
+        ValueError: a shape does not fit, an id has no category row, or n or diversity are out of range.
+        TypeError: if ids are no integers.
+    """
+    if ids.ndim != 2 or ids.shape != scores.shape:
+        raise ValueError(
+            f"ids and scores must both have shape (B, C), got {tuple(ids.shape)} and {tuple(scores.shape)}"
+        )
+    if categories.ndim != 2 or categories.shape[1] < 1:
+        raise ValueError(f"categories must have shape (num_items + 1, W), got {tuple(categories.shape)}")
+    if not 1 <= n <= ids.shape[1]:
+        raise ValueError(f"n must be in 1 … {ids.shape[1]}, the number of candidates, got {n}")
+    check_diversity(diversity)
+    ids = check_ids("ids", ids, len(ids), len(categories) - 1)
+
+    # an item of fewer categories than W repeats one, so that 0 is left to those without any
+    filled = torch.where(categories == 0, categories.amax(1, keepdim=True), categories)[ids]  # (B, C, W)
+    of_last = torch.zeros(len(ids), int(categories.max()) + 1, dtype=torch.bool, device=ids.device)
+    rows = torch.arange(len(ids), device=ids.device)
+    value = scores.masked_fill(ids == 0, -torch.inf)  # -inf: not, or no more, a candidate
+    chosen = torch.empty(len(ids), n, dtype=torch.int64, device=ids.device)
+    found = torch.empty_like(chosen, dtype=torch.bool)
+    for place in range(n):
+        best = value.argmax(1)  # the first of equal ones
+        chosen[:, place], found[:, place] = best, value[rows, best] > -torch.inf
+        value[rows, best] = -torch.inf
+        of_last.zero_().scatter_(1, filled[rows, best], True)
+        shared = of_last.gather(1, filled.flatten(1)).view_as(filled).any(2)
+        value = value + diversity * ~shared
+    return (
+        ids.gather(1, chosen).masked_fill(~found, 0),
+        scores.gather(1, chosen).masked_fill(~found, -torch.inf),
+    )
+
+
+def check_diversity(diversity: float) -> None:
+    """Raise ``ValueError`` if the weight of the diversity is negative or not finite."""
+    if not 0.0 <= diversity < math.inf:
+        raise ValueError(f"diversity must be a number of at least 0, got {diversity}")

@@ -1,0 +1,191 @@
+"""Controllable diversity against a plain greedy loop, and as models offer it."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_croloss import ComiRecSA, MatrixFactorization, YouTubeDNN
+from lightning_croloss.retrieval import diverse_items
+from tests.data_for_tests import FeaturedData, fit, small_model
+from tests.models.cases import ITEM_FEATURES
+
+HISTORIES = [[1, 2, 3, 4, 5], [11], []]
+
+
+def plain_greedy(ids, scores, categories, n, diversity):
+    """Choose for each user one item after the other, looking at every pair."""
+    all_ids, all_scores = [], []
+    for user_ids, user_scores in zip(ids.tolist(), scores.tolist(), strict=True):
+        left = [(item, score) for item, score in zip(user_ids, user_scores, strict=True) if item]
+        chosen = []
+        while left and len(chosen) < n:
+            values = []
+            for item, score in left:
+                differing = sum(differ(categories, item, other) for other, _ in chosen)
+                values.append(score + diversity * differing)
+            chosen.append(left.pop(values.index(max(values))))
+        chosen += [(0, -math.inf)] * (n - len(chosen))
+        all_ids.append([item for item, _ in chosen])
+        all_scores.append([score for _, score in chosen])
+    return torch.tensor(all_ids), torch.tensor(all_scores)
+
+
+def differ(categories, one, other):
+    first, second = ({int(c) for c in categories[item] if c} for item in (one, other))
+    return not (first & second) and bool(first or second)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    width=st.integers(1, 3),
+    n=st.integers(1, 8),
+    diversity=st.sampled_from([0.0, 1.0, 2.0, 7.0]),
+    padded=st.integers(0, 6),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_choice_equals_the_plain_loop(seed, width, n, diversity, padded):
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.stack([torch.randperm(12, generator=generator)[:8] + 1 for _ in range(4)])
+    # whole numbers, so that equal values are exactly equal
+    scores = torch.randint(-3, 4, (4, 8), generator=generator).float().sort(1, descending=True).values
+    ids[1, 8 - padded :], scores[1, 8 - padded :] = 0, -math.inf
+    categories = torch.randint(0, 4, (13, width), generator=generator)
+    categories[0] = 0
+    found = diverse_items(ids, scores, categories, n, diversity)
+    expected = plain_greedy(ids, scores, categories, n, diversity)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+def test_a_small_case_by_hand():
+    """The second choice is the best of another category; the third differs from one of the two only."""
+    ids, scores = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0.9, 0.8, 0.75, 0.1]])
+    categories = torch.tensor([[0], [1], [1], [2], [3]])
+    assert diverse_items(ids, scores, categories, 3, 0.1)[0].tolist() == [[1, 3, 2]]
+    assert diverse_items(ids, scores, categories, 3, 1.0)[0].tolist() == [[1, 3, 4]]
+    assert diverse_items(ids, scores, categories, 3, 0.0)[0].tolist() == [[1, 2, 3]]
+
+
+def test_items_of_several_categories_differ_if_they_share_none():
+    ids, scores = torch.tensor([[1, 2, 3]]), torch.tensor([[0.9, 0.8, 0.7]])
+    categories = torch.tensor([[0, 0], [1, 2], [2, 3], [3, 4]])
+    assert diverse_items(ids, scores, categories, 2, 1.0)[0].tolist() == [[1, 3]]
+
+
+def test_the_inputs_are_left_as_they_were():
+    ids, scores = torch.tensor([[1, 2, 3]]), torch.tensor([[0.9, 0.8, 0.7]])
+    categories = torch.tensor([[0, 0], [1, 2], [2, 0], [3, 4]])
+    copies = [value.clone() for value in (ids, scores, categories)]
+    diverse_items(ids, scores, categories, 2, 1.0)
+    assert all(torch.equal(*pair) for pair in zip(copies, (ids, scores, categories), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 4}, r"n must be in 1 … 3, the number of candidates, got 4"),
+        ({"n": 0}, r"n must be in 1 … 3, the number of candidates, got 0"),
+        ({"diversity": -0.1}, "diversity must be a number of at least 0, got -0.1"),
+        ({"diversity": math.nan}, "diversity must be a number of at least 0, got nan"),
+        (
+            {"scores": torch.zeros(1, 2)},
+            r"ids and scores must both have shape \(B, C\), got \(1, 3\) and \(1, 2\)",
+        ),
+        ({"categories": torch.zeros(4)}, r"categories must have shape \(num_items \+ 1, W\), got \(4,\)"),
+        ({"categories": torch.zeros(3, 1, dtype=torch.long)}, "ids must hold item ids in 0 … 2"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, message):
+    fitting = {
+        "ids": torch.tensor([[1, 2, 3]]),
+        "scores": torch.zeros(1, 3),
+        "categories": torch.zeros(4, 1, dtype=torch.long),
+        "n": 2,
+        "diversity": 0.1,
+    }
+    with pytest.raises(ValueError, match=message):
+        diverse_items(**{**fitting, **arguments})
+
+
+# ---------------------------------------------------------------------- in models
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = small_model(YouTubeDNN, **ITEM_FEATURES)
+    fit(model, FeaturedData())
+    return model
+
+
+@pytest.mark.parametrize("category", ["genre", "tags"])
+def test_recommendations_are_the_diverse_ones_of_the_best(model, category):
+    ids, scores = model.recommend(HISTORIES, 20)
+    data = FeaturedData().features[0]
+    (values,) = (feature.values for feature in data if feature.name == category)
+    expected = plain_greedy(ids, scores, values, 6, 0.05)
+    found = model.recommend(HISTORIES, 6, diversity=0.05, category=category, candidates=20)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+    by_default = model.recommend(HISTORIES, 4, diversity=0.05, category=category)
+    explicit = model.recommend(HISTORIES, 4, diversity=0.05, category=category, candidates=20)
+    assert torch.equal(by_default[0], explicit[0])
+
+
+def test_more_diversity_gives_more_genres(model):
+    genre = FeaturedData().features[0][0].values[:, 0]
+
+    def genres(diversity):
+        ids, _ = model.recommend(HISTORIES, 8, diversity=diversity, category="genre", candidates=40)
+        return [len(set(row.tolist())) for row in genre[ids]]
+
+    assert genres(10.0) == [4, 4, 4]
+    assert min(genres(0.0)) < 4
+
+
+def test_no_diversity_gives_exactly_the_plain_result(model):
+    plain = model.recommend(HISTORIES, 9)
+    for arguments in ({"category": "genre"}, {"diversity": 0.0}, {"candidates": 30}):
+        for one, other in zip(plain, model.recommend(HISTORIES, 9, **arguments), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_where_candidates_run_out_the_rest_is_empty(model):
+    histories = [list(range(1, 38))]
+    ids, scores = model.recommend(histories, 5, diversity=0.1, category="genre")
+    assert sorted(ids[0, :3].tolist()) == [38, 39, 40]
+    assert ids[0, 3:].tolist() == [0, 0]
+    assert scores[0, 3:].tolist() == [-math.inf] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"diversity": 0.1}, "diversity=0.1 needs a category: name an item feature that holds it"),
+        ({"diversity": -1.0, "category": "genre"}, "diversity must be a number of at least 0, got -1.0"),
+        (
+            {"diversity": 0.1, "category": "genr"},
+            "category 'genr' is no feature of the model; did you mean 'genre'.: it must be one of",
+        ),
+        ({"category": "genr"}, "category 'genr' is no feature"),
+        ({"category": "price"}, "category 'price' is a number: it must be one of genre, tags"),
+        ({"diversity": 0.1, "category": "genre", "candidates": 4}, "candidates must be in n = 5 … 40, got 4"),
+        (
+            {"diversity": 0.1, "category": "genre", "candidates": 41},
+            "candidates must be in n = 5 … 40, got 41",
+        ),
+    ],
+)
+def test_mistakes(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model.recommend(HISTORIES, 5, **arguments)
+
+
+@pytest.mark.parametrize(("cls", "arguments"), [(ComiRecSA, {}), (MatrixFactorization, {"num_users": 60})])
+def test_a_model_without_item_features_says_so(cls, arguments):
+    model = cls(40, embedding_dim=8, ns=(5,), **arguments)
+    message = f"category='genre': this {cls.__name__} has no item features; give the data item_features"
+    with pytest.raises(ValueError, match=message):
+        model.recommend([[1], [2]], 5, users=torch.tensor([1, 2]), diversity=0.1, category="genre")
