@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -13,6 +14,9 @@ from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.preparation import PreparationReport
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from lightning_croloss.data.table_cache import TableCache
 
 
 class TableDataModule(RetrievalDataModule):
@@ -69,6 +73,9 @@ class TableDataModule(RetrievalDataModule):
         separator: what stands between the fields of text files; null is a comma in ``.csv``, else a tab.
         multi_separator: what stands between the tokens of a multi-valued text.
         missing_values: texts that mean "missing", beside the empty one.
+        cache_dir: a folder in which to keep what was prepared, for example ``~/.cache/lightning-croloss``;
+            null keeps nothing. It pays for large text files and large feature tables only. Entries are found
+            by the content of the files and the settings, so none is ever outdated; delete them at any time.
 
     Attributes:
         report: the files, the numbers before and after each step, and what the feature tables lack.
@@ -111,6 +118,7 @@ class TableDataModule(RetrievalDataModule):
         separator: str | None = None,
         multi_separator: str = " ",
         missing_values: Sequence[str] = (),
+        cache_dir: str | None = None,
     ) -> None:
         super().__init__(split, batch_size, eval_batch_size, max_history, seed)
         self.files = {"interactions": interactions, "items": items, "users": users}
@@ -135,7 +143,9 @@ class TableDataModule(RetrievalDataModule):
         self.separator = separator
         self.multi_separator = multi_separator
         self.missing_values = missing_values
+        self.cache_dir = cache_dir
         self._report: PreparationReport | None = None
+        self._cache: TableCache | None = None
         self._check()
 
     def _check(self) -> None:
@@ -147,6 +157,8 @@ class TableDataModule(RetrievalDataModule):
         for name, value in lists.items():
             if isinstance(value, str):
                 raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")
+        if self.cache_dir is not None and Path(self.cache_dir).expanduser().is_file():
+            raise ValueError(f"cache_dir={self.cache_dir!r} is a file: name a folder")
         for name in ("min_user_interactions", "min_item_interactions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
@@ -190,10 +202,18 @@ class TableDataModule(RetrievalDataModule):
         _need_polars()
         from lightning_croloss.data.table_preparation import prepare
 
-        interactions, self._report = prepare(self)
+        found = None
+        if self.cache_dir is not None:
+            from lightning_croloss.data.table_cache import TableCache
+
+            self._cache = TableCache(self)
+            found = self._cache.read_events()
+        interactions, self._report = found or prepare(self)
+        if self._cache is not None and found is None:
+            self._cache.write_events(interactions, self._report)
         first, *more = self._report.sources
         others = f" and {len(more)} more" if more else ""
-        rank_zero_info(f"{first}{others}: {self._report}")
+        rank_zero_info(f"{first}{others}{' (from the cache)' if found else ''}: {self._report}")
         return interactions
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
@@ -205,17 +225,29 @@ class TableDataModule(RetrievalDataModule):
         """
         if not any(self.feature_names.values()):
             return [], []
+        self.interactions  # noqa: B018
+        assert self._report is not None
+        found = self._cache.read_features() if self._cache is not None else None
+        features, notes = found or self._read_features()
+        if self._cache is not None and found is None:
+            self._cache.write_features(features, notes)
+        self._report.notes += notes
+        for note in notes:
+            rank_zero_info(note)
+        return features["items"], features["users"]
+
+    def _read_features(self) -> tuple[dict[str, list[Feature]], list[str]]:
         _need_polars()
         from lightning_croloss.data.table_features import load_features
 
+        notes: list[str] = []
         loaded: dict[str, list[Feature]] = {"items": [], "users": []}
         vocabularies = {"items": self.item_vocabulary, "users": self.user_vocabulary}
-        assert self._report is not None
         for table, names in self.feature_names.items():
             file = self.files[table]
             if file is None:
                 continue
-            loaded[table], notes = load_features(
+            loaded[table], more = load_features(
                 table,
                 file,
                 names,
@@ -226,10 +258,8 @@ class TableDataModule(RetrievalDataModule):
                 self.multi_separator,
                 self.missing_values,
             )
-            self._report.notes += notes
-            for note in notes:
-                rank_zero_info(note)
-        return loaded["items"], loaded["users"]
+            notes += more
+        return loaded, notes
 
 
 def _need_polars() -> None:

@@ -32,9 +32,7 @@ def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
     Raises:
         DataError: if the files cannot be used, or nothing is left after the filters.
     """
-    given = module.files["interactions"]
-    assert given is not None
-    files, part_of_file = _files(given, module)
+    files, part_of_file = event_files(module)
     columns = module.columns
     if isinstance(module.split, Predefined) and module.split.column is not None:
         columns = {**columns, "split's column": module.split.column}
@@ -75,9 +73,14 @@ def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
     return _numbered(events, user_tokens, item_tokens), report
 
 
-def _files(given: str, module: TableDataModule) -> tuple[list[TableFile], list[int] | None]:
-    """Return the files and, if they are the parts of a predefined split, the part of each."""
-    split = module.split
+def event_files(module: TableDataModule) -> tuple[list[TableFile], list[int] | None]:
+    """Return the files of the events and, if they are the parts of a predefined split, the part of each.
+
+    Raises:
+        DataError: if there are no such files.
+    """
+    given, split = module.files["interactions"], module.split
+    assert given is not None
     if not isinstance(split, Predefined) or split.column is not None:
         return find_files("interactions", given, ".inter", module.separator), None
     files: list[TableFile] = []
