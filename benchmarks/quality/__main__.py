@@ -1,0 +1,45 @@
+"""Run the comparison and write its tables.
+
+python -m benchmarks.quality --data FOLDER            # everything that has no row yet, then the tables
+python -m benchmarks.quality --report                 # the tables again, from the rows
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+from benchmarks.harness import execute
+from benchmarks.quality.protocol import ARCHITECTURES, final_runs, num_targets, tuning_runs, work
+from benchmarks.quality.report import report
+
+RESULTS = Path(__file__).parent / "video"
+
+
+def main() -> None:
+    """Read the arguments; run what is missing; write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="data", help="folder that holds video.parquet")
+    parser.add_argument("--report", action="store_true", help="only write the tables, from the rows")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES), choices=ARCHITECTURES)
+    arguments = parser.parse_args()
+    path = RESULTS / "rows.jsonl"
+    if not arguments.report:
+        file = str(Path(arguments.data) / "video.parquet")
+        run = partial(work, path=file)
+        # the hits of a row are counts: what they are parts of
+        targets = RESULTS / "num_targets.json"
+        RESULTS.mkdir(exist_ok=True)
+        targets.write_text(json.dumps(num_targets(file).tolist()) + "\n")
+        rows = execute(tuning_runs(), run, path, arguments.processes)
+        execute(final_runs(rows, arguments.architectures), run, path, arguments.processes)
+    report(path, RESULTS)
+
+
+if __name__ == "__main__":
+    main()
