@@ -1,7 +1,7 @@
 """The runs: who competes, with which settings, on what data, and how one run is made.
 
-Protocol of the paper: users are divided 8:1:1, the first 80 % of an evaluation user's events are the history,
-the rest its targets; the whole catalogue is ranked; D = 32; batches of 256, 2,560 uniform negatives. Each side
+Protocol of the paper: users are divided 8:1:1, the first 80 % of an evaluation user's events are the
+history, the rest its targets; the whole catalogue is ranked; D = 32; batches of 256, 2,560 uniform negatives. Each side
 is tuned **for each N separately**: a trial is judged by its best validation Recall@N, and tested with the
 weights of that epoch. Trials run on YouTubeDNN with one seed; the winners are run on every architecture with
 three seeds. All runs have the same epochs, optimizer and regularisation; nothing is ever chosen on test.
@@ -82,7 +82,7 @@ def build_loss(side: str, setting: Settings) -> tuple[RetrievalLoss, list[pl.Cal
 
 
 def build_data(path: str, seed: int) -> TableDataModule:
-    """Build the data; the seed is that of the order of training, the division of the users is always the same."""
+    """Build the data; the seed is of the order of training, the division of the users is always the same."""
     return TableDataModule(
         path,
         min_user_interactions=5,

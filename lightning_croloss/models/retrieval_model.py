@@ -177,7 +177,8 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
                     data.include_known_positives = True
                 self._fill_features(data)
         if stage == "fit":
-            check_monitors(self.trainer.callbacks, self.metric_names("val"))  # type: ignore[attr-defined]
+            callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+            check_monitors([*callbacks, self._lr_scheduler], self.metric_names("val"))
 
     @property
     def data(self) -> RetrievalDataModule | None:

@@ -70,3 +70,10 @@ def test_a_metric_of_the_users_own_is_monitored():
 
     stopping = EarlyStopping(monitor="val/precision@10", mode="max", patience=1)
     assert fit(small_model(WithPrecision), callbacks=[stopping], max_epochs=9).current_epoch == 2
+
+
+def test_a_scheduler_with_a_misspelt_metric_fails_before_training():
+    scheduler = functools.partial(ReduceLROnPlateau, monitor="val/recal@10")
+    model = small_model(lr_scheduler=scheduler)
+    with pytest.raises(ValueError, match="ReduceLROnPlateau monitors 'val/recal@10', which is not measured"):
+        fit(model)
