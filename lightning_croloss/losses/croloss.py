@@ -5,6 +5,8 @@ Tang et al., "CROLoss: Towards a Customizable Loss for Retrieval Models in Recom
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,8 @@ from lightning_croloss.losses.importance import (
     TargetNImportance,
 )
 from lightning_croloss.losses.kernels import KERNELS, Kernel
-from lightning_croloss.losses.scored import ScoredBatch
+from lightning_croloss.losses.linear import LinearForm
+from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 #: Bound on log(R_φ / R_ψ) in the Lambda method, whose gradient would otherwise overflow with the exp kernel.
 LARGEST_LOG_RATIO = 40.0
@@ -51,10 +54,15 @@ class CROLoss(RetrievalLoss):
         lambda_kernel: the kernel ψ of that rank; "heaviside" is the hard rank.
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``, and means M elsewhere.
         rank_scaling: "reference": ``R = (N/M) R̂`` (the authors'); "unbiased": ``R = 1 + (N/M)(R̂ − 1)``.
+        fused: whether ``from_embeddings`` computes value and gradients in tiles, without the (B, M) scores:
+            the same result, faster and in little memory, but without a second derivative. None = where it is
+            faster.
 
     Raises:
         ValueError: an argument is out of range, or ``lambda_weight > 0`` with equal kernels.
     """
+
+    has_fused_path = True
 
     def __init__(
         self,
@@ -65,8 +73,10 @@ class CROLoss(RetrievalLoss):
         lambda_kernel: str | Kernel = "sigmoid",
         num_items: int | None = None,
         rank_scaling: str = "reference",
+        fused: bool | None = None,
     ) -> None:
         super().__init__(num_items)
+        self.fused = fused
         self.kernel = _kernel(kernel, "kernel")
         self.lambda_kernel = _kernel(lambda_kernel, "lambda_kernel")
         self._same_kernels = to_config(self.kernel) == to_config(self.lambda_kernel)
@@ -106,22 +116,45 @@ class CROLoss(RetrievalLoss):
         """Return W(R) of each row, (B,); its gradient holds the Lambda weights."""
         difference = batch.difference
         if not torch.compiler.is_compiling():
-            self._warn_of_blind_spots(difference, batch)
+            self.look_at(difference.shape[1], lambda: difference)
         log_rank = self._log_rank(self.kernel, difference, batch)
-        rank = log_rank.detach()
-        slope = self.importance.slope(rank, batch.num_items)
+        rank, other = log_rank.detach(), None
         if self._uses_lambda():
             with torch.no_grad():
                 other = self._log_rank(self.lambda_kernel, difference, batch)
-                # dW/dR at the other rank, times dR/dℓ of this one
-                ratio = torch.exp((rank - other).clamp(max=LARGEST_LOG_RATIO))
-                other_slope = self.importance.slope(other, batch.num_items) * ratio
+        value, slope = self._weigh(rank, other, batch.num_items)
+        self.keep_diagnostics(rank)
+        # The value is W(R_φ) whatever the Lambda weight; the last factor is 0 and carries the gradient.
+        return value + slope * (log_rank - rank)
+
+    def linear_form(self, draws: Draws) -> LinearForm:
+        """Return what the fused path must know of the loss."""
+        log_scale = torch.log(draws.num_items / draws.num_sampled)
+        unbiased = self.rank_scaling == "unbiased"
+        return LinearForm(
+            self.kernel,
+            float(self.temperature),
+            self._weigh,
+            self.lambda_kernel if self._uses_lambda() else None,
+            log_inner=log_scale if unbiased else None,
+            log_outer=None if unbiased else log_scale,
+        )
+
+    def _weigh(self, rank: Tensor, other: Tensor | None, num_items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return W and the weight of ∇ log R, of log R by φ and by ψ."""
+        slope = self.importance.slope(rank, num_items)
+        if other is not None:
+            # dW/dR at the other rank, times dR/dℓ of this one
+            ratio = torch.exp((rank - other).clamp(max=LARGEST_LOG_RATIO))
+            other_slope = self.importance.slope(other, num_items) * ratio
             slope = torch.lerp(slope, other_slope, self.lambda_weight.to(rank))
-        ranks = rank.clamp(max=LARGEST_LOG_RANK).exp()
+        return self.importance.value(rank, num_items), slope
+
+    def keep_diagnostics(self, log_ranks: Tensor) -> None:
+        """Keep the mean and the best soft rank."""
+        ranks = log_ranks.clamp(max=LARGEST_LOG_RANK).exp()
         self.diagnostics["soft_rank"] = ranks.mean()
         self.diagnostics["best_soft_rank"] = ranks.min()
-        # The value is W(R_φ) whatever the Lambda weight; the last factor is 0 and carries the gradient.
-        return self.importance.value(rank, batch.num_items) + slope * (log_rank - rank)
 
     def soft_rank(
         self,
@@ -178,8 +211,9 @@ class CROLoss(RetrievalLoss):
         # a compiled graph must hold for every value that a schedule may set later
         return torch.compiler.is_compiling() or float(self.lambda_weight) > 0.0
 
-    def _warn_of_blind_spots(self, difference: Tensor, batch: ScoredBatch) -> None:
-        draws = difference.shape[1]
+    def look_at(self, columns: int, differences: Callable[[], Tensor]) -> None:
+        """Warn of too many draws, of a target below the resolution, and of scores far apart."""
+        draws = columns
         if self.num_items is not None and draws > self.num_items:
             self._warn_once(
                 "too many draws",
@@ -197,7 +231,8 @@ class CROLoss(RetrievalLoss):
                 )
         self._calls += 1
         if self.kernel.bounded and self._calls in RESOLUTION_CHECKS:  # rarely: it waits for the device
-            spread = float(self.kernel.scaled(difference.detach(), self.temperature).abs().median())
+            width = self.kernel.width(float(self.temperature))
+            spread = float(differences().detach().abs().median()) / width
             if spread > RESOLUTION:
                 self._warn_once(
                     "unresolved scores",

@@ -13,6 +13,57 @@ LARGEST_LOG_WEIGHT = 60.0
 
 
 @dataclass(frozen=True)
+class Draws:
+    """How the negatives were drawn; the attributes are those of :class:`ScoredBatch`."""
+
+    log_weight: Tensor | None
+    num_sampled: Tensor
+    num_items: Tensor
+    has_draws: Tensor
+
+    @classmethod
+    def check(
+        cls,
+        shape: torch.Size,
+        dtype: torch.dtype,
+        device: torch.device,
+        log_prob: Tensor | None,
+        num_sampled: int | Tensor | None,
+        num_items: int | None,
+    ) -> Draws:
+        """Check what ``RetrievalLoss.forward`` is told of the draws.
+
+        Args:
+            shape: (B, M).
+            dtype: type of the ranks.
+            device: device of the scores.
+            log_prob: (M,) or (B, M).
+            num_sampled: number of draws, a number or (B,); None = M.
+            num_items: size of the catalogue, None = the number of draws.
+
+        Raises:
+            ValueError: shapes do not fit, or ``log_prob`` comes without a catalogue size.
+        """
+        check_shape("negative_log_prob", log_prob, shape)
+        if isinstance(num_sampled, Tensor):
+            draws = num_sampled.to(device, dtype)
+        else:
+            count = float(shape[1] if num_sampled is None else num_sampled)
+            draws = torch.full((), count, dtype=dtype, device=device)
+        if draws.shape not in (torch.Size(), shape[:1]):
+            raise ValueError(f"num_sampled must be a number or (B,), got {tuple(draws.shape)}")
+        at_least_one = draws.clamp(min=1.0)
+        catalogue = at_least_one if num_items is None else torch.full_like(draws, float(num_items))
+        log_weight = None
+        if log_prob is not None:
+            if num_items is None:
+                raise ValueError("negative_log_prob needs the catalogue size: give the loss num_items")
+            log_weight = -(log_prob.to(dtype) + math.log(num_items))
+            log_weight = log_weight.clamp(max=LARGEST_LOG_WEIGHT)
+        return cls(log_weight, at_least_one, catalogue, draws > 0)
+
+
+@dataclass(frozen=True)
 class ScoredBatch:
     """Scores of positives and negatives, in float32 or float64.
 
@@ -59,41 +110,61 @@ class ScoredBatch:
                 f"positive_scores has {positive_scores.shape[0]} rows, "
                 f"negative_scores {negative_scores.shape[0]}"
             )
-        for name, value in (("negative_mask", negative_mask), ("negative_log_prob", negative_log_prob)):
-            if value is not None and value.shape not in (negative_scores.shape, negative_scores.shape[1:]):
-                raise ValueError(
-                    f"{name} must be (M,) or (B, M) like negative_scores {tuple(negative_scores.shape)}, "
-                    f"got {tuple(value.shape)}"
-                )
-        # ranks need float32 whatever the autocast type: bfloat16 cannot count beyond 256
-        dtype = torch.promote_types(positive_scores.dtype, torch.float32)
-        if num_sampled is None:
-            num_sampled = negative_scores.shape[1]
-        if isinstance(num_sampled, Tensor):
-            draws = num_sampled.to(positive_scores.device, dtype)
-        else:
-            draws = torch.full((), float(num_sampled), dtype=dtype, device=positive_scores.device)
-        if draws.shape not in (torch.Size(), positive_scores.shape):
-            raise ValueError(f"num_sampled must be a number or (B,), got {tuple(draws.shape)}")
-        at_least_one = draws.clamp(min=1.0)
-        catalogue = at_least_one if num_items is None else torch.full_like(draws, float(num_items))
-        log_weight = None
-        if negative_log_prob is not None:
-            if num_items is None:
-                raise ValueError("negative_log_prob needs the catalogue size: give the loss num_items")
-            log_weight = -(negative_log_prob.to(dtype) + math.log(num_items))
-            log_weight = log_weight.clamp(max=LARGEST_LOG_WEIGHT)
+        check_shape("negative_mask", negative_mask, negative_scores.shape)
+        dtype = rank_dtype(positive_scores.dtype)
+        draws = Draws.check(
+            negative_scores.shape, dtype, positive_scores.device, negative_log_prob, num_sampled, num_items
+        )
         return cls(
             positive_scores.to(dtype),
             negative_scores.to(dtype),
             negative_mask,
-            log_weight,
-            at_least_one,
-            catalogue,
-            draws > 0,
+            draws.log_weight,
+            draws.num_sampled,
+            draws.num_items,
+            draws.has_draws,
         )
 
     @property
     def difference(self) -> Tensor:
         """(B, M) how much more each negative scores than its row's positive."""
         return self.negative_scores - self.positive_scores.unsqueeze(1)
+
+
+def rank_dtype(*dtypes: torch.dtype) -> torch.dtype:
+    """Return the type that ranks are computed in, float32 at least: bfloat16 cannot count beyond 256."""
+    result = torch.float32
+    for dtype in dtypes:
+        result = torch.promote_types(result, dtype)
+    return result
+
+
+def check_shape(name: str, value: Tensor | None, shape: torch.Size) -> None:
+    """Raise ``ValueError`` unless ``value`` is None, (M,) or (B, M), ``shape`` being (B, M)."""
+    if value is not None and value.shape not in (shape, shape[1:]):
+        raise ValueError(
+            f"{name} must be (M,) or (B, M) like negative_scores {tuple(shape)}, got {tuple(value.shape)}"
+        )
+
+
+def row_weights(sample_weight: Tensor | None, has_draws: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
+    """Return the (B,) weight of each row in the loss: they add up to 1, but for rows without draws.
+
+    Raises:
+        ValueError: ``sample_weight`` is not (B,).
+    """
+    if sample_weight is None:
+        weights = torch.full((rows,), 1.0 / max(1, rows), dtype=dtype, device=has_draws.device)
+    else:
+        check_sample_weight(sample_weight, rows)
+        weights = sample_weight.to(dtype)
+        weights = weights / weights.sum().clamp(min=torch.finfo(dtype).tiny)
+    return torch.where(has_draws, weights, torch.zeros_like(weights))
+
+
+def check_sample_weight(sample_weight: Tensor, rows: int) -> None:
+    """Raise ``ValueError`` unless there is one weight for each row."""
+    if sample_weight.shape != (rows,):
+        raise ValueError(
+            f"sample_weight must be (B,) like positive_scores {(rows,)}, got {tuple(sample_weight.shape)}"
+        )

@@ -12,7 +12,9 @@ from lightning_croloss.losses.base import (
     check_temperature,
     scheduled_value,
 )
-from lightning_croloss.losses.scored import ScoredBatch
+from lightning_croloss.losses.kernels import ExponentialKernel
+from lightning_croloss.losses.linear import LinearForm
+from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 
 class SoftmaxLoss(RetrievalLoss):
@@ -26,12 +28,21 @@ class SoftmaxLoss(RetrievalLoss):
         rank_scaling: which logQ correction: "reference" takes ``s_j/τ − log(N q_j)``, under which M sampled
             negatives stand for M items; "unbiased" takes the textbook ``s_j/τ − log(M q_j)``, under which
             they stand for the whole catalogue. Without ``negative_log_prob`` q is uniform.
+        fused: whether ``from_embeddings`` computes value and gradients in tiles, without the (B, M) scores;
+            None = where it is faster (see ``CROLoss``).
     """
 
+    has_fused_path = True
+
     def __init__(
-        self, temperature: float = 0.1, num_items: int | None = None, rank_scaling: str = "reference"
+        self,
+        temperature: float = 0.1,
+        num_items: int | None = None,
+        rank_scaling: str = "reference",
+        fused: bool | None = None,
     ) -> None:
         super().__init__(num_items)
+        self.fused = fused
         self.rank_scaling = check_rank_scaling(rank_scaling)
         self.temperature = scheduled_value(check_temperature(temperature))
 
@@ -56,3 +67,13 @@ class SoftmaxLoss(RetrievalLoss):
         logits = torch.cat([(batch.positive_scores / temperature).unsqueeze(1), logits], dim=1)
         first = torch.zeros(logits.shape[0], dtype=torch.long, device=logits.device)
         return functional.cross_entropy(logits, first, reduction="none")
+
+    def linear_form(self, draws: Draws) -> LinearForm:
+        """Return what the fused path must know of the loss: log(1 + Σ_j u_j exp(d_j / τ))."""
+        unbiased = self.rank_scaling == "unbiased"
+        return LinearForm(
+            ExponentialKernel(),
+            float(self.temperature),
+            lambda log_rank, other, num_items: (log_rank, torch.ones_like(log_rank)),
+            log_inner=torch.log(draws.num_items / draws.num_sampled) if unbiased else None,
+        )

@@ -1,0 +1,104 @@
+"""Which scores a tile must ignore, found without comparing each row with each candidate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Collisions:
+    """The candidates that are no negatives for some rows, grouped by tile.
+
+    Candidates are shared by the rows. Memory and time grow with the number of ignored pairs, not with the
+    size of the score matrix.
+
+    Args:
+        candidate_ids: (M,) item ids; 0 = padding.
+        target_ids: (B,) or None: a candidate equal to its row's target is ignored.
+        excluded_ids: (B, E) padded with 0, or None: so are these.
+        rows: rows of a tile.
+        width: candidates of a tile; the last tile may be narrower.
+    """
+
+    def __init__(
+        self,
+        candidate_ids: Tensor,
+        target_ids: Tensor | None,
+        excluded_ids: Tensor | None,
+        rows: int,
+        width: int,
+    ) -> None:
+        self._tiles = -(-candidate_ids.shape[0] // width)
+        self._padding, self._padding_starts = _grouped_padding(candidate_ids, width, self._tiles)
+        self._places, self._starts = torch.empty(0, dtype=torch.long), [0]
+        listed = [] if target_ids is None else [target_ids.unsqueeze(1)]
+        if excluded_ids is not None:
+            listed.append(excluded_ids)
+        if not listed:
+            return
+        row, column = matches(candidate_ids, torch.cat(listed, dim=1))
+        tile = column // width
+        width_of_tile = torch.clamp(candidate_ids.shape[0] - tile * width, max=width)
+        place = (row % rows) * width_of_tile + column % width
+        block = row // rows
+        key = block * self._tiles + tile
+        order = torch.argsort(key)
+        self._places = place[order]
+        self._starts = [0, *torch.bincount(key).cumsum(0).tolist()]
+
+    def ignore(self, scores: Tensor, block: int, tile: int, value: float) -> None:
+        """Set the scores of ignored pairs to ``value``, in place.
+
+        Args:
+            scores: contiguous scores of one tile, (rows, width).
+            block: number of the block of rows.
+            tile: number of the tile within the block.
+            value: what the kernels take for "far below".
+        """
+        key = block * self._tiles + tile
+        if key + 1 < len(self._starts) and self._starts[key] < self._starts[key + 1]:
+            places = self._places[self._starts[key] : self._starts[key + 1]]
+            scores.view(-1).index_fill_(0, places, value)
+        start, stop = self._padding_starts[tile], self._padding_starts[tile + 1]
+        if start < stop:
+            scores.index_fill_(1, self._padding[start:stop], value)
+
+
+def matches(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return row and column of each candidate whose id is in the row's list.
+
+    Args:
+        candidate_ids: (M,) ids; 0 = padding, which matches nothing.
+        listed: (B, L) ids of each row, padded with 0.
+
+    Returns:
+        Two (P,) tensors; a pair comes more than once if its id is listed more than once.
+    """
+    size = candidate_ids.shape[0]
+    if _is_whole_catalogue(candidate_ids):  # item i is candidate i − 1
+        row, slot = torch.nonzero((listed > 0) & (listed <= size), as_tuple=True)
+        return row, listed[row, slot] - 1
+    ordered, position = torch.sort(candidate_ids)
+    listed = listed.to(ordered.dtype).contiguous()
+    first = torch.searchsorted(ordered, listed)
+    count = torch.searchsorted(ordered, listed, right=True) - first  # a draw may come more than once
+    row, slot = torch.nonzero((count > 0) & (listed != 0), as_tuple=True)
+    first, count = first[row, slot], count[row, slot]
+    start = torch.repeat_interleave(count.cumsum(0) - count, count)
+    within = torch.arange(start.shape[0], device=start.device) - start
+    column = position[torch.repeat_interleave(first, count) + within]
+    return torch.repeat_interleave(row, count), column
+
+
+def _is_whole_catalogue(candidate_ids: Tensor) -> bool:
+    size = candidate_ids.shape[0]
+    if size == 0 or int(candidate_ids[0]) != 1 or int(candidate_ids[-1]) != size:
+        return False
+    counting = torch.arange(1, size + 1, device=candidate_ids.device, dtype=candidate_ids.dtype)
+    return torch.equal(candidate_ids, counting)
+
+
+def _grouped_padding(candidate_ids: Tensor, width: int, tiles: int) -> tuple[Tensor, list[int]]:
+    columns = torch.nonzero(candidate_ids == 0).squeeze(1)
+    counts = torch.bincount(columns // width, minlength=tiles)
+    return columns % width, [0, *counts.cumsum(0).tolist()]
