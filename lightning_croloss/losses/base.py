@@ -135,7 +135,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         if num_sampled is None and candidate_ids is not None:
             num_sampled = (candidate_ids != 0).sum(-1)
         if self._takes_fused_path(users, candidates, candidate_log_prob, sample_weight):
-            return self._fused_loss(
+            loss: Tensor = self._fused_loss(
                 users,
                 positives,
                 candidates,
@@ -146,6 +146,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
                 num_sampled,
                 sample_weight,
             )
+            return loss
         positive_scores = (users * positives).sum(-1)
         if candidates.dim() == 2:
             negative_scores = users @ candidates.T

@@ -1,8 +1,8 @@
 """Comparison kernels φ: how much a negative that scores ``d = s_j − s₊`` more than the positive counts.
 
-A kernel is increasing, non-negative and falls to 0 far to the left; the soft rank is ``1 + Σ_j u_j φ(d_j; τ)``.
-A new kernel is one class here: the registry :data:`KERNELS` hands it to every test. It works in the fused path as
-it is; in-place forms of φ and φ′ make it fast there.
+A kernel is increasing, non-negative and falls to 0 far to the left; the soft rank is
+``1 + Σ_j u_j φ(d_j; τ)``. A new kernel is one class here: the registry :data:`KERNELS` hands it to every test. It
+works in the fused path as it is; in-place forms of φ and φ′ make it fast there.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class SoftplusKernel(Kernel):
 
     def value_(self, x: Tensor, out: Tensor, temperature: float) -> None:
         """Write log(1 + exp x)."""
-        torch._C._nn.softplus(x, out=out)
+        torch.ops.aten.softplus.out(x, out=out)
 
     def slope_(self, x: Tensor, out: Tensor, temperature: float) -> None:
         """Write σ(x)."""
@@ -206,7 +206,7 @@ class PairwiseSoftmaxKernel(Kernel):
         """Return the derivative of :meth:`log_g`, 0 where g is 0."""
 
     def width(self, temperature: float) -> float:
-        """Return ``score_temperature``: the argument of g, not the power 1/τ, decides where the kernel is flat."""
+        """Return ``score_temperature``: the argument of g, not the power 1/τ, decides where φ is flat."""
         return self.score_temperature
 
     def log_value_(self, x: Tensor, out: Tensor, temperature: float) -> Tensor:

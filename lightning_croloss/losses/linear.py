@@ -1,9 +1,9 @@
 """The fused path: loss and gradients straight from embeddings, never the whole (B, M) matrix of scores.
 
 Rows are taken in blocks, candidates in tiles that fit the cache. The gradient of a score is a product of two
-factors, ``∂loss/∂s_ij = c_i · φ′(d_ij)``, and only ``c_i`` needs the finished rank of the row: so a block computes
-φ, φ′ and the users' gradients in one sweep over its tiles, keeping φ′, and then, with ``c_i`` known, the
-candidates' gradients by one more product. Three matrix products in all, as many as any training step needs.
+factors, ``∂loss/∂s_ij = c_i · u_j φ′(d_ij)``, and only ``c_i`` needs the finished rank of the row. So a block
+computes φ, φ′ and the users' gradients in one sweep over its tiles, keeping φ′, and then, with ``c_i`` known,
+the candidates' gradients by one more product: three products in all, as many as any training step needs.
 Gradients are computed in the forward pass; the backward pass multiplies them by a number.
 """
 
@@ -34,8 +34,8 @@ class LinearForm:
     Attributes:
         kernel: φ.
         temperature: τ.
-        weigh: from log R (b,), log R by ``lambda_kernel`` (b,) or None, and N, () or (b,), to the value and its
-            slope in log R, (b,) both.
+        weigh: from log R (b,), log R by ``lambda_kernel`` (b,) or None, and N, () or (b,), to the value and
+            its slope in log R, (b,) both.
         lambda_kernel: ψ, by whose rank the slope is weighed; None = no Lambda method.
         log_inner: () or (B,) log of the inner scale; None = 1.
         log_outer: () or (B,) log of the outer scale; None = 1.
@@ -77,8 +77,9 @@ class Tiling:
             rows = max(32, min(128, block // columns // 16 * 16))
         else:
             tile, block, dtype = 2**24, 2**27, torch.promote_types(users.dtype, candidates.dtype)
-            if torch.is_autocast_enabled(users.device.type):
-                dtype = torch.get_autocast_dtype(users.device.type)
+            device = users.device.type
+            if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+                dtype = torch.get_autocast_dtype(device)
             rows = max(64, min(1024, block // columns // 64 * 64))
         return cls(rows, max(256, tile // rows), dtype)
 
@@ -188,7 +189,8 @@ class _Work:
             candidate_grad = torch.zeros_like(candidates, dtype=self.dtype) if needs_candidates else None
             rows, columns = self.tiling.rows, candidates.shape[0]
             keep = torch.empty(
-                min(rows, users.shape[0]) * (columns if needs_candidates else min(self.tiling.width, columns)),
+                min(rows, users.shape[0])
+                * (columns if needs_candidates else min(self.tiling.width, columns)),
                 dtype=self.dtype,
                 device=users.device,
             )
@@ -296,7 +298,9 @@ class _Sweep:
             log_weight = _part(work.draws.log_weight, block, columns)
             if self.other_sums is not None and other is not None:
                 ratio = work.scale / other.width(form.temperature)
-                _add_tile(self.other_sums, other, x * ratio, form.temperature, log_weight, torch.empty_like(x))
+                _add_tile(
+                    self.other_sums, other, x * ratio, form.temperature, log_weight, torch.empty_like(x)
+                )
             start = 0 if len(keep) < rows * candidates.shape[0] else rows * first
             out = keep[start : start + size].view(rows, -1)
             scale = _add_tile(self.sums, form.kernel, x, form.temperature, log_weight, out)
