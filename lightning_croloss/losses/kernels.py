@@ -1,8 +1,8 @@
 """Comparison kernels φ: how much a negative that scores ``d = s_j − s₊`` more than the positive counts.
 
 A kernel is increasing, non-negative and falls to 0 far to the left; the soft rank is
-``1 + Σ_j u_j φ(d_j; τ)``. A new kernel is one class here: the registry :data:`KERNELS` hands it to every test. It
-works in the fused path as it is; in-place forms of φ and φ′ make it fast there.
+``1 + Σ_j u_j φ(d_j; τ)``. A new kernel is one class here: the registry :data:`KERNELS` hands it to all tests.
+It works in the fused path as it is; in-place forms of φ and φ′ make it fast there.
 """
 
 from __future__ import annotations
