@@ -1,10 +1,11 @@
 """The runs: who competes, with which settings, on what data, and how one run is made.
 
 Protocol of the paper: users are divided 8:1:1, the first 80 % of an evaluation user's events are the
-history, the rest its targets; the whole catalogue is ranked; D = 32; batches of 256, 2,560 uniform negatives. Each side
-is tuned **for each N separately**: a trial is judged by its best validation Recall@N, and tested with the
-weights of that epoch. Trials run on YouTubeDNN with one seed; the winners are run on every architecture with
-three seeds. All runs have the same epochs, optimizer and regularisation; nothing is ever chosen on test.
+history, the rest its targets; the whole catalogue is ranked; D = 32; batches of 256, 2,560 uniform negatives.
+Each side is tuned **for each N separately**: a trial is judged by its best validation Recall@N, and tested
+with the weights of that epoch. Trials run on YouTubeDNN with one seed; the winners are run on every
+architecture with three seeds. All runs have the same epochs, optimizer and regularisation; nothing is ever
+chosen on test.
 """
 
 from __future__ import annotations
