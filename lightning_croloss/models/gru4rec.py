@@ -45,7 +45,7 @@ class GRU4Rec(SequenceModel):
         self.output_map = nn.Linear(widths[-1], self.embedding_dim)
         nn.init.zeros_(self.output_map.bias)
 
-    def event_states(self, events: Tensor, lengths: Tensor) -> Tensor:
+    def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the states (B, L, hidden_dims[-1]) of the last recurrent layer, see ``SequenceModel``."""
         for layer in self.recurrent_layers:
             events = self.dropout(layer(events)[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
@@ -21,7 +20,8 @@ class SASRec(SequenceModel):
     of its place beside its item. Trained on the last position, places count back from the end of the history:
     how recent an event is, matters. Trained on all positions, where an event serves many targets at once,
     they count from the beginning of the window, so that each target sees what it would see alone. In neither
-    does padding change a place.
+    does padding change a place, nor does an event that ``history_dropout`` took out: else the places of long
+    histories would be left untrained.
 
     Args:
         num_items: size of the catalogue, from the data.
@@ -87,11 +87,10 @@ class SASRec(SequenceModel):
         """Return the embeddings (B, L, D) of the last ``max_length`` events, and which are real, (B, L)."""
         return super().embed_history(replace(batch, history=batch.history[:, -self.max_length :]))
 
-    def event_states(self, events: Tensor, lengths: Tensor) -> Tensor:
+    def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block, see ``SequenceModel``."""
-        places = torch.arange(events.shape[1], device=events.device)
-        if not self.all_positions:
-            places = (lengths.unsqueeze(1) - 1 - places).clamp(min=0)
+        places = (numbers - 1).clamp(min=0) if self.all_positions else lengths.unsqueeze(1) - numbers
+        places = places.clamp(max=self.max_length - 1)  # padding before the first event
         # as in the paper: components of about 1, the size of what the blocks add
         states: Tensor = events * self.embedding_dim**0.5 + self.place_embedding(places)
         for block in self.blocks:

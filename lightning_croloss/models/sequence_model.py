@@ -19,9 +19,10 @@ class SequenceModel(HistoryModel):
     """Base of the architectures that have a state after each event: a subclass implements two steps.
 
     The events are shifted to the left before they are read, over the padding and over what
-    ``history_dropout`` took out. A state depends on the events before it only, so what stands behind the last
-    event changes nothing, and a dropped event is one that never was: the target that follows it is predicted
-    all the same, from the events that are left before it. A history without events has a vector of its own.
+    ``history_dropout`` took out. A state depends on the events up to it only, so what stands behind the last
+    event changes nothing. Of a dropped event nothing is left but a gap in the places, where an architecture
+    has such; the target that follows it is predicted all the same, from the events that are left before it.
+    A history without events has a vector of its own.
 
     Args:
         num_items: size of the catalogue, from the data.
@@ -44,12 +45,14 @@ class SequenceModel(HistoryModel):
         self.empty_user = nn.Parameter(torch.randn(self.embedding_dim) * self.embedding_dim**-0.5)
 
     @abstractmethod
-    def event_states(self, events: Tensor, lengths: Tensor) -> Tensor:
+    def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the state after each event, which must not depend on later ones.
 
         Args:
             events: (B, L, D) embeddings of the events, oldest first, then padding.
-            lengths: (B,) number of events.
+            numbers: (B, L) each event's number in the whole history, from 1, events that were dropped counted;
+                anything from 0 to its length at padding.
+            lengths: (B,) number of events in the whole history.
 
         Returns:
             (B, L, S), of any finite values after the last event.
@@ -96,8 +99,11 @@ class SequenceModel(HistoryModel):
         """Return the states (B, L, S) after the events left, and their number (B, L) up to each place."""
         events, mask = self.embed_history(batch)
         order = torch.argsort(mask.to(torch.uint8), dim=1, descending=True, stable=True)
-        counts = mask.cumsum(1)
-        return self.event_states(events.take_along_dim(order.unsqueeze(-1), 1), counts[:, -1]), counts
+        numbers = (batch.history[:, -mask.shape[1] :] != 0).cumsum(1)
+        states = self.event_states(
+            events.take_along_dim(order.unsqueeze(-1), 1), numbers.take_along_dim(order, 1), numbers[:, -1]
+        )
+        return states, mask.cumsum(1)
 
     def _users(self, states: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
         """Return the normalised vectors (P, 1, D) of the rows (P,) after so many events (P,)."""

@@ -78,22 +78,43 @@ def naive_block(block, events):
     ]
 
 
+def naive_output(model, items, places):
+    """The output at the last of the items."""
+    events = [
+        model.item_embedding.weight[item] * 8**0.5 + model.place_embedding.weight[place]
+        for item, place in zip(items, places, strict=True)
+    ]
+    for block in model.blocks:
+        events = naive_block(block, events)
+    return model.output_norm(events[-1])
+
+
 @pytest.mark.parametrize(("train_on", "places"), [("last", [3, 2, 1, 0]), ("all", [0, 1, 2, 3])])
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_the_user_is_the_last_output_of_causal_attention(train_on, places, similarity):
     model = small_model(train_on=train_on, similarity=similarity).eval()
-    events = [
-        model.item_embedding.weight[item] * 8**0.5 + model.place_embedding.weight[place]
-        for item, place in zip((7, 3, 9, 3), places, strict=True)
-    ]
-    for block in model.blocks:
-        events = naive_block(block, events)
-    expected = model.output_norm(events[-1])
+    expected = naive_output(model, (7, 3, 9, 3), places)
     if similarity == "cosine":
         expected = functional.normalize(expected, dim=-1)
     found = model.encode_users(batch_of([0, 0, 7, 3, 9, 3]))
     assert found.shape == (1, 1, 8)
     torch.testing.assert_close(found[0, 0], expected)
+
+
+@pytest.mark.parametrize("train_on", ["last", "all"])
+def test_dropped_events_leave_gaps_in_the_places(train_on):
+    """Else training with many of them would leave the places of long histories untrained."""
+    model = small_model(train_on=train_on, similarity="dot", history_dropout=0.5, dropout=0.0).train()
+    history = [0, 1, 2, 3, 4, 5, 6]
+    torch.manual_seed(1)
+    dropped = torch.rand(1, 7)[0] < 0.5
+    left = [place for place in range(1, 7) if not dropped[place]]
+    assert left[0] > 1
+    assert len(left) < left[-1] - left[0] + 1  # one of them in the middle
+    torch.manual_seed(1)
+    found = model.encode_users(batch_of(history))[0, 0]
+    places = [6 - place if train_on == "last" else place - 1 for place in left]
+    torch.testing.assert_close(found, naive_output(model, [history[place] for place in left], places))
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate"])
