@@ -110,7 +110,9 @@ class TestRuns:
         assert values["croloss/n"][-1] == 50.0
         assert len(values["val/recall@50"]) == 2
 
-    @pytest.mark.parametrize("name", ["youtube_dnn_lambda", "youtube_dnn_softmax", "two_tower", "mind"])
+    @pytest.mark.parametrize(
+        "name", ["youtube_dnn_lambda", "youtube_dnn_softmax", "two_tower", "mind", "gru4rec", "sasrec"]
+    )
     def test_the_other_configs_run(self, name: str) -> None:
         config = CONFIG.with_name(f"{name}.yaml")
         main(["fit", "--config", str(config), *QUICK, "--trainer.max_epochs=1"])

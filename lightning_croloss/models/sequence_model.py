@@ -50,7 +50,7 @@ class SequenceModel(HistoryModel):
 
         Args:
             events: (B, L, D) embeddings of the events, oldest first, then padding.
-            numbers: (B, L) each event's number in the whole history, from 1, events that were dropped counted;
+            numbers: (B, L) each event's number in the whole history, from 1, dropped events counted;
                 anything from 0 to its length at padding.
             lengths: (B,) number of events in the whole history.
 
