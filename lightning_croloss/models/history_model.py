@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.coverage import count_unseen_histories
 from lightning_croloss.models.layers import check_probability, drop_history, feature_embedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
 
@@ -67,10 +69,24 @@ class HistoryModel(RetrievalModel):
             self.register_buffer("seen_items", torch.ones(num_items + 1, dtype=torch.bool))
 
     def setup(self, stage: str) -> None:
-        """Take from the data what training needs, here also which items training has seen."""
+        """Take from the data what training needs, here also which items training has seen.
+
+        Warns of evaluation histories of which the model can know nothing.
+        """
         super().setup(stage)
-        if stage == "fit" and self.data is not None and self.item_feature_embedding is not None:
-            self.seen_items.copy_(self.data.item_counts > 0)
+        data = self.data
+        if stage != "fit" or data is None:
+            return
+        if self.item_feature_embedding is not None:
+            self.seen_items.copy_(data.item_counts > 0)
+            return
+        for part, rows in (("validation", data.rows.valid), ("test", data.rows.test)):
+            unseen = count_unseen_histories(data.interactions, rows, data.item_counts, data.max_history)
+            if unseen:
+                rank_zero_warn(
+                    f"{unseen:,} of {len(rows):,} {part} histories hold only items unseen in training: the "
+                    "model knows nothing of them; filter rare items or give the data item features"
+                )
 
     def embed_items(self, ids: Tensor | None) -> Tensor:
         """Return the embeddings of items, ids and features added, not normalised.
