@@ -17,7 +17,7 @@ from lightning_croloss.models.layers import (
     mlp,
     places_from_end,
 )
-from lightning_croloss.models.layers.capsules import route_mapped_events
+from lightning_croloss.models.layers.capsules import route_mapped_events, route_to_interests
 from lightning_croloss.models.layers.self_attention import SelfAttentiveReadout
 
 #: Noise that the maps of the routing begin with, where 1 would be as long as the image itself.
@@ -126,17 +126,21 @@ class ComiRecDR(HistoryModel):
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the interests of each user, (B, K, D)."""
         events, mask = self.embed_history(batch)
-        interests = route_mapped_events(self._map(events), mask, self.routing_iterations)
-        return self.normalize(self.interest_layers(interests))
+        return self.normalize(self.interest_layers(self._route(events, mask)))
 
-    def _map(self, events: Tensor) -> Tensor:
-        """Return the images (B, L, K, D) of events (B, L, D)."""
+    def _route(self, events: Tensor, mask: Tensor) -> Tensor:
+        """Return the interests (B, K, D) of events (B, L, D) with the mask (B, L)."""
+        maps = self.maps.unflatten(-1, (self.num_interests, -1))  # (P, D, K, D)
         if self.num_maps == 1:
-            mapped = events @ self.maps[0]
-        else:
-            maps = self.maps[places_from_end(events.shape[1], self.num_maps, events.device)]
-            mapped = (events.transpose(0, 1) @ maps).transpose(0, 1)
-        return mapped.view(*mapped.shape[:2], self.num_interests, -1)
+            active = torch.ones_like(mask[:, :1]).expand(-1, self.num_interests)
+            logits = torch.zeros(len(mask), self.num_interests, mask.shape[1], device=mask.device)
+            matrices = maps[0].permute(1, 2, 0)
+            return route_to_interests(events, matrices, mask, logits, active, self.routing_iterations)
+        places = places_from_end(mask.shape[1], self.num_maps, mask.device)
+        # for each place one product (B, D) with (D, K * D)
+        mapped = (events.transpose(0, 1) @ self.maps[places]).transpose(0, 1)
+        mapped = mapped.unflatten(-1, maps.shape[2:])
+        return route_mapped_events(mapped, mask, self.routing_iterations)
 
 
 def _interest_layers(dim: int, hidden_dims: Sequence[int] | None, dropout: float) -> nn.Module:

@@ -25,12 +25,12 @@ def route_to_interests(
     event and interest. As in the public implementations no gradient flows through the routing: it decides
     like a clustering, and only the last sum is trained.
 
-    All events share the map S, so it need not be applied to them: ``Σ w S e = S Σ w e`` and
-    ``u · S e = Sᵀu · e``. That is K products for each history instead of L.
+    All events share the map S of an interest, so it need not be applied to them: ``Σ w S e = S Σ w e`` and
+    ``u · S e = Sᵀu · e``. That is K products for each history instead of L, or K · L.
 
     Args:
         events: (B, L, D) embeddings of the events.
-        bilinear_map: (D, D) the matrix S.
+        bilinear_map: (D, D) the matrix S of all interests, or (K, D, D) one for each.
         mask: (B, L) bool, True = a real event.
         logits: (B, K, L) initial routing logits, not trained. If they are equal for all interests, so are
             the interests.
@@ -41,8 +41,8 @@ def route_to_interests(
         (B, K, D); zeros for an interest that is not active and for an empty history.
     """
     return _routing(
-        lambda weights: (weights.to(events.dtype) @ events) @ bilinear_map.T,
-        lambda interests: (interests @ bilinear_map) @ events.transpose(1, 2),
+        lambda weights: _times(weights.to(events.dtype) @ events, bilinear_map.mT),
+        lambda interests: _times(interests, bilinear_map) @ events.mT,
         mask,
         logits.detach().masked_fill(~active.unsqueeze(-1), float("-inf")),
         iterations,
@@ -63,15 +63,23 @@ def route_mapped_events(mapped: Tensor, mask: Tensor, iterations: int) -> Tensor
     Returns:
         (B, K, D); zeros for an empty history.
     """
-    # one product for each user and interest: (B, K, 1, L) with (B, K, L, D)
+    # one product of a row for each user and interest: (B, K, 1, L) with (B, K, L, D), and (B, K, 1, D) with
+    # (B, K, D, L), which is several times faster than (B, K, L, D) with a column
     images = mapped.transpose(1, 2)
     return _routing(
         lambda weights: (weights.to(images.dtype).unsqueeze(2) @ images).squeeze(2),
-        lambda interests: (images @ interests.unsqueeze(3)).squeeze(3),
+        lambda interests: (interests.unsqueeze(2) @ images.mT).squeeze(2),
         mask,
         images.new_zeros(images.shape[:3]),
         iterations,
     )
+
+
+def _times(vectors: Tensor, matrices: Tensor) -> Tensor:
+    """Multiply vectors (B, K, D) by one matrix (D, D), or by one for each of the K."""
+    if matrices.ndim == 2:
+        return vectors @ matrices
+    return (vectors.transpose(0, 1) @ matrices).transpose(0, 1)
 
 
 def _routing(
