@@ -111,7 +111,18 @@ class TestRuns:
         assert len(values["val/recall@50"]) == 2
 
     @pytest.mark.parametrize(
-        "name", ["youtube_dnn_lambda", "youtube_dnn_softmax", "two_tower", "mind", "gru4rec", "sasrec"]
+        "name",
+        [
+            "youtube_dnn_lambda",
+            "youtube_dnn_softmax",
+            "two_tower",
+            "mind",
+            "gru4rec",
+            "sasrec",
+            "comirec_sa",
+            "comirec_dr",
+            "matrix_factorization",
+        ],
     )
     def test_the_other_configs_run(self, name: str) -> None:
         config = CONFIG.with_name(f"{name}.yaml")
