@@ -42,7 +42,7 @@ class InterruptAt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if (trainer.current_epoch, batch_idx) == (self.epoch, self.step):
-            os.kill(os.getpid(), signal.SIGINT)
+            _interrupt()
 
     def on_predict_batch_start(
         self,
@@ -53,4 +53,10 @@ class InterruptAt(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
+            _interrupt()
+
+
+def _interrupt() -> None:
+    # a process that was started in the background ignores SIGINT, and so do its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.kill(os.getpid(), signal.SIGINT)

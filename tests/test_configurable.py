@@ -66,6 +66,7 @@ def test_defaults_are_recorded_and_objects_nest():
             "lambda_kernel": "sigmoid",
             "num_items": 7,
             "rank_scaling": "reference",
+            "fused": None,
         },
     }
 

@@ -45,7 +45,9 @@ def test_an_offline_wandb_run_holds_everything() -> None:
     artifacts: dict[str, Any] = {}
     for record in records(path):
         kind = record.WhichOneof("record_type")
-        if kind == "config":
+        if kind == "run":  # what W&B knew of the config when it began to write
+            config |= values_of(record.run.config.update)
+        elif kind == "config":
             config |= values_of(record.config.update)
         elif kind == "history":
             history.append(values_of(record.history.item))
