@@ -73,15 +73,18 @@ class Tiling:
         """
         columns = max(1, candidates.shape[0])
         if users.device.type == "cpu":
-            tile, block, dtype = 2**18 * min(8, torch.get_num_threads()), 2**24, None
-            rows = max(32, min(128, block // columns // 16 * 16))
+            tile, dtype = 2**17 * torch.get_num_threads(), None
+            few, most = (size // columns // 16 * 16 for size in (2**21, 2**24))
+            rows = max(32, min(512, max(few, min(128, most))))
+            width = max(512, tile // rows)
         else:
-            tile, block, dtype = 2**24, 2**27, torch.promote_types(users.dtype, candidates.dtype)
+            dtype = torch.promote_types(users.dtype, candidates.dtype)
             device = users.device.type
             if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
                 dtype = torch.get_autocast_dtype(device)
-            rows = max(64, min(1024, block // columns // 64 * 64))
-        return cls(rows, max(256, tile // rows), dtype)
+            rows = max(64, min(1024, 2**27 // columns // 64 * 64))
+            width = 2**24 // rows
+        return cls(rows, width, dtype)
 
 
 def fused_loss(
@@ -327,9 +330,11 @@ class _Sweep:
 
     def add_candidate_gradient(self, coefficient: Tensor, gradient: Tensor) -> None:
         """Add the block's part to the candidates' gradient (M, D)."""
+        weighed = self.users * coefficient.unsqueeze(1)
         for columns, slope, scale in self.kept:
-            factor = coefficient if scale is None else coefficient * torch.exp(scale - self.sums.log_scale)
-            weighed = self.users * factor.unsqueeze(1)
+            if scale is not None:
+                factor = coefficient * torch.exp(scale - self.sums.log_scale)
+                weighed = self.users * factor.unsqueeze(1)
             if self.users.dtype == self.dtype:
                 gradient[columns].addmm_(slope.T, weighed)
             else:
