@@ -1,10 +1,10 @@
-# The vocabulary of the project: make setup | fit | test | lint | types | unit | format | clean
+# The vocabulary of the project: make setup | fit | test | lint | types | unit | format | benchmark | clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CONFIG ?= configs/ml-100k/youtube_dnn.yaml
 
-.PHONY: setup fit test lint types unit format clean
+.PHONY: setup fit test lint types unit format benchmark clean
 
 setup: .venv/.ready
 
@@ -33,6 +33,9 @@ unit: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+benchmark: setup
+	$(BIN)/python -m benchmarks.speed
 
 clean:
 	rm -rf .venv build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
