@@ -165,6 +165,7 @@ def run(settings: Settings, folder: Path) -> tuple[dict[str, list[Row]], str]:
             "loss",
             "B",
             "M",
+            "ids",
             "threads",
             "fused",
             "naive",

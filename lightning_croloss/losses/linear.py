@@ -73,10 +73,12 @@ class Tiling:
         """
         columns = max(1, candidates.shape[0])
         if users.device.type == "cpu":
-            tile, dtype = 2**17 * torch.get_num_threads(), None
-            few, most = (size // columns // 16 * 16 for size in (2**21, 2**24))
+            dtype = None
+            few, most = (size // columns // 16 * 16 for size in (3 * 2**20, 2**24))
             rows = max(32, min(512, max(few, min(128, most))))
-            width = max(512, tile // rows)
+            blocks = -(-max(1, users.shape[0]) // rows)
+            rows = max(32, -(-users.shape[0] // blocks))  # of even size
+            width = max(512, 2**18 * torch.get_num_threads() // rows)
         else:
             dtype = torch.promote_types(users.dtype, candidates.dtype)
             device = users.device.type
