@@ -93,7 +93,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             return (batch.positive_scores * 0.0).sum()  # nothing to compare with: loss 0, gradient 0
         with torch.autocast(positive_scores.device.type, enabled=False):
             losses = self.row_losses(batch)
-        losses = torch.where(batch.has_draws, losses, torch.zeros_like(losses))
+        losses = torch.where(batch.draws.has_draws, losses, torch.zeros_like(losses))
         if sample_weight is None:
             return losses.mean()
         weights = sample_weight.to(losses.dtype)

@@ -122,22 +122,21 @@ class CROLoss(RetrievalLoss):
         if self._uses_lambda():
             with torch.no_grad():
                 other = self._log_rank(self.lambda_kernel, difference, batch)
-        value, slope = self._weigh(rank, other, batch.num_items)
+        value, slope = self._weigh(rank, other, batch.draws.num_items)
         self.keep_diagnostics(rank)
         # The value is W(R_φ) whatever the Lambda weight; the last factor is 0 and carries the gradient.
         return value + slope * (log_rank - rank)
 
     def linear_form(self, draws: Draws) -> LinearForm:
         """Return what the fused path must know of the loss."""
-        log_scale = torch.log(draws.num_items / draws.num_sampled)
         unbiased = self.rank_scaling == "unbiased"
         return LinearForm(
             self.kernel,
             float(self.temperature),
             self._weigh,
             self.lambda_kernel if self._uses_lambda() else None,
-            log_inner=log_scale if unbiased else None,
-            log_outer=None if unbiased else log_scale,
+            log_inner=draws.log_scale if unbiased else None,
+            log_outer=None if unbiased else draws.log_scale,
         )
 
     def _weigh(self, rank: Tensor, other: Tensor | None, num_items: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,12 +175,12 @@ class CROLoss(RetrievalLoss):
             return torch.ones_like(batch.positive_scores)
         with torch.autocast(positive_scores.device.type, enabled=False):
             rank = self._log_rank(self.kernel, batch.difference, batch).clamp(max=LARGEST_LOG_RANK).exp()
-        return torch.where(batch.has_draws, rank, torch.ones_like(rank))
+        return torch.where(batch.draws.has_draws, rank, torch.ones_like(rank))
 
     def _log_rank(self, kernel: Kernel, difference: Tensor, batch: ScoredBatch) -> Tensor:
         """Return log R, (B,)."""
-        log_scale = torch.log(batch.num_items / batch.num_sampled)
-        log_weight = batch.log_weight
+        log_scale = batch.draws.log_scale
+        log_weight = batch.draws.log_weight
         if self.rank_scaling == "unbiased":  # R = 1 + r Σ u φ: each term is r times as large
             column = log_scale.unsqueeze(-1)
             log_weight = column if log_weight is None else log_weight + column

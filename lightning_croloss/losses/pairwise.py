@@ -38,8 +38,8 @@ class PairwiseLoss(RetrievalLoss):
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return the mean over the draws of each row, (B,)."""
         losses = self.pair_losses(batch.difference / self.temperature.to(batch.positive_scores.dtype))
-        if batch.log_weight is not None:
-            losses = losses * batch.log_weight.exp()
+        if batch.draws.log_weight is not None:
+            losses = losses * batch.draws.log_weight.exp()
         if batch.negative_mask is not None:
             losses = losses.masked_fill(batch.negative_mask, 0.0)
-        return losses.sum(1) / batch.num_sampled
+        return losses.sum(1) / batch.draws.num_sampled

@@ -14,12 +14,24 @@ LARGEST_LOG_WEIGHT = 60.0
 
 @dataclass(frozen=True)
 class Draws:
-    """How the negatives were drawn; the attributes are those of :class:`ScoredBatch`."""
+    """How the negatives were drawn.
+
+    Attributes:
+        log_weight: (M,) or (B, M) log u_j, with ``u_j = 1 / (N q_j)``; None = 1 (uniform sampling).
+        num_sampled: () or (B,) number of draws, at least 1.
+        num_items: () or (B,) size of the catalogue N: the loss's, or the number of draws.
+        has_draws: () or (B,) bool; a row without draws has loss 0.
+    """
 
     log_weight: Tensor | None
     num_sampled: Tensor
     num_items: Tensor
     has_draws: Tensor
+
+    @property
+    def log_scale(self) -> Tensor:
+        """() or (B,) log r, with r = N / M: how much of the catalogue a draw stands for."""
+        return torch.log(self.num_items / self.num_sampled)
 
     @classmethod
     def check(
@@ -71,19 +83,13 @@ class ScoredBatch:
         positive_scores: (B,).
         negative_scores: (B, M).
         negative_mask: (M,) or (B, M) bool, True = ignore; None = nothing is ignored.
-        log_weight: (M,) or (B, M) log u_j, with ``u_j = 1 / (N q_j)``; None = 1 (uniform sampling).
-        num_sampled: () or (B,) number of draws, at least 1.
-        num_items: () or (B,) size of the catalogue N: the loss's, or the number of draws.
-        has_draws: () or (B,) bool; a row without draws has loss 0.
+        draws: how the negatives were drawn.
     """
 
     positive_scores: Tensor
     negative_scores: Tensor
     negative_mask: Tensor | None
-    log_weight: Tensor | None
-    num_sampled: Tensor
-    num_items: Tensor
-    has_draws: Tensor
+    draws: Draws
 
     @classmethod
     def check(
@@ -115,15 +121,7 @@ class ScoredBatch:
         draws = Draws.check(
             negative_scores.shape, dtype, positive_scores.device, negative_log_prob, num_sampled, num_items
         )
-        return cls(
-            positive_scores.to(dtype),
-            negative_scores.to(dtype),
-            negative_mask,
-            draws.log_weight,
-            draws.num_sampled,
-            draws.num_items,
-            draws.has_draws,
-        )
+        return cls(positive_scores.to(dtype), negative_scores.to(dtype), negative_mask, draws)
 
     @property
     def difference(self) -> Tensor:

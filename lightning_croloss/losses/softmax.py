@@ -58,10 +58,10 @@ class SoftmaxLoss(RetrievalLoss):
         """Return the cross-entropy of each row, (B,)."""
         temperature = self.temperature.to(batch.positive_scores.dtype)
         logits = batch.negative_scores / temperature
-        if batch.log_weight is not None:
-            logits = logits + batch.log_weight
+        if batch.draws.log_weight is not None:
+            logits = logits + batch.draws.log_weight
         if self.rank_scaling == "unbiased":
-            logits = logits + torch.log(batch.num_items / batch.num_sampled).unsqueeze(-1)
+            logits = logits + batch.draws.log_scale.unsqueeze(-1)
         if batch.negative_mask is not None:
             logits = logits.masked_fill(batch.negative_mask, float("-inf"))
         logits = torch.cat([(batch.positive_scores / temperature).unsqueeze(1), logits], dim=1)
@@ -75,5 +75,5 @@ class SoftmaxLoss(RetrievalLoss):
             ExponentialKernel(),
             float(self.temperature),
             lambda log_rank, other, num_items: (log_rank, torch.ones_like(log_rank)),
-            log_inner=torch.log(draws.num_items / draws.num_sampled) if unbiased else None,
+            log_inner=draws.log_scale if unbiased else None,
         )
