@@ -43,6 +43,10 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(Tiling, "choose", lambda users, candidates: SMALL_TILES)
 
 
+def assert_fused_is_naive(loss, **options):
+    assert_same(outcome(loss, True, vectors(), **options), outcome(loss, False, vectors(), **options))
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize(("kernel", "importance", "scaling", "lambda_weight"), EVERY_PAIR)
 def test_every_kernel_with_every_importance(small_tiles, kernel, importance, scaling, lambda_weight, options):
@@ -55,8 +59,7 @@ def test_every_kernel_with_every_importance(small_tiles, kernel, importance, sca
         num_items=N,
         rank_scaling=scaling,
     )
-    naive = outcome(loss, False, vectors(), **OPTIONS[options])
-    assert_same(outcome(loss, True, vectors(), **OPTIONS[options]), naive)
+    assert_fused_is_naive(loss, **OPTIONS[options])
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -75,16 +78,14 @@ def test_every_pair_of_kernels(small_tiles, kernel, lambda_kernel, scaling, opti
         num_items=N,
         rank_scaling=scaling,
     )
-    naive = outcome(loss, False, vectors(), **OPTIONS[options])
-    assert_same(outcome(loss, True, vectors(), **OPTIONS[options]), naive)
+    assert_fused_is_naive(loss, **OPTIONS[options])
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_softmax(small_tiles, scaling, options):
     loss = SoftmaxLoss(0.4, N, scaling)
-    naive = outcome(loss, False, vectors(), **OPTIONS[options])
-    assert_same(outcome(loss, True, vectors(), **OPTIONS[options]), naive)
+    assert_fused_is_naive(loss, **OPTIONS[options])
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
