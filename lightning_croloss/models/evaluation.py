@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +14,7 @@ from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.retrieval import target_ranks, top_items
 
 
-class ExactEvaluation(LightningModule):
+class ExactEvaluation(LightningModule, ABC):
     """The evaluation hooks of Lightning: the catalogue is encoded once, every target ranked exactly.
 
     Args:
@@ -38,11 +38,18 @@ class ExactEvaluation(LightningModule):
 
     @abstractmethod
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
-        """Return the users' vectors, (B, K, D)."""
+        """Return the users' vectors, (B, K, D) with K interests; for cosine of unit length."""
 
     @abstractmethod
     def encode_items(self, ids: Tensor | None) -> Tensor:
-        """Return item vectors, (..., D); of the whole catalogue, (num_items, D), for None."""
+        """Return item vectors, for cosine of unit length.
+
+        Args:
+            ids: item ids of any shape ``(...)``, or None for the whole catalogue 1 … num_items.
+
+        Returns:
+            (..., D), or (num_items, D).
+        """
 
     def on_validation_epoch_start(self) -> None:
         """Encode the catalogue once."""

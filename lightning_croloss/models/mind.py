@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.errors import suggest
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers import check_counts, check_probability, check_widths, mlp
+from lightning_croloss.models.layers import check_choice, check_counts, check_probability, check_widths, mlp
 from lightning_croloss.models.layers.capsules import active_interests, route_to_interests
 
 #: Number of different places in a history that the fixed routing logits tell apart.
@@ -67,12 +66,8 @@ class MIND(HistoryModel):
     ) -> None:
         super().__init__(num_items, **kwargs)
         check_counts(num_interests=num_interests, routing_iterations=routing_iterations)
-        if routing_init not in ROUTING_INITS:
-            raise ValueError(
-                f"unknown routing_init {routing_init!r}{suggest(str(routing_init), ROUTING_INITS)}"
-            )
-        if readout not in READOUTS:
-            raise ValueError(f"unknown readout {readout!r}{suggest(str(readout), READOUTS)}")
+        check_choice("routing_init", routing_init, ROUTING_INITS)
+        check_choice("readout", readout, READOUTS)
         if not 0.0 <= readout_power < float("inf"):
             raise ValueError(f"readout_power must be a number of at least 0, got {readout_power}")
         check_widths(hidden_dims=hidden_dims)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +15,12 @@ from lightning_croloss.callbacks.logging_steps import logs_next_step
 from lightning_croloss.configurable import Configurable, class_path, to_config
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
-from lightning_croloss.errors import suggest
 from lightning_croloss.losses import CROLoss, RetrievalLoss
 from lightning_croloss.models.checkpoint import CheckpointFacts, check_features
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.finite import FiniteLoss
 from lightning_croloss.models.histories import batch_of_histories
+from lightning_croloss.models.layers import check_choice, check_counts
 from lightning_croloss.models.monitors import check_monitors
 from lightning_croloss.models.optimizers import build_optimizers, without_numpy
 from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
@@ -32,7 +31,7 @@ from lightning_croloss.retrieval import check_diversity, diverse_items, top_item
 SIMILARITIES = ("cosine", "dot")
 
 
-class RetrievalModel(Configurable, ExactEvaluation, ABC):
+class RetrievalModel(Configurable, ExactEvaluation):
     """Base of the architectures: a subclass implements :meth:`encode_users` and :meth:`encode_items`.
 
     Args:
@@ -77,12 +76,8 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
         tile_elements: int = 2**24,
     ) -> None:
         super().__init__(ns, exclude_history, tile_elements)
-        if num_items < 1:
-            raise ValueError(f"num_items must be at least 1, got {num_items}")
-        if embedding_dim < 1:
-            raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
-        if similarity not in SIMILARITIES:
-            raise ValueError(f"unknown similarity {similarity!r}{suggest(str(similarity), SIMILARITIES)}")
+        check_counts(num_items=num_items, embedding_dim=embedding_dim)
+        check_choice("similarity", similarity, SIMILARITIES)
         if lr_scheduler_interval not in ("epoch", "step"):
             raise ValueError(
                 f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}'
@@ -124,21 +119,6 @@ class RetrievalModel(Configurable, ExactEvaluation, ABC):
         self._log_hyperparams = True  # to the loggers
 
     # ------------------------------------------------------------------ what an architecture is
-
-    @abstractmethod
-    def encode_users(self, batch: RetrievalBatch) -> Tensor:
-        """Return the users' vectors, (B, K, D) with K interests, normalised by :meth:`normalize`."""
-
-    @abstractmethod
-    def encode_items(self, ids: Tensor | None) -> Tensor:
-        """Return item vectors, normalised by :meth:`normalize`.
-
-        Args:
-            ids: item ids of any shape ``(...)``, or None for the whole catalogue 1 … num_items.
-
-        Returns:
-            (..., D), or (num_items, D).
-        """
 
     def select_interest(self, users: Tensor, positives: Tensor) -> Tensor:
         """Choose the vector that stands for each user in training: the interest closest to the target.

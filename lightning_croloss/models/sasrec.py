@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.models.layers import check_probability
+from lightning_croloss.models.layers import check_counts, check_probability
 from lightning_croloss.models.layers.causal_attention import CausalBlock
 from lightning_croloss.models.sequence_model import SequenceModel
 
@@ -48,15 +48,9 @@ class SASRec(SequenceModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
-        sizes = {
-            "num_blocks": num_blocks,
-            "num_heads": num_heads,
-            "feedforward_dim": feedforward_dim,
-            "max_length": max_length,
-        }
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_counts(
+            num_blocks=num_blocks, num_heads=num_heads, feedforward_dim=feedforward_dim, max_length=max_length
+        )
         dim = self.embedding_dim
         if dim % num_heads:
             raise ValueError(f"num_heads={num_heads} must divide embedding_dim={dim}")

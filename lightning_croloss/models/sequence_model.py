@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.errors import suggest
 from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.layers import check_choice
 
 TRAIN_ON = ("last", "all")
 
@@ -38,8 +38,7 @@ class SequenceModel(HistoryModel):
 
     def __init__(self, num_items: int, train_on: str = "last", **kwargs: Any) -> None:
         super().__init__(num_items, **kwargs)
-        if train_on not in TRAIN_ON:
-            raise ValueError(f"unknown train_on {train_on!r}{suggest(str(train_on), TRAIN_ON)}")
+        check_choice("train_on", train_on, TRAIN_ON)
         self.train_on = train_on
         self.all_positions = train_on == "all"
         self.empty_user = nn.Parameter(torch.randn(self.embedding_dim) * self.embedding_dim**-0.5)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.errors import suggest
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers import (
     POOLINGS,
+    check_choice,
     check_probability,
     check_widths,
     feature_embedding,
@@ -54,8 +54,7 @@ class TwoTower(HistoryModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
-        if pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling {pooling!r}{suggest(str(pooling), POOLINGS)}")
+        check_choice("pooling", pooling, POOLINGS)
         check_probability(dropout=dropout)
         check_widths(user_hidden_dims=user_hidden_dims, item_hidden_dims=item_hidden_dims)
         if not (use_history or use_user_id or user_features):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.errors import suggest
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers import (
     POOLINGS,
+    check_choice,
     check_probability,
     check_widths,
     feature_embedding,
@@ -48,12 +48,9 @@ class YouTubeDNN(HistoryModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
-        if pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling {pooling!r}{suggest(str(pooling), POOLINGS)}")
+        check_choice("pooling", pooling, POOLINGS)
         check_widths(hidden_dims=hidden_dims)
         check_probability(dropout=dropout)
-        if user_features and num_users < 1:
-            raise ValueError(f"num_users must be at least 1 for user features, got {num_users}")
         self.num_users = num_users
         self.pooling = pooling
         dim = self.embedding_dim

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lightning_croloss.errors import suggest
+
 
 def check_probability(**probabilities: float) -> None:
     """Raise ``ValueError`` if a chance of dropping something is not in [0, 1)."""
@@ -24,3 +26,9 @@ def check_counts(**counts: int) -> None:
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Raise ``ValueError`` if the argument ``name`` is not one of the known values."""
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}{suggest(str(value), known)}")
