@@ -136,3 +136,14 @@ def fit(
     trainer = quiet_trainer(**kwargs)
     trainer.fit(model, ClusteredData() if data is None else data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
+
+
+def token_sequences(data: RetrievalDataModule) -> dict[Any, list[Any]]:
+    """Return each user's whole history in order, as the data's own tokens."""
+    events = data.interactions
+    return {
+        token: events.item_vocabulary.decode(
+            events.items[events.user_offsets[number] : events.user_offsets[number + 1]]
+        )
+        for number, token in enumerate(data.user_vocabulary.tokens, start=1)
+    }

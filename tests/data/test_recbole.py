@@ -9,6 +9,7 @@ import torch
 
 from lightning_croloss.data import LeaveOneOut, RecBoleDataModule
 from lightning_croloss.errors import DataError
+from tests.data_for_tests import token_sequences
 
 pytest.importorskip("recbole")
 
@@ -39,17 +40,6 @@ def shop(tmp_path):
     return tmp_path
 
 
-def sequences(module):
-    """Histories by user token."""
-    data = module.interactions
-    return {
-        token: data.item_vocabulary.decode(
-            data.items[data.user_offsets[number] : data.user_offsets[number + 1]]
-        )
-        for number, token in enumerate(data.user_vocabulary.tokens, start=1)
-    }
-
-
 def make(shop, config=None, **arguments):
     return RecBoleDataModule("shop", str(shop), config=config, **arguments)
 
@@ -61,31 +51,33 @@ def bundled():
 
 def test_order_is_exact_and_stable(shop):
     module = make(shop)
-    assert sequences(module) == {"u1": list("abcd"), "u2": list("bada"), "u3": ["e"]}
+    assert token_sequences(module) == {"u1": list("abcd"), "u2": list("bada"), "u3": ["e"]}
     assert module.interactions.times.dtype == torch.float64
     assert module.interactions.times[:3].tolist() == [881250949, 881250950, 881250951]
 
 
 def test_order_of_the_file_without_time(shop):
-    assert sequences(make(shop, {"TIME_FIELD": None}))["u1"] == list("acbd")
+    assert token_sequences(make(shop, {"TIME_FIELD": None}))["u1"] == list("acbd")
     with pytest.warns(UserWarning, match="time column 'timestamp' of shop.inter is not loaded"):
-        assert sequences(make(shop, {"load_col": {"inter": ["user_id", "item_id"]}}))["u1"] == list("acbd")
+        assert token_sequences(make(shop, {"load_col": {"inter": ["user_id", "item_id"]}}))["u1"] == list(
+            "acbd"
+        )
     with pytest.raises(DataError, match=r"TIME_FIELD names 'time', which is no column of shop\.inter"):
         make(shop, {"TIME_FIELD": "time"}).load()
 
 
 def test_filters_are_recboles(shop):
-    assert sequences(make(shop, {"val_interval": {"rating": "[4,inf)"}})) == {
+    assert token_sequences(make(shop, {"val_interval": {"rating": "[4,inf)"}})) == {
         "u1": ["a", "b"],
         "u2": ["b", "d", "a"],
         "u3": ["e"],
     }
-    assert set(sequences(make(shop, {"user_inter_num_interval": "[2,inf)"}))) == {"u1", "u2"}
-    assert sequences(make(shop, {"item_inter_num_interval": "[2,inf)"}))["u1"] == ["a", "b", "d"]
-    assert sequences(make(shop, {"rm_dup_inter": "first"}))["u2"] == ["b", "a", "d"]
-    assert sequences(make(shop, {"rm_dup_inter": "last"}))["u2"] == ["b", "d", "a"]
+    assert set(token_sequences(make(shop, {"user_inter_num_interval": "[2,inf)"}))) == {"u1", "u2"}
+    assert token_sequences(make(shop, {"item_inter_num_interval": "[2,inf)"}))["u1"] == ["a", "b", "d"]
+    assert token_sequences(make(shop, {"rm_dup_inter": "first"}))["u2"] == ["b", "a", "d"]
+    assert token_sequences(make(shop, {"rm_dup_inter": "last"}))["u2"] == ["b", "d", "a"]
     # a column of another file is loaded for its filter
-    assert sequences(make(shop, {"val_interval": {"kind": ["x"]}})) == {
+    assert token_sequences(make(shop, {"val_interval": {"kind": ["x"]}})) == {
         "u1": ["a", "b"],
         "u2": ["b", "a", "a"],
     }
@@ -96,7 +88,7 @@ def test_other_files_load_too(shop):
         warnings.simplefilter("error")
         module = make(shop, {"load_col": None, "filter_inter_by_user_or_item": False})
         assert module.num_items == 5
-    assert sequences(make(shop, {"unload_col": {"inter": ["rating"]}}))["u1"] == ["a", "b", "d"]
+    assert token_sequences(make(shop, {"unload_col": {"inter": ["rating"]}}))["u1"] == ["a", "b", "d"]
 
 
 def test_names_of_columns(shop):
@@ -104,7 +96,7 @@ def test_names_of_columns(shop):
     text = (folder / "shop.inter").read_text().replace("user_id:", "who:").replace("timestamp:", "when:")
     (folder / "shop.inter").write_text(text)
     module = make(shop, {"USER_ID_FIELD": "who", "TIME_FIELD": "when"})
-    assert sequences(module)["u1"] == list("abcd")
+    assert token_sequences(module)["u1"] == list("abcd")
 
 
 def test_config_files_and_their_precedence(shop, tmp_path):
@@ -112,9 +104,9 @@ def test_config_files_and_their_precedence(shop, tmp_path):
     one.write_text("user_inter_num_interval: '[2,inf)'\nrm_dup_inter: first\nlearning_rate: 1e-3\n")
     two.write_text("rm_dup_inter: last\nmetrics: [Nonsense]\n")
     module = make(shop, config_files=[str(one), str(two)])
-    assert sequences(module) == {"u1": list("abcd"), "u2": ["b", "d", "a"]}
+    assert token_sequences(module) == {"u1": list("abcd"), "u2": ["b", "d", "a"]}
     module = make(shop, {"rm_dup_inter": "first"}, config_files=[str(one), str(two)])
-    assert sequences(module)["u2"] == ["b", "a", "d"]
+    assert token_sequences(module)["u2"] == ["b", "a", "d"]
     one.write_text(f"data_path: {shop}\ndataset: shop\n")
     assert RecBoleDataModule("shop", config_files=[str(one)]).num_users == 3
     with pytest.raises(ValueError, match="names dataset 'shop', but the argument dataset is 'ml-100k'"):
@@ -162,7 +154,7 @@ def test_no_side_effects(shop, tmp_path, monkeypatch):
     RecBoleDataModule().load()
     assert state() == before
     assert list(place.iterdir()) == []
-    assert sequences(make(shop))["u2"] == list("bada")  # --rm_dup_inter was not read
+    assert token_sequences(make(shop))["u2"] == list("bada")  # --rm_dup_inter was not read
 
 
 # ---- RecBole's own leave-one-out -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 
 from lightning_croloss.data import GlobalTime, Predefined, PreparationReport, TableDataModule
 from lightning_croloss.errors import DataError
+from tests.data_for_tests import token_sequences
 
 EVENTS = {
     "user_id": ["u", "u", "v", "u", "v", "w", "u"],
@@ -37,17 +38,6 @@ def make(tmp_path):
     return build
 
 
-def sequences(module):
-    """Histories by user token."""
-    data = module.interactions
-    return {
-        token: data.item_vocabulary.decode(
-            data.items[data.user_offsets[number] : data.user_offsets[number + 1]]
-        )
-        for number, token in enumerate(data.user_vocabulary.tokens, start=1)
-    }
-
-
 def dropped(module):
     return {step.name: step.dropped.interactions for step in module.report.steps}
 
@@ -58,7 +48,7 @@ def dropped(module):
 @pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.tsv", "folder/x.parquet", "folder/x.csv"])
 def test_every_format_gives_the_same(make, name):
     module = make(name=name)
-    assert sequences(module) == {"u": ["a", "b", "b", "b"], "v": ["a", "c"], "w": ["a"]}
+    assert token_sequences(module) == {"u": ["a", "b", "b", "b"], "v": ["a", "c"], "w": ["a"]}
     assert module.interactions.times.dtype == torch.int64
     assert module.interactions.times.tolist() == [1, 2, 3, 6, 4, 5, 9]
     assert (module.num_users, module.num_items) == (3, 3)
@@ -73,7 +63,7 @@ def test_atomic_files_of_recbole(tmp_path):
     (folder / "shop.item").write_text("item_id:token\tprice:float\n3\t1\n20\t2\n")
     for source in (folder, folder / "shop.inter"):
         module = TableDataModule(str(source), min_user_interactions=1)
-        assert sequences(module) == {1: [3, 20], 2: [3]}
+        assert token_sequences(module) == {1: [3, 20], 2: [3]}
         assert module.interactions.times.dtype == torch.float64
 
 
@@ -84,7 +74,7 @@ def test_several_files_are_one_table(make, tmp_path):
     (tmp_path / "a" / ".part-1.parquet.crc").write_text("x")
     for source in ("a", "a/**/*.parquet"):
         module = TableDataModule(str(tmp_path / source), min_user_interactions=1)
-        assert sequences(module)["u"] == ["a", "b", "b", "b", "d"]
+        assert token_sequences(module)["u"] == ["a", "b", "b", "b", "d"]
         assert sorted(module.report.sources) == ["part-1.parquet", "part-2.parquet"]
 
 
@@ -93,7 +83,7 @@ def test_compressed_text(tmp_path):
 
     path = tmp_path / "x.csv.gz"
     path.write_bytes(gzip.compress(b"user_id,item_id,timestamp\nu,a,1\nu,b,0\n"))
-    assert sequences(TableDataModule(str(path), min_user_interactions=1)) == {"u": ["b", "a"]}
+    assert token_sequences(TableDataModule(str(path), min_user_interactions=1)) == {"u": ["b", "a"]}
 
 
 def test_only_the_columns_that_are_needed(make, monkeypatch):
@@ -114,18 +104,20 @@ def test_only_the_columns_that_are_needed(make, monkeypatch):
 def test_columns_have_the_names_that_the_user_says(make):
     columns = {"Wer?": ["u", "u"], "Was für": ["b", "a"], "t": [2, 1], "w": [1, 2]}
     module = make(columns, user_column="Wer?", item_column="Was für", time_column="t", weight_column="w")
-    assert sequences(module) == {"u": ["a", "b"]}
+    assert token_sequences(module) == {"u": ["a", "b"]}
     assert module.interactions.weights.tolist() == [2, 1]
 
 
 def test_without_times_the_order_of_the_rows_counts(make):
-    assert sequences(make(time_column=None)) == {"u": ["b", "a", "b", "b"], "v": ["c", "a"], "w": ["a"]}
+    assert token_sequences(make(time_column=None)) == {"u": ["b", "a", "b", "b"], "v": ["c", "a"], "w": ["a"]}
 
 
 def test_separators(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("user_id;item_id;timestamp\nu;a,b;1\n")
-    assert sequences(TableDataModule(str(path), min_user_interactions=1, separator=";")) == {"u": ["a,b"]}
+    assert token_sequences(TableDataModule(str(path), min_user_interactions=1, separator=";")) == {
+        "u": ["a,b"]
+    }
 
 
 # ---------------------------------------------------------------------- ids
@@ -219,7 +211,7 @@ def test_numbers_are_exact(make):
     large = 2**53 + 1
     columns = {"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": [large, large - 1]}
     for name in ("x.parquet", "x.csv"):
-        assert sequences(make(columns, name)) == {"u": ["b", "a"]}
+        assert token_sequences(make(columns, name)) == {"u": ["b", "a"]}
     columns["timestamp"] = [881250949.5, 881250949.25]
     for name in ("x.parquet", "x.csv"):
         module = make(columns, name)
@@ -231,10 +223,10 @@ def test_numbers_are_exact(make):
 
 def test_values(make):
     module = make(value_column="rating", min_value=4)
-    assert sequences(module) == {"u": ["b", "b", "b"], "v": ["c"]}
+    assert token_sequences(module) == {"u": ["b", "b", "b"], "v": ["c"]}
     assert dropped(module) == {"value": 3}
     assert module.report.steps[0].reason == "rating not at least 4"
-    assert sequences(make(value_column="rating", min_value=2, max_value=4)) == {
+    assert token_sequences(make(value_column="rating", min_value=2, max_value=4)) == {
         "u": ["a", "b"],
         "v": ["c"],
         "w": ["a"],
@@ -243,11 +235,11 @@ def test_values(make):
 
 def test_time_window(make):
     module = make(time_from=2, time_until=5.5)
-    assert sequences(module) == {"u": ["b", "b"], "v": ["a", "c"]}
+    assert token_sequences(module) == {"u": ["b", "b"], "v": ["a", "c"]}
     assert dropped(module) == {"time": 3}
     columns = {**EVENTS, "timestamp": [f"2024-01-0{time}" for time in EVENTS["timestamp"]]}
     module = make(columns, time_from="2024-01-02", time_until="2024-01-06T00:00")
-    assert sequences(module) == {"u": ["b", "b"], "v": ["a", "c"]}
+    assert token_sequences(module) == {"u": ["b", "b"], "v": ["a", "c"]}
 
 
 @pytest.mark.parametrize(
@@ -260,30 +252,30 @@ def test_time_window(make):
 )
 def test_duplicates(make, keep, expected, times):
     module = make(duplicates=keep)
-    assert sequences(module)["u"] == expected
+    assert token_sequences(module)["u"] == expected
     assert module.interactions.times[: len(times)].tolist() == times
-    assert sequences(module)["v"] == ["a", "c"]
+    assert token_sequences(module)["v"] == ["a", "c"]
 
 
 def test_consecutive_repeats(make):
     columns = {"user_id": ["u"] * 6 + ["v"], "item_id": list("aabbaaa"), "timestamp": range(7)}
     module = make(columns, consecutive_repeats=False)
-    assert sequences(module) == {"u": ["a", "b", "a"], "v": ["a"]}
+    assert token_sequences(module) == {"u": ["a", "b", "a"], "v": ["a"]}
     assert dropped(module) == {"consecutive_repeats": 3}
 
 
 def test_minimum_counts_once_and_repeated(make):
     # without c, user v has one event left; without v, item a has one left
     columns = {"user_id": list("uuuvvww"), "item_id": list("bbaacbb"), "timestamp": range(7)}
-    assert sequences(make(columns, min_user_interactions=2)) == {
+    assert token_sequences(make(columns, min_user_interactions=2)) == {
         "u": ["b", "b", "a"],
         "v": ["a", "c"],
         "w": ["b", "b"],
     }
     module = make(columns, min_user_interactions=2, min_item_interactions=2)
-    assert sequences(module) == {"u": ["b", "b", "a"], "w": ["b", "b"]}
+    assert token_sequences(module) == {"u": ["b", "b", "a"], "w": ["b", "b"]}
     module = make(columns, min_user_interactions=2, min_item_interactions=2, k_core=True)
-    assert sequences(module) == {"u": ["b", "b"], "w": ["b", "b"]}
+    assert token_sequences(module) == {"u": ["b", "b"], "w": ["b", "b"]}
     assert dropped(module) == {"min_interactions": 3}
 
 
@@ -307,7 +299,7 @@ def test_k_core_as_a_naive_loop(make):
     for user, item in pairs:
         expected.setdefault(user, []).append(item)
     assert 0 < len(pairs) < 300
-    assert sequences(module) == dict(sorted(expected.items()))
+    assert token_sequences(module) == dict(sorted(expected.items()))
 
 
 def test_filters_run_in_the_stated_order(make):
@@ -329,7 +321,7 @@ def test_filters_run_in_the_stated_order(make):
         min_user_interactions=2,
     )
     # the last "a" has too small a value, so the one before it stays
-    assert sequences(module) == {"u": ["b", "a"]}
+    assert token_sequences(module) == {"u": ["b", "a"]}
     assert module.interactions.times.tolist() == [3, 4]
     assert dropped(module) == {
         "drop_missing": 1,
@@ -353,14 +345,14 @@ def test_parts_in_files(make, tmp_path, suffix):
     make({"user_id": [2, 1], "item_id": [7, 8], "timestamp": [1, 0]}, f"shop/held-out.{suffix}")
     for names in (("train", "dev", "held-out"), (f"t*.{suffix}", f"dev.{suffix}", "held-out")):
         module = TableDataModule(str(tmp_path / "shop"), split=Predefined(*names), min_user_interactions=2)
-        assert sequences(module) == {1: [9, 5, 6, 7, 8], 2: [6, 7]}
+        assert token_sequences(module) == {1: [9, 5, 6, 7, 8], 2: [6, 7]}
         assert module.interactions.parts.tolist() == [0, 0, 0, 1, 2, 0, 2]
         assert len(module.rows.test) == 2
     module = TableDataModule(
         str(tmp_path / "shop"), split=Predefined("train", 0.4, "held-out"), min_user_interactions=1
     )
     assert module.interactions.parts.tolist() == [0, 0, 1, 2, 0, 2]
-    assert sequences(module)[1][-1] == 8
+    assert token_sequences(module)[1][-1] == 8
 
 
 @pytest.mark.parametrize("values", [["fit", "dev", "exam"], [7, 8, 9]])
@@ -375,7 +367,7 @@ def test_parts_in_a_column(make, values):
     split = Predefined(train, valid, test, column="fold")
     for name in ("x.parquet", "x.csv"):
         module = make(columns, name, split=split)
-        assert sequences(module) == {"u": ["b", "d", "c", "a"]}
+        assert token_sequences(module) == {"u": ["b", "d", "c", "a"]}
         assert module.interactions.parts.tolist() == [0, 0, 1, 2]
     with pytest.raises(DataError, match=r"x\.parquet, row 2: column 'fold' holds 'x', but the split knows"):
         make({**columns, "fold": [str(test), "x", "y", "z"]}, split=split).load()
@@ -387,7 +379,7 @@ def test_duplicates_and_repeats_see_the_parts_in_order(make):
     columns = {"user_id": "u", "item_id": list("abab"), "timestamp": [0, 1, 2, 3], "fold": list("eeta")}
     split = Predefined("t", "a", "e", column="fold")
     module = make(columns, split=split, duplicates="first")
-    assert sequences(module) == {"u": ["a", "b"]}
+    assert token_sequences(module) == {"u": ["a", "b"]}
     assert module.interactions.parts.tolist() == [0, 1]
 
 
@@ -442,7 +434,7 @@ def test_blank_lines_are_counted(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("user_id,item_id,timestamp\nu,a,1\n\nu,b,2\n\n")
     module = TableDataModule(str(path), min_user_interactions=1)
-    assert sequences(module) == {"u": ["a", "b"]}
+    assert token_sequences(module) == {"u": ["a", "b"]}
     assert dropped(module) == {"blank": 2}
     path.write_text("user_id,item_id,timestamp\nu,a,1\n\nu,b,\n\n")
     with pytest.raises(DataError, match=r"x\.csv, line 4: column 'timestamp' has no value \(1 such rows\)"):
@@ -456,7 +448,7 @@ def test_rows_without_a_value_are_dropped_if_wanted(make):
         "timestamp": 0,
     }
     module = make(columns, drop_missing=True)
-    assert sequences(module) == {"u": [1]}
+    assert token_sequences(module) == {"u": [1]}
     assert dropped(module) == {"drop_missing": 4}
 
 
@@ -464,7 +456,7 @@ def test_other_texts_may_mean_missing(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("user_id,item_id,timestamp\nu,a,1\nNULL,a,1\n")
     module = TableDataModule(str(path), min_user_interactions=1, missing_values=["NULL"], drop_missing=True)
-    assert sequences(module) == {"u": ["a"]}
+    assert token_sequences(module) == {"u": ["a"]}
 
 
 # ---------------------------------------------------------------------- import

@@ -2,11 +2,20 @@
 
 import functools
 import inspect
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from lightning_croloss import FullCatalogNegatives, HistoryModel, RetrievalModel, SequenceModel, SoftmaxLoss
+from lightning_croloss import (
+    CROLossCallback,
+    FullCatalogNegatives,
+    HistoryModel,
+    RetrievalModel,
+    SequenceModel,
+    SoftmaxLoss,
+)
 from lightning_croloss.negatives import UniformNegatives
 from tests.data_for_tests import FeaturedData, fit
 
@@ -115,3 +124,24 @@ class Outcomes:
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Tell whether two outcomes are equal."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def check_exact_resume(build: Callable[[], Any], folder: Path) -> None:
+    """Fail unless two epochs, resumed after the first, give the weights of two epochs without a break."""
+    whole, resumed = build(), build()
+    fit(whole, max_epochs=2, callbacks=[CROLossCallback()])
+    fit(build(), max_epochs=1, callbacks=[CROLossCallback()]).save_checkpoint(folder / "one.ckpt")
+    torch.manual_seed(12345)  # another process would have drawn other numbers
+    fit(resumed, max_epochs=2, callbacks=[CROLossCallback()], ckpt_path=folder / "one.ckpt")
+    assert same(dict(whole.state_dict()), dict(resumed.state_dict()))
+
+
+def reloaded(model: RetrievalModel, folder: Path, **recommended: Any) -> Any:
+    """Fit a model, and return what its checkpoint loads as; fail unless it recommends alike."""
+    fit(model).save_checkpoint(folder / "model.ckpt")
+    torch.manual_seed(12345)  # what was drawn at construction comes from the file
+    again = RetrievalModel.load_from_checkpoint(folder / "model.ckpt", weights_only=True)
+    assert type(again) is type(model)
+    for one, other in zip(model.recommend(**recommended), again.recommend(**recommended), strict=True):
+        assert torch.equal(one, other)
+    return again

@@ -7,12 +7,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lightning_croloss import ComiRecDR, ComiRecSA, RetrievalModel, SoftmaxLoss, UniformNegatives
-from lightning_croloss.callbacks import CROLossCallback
+from lightning_croloss import ComiRecDR, ComiRecSA, SoftmaxLoss, UniformNegatives
 from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.models.layers.self_attention import SelfAttentiveReadout
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
-from tests.models.cases import FOR_HISTORY, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import (
+    FOR_HISTORY,
+    WITHOUT_EFFECT,
+    Outcomes,
+    arguments_with_bases,
+    check_exact_resume,
+    reloaded,
+    same,
+)
 
 HISTORIES = [[1, 2, 3, 4, 5, 6, 7, 8], [11]]
 MODELS = (ComiRecSA, ComiRecDR)
@@ -269,19 +276,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one(cls, tmp_path):
     def resumable():
         return small(cls, history_dropout=0.3)
 
-    whole, resumed = resumable(), resumable()
-    fit(whole, max_epochs=2, callbacks=[CROLossCallback()])
-    fit(resumable(), max_epochs=1, callbacks=[CROLossCallback()]).save_checkpoint(tmp_path / "one.ckpt")
-    torch.manual_seed(12345)  # another process would have drawn other numbers
-    fit(resumed, max_epochs=2, callbacks=[CROLossCallback()], ckpt_path=tmp_path / "one.ckpt")
-    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    check_exact_resume(resumable, tmp_path)
 
 
 @both
 def test_a_checkpoint_is_enough_to_recommend_alike(cls, tmp_path):
     model = small(cls, num_interests=3, hidden_dims=(12,))
-    fit(model).save_checkpoint(tmp_path / "model.ckpt")
-    again = RetrievalModel.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
-    assert type(again) is cls
-    for one, other in zip(model.recommend(HISTORIES, 9), again.recommend(HISTORIES, 9), strict=True):
-        assert torch.equal(one, other)
+    assert type(reloaded(model, tmp_path, histories=HISTORIES, n=9)) is cls

@@ -9,15 +9,21 @@ from torch.nn import functional
 from lightning_croloss import (
     BPRLoss,
     MatrixFactorization,
-    RetrievalModel,
     TwoTower,
     UniformNegatives,
     YouTubeDNN,
 )
-from lightning_croloss.callbacks import CROLossCallback
 from lightning_croloss.data import LeaveOneOut, RetrievalBatch, UserDisjoint
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
-from tests.models.cases import FOR_RETRIEVAL, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import (
+    FOR_RETRIEVAL,
+    WITHOUT_EFFECT,
+    Outcomes,
+    arguments_with_bases,
+    check_exact_resume,
+    reloaded,
+    same,
+)
 
 VARIATIONS = {**FOR_RETRIEVAL, "num_users": ({}, 64)}
 outcome = Outcomes(MatrixFactorization, users=(1, 2), num_users=60)
@@ -157,21 +163,12 @@ def test_training_lowers_the_loss_and_finds_the_items(arguments):
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path):
-    whole, resumed = small(), small()
-    fit(whole, max_epochs=2, callbacks=[CROLossCallback()])
-    fit(small(), max_epochs=1, callbacks=[CROLossCallback()]).save_checkpoint(tmp_path / "one.ckpt")
-    torch.manual_seed(12345)  # another process would have drawn other numbers
-    fit(resumed, max_epochs=2, callbacks=[CROLossCallback()], ckpt_path=tmp_path / "one.ckpt")
-    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    check_exact_resume(small, tmp_path)
 
 
 def test_a_checkpoint_is_enough_to_recommend_alike_and_knows_its_users(tmp_path):
     model = small()
-    fit(model).save_checkpoint(tmp_path / "mf.ckpt")
-    again = RetrievalModel.load_from_checkpoint(tmp_path / "mf.ckpt", weights_only=True)
+    again = reloaded(model, tmp_path, n=9, users=torch.tensor([4, 60]))
     assert type(again) is MatrixFactorization
-    users = torch.tensor([4, 60])
-    for one, other in zip(model.recommend(n=9, users=users), again.recommend(n=9, users=users), strict=True):
-        assert torch.equal(one, other)
     with pytest.raises(ValueError, match="the model knows other users"):
         quiet_trainer().validate(again, ClusteredData(num_users=59), verbose=False)

@@ -7,13 +7,20 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lightning_croloss import MIND, FullCatalogNegatives, RetrievalModel, SoftmaxLoss
-from lightning_croloss.callbacks import CROLossCallback
+from lightning_croloss import MIND, FullCatalogNegatives, SoftmaxLoss
 from lightning_croloss.data import Interactions, RetrievalBatch, RetrievalDataModule, Vocabulary
 from lightning_croloss.models.layers.capsules import route_to_interests
 from lightning_croloss.models.mind import ROUTING_PLACES
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
-from tests.models.cases import FOR_HISTORY, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import (
+    FOR_HISTORY,
+    WITHOUT_EFFECT,
+    Outcomes,
+    arguments_with_bases,
+    check_exact_resume,
+    reloaded,
+    same,
+)
 
 HISTORIES = [[1, 2, 3, 4, 5, 6, 7, 8], [11]]
 FAST_ADAM = functools.partial(torch.optim.Adam, lr=0.02)
@@ -263,23 +270,14 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path):
     def resumable():
         return small_model(MIND, history_dropout=0.3, dropout=0.3)
 
-    whole, resumed = resumable(), resumable()
-    fit(whole, max_epochs=2, callbacks=[CROLossCallback()])
-    fit(resumable(), max_epochs=1, callbacks=[CROLossCallback()]).save_checkpoint(tmp_path / "one.ckpt")
-    torch.manual_seed(12345)  # another process would have drawn other numbers
-    fit(resumed, max_epochs=2, callbacks=[CROLossCallback()], ckpt_path=tmp_path / "one.ckpt")
-    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    check_exact_resume(resumable, tmp_path)
 
 
 def test_a_checkpoint_is_enough_to_recommend_alike(tmp_path):
     model = small_model(MIND, num_interests=3, readout="attention", readout_power=5.0)
-    fit(model).save_checkpoint(tmp_path / "mind.ckpt")
-    torch.manual_seed(12345)  # the kept routing logits come from the file
-    again = RetrievalModel.load_from_checkpoint(tmp_path / "mind.ckpt", weights_only=True)
+    again = reloaded(model, tmp_path, histories=HISTORIES, n=9)
     assert type(again) is MIND
     assert (again.num_interests, again.readout, again.readout_power) == (3, "attention", 5.0)
-    for one, other in zip(model.recommend(HISTORIES, 9), again.recommend(HISTORIES, 9), strict=True):
-        assert torch.equal(one, other)
 
 
 class MixedData(RetrievalDataModule):

@@ -5,10 +5,10 @@ import functools
 import pytest
 import torch
 
-from lightning_croloss import FullCatalogNegatives, RetrievalModel, SASRec, SoftmaxLoss
-from lightning_croloss.callbacks import CROLossCallback
+from lightning_croloss import FullCatalogNegatives, SASRec, SoftmaxLoss
 from lightning_croloss.data import RetrievalBatch
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
+from tests.models.cases import check_exact_resume, reloaded
 from tests.models.sequences import MODELS, batch_of, small_sequence_model
 
 FAST_ADAM = functools.partial(torch.optim.Adam, lr=0.02)
@@ -127,21 +127,12 @@ def test_a_resumed_run_equals_the_uninterrupted_one(cls, train_on, tmp_path):
     def resumable():
         return small_sequence_model(cls, train_on=train_on, history_dropout=0.3, dropout=0.3)
 
-    whole, resumed = resumable(), resumable()
-    fit(whole, max_epochs=2, callbacks=[CROLossCallback()])
-    fit(resumable(), max_epochs=1, callbacks=[CROLossCallback()]).save_checkpoint(tmp_path / "one.ckpt")
-    torch.manual_seed(12345)  # another process would have drawn other numbers
-    fit(resumed, max_epochs=2, callbacks=[CROLossCallback()], ckpt_path=tmp_path / "one.ckpt")
-    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    check_exact_resume(resumable, tmp_path)
 
 
 @both_ways
 def test_a_checkpoint_is_enough_to_recommend_alike(cls, train_on, tmp_path):
     model = small_sequence_model(cls, train_on=train_on)
-    fit(model).save_checkpoint(tmp_path / "model.ckpt")
-    again = RetrievalModel.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    again = reloaded(model, tmp_path, histories=[[1, 2, 3, 4, 5, 6, 7, 8], []], n=9)
     assert type(again) is cls
     assert again.train_on == train_on
-    histories = [[1, 2, 3, 4, 5, 6, 7, 8], []]
-    for one, other in zip(model.recommend(histories, 9), again.recommend(histories, 9), strict=True):
-        assert torch.equal(one, other)
