@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_croloss.config_parser import SectionParser
 from lightning_croloss.data import RetrievalDataModule
+from lightning_croloss.data.preparation import first_of
 from lightning_croloss.data.statistics import QUANTILES, describe
 
 DESCRIPTION = (
@@ -64,9 +65,7 @@ def _preparation(record: dict[str, Any] | None, name: str) -> str:
         left = step["after"]
     lines.append(["left", *(_number(left[column]) for column in columns), ""])
     notes = [f"note: {note}" for note in record["notes"]]
-    first, *more = record["sources"]
-    others = f" and {len(more)} more" if more else ""
-    return "\n".join([f"data  {name}: {first}{others}", "", table(lines, "<>>><"), *notes])
+    return "\n".join([f"data  {name}: {first_of(record['sources'])}", "", table(lines, "<>>><"), *notes])
 
 
 def _interactions(described: dict[str, Any]) -> str:

@@ -195,3 +195,10 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             )
         seed = run_seed() if self.seed is None else self.seed
         return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size)
+
+
+def check_lists(**lists: object) -> None:
+    """Raise ``ValueError`` if an argument that must be a list is a text, whose letters would be taken."""
+    for name, value in lists.items():
+        if isinstance(value, str):
+            raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")

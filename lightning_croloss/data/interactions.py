@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -166,6 +167,13 @@ class Interactions:
     def lengths(self) -> Tensor:
         """(num_users + 1,) number of events of each user; index 0 is padding."""
         return self.user_offsets.diff()
+
+    def readable_time(self, time: int | float) -> int | float | str:
+        """Return a time as a user would write it: a date in UTC as ISO text, a number as it is."""
+        if not self.has_dates:
+            return time
+        moment = datetime(1970, 1, 1) + timedelta(microseconds=int(time) // 1_000)
+        return moment.isoformat()
 
     @classmethod
     def from_columns(

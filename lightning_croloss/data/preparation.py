@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -97,3 +97,9 @@ class PreparationReport:
             ],
             list(plain["notes"]),
         )
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the only name, or the first one and how many more there are."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.data import recbole_settings as settings
-from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import Split
@@ -63,15 +63,12 @@ class RecBoleDataModule(RetrievalDataModule):
         missing_values: Sequence[str] = (),
     ) -> None:
         super().__init__(split, batch_size, eval_batch_size, max_history, seed)
-        lists = {
-            "config_files": config_files,
-            "item_features": item_features,
-            "user_features": user_features,
-            "missing_values": missing_values,
-        }
-        for name, value in lists.items():
-            if isinstance(value, str):
-                raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")
+        check_lists(
+            config_files=config_files,
+            item_features=item_features,
+            user_features=user_features,
+            missing_values=missing_values,
+        )
         self.dataset = dataset
         self.data_path = data_path
         self.config_files = list(config_files)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import torch
@@ -30,7 +29,12 @@ def describe(data: RetrievalDataModule) -> dict[str, Any]:
     lengths = interactions.lengths[1:]
     lengths = lengths[lengths > 0]
     item_features, user_features = data.features  # before the report, which notes what they lack
-    report = data.report
+    report, times = data.report, interactions.times
+    counts = torch.bincount(interactions.items, minlength=interactions.num_items + 1)[1:]
+    seen_users = (
+        torch.bincount(interactions.users[rows.training_events], minlength=interactions.num_users + 1) > 0
+    )
+    seen_items = data.item_counts > 0
     return {
         "data": type(data).__name__,
         "preparation": None if report is None else report.to_dict(),
@@ -40,17 +44,19 @@ def describe(data: RetrievalDataModule) -> dict[str, Any]:
             "interactions": len(interactions),
             "density": len(interactions) / (len(lengths) * interactions.num_items),
             "repeats": 1 - _num_pairs(interactions) / len(interactions),
-            "items_without_interactions": int((_counts(interactions) == 0).sum()),
-            "first_time": _time(interactions, first=True),
-            "last_time": _time(interactions, first=False),
+            "items_without_interactions": int((counts == 0).sum()),
+            "first_time": None if times is None else interactions.readable_time(times.min().item()),
+            "last_time": None if times is None else interactions.readable_time(times.max().item()),
         },
         "events_per_user": quantiles(lengths),
         "users_beyond_max_history": int((lengths - 1 > data.max_history).sum()) / len(lengths),
-        "popularity": popularity(_counts(interactions)),
+        "popularity": popularity(counts),
         "split": {
             "name": type(data.split).__name__,
             "arguments": to_config(data.split)["init_args"],
-            "parts": {part: _part(interactions, getattr(rows, part), rows.training_events) for part in PARTS},
+            "parts": {
+                part: _part(interactions, getattr(rows, part), seen_users, seen_items) for part in PARTS
+            },
             "training_events": int(rows.training_events.sum()),
             "unused_events": _unused(interactions, rows.training_events, [rows.valid, rows.test]),
         },
@@ -87,19 +93,18 @@ def popularity(counts: Tensor) -> dict[str, float]:
     }
 
 
-def _part(interactions: Interactions, rows: TargetRows, training_events: Tensor) -> dict[str, Any]:
-    """Describe one part; unseen is what training has no event of."""
+def _part(
+    interactions: Interactions, rows: TargetRows, seen_users: Tensor, seen_items: Tensor
+) -> dict[str, Any]:
+    """Describe one part; seen is, by id, what training has an event of."""
     targets = interactions.items[_covered(interactions, rows.first, rows.stop)]
-    users = interactions.users[rows.first]
-    seen_items = torch.bincount(interactions.items[training_events], minlength=interactions.num_items + 1) > 0
-    seen_users = torch.bincount(interactions.users[training_events], minlength=interactions.num_users + 1) > 0
-    items = targets.unique()
+    items, users = targets.unique(), interactions.users[rows.first].unique()
     return {
         "rows": len(rows),
         "targets": len(targets),
-        "users": len(users.unique()),
+        "users": len(users),
         "items": len(items),
-        "unseen_users": int((~seen_users[users.unique()]).sum()),
+        "unseen_users": int((~seen_users[users]).sum()),
         "unseen_items": int((~seen_items[items]).sum()),
         "targets_of_unseen_items": int((~seen_items[targets]).sum()),
     }
@@ -121,23 +126,9 @@ def _unused(interactions: Interactions, training_events: Tensor, evaluation: lis
     return int((~used).sum())
 
 
-def _counts(interactions: Interactions) -> Tensor:
-    return torch.bincount(interactions.items, minlength=interactions.num_items + 1)[1:]
-
-
 def _num_pairs(interactions: Interactions) -> int:
     """Return the number of different pairs of user and item."""
     return len((interactions.users * (interactions.num_items + 1) + interactions.items).unique())
-
-
-def _time(interactions: Interactions, first: bool) -> int | float | str | None:
-    if interactions.times is None:
-        return None
-    value = (interactions.times.min() if first else interactions.times.max()).item()
-    if not interactions.has_dates:
-        return value  # type: ignore[no-any-return]
-    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=value // 1_000)
-    return moment.replace(tzinfo=None).isoformat()
 
 
 def _feature(feature: Feature) -> dict[str, Any]:

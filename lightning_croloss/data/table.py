@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions
-from lightning_croloss.data.preparation import PreparationReport
+from lightning_croloss.data.preparation import PreparationReport, first_of
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import MissingExtraError
 
@@ -149,14 +149,11 @@ class TableDataModule(RetrievalDataModule):
         self._check()
 
     def _check(self) -> None:
-        lists: dict[str, Any] = {
-            "item_features": self.feature_names["items"],
-            "user_features": self.feature_names["users"],
-            "missing_values": self.missing_values,
-        }
-        for name, value in lists.items():
-            if isinstance(value, str):
-                raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")
+        check_lists(
+            item_features=self.feature_names["items"],
+            user_features=self.feature_names["users"],
+            missing_values=self.missing_values,
+        )
         if self.cache_dir is not None and Path(self.cache_dir).expanduser().is_file():
             raise ValueError(f"cache_dir={self.cache_dir!r} is a file: name a folder")
         for name in ("min_user_interactions", "min_item_interactions"):
@@ -211,9 +208,8 @@ class TableDataModule(RetrievalDataModule):
         interactions, self._report = found or prepare(self)
         if self._cache is not None and found is None:
             self._cache.write_events(interactions, self._report)
-        first, *more = self._report.sources
-        others = f" and {len(more)} more" if more else ""
-        rank_zero_info(f"{first}{others}{' (from the cache)' if found else ''}: {self._report}")
+        cached = " (from the cache)" if found else ""
+        rank_zero_info(f"{first_of(self._report.sources)}{cached}: {self._report}")
         return interactions
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:

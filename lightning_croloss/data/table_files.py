@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lightning_croloss.data.preparation import first_of
 from lightning_croloss.errors import DataError, suggest
 
 #: Endings of text files and their separators.
@@ -80,8 +81,7 @@ class Table:
 
 def describe(files: Sequence[TableFile]) -> str:
     """Return the name of the file, or of the first one and how many more there are."""
-    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return f"{files[0].path.name}{more}"
+    return first_of([file.path.name for file in files])
 
 
 def find_files(field: str, given: str, atomic: str, separator: str | None = None) -> list[TableFile]:

@@ -64,16 +64,17 @@ class GlobalTime(Split):
         begin_valid = self._boundary("valid", self.valid, ordered, before_test, interactions.has_dates)
         if not begin_valid < begin_test:
             raise DataError(
-                f"GlobalTime: valid={self.valid!r} begins at {_written(begin_valid, interactions)}, "
-                f"not before test={self.test!r} at {_written(begin_test, interactions)}: choose other times"
+                f"GlobalTime: valid={self.valid!r} begins at {interactions.readable_time(begin_valid)}, "
+                f"not before test={self.test!r} at {interactions.readable_time(begin_test)}: choose other "
+                "times"
             )
         for name, value, begin in (("valid", self.valid, begin_valid), ("test", self.test, begin_test)):
             first, last = ordered[0].item(), ordered[-1].item()
             if not first < begin <= last:
                 raise DataError(
                     f"GlobalTime: {name}={value!r} must lie after the first event, at "
-                    f"{_written(first, interactions)}, and not after the last, at "
-                    f"{_written(last, interactions)}"
+                    f"{interactions.readable_time(first)}, and not after the last, at "
+                    f"{interactions.readable_time(last)}"
                 )
         parts = torch.zeros(len(interactions), dtype=torch.int8)
         parts[times >= begin_valid] = VALID
@@ -129,10 +130,3 @@ def _nanoseconds(name: str, text: str) -> int:
     if when.tzinfo is None:
         when = when.replace(tzinfo=timezone.utc)
     return (when - _EPOCH) // timedelta(microseconds=1) * 1_000
-
-
-def _written(time: int | float, interactions: Interactions) -> str:
-    """Return a time as a user would write it."""
-    if not interactions.has_dates:
-        return str(time)
-    return (_EPOCH + timedelta(microseconds=int(time) // 1_000)).replace(tzinfo=None).isoformat()
