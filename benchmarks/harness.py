@@ -7,13 +7,17 @@ processes side by side, and appends one row a run: stop it whenever you like and
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Settings = dict[str, Any]
@@ -73,6 +77,27 @@ class _Work:
 
     def __call__(self, settings: Settings) -> Row:
         return {"settings": settings, **self.work(settings)}
+
+
+def start_run(seed: int) -> None:
+    """Make the process quiet, single-threaded and seeded: the beginning of each run."""
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    pl.seed_everything(seed, verbose=False)
+
+
+def quiet_trainer(epochs: int, callbacks: list[pl.Callback], **arguments: Any) -> pl.Trainer:
+    """Build a trainer on the CPU that logs and prints nothing."""
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **arguments,
+    )
 
 
 def paired_bootstrap(

@@ -12,8 +12,6 @@ the user has already seen are never candidates, for the baselines as for the mod
 from __future__ import annotations
 
 import argparse
-import logging
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 import lightning_croloss
-from benchmarks.harness import Row, Settings, execute
+from benchmarks.harness import Row, Settings, execute, quiet_trainer, start_run
 from benchmarks.ml_100k_report import metric, report
 from lightning_croloss import (
     BPRLoss,
@@ -141,27 +139,17 @@ def ranks_of(model: RetrievalModel, data: RecBoleDataModule, part: str) -> list[
 
 def work(settings: Settings) -> Row:
     """Train, keep the best epoch, and rank: the work of one run."""
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
+    start_run(settings["seed"])
     architecture = settings["architecture"]
     if architecture in ("most popular", "item kNN"):
         return baseline(settings)
-    pl.seed_everything(settings["seed"], verbose=False)
     data = build_data(architecture, settings["seed"])
     loss, callbacks = build_loss(settings["loss"], settings["setting"])
     model = build_model(architecture, data, loss)
     folder = Path("runs") / "benchmark" / str(abs(hash(str(settings))))
     best = ModelCheckpoint(dirpath=folder, monitor="val/ndcg@100", mode="max")
     stop = EarlyStopping("val/ndcg@100", mode="max", patience=PATIENCE)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=EPOCHS,
-        callbacks=[*callbacks, best, stop],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(EPOCHS, [*callbacks, best, stop])
     trainer.fit(model, data)
     model = RetrievalModel.load_from_checkpoint(best.best_model_path, weights_only=True)
     Path(best.best_model_path).unlink()

@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from benchmarks.harness import Row, Settings, paired_bootstrap, rows_of
+from benchmarks.harness import Row, Settings, rows_of
+from benchmarks.tables import (
+    METRICS,
+    Values,
+    described,
+    difference,
+    mark_cutoffs,
+    mean_of_seeds,
+    table,
+    user_values,
+)
 from lightning_croloss.files import replacing, write_atomically
-from lightning_croloss.metrics import NDCGAtN, RecallAtN
 
 NS = (10, 20, 50, 100)
-METRICS = {"Recall": RecallAtN, "NDCG": NDCGAtN}
 LOSSES = ("CROLoss", "SoftmaxLoss", "BPRLoss", "TripletLoss")
-
-Values = NDArray[np.float64]
 
 
 def metric(ranks: list[int], name: str, n: int) -> Values:
     """Return the value of each user, who has one target."""
-    found = torch.tensor(ranks).unsqueeze(1)
-    values: Values = METRICS[name]((n,)).user_values(found, found > 0, torch.tensor([n]))[:, 0].numpy()
-    return values
+    return user_values(torch.tensor(ranks).unsqueeze(1), name, n)
 
 
 def columns() -> list[tuple[str, int]]:
@@ -35,25 +38,14 @@ def columns() -> list[tuple[str, int]]:
     return [(name, n) for name in METRICS for n in NS]
 
 
+def seeds(runs: list[list[int]], name: str, n: int) -> list[Values]:
+    """Return the users' values of each seed."""
+    return [metric(ranks, name, n) for ranks in runs]
+
+
 def cells(runs: list[list[int]]) -> list[str]:
     """Mean over users, then mean ± deviation over seeds, in percent."""
-    texts = []
-    for name, n in columns():
-        seeds = [100 * metric(ranks, name, n).mean() for ranks in runs]
-        spread = f" ± {np.std(seeds, ddof=1):.1f}" if len(seeds) > 1 else ""
-        texts.append(f"{np.mean(seeds):.1f}{spread}")
-    return texts
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Format a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def described(setting: Settings) -> str:
-    """Write a setting on one line."""
-    return ", ".join(f"{name} {value}" for name, value in setting.items()) or "–"
+    return [mean_of_seeds(seeds(runs, name, n), 1) for name, n in columns()]
 
 
 def report(path: Path, folder: Path, trials: dict[str, list[Settings]], targets: tuple[int, ...]) -> None:
@@ -110,28 +102,15 @@ def ordered(finals: dict[tuple[str, str], Any]) -> list[tuple[tuple[str, str], A
     return sorted(finals.items(), key=lambda entry: (models.index(entry[0][0]), LOSSES.index(entry[0][1])))
 
 
-def users_mean(runs: list[list[int]], name: str, n: int) -> Values:
-    """Average each user's value over the seeds."""
-    values: Values = np.mean([metric(ranks, name, n) for ranks in runs], axis=0)
-    return values
-
-
-def difference(ours: list[list[int]], theirs: list[list[int]]) -> list[str]:
+def differences(ours: list[list[int]], theirs: list[list[int]]) -> list[str]:
     """Write the difference and its interval for every column."""
-    texts = []
-    for name, n in columns():
-        mean, low, high = (
-            100 * value for value in paired_bootstrap(users_mean(ours, name, n), users_mean(theirs, name, n))
-        )
-        text = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-        texts.append(f"**{text}**" if low > 0 or high < 0 else text)
-    return texts
+    return [difference(seeds(ours, name, n), seeds(theirs, name, n), 1) for name, n in columns()]
 
 
 def comparisons(finals: dict[tuple[str, str], list[list[int]]]) -> list[list[str]]:
     """Compare CROLoss with each rival on each architecture."""
     return [
-        [model, loss, *difference(finals[model, "CROLoss"], runs)]
+        [model, loss, *differences(finals[model, "CROLoss"], runs)]
         for (model, loss), runs in ordered(finals)
         if loss != "CROLoss" and (model, "CROLoss") in finals
     ]
@@ -142,7 +121,7 @@ def target_rows(by_target: dict[int, list[list[int]]], targets: tuple[int, ...])
     rows = [[str(n), *cells(by_target[n])] for n in targets if by_target[n]]
     if len(rows) == len(targets) == 2:
         small, large = targets
-        rows.append([f"{small} minus {large}", *difference(by_target[small], by_target[large])])
+        rows.append([f"{small} minus {large}", *differences(by_target[small], by_target[large])])
     return rows
 
 
@@ -173,16 +152,13 @@ def plot(
         for loss in LOSSES:
             runs = finals.get((model, loss))
             if runs:
-                panel.plot(NS, [100 * users_mean(runs, "Recall", n).mean() for n in NS], "o-", label=loss)
+                panel.plot(NS, [100 * np.mean(seeds(runs, "Recall", n)) for n in NS], "o-", label=loss)
         for name, row in baselines:
             values = [100 * metric(row["ranks"], "Recall", n).mean() for n in NS]
             panel.plot(NS, values, "--", color="grey" if name == "item kNN" else "silver", label=name)
-        panel.set_xscale("log")
-        panel.set_xticks(NS, [str(n) for n in NS])
-        panel.minorticks_off()
+        mark_cutoffs(panel, NS)
         panel.set_xlabel("N")
         panel.set_title(model)
-        panel.grid(alpha=0.3)
     panels[0].set_ylabel("test Recall@N in percent")
     panels[0].legend()
     with replacing(path) as temporary:

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.quality import protocol
 from benchmarks.quality.report import Results, report
+from benchmarks.tables import user_values
 
 polars = pytest.importorskip("polars")
 NUM_USERS, NUM_ITEMS = 150, 520
@@ -92,7 +93,7 @@ def test_ndcg_against_a_loop() -> None:
         gains = sum(1 / np.log2(rank + 1) for rank in row if 0 < rank <= 5)
         ideal = sum(1 / np.log2(place + 2) for place in range(sum(rank > 0 for rank in row)))
         expected.append(gains / ideal)
-    assert protocol.ndcg(ranks, 5) == pytest.approx(expected, abs=1e-6)
+    assert user_values(ranks, "NDCG", 5) == pytest.approx(expected, abs=1e-6)
 
 
 def test_each_side_has_as_many_trials() -> None:

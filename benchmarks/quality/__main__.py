@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.harness import execute
 from benchmarks.quality.protocol import ARCHITECTURES, final_runs, num_targets, tuning_runs, work
 from benchmarks.quality.report import report
+from lightning_croloss.files import write_atomically
 
 RESULTS = Path(__file__).parent / "video"
 
@@ -33,9 +34,8 @@ def main() -> None:
         file = str(Path(arguments.data) / "video.parquet")
         run = partial(work, path=file)
         # the hits of a row are counts: what they are parts of
-        targets = RESULTS / "num_targets.json"
-        RESULTS.mkdir(exist_ok=True)
-        targets.write_text(json.dumps(num_targets(file).tolist()) + "\n")
+        targets = json.dumps(num_targets(file).tolist()) + "\n"
+        write_atomically(RESULTS / "num_targets.json", targets.encode())
         rows = execute(tuning_runs(), run, path, arguments.processes)
         execute(final_runs(rows, arguments.architectures), run, path, arguments.processes)
     report(path, RESULTS)

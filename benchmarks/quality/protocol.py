@@ -11,8 +11,6 @@ chosen on test.
 from __future__ import annotations
 
 import base64
-import logging
-import warnings
 import zlib
 from functools import partial
 from pathlib import Path
@@ -26,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import lightning_croloss
-from benchmarks.harness import Row, Settings
+from benchmarks.harness import Row, Settings, quiet_trainer, start_run
+from benchmarks.tables import Values, user_values
 from lightning_croloss import (
     CROLoss,
     CROLossCallback,
@@ -119,7 +118,7 @@ class Watcher(pl.Callback):
         self.test = test
         self.valid: list[dict[int, float]] = []
         self.hits: dict[int, NDArray[np.uint8]] = {}
-        self.ndcg: dict[int, NDArray[np.float32]] = {}
+        self.ndcg: dict[int, Values] = {}
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the figures, and test if they are the best so far."""
@@ -134,7 +133,7 @@ class Watcher(pl.Callback):
             ranks = self.test_ranks(trainer, pl_module)
             for n in better:
                 self.hits[n] = ((ranks > 0) & (ranks <= n)).sum(1).byte().numpy()
-                self.ndcg[n] = ndcg(ranks, n)
+                self.ndcg[n] = user_values(ranks, "NDCG", n)
 
     @staticmethod
     def test_ranks(trainer: pl.Trainer, model: RetrievalModel) -> Tensor:
@@ -149,14 +148,6 @@ class Watcher(pl.Callback):
         return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts])
 
 
-def ndcg(ranks: Tensor, n: int) -> NDArray[np.float32]:
-    """Return NDCG@n of each user, (users,)."""
-    found = (ranks > 0) & (ranks <= n)
-    gains = torch.where(found, 1.0 / torch.log2(ranks + 1.0).clamp(min=1.0), 0.0).sum(1)
-    ideal = (1.0 / torch.log2(torch.arange(2, n + 2).float())).cumsum(0)
-    return (gains / ideal[(ranks > 0).sum(1).clamp(max=n) - 1]).float().numpy()
-
-
 def packed(values: NDArray[Any]) -> str:
     """Return numbers as short text."""
     return base64.b85encode(zlib.compress(values.tobytes(), 9)).decode()
@@ -169,24 +160,12 @@ def unpacked(text: str, dtype: str) -> NDArray[Any]:
 
 def work(settings: Settings, path: str) -> Row:
     """Train for all epochs: the work of one run."""
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    pl.seed_everything(settings["seed"], verbose=False)
+    start_run(settings["seed"])
     data = build_data(path, settings["seed"])
     loss, callbacks = build_loss(settings["side"], settings["setting"])
     model = build_model(settings["architecture"], data.num_items, loss)
     watcher = Watcher(test=settings["purpose"] == "final")
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=EPOCHS,
-        callbacks=[*callbacks, watcher],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    trainer = quiet_trainer(EPOCHS, [*callbacks, watcher], enable_checkpointing=False, num_sanity_val_steps=0)
     trainer.fit(model, data)
     row: Row = {"valid": {str(n): [round(epoch[n], 5) for epoch in watcher.valid] for n in NS}}
     if watcher.test:

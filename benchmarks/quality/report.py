@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from benchmarks.harness import Row, Settings, identity, paired_bootstrap, rows_of
-from benchmarks.ml_100k_report import described, table
+from benchmarks.harness import Row, Settings, identity, rows_of
 from benchmarks.quality.protocol import ARCHITECTURES, NS, TRIALS, chosen, unpacked
+from benchmarks.tables import Values, described, difference, mark_cutoffs, mean_of_seeds, table
 from lightning_croloss.files import replacing, write_atomically
 
 METRICS = ("recall", "ndcg")
-Values = NDArray[np.float64]
 
 
 class Results:
@@ -90,11 +88,7 @@ def value_rows(results: Results, metric: str) -> list[list[str]]:
     written = []
     for architecture in results.architectures():
         for side in TRIALS:
-            cells = []
-            for n in NS:
-                means = [100 * values.mean() for values in results.seeds(architecture, side, n, metric)]
-                spread = f" ± {np.std(means, ddof=1):.2f}" if len(means) > 1 else ""
-                cells.append(f"{np.mean(means):.2f}{spread}")
+            cells = [mean_of_seeds(results.seeds(architecture, side, n, metric), 2) for n in NS]
             written.append([architecture, side, *cells])
     return written
 
@@ -103,15 +97,12 @@ def difference_rows(results: Results) -> list[list[str]]:
     """Compare the sides on each architecture."""
     written = []
     for architecture in results.architectures():
-        cells = []
-        for n in NS:
-            ours, theirs = (
-                np.mean(results.seeds(architecture, side, n, "recall"), axis=0)
-                for side in ("CROLoss", "softmax")
+        cells = [
+            difference(
+                *(results.seeds(architecture, side, n, "recall") for side in ("CROLoss", "softmax")), 2
             )
-            mean, low, high = (100 * value for value in paired_bootstrap(ours, theirs))
-            text = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-            cells.append(f"**{text}**" if low > 0 or high < 0 else text)
+            for n in NS
+        ]
         counts = {len(results.seeds(architecture, side, n, "recall")) for side in TRIALS for n in NS}
         written.append([architecture, " to ".join(str(count) for count in sorted(counts)), *cells])
     return written
@@ -147,12 +138,9 @@ def plot(results: Results, path: Path) -> None:
         )
         axes.plot(NS, 100 * (ours / theirs - 1), "o-", label=architecture)
     axes.axhline(0.0, color="grey", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xticks(NS, [str(n) for n in NS])
-    axes.minorticks_off()
+    mark_cutoffs(axes, NS)
     axes.set_xlabel("N, for which each side was tuned")
     axes.set_ylabel("test Recall@N of CROLoss over softmax, percent")
-    axes.grid(alpha=0.3)
     axes.legend()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)

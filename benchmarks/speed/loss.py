@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from benchmarks.speed.measuring import Settings, alternate, duration, markdown, peak_memory, ratio, size
+from benchmarks.speed.measuring import Settings, alternate, duration, peak_memory, ratio, size
+from benchmarks.tables import table
 from lightning_croloss import CROLoss, SoftmaxLoss
 from lightning_croloss.files import replacing
 
@@ -160,7 +161,7 @@ def run(settings: Settings, folder: Path) -> tuple[dict[str, list[Row]], str]:
         plot(found["growth"], folder / "loss_growth.png")
     except ImportError:
         print("no plot: matplotlib is missing, install the extra [plot]")
-    time_table = markdown(
+    time_table = table(
         [
             "loss",
             "B",
@@ -189,7 +190,7 @@ def run(settings: Settings, folder: Path) -> tuple[dict[str, list[Row]], str]:
             for row in found["time"]
         ],
     )
-    memory_table = markdown(
+    memory_table = table(
         ["loss", "B", "M", "fused", "naive", "naive / fused"],
         [
             [
@@ -203,7 +204,7 @@ def run(settings: Settings, folder: Path) -> tuple[dict[str, list[Row]], str]:
             for row in found["memory"]
         ],
     )
-    growth_table = markdown(
+    growth_table = table(
         ["B", "M", "time", "memory"],
         [
             [f"{row['B']:,}", f"{row['M']:,}", duration(row["fused s"]), size(row["MiB"])]
