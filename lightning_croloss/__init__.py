@@ -1,88 +1,31 @@
 """lightning-croloss: train the retrieval stage of a recommender on the Recall@N that will be deployed.
 
-Importing the package registers every model, loss, sampler and data module, so that config files can use
-their short names and checkpoints can be loaded.
+The public names are those of :mod:`lightning_croloss.public`. They are imported when one is first used, so
+that serving an exported model needs neither torch nor lightning.
 """
 
-from lightning_croloss.callbacks import CROLossCallback, RecallReport
-from lightning_croloss.data import (
-    GlobalTime,
-    LeaveOneOut,
-    PerUserRatio,
-    Predefined,
-    RecBoleDataModule,
-    RetrievalDataModule,
-    TableDataModule,
-    UserDisjoint,
-)
-from lightning_croloss.losses import (
-    BPRLoss,
-    CROLoss,
-    PowerImportance,
-    RetrievalLoss,
-    SoftmaxLoss,
-    TargetNImportance,
-    TripletLoss,
-)
-from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
-from lightning_croloss.models import (
-    MIND,
-    ComiRecDR,
-    ComiRecSA,
-    GRU4Rec,
-    HistoryModel,
-    MatrixFactorization,
-    RetrievalModel,
-    SASRec,
-    SequenceModel,
-    TwoTower,
-    YouTubeDNN,
-)
-from lightning_croloss.negatives import (
-    FullCatalogNegatives,
-    InBatchNegatives,
-    MixedNegatives,
-    PopularityNegatives,
-    UniformNegatives,
-)
+from __future__ import annotations
 
-__all__ = [
-    "MIND",
-    "BPRLoss",
-    "CROLoss",
-    "CROLossCallback",
-    "ComiRecDR",
-    "ComiRecSA",
-    "FullCatalogNegatives",
-    "GRU4Rec",
-    "GlobalTime",
-    "HistoryModel",
-    "HitRateAtN",
-    "InBatchNegatives",
-    "LeaveOneOut",
-    "MRRAtN",
-    "MatrixFactorization",
-    "MixedNegatives",
-    "NDCGAtN",
-    "PerUserRatio",
-    "PopularityNegatives",
-    "PowerImportance",
-    "Predefined",
-    "RecBoleDataModule",
-    "RecallAtN",
-    "RecallReport",
-    "RetrievalDataModule",
-    "RetrievalLoss",
-    "RetrievalModel",
-    "SASRec",
-    "SequenceModel",
-    "SoftmaxLoss",
-    "TableDataModule",
-    "TargetNImportance",
-    "TripletLoss",
-    "TwoTower",
-    "UniformNegatives",
-    "UserDisjoint",
-    "YouTubeDNN",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_croloss.public import *  # noqa: F403
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, or a subpackage."""
+    if not name.startswith("__") or name == "__all__":
+        public = import_module("lightning_croloss.public")
+        if hasattr(public, name):
+            return getattr(public, name)
+        if name in globals():  # a subpackage, which the line above has imported
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names too."""
+    return sorted({*globals(), *import_module("lightning_croloss.public").__all__})

@@ -142,6 +142,11 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         """Tokens of the users."""
         return self.interactions.user_vocabulary
 
+    @property
+    def item_titles(self) -> list[str] | None:
+        """What a person calls each item of 1 … num_items, "" where nothing is known; None without titles."""
+        return None
+
     @cached_property
     def item_counts(self) -> Tensor:
         """(num_items + 1,) int64 occurrences of each item in the training events; index 0 is 0."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.seeding import run_seed
@@ -21,6 +23,9 @@ class CheckpointFacts:
 
     Attributes:
         item_vocabulary: the user's own item tokens, None until the model met its data.
+        item_titles: what a person calls each item of 1 … num_items, "" where nothing is known; None without
+            titles.
+        item_counts: (num_items + 1,) int64 training events of each item, None until then.
         user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
         max_history: number of events that the model was trained on at most, None until then.
         seed: seed of the run, from which each step is seeded.
@@ -28,16 +33,19 @@ class CheckpointFacts:
 
     def __init__(self) -> None:
         self.item_vocabulary: Vocabulary | None = None
+        self.item_titles: list[str] | None = None
+        self.item_counts: Tensor | None = None
         self.user_fingerprint: str | None = None
         self.max_history: int | None = None
         self.seed = run_seed()
 
-    def take_from(self, data: RetrievalDataModule, knows_users: bool) -> None:
+    def take_from(self, data: RetrievalDataModule, knows_users: bool, trains: bool = True) -> None:
         """Take the facts of the data that the model is attached to.
 
         Args:
             data: the data.
             knows_users: whether the model has embeddings or features of single users.
+            trains: whether the model is about to be trained on them.
 
         Raises:
             ValueError: the model was trained on another catalogue, or knows other users.
@@ -51,12 +59,17 @@ class CheckpointFacts:
                 raise ValueError(OTHER_USERS)
             self.user_fingerprint = users
         self.item_vocabulary = data.item_vocabulary
+        self.item_titles = data.item_titles or self.item_titles
+        if self.item_counts is None or trains:
+            self.item_counts = data.item_counts.cpu()
         self.max_history = data.max_history
 
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Write the facts into a checkpoint, as plain types."""
         checkpoint[KEY] = {
             "items": None if self.item_vocabulary is None else list(self.item_vocabulary.tokens),
+            "titles": self.item_titles,
+            "counts": self.item_counts,
             "users": self.user_fingerprint,
             "max_history": self.max_history,
             "seed": self.seed,
@@ -82,6 +95,8 @@ class CheckpointFacts:
         if None not in (users, self.user_fingerprint) and users != self.user_fingerprint:
             raise ValueError(OTHER_USERS)
         self.item_vocabulary = vocabulary
+        self.item_titles = facts.get("titles")
+        self.item_counts = facts.get("counts")
         self.user_fingerprint = users
         self.max_history = facts["max_history"]
         self.seed = facts["seed"]

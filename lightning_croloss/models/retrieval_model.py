@@ -145,7 +145,7 @@ class RetrievalModel(Configurable, ExactEvaluation):
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
         data = self.data
         if data is not None:
-            self.facts.take_from(data, self.knows_users)
+            self.facts.take_from(data, self.knows_users, trains=stage == "fit")
             data.include_whole_history = (
                 self.predicts_unseen_only if stage == "predict" else self.exclude_history
             )

@@ -1,0 +1,86 @@
+"""The public names. Importing this module registers every model, loss, sampler and data module.
+
+So config files can use their short names, and checkpoints can be loaded.
+"""
+
+from lightning_croloss.callbacks import CROLossCallback, RecallReport
+from lightning_croloss.data import (
+    GlobalTime,
+    LeaveOneOut,
+    PerUserRatio,
+    Predefined,
+    RecBoleDataModule,
+    RetrievalDataModule,
+    TableDataModule,
+    UserDisjoint,
+)
+from lightning_croloss.losses import (
+    BPRLoss,
+    CROLoss,
+    PowerImportance,
+    RetrievalLoss,
+    SoftmaxLoss,
+    TargetNImportance,
+    TripletLoss,
+)
+from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
+from lightning_croloss.models import (
+    MIND,
+    ComiRecDR,
+    ComiRecSA,
+    GRU4Rec,
+    HistoryModel,
+    MatrixFactorization,
+    RetrievalModel,
+    SASRec,
+    SequenceModel,
+    TwoTower,
+    YouTubeDNN,
+)
+from lightning_croloss.negatives import (
+    FullCatalogNegatives,
+    InBatchNegatives,
+    MixedNegatives,
+    PopularityNegatives,
+    UniformNegatives,
+)
+
+__all__ = [
+    "MIND",
+    "BPRLoss",
+    "CROLoss",
+    "CROLossCallback",
+    "ComiRecDR",
+    "ComiRecSA",
+    "FullCatalogNegatives",
+    "GRU4Rec",
+    "GlobalTime",
+    "HistoryModel",
+    "HitRateAtN",
+    "InBatchNegatives",
+    "LeaveOneOut",
+    "MRRAtN",
+    "MatrixFactorization",
+    "MixedNegatives",
+    "NDCGAtN",
+    "PerUserRatio",
+    "PopularityNegatives",
+    "PowerImportance",
+    "Predefined",
+    "RecBoleDataModule",
+    "RecallAtN",
+    "RecallReport",
+    "RetrievalDataModule",
+    "RetrievalLoss",
+    "RetrievalModel",
+    "SASRec",
+    "SequenceModel",
+    "SoftmaxLoss",
+    "TableDataModule",
+    "TargetNImportance",
+    "TripletLoss",
+    "TwoTower",
+    "UniformNegatives",
+    "UserDisjoint",
+    "YouTubeDNN",
+]
