@@ -1,7 +1,8 @@
 """The runs: who competes, with which settings, on what data, and how one run is made.
 
 Protocol of the paper: users are divided 8:1:1, the first 80 % of an evaluation user's events are the
-history, the rest its targets; the whole catalogue is ranked; D = 32; batches of 256, 2,560 uniform negatives.
+history, the rest its targets; the whole catalogue is ranked; D = 32; batches of 256 targets (of 32 histories,
+with some 300 targets, where an architecture trains on all positions), 2,560 uniform negatives.
 Each side is tuned **for each N separately**: a trial is judged by its best validation Recall@N, and tested
 with the weights of that epoch. Trials run on YouTubeDNN with one seed; the winners are run on every
 architecture with three seeds. All runs have the same epochs, optimizer and regularisation; nothing is ever
@@ -81,21 +82,26 @@ def build_loss(side: str, setting: Settings) -> tuple[RetrievalLoss, list[pl.Cal
     return CROLoss(importance=TargetNImportance(n), **setting), [schedule]
 
 
-def build_data(path: str, seed: int) -> TableDataModule:
+def config_of(architecture: str) -> dict[str, Any]:
+    """Return the config file of an architecture."""
+    config: dict[str, Any] = yaml.safe_load((CONFIGS / f"{ARCHITECTURES[architecture]}.yaml").read_text())
+    return config
+
+
+def build_data(path: str, seed: int, architecture: str = "YouTubeDNN") -> TableDataModule:
     """Build the data; the seed is of the order of training, the division of the users is always the same."""
     return TableDataModule(
         path,
         min_user_interactions=5,
         split=UserDisjoint(0.8, 0.1, 0.1, history=0.8),
-        batch_size=256,
+        batch_size=config_of(architecture)["data"]["init_args"]["batch_size"],
         seed=seed,
     )
 
 
 def build_model(architecture: str, num_items: int, loss: RetrievalLoss) -> RetrievalModel:
     """Build the architecture of a config file around another loss."""
-    config = yaml.safe_load((CONFIGS / f"{ARCHITECTURES[architecture]}.yaml").read_text())
-    arguments: dict[str, Any] = config["model"]["init_args"] | {
+    arguments: dict[str, Any] = config_of(architecture)["model"]["init_args"] | {
         "num_items": num_items,
         "embedding_dim": 32,
         "loss": loss,
@@ -161,7 +167,7 @@ def unpacked(text: str, dtype: str) -> NDArray[Any]:
 def work(settings: Settings, path: str) -> Row:
     """Train for all epochs: the work of one run."""
     start_run(settings["seed"])
-    data = build_data(path, settings["seed"])
+    data = build_data(path, settings["seed"], settings["architecture"])
     loss, callbacks = build_loss(settings["side"], settings["setting"])
     model = build_model(settings["architecture"], data.num_items, loss)
     watcher = Watcher(test=settings["purpose"] == "final")
