@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,12 +158,15 @@ def part_path(folder: str, name: str) -> str:
     return str(root / found[0])
 
 
-def read_table(files: Sequence[TableFile], columns: Mapping[str, str]) -> Table:
+def read_table(
+    files: Sequence[TableFile], columns: Mapping[str, str], begin: Callable[[str], None] = lambda what: None
+) -> Table:
     """Read columns, of which each must be in each file.
 
     Args:
         files: the files.
         columns: for each argument the column that it names.
+        begin: is told what is being read, once a file.
 
     Raises:
         DataError: a column is missing, has no rows, or cannot be read.
@@ -179,7 +182,10 @@ def read_table(files: Sequence[TableFile], columns: Mapping[str, str]) -> Table:
                     f"{hint or suggest(column, file.columns)}"
                 )
     names = list(dict.fromkeys(columns.values()))
-    frames = [_read(file, names) for file in files]
+    frames = []
+    for file in files:
+        begin(f"reading {file.path.name}")
+        frames.append(_read(file, names))
     ends = np.cumsum([frame.height for frame in frames]).tolist()
     if not ends[-1]:
         raise DataError(f"{describe(files)} has no rows: it is empty")

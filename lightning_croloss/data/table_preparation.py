@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lightning_croloss.data import table_columns
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.preparation import Counts, PreparationReport
+from lightning_croloss.data.progress import Stages
 from lightning_croloss.data.splits import Predefined, Split
 from lightning_croloss.data.table_files import Table, TableFile, find_files, part_path, read_table
 from lightning_croloss.data.table_filters import (
@@ -33,10 +34,18 @@ def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
         DataError: if the files cannot be used, or nothing is left after the filters.
     """
     files, part_of_file = event_files(module)
+    with Stages(len(files) + 3) as stages:
+        return _prepare(module, files, part_of_file, stages)
+
+
+def _prepare(
+    module: TableDataModule, files: list[TableFile], part_of_file: list[int] | None, stages: Stages
+) -> tuple[Interactions, PreparationReport]:
     columns = module.columns
     if isinstance(module.split, Predefined) and module.split.column is not None:
         columns = {**columns, "split's column": module.split.column}
-    table = read_table(files, columns)
+    table = read_table(files, columns, stages.begin)
+    stages.begin("checking the columns")
     if module.missing_values:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(module.missing_values), None))
     report = PreparationReport([file.path.name for file in table.files], _counts(table, module))
@@ -56,6 +65,7 @@ def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
         times, dates = table_columns.times(table, time_column)
 
     events = Events(users, items, times, weights, _parts(table, part_of_file, module.split))
+    stages.begin("filtering")
     kept = _within_values(table, module)
     if kept is not None:
         events = events.take(kept)
@@ -70,6 +80,7 @@ def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
         raise DataError(f"{table.name}: nothing is left after the filters ({report}): make them milder")
     if dates and events.times is not None:
         events = replace(events, times=events.times.view("datetime64[ns]"))
+    stages.begin("numbering users and items")
     return _numbered(events, user_tokens, item_tokens), report
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import subprocess
@@ -65,6 +66,26 @@ def test_atomic_files_of_recbole(tmp_path):
         module = TableDataModule(str(source), min_user_interactions=1)
         assert token_sequences(module) == {1: [3, 20], 2: [3]}
         assert module.interactions.times.dtype == torch.float64
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_what_is_at_work(make, monkeypatch, capsys):
+    screen = Screen()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", screen)
+        assert make().report
+    shown = screen.getvalue()
+    stages = ["reading x.parquet", "checking the columns", "filtering", "numbering users and items"]
+    places = [shown.index(stage) for stage in stages]
+    assert places == sorted(places)
+    assert "stage 4 of 4" in shown
+    assert shown.rsplit("\r", 1)[1].strip() == "", "the bar goes when all is done"
+    assert make().report
+    assert "stage" not in capsys.readouterr().err, "nothing in a pipe"
 
 
 def test_several_files_are_one_table(make, tmp_path):
