@@ -10,6 +10,10 @@ class DataError(ValueError):
     """The data cannot be used: the message names the file, the column and the first offending row."""
 
 
+class PretrainedError(ValueError):
+    """A pretrained model cannot be found, trusted or read: the message names it and says what to do."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is not installed: the message names the extra that brings it."""
 

@@ -44,6 +44,7 @@ from lightning_croloss.negatives import (
     PopularityNegatives,
     UniformNegatives,
 )
+from lightning_croloss.zoo import list_pretrained, load_pretrained, push_to_hub, save_pretrained
 
 __all__ = [
     "MIND",
@@ -83,4 +84,8 @@ __all__ = [
     "UniformNegatives",
     "UserDisjoint",
     "YouTubeDNN",
+    "list_pretrained",
+    "load_pretrained",
+    "push_to_hub",
+    "save_pretrained",
 ]

@@ -1,0 +1,161 @@
+"""Building objects from plain configs that a stranger may have written.
+
+Nothing is imported on the word of a config: a class path is looked up among the classes of this package,
+torch's optimizers and schedulers, and what the caller allows. All other values stay what they are.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import lightning.pytorch.callbacks
+import lightning.pytorch.loggers
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import ReduceLROnPlateau
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import lightning_croloss.callbacks
+
+# they define every class that a config may name
+import lightning_croloss.data
+import lightning_croloss.losses
+import lightning_croloss.models
+import lightning_croloss.negatives
+from lightning_croloss.configurable import Configurable, class_path
+from lightning_croloss.errors import PretrainedError, suggest
+
+_PACKAGE = "lightning_croloss."
+#: What a model is built with, and what is called later with what it is about.
+_CALLED_LATER = (Optimizer, LRScheduler)
+
+
+class TrustedClasses:
+    """The classes that a config may name.
+
+    Args:
+        allow: further classes, or their dotted paths, which are imported.
+
+    Raises:
+        ValueError: an allowed path names no class.
+    """
+
+    def __init__(self, allow: Iterable[type | str] = ()) -> None:
+        self._known: dict[str, type] = {class_path(ReduceLROnPlateau): ReduceLROnPlateau}
+        for base in (Configurable, *_CALLED_LATER):
+            for cls in _subclasses(base):
+                if cls.__module__.startswith(_PACKAGE) and not issubclass(cls, Callback):
+                    self._known[class_path(cls)] = self._known[cls.__name__] = cls
+        for module in (torch.optim, torch.optim.lr_scheduler):
+            for cls in _classes_in(module):
+                if issubclass(cls, _CALLED_LATER):
+                    names = (class_path(cls), f"{module.__name__}.{cls.__name__}", cls.__name__)
+                    self._known.update(dict.fromkeys(names, cls))
+        for entry in allow:
+            cls = _imported(entry) if isinstance(entry, str) else entry
+            self._known[class_path(cls)] = self._known[cls.__name__] = cls
+            if isinstance(entry, str):
+                self._known[entry] = cls
+        # of the section trainer, which is never built from here
+        modules = (lightning.pytorch.callbacks, lightning.pytorch.loggers, lightning_croloss.callbacks)
+        self._of_trainer = {
+            name
+            for module in modules
+            for cls in _classes_in(module)
+            for name in (class_path(cls), f"{module.__name__}.{cls.__name__}", cls.__name__)
+        }
+
+    def find(self, path: object, where: str) -> type:
+        """Return the class of a class path.
+
+        Raises:
+            PretrainedError: it is not among the trusted ones.
+        """
+        found = self._known.get(path) if isinstance(path, str) else None
+        if found is None:
+            near = suggest(str(path), self._known)
+            raise PretrainedError(
+                f"{where} names the class {path!r}, which is not of this package and not allowed"
+                f"{near if 'did you mean' in near else ''}; if you trust it: allow=[{path!r}]"
+            )
+        return found
+
+    def check(self, config: Mapping[str, Any], where: str) -> None:
+        """Refuse a config that names a class which is not trusted, in any of its sections.
+
+        Raises:
+            PretrainedError: naming the class.
+        """
+        for section, content in config.items():
+            for path in _class_paths(content):
+                if section != "trainer" or path not in self._of_trainer:
+                    self.find(path, where)
+
+    def build(self, value: Any, where: str) -> Any:
+        """Build what a config describes.
+
+        Args:
+            value: plain values; each ``{"class_path": …, "init_args": …}`` becomes an object, or the
+                ``functools.partial`` of an optimizer or scheduler.
+            where: the file, for errors.
+
+        Raises:
+            PretrainedError: a class is not trusted, or does not take the arguments.
+        """
+        if isinstance(value, list):
+            return [self.build(entry, where) for entry in value]
+        if not isinstance(value, dict):
+            return value
+        if "class_path" not in value:
+            return {name: self.build(entry, where) for name, entry in value.items()}
+        cls = self.find(value["class_path"], where)
+        arguments = value.get("init_args") or {}
+        if not isinstance(arguments, dict) or value.keys() - {"class_path", "init_args"}:
+            raise PretrainedError(f"{where}: {cls.__name__} must have class_path and init_args only")
+        built = {str(name): self.build(entry, where) for name, entry in arguments.items()}
+        if issubclass(cls, _CALLED_LATER):
+            return functools.partial(cls, **built)
+        try:
+            return cls(**built)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise PretrainedError(f"{where}: {cls.__name__} cannot be built: {error}") from error
+
+
+def _subclasses(base: type) -> Iterator[type]:
+    cls: type
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _subclasses(cls)
+
+
+def _classes_in(module: Any) -> Iterator[type[Any]]:
+    for value in vars(module).values():
+        if isinstance(value, type):
+            yield value
+
+
+def _class_paths(value: Any) -> Iterator[object]:
+    if isinstance(value, list):
+        for entry in value:
+            yield from _class_paths(entry)
+    elif isinstance(value, dict):
+        if "class_path" in value:
+            yield value["class_path"]
+        for entry in value.values():
+            yield from _class_paths(entry)
+
+
+def _imported(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    cls: Any
+    try:
+        cls = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        cls = None
+    if not isinstance(cls, type):
+        raise ValueError(f"allow: {path!r} names no class: write package.module.Class")
+    return cls
