@@ -43,8 +43,10 @@ def test_an_offline_wandb_run_holds_everything() -> None:
     config: dict[str, Any] = {}
     history: list[dict[str, Any]] = []
     artifacts: dict[str, Any] = {}
+    kinds: list[str] = []
     for record in records(path):
         kind = record.WhichOneof("record_type")
+        kinds.append(kind)
         if kind == "run":  # what W&B knew of the config when it began to write
             config |= values_of(record.run.config.update)
         elif kind == "config":
@@ -56,6 +58,7 @@ def test_an_offline_wandb_run_holds_everything() -> None:
 
     (folder,) = Path("runs/lightning-croloss").iterdir()
     resolved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert "config" in config, f"{sorted(config)} in the records {kinds} of {path.stat().st_size} bytes"
     assert config["config"] == json.loads(json.dumps(resolved))
     assert config["config"]["model"]["init_args"]["loss"]["init_args"]["temperature"] == 0.05
     (schedule,) = (
