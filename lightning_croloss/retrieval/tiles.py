@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lightning_croloss.retrieval.products import products
 
 # Columns at the ragged end of a matrix product may be computed by another kernel that sums in another order:
 # equal items then differ in the last bit and ties are lost. Widths of whole vector registers avoid this
@@ -19,6 +19,9 @@ _ALIGNMENT = 64
 # Fewer rows than this make the product read the whole item matrix for little work: item tiles are cheaper.
 _FEWEST_WHOLE_ROWS = 16
 _MOST_ROWS_OF_ITEM_TILES = 256
+
+# Users whose pairs are scored by one product: few, because it also scores them with each other's items.
+_ROWS_OF_PAIRS = 64
 
 
 class ScoreTiles:
@@ -33,6 +36,8 @@ class ScoreTiles:
         item_matrix: (N, D); row i is item id i + 1.
         tile_elements: the most products (rows × K × items) to hold at a time, of which there is always at
             least one user's with one item.
+        fewest_whole_rows: whole rows are computed at once if so many of them fit, or all.
+        most_rows: users in a block, at most, where they are not.
 
     Attributes:
         rows: users in a block.
@@ -43,7 +48,14 @@ class ScoreTiles:
         ValueError: if a shape does not fit or ``tile_elements`` is below 1.
     """
 
-    def __init__(self, users: Tensor, item_matrix: Tensor, tile_elements: int) -> None:
+    def __init__(
+        self,
+        users: Tensor,
+        item_matrix: Tensor,
+        tile_elements: int,
+        fewest_whole_rows: int = _FEWEST_WHOLE_ROWS,
+        most_rows: int = _MOST_ROWS_OF_ITEM_TILES,
+    ) -> None:
         if users.ndim != 3 or users.shape[1] == 0:
             raise ValueError(
                 f"users must have shape (B, K, D), got {tuple(users.shape)}: "
@@ -59,8 +71,11 @@ class ScoreTiles:
         self.users = users
         self.num_items = item_matrix.shape[0]
         self.dtype = torch.promote_types(users.dtype, item_matrix.dtype)
-        self.rows, self.width = _shape(users.shape[0], users.shape[1], self.num_items, tile_elements)
-        self._items = F.pad(item_matrix, (0, 0, 0, max(0, self.width - self.num_items)))
+        self.rows, self.width = _shape(
+            users.shape[0], users.shape[1], self.num_items, tile_elements, fewest_whole_rows, most_rows
+        )
+        missing = max(0, self.width - self.num_items)
+        self._items = F.pad(item_matrix, (0, 0, 0, missing)) if missing else item_matrix
 
     @property
     def whole_rows(self) -> bool:
@@ -81,29 +96,53 @@ class ScoreTiles:
         users = self.users[block].to(self.dtype)
         for first in range(0, self.num_items, self.width):
             start = max(0, min(first, self.num_items - self.width))
-            with _no_autocast(users.device):
-                items = self._items[start : start + self.width].to(self.dtype)
-                products = (users.flatten(0, 1) @ items.T).unflatten(0, users.shape[:2])
-            best = products.squeeze(1) if users.shape[1] == 1 else products.amax(1)
+            best = self._best(users, self._items[start : start + self.width], len(users))
             yield first, best[:, first - start : self.num_items - start]
 
+    def scores_of_pairs(self, block: slice, rows: Tensor, ids: Tensor) -> Tensor:
+        """Return the scores (P,) of users of a block with items, as :meth:`scores` has them.
 
-def _shape(num_users: int, interests: int, num_items: int, tile_elements: int) -> tuple[int, int]:
+        The products are of the same kind as those of whole tiles, and agree with them to the last bit where
+        the library computes each sum alike wherever it stands in a matrix. Who relies on it must check.
+
+        Args:
+            block: the block.
+            rows: (P,) numbers of users within the block, ascending.
+            ids: (P,) item ids from 1.
+        """
+        users = self.users[block].to(self.dtype)
+        found = torch.empty(len(ids), dtype=self.dtype, device=users.device)
+        beginnings = torch.arange(0, len(users), _ROWS_OF_PAIRS, device=rows.device)
+        bounds = [*torch.searchsorted(rows, beginnings).tolist(), len(rows)]
+        for number, begin in enumerate(bounds[:-1]):
+            start = max(0, min(number * _ROWS_OF_PAIRS, len(users) - _ROWS_OF_PAIRS))
+            few = users[start : start + _ROWS_OF_PAIRS]
+            for left in range(begin, bounds[number + 1], self.width):
+                part = slice(left, min(left + self.width, bounds[number + 1]))
+                wanted = F.pad(ids[part] - 1, (0, -(part.stop - left) % _ALIGNMENT))
+                scores = self._best(few, self._items[wanted], len(users))
+                places = torch.arange(part.stop - left, device=rows.device)
+                found[part] = scores[rows[part] - start, places]
+        return found
+
+    def _best(self, users: Tensor, items: Tensor, rows: int) -> Tensor:
+        """Return the scores (r, w) of users (r, K, D) with items (w, D), in a block of so many rows."""
+        found = products(users.flatten(0, 1), items.to(self.dtype), rows * users.shape[1])
+        return found if users.shape[1] == 1 else found.unflatten(0, users.shape[:2]).amax(1)
+
+
+def _shape(
+    num_users: int, interests: int, num_items: int, tile_elements: int, fewest_whole_rows: int, most_rows: int
+) -> tuple[int, int]:
     """Return (rows of a block, items of a tile)."""
     aligned = max(1, math.ceil(num_items / _ALIGNMENT)) * _ALIGNMENT
     for width in (aligned, max(1, num_items)):
         rows = tile_elements // (interests * width)
-        if rows >= max(1, min(num_users, _FEWEST_WHOLE_ROWS)):
+        if rows >= max(1, min(num_users, fewest_whole_rows)):
             return max(1, min(num_users, rows)), width
-    rows = max(1, min(num_users, _MOST_ROWS_OF_ITEM_TILES, math.isqrt(tile_elements // interests)))
+    rows = max(1, min(num_users, most_rows, math.isqrt(tile_elements // interests)))
     width = max(1, min(num_items, tile_elements // (rows * interests)))
     return rows, width - width % _ALIGNMENT if width > _ALIGNMENT else width
-
-
-def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return contextlib.nullcontext()
 
 
 def locate(ids: Tensor, first: int, width: int) -> tuple[Tensor, Tensor]:
@@ -144,3 +183,10 @@ def check_ids(name: str, ids: Tensor, num_users: int, num_items: int) -> Tensor:
                 f"got {low if low < 0 else high}: map the items by the catalogue's vocabulary first"
             )
     return ids.long()
+
+
+def checked_excluded(excluded: Tensor | None, users: Tensor, num_items: int) -> Tensor:
+    """Return ``excluded`` (B, E) as int64, (B, 0) for None; raises as :func:`check_ids` does."""
+    if excluded is None:
+        return torch.zeros(users.shape[0], 0, dtype=torch.int64, device=users.device)
+    return check_ids("excluded", excluded, users.shape[0], num_items)
