@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,40 @@ class Settings:
     repeats: int
     quick: bool
     clock: str = "wall"
+    data: Path | None = None
+
+
+def missing(peers: Sequence[str]) -> str | None:
+    """Return what to tell if one of the packages is not installed, else None."""
+    absent = [name for name in peers if not versions([name])]
+    if not absent:
+        return None
+    return f"{absent[0]} is not installed (pip install -c constraints.txt '.[peers]')"
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Work in a folder that is deleted afterwards, with what is printed and logged thrown away.
+
+    Peers leave files and progress bars wherever they run.
+    """
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        os.chdir(folder)
+        try:
+            with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+                yield Path(folder)
+        finally:
+            os.chdir(before)
 
 
 def machine() -> dict[str, Any]:
@@ -50,22 +87,27 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def alternate(
-    sides: dict[str, Callable[[], object]], repeats: int, clock: str = "wall"
+    sides: dict[str, Callable[[], object]], repeats: int, clock: str = "wall", warm_up: bool = True
 ) -> dict[str, list[float]]:
     """Return the seconds of each side in each round; in a round every side runs once.
 
     What a shared machine does to one side it does to its neighbours in the round, so ratios taken within
     rounds are steadier than the times.
+
+    Args:
+        sides: what to run, by name.
+        repeats: number of rounds.
+        clock: a name of :data:`CLOCKS`.
+        warm_up: whether another round, which does not count, comes first.
     """
     now = CLOCKS[clock]
-    for side in sides.values():
-        side()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats):
+    for number in range(repeats + warm_up):
         for name, side in sides.items():
             start = now()
             side()
-            seconds[name].append(now() - start)
+            if number >= warm_up:
+                seconds[name].append(now() - start)
     return seconds
 
 
@@ -81,18 +123,34 @@ def peak_memory(work: Callable[..., Callable[[], object]], *arguments: Any) -> f
         work: a function at the top of a module that makes the inputs and returns what to measure.
         arguments: its arguments, of plain types.
     """
+    return alone(work, *arguments)["MiB"]
+
+
+def alone(work: Callable[..., Callable[[], object]], *arguments: Any) -> dict[str, float]:
+    """Call the result of ``work(*arguments)`` once in a process of its own, on one thread (Linux only).
+
+    Args:
+        work: a function at the top of a module that makes the inputs and returns what to measure.
+        arguments: its arguments, of plain types.
+
+    Returns:
+        "s": its seconds; "MiB": by how much the process grew; "in all MiB": the most that it held.
+    """
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_grown, (work, arguments))
+        return pool.apply(_alone, (work, arguments))
 
 
-def _grown(work: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> float:
+def _alone(work: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> dict[str, float]:
     torch.set_num_threads(1)
     call = work(*arguments)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = _kilobytes("VmRSS")
+    start = time.perf_counter()
     call()
-    return (_kilobytes("VmHWM") - before) / 1024
+    seconds = time.perf_counter() - start
+    peak = _kilobytes("VmHWM")
+    return {"s": seconds, "MiB": (peak - before) / 1024, "in all MiB": peak / 1024}
 
 
 def _kilobytes(field: str) -> int:
