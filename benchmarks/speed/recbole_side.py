@@ -64,7 +64,7 @@ MODELS = {"mean pool": MeanPool, "NPE": NPE, "GRU": GRU4Rec}
 
 
 def configure(model: str, dataset: str = "ml-100k", folder: Path | None = None, **settings: Any) -> Config:
-    """Return a configuration: leave-one-out in the order of time, ranks over all items, nothing on the screen.
+    """Return a configuration: leave-one-out in the order of time, ranks over all items, no output.
 
     Args:
         model: a name of :data:`MODELS`.

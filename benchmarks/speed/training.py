@@ -1,14 +1,15 @@
 """Training on ml-100k: samples a second, the same model and batch as RecBole and as torch-rechub.
 
-An epoch of the trainers as their users call them, everything between prepared data and trained weights included.
+An epoch of the trainers as their users call them: everything between prepared data and trained weights.
 Leave-one-out, histories of 20, D = 32, batches of 256, Adam, one process, no loader workers.
 
-Against RecBole, with cross-entropy over the whole catalogue: a mean pool with a linear map, written as a RecBole
-model because it has none; NPE, the nearest that it has (a sum instead of the mean, a user embedding instead of the
-map); GRU4Rec, one layer of 128. Both sides of the last spend their time in PyTorch's GRU kernel.
+Against RecBole, with cross-entropy over the whole catalogue: a mean pool with a linear map, written as a
+RecBole model because it has none; NPE, the nearest that it has (a sum instead of the mean, a user embedding
+instead of the map); GRU4Rec, one layer of 128. Most of the last is PyTorch's GRU on both sides.
 
-Against torch-rechub, YouTubeDNN with one hidden layer of 128 and, as in its tutorial, three negatives a row. It has
-drawn them beforehand and reads rows one by one; ours are drawn at each step. Its layers have batch normalisation.
+Against torch-rechub, YouTubeDNN with one hidden layer of 128 and, as in its tutorial, three negatives a row.
+It has drawn them beforehand and reads rows one by one; ours are drawn at each step. Its layers have batch
+normalisation.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def measure(kind: str, threads: int, settings: Settings) -> Row:
         data = RecBoleDataModule("ml-100k", max_history=LENGTH, batch_size=BATCH, seed=0)
         peer, samples = rechub_epoch(data, folder) if kind == "YouTubeDNN" else recbole_epoch(kind)
         if samples != len(data.train_rows):
-            raise RuntimeError(f"{kind}: ours trains on {len(data.train_rows)} samples, the peer on {samples}")
+            raise RuntimeError(
+                f"{kind}: ours trains on {len(data.train_rows)} samples, the peer on {samples}"
+            )
         ours = our_epoch(kind, data, None)
         rounds = min(settings.repeats, 3) if kind == "GRU" else settings.repeats
         our_epoch(kind, data, 2)()  # what the first call alone does
@@ -127,7 +130,10 @@ def measure(kind: str, threads: int, settings: Settings) -> Row:
 def run(settings: Settings, folder: Path) -> tuple[list[Row], str]:
     """Measure and return the figures and their table."""
     rows, notes = [], []
-    for peers, kinds in ((["recbole"], ["mean pool", "NPE", "GRU"]), (["recbole", "torch-rechub"], ["YouTubeDNN"])):
+    for peers, kinds in (
+        (["recbole"], ["mean pool", "NPE", "GRU"]),
+        (["recbole", "torch-rechub"], ["YouTubeDNN"]),
+    ):
         message = missing(peers)
         if message is not None:
             notes.append(f"{', '.join(kinds)} left out: {message}.")

@@ -9,7 +9,6 @@ Gradients are computed in the forward pass; the backward pass multiplies them by
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from lightning_croloss.losses.collisions import Collisions
 from lightning_croloss.losses.kernels import Kernel
 from lightning_croloss.losses.linear_sweep import Sweep
 from lightning_croloss.losses.scored import Draws
+from lightning_croloss.products import no_autocast
 
 #: Number of scores from which on the fused path is faster than the naive one.
 FEWEST_SCORES = 2**18
@@ -184,7 +184,7 @@ class Work:
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Return the loss and the gradients of those inputs that need one."""
         product_dtype = self.tiling.product_dtype or self.dtype
-        with _no_autocast(users.device):
+        with no_autocast(users.device):
             users, positives = users.to(self.dtype), positives.to(self.dtype)
             scores = (users * positives).sum(-1, keepdim=True) / self.scale
             factors = (users.to(product_dtype), candidates.to(product_dtype))
@@ -239,12 +239,6 @@ def rows_of(value: Tensor | None, block: slice) -> Tensor | None:
     return value if value is None or value.dim() == 0 else value[block]
 
 
-def _no_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return contextlib.nullcontext()
-
-
 def check_vectors(users: Tensor, positives: Tensor, candidates: Tensor) -> None:
     """Raise ``ValueError`` unless the vectors are (B, D), (B, D) and (M, D)."""
     if users.dim() != 2 or positives.shape != users.shape or candidates.shape[1:] != users.shape[1:]:
@@ -260,5 +254,5 @@ def sample_of_differences(users: Tensor, positives: Tensor, candidates: Tensor) 
     rows = slice(None, None, -(-users.shape[0] // 64))
     columns = slice(None, None, -(-candidates.shape[0] // 1024))
     users, positives, candidates = users[rows].float(), positives[rows].float(), candidates[columns].float()
-    with _no_autocast(users.device):
+    with no_autocast(users.device):
         return users @ candidates.T - (users * positives).sum(-1, keepdim=True)

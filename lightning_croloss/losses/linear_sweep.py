@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.losses.kernels import FAR_BELOW, Kernel
+from lightning_croloss.products import fast_product
 
 if TYPE_CHECKING:
     from lightning_croloss.losses.linear import Work
@@ -60,6 +61,7 @@ class Sweep:
         users, candidates = factors[0][block], factors[1]
         self.users, self.dtype = users, work.dtype
         rows = users.shape[0]
+        self._fast = fast_product(users, rows) if users.dtype == work.dtype else None
         scaled_users = users / work.scale
         like = positive_scores.squeeze(1)
         self.sums = Sums(like, form.kernel.sums_logarithms)
@@ -74,7 +76,9 @@ class Sweep:
             items = candidates[columns]
             size = rows * items.shape[0]
             x = scratch[:size].view(rows, -1)
-            if users.dtype == work.dtype:
+            if self._fast is not None:
+                x = self._fast(scaled_users, items)
+            elif users.dtype == work.dtype:
                 torch.mm(scaled_users, items.T, out=x)
             else:
                 x.copy_(torch.mm(users, items.T)).div_(work.scale)
@@ -102,14 +106,14 @@ class Sweep:
         if scale is not None:  # bring what was summed before, and this tile, to the new common scale
             self.slope_sum.mul_(scale.before).addcmul_(slope.sum(1), scale.now)
             if needs_product:
-                product = _product(slope, items).mul_(scale.now.unsqueeze(1))
+                product = self._times(slope, items).mul_(scale.now.unsqueeze(1))
                 self.product.mul_(scale.before.unsqueeze(1)).add_(product)
             return
         self.slope_sum += slope.sum(1)
-        if needs_product and items.dtype == self.dtype:
+        if needs_product and self._fast is None and items.dtype == self.dtype:
             self.product.addmm_(slope, items)
         elif needs_product:
-            self.product.add_(_product(slope, items))
+            self.product.add_(self._times(slope, items))
 
     def add_candidate_gradient(self, coefficient: Tensor, gradient: Tensor) -> None:
         """Add the block's part to the candidates' gradient (M, D)."""
@@ -118,10 +122,18 @@ class Sweep:
             if scale is not None:
                 factor = coefficient * torch.exp(scale - self.sums.log_scale)
                 weighed = self.users * factor.unsqueeze(1)
-            if self.users.dtype == self.dtype:
+            if self._fast is not None:
+                gradient[columns].add_(self._fast(weighed.T, slope.T).T)  # faster than its transpose
+            elif self.users.dtype == self.dtype:
                 gradient[columns].addmm_(slope.T, weighed)
             else:
-                gradient[columns].add_(_product(slope.T, weighed.to(self.users.dtype)))
+                gradient[columns].add_(self._times(slope.T, weighed.to(self.users.dtype)))
+
+    def _times(self, slope: Tensor, other: Tensor) -> Tensor:
+        """Multiply in the type of the factors; the sum over tiles is kept in that of the ranks."""
+        if self._fast is not None:
+            return self._fast(slope, other.T)
+        return torch.mm(slope.to(other.dtype), other).to(slope.dtype)
 
 
 @dataclass(frozen=True)
@@ -166,11 +178,6 @@ def _add_tile(
     rescaled = _Rescaled(tile, torch.exp(sums.log_scale - total), torch.exp(tile - total))
     sums.log_scale = total
     return rescaled
-
-
-def _product(slope: Tensor, other: Tensor) -> Tensor:
-    """Multiply in the type of the factors; the sum over tiles is kept in that of the ranks."""
-    return torch.mm(slope.to(other.dtype), other).to(slope.dtype)
 
 
 def _part(log_weight: Tensor | None, block: slice, columns: slice) -> Tensor | None:

@@ -178,7 +178,7 @@ class RetrievalModel(Configurable, ExactEvaluation):
 
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Seed the step by its place in training, so that a resumed run draws what the whole run drew."""
-        seed_step(self.facts.seed, batches_so_far(self.trainer), self.global_rank)
+        seed_step(self.facts.seed, batches_so_far(self.trainer), self.global_rank, self.device)
 
     def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
         """Return the users' vectors (P, K, D) and a batch of P rows with the target of each.

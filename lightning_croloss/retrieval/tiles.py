@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_croloss.retrieval.products import products
+from lightning_croloss.products import product
 
 # Columns at the ragged end of a matrix product may be computed by another kernel that sums in another order:
 # equal items then differ in the last bit and ties are lost. Widths of whole vector registers avoid this
@@ -127,7 +127,7 @@ class ScoreTiles:
 
     def _best(self, users: Tensor, items: Tensor, rows: int) -> Tensor:
         """Return the scores (r, w) of users (r, K, D) with items (w, D), in a block of so many rows."""
-        found = products(users.flatten(0, 1), items.to(self.dtype), rows * users.shape[1])
+        found = product(users.flatten(0, 1), items.to(self.dtype), rows * users.shape[1])
         return found if users.shape[1] == 1 else found.unflatten(0, users.shape[:2]).amax(1)
 
 

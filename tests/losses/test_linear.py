@@ -18,6 +18,7 @@ from lightning_croloss.losses import (
     TargetNImportance,
     base,
     linear,
+    linear_sweep,
 )
 from lightning_croloss.losses.linear import Tiling
 from tests.losses.cases import ALL_KERNELS, IMPORTANCES, SCALINGS, TRAINABLE, assert_same, other_kernel
@@ -86,6 +87,21 @@ def test_every_pair_of_kernels(small_tiles, kernel, lambda_kernel, scaling, opti
 def test_softmax(small_tiles, scaling, options):
     loss = SoftmaxLoss(0.4, N, scaling)
     assert_fused_is_naive(loss, **OPTIONS[options])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("kernel", TRAINABLE)
+def test_with_a_product_of_another_library(small_tiles, monkeypatch, kernel, options):
+    asked = []
+
+    def fast_product(like, rows):
+        asked.append(rows)
+        return lambda a, b: a @ b.T
+
+    monkeypatch.setattr(linear_sweep, "fast_product", fast_product)
+    loss = CROLoss(TRAINABLE[kernel](), None, 0.4, 0.6, other_kernel(kernel), num_items=N)
+    assert_fused_is_naive(loss, **OPTIONS[options])
+    assert asked
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

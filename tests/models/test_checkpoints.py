@@ -22,7 +22,7 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.callbacks import Linear
-from lightning_croloss.models.resume import keep_checkpoints_together
+from lightning_croloss.models.resume import keep_checkpoints_together, seed_step
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
 HISTORIES = [[1, 2, 3, 4, 5, 6], [11, 12]]
@@ -276,6 +276,18 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, last_saved, option
     assert_equal_states(whole_model.state_dict(), model.state_dict())
     assert_equal_states(whole.optimizers[0].state_dict(), resumed.optimizers[0].state_dict())
     assert_equal_states(dict(whole.callback_metrics), dict(resumed.callback_metrics))
+
+
+def test_seeding_a_step_keeps_nothing():
+    """``torch.manual_seed`` keeps a call for each kind of device that was never used, for ever."""
+    waiting = len(torch.cuda._queued_calls)
+    draws = []
+    for seed, batch, rank in ((0, 1, 0), (0, 1, 0), (1, 1, 0), (0, 2, 0), (0, 1, 1)):
+        seed_step(seed, batch, rank, torch.device("cpu"))
+        draws.append(torch.rand(()).item())
+    assert draws[0] == draws[1]
+    assert len(set(draws)) == 4
+    assert len(torch.cuda._queued_calls) == waiting
 
 
 def test_a_run_resumed_twice_equals_the_uninterrupted_one(tmp_path):
