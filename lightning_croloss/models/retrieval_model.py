@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -23,10 +23,16 @@ from lightning_croloss.models.histories import batch_of_histories
 from lightning_croloss.models.layers import check_choice, check_counts
 from lightning_croloss.models.monitors import check_monitors
 from lightning_croloss.models.optimizers import build_optimizers, without_numpy
+from lightning_croloss.models.recommending import TopItems
 from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
+from lightning_croloss.models.token_recommender import (
+    Recommendations,
+    Token,
+    TokenRecommender,
+    similar_items,
+)
 from lightning_croloss.models.users import refuse_unknown_users
 from lightning_croloss.negatives import Negatives, UniformNegatives
-from lightning_croloss.retrieval import check_diversity, diverse_items, top_items
 
 SIMILARITIES = ("cosine", "dot")
 
@@ -226,7 +232,6 @@ class RetrievalModel(Configurable, ExactEvaluation):
 
     # ------------------------------------------------------------------ use
 
-    @torch.no_grad()
     def recommend(
         self,
         histories: Sequence[Sequence[int]] | Tensor | None = None,
@@ -237,7 +242,7 @@ class RetrievalModel(Configurable, ExactEvaluation):
         category: str | None = None,
         candidates: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the n best items for each user.
+        """Return the n best items for each user, by ids; :meth:`recommend_tokens` speaks in tokens.
 
         Args:
             histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
@@ -269,26 +274,43 @@ class RetrievalModel(Configurable, ExactEvaluation):
             max_history=self.facts.max_history,
             device=self.device,
         )
-        categories = self._categories(diversity, category)
-        if candidates is None:
-            candidates = min(5 * n, self.num_items)
-        elif not n <= candidates <= self.num_items:
-            raise ValueError(f"candidates must be in n = {n} … {self.num_items}, got {candidates}")
-        was_training = self.training
-        self.eval()
-        try:
-            vectors = self.encode_users(batch).float()
-            matrix = self.encode_catalogue()
-        finally:
-            self.train(was_training)
-        ids, scores = top_items(
-            vectors,
-            matrix,
-            n if categories is None else candidates,
-            excluded=batch.items_before if exclude_history else None,
-            tile_elements=self.tile_elements,
-        )
-        return (ids, scores) if categories is None else diverse_items(ids, scores, categories, n, diversity)
+        return TopItems(self, n, exclude_history, diversity, category, candidates)(batch)
+
+    def recommend_tokens(
+        self,
+        histories: Sequence[Sequence[Token]],
+        n: int = 10,
+        exclude_history: bool = True,
+        allow: Collection[Token] | None = None,
+        deny: Collection[Token] | None = None,
+        diversity: float | None = None,
+        category: str | None = None,
+    ) -> Recommendations:
+        """Return the n best items for each history of tokens, as tokens with titles and scores.
+
+        Tokens that the model does not know are counted and passed over; a history without any known token
+        gets the most popular items of training. To encode the catalogue once for many calls, keep a
+        ``models.TokenRecommender``, which takes the same arguments.
+
+        Args:
+            histories: for each user the tokens of its events, text or integers, oldest first.
+            n: how many items.
+            exclude_history: leave out the items of the history.
+            allow: tokens of the only items to recommend; None = all.
+            deny: tokens of items never to recommend.
+            diversity: as in :meth:`recommend`; None is 0.
+            category: as in :meth:`recommend`.
+
+        Raises:
+            ValueError: the model has no vocabulary or recommends to known users only, or n or the diversity
+                is out of range.
+            TypeError: tokens are neither text nor integers.
+        """
+        return TokenRecommender(self, n, exclude_history, allow, deny, diversity, category)(histories)
+
+    def similar_items(self, tokens: Sequence[Token], n: int = 10) -> Recommendations:
+        """Return for each item the n items whose vectors are most similar; see ``models.similar_items``."""
+        return similar_items(self, tokens, n)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -307,24 +329,6 @@ class RetrievalModel(Configurable, ExactEvaluation):
         check_features(checkpoint["hyper_parameters"], self.hparams)
 
     # ------------------------------------------------------------------ inside
-
-    def _categories(self, diversity: float, category: str | None) -> Tensor | None:
-        """Return the categories (num_items + 1, W) of the items; None if the score alone counts."""
-        check_diversity(diversity)
-        if category is None:
-            if diversity > 0.0:
-                raise ValueError(
-                    f"diversity={diversity} needs a category: name an item feature that holds it"
-                )
-            return None
-        features = getattr(self, "item_feature_embedding", None)
-        if features is None:
-            raise ValueError(
-                f"category={category!r}: this {type(self).__name__} has no item features; give the data "
-                "item_features and train a model that takes them, or call retrieval.diverse_items"
-            )
-        categories: Tensor = features.categories(category)
-        return categories if diversity > 0.0 else None
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         for name, features in zip(("item", "user"), data.features, strict=True):

@@ -1,0 +1,148 @@
+"""TopItems: the best items for users, over a catalogue that is encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.retrieval import check_diversity, diverse_items, top_items
+
+if TYPE_CHECKING:
+    from lightning_croloss.models.retrieval_model import RetrievalModel
+
+
+class TopItems:
+    """Finds the n best items for batch after batch of users.
+
+    Args:
+        model: the model; its weights must not change between the batches.
+        n: how many items.
+        exclude_history: leave out the items that the user had before.
+        diversity: what an item gains, in units of the score, for each item chosen before it that is of
+            another category; 0 chooses by the score alone. See ``retrieval.diverse_items``.
+        category: name of the item feature, categorical or multi-valued, that holds the categories.
+        candidates: number of best items that the diverse ones are chosen from; None is five times n.
+        allowed: ids of the only items that may be recommended, in any order; None = all.
+
+    Raises:
+        ValueError: n, the diversity or the candidates are out of range, an id is outside 1 … num_items, or
+            the diversity has no category that the model knows.
+    """
+
+    def __init__(
+        self,
+        model: RetrievalModel,
+        n: int,
+        exclude_history: bool = True,
+        diversity: float = 0.0,
+        category: str | None = None,
+        candidates: int | None = None,
+        allowed: Tensor | None = None,
+    ) -> None:
+        if not 1 <= n <= model.num_items:
+            raise ValueError(
+                f"n must be in 1 … {model.num_items}, the number of items, got {n}: choose how many to return"
+            )
+        self._categories = categories_of(model, diversity, category)
+        if candidates is None:
+            candidates = min(5 * n, model.num_items)
+        elif not n <= candidates <= model.num_items:
+            raise ValueError(f"candidates must be in n = {n} … {model.num_items}, got {candidates}")
+        self.model = model
+        self.n = n
+        self.exclude_history = exclude_history
+        self._diversity = diversity
+        self._wanted = n if self._categories is None else candidates
+        with evaluating(model):
+            self._matrix = model.encode_catalogue()
+        self._allowed: Tensor | None = None
+        if allowed is not None:
+            self._allowed = allowed_ids(allowed, model.num_items).to(model.device)
+            self._matrix = self._matrix[self._allowed - 1]
+
+    @torch.no_grad()
+    def __call__(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
+        """Return ids (B, n) and scores (B, n), best first, or with diversity in the order of choice.
+
+        Where fewer than n items are left, the rest is 0 and −∞.
+        """
+        with evaluating(self.model):
+            vectors = self.model.encode_users(batch).float()
+        ids, scores = self._top(vectors, batch.items_before if self.exclude_history else None)
+        if self._categories is None:
+            return ids, scores
+        return diverse_items(ids, scores, self._categories, self.n, self._diversity)
+
+    def _top(self, vectors: Tensor, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
+        tile_elements = self.model.tile_elements
+        if self._allowed is None:
+            return top_items(
+                vectors, self._matrix, self._wanted, excluded=excluded, tile_elements=tile_elements
+            )
+        ids = torch.zeros(len(vectors), self._wanted, dtype=torch.int64, device=vectors.device)
+        scores = torch.full_like(ids, -torch.inf, dtype=vectors.dtype)
+        count = min(self._wanted, len(self._allowed))
+        if count:
+            # ids within the allowed are 1 … their number, in ascending order: ties fall as in the catalogue
+            place_of = torch.zeros(self.model.num_items + 1, dtype=torch.int64, device=ids.device)
+            place_of[self._allowed] = torch.arange(1, len(self._allowed) + 1, device=ids.device)
+            places, scores[:, :count] = top_items(
+                vectors,
+                self._matrix,
+                count,
+                excluded=None if excluded is None else place_of[excluded],
+                tile_elements=tile_elements,
+            )
+            ids[:, :count] = torch.cat([self._allowed.new_zeros(1), self._allowed])[places]
+        return ids, scores
+
+
+@contextmanager
+def evaluating(model: RetrievalModel) -> Iterator[None]:
+    """Switch a model to evaluation, and back to what it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def allowed_ids(ids: Tensor, num_items: int) -> Tensor:
+    """Return the distinct ids in ascending order.
+
+    Raises:
+        ValueError: an id is outside 1 … num_items.
+    """
+    distinct: Tensor = ids.reshape(-1).long().unique()
+    if len(distinct) and not 1 <= int(distinct[0]) <= int(distinct[-1]) <= num_items:
+        raise ValueError(
+            f"allowed must hold item ids 1 … {num_items}, got {int(distinct[0])} … {int(distinct[-1])}"
+        )
+    return distinct
+
+
+def categories_of(model: RetrievalModel, diversity: float, category: str | None) -> Tensor | None:
+    """Return the categories (num_items + 1, W) of the items; None if the score alone counts.
+
+    Raises:
+        ValueError: the diversity is negative or has no category, or the model lacks the category.
+    """
+    check_diversity(diversity)
+    if category is None:
+        if diversity > 0.0:
+            raise ValueError(f"diversity={diversity} needs a category: name an item feature that holds it")
+        return None
+    features = getattr(model, "item_feature_embedding", None)
+    if features is None:
+        raise ValueError(
+            f"category={category!r}: this {type(model).__name__} has no item features; give the data "
+            "item_features and train a model that takes them, or call retrieval.diverse_items"
+        )
+    categories: Tensor = features.categories(category)
+    return categories if diversity > 0.0 else None
