@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import re
 import traceback
@@ -92,12 +93,18 @@ def explained(error: BaseException) -> BaseException:
 
 def meant_for_user(error: BaseException) -> bool:
     """Tell an error that was raised to be read by the user from a failure inside the machinery."""
-    if isinstance(error, OURS):
+    if isinstance(error, OURS) or (isinstance(error, OSError) and _of_files(error)):
         return True
     if not isinstance(error, (ValueError, TypeError)):
         return False
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+
+
+def _of_files(error: OSError) -> bool:
+    """Tell a file that is missing, in the way or not to be touched, or a full disk, from other failures."""
+    kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+    return isinstance(error, kinds) or error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _plain(cause: str, given: str, bases: set[str]) -> str:

@@ -44,6 +44,9 @@ from lightning_croloss.negatives import (
     PopularityNegatives,
     UniformNegatives,
 )
+from lightning_croloss.recommendations import Recommendations
+from lightning_croloss.serving import Recommender
+from lightning_croloss.serving.export import export_model
 from lightning_croloss.zoo import list_pretrained, load_pretrained, push_to_hub, save_pretrained
 
 __all__ = [
@@ -71,6 +74,8 @@ __all__ = [
     "RecBoleDataModule",
     "RecallAtN",
     "RecallReport",
+    "Recommendations",
+    "Recommender",
     "RetrievalDataModule",
     "RetrievalLoss",
     "RetrievalModel",
@@ -84,6 +89,7 @@ __all__ = [
     "UniformNegatives",
     "UserDisjoint",
     "YouTubeDNN",
+    "export_model",
     "list_pretrained",
     "load_pretrained",
     "push_to_hub",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lightning_croloss.commands import data
+from lightning_croloss.commands import data, export
 
 #: The first word of a command and what runs it with the words after it.
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"data": data.main}
+COMMANDS: dict[str, Callable[[list[str]], None]] = {"data": data.main, "export": export.main}
 
 
 def find_command(arguments: Sequence[str]) -> Callable[[list[str]], None] | None:

@@ -8,7 +8,7 @@ from lightning_croloss.models.mind import MIND
 from lightning_croloss.models.retrieval_model import RetrievalModel
 from lightning_croloss.models.sasrec import SASRec
 from lightning_croloss.models.sequence_model import SequenceModel
-from lightning_croloss.models.token_recommender import Recommendations, TokenRecommender, UserRecommendations
+from lightning_croloss.models.token_recommender import TokenRecommender
 from lightning_croloss.models.two_tower import TwoTower
 from lightning_croloss.models.youtube_dnn import YouTubeDNN
 
@@ -19,12 +19,10 @@ __all__ = [
     "GRU4Rec",
     "HistoryModel",
     "MatrixFactorization",
-    "Recommendations",
     "RetrievalModel",
     "SASRec",
     "SequenceModel",
     "TokenRecommender",
     "TwoTower",
-    "UserRecommendations",
     "YouTubeDNN",
 ]

@@ -133,7 +133,7 @@ class ComiRecDR(HistoryModel):
         maps = self.maps.unflatten(-1, (self.num_interests, -1))  # (P, D, K, D)
         if self.num_maps == 1:
             active = torch.ones_like(mask[:, :1]).expand(-1, self.num_interests)
-            logits = torch.zeros(len(mask), self.num_interests, mask.shape[1], device=mask.device)
+            logits = torch.zeros(mask.shape[0], self.num_interests, mask.shape[1], device=mask.device)
             matrices = maps[0].permute(1, 2, 0)
             return route_to_interests(events, matrices, mask, logits, active, self.routing_iterations)
         places = places_from_end(mask.shape[1], self.num_maps, mask.device)

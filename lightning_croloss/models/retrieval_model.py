@@ -25,14 +25,10 @@ from lightning_croloss.models.monitors import check_monitors
 from lightning_croloss.models.optimizers import build_optimizers, without_numpy
 from lightning_croloss.models.recommending import TopItems
 from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
-from lightning_croloss.models.token_recommender import (
-    Recommendations,
-    Token,
-    TokenRecommender,
-    similar_items,
-)
+from lightning_croloss.models.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.models.users import refuse_unknown_users
 from lightning_croloss.negatives import Negatives, UniformNegatives
+from lightning_croloss.recommendations import Recommendations, Token
 
 SIMILARITIES = ("cosine", "dot")
 

@@ -77,9 +77,11 @@ class SASRec(SequenceModel):
                 f"max_history={self.data.max_history}: raise the one or lower the other"
             )
 
-    def embed_history(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
-        """Return the embeddings (B, L, D) of the last ``max_length`` events, and which are real, (B, L)."""
-        return super().embed_history(replace(batch, history=batch.history[:, -self.max_length :]))
+    def visible(self, batch: RetrievalBatch) -> RetrievalBatch:
+        """Return the batch with the last ``max_length`` events of each history."""
+        if batch.history.shape[1] <= self.max_length:
+            return batch
+        return replace(batch, history=batch.history[:, -self.max_length :])
 
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block, see ``SequenceModel``."""

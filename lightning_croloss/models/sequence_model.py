@@ -13,6 +13,7 @@ from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers import check_choice
 
 TRAIN_ON = ("last", "all")
+FAR = 2**40  # longer than any history
 
 
 class SequenceModel(HistoryModel):
@@ -61,6 +62,10 @@ class SequenceModel(HistoryModel):
     def read_out(self, states: Tensor) -> Tensor:
         """Map states (B, S) to user vectors (B, D), not normalised."""
 
+    def visible(self, batch: RetrievalBatch) -> RetrievalBatch:
+        """Return the batch with what the architecture sees of the histories: all, unless it has a limit."""
+        return batch
+
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the vector after the last event, (B, 1, D)."""
         states, counts = self._read(batch)
@@ -96,11 +101,14 @@ class SequenceModel(HistoryModel):
 
     def _read(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
         """Return the states (B, L, S) after the events left, and their number (B, L) up to each place."""
+        batch = self.visible(batch)
         events, mask = self.embed_history(batch)
-        order = torch.argsort(mask.to(torch.uint8), dim=1, descending=True, stable=True)
-        numbers = (batch.history[:, -mask.shape[1] :] != 0).cumsum(1)
+        # real events first, each kind in its order; by distinct keys, since exports know no stable sort
+        places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+        order = torch.argsort(torch.where(mask, places - FAR, places), dim=1)
+        numbers = (batch.history != 0).cumsum(1)
         states = self.event_states(
-            events.take_along_dim(order.unsqueeze(-1), 1), numbers.take_along_dim(order, 1), numbers[:, -1]
+            events.gather(1, order.unsqueeze(-1).expand_as(events)), numbers.gather(1, order), numbers[:, -1]
         )
         return states, mask.cumsum(1)
 

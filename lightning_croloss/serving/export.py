@@ -1,0 +1,75 @@
+"""export_model: all that serving a model needs, in a folder that needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lightning_croloss import __version__
+from lightning_croloss.files import replacing_folder
+from lightning_croloss.models import RetrievalModel
+from lightning_croloss.models.layers import check_choice
+from lightning_croloss.models.recommending import evaluating
+from lightning_croloss.models.token_recommender import vocabulary_of
+from lightning_croloss.serving.encoder import write_encoder
+from lightning_croloss.serving.files import ENCODER, FORMAT, INDEX, ITEMS, VECTORS
+from lightning_croloss.serving.index import INDEXES, build_index, write_index
+from lightning_croloss.zoo.vocabulary import write_vocabulary
+
+
+def export_model(
+    model: RetrievalModel, folder: str | Path, *, index: str | None = None, overwrite: bool = False
+) -> Path:
+    """Write a model for serving, complete or not at all.
+
+    The folder holds the user encoder as ONNX (``encoder.onnx``), the item vectors (``items.npy``, float32,
+    row i for item id i + 1), tokens, training events and titles of the items (``items.parquet``), on request
+    a faiss index of the vectors (``index.faiss``), and a manifest with checksums. ``Recommender`` serves it.
+
+    Args:
+        model: the model; it must know its vocabulary.
+        folder: where to.
+        index: "flat", "ivf", "hnsw", or None for none: the vectors are then searched exactly.
+        overwrite: whether the folder may exist.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: the model knows no tokens, recommends to known users only, or the index is unknown.
+        FileExistsError: the folder exists and is not to be overwritten.
+        MissingExtraError: a package is missing.
+    """
+    vocabulary_of(model)
+    if index is not None:
+        check_choice("index", index, INDEXES)
+    if model.needs_known_users:
+        raise ValueError(
+            f"a {type(model).__name__} recommends to the users it was trained with, whatever they do since: "
+            "there is no encoder to serve; write its recommendations with 'croloss predict'"
+        )
+    with torch.no_grad(), evaluating(model):
+        vectors = np.ascontiguousarray(model.encode_catalogue().cpu().numpy(), dtype=np.float32)
+    facts = model.facts
+    lengths = [length for length in (facts.max_history, getattr(model, "max_length", None)) if length]
+    with replacing_folder(Path(folder), overwrite) as temporary:
+        write_encoder(model, temporary / ENCODER)
+        np.save(temporary / VECTORS, vectors)
+        write_vocabulary(temporary / ITEMS, facts, titles=True)
+        files = [ENCODER, VECTORS, ITEMS]
+        if index is not None:
+            write_index(build_index(index, vectors), temporary / INDEX)
+            files.append(INDEX)
+        described = {
+            "class": type(model).__name__,
+            "similarity": model.similarity,
+            "num_items": model.num_items,
+            "dim": vectors.shape[1],
+            "max_history": min(lengths, default=None),
+            "num_users": int(getattr(model, "num_users", 0)),
+            "index": index,
+        }
+        FORMAT.write(temporary, {"model": described, "lightning_croloss": __version__}, files)
+    return Path(folder)

@@ -1,0 +1,51 @@
+"""The ONNX graph of every architecture against the model itself."""
+
+import pytest
+import torch
+
+from lightning_croloss import MIND, ComiRecDR, ComiRecSA, GRU4Rec, SASRec, TwoTower, YouTubeDNN
+from lightning_croloss.data import RetrievalBatch
+from tests.data_for_tests import FeaturedData, fit
+from tests.models.cases import FEATURES, ITEM_FEATURES
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [export]")
+pytest.importorskip("onnxscript", reason="needs the extra [export]")
+from lightning_croloss.serving.encoder import write_encoder  # noqa: E402
+
+MODELS = [
+    (YouTubeDNN, FEATURES),
+    (YouTubeDNN, {"pooling": "max", "similarity": "dot"}),
+    (TwoTower, {**FEATURES, "use_user_id": True}),
+    (MIND, ITEM_FEATURES),
+    (MIND, {"adaptive_interests": False}),
+    (ComiRecSA, {}),
+    (ComiRecDR, {}),
+    (ComiRecDR, {"use_positions": False}),
+    (GRU4Rec, {"hidden_dims": [16, 12]}),
+    (SASRec, {"max_length": 12}),
+    (SASRec, {"train_on": "all"}),
+]
+
+
+@pytest.mark.parametrize(("cls", "arguments"), MODELS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
+    torch.manual_seed(0)
+    model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)
+    fit(model, FeaturedData(), limit_train_batches=2)
+    model.eval()
+    write_encoder(model, tmp_path / "encoder.onnx")
+    assert model.trainer is not None
+    session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"))
+    knows_users = "users" in {entry.name for entry in session.get_inputs()}
+    assert knows_users == (cls is TwoTower or arguments is FEATURES)
+    longest = getattr(model, "max_length", 30)
+    for batch_size, length in [(1, 1), (1, 5), (4, 2), (3, 7), (2, min(30, longest))]:
+        history = torch.randint(1, 41, (batch_size, length))
+        for row in range(1, batch_size):
+            history[row, : int(torch.randint(0, length + 1, ()))] = 0
+        users = torch.randint(0, 61, (batch_size,))
+        with torch.no_grad():
+            expected = model.encode_users(RetrievalBatch(history, history[:, :1], users))
+        inputs = {"history": history.numpy()} | ({"users": users.numpy()} if knows_users else {})
+        (found,) = session.run(["interests"], inputs)
+        torch.testing.assert_close(torch.from_numpy(found), expected, atol=2e-6, rtol=1e-5)

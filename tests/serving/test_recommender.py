@@ -1,0 +1,222 @@
+"""An exported model recommends what the model recommends, and its files are checked."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_croloss import MIND, ComiRecSA, MatrixFactorization, TwoTower
+from lightning_croloss.cli import main
+from lightning_croloss.errors import MissingExtraError, PretrainedError
+from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
+from tests.models.cases import FEATURES
+
+for package in ("onnxruntime", "onnxscript", "faiss", "pyarrow"):
+    pytest.importorskip(package, reason="needs the extra [export]")
+from lightning_croloss.serving import Recommender  # noqa: E402
+from lightning_croloss.serving.export import export_model  # noqa: E402
+
+HISTORIES = [
+    ["item 2", "item 0", "item 1"],
+    [],
+    ["item 10", "nothing", "item 11"],
+    ["nothing"],
+    ["item 39"],
+    [f"item {number}" for number in range(20)],
+]
+
+
+def trained(cls, **arguments):
+    torch.manual_seed(0)
+    model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)
+    fit(model, FeaturedData(), limit_train_batches=4)
+    model.facts.item_titles = [f"Title {place}" for place in range(40)]
+    return model
+
+
+@pytest.fixture(scope="module")
+def mind():
+    return trained(MIND)
+
+
+@pytest.fixture(scope="module")
+def exported(mind, tmp_path_factory):
+    return export_model(mind, tmp_path_factory.mktemp("exports") / "mind", index="flat")
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.scores == pytest.approx(theirs.scores, abs=2e-6)
+        assert (ours.unknown, ours.fallback) == (theirs.unknown, theirs.fallback)
+        # items whose scores differ by less than rounding may change places
+        scores = dict(zip(theirs.tokens, theirs.scores, strict=True))
+        for token, score, title in zip(ours.tokens, ours.scores, ours.titles, strict=True):
+            assert scores.get(token, theirs.scores[-1]) == pytest.approx(score, abs=4e-6)
+            assert title == f"Title {token.split()[1]}"
+
+
+@pytest.mark.parametrize("index", [None, "flat"])
+@pytest.mark.parametrize(
+    ("cls", "arguments"), [(TwoTower, FEATURES), (MIND, {}), (ComiRecSA, {"similarity": "dot"})]
+)
+def test_what_the_model_recommends(cls, arguments, index, tmp_path):
+    model = trained(cls, **arguments)
+    recommender = Recommender.from_export(export_model(model, tmp_path / "export", index=index), threads=1)
+    for n, exclude_history in [(7, True), (40, True), (40, False), (1, False)]:
+        assert_same(
+            recommender.recommend(HISTORIES, n, exclude_history),
+            model.recommend_tokens(HISTORIES, n, exclude_history),
+        )
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"allow": ["item 3", "item 30", "item 31", "nothing"]},
+        {"deny": ["item 3", "item 4", "nothing"]},
+        {"allow": [f"item {number}" for number in range(25)], "deny": ["item 24"]},
+        {"allow": []},
+    ],
+)
+def test_allow_and_deny(mind, exported, limits):
+    recommender = Recommender.from_export(exported)
+    assert_same(recommender.recommend(HISTORIES, 9, **limits), mind.recommend_tokens(HISTORIES, 9, **limits))
+
+
+def test_users(tmp_path):
+    model = trained(TwoTower, **FEATURES, use_user_id=True)
+    recommender = Recommender.from_export(export_model(model, tmp_path / "export"))
+    users = [5, 0, 17]
+    histories = [["item 2"], ["item 10"], ["item 10"]]
+    ids, scores = model.recommend([[3], [11], [11]], 6, users=torch.tensor(users))
+    found = recommender.recommend(histories, 6, users=users)
+    for row, user in enumerate(found):
+        assert user.tokens == [f"item {item - 1}" for item in ids[row].tolist()]
+        assert user.scores == pytest.approx(scores[row].tolist(), abs=2e-6)
+    assert found[1].tokens != found[2].tokens
+    with pytest.raises(ValueError, match=r"users must hold an id of 0 … 60 for each of the 3 histories"):
+        recommender.recommend(histories, 6, users=[1, 2, 61])
+
+
+def test_more_users_than_a_batch(exported, monkeypatch):
+    recommender = Recommender.from_export(exported)
+    whole = recommender.recommend(HISTORIES, 5)
+    monkeypatch.setattr("lightning_croloss.serving.recommender.BATCH_SIZE", 2)
+    monkeypatch.setattr("lightning_croloss.serving.search.TILE_ELEMENTS", 1)
+    assert recommender.recommend(HISTORIES, 5) == whole
+    assert len(recommender.recommend([], 5)) == 0
+
+
+@pytest.mark.parametrize(
+    ("index", "little", "much"),
+    [("ivf", {"nprobe": 1}, {"nprobe": 1000}), ("hnsw", {"ef_search": 1}, {"ef_search": 500})],
+)
+def test_approximate_indexes_find_all_when_they_search_all(index, little, much, tmp_path):
+    model = small_model(num_items=4000, embedding_dim=16)
+    model.facts.take_from(ClusteredData(num_items=4000), False)
+    folder = export_model(model, tmp_path / "export", index=index)
+    histories = [[f"item {number}"] for number in range(0, 4000, 100)]
+    exact = model.recommend_tokens(histories, 50)
+    shares = []
+    for settings in (little, much):
+        found = Recommender.from_export(folder, **settings).recommend(histories, 50)
+        shared = [len({*a.tokens} & {*b.tokens}) / 50 for a, b in zip(found, exact, strict=True)]
+        shares.append(np.mean(shared))
+    assert shares[0] < shares[1]
+    assert shares[1] > 0.98
+
+
+def test_neither_torch_nor_lightning_is_needed(mind, exported, tmp_path):
+    tower = trained(TwoTower, **FEATURES)
+    for model, folder in (
+        (mind, exported),
+        (tower, export_model(tower, tmp_path / "tower")),
+    ):
+        code = (
+            "import sys, json; sys.modules['torch'] = None; sys.modules['lightning'] = None\n"
+            "from lightning_croloss.serving import Recommender\n"
+            f"found = Recommender.from_export({str(folder)!r}).recommend({HISTORIES!r}, 5)\n"
+            "print(json.dumps([[user.tokens, user.scores] for user in found]))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout)
+        expected = model.recommend_tokens(HISTORIES, 5)
+        for (tokens, scores), user in zip(found, expected, strict=True):
+            assert tokens == user.tokens
+            assert scores == pytest.approx(user.scores, abs=2e-6)
+
+
+def test_the_command(mind, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    from lightning_croloss import save_pretrained
+
+    save_pretrained(mind, "model")
+    main(["export", "--model", "model", "--output", "served", "--index", "flat"])
+    assert "index.faiss" in capsys.readouterr().out
+    assert_same(
+        Recommender.from_export("served").recommend(HISTORIES, 5), mind.recommend_tokens(HISTORIES, 5)
+    )
+    for arguments, said in [
+        (["--output", "served"], "--output served exists"),
+        (["--output", "other", "--index", "tree"], "unknown index 'tree'; known: flat, hnsw, ivf"),
+        (["--output", "other", "--model", "modle"], "modle"),
+    ]:
+        with pytest.raises(SystemExit):
+            main(["export", "--model", "model", *arguments])
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    main(["export", "--model", "model", "--output", "served", "--overwrite"])
+    assert not (tmp_path / "served" / "index.faiss").exists()
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "items.npy", "items.parquet"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
+def test_damaged_files(mind, tmp_path, name, damage):
+    path = export_model(mind, tmp_path / "export") / name
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-3] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    said = {"cut": "it is cut off or was changed", "changed": "is damaged or was changed", "missing": "lacks"}
+    with pytest.raises(PretrainedError, match=said[damage]):
+        Recommender.from_export(path.parent)
+
+
+def test_other_folders(mind, tmp_path):
+    folder = export_model(mind, tmp_path / "export")
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 7'))
+    with pytest.raises(PretrainedError, match="format version 7"):
+        Recommender.from_export(folder)
+    with pytest.raises(PretrainedError, match="is no export of a model: it does not exist"):
+        Recommender.from_export(tmp_path / "nowhere")
+    with pytest.raises(PretrainedError, match=r"it has no manifest\.json"):
+        Recommender.from_export(tmp_path)
+
+
+def test_refuses(mind, exported, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"n must be in 1 … 40, .* got 41"):
+        Recommender.from_export(exported).recommend(HISTORIES, 41)
+    with pytest.raises(TypeError, match=r"histories\[0\] holds 1\.5"):
+        Recommender.from_export(exported).recommend([[1.5]], 4)
+    with pytest.raises(ValueError, match="the model knows no tokens"):
+        export_model(small_model(), tmp_path / "export")
+    users = MatrixFactorization(num_items=40, num_users=60, ns=(5,))
+    users.facts.take_from(ClusteredData(), True)
+    with pytest.raises(ValueError, match="croloss predict"):
+        export_model(users, tmp_path / "export")
+    with pytest.raises(FileExistsError, match="exists"):
+        export_model(mind, exported)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxscript", None)
+        with pytest.raises(MissingExtraError, match=r"\[export\]"):
+            export_model(mind, tmp_path / "export")
+        patch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(MissingExtraError, match=r"\[serve\]"):
+            Recommender.from_export(exported)
+    assert not list(tmp_path.iterdir())
