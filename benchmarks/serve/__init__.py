@@ -1,0 +1,1 @@
+"""Serving: latency of single requests, and what approximate indexes lose."""
