@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lightning_croloss.commands import data, export
+from lightning_croloss.commands import data, export, recommend
 
 #: The first word of a command and what runs it with the words after it.
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"data": data.main, "export": export.main}
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "data": data.main,
+    "export": export.main,
+    "recommend": recommend.main,
+}
 
 
 def find_command(arguments: Sequence[str]) -> Callable[[list[str]], None] | None:
