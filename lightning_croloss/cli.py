@@ -27,6 +27,7 @@ from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.files import write_atomically
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.resume import keep_checkpoints_together
+from lightning_croloss.zoo import load_matching, load_pretrained
 
 
 class SaveResolvedConfig(SaveConfigCallback):
@@ -48,6 +49,8 @@ class CROLossCLI(LightningCLI):
 
     The size of the catalogue is taken from the data; ``fit`` ends with a test of the best checkpoint.
     """
+
+    _pretrained: RetrievalModel | None = None
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
         super().__init__(
@@ -90,6 +93,12 @@ class CROLossCLI(LightningCLI):
             type=bool,
             default=True,
             help="Whether fit ends with a test of the best checkpoint.",
+        )
+        parser.add_argument(
+            "--pretrained",
+            type=str | None,
+            help="Weights that fit starts from: a zoo model, a folder, hf://owner/name or a .ckpt file. "
+            "Items are matched by token. To go on with an interrupted run use --ckpt_path instead.",
         )
 
     def _parse_ckpt_path(self) -> None:
@@ -150,7 +159,15 @@ class CROLossCLI(LightningCLI):
         return parser
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what ``predict`` cannot do before any data is loaded, and let it write its output alone."""
+        """Refuse what ``predict`` cannot do before any data is loaded, and let it write its output alone.
+
+        Load what a fit starts from.
+        """
+        if self.subcommand == "fit" and (name := self._get(self.config, "pretrained")):
+            if self._get(self.config, "ckpt_path"):
+                say(f"--ckpt_path goes on with a run: --pretrained {name}, meant for new runs, is ignored")
+            else:
+                self._pretrained = load_pretrained(name)
         if self.subcommand == "predict":
             self.save_config_callback = None
             self._get(self.config, "trainer").logger = False
@@ -159,6 +176,12 @@ class CROLossCLI(LightningCLI):
             self._writer = PredictionWriter(
                 self._get(self.config, "output"), self._get(self.config, "overwrite")
             )
+
+    def before_fit(self) -> None:
+        """Give the model the pretrained weights."""
+        if self._pretrained is not None:
+            say(str(load_matching(self.model, self._pretrained, self.datamodule)))
+            self._pretrained = None
 
     def predict(self, **kwargs: Any) -> None:
         """Run ``Trainer.predict`` and write what it finds to ``--output``."""

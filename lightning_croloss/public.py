@@ -47,7 +47,13 @@ from lightning_croloss.negatives import (
 from lightning_croloss.recommendations import Recommendations
 from lightning_croloss.serving import Recommender
 from lightning_croloss.serving.export import export_model
-from lightning_croloss.zoo import list_pretrained, load_pretrained, push_to_hub, save_pretrained
+from lightning_croloss.zoo import (
+    list_pretrained,
+    load_matching,
+    load_pretrained,
+    push_to_hub,
+    save_pretrained,
+)
 
 __all__ = [
     "MIND",
@@ -91,6 +97,7 @@ __all__ = [
     "YouTubeDNN",
     "export_model",
     "list_pretrained",
+    "load_matching",
     "load_pretrained",
     "push_to_hub",
     "save_pretrained",

@@ -56,6 +56,8 @@ class HistoryModel(RetrievalModel):
         )
         if not (use_item_id or item_features):
             raise ValueError("items have no input: set use_item_id, or give the data item_features")
+        #: (num_items + 1,) bool, items that a pretrained model has seen; None without one.
+        self.known_items: Tensor | None = None
         self.history_dropout = history_dropout
         self.embedding_dropout = embedding_dropout
         self.id_dropout = id_dropout
@@ -77,11 +79,14 @@ class HistoryModel(RetrievalModel):
         data = self.data
         if stage != "fit" or data is None:
             return
+        seen = data.item_counts > 0
+        if self.known_items is not None:
+            seen = seen | self.known_items
         if self.item_feature_embedding is not None:
-            self.seen_items.copy_(data.item_counts > 0)
+            self.seen_items.copy_(seen)
             return
         for part, rows in (("validation", data.rows.valid), ("test", data.rows.test)):
-            unseen = count_unseen_histories(data.interactions, rows, data.item_counts, data.max_history)
+            unseen = count_unseen_histories(data.interactions, rows, seen, data.max_history)
             if unseen:
                 rank_zero_warn(
                     f"{unseen:,} of {len(rows):,} {part} histories hold only items unseen in training: the "

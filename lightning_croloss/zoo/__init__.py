@@ -5,9 +5,18 @@ A pretrained model is a folder ``<dataset>/<model>`` of ``model.safetensors``, `
 version and the checksums.
 """
 
+from lightning_croloss.zoo.finetuning import Matching, load_matching
 from lightning_croloss.zoo.hub import push_to_hub
 from lightning_croloss.zoo.loading import load_pretrained
 from lightning_croloss.zoo.places import find_pretrained, list_pretrained
 from lightning_croloss.zoo.saving import save_pretrained
 
-__all__ = ["find_pretrained", "list_pretrained", "load_pretrained", "push_to_hub", "save_pretrained"]
+__all__ = [
+    "Matching",
+    "find_pretrained",
+    "list_pretrained",
+    "load_matching",
+    "load_pretrained",
+    "push_to_hub",
+    "save_pretrained",
+]
