@@ -142,10 +142,14 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         """Tokens of the users."""
         return self.interactions.user_vocabulary
 
-    @property
+    def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
+        """Return what a person calls each item of a vocabulary; None unless overridden."""
+        return None
+
+    @cached_property
     def item_titles(self) -> list[str] | None:
         """What a person calls each item of 1 … num_items, "" where nothing is known; None without titles."""
-        return None
+        return self.load_titles(self.item_vocabulary)
 
     @cached_property
     def item_counts(self) -> Tensor:

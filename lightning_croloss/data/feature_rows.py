@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,18 @@ from lightning_croloss.data.features import KINDS, Feature, build_feature
 from lightning_croloss.errors import DataError, suggest
 
 Texts = Sequence[str] | Sequence[Sequence[str]]
+
+
+def titles_of_rows(ids: NDArray[np.int64], titles: Iterable[str], num_ids: int) -> list[str]:
+    """Return the titles of ids 1 … num_ids, "" where there is none.
+
+    Args:
+        ids: (R,) id of each row, 0 where no interaction has it.
+        titles: (R,) title of each row, "" where missing.
+        num_ids: number of ids.
+    """
+    found = dict(zip(ids.tolist(), titles, strict=True))
+    return [found.get(number, "") for number in range(1, num_ids + 1)]
 
 
 def features_of_rows(

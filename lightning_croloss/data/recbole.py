@@ -9,7 +9,7 @@ from typing import Any
 from lightning_croloss.data import recbole_settings as settings
 from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
 from lightning_croloss.data.features import Feature
-from lightning_croloss.data.interactions import Interactions
+from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
@@ -40,6 +40,7 @@ class RecBoleDataModule(RetrievalDataModule):
             ``"release_year:numeric"`` where the file's type says otherwise.
         user_features: the same of ``<dataset>.user``.
         missing_values: texts in the feature files that mean "missing", beside the empty one.
+        title_field: column of ``<dataset>.item`` that says what a person calls an item; None = no titles.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -61,6 +62,7 @@ class RecBoleDataModule(RetrievalDataModule):
         item_features: Sequence[str] = (),
         user_features: Sequence[str] = (),
         missing_values: Sequence[str] = (),
+        title_field: str | None = None,
     ) -> None:
         super().__init__(split, batch_size, eval_batch_size, max_history, seed)
         check_lists(
@@ -76,6 +78,7 @@ class RecBoleDataModule(RetrievalDataModule):
         self.item_feature_names = list(item_features)
         self.user_feature_names = list(user_features)
         self.missing_values = list(missing_values)
+        self.title_field = title_field
 
     def load(self) -> Interactions:
         """Let RecBole load and filter, then take over its events.
@@ -123,6 +126,26 @@ class RecBoleDataModule(RetrievalDataModule):
             if names
         }
         return loaded.get("item", []), loaded.get("user", [])
+
+    def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
+        """Read the titles of the items of a vocabulary, "" where there is none.
+
+        Raises:
+            DataError: the file or the column is missing.
+        """
+        if self.title_field is None:
+            return None
+        from lightning_croloss.data.recbole_features import load_titles
+
+        given = self._settings()
+        return load_titles(
+            self._folder(given) / f"{self.dataset}.item",
+            self.title_field,
+            given.get("ITEM_ID_FIELD") or "item_id",
+            vocabulary,
+            given,
+            self.missing_values,
+        )
 
     def _settings(self) -> dict[str, Any]:
         given = settings.read(self.config_files, self.config)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_croloss.data.feature_rows import features_of_rows
+from lightning_croloss.data.feature_rows import features_of_rows, titles_of_rows
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.data.recbole_kinds import KIND_OF_TYPE
@@ -42,6 +42,54 @@ def load_features(
     """
     if not file.is_file():
         raise DataError(f"features {list(wanted)} need the file {file.name}, which is not in {file.parent}")
+    table, types = _read(file, id_field, settings)
+    features, notes = features_of_rows(
+        file.name,
+        wanted,
+        {name: kind for name, kind in types.items() if name != id_field},
+        lambda _, kind: KIND_OF_TYPE.get(kind, ""),
+        vocabulary.encode(table[id_field].to_numpy(dtype=str)),
+        lambda name, _: list(table[name].replace(list(missing_values), "")),
+        len(vocabulary),
+        settings.get("seq_separator") or " ",
+    )
+    if notes:
+        rank_zero_info(f"{file.name}: {'; '.join(notes)}")
+    return features
+
+
+def load_titles(
+    file: Path,
+    field: str,
+    id_field: str,
+    vocabulary: Vocabulary,
+    settings: Mapping[str, Any],
+    missing_values: Sequence[str] = (),
+) -> list[str]:
+    """Read the titles of the items of a vocabulary, "" where there is none.
+
+    Args:
+        file: a ``.item`` file.
+        field: the column that holds the titles.
+        id_field: the column that holds the ids.
+        vocabulary: the items' tokens.
+        settings: RecBole settings; its separators and encoding count.
+        missing_values: texts that mean "missing", beside the empty one.
+
+    Raises:
+        DataError: the file or a column is missing, or an id stands twice.
+    """
+    if not file.is_file():
+        raise DataError(f"title_field={field!r} needs the file {file.name}, which is not in {file.parent}")
+    table, types = _read(file, id_field, settings)
+    if field not in types:
+        raise DataError(f"{file.name} has no column {field!r}{suggest(field, types)}")
+    titles = table[field].replace(list(missing_values), "")
+    return titles_of_rows(vocabulary.encode(table[id_field].to_numpy(dtype=str)), titles, len(vocabulary))
+
+
+def _read(file: Path, id_field: str, settings: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return a file's columns as text, and the type of each."""
     try:
         table = pd.read_csv(
             file,
@@ -64,16 +112,4 @@ def load_features(
     if len(repeated):
         token = table[id_field][repeated[0]]
         raise DataError(f"{file.name} holds {id_field} {token!r} again in line {repeated[0] + 2}: keep one")
-    features, notes = features_of_rows(
-        file.name,
-        wanted,
-        {name: kind for name, kind in types.items() if name != id_field},
-        lambda _, kind: KIND_OF_TYPE.get(kind, ""),
-        vocabulary.encode(table[id_field].to_numpy(dtype=str)),
-        lambda name, _: list(table[name].replace(list(missing_values), "")),
-        len(vocabulary),
-        settings.get("seq_separator") or " ",
-    )
-    if notes:
-        rank_zero_info(f"{file.name}: {'; '.join(notes)}")
-    return features
+    return table, types

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
 from lightning_croloss.data.features import Feature
-from lightning_croloss.data.interactions import Interactions
+from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.preparation import PreparationReport, first_of
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import MissingExtraError
@@ -73,6 +73,7 @@ class TableDataModule(RetrievalDataModule):
         separator: what stands between the fields of text files; null is a comma in ``.csv``, else a tab.
         multi_separator: what stands between the tokens of a multi-valued text.
         missing_values: texts that mean "missing", beside the empty one.
+        title_column: column of ``items`` that says what a person calls an item; null = no titles.
         cache_dir: a folder in which to keep what was prepared, for example ``~/.cache/lightning-croloss``;
             null keeps nothing. It pays for large text files and large feature tables only. Entries are found
             by the content of the files and the settings, so none is ever outdated; delete them at any time.
@@ -118,6 +119,7 @@ class TableDataModule(RetrievalDataModule):
         separator: str | None = None,
         multi_separator: str = " ",
         missing_values: Sequence[str] = (),
+        title_column: str | None = None,
         cache_dir: str | None = None,
     ) -> None:
         super().__init__(split, batch_size, eval_batch_size, max_history, seed)
@@ -143,6 +145,7 @@ class TableDataModule(RetrievalDataModule):
         self.separator = separator
         self.multi_separator = multi_separator
         self.missing_values = missing_values
+        self.title_column = title_column
         self.cache_dir = cache_dir
         self._report: PreparationReport | None = None
         self._cache: TableCache | None = None
@@ -176,8 +179,11 @@ class TableDataModule(RetrievalDataModule):
         for ends, (low, high) in (("min_value", self.value_range), ("time_from", self.time_window)):
             if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low > high:
                 raise ValueError(f"{ends}={low!r} is beyond the other end, {high!r}: nothing would be left")
+        if self.title_column is not None and self.files["items"] is None:
+            raise ValueError("title_column needs items: name the file that holds the titles")
         for table, names in self.feature_names.items():
-            if bool(names) != (self.files[table] is not None):
+            used = bool(names) or (table == "items" and self.title_column is not None)
+            if used != (self.files[table] is not None):
                 kind = f"{table.removesuffix('s')}_features"
                 raise ValueError(f"{table} and {kind} go together: name the file and the columns of it")
 
@@ -231,6 +237,23 @@ class TableDataModule(RetrievalDataModule):
         for note in notes:
             rank_zero_info(note)
         return features["items"], features["users"]
+
+    def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
+        """Read the titles of the items of a vocabulary, "" where there is none.
+
+        Raises:
+            DataError: the file or a column is missing, or cannot be used.
+        """
+        if self.title_column is None:
+            return None
+        _need_polars()
+        from lightning_croloss.data.table_features import load_titles
+
+        file = self.files["items"]
+        assert file is not None
+        return load_titles(
+            file, self.title_column, self.id_columns["items"], vocabulary, self.separator, self.missing_values
+        )
 
     def _read_features(self) -> tuple[dict[str, list[Feature]], list[str]]:
         _need_polars()

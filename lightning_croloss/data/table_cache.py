@@ -35,7 +35,15 @@ _MAGIC = b"croloss prepared table\n"
 _DIGEST = hashlib.sha256().digest_size
 #: Arguments that change nothing of what is prepared. A predefined split does, and is part of the key; files
 #: count by their content.
-WITHOUT_EFFECT = ("split", "batch_size", "eval_batch_size", "max_history", "seed", "cache_dir")
+WITHOUT_EFFECT = (
+    "split",
+    "batch_size",
+    "eval_batch_size",
+    "max_history",
+    "seed",
+    "title_column",
+    "cache_dir",
+)
 VOCABULARIES = ("user_vocabulary", "item_vocabulary")
 FILES = ("interactions", "items", "users")
 

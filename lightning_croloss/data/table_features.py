@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lightning_croloss.data.feature_rows import Texts, features_of_rows
+from lightning_croloss.data.feature_rows import Texts, features_of_rows, titles_of_rows
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.data.recbole_kinds import KIND_OF_TYPE
@@ -69,6 +69,36 @@ def load_features(
         table.place,
     )
     return features, [f"{table.name}: {note}" for note in notes]
+
+
+def load_titles(
+    given: str,
+    title_column: str,
+    id_column: str,
+    vocabulary: Vocabulary,
+    separator: str | None = None,
+    missing_values: Sequence[str] = (),
+) -> list[str]:
+    """Read the titles of the items of a vocabulary, "" where there is none.
+
+    Args:
+        given: a file, a folder or a glob.
+        title_column: the column of the titles.
+        id_column: the column of the ids.
+        vocabulary: the items' tokens.
+        separator: what stands between the fields of text files; None goes by the ending.
+        missing_values: texts that mean "missing", beside the empty one.
+
+    Raises:
+        DataError: a file or a column is missing or cannot be used, or an id stands twice.
+    """
+    files = find_files("items", given, ".item", separator)
+    table = read_table(files, {"items_id_column": id_column, "title_column": title_column})
+    titles = table.frame[title_column]
+    if titles.dtype.is_nested():
+        raise DataError(f"{table.name}: column {title_column!r} holds {titles.dtype}, which is no title")
+    texts = titles.cast(pl.String).replace(list(missing_values), None).fill_null("")
+    return titles_of_rows(_ids(table, id_column, vocabulary), texts.to_list(), len(vocabulary))
 
 
 def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]:

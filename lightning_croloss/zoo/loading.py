@@ -18,6 +18,7 @@ from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.zoo.manifest import CONFIG, METRICS, VOCABULARY, WEIGHTS, read_manifest
 from lightning_croloss.zoo.places import find_pretrained
+from lightning_croloss.zoo.titles import titles_at_hand
 from lightning_croloss.zoo.trusted import TrustedClasses
 from lightning_croloss.zoo.vocabulary import read_vocabulary
 
@@ -96,6 +97,8 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     model.facts.user_fingerprint = facts["user_fingerprint"]
     model.facts.seed = facts["seed"]
     read_vocabulary(folder / VOCABULARY, model.facts, model.num_items)
+    if model.facts.item_titles is None:
+        model.facts.item_titles = titles_at_hand(config, model.facts.item_vocabulary, trusted)
     return model
 
 

@@ -224,3 +224,20 @@ def test_rows_are_named_where_there_are_no_lines():
         build_feature("price", "numeric", ["1", "x", "2"], "table")
     with pytest.raises(ValueError, match="feature 'price' has kind 'number': it must be one of"):
         build_feature("price", "number", ["1", "2"], "table")
+
+
+def test_titles_are_aligned_with_the_vocabulary(shop):
+    items = "item_id:token\tname:token_seq\nd\tDé of two words\ne\tnobody's\nb\tBee\nc\t?\n"
+    module = shop(items=items, title_field="name", missing_values=["?"])
+    assert module.item_vocabulary.tokens == list("abcd")
+    assert module.item_titles == ["", "Bee", "", "Dé of two words"]
+    assert shop(items=items).item_titles is None
+    with pytest.raises(DataError, match=r"shop\.item has no column 'nome'; did you mean 'name'"):
+        shop(items=items, title_field="nome").item_titles  # noqa: B018
+
+
+def test_titles_need_the_file(shop, tmp_path):
+    module = shop(title_field="name")
+    (tmp_path / "shop" / "shop.item").unlink()
+    with pytest.raises(DataError, match=r"title_field='name' needs the file shop\.item"):
+        module.item_titles  # noqa: B018

@@ -374,6 +374,7 @@ def test_feature_values(tmp_path, column, wanted, message):
         ({"time_from": 3, "time_until": 2}, "time_from=3 is beyond the other end, 2"),
         ({"time_column": None, "time_from": 3}, "time_from and time_until need a time_column"),
         ({"items": "i.csv"}, "items and item_features go together"),
+        ({"title_column": "name"}, "title_column needs items: name the file"),
         ({"user_features": ["age"]}, "users and user_features go together"),
         ({"item_features": "kind", "items": "i.csv"}, "item_features='kind' must be a list"),
         ({"missing_values": "NA"}, "missing_values='NA' must be a list"),

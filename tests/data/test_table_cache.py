@@ -137,6 +137,7 @@ SAME = {
     "eval_batch_size": 7,
     "max_history": 7,
     "seed": 7,
+    "title_column": "price",
     "cache_dir": "elsewhere",
 }
 
@@ -152,7 +153,7 @@ def test_each_setting_gives_another_key():
 
 @pytest.mark.parametrize("name", SAME)
 def test_what_changes_nothing_keeps_the_key(name):
-    assert key(**{name: SAME[name]}) == key()
+    assert key(**{**TABLES, name: SAME[name]}) == key(**TABLES)
 
 
 def test_a_predefined_split_is_part_of_the_key():

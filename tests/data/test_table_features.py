@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_croloss.data import RecBoleDataModule, TableDataModule
+from lightning_croloss.errors import DataError
 
 EVENTS = {"user_id": [1, 1, 2, 2], "item_id": list("abcd"), "timestamp": range(4)}
 ITEMS = {
@@ -132,3 +133,20 @@ def test_the_same_as_recbole(tmp_path):
     for mine, other in zip(ours.features[0], theirs.features[0], strict=True):
         assert mine.spec == other.spec
         assert torch.equal(mine.values.nan_to_num(-9), other.values.nan_to_num(-9))
+
+
+@pytest.mark.parametrize("name", ["i.parquet", "i.csv"])
+def test_titles_are_aligned_with_the_vocabulary(make, name):
+    items = {**ITEMS, "name": ["Dé", "nobody's", None, "Bee", "?"]}
+    module = make("kind", items=items, name=name, title_column="name", missing_values=["?"])
+    assert module.item_vocabulary.tokens == list("abcd")
+    assert module.item_titles == ["", "Bee", "", "Dé"]
+    assert make("kind").item_titles is None
+
+
+def test_titles_need_no_features(make):
+    assert make(title_column="price").item_titles == ["1.0", "2.0", "6.0", ""]
+    with pytest.raises(DataError, match=r"title_column names 'prise', .*did you mean 'price'"):
+        make(title_column="prise").item_titles  # noqa: B018
+    with pytest.raises(DataError, match=r"i.parquet: column 'tags' holds List\(String\), which is no title"):
+        make(title_column="tags").item_titles  # noqa: B018

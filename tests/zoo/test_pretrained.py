@@ -16,6 +16,7 @@ from lightning_croloss import (
     FullCatalogNegatives,
     GRU4Rec,
     MatrixFactorization,
+    RecBoleDataModule,
     RetrievalModel,
     SASRec,
     TargetNImportance,
@@ -423,3 +424,30 @@ def test_loading_needs_no_lightning_cli_instantiation(saved, monkeypatch):
 
     monkeypatch.setattr("lightning.pytorch.cli.instantiate_module", spy)
     assert isinstance(load_pretrained(saved), RetrievalModel)
+
+
+# ---------------------------------------------------------------------- titles that may not travel
+
+
+def test_titles_of_ml_100k_are_read_where_recbole_is_installed(tmp_path, monkeypatch):
+    pytest.importorskip("recbole", reason="the titles are those of the data that RecBole bundles")
+    data = RecBoleDataModule("ml-100k", title_field="movie_title")
+    model = small_model(num_items=data.num_items)
+    fit(model, data, limit_train_batches=1, limit_val_batches=1)
+    assert "Toy Story" in model.facts.item_titles
+    config = {"data": {"class_path": "RecBoleDataModule", "init_args": {"title_field": "movie_title"}}}
+    folder = save_pretrained(model, tmp_path / "model", config=config, titles=False)
+    assert b"Toy Story" not in b"".join(path.read_bytes() for path in folder.iterdir())
+    assert load_pretrained(folder).facts.item_titles == model.facts.item_titles
+    monkeypatch.setattr("lightning_croloss.zoo.titles.find_spec", lambda name: None)
+    assert load_pretrained(folder).facts.item_titles is None
+
+
+@pytest.mark.parametrize(
+    "setting", [{"data_path": "/etc"}, {"config_files": ["/etc/passwd"]}, {"config": {"a": 1}}]
+)
+def test_no_other_file_is_opened_for_titles(trained, tmp_path, setting):
+    init_args = {"dataset": "ml-100k", "title_field": "movie_title", **setting}
+    config = {"data": {"class_path": "RecBoleDataModule", "init_args": init_args}}
+    folder = save_pretrained(trained, tmp_path / "model", config=config, titles=False)
+    assert load_pretrained(folder).facts.item_titles is None
