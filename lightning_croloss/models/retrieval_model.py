@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from lightning_croloss.callbacks.logging_steps import logs_next_step
 from lightning_croloss.configurable import Configurable, class_path, to_config
@@ -25,6 +26,13 @@ from lightning_croloss.models.monitors import check_monitors
 from lightning_croloss.models.optimizers import build_optimizers, without_numpy
 from lightning_croloss.models.recommending import TopItems
 from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
+from lightning_croloss.models.sparse_rows import (
+    check_sparse,
+    clip_gradients,
+    id_embeddings,
+    lazy_optimizer,
+    pays,
+)
 from lightning_croloss.models.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.models.users import refuse_unknown_users
 from lightning_croloss.negatives import Negatives, UniformNegatives
@@ -48,6 +56,10 @@ class RetrievalModel(Configurable, ExactEvaluation):
         lr_scheduler: any torch learning rate scheduler; None keeps the rate.
         lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
         tile_elements: number of scores that evaluation holds at a time.
+        sparse_gradients: whether the embeddings of ids get gradients of the rows in use only, updated by
+            ``LazyAdam``: a step then costs the same at any size of the catalogue. None: from 50,000 rows on,
+            if the optimizer is Adam or AdamW with plain settings, the negatives are sampled, the model is not
+            compiled, and no gradients are added up between accelerators; these stay dense in any case.
 
     Attributes:
         all_positions: whether the model trains on windows with a target at each position, see
@@ -76,6 +88,7 @@ class RetrievalModel(Configurable, ExactEvaluation):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: str = "epoch",
         tile_elements: int = 2**24,
+        sparse_gradients: bool | None = None,
     ) -> None:
         super().__init__(ns, exclude_history, tile_elements)
         check_counts(num_items=num_items, embedding_dim=embedding_dim)
@@ -107,6 +120,9 @@ class RetrievalModel(Configurable, ExactEvaluation):
         for name, value in self.loss.schedulable().items():
             self.loss.check_value(name, float(value))  # again, now that the catalogue is known
         self.negatives.set_num_items(num_items)
+        check_sparse(sparse_gradients, self._optimizer, self.negatives)
+        self._sparse_gradients = sparse_gradients
+        self._lazy = False
         self.facts = CheckpointFacts()
         self._finite = FiniteLoss(self.loss)
         self.predicts_n = min(100, num_items)
@@ -159,6 +175,7 @@ class RetrievalModel(Configurable, ExactEvaluation):
                     data.include_known_positives = True
                 self._fill_features(data)
         if stage == "fit":
+            self._use_sparse_gradients()
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
             check_monitors([*callbacks, self._lr_scheduler], self.metric_names("val"))
 
@@ -214,17 +231,38 @@ class RetrievalModel(Configurable, ExactEvaluation):
             NonFiniteLossError: the loss is NaN or infinite.
         """
         loss = self.loss_of(batch)
+        self._note(loss, batch.batch_size)
+        return loss
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiled step stops here: what follows is Lightning's
+    def _note(self, loss: Tensor, batch_size: int) -> None:
+        """Check the loss, and log it every so many steps."""
         logs_now = logs_next_step(self.trainer)
         self._finite.check(loss, self.trainer.global_step, wait=logs_now)
         if logs_now:
-            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch.batch_size)
-        return loss
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and the scheduler of the configuration."""
-        return build_optimizers(
-            self.parameters(), self._optimizer, self._lr_scheduler, self._lr_scheduler_interval
-        )
+        optimizer = lazy_optimizer(self._optimizer) if self._lazy else self._optimizer
+        return build_optimizers(self.parameters(), optimizer, self._lr_scheduler, self._lr_scheduler_interval)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients, sparse ones too, which PyTorch's own clipping refuses."""
+        if self._lazy and gradient_clip_val:
+            clip_gradients(self.parameters(), float(gradient_clip_val), gradient_clip_algorithm or "norm")
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def teardown(self, stage: str) -> None:
+        """Leave a model whose gradients any optimizer can take."""
+        if stage == "fit":
+            self._set_sparse(False)
 
     # ------------------------------------------------------------------ use
 
@@ -325,6 +363,20 @@ class RetrievalModel(Configurable, ExactEvaluation):
         check_features(checkpoint["hyper_parameters"], self.hparams)
 
     # ------------------------------------------------------------------ inside
+
+    def _use_sparse_gradients(self) -> None:
+        """Decide for this training; before the strategy wraps the model, which must know."""
+        trainer = self.trainer
+        on_devices = trainer.world_size > 1 and trainer.strategy.root_device.type != "cpu"
+        compiled = getattr(self, "_compiler_ctx", None) is not None
+        self._set_sparse(
+            pays(self, self._sparse_gradients, self._optimizer, self.negatives, on_devices, compiled)
+        )
+
+    def _set_sparse(self, sparse: bool) -> None:
+        self._lazy = sparse
+        for embedding in id_embeddings(self):
+            embedding.sparse = sparse
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         for name, features in zip(("item", "user"), data.features, strict=True):

@@ -41,7 +41,10 @@ class Negatives(Configurable, nn.Module, ABC):
 
     Attributes:
         num_items: size of the catalogue, 0 until it is known.
+        uses_whole_catalogue: whether every item is a candidate of every step.
     """
+
+    uses_whole_catalogue = False
 
     def __init__(self, exclude_known_positives: bool = False) -> None:
         super().__init__()

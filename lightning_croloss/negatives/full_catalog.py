@@ -18,6 +18,8 @@ class FullCatalogNegatives(Negatives):
         exclude_known_positives: ignore the user's other training items.
     """
 
+    uses_whole_catalogue = True
+
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return −log N of each id, −∞ for padding: N draws see each item once."""
         return torch.where(ids > 0, -math.log(self._known_num_items()), -math.inf)

@@ -42,6 +42,7 @@ FOR_RETRIEVAL: dict[str, tuple[dict[str, Any], Any]] = {
     "optimizer": ({}, SGD),
     "lr_scheduler": ({}, STEP_LR),
     "lr_scheduler_interval": ({"lr_scheduler": STEP_LR}, "step"),
+    "sparse_gradients": ({"negatives": UniformNegatives(5)}, True),
 }
 #: The same of HistoryModel.
 FOR_HISTORY: dict[str, tuple[dict[str, Any], Any]] = {

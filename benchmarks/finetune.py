@@ -1,0 +1,201 @@
+"""Fine-tuning a pretrained model against training from scratch, on little data of new users.
+
+    python -m benchmarks.finetune --data FOLDER      # what has no row yet, then the table
+    python -m benchmarks.finetune --report           # the table again, from the rows
+
+Protocol. Half of the users of Amazon Video Games pretrain a YouTubeDNN. Of the other half, 10 % and 30 % of
+all users are the new training data, 10 % each validate and test; their catalogue is what they used, matched
+by token. Both sides have the same model, loss, epochs and learning rates to choose from; rate and epoch
+are chosen on validation Recall@50. A pretrained model that is not trained on the new data is the third side.
+Mean ± deviation over seeds, which also divide the users.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import polars
+import torch
+
+from benchmarks.harness import Row, Settings, execute, quiet_trainer, rows_of, start_run
+from benchmarks.tables import table
+from lightning_croloss import (
+    CROLoss,
+    TableDataModule,
+    UniformNegatives,
+    UserDisjoint,
+    YouTubeDNN,
+    load_matching,
+    load_pretrained,
+    save_pretrained,
+)
+from lightning_croloss.files import replacing, write_atomically
+
+RESULTS = Path(__file__).parent / "finetune"
+SEEDS = (1, 2, 3)
+PARTS = (10, 30)
+RATES = (0.001, 0.003)
+SIDES = ("scratch", "fine-tuned")
+EPOCHS = 8
+HELD_OUT = 10  # percent of the users, for validation and for test
+
+
+def build_data(folder: Path, source: str, part: int | None, seed: int) -> TableDataModule:
+    """Build the data of the new users, of whom ``part`` percent train; None is the pretraining half."""
+    path = folder / f"{part or 'pretraining'}-{seed}.parquet"
+    if not path.exists():
+        events = polars.read_parquet(source)
+        users = events["user_id"].unique(maintain_order=True).to_numpy()
+        users = np.random.default_rng(seed).permutation(users)
+        half = len(users) // 2
+        chosen = users[:half] if part is None else users[half:][: len(users) * (part + 2 * HELD_OUT) // 100]
+        with replacing(path) as temporary:
+            events.filter(polars.col("user_id").is_in(chosen.tolist())).write_parquet(temporary)
+    total = 100 if part is None else part + 2 * HELD_OUT
+    held_out = HELD_OUT / total
+    return TableDataModule(
+        str(path),
+        min_user_interactions=5,
+        split=UserDisjoint(1 - 2 * held_out, held_out, held_out, history=0.8),
+        batch_size=256,
+        seed=seed,
+    )
+
+
+def build_model(num_items: int, rate: float) -> YouTubeDNN:
+    """Build the model of every side."""
+    return YouTubeDNN(
+        num_items=num_items,
+        embedding_dim=32,
+        hidden_dims=(),
+        history_dropout=0.5,
+        loss=CROLoss(kernel="exp", temperature=0.14),
+        negatives=UniformNegatives(2560),
+        ns=(50,),
+        optimizer=partial(torch.optim.AdamW, lr=rate, weight_decay=0.01),
+    )
+
+
+class Watcher(pl.Callback):
+    """Keeps Recall@50 on validation after every epoch, and the best weights."""
+
+    def __init__(self) -> None:
+        self.valid: list[float] = []
+        self.best: dict[str, Any] = {}
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the figure."""
+        assert isinstance(pl_module, YouTubeDNN)
+        value = float(pl_module.metrics["val"].compute()["recall@50"])
+        if all(value > earlier for earlier in self.valid):
+            self.best = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
+        self.valid.append(value)
+
+
+def pretrain(folder: Path, source: str, seed: int, epochs: int) -> Path:
+    """Train on the pretraining half, once, and return the folder of the model."""
+    path = folder / f"model-{seed}"
+    if not path.exists():
+        start_run(seed)
+        data = build_data(folder, source, None, seed)
+        model = build_model(data.num_items, 0.003)
+        watcher = Watcher()
+        trainer(epochs, watcher).fit(model, data)
+        model.load_state_dict(watcher.best)
+        save_pretrained(model, path)
+    return path
+
+
+def trainer(epochs: int, watcher: Watcher) -> pl.Trainer:
+    """Build a trainer that keeps nothing on the disk."""
+    return quiet_trainer(epochs, [watcher], enable_checkpointing=False, num_sanity_val_steps=0)
+
+
+def work(settings: Settings, folder: str, source: str, epochs: int = EPOCHS) -> Row:
+    """Run one side on one part with one seed."""
+    seed, side, place = settings["seed"], settings["side"], Path(folder)
+    pretrained = pretrain(place, source, seed, epochs) if side != "scratch" else None
+    if side == "pretraining":
+        return {}
+    start_run(seed)
+    data = build_data(place, source, settings["part"], seed)
+    model = build_model(data.num_items, settings.get("rate", 0.003))
+    row: Row = {}
+    if pretrained is not None:
+        matching = load_matching(model, load_pretrained(pretrained), data)
+        row = {"items": matching.num_items, "matched": matching.num_matched}
+    watcher = Watcher()
+    if side != "as it is":
+        trainer(epochs, watcher).fit(model, data)
+        model.load_state_dict(watcher.best)
+        row["valid"] = max(watcher.valid)
+    (measured,) = trainer(epochs, watcher).test(model, data, verbose=False)
+    return row | {"recall@50": measured["test/recall@50"]}
+
+
+def runs() -> list[Settings]:
+    """Every run of the table."""
+    found: list[Settings] = []
+    for seed in SEEDS:
+        for part in PARTS:
+            found.append({"side": "as it is", "part": part, "seed": seed})
+            found += [
+                {"side": side, "part": part, "rate": rate, "seed": seed} for side in SIDES for rate in RATES
+            ]
+    return found
+
+
+def report(rows: dict[str, Row]) -> str:
+    """Write the table."""
+    lines = []
+    for part in PARTS:
+        of_part = [row for row in rows.values() if row["settings"].get("part") == part]
+        cells = [f"{part} %"]
+        for side in ("as it is", *SIDES):
+            values = []
+            for seed in SEEDS:
+                tried = [
+                    row
+                    for row in of_part
+                    if (row["settings"]["side"], row["settings"]["seed"]) == (side, seed)
+                ]
+                if tried:
+                    values.append(100 * max(tried, key=lambda row: row.get("valid", 0.0))["recall@50"])
+            spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.2f}{spread}" if values else "")
+        known = [row["matched"] / row["items"] for row in of_part if "items" in row]
+        lines.append([*cells, f"{100 * np.mean(known):.0f} %" if known else ""])
+    head = ["new training users", "pretrained, as it is", "from scratch", "fine-tuned", "items matched"]
+    return (
+        "# Fine-tuning\n\nWritten by `python -m benchmarks.finetune`; the protocol is in finetune.py. Test "
+        f"Recall@50 in percent, mean ± deviation over {len(SEEDS)} seeds.\n\n{table(head, lines)}\n"
+    )
+
+
+def main() -> None:
+    """Run what is missing; write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="data", help="folder that holds video.parquet")
+    parser.add_argument("--work", default="runs/finetune", help="folder for parts and pretrained models")
+    parser.add_argument("--report", action="store_true", help="only write the table, from the rows")
+    parser.add_argument("--processes", type=int, default=2)
+    given = parser.parse_args()
+    path = RESULTS / "rows.jsonl"
+    if not given.report:
+        run = partial(work, folder=given.work, source=str(Path(given.data) / "video.parquet"))
+        execute([{"side": "pretraining", "seed": seed} for seed in SEEDS], run, path, given.processes)
+        execute(runs(), run, path, given.processes)
+    text = report(rows_of(path))
+    write_atomically(RESULTS / "results.md", text.encode())
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""LazyAdam: Adam whose step costs as much as the rows that it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
+
+LAST = "last_step"
+
+
+class LazyAdam(Optimizer):
+    """Adam, for parameters whose gradient holds a few rows of many.
+
+    Of a sparse gradient only the rows at hand are touched. Their moments first decay by the steps that they
+    missed, so that moments and bias correction are those of ``torch.optim.Adam``. What differs: a row without
+    a gradient does not move, where Adam goes on along its fading momentum. Parameters with dense gradients
+    are updated as by Adam.
+
+    ``weight_decay`` is decoupled, as in ``torch.optim.AdamW``. A row that was not touched for k steps shrinks
+    k times at once when it is touched again, at the learning rate of then; until then it has not shrunk.
+
+    Checkpoints: the state is Adam's, with the last step of each row beside it. The state of an Adam or AdamW
+    can be loaded, and theirs can load this.
+
+    Args:
+        params: parameters or groups of them.
+        lr: learning rate.
+        betas: decay of the two moments.
+        eps: added to the root of the second moment.
+        weight_decay: decoupled weight decay.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
+            if not value >= 0.0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
+        if not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"betas must be in 0 … 1, 1 excluded, got {betas}")
+        defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step; return what the closure, if there is one, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back a state; the last steps of the rows stay integers, which PyTorch would make floats."""
+        super().load_state_dict(state_dict)
+        kept = [place for group in state_dict["param_groups"] for place in group["params"]]
+        own = [parameter for group in self.param_groups for parameter in group["params"]]
+        for place, parameter in zip(kept, own, strict=True):
+            last = state_dict["state"].get(place, {}).get(LAST)
+            if last is not None:
+                self.state[parameter][LAST] = last.to(parameter.device, torch.int64, copy=True)
+
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        gradient = parameter.grad
+        assert gradient is not None
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        before = int(state["step"])
+        state["step"] += 1
+        if gradient.is_sparse:
+            if LAST not in state:  # a dense state: every row is at the last step
+                rows = parameter.shape[0]
+                state[LAST] = torch.full((rows,), before, dtype=torch.int64, device=parameter.device)
+            self._update_rows(parameter, gradient.coalesce(), state, group, before + 1)
+            return
+        if LAST in state:  # the rows have moments of different steps: bring all to the same one
+            self._catch_up(state, group["betas"], before)
+        self._apply(parameter, gradient, state["exp_avg"], state["exp_avg_sq"], 1.0, group, before + 1)
+
+    def _update_rows(
+        self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], step: int
+    ) -> None:
+        """Update the rows of a coalesced sparse gradient."""
+        rows = gradient.indices()[0]
+        if not len(rows):
+            return
+        missed = (step - state[LAST][rows]).to(parameter.dtype)
+        missed = missed.view(-1, *[1] * (parameter.dim() - 1))
+        # the last of the missed steps is this one, which the update itself decays
+        waited = missed - 1
+        beta1, beta2 = group["betas"]
+        first = state["exp_avg"].index_select(0, rows).mul_(torch.pow(beta1, waited))
+        second = state["exp_avg_sq"].index_select(0, rows).mul_(torch.pow(beta2, waited))
+        values = parameter.index_select(0, rows)
+        self._apply(values, gradient.values(), first, second, missed, group, step)
+        parameter.index_copy_(0, rows, values)
+        state["exp_avg"].index_copy_(0, rows, first)
+        state["exp_avg_sq"].index_copy_(0, rows, second)
+        state[LAST].index_fill_(0, rows, step)
+
+    @staticmethod
+    def _apply(
+        values: Tensor,
+        gradient: Tensor,
+        first: Tensor,
+        second: Tensor,
+        missed: Tensor | float,
+        group: dict[str, Any],
+        step: int,
+    ) -> None:
+        """Update values and both moments in place, decayed to the step before this one."""
+        lr, eps, weight_decay = (float(group[name]) for name in ("lr", "eps", "weight_decay"))
+        beta1, beta2 = group["betas"]
+        if weight_decay:
+            values.mul_((1.0 - lr * weight_decay) ** missed)
+        first.lerp_(gradient.to(first), 1.0 - beta1)
+        second.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
+        root = second.sqrt().div_((1.0 - beta2**step) ** 0.5).add_(eps)
+        values.addcdiv_(first, root, value=-lr / (1.0 - beta1**step))
+
+    @staticmethod
+    def _catch_up(state: dict[str, Any], betas: tuple[float, float], step: int) -> None:
+        waited = (step - state.pop(LAST)).to(state["exp_avg"].dtype)
+        for name, beta in zip(("exp_avg", "exp_avg_sq"), betas, strict=True):
+            state[name].mul_(torch.pow(beta, waited).view(-1, *[1] * (state[name].dim() - 1)))

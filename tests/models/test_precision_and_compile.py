@@ -1,0 +1,62 @@
+"""Every architecture trains in mixed precision and compiled."""
+
+import pytest
+import torch
+
+from lightning_croloss import (
+    MIND,
+    ComiRecDR,
+    ComiRecSA,
+    GRU4Rec,
+    MatrixFactorization,
+    SASRec,
+    TwoTower,
+    UniformNegatives,
+    YouTubeDNN,
+)
+from tests.data_for_tests import FeaturedData, fit
+from tests.models.cases import FEATURES
+
+MODELS = [
+    (YouTubeDNN, FEATURES),
+    (TwoTower, FEATURES),
+    (MIND, {"routing_init": "fixed"}),
+    (ComiRecSA, {}),
+    (ComiRecDR, {}),
+    (GRU4Rec, {}),
+    (SASRec, {"train_on": "all"}),
+    (MatrixFactorization, {"num_users": 60}),
+]
+
+
+def build(cls, arguments):
+    torch.manual_seed(0)
+    arguments = {"num_items": 40, "embedding_dim": 8, "ns": (5,), "id_dropout": 0.0, **arguments}
+    if cls is MatrixFactorization:
+        arguments.pop("id_dropout")
+    return cls(negatives=UniformNegatives(30), **arguments)
+
+
+@pytest.mark.parametrize(("cls", "arguments"), MODELS, ids=lambda value: getattr(value, "__name__", ""))
+def test_bf16_mixed(cls, arguments):
+    model = build(cls, arguments)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    trainer = fit(model, FeaturedData(seed=0), precision="bf16-mixed", limit_train_batches=3)
+    assert torch.isfinite(trainer.callback_metrics["train/loss"])
+    moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert "item_embedding.weight" in moved
+    assert all(value.dtype == torch.float32 for value in model.parameters())
+    plain = build(cls, arguments)
+    loss = fit(plain, FeaturedData(seed=0), limit_train_batches=3).callback_metrics["train/loss"]
+    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(float(loss), rel=0.05)
+
+
+@pytest.mark.parametrize(("cls", "arguments"), MODELS, ids=lambda value: getattr(value, "__name__", ""))
+def test_compiled(cls, arguments):
+    torch._dynamo.reset()
+    plain, model = build(cls, arguments), build(cls, arguments)
+    options = {"limit_train_batches": 1, "limit_val_batches": 0, "num_sanity_val_steps": 0}
+    fit(plain, FeaturedData(seed=0), **options)
+    fit(torch.compile(model, backend="eager"), FeaturedData(seed=0), **options)
+    for (name, expected), found in zip(plain.state_dict().items(), model.state_dict().values(), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3, equal_nan=True, msg=name)

@@ -1,0 +1,31 @@
+"""The benchmark of fine-tuning runs, in small."""
+
+import numpy as np
+import polars as pl
+
+from benchmarks import finetune
+from benchmarks.harness import identity
+
+
+def test_every_side_runs_and_the_table_is_written(tmp_path):
+    random = np.random.default_rng(0)
+    users = np.repeat(np.arange(300), 8)
+    items = np.concatenate([random.permutation(100)[:8] for _ in range(300)])
+    source = tmp_path / "video.parquet"
+    pl.DataFrame({"user_id": users, "item_id": items, "timestamp": np.arange(2400)}).write_parquet(source)
+    rows = {}
+    for settings in finetune.runs():
+        if settings["seed"] == 1 and settings.get("rate", 0.003) == 0.003:
+            row = finetune.work(settings, str(tmp_path), str(source), epochs=1)
+            rows[identity(settings)] = {"settings": settings, **row}
+            assert 0.0 <= row["recall@50"] <= 1.0
+            if settings["side"] != "scratch":
+                assert 0 < row["matched"] <= row["items"] == 100
+    text = finetune.report(rows)
+    assert [line.count("|") for line in text.splitlines() if line.startswith("| ")] == [6] * 4
+    assert (tmp_path / "model-1" / "manifest.json").exists()
+
+    parts = [set(pl.read_parquet(tmp_path / f"{part}-1.parquet")["user_id"]) for part in ("pretraining", 10)]
+    assert not parts[0] & parts[1]
+    assert len(parts[0]) == 150
+    assert len(parts[1]) == 90
