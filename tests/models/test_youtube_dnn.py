@@ -7,7 +7,7 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.data import RetrievalBatch
-from lightning_croloss.models import evaluation, retrieval_model
+from lightning_croloss.models import evaluation, recommending
 from lightning_croloss.models.layers import POOLINGS, drop_history, mlp, pool_history
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer, small_model
 from tests.models.cases import (
@@ -48,7 +48,7 @@ def test_equal_arguments_give_equal_outcomes():
 
 def test_tile_elements_bounds_the_work_and_leaves_the_results(monkeypatch):
     seen = []
-    for module, name in ((evaluation, "target_ranks"), (retrieval_model, "top_items")):
+    for module, name in ((evaluation, "target_ranks"), (recommending, "top_items")):
         original = getattr(module, name)
 
         def recorded(*args, original=original, **kwargs):
