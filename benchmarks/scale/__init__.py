@@ -1,0 +1,1 @@
+"""A training run on a million items."""
