@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lightning_croloss.commands import data, export, recommend
+from lightning_croloss.commands import data, export, recommend, zoo
 
 #: The first word of a command and what runs it with the words after it.
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "data": data.main,
     "export": export.main,
     "recommend": recommend.main,
+    "zoo": zoo.main,
 }
 
 

@@ -127,6 +127,14 @@ class RecBoleDataModule(RetrievalDataModule):
         }
         return loaded.get("item", []), loaded.get("user", [])
 
+    def check_files(self) -> None:
+        """See that the files are there, without reading them.
+
+        Raises:
+            DataError: a folder or the file of the interactions is missing.
+        """
+        self._folder(self._settings())
+
     def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
         """Read the titles of the items of a vocabulary, "" where there is none.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def save_pretrained(
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
         (temporary / CONFIG).write_text(text, "utf-8")
+        shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which nobody else could read
         write_vocabulary(temporary / VOCABULARY, facts, titles)
         (temporary / METRICS).write_text(json.dumps(dict(metrics or {}), indent=2) + "\n", "utf-8")
         (temporary / CARD).write_text(card or _short_card(model), "utf-8")

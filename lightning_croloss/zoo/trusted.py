@@ -49,25 +49,19 @@ class TrustedClasses:
         for base in (Configurable, *_CALLED_LATER):
             for cls in _subclasses(base):
                 if cls.__module__.startswith(_PACKAGE) and not issubclass(cls, Callback):
-                    self._known[class_path(cls)] = self._known[cls.__name__] = cls
+                    self._known.update(dict.fromkeys(_names(cls), cls))
         for module in (torch.optim, torch.optim.lr_scheduler):
             for cls in _classes_in(module):
                 if issubclass(cls, _CALLED_LATER):
-                    names = (class_path(cls), f"{module.__name__}.{cls.__name__}", cls.__name__)
-                    self._known.update(dict.fromkeys(names, cls))
+                    self._known.update(dict.fromkeys(_names(cls), cls))
         for entry in allow:
             cls = _imported(entry) if isinstance(entry, str) else entry
-            self._known[class_path(cls)] = self._known[cls.__name__] = cls
+            self._known.update({class_path(cls): cls, cls.__name__: cls})
             if isinstance(entry, str):
                 self._known[entry] = cls
         # of the section trainer, which is never built from here
         modules = (lightning.pytorch.callbacks, lightning.pytorch.loggers, lightning_croloss.callbacks)
-        self._of_trainer = {
-            name
-            for module in modules
-            for cls in _classes_in(module)
-            for name in (class_path(cls), f"{module.__name__}.{cls.__name__}", cls.__name__)
-        }
+        self._of_trainer = {name for module in modules for cls in _classes_in(module) for name in _names(cls)}
 
     def find(self, path: object, where: str) -> type:
         """Return the class of a class path.
@@ -136,6 +130,15 @@ def _classes_in(module: Any) -> Iterator[type[Any]]:
     for value in vars(module).values():
         if isinstance(value, type):
             yield value
+
+
+def _names(cls: type) -> Iterator[str]:
+    """Return under what a config may know a class: its name, alone or behind any package that holds it."""
+    yield cls.__name__
+    yield class_path(cls)
+    packages = cls.__module__.split(".")
+    for end in range(1, len(packages)):
+        yield ".".join([*packages[:end], cls.__name__])
 
 
 def _class_paths(value: Any) -> Iterator[object]:

@@ -210,6 +210,10 @@ def test_a_folder_is_complete_or_absent(trained, tmp_path, monkeypatch):
     load_pretrained(tmp_path / "model")
 
 
+def test_every_file_can_be_read_by_whom_the_umask_lets(saved):
+    assert len({path.stat().st_mode for path in saved.iterdir()}) == 1
+
+
 def test_an_existing_folder_is_overwritten_on_request_only(trained, saved):
     with pytest.raises(FileExistsError, match="exists: choose another folder, or overwrite it"):
         save_pretrained(trained, saved)

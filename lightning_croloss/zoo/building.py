@@ -1,0 +1,155 @@
+"""The whole recipe of a pretrained model: fit, choose, store, test, compare, write down."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+import yaml
+
+import lightning_croloss
+from lightning_croloss.callbacks.run_folder import run_folder
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.files import write_atomically
+from lightning_croloss.models import RetrievalModel
+from lightning_croloss.zoo.cards import leaderboard, model_card
+from lightning_croloss.zoo.datasets import dataset_of
+from lightning_croloss.zoo.manifest import CARD
+from lightning_croloss.zoo.measuring import measure
+from lightning_croloss.zoo.saving import model_section, save_pretrained, stored_weights
+from lightning_croloss.zoo.sources import data_of, moved_paths
+
+
+def build(
+    name: str,
+    config: Path,
+    zoo: Path,
+    *,
+    data_folder: str | None = None,
+    options: Sequence[str] = (),
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Train a model as ``croloss fit`` does and write it into the zoo.
+
+    Args:
+        name: ``<dataset>/<model>``.
+        config: the config file.
+        zoo: the folder of the zoo.
+        data_folder: the folder that holds the files of the data, in place of the one that the config names.
+        options: further options of ``croloss fit``.
+        dtype: how the weights are stored.
+        overwrite: whether the model may exist.
+
+    Returns:
+        The folder of the model.
+
+    Raises:
+        ValueError: the name is none, or there is no such config.
+        FileExistsError: the model exists.
+        AbsentDataError: the data is not there.
+    """
+    folder = zoo / name
+    if len(Path(name).parts) != 2 or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"name={name!r} must be <dataset>/<model>, such as ml-100k/mind")
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"{folder} exists: choose another name, or give --overwrite")
+    written = _read(config)
+    data_of(written, data_folder)  # refuses before the training what is not there
+    moved = moved_paths(written["data"], data_folder)
+    model, resolved, training = _fit(config, moved, options)
+    for field in moved:
+        resolved["data"]["init_args"][field] = written["data"]["init_args"][field]
+    # what is measured is what is stored
+    model.load_state_dict(stored_weights(model, dtype))
+    monitored = training.pop("monitor").rpartition("@")[2]
+    data = data_of(resolved, data_folder)
+    metrics = measure(model, data, int(monitored) if monitored.isdigit() else None)
+    metrics |= {
+        "training": training,
+        "weights": dtype,
+        "versions": _versions(),
+        "command": _command(name, config, data_folder, options, dtype),
+    }
+    card = model_card(name, metrics, {**resolved, "model": model_section(model)})
+    save_pretrained(
+        model,
+        folder,
+        config=resolved,
+        metrics=metrics,
+        card=card,
+        titles=dataset_of(name).may_show_titles,
+        dtype=dtype,
+        overwrite=overwrite,
+    )
+    write_leaderboard(zoo)
+    return folder
+
+
+def write_leaderboard(zoo: Path) -> None:
+    """Write the leaderboard of a zoo anew."""
+    write_atomically(zoo / CARD, leaderboard(zoo).encode())
+
+
+def _fit(
+    config: Path, moved: dict[str, str], options: Sequence[str]
+) -> tuple[RetrievalModel, dict[str, Any], dict[str, Any]]:
+    """Run ``croloss fit``; return the best model, the resolved config and what the training took."""
+    from lightning_croloss.cli import CROLossCLI
+
+    paths = [f"--data.init_args.{field}={path}" for field, path in moved.items()]
+    begin = time.perf_counter()
+    cli = CROLossCLI(["fit", "--config", str(config), *paths, "--test_after_fit=false", *options])
+    seconds = time.perf_counter() - begin
+    resolved = _read(run_folder(cli.trainer) / "config.yaml")
+    resolved["test_after_fit"] = True
+    kept = cli.trainer.checkpoint_callback
+    best = getattr(kept, "best_model_path", "")
+    epoch = cli.trainer.current_epoch
+    if best:
+        content = torch.load(best, map_location="cpu", weights_only=True)
+        cli.model.load_state_dict(content["state_dict"])
+        epoch = content["epoch"] + 1
+    training = {
+        "seconds": round(seconds, 1),
+        "epochs": cli.trainer.current_epoch,
+        "best_epoch": epoch,
+        "steps": cli.trainer.global_step,
+        "threads": torch.get_num_threads(),
+        "monitor": str(getattr(kept, "monitor", None) or ""),
+    }
+    return cli.model, resolved, training
+
+
+def _read(config: Path) -> dict[str, Any]:
+    if not config.is_file():
+        raise ValueError(f"there is no config {str(config)!r}")
+    content = yaml.safe_load(config.read_text("utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
+        raise PretrainedError(f"{config} is no config with the sections data and model")
+    return content
+
+
+def _command(name: str, config: Path, data_folder: str | None, options: Sequence[str], dtype: str) -> str:
+    words = ["croloss zoo build", f"--config {config.as_posix()}", f"--name {name}"]
+    if data_folder is not None:
+        words.append("--data FOLDER")
+    if dtype != "float32":
+        words.append(f"--weights {dtype}")
+    return " ".join([*words, *options])
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "lightning-croloss": lightning_croloss.__version__,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "numpy": np.__version__,
+        "Python": platform.python_version(),
+    }

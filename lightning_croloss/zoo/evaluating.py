@@ -1,0 +1,61 @@
+"""Whether a model does what its card says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.zoo.loading import load_pretrained, read_config, read_metrics
+from lightning_croloss.zoo.manifest import CARD, REQUIRED, read_manifest
+from lightning_croloss.zoo.measuring import figures_of, measure
+from lightning_croloss.zoo.sources import data_of
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a card beside the one measured now.
+
+    Attributes:
+        name: what it is.
+        card: what the card says.
+        measured: what was measured; None if there is no such figure any more.
+        tolerance: how far they may be apart.
+    """
+
+    name: str
+    card: float
+    measured: float | None
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether they are the same, as near as another machine's rounding lets them be."""
+        return self.measured is not None and abs(self.card - self.measured) <= self.tolerance
+
+
+def evaluate(folder: Path, data_folder: str | Path | None = None) -> list[Figure]:
+    """Measure every figure of a card again, from the weights and the data.
+
+    A rate may differ by what one and a half users count, since two scores that are nearly equal may change
+    places on another machine; counts must be the same.
+
+    Args:
+        folder: the folder of the model.
+        data_folder: the folder that holds the files of the data, in place of the one that the config names.
+
+    Raises:
+        AbsentDataError: the data is not there.
+        PretrainedError: the model cannot be loaded, has no figures, or was changed.
+    """
+    read_manifest(folder, (*REQUIRED, CARD))
+    card = read_metrics(folder)
+    if "test" not in card:
+        raise PretrainedError(f"{folder} has no figures: it was not made by croloss zoo build")
+    data = data_of(read_config(folder), data_folder)
+    measured = figures_of(measure(load_pretrained(folder), data, card["choose_by"]))
+    one_user = 1.5 / card["data"]["test_users"]
+    return [
+        Figure(name, value, measured.get(name), one_user if isinstance(value, float) else 0.0)
+        for name, value in figures_of(card).items()
+    ]

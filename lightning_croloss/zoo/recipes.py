@@ -1,0 +1,53 @@
+"""The models of the zoo, and how each is made: ``croloss zoo build --all``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Recipe(NamedTuple):
+    """One model of the zoo.
+
+    Attributes:
+        name: ``<dataset>/<model>``.
+        config: the config file, from the root of the repository.
+        options: further options of ``croloss fit``.
+        dtype: how the weights are stored.
+    """
+
+    name: str
+    config: str
+    options: tuple[str, ...] = ()
+    dtype: str = "float32"
+
+
+def _plain(dataset: str, dtype: str, *models: str) -> list[Recipe]:
+    names = [f"{dataset}/{model}" for model in models]
+    return [Recipe(name, f"configs/{name}.yaml", dtype=dtype) for name in names]
+
+
+RECIPES = [
+    *_plain(
+        "ml-100k",
+        "float32",
+        "youtube_dnn",
+        "mind",
+        "gru4rec",
+        "sasrec",
+        "comirec_sa",
+        "comirec_dr",
+        "matrix_factorization",
+    ),
+    # features of films and users are data that may not be redistributed, and a model holds them
+    Recipe(
+        "ml-100k/two_tower",
+        "configs/ml-100k/two_tower.yaml",
+        (
+            "--data.init_args.item_features=[]",
+            "--data.init_args.user_features=[]",
+            "--data.init_args.missing_values=[]",
+        ),
+    ),
+    *_plain("video", "float16", "gru4rec", "sasrec", "comirec_sa"),
+    *_plain("diginetica", "float16", "youtube_dnn", "gru4rec", "comirec_sa"),
+]

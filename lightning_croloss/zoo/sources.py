@@ -1,0 +1,80 @@
+"""The data that a pretrained model was trained on, built again from its config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lightning_croloss.data import RecBoleDataModule, RetrievalDataModule, TableDataModule
+from lightning_croloss.errors import DataError, PretrainedError
+from lightning_croloss.zoo.trusted import TrustedClasses
+
+#: Arguments of data modules that are paths.
+_PATHS = ("interactions", "items", "users")
+
+
+class AbsentDataError(PretrainedError):
+    """The data of a model is not on this machine."""
+
+
+def moved_paths(described: Mapping[str, Any], folder: str | Path | None) -> dict[str, str]:
+    """Return the arguments of a data module that change if its files lie in ``folder``.
+
+    Args:
+        described: the section ``data`` of a config.
+        folder: the folder that holds the files; None leaves all as it is.
+    """
+    if folder is None:
+        return {}
+    arguments = described.get("init_args") or {}
+    moved = {
+        name: str(Path(folder) / Path(arguments[name]).name)
+        for name in _PATHS
+        if isinstance(arguments.get(name), str)
+    }
+    if isinstance(arguments.get("data_path"), str):
+        moved["data_path"] = str(folder)
+    return moved
+
+
+def data_of(
+    config: Mapping[str, Any], folder: str | Path | None = None, trusted: TrustedClasses | None = None
+) -> RetrievalDataModule:
+    """Build the data module of a config, and see that its files are there.
+
+    Args:
+        config: the sections of the config.
+        folder: the folder that holds the files, in place of the one that the config names.
+        trusted: the classes that the config may name.
+
+    Raises:
+        AbsentDataError: the files, or the package that brings them, are not there.
+        PretrainedError: the config says nothing of the data.
+    """
+    described = config.get("data")
+    if not isinstance(described, dict):
+        raise PretrainedError("config.yaml says nothing of the data: save it with the config of the run")
+    described = {
+        **described,
+        "init_args": {**(described.get("init_args") or {}), **moved_paths(described, folder)},
+    }
+    data = (trusted or TrustedClasses()).build(described, "config.yaml")
+    if not isinstance(data, RetrievalDataModule):
+        raise PretrainedError(f"config.yaml: {described.get('class_path')!r} is no RetrievalDataModule")
+    if isinstance(data, RecBoleDataModule) and find_spec("recbole") is None:
+        raise AbsentDataError("its data is read by RecBole, which is not installed (the extra [recbole])")
+    if isinstance(data, RecBoleDataModule):
+        try:
+            data.check_files()
+        except DataError as error:
+            raise AbsentDataError(str(error)) from None
+    if isinstance(data, TableDataModule):
+        files = [path for path in data.files.values() if path is not None]
+        missing = [
+            path for path in files if not any(sign in path for sign in "*?[") and not Path(path).exists()
+        ]
+        if missing:
+            raise AbsentDataError(f"there is no {missing[0]}: name the folder that holds it with --data")
+    return data
