@@ -48,6 +48,6 @@ RECIPES = [
             "--data.init_args.missing_values=[]",
         ),
     ),
-    *_plain("video", "float16", "gru4rec", "sasrec", "comirec_sa"),
+    *_plain("video", "float16", "gru4rec", "youtube_dnn", "mind"),
     *_plain("diginetica", "float16", "youtube_dnn", "gru4rec", "comirec_sa"),
 ]
