@@ -35,7 +35,9 @@ def test_the_command_writes_figures_table_and_plot(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(loss, "SIZES", ((8, 40),))
     monkeypatch.setattr(loss, "GROWTH", {"M": [(8, 40), (8, 80)], "B": [(8, 40), (16, 40)]})
     monkeypatch.setattr(loss, "peak_memory", lambda *arguments: 3.0)
-    monkeypatch.setattr("sys.argv", ["speed", "loss", "--quick", "--repeats", "1", "--output", str(tmp_path)])
+    monkeypatch.setattr(
+        "sys.argv", ["speed", "--sections", "loss", "--quick", "--repeats", "1", "--output", str(tmp_path)]
+    )
     command.main()
     record = json.loads((tmp_path / "loss.json").read_text())
     assert {row["loss"] for row in record["rows"]["time"]} == set(loss.LOSSES)
@@ -46,7 +48,7 @@ def test_the_command_writes_figures_table_and_plot(tmp_path, monkeypatch, capsys
 
 
 def test_an_unknown_section_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["speed", "lose"])
+    monkeypatch.setattr("sys.argv", ["speed", "--sections", "lose"])
     with pytest.raises(SystemExit):
         command.main()
     assert "unknown section 'lose': choose of loss" in capsys.readouterr().err

@@ -1,9 +1,9 @@
 """Speed and memory against other ways to do the same.
 
-python -m benchmarks.speed [SECTION ...] [--threads 1 2] [--repeats 7] [--clock wall] [--quick]
+python -m benchmarks.speed [--sections loss evaluation …] [--threads 1 2] [--repeats 7] [--data FOLDER]
 
 Prints the tables and writes them, their figures (JSON) and plots into benchmarks/speed/results/. A side whose
-peer is not installed says so and is left out.
+peer is not installed (pip install -c constraints.txt '.[peers]') says so and is left out.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import importlib
 import json
 from pathlib import Path
 
-from benchmarks.speed.measuring import CLOCKS, Settings, machine
+from benchmarks.speed.measuring import CLOCKS, Settings, machine, versions
 from lightning_croloss.files import write_atomically
 
 #: Modules of this package with ``run(settings, folder) -> (rows, Markdown)``; one file each.
-SECTIONS = ("loss",)
+SECTIONS = ("loss", "evaluation", "training", "job", "preparation", "growth")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -26,7 +26,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all")
+    parser.add_argument(
+        "--sections",
+        nargs="+",
+        default=list(SECTIONS),
+        metavar="SECTION",
+        help=f"of {', '.join(SECTIONS)}; all",
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument(
         "--repeats", type=int, default=7, help="rounds, in each of which every side runs once"
@@ -34,6 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: for one thread on a machine that others use too"
     )
+    parser.add_argument("--data", type=Path, help="folder of diginetica.parquet, for the section preparation")
     parser.add_argument("--quick", action="store_true", help="small sizes only, to try the command")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -45,14 +52,17 @@ def main() -> None:
     if arguments.repeats < 1 or min(arguments.threads) < 1:
         parser.error("--repeats and --threads must be at least 1")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    settings = Settings(tuple(arguments.threads), arguments.repeats, arguments.quick, arguments.clock)
-    for name in arguments.sections or SECTIONS:
-        before = machine()
-        rows, text = importlib.import_module(f"benchmarks.speed.{name}").run(settings, arguments.output)
+    data = None if arguments.data is None else arguments.data.expanduser().resolve()
+    settings = Settings(tuple(arguments.threads), arguments.repeats, arguments.quick, arguments.clock, data)
+    for name in arguments.sections:
+        section = importlib.import_module(f"benchmarks.speed.{name}")
+        before = machine() | versions(getattr(section, "PEERS", ()))
+        rows, text = section.run(settings, arguments.output)
         facts = before | {"load at the end": machine()["load"]}
+        facts["threads"] = " and ".join(map(str, settings.threads))
         record = {"machine": facts, "repeats": settings.repeats, "clock": settings.clock, "rows": rows}
         described = ", ".join(f"{key} {value}" for key, value in facts.items())
-        how = f"Medians of {settings.repeats} alternating rounds, {settings.clock} time."
+        how = f"Medians of up to {settings.repeats} alternating rounds, {settings.clock} time."
         text = f"{text}\n\n{how} {described}.\n"
         write_atomically(arguments.output / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
         write_atomically(arguments.output / f"{name}.md", text.encode())

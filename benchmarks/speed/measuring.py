@@ -126,7 +126,7 @@ def peak_memory(work: Callable[..., Callable[[], object]], *arguments: Any) -> f
     return alone(work, *arguments)["MiB"]
 
 
-def alone(work: Callable[..., Callable[[], object]], *arguments: Any) -> dict[str, float]:
+def alone(work: Callable[..., Callable[[], object]], *arguments: Any) -> dict[str, Any]:
     """Call the result of ``work(*arguments)`` once in a process of its own, on one thread (Linux only).
 
     Args:
@@ -134,23 +134,25 @@ def alone(work: Callable[..., Callable[[], object]], *arguments: Any) -> dict[st
         arguments: its arguments, of plain types.
 
     Returns:
-        "s": its seconds; "MiB": by how much the process grew; "in all MiB": the most that it held.
+        "s": its seconds; "MiB": by how much the process grew; "in all MiB": the most that it held; "result":
+        the dictionary that it returned, if it did.
     """
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_alone, (work, arguments))
 
 
-def _alone(work: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> dict[str, float]:
+def _alone(work: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> dict[str, Any]:
     torch.set_num_threads(1)
     call = work(*arguments)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = _kilobytes("VmRSS")
     start = time.perf_counter()
-    call()
+    result = call()
     seconds = time.perf_counter() - start
     peak = _kilobytes("VmHWM")
-    return {"s": seconds, "MiB": (peak - before) / 1024, "in all MiB": peak / 1024}
+    result = result if isinstance(result, dict) else None
+    return {"s": seconds, "MiB": (peak - before) / 1024, "in all MiB": peak / 1024, "result": result}
 
 
 def _kilobytes(field: str) -> int:
