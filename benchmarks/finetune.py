@@ -15,15 +15,14 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import polars
 import torch
 
-from benchmarks.harness import Row, Settings, execute, quiet_trainer, rows_of, start_run
-from benchmarks.tables import table
+from benchmarks.harness import BestEpoch, Row, Settings, execute, quiet_trainer, rows_of, start_run
+from benchmarks.tables import mean_and_spread, table
 from lightning_croloss import (
     CROLoss,
     TableDataModule,
@@ -81,22 +80,6 @@ def build_model(num_items: int, rate: float) -> YouTubeDNN:
     )
 
 
-class Watcher(pl.Callback):
-    """Keeps Recall@50 on validation after every epoch, and the best weights."""
-
-    def __init__(self) -> None:
-        self.valid: list[float] = []
-        self.best: dict[str, Any] = {}
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the figure."""
-        assert isinstance(pl_module, YouTubeDNN)
-        value = float(pl_module.metrics["val"].compute()["recall@50"])
-        if all(value > earlier for earlier in self.valid):
-            self.best = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
-        self.valid.append(value)
-
-
 def pretrain(folder: Path, source: str, seed: int, epochs: int) -> Path:
     """Train on the pretraining half, once, and return the folder of the model."""
     path = folder / f"model-{seed}"
@@ -104,16 +87,16 @@ def pretrain(folder: Path, source: str, seed: int, epochs: int) -> Path:
         start_run(seed)
         data = build_data(folder, source, None, seed)
         model = build_model(data.num_items, 0.003)
-        watcher = Watcher()
-        trainer(epochs, watcher).fit(model, data)
-        model.load_state_dict(watcher.best)
+        best = BestEpoch()
+        trainer(epochs, best).fit(model, data)
+        model.load_state_dict(best.weights)
         save_pretrained(model, path)
     return path
 
 
-def trainer(epochs: int, watcher: Watcher) -> pl.Trainer:
+def trainer(epochs: int, best: BestEpoch) -> pl.Trainer:
     """Build a trainer that keeps nothing on the disk."""
-    return quiet_trainer(epochs, [watcher], enable_checkpointing=False, num_sanity_val_steps=0)
+    return quiet_trainer(epochs, [best], enable_checkpointing=False, num_sanity_val_steps=0)
 
 
 def work(settings: Settings, folder: str, source: str, epochs: int = EPOCHS) -> Row:
@@ -129,12 +112,12 @@ def work(settings: Settings, folder: str, source: str, epochs: int = EPOCHS) -> 
     if pretrained is not None:
         matching = load_matching(model, load_pretrained(pretrained), data)
         row = {"items": matching.num_items, "matched": matching.num_matched}
-    watcher = Watcher()
+    best = BestEpoch()
     if side != "as it is":
-        trainer(epochs, watcher).fit(model, data)
-        model.load_state_dict(watcher.best)
-        row["valid"] = max(watcher.valid)
-    (measured,) = trainer(epochs, watcher).test(model, data, verbose=False)
+        trainer(epochs, best).fit(model, data)
+        model.load_state_dict(best.weights)
+        row["valid"] = max(best.valid)
+    (measured,) = trainer(epochs, best).test(model, data, verbose=False)
     return row | {"recall@50": measured["test/recall@50"]}
 
 
@@ -165,9 +148,8 @@ def report(rows: dict[str, Row]) -> str:
                     if (row["settings"]["side"], row["settings"]["seed"]) == (side, seed)
                 ]
                 if tried:
-                    values.append(100 * max(tried, key=lambda row: row.get("valid", 0.0))["recall@50"])
-            spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.2f}{spread}" if values else "")
+                    values.append(max(tried, key=lambda row: row.get("valid", 0.0))["recall@50"])
+            cells.append(mean_and_spread(values))
         known = [row["matched"] / row["items"] for row in of_part if "items" in row]
         lines.append([*cells, f"{100 * np.mean(known):.0f} %" if known else ""])
     head = ["new training users", "pretrained, as it is", "from scratch", "fine-tuned", "items matched"]

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lightning_croloss import RetrievalModel
+
 Settings = dict[str, Any]
 Row = dict[str, Any]
 
@@ -98,6 +100,27 @@ def quiet_trainer(epochs: int, callbacks: list[pl.Callback], **arguments: Any) -
         enable_model_summary=False,
         **arguments,
     )
+
+
+class BestEpoch(pl.Callback):
+    """Keeps a validation metric after every epoch, and the weights of the best.
+
+    Args:
+        metric: name of the metric, without "val/".
+    """
+
+    def __init__(self, metric: str = "recall@50") -> None:
+        self.metric = metric
+        self.valid: list[float] = []
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the figure, and the weights if it is the best so far."""
+        assert isinstance(pl_module, RetrievalModel)
+        value = float(pl_module.metrics["val"].compute()[self.metric])
+        if all(value > earlier for earlier in self.valid):
+            self.weights = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
+        self.valid.append(value)
 
 
 def paired_bootstrap(

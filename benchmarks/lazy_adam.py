@@ -15,12 +15,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from benchmarks.harness import Row, Settings, execute, quiet_trainer, rows_of, start_run
-from benchmarks.tables import table
+from benchmarks.harness import BestEpoch, Row, Settings, execute, quiet_trainer, rows_of, start_run
+from benchmarks.tables import mean_and_spread, table
 from lightning_croloss import (
     CROLoss,
     LeaveOneOut,
@@ -51,22 +50,6 @@ def build_data(name: str, folder: str, seed: int) -> RetrievalDataModule:
         max_history=50,
         seed=seed,
     )
-
-
-class BestEpoch(pl.Callback):
-    """Tests after each epoch that is the best so far on validation."""
-
-    def __init__(self) -> None:
-        self.valid: list[float] = []
-        self.weights: dict[str, torch.Tensor] = {}
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the weights of the best epoch."""
-        assert isinstance(pl_module, YouTubeDNN)
-        value = float(pl_module.metrics["val"].compute()["recall@50"])
-        if all(value > earlier for earlier in self.valid):
-            self.weights = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
-        self.valid.append(value)
 
 
 def work(settings: Settings, folder: str) -> Row:
@@ -106,11 +89,7 @@ def report(rows: dict[str, Row]) -> str:
                 for row in rows.values()
                 if (row["settings"]["data"], row["settings"]["sparse"]) == (data, sparse)
             ]
-            cells = []
-            for n in NS:
-                values = [100 * row[f"recall@{n}"] for row in found]
-                spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-                cells.append(f"{np.mean(values):.2f}{spread}" if values else "")
+            cells = [mean_and_spread([row[f"recall@{n}"] for row in found]) for n in NS]
             seconds = f"{np.mean([row['fit_seconds'] for row in found]):.0f} s" if found else ""
             lines.append([data, "LazyAdam, sparse" if sparse else "AdamW, dense", *cells, seconds])
     head = ["data", "optimizer", *(f"Recall@{n}" for n in NS), "CPU seconds of fit"]

@@ -47,6 +47,15 @@ def mean_of_seeds(runs: Sequence[Values], digits: int) -> str:
     return f"{np.mean(means):.{digits}f}{spread}"
 
 
+def mean_and_spread(values: Sequence[float], digits: int = 2) -> str:
+    """Write the mean and the deviation of shares over seeds, in percent; nothing of no values."""
+    if not values:
+        return ""
+    percent = 100 * np.asarray(values)
+    spread = f" ± {percent.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{percent.mean():.{digits}f}{spread}"
+
+
 def difference(ours: Sequence[Values], theirs: Sequence[Values], digits: int) -> str:
     """Write the difference in percentage points and its interval, bold if that leaves out 0.
 
