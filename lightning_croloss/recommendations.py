@@ -38,7 +38,7 @@ class UserRecommendations:
         titles = self.titles or [""] * len(self.tokens)
         width = max((len(str(token)) for token in self.tokens[:SHOWN]), default=0)
         lines = [
-            f"{score:8.4g}  {token!s:<{width}}  {title}".rstrip()
+            f"{score:8.3f}  {token!s:<{width}}  {title}".rstrip()
             for score, token, title in zip(self.scores[:SHOWN], self.tokens, titles, strict=False)
         ]
         more = len(self.tokens) - SHOWN
