@@ -66,7 +66,8 @@ class CROLossCLI(LightningCLI):
             parser_kwargs={
                 "prog": "croloss",
                 "description": "Train, validate and test retrieval models on the Recall@N to be deployed. "
-                "'croloss data inspect --config FILE' shows what a config reads, filters and splits.",
+                "Other commands: 'croloss data inspect' shows what a config reads, filters and splits; "
+                "'croloss zoo', 'croloss recommend' and 'croloss export' use pretrained models.",
                 "fit": {"description": FIT_HELP},
             },
             trainer_defaults={
