@@ -33,7 +33,7 @@ from lightning_croloss import (
     load_pretrained,
     save_pretrained,
 )
-from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.common.files import replacing, write_atomically
 
 RESULTS = Path(__file__).parent / "finetune"
 SEEDS = (1, 2, 3)

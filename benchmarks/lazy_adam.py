@@ -29,7 +29,7 @@ from lightning_croloss import (
     UniformNegatives,
     YouTubeDNN,
 )
-from lightning_croloss.files import write_atomically
+from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "lazy-adam"
 SEEDS = (1, 2, 3)

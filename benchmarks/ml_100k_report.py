@@ -22,7 +22,7 @@ from benchmarks.tables import (
     table,
     user_values,
 )
-from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.common.files import replacing, write_atomically
 
 NS = (10, 20, 50, 100)
 LOSSES = ("CROLoss", "SoftmaxLoss", "BPRLoss", "TripletLoss")

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.harness import execute
 from benchmarks.quality.protocol import ARCHITECTURES, final_runs, num_targets, tuning_runs, work
 from benchmarks.quality.report import report
-from lightning_croloss.files import write_atomically
+from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "video"
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks.harness import Row, Settings, identity, rows_of
 from benchmarks.quality.protocol import ARCHITECTURES, NS, TRIALS, chosen, unpacked
 from benchmarks.tables import Values, described, difference, mark_cutoffs, mean_of_seeds, table
-from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.common.files import replacing, write_atomically
 
 METRICS = ("recall", "ndcg")
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks.harness import quiet_trainer, start_run
 from benchmarks.speed.measuring import machine
 from lightning_croloss import CROLoss, LeaveOneOut, TableDataModule, UniformNegatives, YouTubeDNN
-from lightning_croloss.files import write_atomically
+from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 GROUP = 250  # items of a group

@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 from benchmarks.speed.measuring import machine
 from benchmarks.tables import table
 from lightning_croloss import ComiRecSA, Recommender, RetrievalModel, YouTubeDNN, export_model
-from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.common.files import replacing, write_atomically
+from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.serving.index import import_faiss
-from lightning_croloss.vocabulary import Vocabulary
 
 RESULTS = Path(__file__).parent / "results"
 DIM, CLUSTERS, LENGTH, TOP = 64, 500, 20, 100

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from benchmarks.speed.measuring import CLOCKS, Settings, machine, versions
-from lightning_croloss.files import write_atomically
+from lightning_croloss.common.files import write_atomically
 
 #: Modules of this package with ``run(settings, folder) -> (rows, Markdown)``; one file each.
 SECTIONS = ("loss", "evaluation", "training", "job", "preparation", "growth")

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from benchmarks.speed.measuring import CLOCKS, Settings, duration, peak_memory, size
 from benchmarks.tables import table
 from lightning_croloss import FullCatalogNegatives, UniformNegatives, YouTubeDNN
+from lightning_croloss.common.files import replacing
 from lightning_croloss.data import RetrievalBatch
-from lightning_croloss.files import replacing
-from lightning_croloss.models.sparse_rows import AUTOMATIC_ROWS, id_embeddings, lazy_optimizer
+from lightning_croloss.training.sparse_gradients import AUTOMATIC_ROWS, id_embeddings, lazy_optimizer
 
 PEERS = ()
 Row = dict[str, Any]

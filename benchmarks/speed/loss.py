@@ -18,7 +18,7 @@ from torch.nn import functional
 from benchmarks.speed.measuring import Settings, alternate, duration, peak_memory, ratio, size
 from benchmarks.tables import table
 from lightning_croloss import CROLoss, SoftmaxLoss
-from lightning_croloss.files import replacing
+from lightning_croloss.common.files import replacing
 
 Row = dict[str, Any]
 D = 64

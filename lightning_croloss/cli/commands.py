@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lightning_croloss.commands import data, export, recommend, zoo
+from lightning_croloss.cli import data, export, recommend, zoo
 
 #: The first word of a command and what runs it with the words after it.
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

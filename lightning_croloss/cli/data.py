@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_croloss.config_parser import SectionParser
+from lightning_croloss.cli.parser import SectionParser
 from lightning_croloss.data import RetrievalDataModule
-from lightning_croloss.data.preparation import first_of
+from lightning_croloss.data.report import first_of
 from lightning_croloss.data.statistics import QUANTILES, describe
 
 DESCRIPTION = (

@@ -40,6 +40,8 @@ _UNKNOWN_CLASS = re.compile(
 # The values that a field may have.
 _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*)\]")
 
+#: The folder of this package: an error raised in it was raised to be read by the user.
+PACKAGE = Path(__file__).parents[1]
 SECTIONS = ("data", "model", "trainer")
 OPTIONS = ("config", "ckpt_path", "seed_everything", "test_after_fit", "weights_only", "print_config")
 MANY = 20  # names that are too many for one sentence
@@ -98,7 +100,7 @@ def meant_for_user(error: BaseException) -> bool:
     if not isinstance(error, (ValueError, TypeError)):
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(PACKAGE)
 
 
 def _of_files(error: OSError) -> bool:

@@ -22,8 +22,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
     given = parser.parse_args(arguments)
 
+    from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.serving.export import export_model
-    from lightning_croloss.zoo import load_pretrained
 
     if given.output.exists() and not given.overwrite:
         raise FileExistsError(f"--output {given.output} exists: choose another folder, or give --overwrite")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
-from lightning_croloss.recommendations import check_tokens
+from lightning_croloss.recommend.results import check_tokens
 
 LIST_COLUMN = "history"
 
@@ -118,8 +118,8 @@ def read_events(
         import polars as pl
     except ImportError as error:
         raise MissingExtraError("reading a table", "tables") from error
-    from lightning_croloss.data import table_columns
-    from lightning_croloss.data.table_files import find_files, read_table
+    from lightning_croloss.data.table import conversion
+    from lightning_croloss.data.table.reading import find_files, read_table
 
     columns = {"--user-column": user_column, "--item-column": item_column}
     if time_column is not None:
@@ -137,7 +137,7 @@ def read_events(
                 f"{table.name}: column {column!r} holds {frame[name].dtype}: it must be integers or text"
             )
     if time_column is not None:
-        times, _ = table_columns.times(table, time_column)
+        times, _ = conversion.times(table, time_column)
         frame = frame.with_columns(time=pl.Series(times)).sort("time", maintain_order=True)
     # users in the order of their first row
     grouped = frame.group_by("user", maintain_order=True).agg("item")

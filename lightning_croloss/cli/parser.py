@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from lightning_croloss.config_errors import one_sentence
+from lightning_croloss.cli.errors import one_sentence
 
 #: Set this environment variable to see where an error came from.
 TRACEBACK = "CROLOSS_TRACEBACK"

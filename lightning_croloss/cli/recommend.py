@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from lightning_croloss.commands.histories import (
+from lightning_croloss.cli.history_input import (
     LIST_COLUMN,
     Histories,
     has_lists,
@@ -20,9 +20,9 @@ from lightning_croloss.commands.histories import (
     read_json_lines,
     read_lists,
 )
+from lightning_croloss.common.files import replacing
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.files import replacing
-from lightning_croloss.recommendations import Recommendations
+from lightning_croloss.recommend.results import Recommendations
 
 if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel
@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"--output {given.output} must end in .parquet or .jsonl")
     batches = _histories(given)
 
-    from lightning_croloss.models.token_recommender import TokenRecommender
-    from lightning_croloss.zoo import load_pretrained
+    from lightning_croloss.pretrained import load_pretrained
+    from lightning_croloss.recommend.token_recommender import TokenRecommender
 
     model = load_pretrained(given.model)
     recommender = TokenRecommender(model, given.n, not given.include_history)

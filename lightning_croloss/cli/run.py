@@ -18,16 +18,16 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
-from lightning_croloss.callbacks.run_folder import run_folder
-from lightning_croloss.callbacks.trackers import log_config
-from lightning_croloss.commands import find_command
-from lightning_croloss.config_errors import explained, meant_for_user, root_cause
-from lightning_croloss.config_parser import TRACEBACK, CROLossParser
+from lightning_croloss.cli.commands import find_command
+from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
+from lightning_croloss.cli.parser import TRACEBACK, CROLossParser
+from lightning_croloss.common.files import write_atomically
 from lightning_croloss.data import RetrievalDataModule
-from lightning_croloss.files import write_atomically
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.models.resume import keep_checkpoints_together
-from lightning_croloss.zoo import load_matching, load_pretrained
+from lightning_croloss.pretrained import load_matching, load_pretrained
+from lightning_croloss.training.resume import keep_checkpoints_together
+from lightning_croloss.training.run_folder import run_folder
+from lightning_croloss.training.trackers import log_config
 
 
 class SaveResolvedConfig(SaveConfigCallback):

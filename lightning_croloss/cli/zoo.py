@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning_croloss.commands.data import table
+from lightning_croloss.cli.data import table
 from lightning_croloss.errors import PretrainedError, suggest
+from lightning_croloss.pretrained.layout import CARD, read_manifest
+from lightning_croloss.pretrained.loading import read_metrics
+from lightning_croloss.pretrained.registry import find_pretrained, list_pretrained
+from lightning_croloss.pretrained.saving import STORED
 from lightning_croloss.zoo.evaluating import Figure, evaluate
-from lightning_croloss.zoo.loading import read_metrics
-from lightning_croloss.zoo.manifest import CARD, read_manifest
-from lightning_croloss.zoo.places import find_pretrained, list_pretrained
-from lightning_croloss.zoo.saving import STORED
 from lightning_croloss.zoo.sources import AbsentDataError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lightning_croloss.common.files import replacing
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.files import replacing
 
 
 def plot_metrics_against_n(results: dict[str, dict[int, float]], path: Path, title: str = "") -> None:

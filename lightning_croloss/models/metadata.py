@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.seeding import run_seed
 
 KEY = "lightning_croloss"
 OTHER_USERS = (

@@ -5,11 +5,11 @@ A pretrained model is a folder ``<dataset>/<model>`` of ``model.safetensors``, `
 version and the checksums.
 """
 
-from lightning_croloss.zoo.finetuning import Matching, load_matching
-from lightning_croloss.zoo.hub import push_to_hub
-from lightning_croloss.zoo.loading import load_pretrained
-from lightning_croloss.zoo.places import find_pretrained, list_pretrained
-from lightning_croloss.zoo.saving import save_pretrained
+from lightning_croloss.pretrained.fine_tuning import Matching, load_matching
+from lightning_croloss.pretrained.hub import push_to_hub
+from lightning_croloss.pretrained.loading import load_pretrained
+from lightning_croloss.pretrained.registry import find_pretrained, list_pretrained
+from lightning_croloss.pretrained.saving import save_pretrained
 
 __all__ = [
     "Matching",

@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import HistoryModel, RetrievalModel
-from lightning_croloss.zoo.loading import load_pretrained
+from lightning_croloss.pretrained.loading import load_pretrained
 
 #: Parameters with a row for each item or user, and what belongs to features of the data.
 ITEM_TABLE, USER_TABLE = "item_embedding.weight", "user_embedding.weight"

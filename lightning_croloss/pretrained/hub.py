@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from lightning_croloss.errors import MissingExtraError, PretrainedError
-from lightning_croloss.zoo.manifest import CARD, MANIFEST, REQUIRED, read_manifest
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, REQUIRED, read_manifest
 
 PREFIX = "hf://"
 
@@ -93,7 +93,7 @@ def push_to_hub(
         PretrainedError: the model is not whole, or the Hub refuses it.
         MissingExtraError: huggingface_hub is not installed.
     """
-    from lightning_croloss.zoo.places import find_pretrained
+    from lightning_croloss.pretrained.registry import find_pretrained
 
     target = parse_address(address)
     folder = find_pretrained(model)

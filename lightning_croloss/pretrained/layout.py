@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.manifest import MANIFEST, Format
+from lightning_croloss.common.manifest import MANIFEST, Format
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"

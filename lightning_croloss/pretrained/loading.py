@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.zoo.manifest import CONFIG, METRICS, VOCABULARY, WEIGHTS, read_manifest
-from lightning_croloss.zoo.places import find_pretrained
-from lightning_croloss.zoo.titles import titles_at_hand
-from lightning_croloss.zoo.trusted import TrustedClasses
-from lightning_croloss.zoo.vocabulary import read_vocabulary
+from lightning_croloss.pretrained.layout import CONFIG, METRICS, VOCABULARY, WEIGHTS, read_manifest
+from lightning_croloss.pretrained.registry import find_pretrained
+from lightning_croloss.pretrained.titles import titles_at_hand
+from lightning_croloss.recommend.item_table import read_vocabulary
 
 
 def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> RetrievalModel:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_croloss.errors import PretrainedError, suggest
-from lightning_croloss.zoo.hub import PREFIX, download, downloaded_manifests
-from lightning_croloss.zoo.manifest import MANIFEST
+from lightning_croloss.pretrained.hub import PREFIX, download, downloaded_manifests
+from lightning_croloss.pretrained.layout import MANIFEST
 
 _PACKAGE = Path(__file__).parent
 
 
 def zoo_folders() -> list[Path]:
     """Return the folders that hold the zoo: the checkout's, and what the installed package brings."""
-    places = [_PACKAGE.parents[1] / "zoo", _PACKAGE / "pretrained"]
+    places = [_PACKAGE.parents[1] / "zoo", _PACKAGE / "models"]
     return [place for place in places if place.is_dir()]
 
 

@@ -13,10 +13,10 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lightning_croloss.files import replacing_folder
+from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.zoo.manifest import CARD, CONFIG, METRICS, VOCABULARY, WEIGHTS, write_manifest
-from lightning_croloss.zoo.vocabulary import write_vocabulary
+from lightning_croloss.pretrained.layout import CARD, CONFIG, METRICS, VOCABULARY, WEIGHTS, write_manifest
+from lightning_croloss.recommend.item_table import write_vocabulary
 
 #: Arguments of a model that come from its data, so that a config does not write them.
 FROM_DATA = ("num_items", "num_users", "item_features", "user_features")

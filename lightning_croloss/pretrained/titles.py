@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.data.recbole import RecBoleDataModule
+from lightning_croloss.data.recbole.datamodule import RecBoleDataModule
 from lightning_croloss.errors import DataError
-from lightning_croloss.zoo.trusted import TrustedClasses
 
 
 def titles_at_hand(

@@ -9,7 +9,7 @@ import torch
 
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import MissingExtraError, PretrainedError
-from lightning_croloss.models.checkpoint import CheckpointFacts
+from lightning_croloss.models.metadata import CheckpointFacts
 
 
 def write_vocabulary(path: Path, facts: CheckpointFacts, titles: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_croloss.vocabulary import Vocabulary
+from lightning_croloss.common.vocabulary import Vocabulary
 
 Token = str | int
 SHOWN = 10  # users and items that a printed result shows

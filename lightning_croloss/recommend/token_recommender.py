@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lightning_croloss.models.histories import batch_of_histories
-from lightning_croloss.models.recommending import TopItems, evaluating
-from lightning_croloss.recommendations import (
+from lightning_croloss.common.vocabulary import Vocabulary
+from lightning_croloss.recommend.histories import batch_of_histories
+from lightning_croloss.recommend.results import (
     Recommendations,
     Token,
     UserRecommendations,
@@ -18,8 +18,8 @@ from lightning_croloss.recommendations import (
     encode_tokens,
     ids_of_histories,
 )
+from lightning_croloss.recommend.top_items import TopItems, evaluating
 from lightning_croloss.retrieval import top_items
-from lightning_croloss.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from lightning_croloss.models.retrieval_model import RetrievalModel

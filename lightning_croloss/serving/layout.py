@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_croloss.manifest import Format
+from lightning_croloss.common.manifest import Format
 
 ENCODER = "encoder.onnx"
 VECTORS = "items.npy"

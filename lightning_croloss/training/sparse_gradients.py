@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from lightning_croloss.models.lazy_adam import LazyAdam
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.training.lazy_adam import LazyAdam
 
 #: Rows from which an embedding's gradient is sparse unless the user decides: below it a dense step costs less
 #: or nearly as little (measured at D = 64; `python -m benchmarks.speed growth`).

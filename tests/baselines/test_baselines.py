@@ -13,8 +13,8 @@ from tests.data_for_tests import ClusteredData
 
 pytest.importorskip("scipy", reason="item kNN needs scipy")
 
-from lightning_croloss.zoo import baselines
-from lightning_croloss.zoo.baselines import (
+from lightning_croloss.baselines import item_knn as baselines
+from lightning_croloss.baselines.item_knn import (
     ItemKNN,
     Popularity,
     baseline_ranks,

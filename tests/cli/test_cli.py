@@ -18,7 +18,7 @@ from lightning_croloss.cli import main
 
 pytest.importorskip("recbole", reason="the command line is tested on the dataset that RecBole bundles")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "ml-100k" / "youtube_dnn.yaml"
 QUICK = ["--trainer.max_epochs=2", "--trainer.limit_train_batches=30", "--trainer.enable_progress_bar=false"]
 

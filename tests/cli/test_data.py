@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightning_croloss.cli import main
-from lightning_croloss.commands.data import format_text, table
+from lightning_croloss.cli.data import format_text, table
 from lightning_croloss.data import GlobalTime
 from lightning_croloss.data.statistics import describe
 from tests.data.test_statistics import Given

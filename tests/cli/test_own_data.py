@@ -15,7 +15,7 @@ from lightning_croloss.models import RetrievalModel
 pl = pytest.importorskip("polars", reason="needs the extra [tables]")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 (CONFIG,) = re.findall(r"```yaml\n(data:\n  class_path: TableDataModule.*?)```", README, flags=re.DOTALL)
 QUIET = ["--config=my_shop.yaml", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 

@@ -17,8 +17,8 @@ from lightning.pytorch import Callback
 from lightning_croloss import RecBoleDataModule, YouTubeDNN
 from lightning_croloss.callbacks import PredictionWriter
 from lightning_croloss.cli import main
+from tests.cli.test_cli import CONFIG, QUICK, error_of
 from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
-from tests.test_cli import CONFIG, QUICK, error_of
 
 pytest.importorskip("recbole", reason="the runs are on the dataset that RecBole bundles")
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra [tables]")

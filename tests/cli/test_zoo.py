@@ -8,10 +8,10 @@ import yaml
 
 from lightning_croloss import list_pretrained, load_pretrained
 from lightning_croloss.cli import main
-from lightning_croloss.commands.zoo import main as zoo
-from lightning_croloss.zoo import recipes
+from lightning_croloss.cli.zoo import main as zoo
+from lightning_croloss.pretrained import recipes
+from lightning_croloss.pretrained.layout import read_manifest, write_manifest
 from lightning_croloss.zoo.datasets import DATASETS
-from lightning_croloss.zoo.manifest import read_manifest, write_manifest
 from lightning_croloss.zoo.recipes import RECIPES, Recipe
 from tests.data_for_tests import ClusteredData
 
@@ -242,7 +242,7 @@ def test_evaluate_skips_absent_data_and_fails_on_damage(here, capsys, tmp_path):
 
 
 def test_list_and_show(here, capsys, monkeypatch):
-    monkeypatch.setattr("lightning_croloss.zoo.places.zoo_folders", lambda: [here / "zoo"])
+    monkeypatch.setattr("lightning_croloss.pretrained.registry.zoo_folders", lambda: [here / "zoo"])
     lines = printed(capsys, "list").splitlines()
     assert lines[0].split() == ["model", "metric", "test", "parameters"]
     assert any(line.split()[:2] == [NAME, "recall@10"] for line in lines)
@@ -250,7 +250,7 @@ def test_list_and_show(here, capsys, monkeypatch):
     assert "did you mean 'clusters/dnn'?" in failed(capsys, "show", "clusters/dmn")
     assert "did you mean 'clusters/dnn'?" in failed(capsys, "show", "clusters/dmn", "--zoo", "zoo")
     assert "unrecognized arguments: --dat" in failed(capsys, "evaluate", NAME, "--dat", "x")
-    monkeypatch.setattr("lightning_croloss.zoo.places.zoo_folders", list)
+    monkeypatch.setattr("lightning_croloss.pretrained.registry.zoo_folders", list)
     assert printed(capsys, "list") == "the zoo is empty\n"
     assert "the zoo is empty" in failed(capsys, "evaluate", "--all")
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.common.files import replacing, write_atomically
 
 
 def test_a_file_appears_whole_and_alone(tmp_path):

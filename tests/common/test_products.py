@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_croloss import products
-from lightning_croloss.products import fast_product, product
+from lightning_croloss.common import products
+from lightning_croloss.common.products import fast_product, product
 
 
 @pytest.mark.parametrize("kernel", [products._linear_pointwise, products._linear_of_layouts])

@@ -157,7 +157,7 @@ FIT = [
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_pretrained(pretrained_on(ClusteredData()), "model")
-    data = "--data=tests.zoo.test_finetuning.Shuffled"
+    data = "--data=tests.pretrained.test_fine_tuning.Shuffled"
     main([*FIT, data, "--pretrained=model", "--trainer.max_epochs=0", "--test_after_fit=false"])
     assert "30 of 40 items start from the pretrained model's 40" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import torch
 
 from lightning_croloss import list_pretrained, load_pretrained, push_to_hub, save_pretrained
 from lightning_croloss.errors import MissingExtraError, PretrainedError
-from lightning_croloss.zoo.hub import Address, parse_address
+from lightning_croloss.pretrained.hub import Address, parse_address
 from tests.data_for_tests import fit, small_model
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="the Hub's own client is needed")

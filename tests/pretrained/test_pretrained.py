@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-import lightning_croloss.zoo.places as places
+import lightning_croloss.pretrained.registry as places
 from lightning_croloss import (
     MIND,
     ComiRecDR,
@@ -28,7 +28,7 @@ from lightning_croloss import (
     save_pretrained,
 )
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.zoo.manifest import REQUIRED, read_manifest, write_manifest
+from lightning_croloss.pretrained.layout import REQUIRED, read_manifest, write_manifest
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
 from tests.models.cases import FEATURES
 
@@ -200,7 +200,7 @@ def test_a_folder_is_complete_or_absent(trained, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightning_croloss.zoo.saving.write_vocabulary", full)
+    monkeypatch.setattr("lightning_croloss.pretrained.saving.write_vocabulary", full)
     with pytest.raises(OSError, match="No space left"):
         save_pretrained(trained, tmp_path / "other")
     with pytest.raises(OSError, match="No space left"):
@@ -352,8 +352,8 @@ def test_a_config_that_is_none(saved):
     [
         "os.system",
         "subprocess.Popen",
-        "tests.zoo.test_pretrained.Mine",
-        "lightning_croloss.cli.main",
+        "tests.pretrained.test_pretrained.Mine",
+        "lightning_croloss.cli.run.main",
         3,
         None,
     ],
@@ -362,7 +362,7 @@ def test_a_foreign_class_is_refused_wherever_it_stands(saved, path, monkeypatch)
     def spy(name, *args):
         raise AssertionError(f"{name} was imported")
 
-    monkeypatch.setattr("lightning_croloss.zoo.trusted.import_module", spy)
+    monkeypatch.setattr("lightning_croloss.common.safe_config.import_module", spy)
 
     def loss(config):
         config["model"]["init_args"]["loss"] = {"class_path": path, "init_args": {"args": "echo"}}
@@ -381,7 +381,7 @@ def test_a_foreign_class_is_refused_wherever_it_stands(saved, path, monkeypatch)
 def test_a_foreign_class_in_a_checkpoint_is_refused(tmp_path):
     model = small_model(Mine)
     fit(model, limit_train_batches=1).save_checkpoint(tmp_path / "mine.ckpt")
-    assert "names the class 'tests.zoo.test_pretrained.Mine'" in refused(tmp_path / "mine.ckpt")
+    assert "names the class 'tests.pretrained.test_pretrained.Mine'" in refused(tmp_path / "mine.ckpt")
     assert isinstance(load_pretrained(tmp_path / "mine.ckpt", allow=[Mine]), Mine)
 
 
@@ -390,11 +390,11 @@ def test_a_class_of_ones_own_can_be_allowed(tmp_path):
     fit(model, limit_train_batches=1)
     folder = save_pretrained(model, tmp_path / "mine")
     sentence = refused(folder)
-    assert sentence.endswith("if you trust it: allow=['tests.zoo.test_pretrained.Mine']")
-    for allowed in (Mine, "tests.zoo.test_pretrained.Mine"):
+    assert sentence.endswith("if you trust it: allow=['tests.pretrained.test_pretrained.Mine']")
+    for allowed in (Mine, "tests.pretrained.test_pretrained.Mine"):
         assert isinstance(load_pretrained(folder, allow=[allowed]), Mine)
-    with pytest.raises(ValueError, match=r"allow: 'tests\.zoo\.test_pretrained\.None' names no class"):
-        load_pretrained(folder, allow=["tests.zoo.test_pretrained.None"])
+    with pytest.raises(ValueError, match=r"allow: 'tests\.pretrained\.test_pretrained\.None' names no class"):
+        load_pretrained(folder, allow=["tests.pretrained.test_pretrained.None"])
 
 
 def test_text_that_looks_like_a_config_stays_text(saved):
@@ -443,7 +443,7 @@ def test_titles_of_ml_100k_are_read_where_recbole_is_installed(tmp_path, monkeyp
     folder = save_pretrained(model, tmp_path / "model", config=config, titles=False)
     assert b"Toy Story" not in b"".join(path.read_bytes() for path in folder.iterdir())
     assert load_pretrained(folder).facts.item_titles == model.facts.item_titles
-    monkeypatch.setattr("lightning_croloss.zoo.titles.find_spec", lambda name: None)
+    monkeypatch.setattr("lightning_croloss.pretrained.titles.find_spec", lambda name: None)
     assert load_pretrained(folder).facts.item_titles is None
 
 

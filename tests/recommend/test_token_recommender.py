@@ -8,7 +8,7 @@ import torch
 
 from lightning_croloss import MatrixFactorization
 from lightning_croloss.models import TokenRecommender
-from lightning_croloss.models.recommending import TopItems
+from lightning_croloss.recommend.top_items import TopItems
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
 from tests.models.cases import ITEM_FEATURES
 
@@ -99,7 +99,7 @@ def test_where_fewer_than_n_are_left(model):
 
 def test_more_users_than_a_batch(model, monkeypatch):
     whole = model.recommend_tokens(HISTORIES * 3, 4)
-    monkeypatch.setattr("lightning_croloss.models.token_recommender.BATCH_SIZE", 2)
+    monkeypatch.setattr("lightning_croloss.recommend.token_recommender.BATCH_SIZE", 2)
     parts = model.recommend_tokens(HISTORIES * 3, 4)
     assert [user.tokens for user in parts] == [user.tokens for user in whole]
     assert len(model.recommend_tokens([], 4)) == 0

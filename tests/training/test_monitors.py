@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch.optim.lr_scheduler import StepLR
 
-from lightning_croloss.models.monitors import check_monitors
+from lightning_croloss.training.monitors import check_monitors
 from tests.data_for_tests import YouTubeDNN, fit, small_model
 
 NAMES = small_model(num_items=100, ns=(10, 50)).metric_names("val")

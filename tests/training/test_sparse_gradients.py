@@ -21,8 +21,8 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.models import sparse_rows
-from lightning_croloss.models.lazy_adam import LazyAdam
-from lightning_croloss.models.sparse_rows import clip_gradients, lazy_optimizer
+from lightning_croloss.training.lazy_adam import LazyAdam
+from lightning_croloss.training.sparse_gradients import clip_gradients, lazy_optimizer
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
 from tests.distributed import run_distributed
 from tests.models.cases import FEATURES

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lightning_croloss.cli import main
-from tests.test_cli import CONFIG, QUICK, ROOT, error_of
+from tests.cli.test_cli import CONFIG, QUICK, ROOT, error_of
 
 pytest.importorskip("recbole", reason="the runs are on the dataset that RecBole bundles")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -35,7 +35,7 @@ def values_of(items: Any) -> dict[str, Any]:
 
 def test_an_offline_wandb_run_holds_everything() -> None:
     wandb = pytest.importorskip("wandb", reason="needs the extra [wandb]")
-    from tests.wandb_reader import records
+    from tests.training.wandb_reader import records
 
     main([*with_tracker("wandb"), *SHORT])
     wandb.finish()

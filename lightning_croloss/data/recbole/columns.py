@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.data.recbole_settings import check_interval
+from lightning_croloss.data.recbole.settings import check_interval
 from lightning_croloss.errors import DataError, suggest
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.data import recbole_settings as settings
 from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.recbole import settings
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
@@ -92,13 +92,13 @@ class RecBoleDataModule(RetrievalDataModule):
             import pandas  # noqa: F401
             import recbole  # noqa: F401
 
-            from lightning_croloss.data import recbole_loading
+            from lightning_croloss.data.recbole import loading
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in ("recbole", "pandas"):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
         given = self._settings()
-        return recbole_loading.load(self.dataset, self._folder(given), given)
+        return loading.load(self.dataset, self._folder(given), given)
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.
@@ -110,7 +110,7 @@ class RecBoleDataModule(RetrievalDataModule):
         if not any(wanted.values()):
             return [], []
         vocabularies = {"item": self.item_vocabulary, "user": self.user_vocabulary}
-        from lightning_croloss.data.recbole_features import load_features
+        from lightning_croloss.data.recbole.feature_files import load_features
 
         given = self._settings()
         loaded = {
@@ -143,7 +143,7 @@ class RecBoleDataModule(RetrievalDataModule):
         """
         if self.title_field is None:
             return None
-        from lightning_croloss.data.recbole_features import load_titles
+        from lightning_croloss.data.recbole.feature_files import load_titles
 
         given = self._settings()
         return load_titles(

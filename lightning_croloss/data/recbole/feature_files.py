@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning_croloss.data.feature_rows import features_of_rows, titles_of_rows
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.data.recbole_kinds import KIND_OF_TYPE
+from lightning_croloss.data.recbole.kinds import KIND_OF_TYPE
 from lightning_croloss.errors import DataError, suggest
 
 

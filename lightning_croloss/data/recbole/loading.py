@@ -13,9 +13,9 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.utils.enum_type import InputType, ModelType
 
-from lightning_croloss.data import recbole_settings as settings
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.recbole_columns import Columns
+from lightning_croloss.data.recbole import settings
+from lightning_croloss.data.recbole.columns import Columns
 from lightning_croloss.errors import DataError
 
 

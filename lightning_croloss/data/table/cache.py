@@ -19,17 +19,17 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from lightning_croloss.common.files import replacing
 from lightning_croloss.configurable import class_path, to_config
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.preparation import PreparationReport
+from lightning_croloss.data.report import PreparationReport
 from lightning_croloss.data.splits import Predefined
-from lightning_croloss.data.table_files import find_files
-from lightning_croloss.data.table_preparation import event_files
-from lightning_croloss.files import replacing
+from lightning_croloss.data.table.preparation import event_files
+from lightning_croloss.data.table.reading import find_files
 
 if TYPE_CHECKING:
-    from lightning_croloss.data.table import TableDataModule
+    from lightning_croloss.data.table.datamodule import TableDataModule
 
 _MAGIC = b"croloss prepared table\n"
 _DIGEST = hashlib.sha256().digest_size
@@ -181,7 +181,7 @@ def _hash(path: Path) -> str:
 def _code() -> str:
     """Return a hash of the code that prepares data, so that no number has to be raised by hand."""
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()

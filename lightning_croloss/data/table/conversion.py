@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lightning_croloss.data.table_files import Table
+from lightning_croloss.data.table.reading import Table
 from lightning_croloss.errors import DataError
 
 _DAY = 86_400

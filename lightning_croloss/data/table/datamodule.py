@@ -11,12 +11,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.preparation import PreparationReport, first_of
+from lightning_croloss.data.report import PreparationReport, first_of
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from lightning_croloss.data.table_cache import TableCache
+    from lightning_croloss.data.table.cache import TableCache
 
 
 class TableDataModule(RetrievalDataModule):
@@ -203,11 +203,11 @@ class TableDataModule(RetrievalDataModule):
             MissingExtraError: if polars is not installed.
         """
         _need_polars()
-        from lightning_croloss.data.table_preparation import prepare
+        from lightning_croloss.data.table.preparation import prepare
 
         found = None
         if self.cache_dir is not None:
-            from lightning_croloss.data.table_cache import TableCache
+            from lightning_croloss.data.table.cache import TableCache
 
             self._cache = TableCache(self)
             found = self._cache.read_events()
@@ -247,7 +247,7 @@ class TableDataModule(RetrievalDataModule):
         if self.title_column is None:
             return None
         _need_polars()
-        from lightning_croloss.data.table_features import load_titles
+        from lightning_croloss.data.table.feature_tables import load_titles
 
         file = self.files["items"]
         assert file is not None
@@ -257,7 +257,7 @@ class TableDataModule(RetrievalDataModule):
 
     def _read_features(self) -> tuple[dict[str, list[Feature]], list[str]]:
         _need_polars()
-        from lightning_croloss.data.table_features import load_features
+        from lightning_croloss.data.table.feature_tables import load_features
 
         notes: list[str] = []
         loaded: dict[str, list[Feature]] = {"items": [], "users": []}

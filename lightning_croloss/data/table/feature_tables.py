@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from lightning_croloss.data.feature_rows import Texts, features_of_rows, titles_of_rows
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.data.recbole_kinds import KIND_OF_TYPE
-from lightning_croloss.data.table_files import Table, find_files, read_table
+from lightning_croloss.data.recbole.kinds import KIND_OF_TYPE
+from lightning_croloss.data.table.reading import Table, find_files, read_table
 from lightning_croloss.errors import DataError, suggest
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.data.preparation import Counts
+from lightning_croloss.data.report import Counts
 
 
 @dataclass(frozen=True)

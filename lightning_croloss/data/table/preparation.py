@@ -9,22 +9,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lightning_croloss.data import table_columns
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.preparation import Counts, PreparationReport
 from lightning_croloss.data.progress import Stages
+from lightning_croloss.data.report import Counts, PreparationReport
 from lightning_croloss.data.splits import Predefined, Split
-from lightning_croloss.data.table_files import Table, TableFile, find_files, part_path, read_table
-from lightning_croloss.data.table_filters import (
+from lightning_croloss.data.table import conversion
+from lightning_croloss.data.table.filters import (
     Events,
     with_minimum_counts,
     without_duplicates,
     without_repeats,
 )
+from lightning_croloss.data.table.reading import Table, TableFile, find_files, part_path, read_table
 from lightning_croloss.errors import DataError
 
 if TYPE_CHECKING:
-    from lightning_croloss.data.table import TableDataModule
+    from lightning_croloss.data.table.datamodule import TableDataModule
 
 
 def prepare(module: TableDataModule) -> tuple[Interactions, PreparationReport]:
@@ -52,17 +52,17 @@ def _prepare(
     _drop_missing(table, module, report)
 
     user_column, item_column = module.columns["user_column"], module.columns["item_column"]
-    users, user_tokens = table_columns.factorize(table, user_column)
-    items, item_tokens = table_columns.factorize(table, item_column)
+    users, user_tokens = conversion.factorize(table, user_column)
+    items, item_tokens = conversion.factorize(table, item_column)
     weights = None
     if weight_column := module.columns.get("weight_column"):
-        weights = table_columns.numbers(table, weight_column)
+        weights = conversion.numbers(table, weight_column)
         if (weights < 0).any():
             place = int(np.argmax(weights < 0))
             raise DataError(f"{table.place(place)}: column {weight_column!r} holds {weights[place]}, below 0")
     times, dates = None, False
     if time_column := module.columns.get("time_column"):
-        times, dates = table_columns.times(table, time_column)
+        times, dates = conversion.times(table, time_column)
 
     events = Events(users, items, times, weights, _parts(table, part_of_file, module.split))
     stages.begin("filtering")
@@ -153,7 +153,7 @@ def _within_values(table: Table, module: TableDataModule) -> NDArray[np.bool_] |
     column = module.columns.get("value_column")
     if column is None:
         return None
-    values = table_columns.numbers(table, column)
+    values = conversion.numbers(table, column)
     low, high = module.value_range
     return (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
 
@@ -163,9 +163,9 @@ def _within_times(events: Events, module: TableDataModule, dates: bool) -> Event
     kept = np.ones(len(events), dtype=np.bool_)
     begin, end = module.time_window
     if begin is not None:
-        kept &= events.times >= table_columns.parse_bound("time_from", begin, dates)
+        kept &= events.times >= conversion.parse_bound("time_from", begin, dates)
     if end is not None:
-        kept &= events.times < table_columns.parse_bound("time_until", end, dates)
+        kept &= events.times < conversion.parse_bound("time_until", end, dates)
     return events.take(kept)
 
 

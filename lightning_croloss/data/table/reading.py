@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lightning_croloss.data.preparation import first_of
+from lightning_croloss.data.report import first_of
 from lightning_croloss.errors import DataError, suggest
 
 #: Endings of text files and their separators.

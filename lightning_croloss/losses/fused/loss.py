@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.collisions import Collisions
+from lightning_croloss.common.products import no_autocast
+from lightning_croloss.losses.accidental_hits import Collisions
+from lightning_croloss.losses.fused.sweep import Sweep
 from lightning_croloss.losses.kernels import Kernel
-from lightning_croloss.losses.linear_sweep import Sweep
 from lightning_croloss.losses.scored import Draws
-from lightning_croloss.products import no_autocast
 
 #: Number of scores from which on the fused path is faster than the naive one.
 FEWEST_SCORES = 2**18

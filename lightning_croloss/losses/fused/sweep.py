@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.products import fast_product
 from lightning_croloss.losses.kernels import FAR_BELOW, Kernel
-from lightning_croloss.products import fast_product
 
 if TYPE_CHECKING:
-    from lightning_croloss.losses.linear import Work
+    from lightning_croloss.losses.fused.loss import Work
 
 
 class Sums:

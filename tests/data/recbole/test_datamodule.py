@@ -167,7 +167,7 @@ def recbole_pairs(module, folder):
     """
     from recbole.data.dataset import SequentialDataset
 
-    from lightning_croloss.data.recbole_loading import LoadingConfig
+    from lightning_croloss.data.recbole.loading import LoadingConfig
 
     data = module.interactions
     ranks = data.times.unique(return_inverse=True)[1].tolist()

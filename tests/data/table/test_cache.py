@@ -12,8 +12,10 @@ import torch
 
 pl = pytest.importorskip("polars", reason="tables are read with polars")
 
-from lightning_croloss.data import GlobalTime, Predefined, TableDataModule, table_cache, table_preparation  # noqa: E402  # noqa: E402
-from lightning_croloss.data.table_cache import FILES, WITHOUT_EFFECT, TableCache  # noqa: E402
+from lightning_croloss.data import GlobalTime, Predefined, TableDataModule  # noqa: E402
+from lightning_croloss.data.table import cache as table_cache  # noqa: E402
+from lightning_croloss.data.table import preparation as table_preparation  # noqa: E402
+from lightning_croloss.data.table.cache import FILES, WITHOUT_EFFECT, TableCache  # noqa: E402
 
 EVENTS = {
     "user_id": ["u", "u", "ü", "u", "ü", "w", "u", "w"],
@@ -88,7 +90,7 @@ def test_the_second_time_nothing_is_prepared(arguments, monkeypatch):
     assert_same(first, plain)
     assert len(entries()) == 1 + bool(first.features[0] or first.features[1])
     monkeypatch.setattr(table_preparation, "prepare", None)
-    monkeypatch.setattr("lightning_croloss.data.table_features.load_features", None)
+    monkeypatch.setattr("lightning_croloss.data.table.feature_tables.load_features", None)
     assert_same(make(**arguments), plain)
     # and in the other order
     second = make(**arguments)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.losses import RetrievalLoss
-from lightning_croloss.losses.linear import Tiling
+from lightning_croloss.losses.fused.loss import Tiling
 
 N = 40
 ROWS, COLUMNS, WIDTH = 7, 10, 3

@@ -20,9 +20,9 @@ from lightning_croloss.losses import (
     linear,
     linear_sweep,
 )
-from lightning_croloss.losses.linear import Tiling
+from lightning_croloss.losses.fused.loss import Tiling
 from tests.losses.cases import ALL_KERNELS, IMPORTANCES, SCALINGS, TRAINABLE, assert_same, other_kernel
-from tests.losses.linear_cases import COLUMNS, ROWS, SMALL_TILES, N, option_sets, outcome, vectors
+from tests.losses.fused.cases import COLUMNS, ROWS, SMALL_TILES, N, option_sets, outcome, vectors
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:n=", "ignore:.*negatives are drawn out of", "ignore:half of the score differences"

@@ -1,0 +1,1 @@
+"""The maintainers' factory of pretrained models: recipes, building, measuring, cards."""
