@@ -7,10 +7,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from lightning_croloss.commands import recommend
 
 from lightning_croloss import load_pretrained, save_pretrained
-from lightning_croloss.cli import main
+from lightning_croloss.cli import main, recommend
 from tests.data_for_tests import ClusteredData, fit, small_model
 
 HISTORIES = {

@@ -9,8 +9,8 @@ import yaml
 from lightning_croloss import list_pretrained, load_pretrained
 from lightning_croloss.cli import main
 from lightning_croloss.cli.zoo import main as zoo
-from lightning_croloss.pretrained import recipes
 from lightning_croloss.pretrained.layout import read_manifest, write_manifest
+from lightning_croloss.zoo import recipes
 from lightning_croloss.zoo.datasets import DATASETS
 from lightning_croloss.zoo.recipes import RECIPES, Recipe
 from tests.data_for_tests import ClusteredData

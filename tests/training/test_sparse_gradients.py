@@ -20,7 +20,7 @@ from lightning_croloss import (
     UniformNegatives,
     YouTubeDNN,
 )
-from lightning_croloss.models import sparse_rows
+from lightning_croloss.training import sparse_gradients as sparse_rows
 from lightning_croloss.training.lazy_adam import LazyAdam
 from lightning_croloss.training.sparse_gradients import clip_gradients, lazy_optimizer
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model

@@ -17,9 +17,9 @@ from lightning_croloss.losses import (
     SoftmaxLoss,
     TargetNImportance,
     base,
-    linear,
-    linear_sweep,
 )
+from lightning_croloss.losses.fused import loss as linear
+from lightning_croloss.losses.fused import sweep as linear_sweep
 from lightning_croloss.losses.fused.loss import Tiling
 from tests.losses.cases import ALL_KERNELS, IMPORTANCES, SCALINGS, TRAINABLE, assert_same, other_kernel
 from tests.losses.fused.cases import COLUMNS, ROWS, SMALL_TILES, N, option_sets, outcome, vectors
