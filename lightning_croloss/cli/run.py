@@ -27,6 +27,7 @@ from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.checkpoint import described_model, read_checkpoint
 from lightning_croloss.pretrained import load_matching, load_pretrained
+from lightning_croloss.pretrained.saving import FROM_DATA
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_folder import run_folder
 from lightning_croloss.training.trackers import log_config
@@ -119,7 +120,7 @@ class CROLossCLI(LightningCLI):
         for field in sorted(before.keys() & after.keys()):
             if field.endswith("class_path"):  # written short or long
                 before[field], after[field] = (str(at[field]).split(".")[-1] for at in (before, after))
-            if before[field] != after[field] and not field.endswith(("num_items", "num_users")):
+            if before[field] != after[field] and not field.endswith(FROM_DATA):
                 say(
                     f"--ckpt_path sets model.{field} to the checkpoint's {after[field]!r} "
                     f"(the config says {before[field]!r})"
