@@ -1,11 +1,9 @@
-"""The command line: ``croloss fit|validate|test|predict --config file.yaml``."""
+"""The commands of Lightning's trainer: ``croloss fit|validate|test|predict --config file.yaml``."""
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,9 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
-from lightning_croloss.cli.commands import find_command
-from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
-from lightning_croloss.cli.parser import TRACEBACK, CROLossParser
+from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
@@ -28,6 +24,12 @@ from lightning_croloss.pretrained import load_matching, load_pretrained
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_folder import run_folder
 from lightning_croloss.training.trackers import log_config
+
+FIT_HELP = (
+    "Train a model. '--model=YouTubeDNN --help' does not list the model's own fields: use "
+    "'--model.help=YouTubeDNN' (and '--data.help=RecBoleDataModule') for those; '--print_config' shows the "
+    "complete configuration. Fields can be overridden: '--trainer.max_epochs=3'."
+)
 
 
 class SaveResolvedConfig(SaveConfigCallback):
@@ -67,7 +69,8 @@ class CROLossCLI(LightningCLI):
                 "prog": "croloss",
                 "description": "Train, validate and test retrieval models on the Recall@N to be deployed. "
                 "Other commands: 'croloss data inspect' shows what a config reads, filters and splits; "
-                "'croloss zoo', 'croloss recommend' and 'croloss export' use pretrained models.",
+                "'croloss zoo', 'croloss recommend' and 'croloss export' use pretrained models. "
+                "'croloss --version' prints the versions to name in a report.",
                 "fit": {"description": FIT_HELP},
             },
             trainer_defaults={
@@ -241,31 +244,11 @@ def say(message: str) -> None:
     print(f"croloss: {message}", file=sys.stderr)
 
 
-FIT_HELP = (
-    "Train a model. '--model=YouTubeDNN --help' does not list the model's own fields: use "
-    "'--model.help=YouTubeDNN' (and '--data.help=RecBoleDataModule') for those; '--print_config' shows the "
-    "complete configuration. Fields can be overridden: '--trainer.max_epochs=3'."
-)
+def run_fit(arguments: Sequence[str]) -> tuple[Trainer, RetrievalModel]:
+    """Run ``croloss fit`` with the arguments after ``fit``.
 
-
-def main(args: ArgsType = None) -> None:
-    """Run the command line; a mistake of the user's ends in one sentence and a non-zero status."""
-    # of Lightning and torch between themselves, nothing that a user could change
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-    given = sys.argv[1:] if args is None else args if isinstance(args, list) else []
-    command = find_command(given)
-    try:
-        if command is None:
-            CROLossCLI(args)
-        else:
-            command(given[1:])
-    except KeyboardInterrupt:  # outside of the trainer, which ends in SystemExit
-        say("interrupted")
-        sys.exit(128 + signal.SIGINT)
-    except Exception as error:
-        cause = explained(root_cause(error))
-        if os.environ.get(TRACEBACK) or not meant_for_user(cause):
-            raise
-        sentence = " ".join(str(cause).split())
-        print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
-        sys.exit(1)
+    Returns:
+        The trainer, and the model after the last step.
+    """
+    cli = CROLossCLI(["fit", *arguments])
+    return cli.trainer, cli.model

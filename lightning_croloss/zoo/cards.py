@@ -139,7 +139,7 @@ def leaderboard(folder: Path) -> str:
         "of each; the card of a model tells data, licence, settings and limits.",
         _example(first),
     ]
-    order = {dataset: place for place, dataset in enumerate(DATASETS)}
+    order = {dataset: position for position, dataset in enumerate(DATASETS)}
     for dataset in sorted(found, key=lambda name: (order.get(name, len(order)), name)):
         parts += _board(dataset, found[dataset])
     return "\n\n".join(parts) + "\n"
