@@ -21,8 +21,9 @@ from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained.layout import CARD
 from lightning_croloss.pretrained.saving import model_section, save_pretrained, stored_weights
 from lightning_croloss.training.run_folder import run_folder
-from lightning_croloss.zoo.cards import leaderboard, model_card
+from lightning_croloss.zoo.cards import model_card
 from lightning_croloss.zoo.datasets import dataset_of
+from lightning_croloss.zoo.leaderboard import leaderboard
 from lightning_croloss.zoo.measuring import measure
 from lightning_croloss.zoo.sources import data_of, moved_paths
 
