@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.common.text_table import markdown
 from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS
 from lightning_croloss.zoo.datasets import DATASETS, dataset_of
 from lightning_croloss.zoo.measuring import best_baseline
@@ -52,7 +53,7 @@ def _test(
     for baseline, measured in metrics["baselines"].items():
         sides[_named(baseline, metrics) + " (best baseline)" * (baseline == best)] = measured["test"]
     tables = [
-        table(
+        markdown(
             ["", *(f"{title}@{n}" for n in ns)],
             [[side, *(f"{test[f'{metric}@{n}']:.4f}" for n in ns)] for side, test in sides.items()],
         )
@@ -169,7 +170,7 @@ def _board(dataset: str, entries: list[tuple[str, dict[str, Any]]]) -> list[str]
         f"## {dataset}",
         f"{dataset_of(f'{dataset}/').title}: test Recall@N of {counts['test_users']:,} users, over "
         f"{counts['items']:,} items.",
-        table(
+        markdown(
             ["model", *(f"Recall@{n}" for n in ns), "parameters", "training"],
             rows + sorted(map(list, simple)),
         ),
@@ -202,12 +203,6 @@ def described(value: Any) -> str:
 
 def _same(default: Any, entry: Any) -> bool:
     return bool((list(default) if isinstance(default, tuple) else default) == entry)
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table whose columns but the first are numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _ns(test: Mapping[str, float]) -> list[int]:
