@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
-from lightning_croloss.recommend.results import check_tokens
+from lightning_croloss.recommend.tokens import check_tokens
 
 LIST_COLUMN = "history"
 

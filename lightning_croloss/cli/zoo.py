@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning_croloss.cli.data import table
 from lightning_croloss.cli.lightning_cli import run_fit
+from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import PretrainedError, suggest
 from lightning_croloss.pretrained.layout import CARD, read_manifest
 from lightning_croloss.pretrained.loading import read_metrics
@@ -75,7 +75,9 @@ def _list(parsed: argparse.Namespace) -> None:
         value = f"{metrics['test'][f'recall@{by}']:.4f}" if by else ""
         size = f"{metrics['parameters']:,}" if by else ""
         lines.append([name, f"recall@{by}" if by else "", value, size])
-    print(table([["model", "metric", "test", "parameters"], *lines], "<<>>") if lines else "the zoo is empty")
+    print(
+        aligned([["model", "metric", "test", "parameters"], *lines], "<<>>") if lines else "the zoo is empty"
+    )
 
 
 def _show(parsed: argparse.Namespace) -> None:
@@ -172,7 +174,7 @@ def _comparison(figures: list[Figure]) -> str:
         ]
         for figure in figures
     ]
-    return table([["", "card", "measured", ""], *lines], "<>><")
+    return aligned([["", "card", "measured", ""], *lines], "<>><")
 
 
 def _written(value: float) -> str:

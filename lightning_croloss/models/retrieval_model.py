@@ -22,11 +22,13 @@ from lightning_croloss.losses import CROLoss, RetrievalLoss
 from lightning_croloss.models.checkpoint import Source, built_model, read_checkpoint
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.known_users import refuse_unknown_users
+from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.metadata import CheckpointFacts, check_features
 from lightning_croloss.negatives import Negatives, UniformNegatives
 from lightning_croloss.recommend.histories import batch_of_histories
-from lightning_croloss.recommend.results import Recommendations, Token
+from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
+from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.monitors import check_monitors
@@ -72,6 +74,10 @@ class RetrievalModel(Configurable, ExactEvaluation):
             :meth:`training_users`.
         needs_history: whether a training row must have a history; else a user's first event is a target too.
         needs_known_users: whether the model can recommend to users of known ids only.
+        num_users: number of users that the model knows by their ids or features; 0 if none.
+        max_length: number of events of a history that the architecture sees at most; None = all.
+        item_feature_embedding: the embedding of the items' features; None without.
+        user_feature_embedding: the embedding of the users' features; None without.
 
     Raises:
         ValueError: an argument is out of range.
@@ -80,6 +86,8 @@ class RetrievalModel(Configurable, ExactEvaluation):
     all_positions = False
     needs_history = True
     needs_known_users = False
+    num_users: int = 0
+    max_length: int | None = None
 
     def __init__(
         self,
@@ -129,6 +137,9 @@ class RetrievalModel(Configurable, ExactEvaluation):
         check_sparse(sparse_gradients, self._optimizer, self.negatives)
         self._sparse_gradients = sparse_gradients
         self._lazy = False
+        # not as class attributes, which would hide the modules that a subclass assigns
+        self.item_feature_embedding: FeatureEmbedding | None = None
+        self.user_feature_embedding: FeatureEmbedding | None = None
         self.facts = CheckpointFacts()
         self._finite = FiniteLoss(self.loss)
         self.predicts_n = min(100, num_items)
@@ -162,6 +173,22 @@ class RetrievalModel(Configurable, ExactEvaluation):
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
         return functional.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
+
+    def item_categories(self, name: str) -> Tensor:
+        """Return the categories (num_items + 1, W) of the items, 0 = no more.
+
+        Args:
+            name: the item feature, categorical or multi-valued, that holds them.
+
+        Raises:
+            ValueError: the model has no item features, no such one, or it is a number.
+        """
+        if self.item_feature_embedding is None:
+            raise ValueError(
+                f"category={name!r}: this {type(self).__name__} has no item features; give the data "
+                "item_features and train a model that takes them, or call retrieval.diverse_items"
+            )
+        return self.item_feature_embedding.categories(name)
 
     # ------------------------------------------------------------------ training
 
@@ -310,7 +337,7 @@ class RetrievalModel(Configurable, ExactEvaluation):
             histories,
             users,
             num_items=self.num_items,
-            num_users=int(getattr(self, "num_users", 0)),
+            num_users=self.num_users,
             max_history=self.facts.max_history,
             device=self.device,
         )

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_croloss.common.text_table import markdown
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.datasets import dataset_of
-from lightning_croloss.zoo.markdown import example, named_baseline, ns_of, table
+from lightning_croloss.zoo.markdown import example, named_baseline, ns_of
 from lightning_croloss.zoo.measuring import best_baseline
 
 
@@ -48,7 +49,7 @@ def _test(
     for baseline, measured in metrics["baselines"].items():
         sides[named_baseline(baseline, metrics) + " (best baseline)" * (baseline == best)] = measured["test"]
     tables = [
-        table(
+        markdown(
             ["", *(f"{title}@{n}" for n in ns)],
             [[side, *(f"{test[f'{metric}@{n}']:.4f}" for n in ns)] for side, test in sides.items()],
         )

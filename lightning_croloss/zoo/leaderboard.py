@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.common.text_table import markdown
 from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS
 from lightning_croloss.zoo.datasets import DATASETS, dataset_of
-from lightning_croloss.zoo.markdown import BASELINES, example, named_baseline, ns_of, table
+from lightning_croloss.zoo.markdown import BASELINES, example, named_baseline, ns_of
 
 
 def leaderboard(folder: Path) -> str:
@@ -56,7 +57,7 @@ def _board(dataset: str, entries: list[tuple[str, dict[str, Any]]]) -> list[str]
         f"## {dataset}",
         f"{dataset_of(f'{dataset}/').title}: test Recall@N of {counts['test_users']:,} users, over "
         f"{counts['items']:,} items.",
-        table(
+        markdown(
             ["model", *(f"Recall@{n}" for n in ns), "parameters", "training"],
             rows + sorted(map(list, simple)),
         ),

@@ -17,12 +17,6 @@ def example(name: str) -> str:
     )
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table whose columns but the first are numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def ns_of(test: Mapping[str, float]) -> list[int]:
     """Return the N of the metrics of a test, in order."""
     return sorted(int(name.partition("@")[2]) for name in test if name.startswith("recall@"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightning_croloss.cli import main
-from lightning_croloss.cli.data import format_text, table
+from lightning_croloss.cli.data import format_text
 from lightning_croloss.data import GlobalTime
 from lightning_croloss.data.statistics import describe
 from tests.data.test_statistics import Given
@@ -168,7 +168,3 @@ def test_what_the_split_leaves_out_is_said() -> None:
     assert "items without interactions" in text
     assert "first time" in text
     assert "in no part" not in format_text(describe(FeaturedData()))
-
-
-def test_table_aligns() -> None:
-    assert table([["a", "1"], ["bcd", "234"]], "<>") == "a      1\nbcd  234"

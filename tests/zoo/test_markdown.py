@@ -2,12 +2,7 @@
 
 import pytest
 
-from lightning_croloss.zoo.markdown import named_baseline, ns_of, table
-
-
-def test_a_table_of_markdown():
-    lines = ["| model | Recall@5 |", "| --- | ---: |", "| mind | 0.2000 |"]
-    assert table(["model", "Recall@5"], [["mind", "0.2000"]]).splitlines() == lines
+from lightning_croloss.zoo.markdown import named_baseline, ns_of
 
 
 @pytest.mark.parametrize(
