@@ -56,7 +56,10 @@ def test_defaults_are_recorded_and_objects_nest():
     assert config == {
         "class_path": "lightning_croloss.losses.croloss.CROLoss",
         "init_args": {
-            "kernel": {"class_path": "lightning_croloss.losses.kernels.SoftplusKernel", "init_args": {}},
+            "kernel": {
+                "class_path": "lightning_croloss.losses.kernels.softplus.SoftplusKernel",
+                "init_args": {},
+            },
             "importance": {
                 "class_path": "lightning_croloss.losses.importance.PowerImportance",
                 "init_args": {"alpha": 0.5},
