@@ -1,10 +1,9 @@
+"""The contract from embeddings: every loss against its own ``forward``."""
+
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lightning_croloss.losses import CROLoss
-from lightning_croloss.losses.masking import ignored_candidates
 from tests.losses.cases import LOSSES, assert_same, options
 
 N = 40
@@ -14,21 +13,6 @@ every_loss = pytest.mark.parametrize("name", LOSSES)
 def embeddings(*sizes, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(*size, 3, generator=generator).double().mul(0.4).requires_grad_() for size in sizes]
-
-
-def naive_mask(candidate_ids, target_ids=None, excluded_ids=None, rows=1):
-    """Return the (B, M) mask by comparing every pair."""
-    rows = len(candidate_ids) if candidate_ids.dim() == 2 else rows
-    result = []
-    for i in range(rows):
-        ids = (candidate_ids[i] if candidate_ids.dim() == 2 else candidate_ids).tolist()
-        ignored = {0}
-        if target_ids is not None:
-            ignored.add(target_ids[i].item())
-        if excluded_ids is not None:
-            ignored.update(excluded_ids[i].tolist())
-        result.append([item in ignored for item in ids])
-    return torch.tensor(result, dtype=torch.bool).reshape(rows, -1)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -102,25 +86,6 @@ def test_rows_of_padding_only_have_no_loss(shared):
     loss.from_embeddings(users, positives, candidates, candidate_ids=ids).backward()
     assert (users.grad[0] == 0).all()
     assert (users.grad[1] == 0).all() == shared
-
-
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(data=st.data())
-def test_ignored_candidates_equals_comparing_every_pair(data):
-    rows, columns = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 8))
-
-    def ids(*shape, largest=9):
-        count = torch.Size(shape).numel()
-        drawn = data.draw(st.lists(st.integers(0, largest), min_size=count, max_size=count))
-        return torch.tensor(drawn, dtype=torch.long).reshape(shape)
-
-    candidate_ids = ids(columns) if data.draw(st.booleans()) else ids(rows, columns)
-    target_ids = data.draw(st.sampled_from([None, ids(rows)]))
-    # larger ids than any candidate's too
-    excluded_ids = data.draw(st.sampled_from([None, ids(rows, data.draw(st.integers(0, 5)), largest=14)]))
-    mask = ignored_candidates(candidate_ids, target_ids, excluded_ids)
-    assert mask.shape in ((columns,), (rows, columns))
-    assert torch.equal(mask.expand(rows, columns), naive_mask(candidate_ids, target_ids, excluded_ids, rows))
 
 
 @pytest.mark.parametrize("argument", ["target_ids", "excluded_ids"])
