@@ -10,23 +10,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the command line says."""
-
-    threads: tuple[int, ...]
-    repeats: int
-    quick: bool
-    clock: str = "wall"
-    data: Path | None = None
 
 
 def missing(peers: Sequence[str]) -> str | None:

@@ -7,39 +7,12 @@ processes side by side, and appends one row a run: stop it whenever you like and
 from __future__ import annotations
 
 import json
-import logging
 import multiprocessing
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as pl
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from lightning_croloss import RetrievalModel
-
-Settings = dict[str, Any]
-Row = dict[str, Any]
-
-
-def identity(settings: Settings) -> str:
-    """Return the text that tells one run from another."""
-    return json.dumps(settings, sort_keys=True)
-
-
-def rows_of(path: Path) -> dict[str, Row]:
-    """Read the rows of finished runs, by identity; a last line cut off by a crash is dropped."""
-    rows = {}
-    if path.exists():
-        lines = path.read_text().split("\n")
-        for line in lines[:-1]:  # a whole line ends in a newline
-            row = json.loads(line)
-            rows[identity(row["settings"])] = row
-    return rows
+from benchmarks.common.rows import Row, Settings, identity, rows_of
 
 
 def execute(
@@ -79,67 +52,3 @@ class _Work:
 
     def __call__(self, settings: Settings) -> Row:
         return {"settings": settings, **self.work(settings)}
-
-
-def start_run(seed: int) -> None:
-    """Make the process quiet, single-threaded and seeded: the beginning of each run."""
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    pl.seed_everything(seed, verbose=False)
-
-
-def quiet_trainer(epochs: int, callbacks: list[pl.Callback], **arguments: Any) -> pl.Trainer:
-    """Build a trainer on the CPU that logs and prints nothing."""
-    return pl.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **arguments,
-    )
-
-
-class BestEpoch(pl.Callback):
-    """Keeps a validation metric after every epoch, and the weights of the best.
-
-    Args:
-        metric: name of the metric, without "val/".
-    """
-
-    def __init__(self, metric: str = "recall@50") -> None:
-        self.metric = metric
-        self.valid: list[float] = []
-        self.weights: dict[str, torch.Tensor] = {}
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the figure, and the weights if it is the best so far."""
-        assert isinstance(pl_module, RetrievalModel)
-        value = float(pl_module.metrics["val"].compute()[self.metric])
-        if all(value > earlier for earlier in self.valid):
-            self.weights = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
-        self.valid.append(value)
-
-
-def paired_bootstrap(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64], samples: int = 10_000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Compare two methods on the same users.
-
-    Args:
-        ours: (users,) value of each user, averaged over seeds.
-        theirs: (users,) the same of the other method.
-        samples: number of resamples of the users.
-        seed: seed of the resampling.
-
-    Returns:
-        The mean difference and the ends of its 95 % interval.
-    """
-    difference = ours - theirs
-    generator = np.random.default_rng(seed)
-    picks = generator.integers(0, len(difference), (samples, len(difference)))
-    means = difference[picks].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(difference.mean()), float(low), float(high)

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.harness import Settings, paired_bootstrap
+from benchmarks.common.bootstrap import paired_bootstrap
+from benchmarks.common.rows import Settings
 from lightning_croloss.metrics import NDCGAtN, RecallAtN
 
 METRICS = {"Recall": RecallAtN, "NDCG": NDCGAtN}

@@ -1,9 +1,6 @@
-"""Fine-tuning a pretrained model against training from scratch, on little data of new users.
+"""The runs: three sides on the data of new users, and how one run is made.
 
-    python -m benchmarks.finetune --data FOLDER      # what has no row yet, then the table
-    python -m benchmarks.finetune --report           # the table again, from the rows
-
-Protocol. Half of the users of Amazon Video Games pretrain a YouTubeDNN. Of the other half, 10 % and 30 % of
+Half of the users of Amazon Video Games pretrain a YouTubeDNN. Of the other half, 10 % and 30 % of
 all users are the new training data, 10 % each validate and test; their catalogue is what they used, matched
 by token. Both sides have the same model, loss, epochs and learning rates to choose from; rate and epoch
 are chosen on validation Recall@50. A pretrained model that is not trained on the new data is the third side.
@@ -12,7 +9,6 @@ Mean ± deviation over seeds, which also divide the users.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +17,8 @@ import numpy as np
 import polars
 import torch
 
-from benchmarks.harness import BestEpoch, Row, Settings, execute, quiet_trainer, rows_of, start_run
-from benchmarks.tables import mean_and_spread, table
+from benchmarks.common.rows import Row, Settings
+from benchmarks.common.training import BestEpoch, quiet_trainer, start_run
 from lightning_croloss import (
     CROLoss,
     TableDataModule,
@@ -33,9 +29,8 @@ from lightning_croloss import (
     load_pretrained,
     save_pretrained,
 )
-from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.files import replacing
 
-RESULTS = Path(__file__).parent / "finetune"
 SEEDS = (1, 2, 3)
 PARTS = (10, 30)
 RATES = (0.001, 0.003)
@@ -133,51 +128,6 @@ def runs() -> list[Settings]:
     return found
 
 
-def report(rows: dict[str, Row]) -> str:
-    """Write the table."""
-    lines = []
-    for part in PARTS:
-        of_part = [row for row in rows.values() if row["settings"].get("part") == part]
-        cells = [f"{part} %"]
-        for side in ("as it is", *SIDES):
-            values = []
-            for seed in SEEDS:
-                tried = [
-                    row
-                    for row in of_part
-                    if (row["settings"]["side"], row["settings"]["seed"]) == (side, seed)
-                ]
-                if tried:
-                    values.append(max(tried, key=lambda row: row.get("valid", 0.0))["recall@50"])
-            cells.append(mean_and_spread(values))
-        known = [row["matched"] / row["items"] for row in of_part if "items" in row]
-        lines.append([*cells, f"{100 * np.mean(known):.0f} %" if known else ""])
-    head = ["new training users", "pretrained, as it is", "from scratch", "fine-tuned", "items matched"]
-    return (
-        "# Fine-tuning\n\nWritten by `python -m benchmarks.finetune`; the protocol is in finetune.py. Test "
-        f"Recall@50 in percent, mean ± deviation over {len(SEEDS)} seeds.\n\n{table(head, lines)}\n"
-    )
-
-
-def main() -> None:
-    """Run what is missing; write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default="data", help="folder that holds video.parquet")
-    parser.add_argument("--work", default="runs/finetune", help="folder for parts and pretrained models")
-    parser.add_argument("--report", action="store_true", help="only write the table, from the rows")
-    parser.add_argument("--processes", type=int, default=2)
-    given = parser.parse_args()
-    path = RESULTS / "rows.jsonl"
-    if not given.report:
-        run = partial(work, folder=given.work, source=str(Path(given.data) / "video.parquet"))
-        execute([{"side": "pretraining", "seed": seed} for seed in SEEDS], run, path, given.processes)
-        execute(runs(), run, path, given.processes)
-    text = report(rows_of(path))
-    write_atomically(RESULTS / "results.md", text.encode())
-    print(text)
-
-
-if __name__ == "__main__":
-    main()
+def pretraining_runs() -> list[Settings]:
+    """Every pretraining, which the other runs build on."""
+    return [{"side": "pretraining", "seed": seed} for seed in SEEDS]

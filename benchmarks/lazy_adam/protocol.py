@@ -1,7 +1,4 @@
-"""Whether Recall suffers from sparse gradients: LazyAdam against AdamW.
-
-    python -m benchmarks.lazy_adam --data FOLDER     # what has no row yet, then the table
-    python -m benchmarks.lazy_adam --report          # the table again, from the rows
+"""The runs: LazyAdam against AdamW on two datasets, and how one run is made.
 
 Everything equal but ``sparse_gradients``: MovieLens-100k (1,682 items, where they would not be chosen by
 themselves) and Ciao (105,114 items, where they would). YouTubeDNN, CROLoss, uniform negatives, AdamW with
@@ -10,16 +7,14 @@ decoupled weight decay, leave-one-out; test Recall of the epoch that is best on 
 
 from __future__ import annotations
 
-import argparse
 import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from benchmarks.harness import BestEpoch, Row, Settings, execute, quiet_trainer, rows_of, start_run
-from benchmarks.tables import mean_and_spread, table
+from benchmarks.common.rows import Row, Settings
+from benchmarks.common.training import BestEpoch, quiet_trainer, start_run
 from lightning_croloss import (
     CROLoss,
     LeaveOneOut,
@@ -29,9 +24,7 @@ from lightning_croloss import (
     UniformNegatives,
     YouTubeDNN,
 )
-from lightning_croloss.files import write_atomically
 
-RESULTS = Path(__file__).parent / "lazy-adam"
 SEEDS = (1, 2, 3)
 DATA = {"ml-100k": 12, "ciao": 8}  # epochs
 NS = (20, 50, 100, 500)
@@ -79,49 +72,11 @@ def work(settings: Settings, folder: str) -> Row:
     return {"fit_seconds": seconds, **{f"recall@{n}": measured[f"test/recall@{n}"] for n in NS}}
 
 
-def report(rows: dict[str, Row]) -> str:
-    """Write the table."""
-    lines = []
-    for data in DATA:
-        for sparse in (False, True):
-            found = [
-                row
-                for row in rows.values()
-                if (row["settings"]["data"], row["settings"]["sparse"]) == (data, sparse)
-            ]
-            cells = [mean_and_spread([row[f"recall@{n}"] for row in found]) for n in NS]
-            seconds = f"{np.mean([row['fit_seconds'] for row in found]):.0f} s" if found else ""
-            lines.append([data, "LazyAdam, sparse" if sparse else "AdamW, dense", *cells, seconds])
-    head = ["data", "optimizer", *(f"Recall@{n}" for n in NS), "CPU seconds of fit"]
-    return (
-        "# Sparse gradients and Recall\n\nWritten by `python -m benchmarks.lazy_adam`; the protocol is in "
-        f"lazy_adam.py. Test values in percent, mean ± deviation over {len(SEEDS)} seeds.\n\n"
-        f"{table(head, lines)}\n"
-    )
-
-
-def main() -> None:
-    """Run what is missing; write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default="data", help="folder that holds ciao.parquet")
-    parser.add_argument("--report", action="store_true", help="only write the table, from the rows")
-    parser.add_argument("--processes", type=int, default=2)
-    given = parser.parse_args()
-    path = RESULTS / "rows.jsonl"
-    if not given.report:
-        runs: list[Settings] = [
-            {"data": data, "sparse": sparse, "seed": seed}
-            for data in DATA
-            for seed in SEEDS
-            for sparse in (True, False)
-        ]
-        execute(runs, partial(work, folder=given.data), path, given.processes)
-    text = report(rows_of(path))
-    write_atomically(RESULTS / "results.md", text.encode())
-    print(text)
-
-
-if __name__ == "__main__":
-    main()
+def runs() -> list[Settings]:
+    """Every run of the table."""
+    return [
+        {"data": data, "sparse": sparse, "seed": seed}
+        for data in DATA
+        for seed in SEEDS
+        for sparse in (True, False)
+    ]

@@ -1,17 +1,14 @@
-"""The first honest table: architectures × losses on MovieLens-100k, leave-one-out.
+"""The runs: who competes, with which settings, on what data, and how one run is made.
 
-    python -m benchmarks.ml_100k            # everything that has no row yet, then the tables
-    python -m benchmarks.ml_100k --report   # the tables again, from the rows
-
-Protocol. Each loss gets the same number of tuning trials (TRIALS) on YouTubeDNN, judged by validation
-NDCG@100 at its best epoch; its best setting is then run on every architecture with three seeds. Every trial
-and every run has the same budget of epochs, the same early stopping and the same regularisation. Items that
-the user has already seen are never candidates, for the baselines as for the models.
+Architectures × losses on MovieLens-100k, leave-one-out. Each loss gets the same number of tuning trials
+(TRIALS) on YouTubeDNN, judged by validation NDCG@100 at its best epoch; its best setting is then run on every
+architecture with three seeds. Every trial and every run has the same budget of epochs, the same early
+stopping and the same regularisation. Items that the user has already seen are never candidates, for the
+baselines as for the models.
 """
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +20,9 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 import lightning_croloss
-from benchmarks.harness import Row, Settings, execute, quiet_trainer, start_run
-from benchmarks.ml_100k_report import metric, report
+from benchmarks.common.rows import Row, Settings
+from benchmarks.common.tables import Values, user_values
+from benchmarks.common.training import quiet_trainer, start_run
 from lightning_croloss import (
     BPRLoss,
     CROLoss,
@@ -41,10 +39,9 @@ from lightning_croloss.callbacks import Geometric
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.retrieval import target_ranks
 
-ROOT = Path(__file__).parent
-RESULTS = ROOT / "ml-100k"
-CONFIGS = ROOT.parent / "configs" / "ml-100k"
+CONFIGS = Path(__file__).parents[2] / "configs" / "ml-100k"
 ARCHITECTURES = {"YouTubeDNN": "youtube_dnn", "TwoTower": "two_tower", "MIND": "mind"}
+NS = (10, 20, 50, 100)
 SEEDS = (1, 2, 3)
 EPOCHS = 60
 PATIENCE = 6
@@ -95,7 +92,7 @@ def build_model(architecture: str, data: RecBoleDataModule, loss: RetrievalLoss)
         "num_items": data.num_items,
         "loss": loss,
         "negatives": FullCatalogNegatives(),
-        "ns": (10, 20, 50, 100),
+        "ns": NS,
         "exclude_history": True,
         "optimizer": partial(torch.optim.AdamW, lr=LEARNING_RATE, weight_decay=0.01),
     }
@@ -124,6 +121,11 @@ def seen_items(data: RecBoleDataModule, part: str) -> tuple[Tensor, Tensor, Tens
     places = starts.unsqueeze(1) + torch.arange(longest)
     seen = events.items[places.clamp(max=len(events.items) - 1)] * (places < rows.first.unsqueeze(1))
     return users, events.items[rows.first].unsqueeze(1), seen
+
+
+def metric(ranks: list[int], name: str, n: int) -> Values:
+    """Return the value of each user, who has one target."""
+    return user_values(torch.tensor(ranks).unsqueeze(1), name, n)
 
 
 def ranks_of(model: RetrievalModel, data: RecBoleDataModule, part: str) -> list[int]:
@@ -251,23 +253,3 @@ def final_runs(chosen: dict[str, Settings], architectures: list[str]) -> list[Se
         for seed in SEEDS
     ]
     return runs
-
-
-def main() -> None:
-    """Run what is missing and write the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--report", action="store_true", help="only write the tables, from the rows")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES))
-    arguments = parser.parse_args()
-    path = RESULTS / "rows.jsonl"
-    if not arguments.report:
-        rows = execute(baseline_runs() + tuning_runs(), work, path, arguments.processes)
-        execute(final_runs(best_settings(rows), arguments.architectures), work, path, arguments.processes)
-    report(path, RESULTS, TRIALS, TARGETS)
-
-
-if __name__ == "__main__":
-    main()

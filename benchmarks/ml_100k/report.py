@@ -1,4 +1,4 @@
-"""The tables and the plot of benchmarks/ml_100k.py, from its rows."""
+"""The tables and the plot of the comparison, from its rows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
-from benchmarks.harness import Row, Settings, rows_of
-from benchmarks.tables import (
+from benchmarks.common.rows import Row, rows_of
+from benchmarks.common.tables import (
     METRICS,
     Values,
     described,
@@ -20,17 +19,11 @@ from benchmarks.tables import (
     mark_cutoffs,
     mean_of_seeds,
     table,
-    user_values,
 )
+from benchmarks.ml_100k.protocol import NS, TARGETS, TRIALS, metric
 from lightning_croloss.files import replacing, write_atomically
 
-NS = (10, 20, 50, 100)
 LOSSES = ("CROLoss", "SoftmaxLoss", "BPRLoss", "TripletLoss")
-
-
-def metric(ranks: list[int], name: str, n: int) -> Values:
-    """Return the value of each user, who has one target."""
-    return user_values(torch.tensor(ranks).unsqueeze(1), name, n)
 
 
 def columns() -> list[tuple[str, int]]:
@@ -48,7 +41,7 @@ def cells(runs: list[list[int]]) -> list[str]:
     return [mean_of_seeds(seeds(runs, name, n), 1) for name, n in columns()]
 
 
-def report(path: Path, folder: Path, trials: dict[str, list[Settings]], targets: tuple[int, ...]) -> None:
+def report(path: Path, folder: Path) -> None:
     """Write ``results.md`` and ``recall_at_n.png`` into ``folder`` from the rows at ``path``."""
     rows = list(rows_of(path).values())
     finals: dict[tuple[str, str], list[list[int]]] = defaultdict(list)
@@ -75,9 +68,9 @@ def report(path: Path, folder: Path, trials: dict[str, list[Settings]], targets:
         table(["model", "against", *head], comparisons(finals)),
         "## What n does\n\nYouTubeDNN with `TargetNImportance(n)`, sigmoid kernel, temperature 0.1, n "
         "annealed from 1,000; and the difference with its interval.",
-        table(["n", *head], target_rows(by_target, targets)),
+        table(["n", *head], target_rows(by_target)),
         "## Tuning\n\nValidation NDCG@100 of each trial, in percent.",
-        table(["loss", "setting", "epochs", "NDCG@100"], tuning_rows(rows, trials)),
+        table(["loss", "setting", "epochs", "NDCG@100"], tuning_rows(rows)),
     ]
     write_atomically(folder / "results.md", ("\n\n".join(parts) + "\n").encode())
     plot(finals, baselines, folder / "recall_at_n.png")
@@ -116,20 +109,20 @@ def comparisons(finals: dict[tuple[str, str], list[list[int]]]) -> list[list[str
     ]
 
 
-def target_rows(by_target: dict[int, list[list[int]]], targets: tuple[int, ...]) -> list[list[str]]:
+def target_rows(by_target: dict[int, list[list[int]]]) -> list[list[str]]:
     """Write one row a target, and their difference."""
-    rows = [[str(n), *cells(by_target[n])] for n in targets if by_target[n]]
-    if len(rows) == len(targets) == 2:
-        small, large = targets
+    rows = [[str(n), *cells(by_target[n])] for n in TARGETS if by_target[n]]
+    if len(rows) == len(TARGETS) == 2:
+        small, large = TARGETS
         rows.append([f"{small} minus {large}", *differences(by_target[small], by_target[large])])
     return rows
 
 
-def tuning_rows(rows: list[Row], trials: dict[str, list[Settings]]) -> list[list[str]]:
+def tuning_rows(rows: list[Row]) -> list[list[str]]:
     """Write every trial, best first within a loss."""
     found = [row for row in rows if row["settings"]["purpose"] == "tuning"]
     written = []
-    for loss in trials:
+    for loss in TRIALS:
         mine = [row for row in found if row["settings"]["loss"] == loss]
         for row in sorted(mine, key=lambda row: -row["valid_ndcg@100"]):
             setting = json.loads(json.dumps(row["settings"]["setting"]))

@@ -1,16 +1,25 @@
-"""Seconds and memory that preparing a table takes: read, filter, map ids, split, first batch.
-
-python -m benchmarks.preparation FILE [--min-user-interactions 5] [--k-core] [--repeats 5]
-"""
+"""What is measured: read a table, filter, map ids, split, build the first batch, several times over."""
 
 from __future__ import annotations
 
-import argparse
 import resource
-import statistics
 import time
+from dataclasses import dataclass
 
 from lightning_croloss import TableDataModule
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What preparing a table took."""
+
+    interactions: int
+    users: int
+    items: int
+    seconds: list[float]
+    #: The most MiB that the process has held, and what of it was there before: Python and libraries.
+    peak: float
+    before: float
 
 
 def megabytes() -> float:
@@ -18,34 +27,20 @@ def megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main() -> None:
-    """Prepare the table several times and print the median."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("file")
-    parser.add_argument("--min-user-interactions", type=int, default=5)
-    parser.add_argument("--k-core", action="store_true")
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
+def prepare(file: str, min_user_interactions: int, k_core: bool, repeats: int) -> Measured:
+    """Prepare the table ``repeats`` times, at least once."""
     import polars  # noqa: F401  # its import is not part of what is measured
 
     before = megabytes()
     seconds = []
-    for _ in range(arguments.repeats):
+    for _ in range(repeats):
         start = time.perf_counter()
         data = TableDataModule(
-            arguments.file,
-            min_user_interactions=arguments.min_user_interactions,
-            min_item_interactions=arguments.min_user_interactions if arguments.k_core else 1,
-            k_core=arguments.k_core,
+            file,
+            min_user_interactions=min_user_interactions,
+            min_item_interactions=min_user_interactions if k_core else 1,
+            k_core=k_core,
         )
         next(iter(data.train_dataloader()))
         seconds.append(time.perf_counter() - start)
-    print(f"{len(data.interactions):,} interactions, {data.num_users:,} users, {data.num_items:,} items")
-    print(f"read, filter, map, split, first batch: median {statistics.median(seconds):.2f} s")
-    print(f"peak memory: {megabytes():.0f} MiB, of which {before:.0f} MiB before (Python and libraries)")
-
-
-if __name__ == "__main__":
-    main()
+    return Measured(len(data.interactions), data.num_users, data.num_items, seconds, megabytes(), before)

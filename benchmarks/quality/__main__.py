@@ -11,12 +11,12 @@ import json
 from functools import partial
 from pathlib import Path
 
-from benchmarks.harness import execute
+from benchmarks.common.runs import execute
 from benchmarks.quality.protocol import ARCHITECTURES, final_runs, num_targets, tuning_runs, work
 from benchmarks.quality.report import report
 from lightning_croloss.files import write_atomically
 
-RESULTS = Path(__file__).parent / "video"
+RESULTS = Path(__file__).parent / "results" / "video"
 
 
 def main() -> None:

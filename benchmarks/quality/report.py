@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.harness import Row, Settings, identity, rows_of
+from benchmarks.common.rows import Row, Settings, identity, rows_of
+from benchmarks.common.tables import Values, described, difference, mark_cutoffs, mean_of_seeds, table
 from benchmarks.quality.protocol import ARCHITECTURES, NS, TRIALS, chosen, unpacked
-from benchmarks.tables import Values, described, difference, mark_cutoffs, mean_of_seeds, table
 from lightning_croloss.files import replacing, write_atomically
 
 METRICS = ("recall", "ndcg")

@@ -1,17 +1,13 @@
 """One training run on a synthetic table of 1,000,000 items and 5,000,000 interactions.
 
-python -m benchmarks.scale [--items 1000000] [--interactions 5000000] [--steps 4000] [--threads 1]
-
 A user likes a few of many groups of items; inside a group popularity falls as 1/rank. The table is written as
 Parquet, read by TableDataModule, and a YouTubeDNN is trained for a number of steps on CROLoss with sampled
-negatives, then 2,000 users are ranked against the whole catalogue. Writes memory, speed and quality to
-benchmarks/scale/results/. All in one process, so that the peak of the memory is that of a user's.
+negatives, then 2,000 users are ranked against the whole catalogue. All in one process, so that the peak of
+the memory is that of a user's.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import tempfile
 import time
@@ -25,12 +21,9 @@ import polars
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.harness import quiet_trainer, start_run
-from benchmarks.speed.measuring import machine
+from benchmarks.common.training import quiet_trainer, start_run
 from lightning_croloss import CROLoss, LeaveOneOut, TableDataModule, UniformNegatives, YouTubeDNN
-from lightning_croloss.files import write_atomically
 
-RESULTS = Path(__file__).parent / "results"
 GROUP = 250  # items of a group
 LENGTH = 10  # events of a user
 DIM, BATCH, NEGATIVES = 64, 1024, 2560
@@ -127,49 +120,3 @@ def run(items: int, interactions: int, steps: int, threads: int) -> dict[str, An
     (measured,) = quiet_trainer(1, [], enable_checkpointing=False, **limit).test(model, data, verbose=False)
     row |= {"evaluation_seconds": time.perf_counter() - begin, "peak_gib": peak_gib()}
     return row | {name.removeprefix("test/"): value for name, value in measured.items() if "recall" in name}
-
-
-def written(row: dict[str, Any], facts: dict[str, Any]) -> str:
-    """Write what was measured as a text."""
-    lines = [
-        f"{row['items']:,} items, {row['interactions']:,} interactions of {row['users']:,} users; "
-        f"YouTubeDNN, D = {DIM}, batches of {BATCH} with {NEGATIVES} sampled negatives, {row['threads']} "
-        "thread(s); "
-        f"{'sparse gradients (LazyAdam)' if row['sparse'] else 'dense gradients (Adam)'}.",
-        "",
-        f"- from the Parquet file to the first batch: {row['prepare_seconds']:.1f} s",
-        f"- a training step: {row['step_ms']:.1f} ms, {row['samples_per_second']:,.0f} samples a second",
-        f"- ranking {EVALUATED:,} users exactly: {row['evaluation_seconds']:.1f} s",
-        f"- largest resident memory: {row['peak_gib']:.2f} GiB (imports {row['imports_gib']:.2f}, prepared "
-        f"{row['prepared_gib']:.2f}, trained {row['trained_gib']:.2f})",
-        *(f"- test {name}: {row[name]:.3f}" for name in row if name.startswith("recall")),
-    ]
-    described = ", ".join(f"{key} {value}" for key, value in facts.items())
-    return "# A million items\n\nWritten by `python -m benchmarks.scale`.\n\n" + "\n".join(
-        [*lines, "", f"{described}.", ""]
-    )
-
-
-def main() -> None:
-    """Read the arguments, run, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--interactions", type=int, default=5_000_000)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    facts = machine()
-    row = run(given.items, given.interactions, given.steps, given.threads)
-    text = written(row, facts)
-    given.output.mkdir(parents=True, exist_ok=True)
-    record = json.dumps({"machine": facts, **row}, indent=1) + "\n"
-    write_atomically(given.output / "scale.json", record.encode())
-    write_atomically(given.output / "scale.md", text.encode())
-    print(text)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Latency of one request and Recall lost, exact and approximate search, one thread.
 
-python -m benchmarks.serve [--items 100000] [--requests 300] [--quick]
-
 A request is one history of tokens; an answer its top 100 with tokens and scores: check of the input, encoder
 on onnxruntime, search, merge of the interests, history left out. The item vectors are drawn in clusters, as
 trained ones lie, and a history stays in one cluster. All ways answer the same requests in turn, so that
@@ -10,8 +8,6 @@ whatever else the machine does hits them alike. Recall is the share of the exact
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -19,16 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
-from benchmarks.speed.measuring import machine
-from benchmarks.tables import table
 from lightning_croloss import ComiRecSA, Recommender, RetrievalModel, YouTubeDNN, export_model
-from lightning_croloss.files import replacing, write_atomically
-from lightning_croloss.serving.index import import_faiss
 from lightning_croloss.vocabulary import Vocabulary
 
-RESULTS = Path(__file__).parent / "results"
 DIM, CLUSTERS, LENGTH, TOP = 64, 500, 20, 100
 WAYS: list[tuple[str, str | None, dict[str, int]]] = [
     ("exact, numpy", None, {}),
@@ -36,33 +26,6 @@ WAYS: list[tuple[str, str | None, dict[str, int]]] = [
     *((f"IVF, nprobe {n}", "ivf", {"nprobe": n}) for n in (1, 4, 16, 64)),
     *((f"HNSW, efSearch {n}", "hnsw", {"ef_search": n}) for n in (16, 64, 256)),
 ]
-
-
-def main() -> None:
-    """Measure, print and write the table, its figures and the plot."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--requests", type=int, default=300)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to try the command")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    items, requests = (2000, 20) if given.quick else (given.items, given.requests)
-    torch.set_num_threads(1)
-    import_faiss("this benchmark").omp_set_num_threads(1)
-    before = machine()
-    rows = []
-    for name, model in models(items).items():
-        rows += measure(name, model, items, requests)
-    facts = before | {"load at the end": machine()["load"]}
-    text = written(rows, items, requests, facts)
-    given.output.mkdir(parents=True, exist_ok=True)
-    record = {"machine": facts, "items": items, "requests": requests, "rows": rows}
-    write_atomically(given.output / "serve.json", (json.dumps(record, indent=1) + "\n").encode())
-    write_atomically(given.output / "serve.md", text.encode())
-    plot(rows, given.output / "recall_against_latency.png")
-    print(text)
 
 
 def models(items: int) -> dict[str, RetrievalModel]:
@@ -143,51 +106,3 @@ def measure(name: str, model: RetrievalModel, items: int, requests: int) -> list
         }
         for way, index, _ in WAYS
     ]
-
-
-def written(rows: list[dict[str, Any]], items: int, requests: int, facts: dict[str, Any]) -> str:
-    """Write the table."""
-    head = ["model", "search", "p50", "p95", "times faster than numpy", "Recall@100 of exact", "size"]
-    body = [
-        [
-            row["model"],
-            row["way"],
-            f"{row['p50_ms']:.2f} ms",
-            f"{row['p95_ms']:.2f} ms",
-            f"{row['speedup']:.1f}",
-            f"{row['recall']:.3f}",
-            f"{row['export_mib']:.0f} MiB",
-        ]
-        for row in rows
-    ]
-    encoders = {row["model"]: row["encoder_p50_ms"] for row in rows}
-    encoding = ", ".join(f"{name} {value:.2f} ms" for name, value in encoders.items())
-    described = ", ".join(f"{key} {value}" for key, value in facts.items())
-    return (
-        f"# One request at {items:,} items, one thread\n\nWritten by `python -m benchmarks.serve`. "
-        f"D = {DIM}, histories of {LENGTH}, top {TOP}, {requests} requests.\n\n{table(head, body)}\n\n"
-        f"Of this the encoder takes (p50): {encoding}.\n\n{described}.\n"
-    )
-
-
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw Recall against the median latency, one line a kind of index."""
-    names = list(dict.fromkeys(row["model"] for row in rows))
-    figure = Figure(figsize=(4.2 * len(names), 3.6), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        of_model = [row for row in rows if row["model"] == name]
-        for kind in ("exact, numpy", "exact, faiss Flat", "IVF", "HNSW"):
-            points = [row for row in of_model if row["way"].startswith(kind)]
-            axes.plot([p["p50_ms"] for p in points], [p["recall"] for p in points], "o-", label=kind)
-        axes.set_xscale("log")
-        axes.set_xlabel("median latency of a request, ms")
-        axes.set_ylabel("Recall@100 of the exact answer")
-        axes.set_title(name)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,8 +3,9 @@
 import numpy as np
 import polars as pl
 
-from benchmarks import finetune
-from benchmarks.harness import identity
+from benchmarks.common.rows import identity
+from benchmarks.finetune.protocol import runs, work
+from benchmarks.finetune.report import report
 
 
 def test_every_side_runs_and_the_table_is_written(tmp_path):
@@ -14,14 +15,14 @@ def test_every_side_runs_and_the_table_is_written(tmp_path):
     source = tmp_path / "video.parquet"
     pl.DataFrame({"user_id": users, "item_id": items, "timestamp": np.arange(2400)}).write_parquet(source)
     rows = {}
-    for settings in finetune.runs():
+    for settings in runs():
         if settings["seed"] == 1 and settings.get("rate", 0.003) == 0.003:
-            row = finetune.work(settings, str(tmp_path), str(source), epochs=1)
+            row = work(settings, str(tmp_path), str(source), epochs=1)
             rows[identity(settings)] = {"settings": settings, **row}
             assert 0.0 <= row["recall@50"] <= 1.0
             if settings["side"] != "scratch":
                 assert 0 < row["matched"] <= row["items"] == 100
-    text = finetune.report(rows)
+    text = report(rows)
     assert [line.count("|") for line in text.splitlines() if line.startswith("| ")] == [6] * 4
     assert (tmp_path / "model-1" / "manifest.json").exists()
 

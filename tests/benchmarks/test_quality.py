@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.quality import protocol
 from benchmarks.quality.report import Results, report
-from benchmarks.tables import user_values
 
 polars = pytest.importorskip("polars")
 NUM_USERS, NUM_ITEMS = 150, 520
@@ -84,16 +82,6 @@ def test_the_report_is_written(folder: Path) -> None:
     assert "| YouTubeDNN | CROLoss |" in text
     assert "| YouTubeDNN | 1 |" in text
     assert (folder / "recall_at_n.png").stat().st_size > 5000
-
-
-def test_ndcg_against_a_loop() -> None:
-    ranks = torch.tensor([[1, 4, 0], [3, 9, 2], [7, 0, 0]])
-    expected = []
-    for row in ranks.tolist():
-        gains = sum(1 / np.log2(rank + 1) for rank in row if 0 < rank <= 5)
-        ideal = sum(1 / np.log2(place + 2) for place in range(sum(rank > 0 for rank in row)))
-        expected.append(gains / ideal)
-    assert user_values(ranks, "NDCG", 5) == pytest.approx(expected, abs=1e-6)
 
 
 def test_each_side_has_as_many_trials() -> None:

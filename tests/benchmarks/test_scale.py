@@ -3,22 +3,23 @@
 import json
 import sys
 
-from benchmarks.scale import __main__ as scale
+from benchmarks.scale import __main__ as command
+from benchmarks.scale import protocol
 
 
 def test_events_have_structure():
-    users, items = scale.draw_events(5000, 20_000)
+    users, items = protocol.draw_events(5000, 20_000)
     assert len(users) == len(items) == 20_000
     assert items.max() < 5000
-    groups = items.reshape(-1, scale.LENGTH) // scale.GROUP
+    groups = items.reshape(-1, protocol.LENGTH) // protocol.GROUP
     assert max(len(set(row)) for row in groups.tolist()) <= 3
-    assert (items % scale.GROUP == 0).mean() > 5 * (items % scale.GROUP == 100).mean()
+    assert (items % protocol.GROUP == 0).mean() > 5 * (items % protocol.GROUP == 100).mean()
 
 
 def test_a_small_run_is_measured_and_written(tmp_path, monkeypatch, capsys):
     arguments = ["--items=3000", "--interactions=20000", "--steps=30", f"--output={tmp_path}"]
     monkeypatch.setattr(sys, "argv", ["scale", *arguments])
-    scale.main()
+    command.main()
     row = json.loads((tmp_path / "scale.json").read_text())
     assert row["items"] == 3000
     assert row["samples_per_second"] > 0

@@ -7,14 +7,15 @@ import pytest
 
 for package in ("onnxruntime", "onnxscript", "faiss"):
     pytest.importorskip(package, reason="needs the extra [export]")
-from benchmarks.serve import __main__ as serve  # noqa: E402
+from benchmarks.serve import __main__ as command  # noqa: E402
+from benchmarks.serve import protocol  # noqa: E402
 
 
 def test_every_way_answers_every_request(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["serve", "--quick", "--output", str(tmp_path)])
-    serve.main()
+    command.main()
     rows = json.loads((tmp_path / "serve.json").read_text())["rows"]
-    assert len(rows) == 2 * len(serve.WAYS)
+    assert len(rows) == 2 * len(protocol.WAYS)
     for row in rows:
         assert 0.0 < row["p50_ms"] <= row["p95_ms"]
         if row["way"].startswith("exact"):
