@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.common.bootstrap import paired_bootstrap
-from benchmarks.common.rows import Settings
+from benchmarks.common.rows import Row, Settings
 from lightning_croloss.metrics import NDCGAtN, RecallAtN
 
 METRICS = {"Recall": RecallAtN, "NDCG": NDCGAtN}
@@ -39,6 +39,27 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def described(setting: Settings) -> str:
     """Write a setting on one line."""
     return ", ".join(f"{name} {value}" for name, value in setting.items()) or "–"
+
+
+def failed_runs(failures: dict[str, Row]) -> list[str]:
+    """Return the parts of a report that list the runs that failed; none if none did.
+
+    Args:
+        failures: their rows, by identity.
+    """
+    if not failures:
+        return []
+    rows = []
+    for row in failures.values():
+        settings = row["settings"]
+        nested = settings.get("setting", {})
+        run = described({**{name: settings[name] for name in settings if name != "setting"}, **nested})
+        rows.append([run, row["error_type"], row["error"].replace("|", "\\|")])
+    return [
+        f"## Failed runs\n\n{len(rows)} failed and left out of everything above; the command that runs the "
+        "comparison tries them again.",
+        table(["run", "error", "message"], rows),
+    ]
 
 
 def mean_of_seeds(runs: Sequence[Values], digits: int) -> str:

@@ -10,17 +10,17 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from benchmarks.common.rows import rows_of
-from benchmarks.common.runs import execute
-from benchmarks.finetune.protocol import pretraining_runs, runs, work
+from benchmarks.common.rows import Settings, failures_of, rows_of
+from benchmarks.common.runs import execute, exit_status
+from benchmarks.finetune.protocol import base_of, pretraining_runs, runs, work
 from benchmarks.finetune.report import report
 from lightning_croloss.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> None:
-    """Read the arguments; run what is missing; write the table."""
+def main() -> int:
+    """Read the arguments; run what is missing; write the table. Return 1 if a run failed, else 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,14 +30,20 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     path = RESULTS / "rows.jsonl"
+    asked: list[Settings] = []
     if not given.report:
         run = partial(work, folder=given.work, source=str(Path(given.data) / "video.parquet"))
-        execute(pretraining_runs(), run, path, given.processes)
-        execute(runs(), run, path, given.processes)
-    text = report(rows_of(path))
+        asked = pretraining_runs()
+        pretrained = execute(asked, run, path, given.processes)
+        # what builds on a pretraining that failed waits until that is made good
+        finals = [settings for settings in runs() if base_of(settings) in (None, *pretrained)]
+        execute(finals, run, path, given.processes)
+        asked += finals
+    text = report(rows_of(path), failures_of(path))
     write_atomically(RESULTS / "results.md", text.encode())
     print(text)
+    return exit_status(asked, path)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

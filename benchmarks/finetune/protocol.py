@@ -17,7 +17,7 @@ import numpy as np
 import polars
 import torch
 
-from benchmarks.common.rows import Row, Settings
+from benchmarks.common.rows import Row, Settings, identity
 from benchmarks.common.training import BestEpoch, quiet_trainer, start_run
 from lightning_croloss import (
     CROLoss,
@@ -131,3 +131,10 @@ def runs() -> list[Settings]:
 def pretraining_runs() -> list[Settings]:
     """Every pretraining, which the other runs build on."""
     return [{"side": "pretraining", "seed": seed} for seed in SEEDS]
+
+
+def base_of(settings: Settings) -> str | None:
+    """Return the identity of the pretraining that a run builds on, or None."""
+    if settings["side"] == "scratch":
+        return None
+    return identity({"side": "pretraining", "seed": settings["seed"]})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.common.rows import Row
-from benchmarks.common.tables import mean_and_spread, table
+from benchmarks.common.tables import failed_runs, mean_and_spread, table
 from benchmarks.finetune.protocol import PARTS, SEEDS, SIDES
 
 
-def report(rows: dict[str, Row]) -> str:
-    """Write the table."""
+def report(rows: dict[str, Row], failures: dict[str, Row] | None = None) -> str:
+    """Write the table from the rows of finished runs, and list the failed ones, all by identity."""
     lines = []
     for part in PARTS:
         of_part = [row for row in rows.values() if row["settings"].get("part") == part]
@@ -29,7 +29,9 @@ def report(rows: dict[str, Row]) -> str:
         known = [row["matched"] / row["items"] for row in of_part if "items" in row]
         lines.append([*cells, f"{100 * np.mean(known):.0f} %" if known else ""])
     head = ["new training users", "pretrained, as it is", "from scratch", "fine-tuned", "items matched"]
-    return (
+    parts = [
         "# Fine-tuning\n\nWritten by `python -m benchmarks.finetune`; the protocol is in finetune.py. Test "
-        f"Recall@50 in percent, mean ± deviation over {len(SEEDS)} seeds.\n\n{table(head, lines)}\n"
-    )
+        f"Recall@50 in percent, mean ± deviation over {len(SEEDS)} seeds.\n\n{table(head, lines)}",
+        *failed_runs(failures or {}),
+    ]
+    return "\n\n".join(parts) + "\n"

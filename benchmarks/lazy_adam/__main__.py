@@ -10,8 +10,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from benchmarks.common.rows import rows_of
-from benchmarks.common.runs import execute
+from benchmarks.common.rows import Settings, failures_of, rows_of
+from benchmarks.common.runs import execute, exit_status
 from benchmarks.lazy_adam.protocol import runs, work
 from benchmarks.lazy_adam.report import report
 from lightning_croloss.files import write_atomically
@@ -19,8 +19,8 @@ from lightning_croloss.files import write_atomically
 RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> None:
-    """Read the arguments; run what is missing; write the table."""
+def main() -> int:
+    """Read the arguments; run what is missing; write the table. Return 1 if a run failed, else 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -29,12 +29,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     path = RESULTS / "rows.jsonl"
+    asked: list[Settings] = []
     if not given.report:
-        execute(runs(), partial(work, folder=given.data), path, given.processes)
-    text = report(rows_of(path))
+        asked = runs()
+        execute(asked, partial(work, folder=given.data), path, given.processes)
+    text = report(rows_of(path), failures_of(path))
     write_atomically(RESULTS / "results.md", text.encode())
     print(text)
+    return exit_status(asked, path)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

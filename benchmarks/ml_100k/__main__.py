@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.common.runs import execute
+from benchmarks.common.rows import Settings
+from benchmarks.common.runs import execute, exit_status
 from benchmarks.ml_100k.protocol import (
     ARCHITECTURES,
     baseline_runs,
@@ -23,8 +24,8 @@ from benchmarks.ml_100k.report import report
 RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> None:
-    """Read the arguments; run what is missing; write the tables."""
+def main() -> int:
+    """Read the arguments; run what is missing; write the tables. Return 1 if a run failed, else 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,11 +34,16 @@ def main() -> None:
     parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES))
     arguments = parser.parse_args()
     path = RESULTS / "rows.jsonl"
+    asked: list[Settings] = []
     if not arguments.report:
-        rows = execute(baseline_runs() + tuning_runs(), work, path, arguments.processes)
-        execute(final_runs(best_settings(rows), arguments.architectures), work, path, arguments.processes)
+        asked = baseline_runs() + tuning_runs()
+        rows = execute(asked, work, path, arguments.processes)
+        finals = final_runs(best_settings(rows), arguments.architectures)
+        execute(finals, work, path, arguments.processes)
+        asked += finals
     report(path, RESULTS)
+    return exit_status(asked, path)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.common.rows import Row, rows_of
+from benchmarks.common.rows import Row, failures_of, rows_of
 from benchmarks.common.tables import (
     METRICS,
     Values,
     described,
     difference,
+    failed_runs,
     mark_cutoffs,
     mean_of_seeds,
     table,
@@ -71,6 +72,7 @@ def report(path: Path, folder: Path) -> None:
         table(["n", *head], target_rows(by_target)),
         "## Tuning\n\nValidation NDCG@100 of each trial, in percent.",
         table(["loss", "setting", "epochs", "NDCG@100"], tuning_rows(rows)),
+        *failed_runs(failures_of(path)),
     ]
     write_atomically(folder / "results.md", ("\n\n".join(parts) + "\n").encode())
     plot(finals, baselines, folder / "recall_at_n.png")

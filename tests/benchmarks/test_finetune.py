@@ -3,9 +3,21 @@
 import numpy as np
 import polars as pl
 
-from benchmarks.common.rows import identity
-from benchmarks.finetune.protocol import runs, work
+from benchmarks.common.rows import identity, rows_of
+from benchmarks.finetune.__main__ import RESULTS
+from benchmarks.finetune.protocol import base_of, pretraining_runs, runs, work
 from benchmarks.finetune.report import report
+
+
+def test_the_committed_table_is_that_of_the_committed_rows():
+    assert report(rows_of(RESULTS / "rows.jsonl")) == (RESULTS / "results.md").read_text()
+
+
+def test_runs_wait_for_their_pretraining():
+    pretrained = {identity(settings) for settings in pretraining_runs()}
+    for settings in runs():
+        assert (base_of(settings) in pretrained) == (settings["side"] != "scratch")
+    assert len({base_of(settings) for settings in runs()}) == 1 + len(pretrained) == 4
 
 
 def test_every_side_runs_and_the_table_is_written(tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.common.rows import append_row, failed_row
 from benchmarks.quality import protocol
+from benchmarks.quality.__main__ import RESULTS
 from benchmarks.quality.report import Results, report
 
 polars = pytest.importorskip("polars")
@@ -93,3 +96,25 @@ def test_each_side_has_as_many_trials() -> None:
 def test_unpacked_is_what_was_packed() -> None:
     values = np.arange(300, dtype="uint8")
     assert protocol.unpacked(protocol.packed(values), "uint8").tolist() == values.tolist()
+
+
+def test_a_failed_run_is_listed_and_left_out(folder: Path, tmp_path: Path) -> None:
+    for name in ("rows.jsonl", "num_targets.json"):
+        shutil.copy(folder / name, tmp_path)
+    report(tmp_path / "rows.jsonl", tmp_path)
+    before = (tmp_path / "results.md").read_text()
+    settings = {"architecture": "YouTubeDNN", "side": "softmax", "setting": protocol.TRIALS["softmax"][0]}
+    for purpose, seed in (("final", 2), ("tuning", 7)):
+        failure = failed_row(settings | {"purpose": purpose, "seed": seed}, MemoryError("too large"))
+        append_row(tmp_path / "rows.jsonl", failure)
+    report(tmp_path / "rows.jsonl", tmp_path)
+    after = (tmp_path / "results.md").read_text()
+    assert after.startswith(before)
+    assert "2 failed" in after
+    assert after.count("| MemoryError | too large |") == 2
+
+
+def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path: Path) -> None:
+    shutil.copy(RESULTS / "num_targets.json", tmp_path)
+    report(RESULTS / "rows.jsonl", tmp_path)
+    assert (tmp_path / "results.md").read_text() == (RESULTS / "results.md").read_text()
