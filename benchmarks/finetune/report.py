@@ -30,7 +30,7 @@ def report(rows: dict[str, Row], failures: dict[str, Row] | None = None) -> str:
         lines.append([*cells, f"{100 * np.mean(known):.0f} %" if known else ""])
     head = ["new training users", "pretrained, as it is", "from scratch", "fine-tuned", "items matched"]
     parts = [
-        "# Fine-tuning\n\nWritten by `python -m benchmarks.finetune`; the protocol is in finetune.py. Test "
+        "# Fine-tuning\n\nWritten by `python -m benchmarks.finetune`; the protocol is in protocol.py. Test "
         f"Recall@50 in percent, mean ± deviation over {len(SEEDS)} seeds.\n\n{table(head, lines)}",
         *failed_runs(failures or {}),
     ]

@@ -25,7 +25,7 @@ def report(rows: dict[str, Row], failures: dict[str, Row] | None = None) -> str:
     head = ["data", "optimizer", *(f"Recall@{n}" for n in NS), "CPU seconds of fit"]
     parts = [
         "# Sparse gradients and Recall\n\nWritten by `python -m benchmarks.lazy_adam`; the protocol is in "
-        f"lazy_adam.py. Test values in percent, mean ± deviation over {len(SEEDS)} seeds.\n\n"
+        f"protocol.py. Test values in percent, mean ± deviation over {len(SEEDS)} seeds.\n\n"
         f"{table(head, lines)}",
         *failed_runs(failures or {}),
     ]

@@ -56,8 +56,8 @@ def report(path: Path, folder: Path) -> None:
     baselines = best_baselines(rows)
     head = [f"{name}@{n}" for name, n in columns()]
     parts = [
-        "# Results\n\nWritten by `python -m benchmarks.ml_100k --report`; the protocol is in that file, the "
-        "reading in README.md. Test values in percent, mean ± deviation over three seeds; 943 users.",
+        "# Results\n\nWritten by `python -m benchmarks.ml_100k --report`; the protocol is in protocol.py, "
+        "the reading in README.md. Test values in percent, mean ± deviation over three seeds; 943 users.",
         "## Architectures and losses",
         table(
             ["model", "loss", *head],
