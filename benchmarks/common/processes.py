@@ -55,7 +55,10 @@ def run_all(runs: Iterable[Settings], work: Work, processes: int) -> Generator[R
                     idle.append(worker)
                 yield row
     finally:
-        for worker in [*idle, *busy.values()]:
+        left_over = [*idle, *busy.values()]
+        for worker in left_over:
+            worker.process.terminate()
+        for worker in left_over:
             worker.stop()
 
 
