@@ -1,10 +1,10 @@
-# The vocabulary of the project: make setup | fit | test | lint | types | unit | format | benchmark | clean
+# The vocabulary of the project: make setup | fit | test | lint | types | unit | format | docs | benchmark | clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CONFIG ?= configs/ml-100k/youtube_dnn.yaml
 
-.PHONY: setup fit test lint types unit format benchmark clean
+.PHONY: setup fit test lint types unit format docs benchmark clean
 
 setup: .venv/.ready
 
@@ -33,6 +33,14 @@ unit: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.docs-ready
+	$(BIN)/mkdocs build --strict
+
+# what the site is built with, only where it is built
+.venv/.docs-ready: .venv/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
 
 benchmark: setup
 	$(BIN)/python -m benchmarks.speed

@@ -44,16 +44,16 @@ from lightning_croloss.negatives import (
     PopularityNegatives,
     UniformNegatives,
 )
-from lightning_croloss.recommendations import Recommendations
-from lightning_croloss.serving import Recommender
-from lightning_croloss.serving.export import export_model
-from lightning_croloss.zoo import (
+from lightning_croloss.pretrained import (
     list_pretrained,
     load_matching,
     load_pretrained,
     push_to_hub,
     save_pretrained,
 )
+from lightning_croloss.recommend.results import Recommendations
+from lightning_croloss.serving import Recommender
+from lightning_croloss.serving.export import export_model
 
 __all__ = [
     "MIND",

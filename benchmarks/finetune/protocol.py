@@ -29,7 +29,7 @@ from lightning_croloss import (
     load_pretrained,
     save_pretrained,
 )
-from lightning_croloss.files import replacing
+from lightning_croloss.common.files import replacing
 
 SEEDS = (1, 2, 3)
 PARTS = (10, 30)

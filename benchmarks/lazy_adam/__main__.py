@@ -14,7 +14,7 @@ from benchmarks.common.rows import Settings, failures_of, rows_of
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.lazy_adam.protocol import runs, work
 from benchmarks.lazy_adam.report import report
-from lightning_croloss.files import write_atomically
+from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -22,7 +22,7 @@ from benchmarks.common.tables import (
     table,
 )
 from benchmarks.ml_100k.protocol import NS, TARGETS, TRIALS, metric
-from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.common.files import replacing, write_atomically
 
 LOSSES = ("CROLoss", "SoftmaxLoss", "BPRLoss", "TripletLoss")
 

@@ -15,7 +15,7 @@ from benchmarks.common.rows import Settings
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.quality.protocol import ARCHITECTURES, final_runs, num_targets, tuning_runs, work
 from benchmarks.quality.report import report
-from lightning_croloss.files import write_atomically
+from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "video"
 

@@ -21,7 +21,7 @@ from benchmarks.common.tables import (
     table,
 )
 from benchmarks.quality.protocol import ARCHITECTURES, NS, TRIALS, chosen, unpacked
-from lightning_croloss.files import replacing, write_atomically
+from lightning_croloss.common.files import replacing, write_atomically
 
 METRICS = ("recall", "ndcg")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.common.measuring import machine
 from benchmarks.scale.protocol import run
 from benchmarks.scale.report import written
-from lightning_croloss.files import write_atomically
+from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from lightning_croloss import ComiRecSA, Recommender, RetrievalModel, YouTubeDNN, export_model
-from lightning_croloss.vocabulary import Vocabulary
+from lightning_croloss.common.vocabulary import Vocabulary
 
 DIM, CLUSTERS, LENGTH, TOP = 64, 500, 20, 100
 WAYS: list[tuple[str, str | None, dict[str, int]]] = [

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.common.tables import table
 from benchmarks.serve.protocol import DIM, LENGTH, TOP
-from lightning_croloss.files import replacing
+from lightning_croloss.common.files import replacing
 
 
 def written(rows: list[dict[str, Any]], items: int, requests: int, facts: dict[str, Any]) -> str:

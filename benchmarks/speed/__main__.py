@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.common.measuring import CLOCKS, machine, versions
 from benchmarks.speed.settings import Settings
-from lightning_croloss.files import write_atomically
+from lightning_croloss.common.files import write_atomically
 
 #: Modules of this package with ``run(settings, folder) -> (rows, Markdown)``; one file each.
 SECTIONS = ("loss", "evaluation", "training", "job", "preparation", "growth")

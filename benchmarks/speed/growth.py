@@ -21,9 +21,9 @@ from benchmarks.common.measuring import CLOCKS, duration, peak_memory, size
 from benchmarks.common.tables import table
 from benchmarks.speed.settings import Settings
 from lightning_croloss import FullCatalogNegatives, UniformNegatives, YouTubeDNN
+from lightning_croloss.common.files import replacing
 from lightning_croloss.data import RetrievalBatch
-from lightning_croloss.files import replacing
-from lightning_croloss.models.sparse_rows import AUTOMATIC_ROWS, id_embeddings, lazy_optimizer
+from lightning_croloss.training.sparse_gradients import AUTOMATIC_ROWS, id_embeddings, lazy_optimizer
 
 PEERS = ()
 Row = dict[str, Any]

@@ -19,7 +19,7 @@ from benchmarks.common.measuring import alternate, duration, peak_memory, ratio,
 from benchmarks.common.tables import table
 from benchmarks.speed.settings import Settings
 from lightning_croloss import CROLoss, SoftmaxLoss
-from lightning_croloss.files import replacing
+from lightning_croloss.common.files import replacing
 
 Row = dict[str, Any]
 D = 64

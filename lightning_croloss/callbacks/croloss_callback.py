@@ -8,11 +8,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_croloss.callbacks.logging_steps import logged_last_step, logs_next_step
 from lightning_croloss.callbacks.schedules import Constant, Schedule
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import suggest
 from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.training.logging_steps import logged_last_step, logs_next_step
 
 #: A target n that the best soft ranks of a whole epoch stay this many times above cannot be reached.
 FAR_ABOVE = 3.0

@@ -10,10 +10,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_croloss.common.files import replacing
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.files import replacing
 
 
 class PredictionWriter(Callback):

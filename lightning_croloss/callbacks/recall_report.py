@@ -9,11 +9,11 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_croloss.callbacks.run_folder import run_folder
-from lightning_croloss.callbacks.trackers import Results, log_checkpoint, log_curve
+from lightning_croloss.common.files import write_atomically
+from lightning_croloss.common.plotting import plot_metrics_against_n
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.files import write_atomically
-from lightning_croloss.plotting import plot_metrics_against_n
+from lightning_croloss.training.run_folder import run_folder
+from lightning_croloss.training.trackers import Results, log_checkpoint, log_curve
 
 
 class RecallReport(Callback):

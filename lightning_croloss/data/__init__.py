@@ -5,8 +5,8 @@ from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature, build_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
-from lightning_croloss.data.preparation import Counts, PreparationReport, PreparationStep
-from lightning_croloss.data.recbole import RecBoleDataModule
+from lightning_croloss.data.recbole.datamodule import RecBoleDataModule
+from lightning_croloss.data.report import Counts, PreparationReport, PreparationStep
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import (
     GlobalTime,
@@ -18,7 +18,7 @@ from lightning_croloss.data.splits import (
     TargetRows,
     UserDisjoint,
 )
-from lightning_croloss.data.table import TableDataModule
+from lightning_croloss.data.table.datamodule import TableDataModule
 
 __all__ = [
     "BatchLoader",

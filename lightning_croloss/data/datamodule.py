@@ -10,15 +10,15 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
-from lightning_croloss.data.preparation import PreparationReport
+from lightning_croloss.data.report import PreparationReport
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows
 from lightning_croloss.errors import DataError
-from lightning_croloss.seeding import run_seed
 
 
 class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_croloss.common.vocabulary import Tokens
+from lightning_croloss.common.vocabulary import Vocabulary as Vocabulary
 from lightning_croloss.errors import DataError
-from lightning_croloss.vocabulary import Tokens
-from lightning_croloss.vocabulary import Vocabulary as Vocabulary
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.configurable import Configurable
-from lightning_croloss.losses.linear import (
+from lightning_croloss.losses.fused.loss import (
     FEWEST_SCORES,
     LinearForm,
     check_vectors,

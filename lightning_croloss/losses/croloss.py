@@ -18,6 +18,7 @@ from lightning_croloss.losses.base import (
     check_temperature,
     scheduled_value,
 )
+from lightning_croloss.losses.fused.loss import LinearForm
 from lightning_croloss.losses.importance import (
     LARGEST_LOG_RANK,
     Importance,
@@ -25,7 +26,6 @@ from lightning_croloss.losses.importance import (
     TargetNImportance,
 )
 from lightning_croloss.losses.kernels import KERNELS, Kernel
-from lightning_croloss.losses.linear import LinearForm
 from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 #: Bound on log(R_φ / R_ψ) in the Lambda method, whose gradient would otherwise overflow with the exp kernel.

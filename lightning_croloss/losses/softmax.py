@@ -12,8 +12,8 @@ from lightning_croloss.losses.base import (
     check_temperature,
     scheduled_value,
 )
+from lightning_croloss.losses.fused.loss import LinearForm
 from lightning_croloss.losses.kernels import ExponentialKernel
-from lightning_croloss.losses.linear import LinearForm
 from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 

@@ -8,9 +8,9 @@ from lightning_croloss.models.mind import MIND
 from lightning_croloss.models.retrieval_model import RetrievalModel
 from lightning_croloss.models.sasrec import SASRec
 from lightning_croloss.models.sequence_model import SequenceModel
-from lightning_croloss.models.token_recommender import TokenRecommender
 from lightning_croloss.models.two_tower import TwoTower
 from lightning_croloss.models.youtube_dnn import YouTubeDNN
+from lightning_croloss.recommend.token_recommender import TokenRecommender
 
 __all__ = [
     "MIND",

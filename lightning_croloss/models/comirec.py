@@ -8,15 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.checks import check_counts, check_probability, check_widths
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers import (
-    check_counts,
-    check_probability,
-    check_widths,
-    mlp,
-    places_from_end,
-)
+from lightning_croloss.models.layers import mlp, places_from_end
 from lightning_croloss.models.layers.capsules import route_mapped_events, route_to_interests
 from lightning_croloss.models.layers.self_attention import SelfAttentiveReadout
 

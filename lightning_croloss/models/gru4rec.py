@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_croloss.models.layers import check_probability, check_widths
+from lightning_croloss.common.checks import check_probability, check_widths
 from lightning_croloss.models.sequence_model import SequenceModel
 
 

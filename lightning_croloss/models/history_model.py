@@ -10,9 +10,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_croloss.common.checks import check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.coverage import count_unseen_histories
-from lightning_croloss.models.layers import check_probability, drop_history, feature_embedding
+from lightning_croloss.models.layers import drop_history, feature_embedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightning_croloss.common.checks import check_counts
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.models.layers import check_counts
+from lightning_croloss.models.known_users import refuse_unseen_users
 from lightning_croloss.models.retrieval_model import RetrievalModel
-from lightning_croloss.models.users import refuse_unseen_users
 
 
 class MatrixFactorization(RetrievalModel):

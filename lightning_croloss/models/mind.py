@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.checks import check_choice, check_counts, check_probability, check_widths
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers import check_choice, check_counts, check_probability, check_widths, mlp
+from lightning_croloss.models.layers import mlp
 from lightning_croloss.models.layers.capsules import active_interests, route_to_interests
 
 #: Number of different places in a history that the fixed routing logits tell apart.

@@ -12,31 +12,31 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from lightning_croloss.callbacks.logging_steps import logs_next_step
+from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.configurable import Configurable, class_path, to_config
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.losses import CROLoss, RetrievalLoss
-from lightning_croloss.models.checkpoint import CheckpointFacts, check_features
 from lightning_croloss.models.evaluation import ExactEvaluation
-from lightning_croloss.models.finite import FiniteLoss
-from lightning_croloss.models.histories import batch_of_histories
-from lightning_croloss.models.layers import check_choice, check_counts
-from lightning_croloss.models.monitors import check_monitors
-from lightning_croloss.models.optimizers import build_optimizers, without_numpy
-from lightning_croloss.models.recommending import TopItems
-from lightning_croloss.models.resume import batches_so_far, count_resumed_epoch, seed_step
-from lightning_croloss.models.sparse_rows import (
+from lightning_croloss.models.known_users import refuse_unknown_users
+from lightning_croloss.models.metadata import CheckpointFacts, check_features
+from lightning_croloss.negatives import Negatives, UniformNegatives
+from lightning_croloss.recommend.histories import batch_of_histories
+from lightning_croloss.recommend.results import Recommendations, Token
+from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
+from lightning_croloss.recommend.top_items import TopItems
+from lightning_croloss.training.logging_steps import logs_next_step
+from lightning_croloss.training.monitors import check_monitors
+from lightning_croloss.training.nan_guard import FiniteLoss
+from lightning_croloss.training.optimizers import build_optimizers, without_numpy
+from lightning_croloss.training.resume import batches_so_far, count_resumed_epoch, seed_step
+from lightning_croloss.training.sparse_gradients import (
     check_sparse,
     clip_gradients,
     id_embeddings,
     lazy_optimizer,
     pays,
 )
-from lightning_croloss.models.token_recommender import TokenRecommender, similar_items
-from lightning_croloss.models.users import refuse_unknown_users
-from lightning_croloss.negatives import Negatives, UniformNegatives
-from lightning_croloss.recommendations import Recommendations, Token
 
 SIMILARITIES = ("cosine", "dot")
 

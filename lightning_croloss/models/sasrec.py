@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightning_croloss.common.checks import check_counts, check_probability
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.models.layers import check_counts, check_probability
 from lightning_croloss.models.layers.causal_attention import CausalBlock
 from lightning_croloss.models.sequence_model import SequenceModel
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.checks import check_choice
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers import check_choice
 
 TRAIN_ON = ("last", "all")
 FAR = 2**40  # longer than any history

@@ -8,17 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.checks import check_choice, check_probability, check_widths
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers import (
-    POOLINGS,
-    check_choice,
-    check_probability,
-    check_widths,
-    feature_embedding,
-    mlp,
-    pool_history,
-)
+from lightning_croloss.models.layers import POOLINGS, feature_embedding, mlp, pool_history
 
 
 class YouTubeDNN(HistoryModel):

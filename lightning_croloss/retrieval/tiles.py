@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_croloss.products import product
+from lightning_croloss.common.products import product
 
 # Columns at the ragged end of a matrix product may be computed by another kernel that sums in another order:
 # equal items then differ in the last bit and ties are lost. Widths of whole vector registers avoid this

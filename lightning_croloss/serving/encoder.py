@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.models.recommending import evaluating
-from lightning_croloss.serving.files import HISTORY, INTERESTS, USERS
+from lightning_croloss.recommend.top_items import evaluating
+from lightning_croloss.serving.layout import HISTORY, INTERESTS, USERS
 
 OPSET = 20
 

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from lightning_croloss import __version__
-from lightning_croloss.files import replacing_folder
+from lightning_croloss.common.checks import check_choice
+from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.models.layers import check_choice
-from lightning_croloss.models.recommending import evaluating
-from lightning_croloss.models.token_recommender import vocabulary_of
+from lightning_croloss.recommend.item_table import write_vocabulary
+from lightning_croloss.recommend.token_recommender import vocabulary_of
+from lightning_croloss.recommend.top_items import evaluating
 from lightning_croloss.serving.encoder import write_encoder
-from lightning_croloss.serving.files import ENCODER, FORMAT, INDEX, ITEMS, VECTORS
 from lightning_croloss.serving.index import INDEXES, build_index, write_index
-from lightning_croloss.zoo.vocabulary import write_vocabulary
+from lightning_croloss.serving.layout import ENCODER, FORMAT, INDEX, ITEMS, VECTORS
 
 
 def export_model(

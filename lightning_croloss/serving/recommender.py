@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.recommendations import (
+from lightning_croloss.recommend.results import (
     Recommendations,
     Token,
     UserRecommendations,
@@ -19,10 +20,9 @@ from lightning_croloss.recommendations import (
     encode_tokens,
     ids_of_histories,
 )
-from lightning_croloss.serving.files import ENCODER, FORMAT, HISTORY, INDEX, INTERESTS, ITEMS, USERS, VECTORS
 from lightning_croloss.serving.index import read_index
+from lightning_croloss.serving.layout import ENCODER, FORMAT, HISTORY, INDEX, INTERESTS, ITEMS, USERS, VECTORS
 from lightning_croloss.serving.search import Ids, Scores, exact_search, index_search
-from lightning_croloss.vocabulary import Vocabulary
 
 #: Users that are encoded together.
 BATCH_SIZE = 256

@@ -14,15 +14,15 @@ import torch
 import yaml
 
 import lightning_croloss
-from lightning_croloss.callbacks.run_folder import run_folder
+from lightning_croloss.common.files import write_atomically
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.files import write_atomically
 from lightning_croloss.models import RetrievalModel
+from lightning_croloss.pretrained.layout import CARD
+from lightning_croloss.pretrained.saving import model_section, save_pretrained, stored_weights
+from lightning_croloss.training.run_folder import run_folder
 from lightning_croloss.zoo.cards import leaderboard, model_card
 from lightning_croloss.zoo.datasets import dataset_of
-from lightning_croloss.zoo.manifest import CARD
 from lightning_croloss.zoo.measuring import measure
-from lightning_croloss.zoo.saving import model_section, save_pretrained, stored_weights
 from lightning_croloss.zoo.sources import data_of, moved_paths
 
 
@@ -101,7 +101,7 @@ def _fit(
     config: Path, moved: dict[str, str], options: Sequence[str]
 ) -> tuple[RetrievalModel, dict[str, Any], dict[str, Any]]:
     """Run ``croloss fit``; return the best model, the resolved config and what the training took."""
-    from lightning_croloss.cli import CROLossCLI
+    from lightning_croloss.cli.run import CROLossCLI
 
     paths = [f"--data.init_args.{field}={path}" for field, path in moved.items()]
     begin = time.perf_counter()

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS
 from lightning_croloss.zoo.datasets import DATASETS, dataset_of
-from lightning_croloss.zoo.manifest import CARD, MANIFEST, METRICS
 from lightning_croloss.zoo.measuring import best_baseline
-from lightning_croloss.zoo.trusted import TrustedClasses
 
 BASELINES = {"popularity": "popularity", "item_knn": "item kNN"}
 

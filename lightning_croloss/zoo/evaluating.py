@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.zoo.loading import load_pretrained, read_config, read_metrics
-from lightning_croloss.zoo.manifest import CARD, REQUIRED, read_manifest
+from lightning_croloss.pretrained.layout import CARD, REQUIRED, read_manifest
+from lightning_croloss.pretrained.loading import load_pretrained, read_config, read_metrics
 from lightning_croloss.zoo.measuring import figures_of, measure
 from lightning_croloss.zoo.sources import data_of
 

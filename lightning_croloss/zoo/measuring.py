@@ -10,9 +10,9 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from lightning_croloss.baselines.item_knn import measure_baselines
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.zoo.baselines import measure_baselines
 
 
 def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | None = None) -> dict[str, Any]:

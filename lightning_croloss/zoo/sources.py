@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data import RecBoleDataModule, RetrievalDataModule, TableDataModule
 from lightning_croloss.errors import DataError, PretrainedError
-from lightning_croloss.zoo.trusted import TrustedClasses
 
 #: Arguments of data modules that are paths.
 _PATHS = ("interactions", "items", "users")

@@ -244,9 +244,9 @@ def export() -> None:
 def built_in_python() -> None:
     """Keep a checkpoint of a model that no config describes, with the state of LazyAdam."""
     import lightning.pytorch as pl
+    from lightning_croloss.models.lazy_adam import LazyAdam
 
     import lightning_croloss as lc
-    from lightning_croloss.models.lazy_adam import LazyAdam
 
     pl.seed_everything(7)
     data = lc.TableDataModule("events.csv", user_column="user", item_column="item", time_column="time")

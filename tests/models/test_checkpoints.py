@@ -22,7 +22,7 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.callbacks import Linear
-from lightning_croloss.models.resume import keep_checkpoints_together, seed_step
+from lightning_croloss.training.resume import keep_checkpoints_together, seed_step
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
 HISTORIES = [[1, 2, 3, 4, 5, 6], [11, 12]]

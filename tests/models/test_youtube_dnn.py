@@ -7,8 +7,9 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.data import RetrievalBatch
-from lightning_croloss.models import evaluation, recommending
+from lightning_croloss.models import evaluation
 from lightning_croloss.models.layers import POOLINGS, drop_history, mlp, pool_history
+from lightning_croloss.recommend import top_items as recommending
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer, small_model
 from tests.models.cases import (
     FEATURES,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_croloss import products
+from lightning_croloss.common import products
 from lightning_croloss.retrieval import ranks, target_ranks
 from lightning_croloss.retrieval.tiles import ScoreTiles
 

@@ -1,6 +1,6 @@
 """Parts that the architectures share."""
 
-from lightning_croloss.models.layers.checks import check_choice, check_counts, check_probability, check_widths
+from lightning_croloss.common.checks import check_choice, check_counts, check_probability, check_widths
 from lightning_croloss.models.layers.features import FeatureEmbedding, feature_embedding
 from lightning_croloss.models.layers.history_dropout import drop_history
 from lightning_croloss.models.layers.mlp import mlp

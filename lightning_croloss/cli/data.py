@@ -1,0 +1,147 @@
+"""``croloss data inspect``: what was read, filtered and split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from lightning_croloss.cli.parser import SectionParser
+from lightning_croloss.data import RetrievalDataModule
+from lightning_croloss.data.report import first_of
+from lightning_croloss.data.statistics import QUANTILES, describe
+
+DESCRIPTION = (
+    "Print what is read, filtered and split: users, items, interactions, density, history lengths, "
+    "popularity, the parts, and what was dropped and why. Takes any config of 'croloss fit' and looks at "
+    "its data alone."
+)
+
+_NAMES = {"p10": "10 %", "p25": "25 %", "p75": "75 %", "p90": "90 %", "p99": "99 %"}
+
+
+def main(arguments: list[str]) -> None:
+    """Run ``croloss data`` with the arguments after it."""
+    if arguments[:1] != ["inspect"]:
+        if arguments[:1] in (["--help"], ["-h"]):
+            print(f"usage: croloss data inspect --config FILE [options]\n\n{DESCRIPTION}")
+            return
+        given = f"not {arguments[0]!r}" if arguments else "and a config"
+        raise ValueError(f"croloss data takes the word inspect, {given}: croloss data inspect --config FILE")
+    parser = SectionParser(prog="croloss data inspect", description=DESCRIPTION, section="data")
+    parser.add_argument("--config", "-c", action="config", help="Config file; later ones win.")
+    parser.add_subclass_arguments(RetrievalDataModule, "data", required=True)
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+    for argument in arguments[1:]:
+        if argument.startswith(("--model", "--trainer")):
+            raise ValueError(
+                f"croloss data inspect looks at the data alone: leave out {argument.split('=')[0]}"
+            )
+    config = parser.parse_args(arguments[1:])
+    described = describe(parser.instantiate_classes(config).data)
+    print(json.dumps(described, indent=2, ensure_ascii=False) if config.json else format_text(described))
+
+
+def format_text(described: dict[str, Any]) -> str:
+    """Lay out what :func:`describe` returned, in aligned columns."""
+    sections = [
+        _preparation(described["preparation"], described["data"]),
+        _interactions(described),
+        _split(described["split"]),
+        _features(described),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _preparation(record: dict[str, Any] | None, name: str) -> str:
+    if record is None:
+        return f"data  {name}, which does not count what it filters"
+    columns = ("interactions", "users", "items")
+    lines = [["", *columns, ""], ["read", *(_number(record["read"][column]) for column in columns), ""]]
+    left = record["read"]
+    for step in record["steps"]:
+        dropped = (step["after"][column] - step["before"][column] for column in columns)
+        lines.append(["dropped", *map(_number, dropped), f"  {step['reason']}"])
+        left = step["after"]
+    lines.append(["left", *(_number(left[column]) for column in columns), ""])
+    notes = [f"note: {note}" for note in record["notes"]]
+    return "\n".join([f"data  {name}: {first_of(record['sources'])}", "", table(lines, "<>>><"), *notes])
+
+
+def _interactions(described: dict[str, Any]) -> str:
+    sizes, popularity = described["interactions"], described["popularity"]
+    lines = [
+        ["users", _number(sizes["users"])],
+        ["items", _number(sizes["items"])],
+        ["interactions", _number(sizes["interactions"])],
+        ["density", _percent(sizes["density"])],
+        ["repeats (user had the item before)", _percent(sizes["repeats"])],
+        ["interactions of the top 1 % of the items", _percent(popularity["top_1_percent"])],
+        ["interactions of the top 10 % of the items", _percent(popularity["top_10_percent"])],
+        ["Gini of the items' popularity", f"{popularity['gini']:.3f}"],
+        ["users whose history max_history cuts", _percent(described["users_beyond_max_history"])],
+    ]
+    if sizes["items_without_interactions"]:
+        lines.append(["items without interactions", _number(sizes["items_without_interactions"])])
+    if sizes["first_time"] is not None:
+        lines += [["first time", str(sizes["first_time"])], ["last time", str(sizes["last_time"])]]
+    lengths = described["events_per_user"]
+    names = [*QUANTILES, "max"]
+    quantiles = [
+        ["events of a user", *(_NAMES.get(name, name) for name in names), "mean"],
+        ["", *(_number(lengths[name]) for name in names), f"{lengths['mean']:.1f}"],
+    ]
+    return f"{table(lines, '<>')}\n\n{table(quantiles, '<' + '>' * (len(names) + 1))}"
+
+
+def _split(split: dict[str, Any]) -> str:
+    columns = ("rows", "targets", "users", "items", "unseen_users", "unseen_items", "targets_of_unseen_items")
+    arguments = ", ".join(f"{name}={value!r}" for name, value in split["arguments"].items())
+    lines = [["", *(column.replace("_", " ") for column in columns)]]
+    lines += [
+        [part, *(_number(numbers[column]) for column in columns)] for part, numbers in split["parts"].items()
+    ]
+    end = f"{_number(split['training_events'])} training events"
+    if split["unused_events"]:
+        end += f"; {_number(split['unused_events'])} events are in no part"
+    return f"split  {split['name']}({arguments})\n\n{table(lines, '<' + '>' * len(columns))}\n{end}"
+
+
+def _features(described: dict[str, Any]) -> str:
+    lines = [
+        [
+            of,
+            feature["name"],
+            feature["kind"],
+            _number(feature["size"]) if feature["size"] else "",
+            _percent(feature["coverage"]),
+        ]
+        for of in ("item", "user")
+        for feature in described[f"{of}_features"]
+    ]
+    return table([["of", "feature", "kind", "tokens", "coverage"], *lines], "<<<>>") if lines else ""
+
+
+def table(lines: Sequence[Sequence[str]], aligned: str) -> str:
+    """Lay out cells in columns.
+
+    Args:
+        lines: the cells.
+        aligned: for each column ``<`` or ``>``.
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(line, aligned, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _percent(share: float) -> str:
+    """Write a share with three significant digits."""
+    return f"{100 * share:.3g} %"

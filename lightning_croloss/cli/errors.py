@@ -1,0 +1,172 @@
+"""Config errors in one sentence: the field, what it got, what to do."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lightning_croloss.configurable import Configurable
+from lightning_croloss.errors import DataError, MissingExtraError, NonFiniteLossError, suggest
+
+# Lines of the parser that tell how it searched, not what is wrong.
+_SEARCH = re.compile(
+    r"Does not validate|Subtypes:|Errors:|Given value type:|Given value:|Expected a <class 'NoneType'>"
+    r"|Expected a path but|Problem with given class_path|Parser key \"[^\"]*\":$|$"
+)
+LOGGERS = (CSVLogger, TensorBoardLogger, WandbLogger)
+OURS = (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException)
+
+# Packages that Lightning's own classes miss, and the extras that bring them.
+EXTRA_OF = {"wandb": "wandb", "tensorboard": "tensorboard"}
+
+# The types that a value was checked against.
+_BASE = re.compile(r"[\w.]+\.(\w+)")
+
+# A class that does not exist, by its short name or by its path.
+_UNKNOWN_CLASS = re.compile(
+    r"(?:Expected a dot import path string: |module '[\w.]+' has no attribute ')(\w+)(?:'|$)"
+)
+
+# The values that a field may have.
+_CHOICES = re.compile(r"Expected a typing\.Literal\[(.*)\]")
+
+#: The folder of this package: an error raised in it was raised to be read by the user.
+PACKAGE = Path(__file__).parents[1]
+SECTIONS = ("data", "model", "trainer")
+OPTIONS = ("config", "ckpt_path", "seed_everything", "test_after_fit", "weights_only", "print_config")
+MANY = 20  # names that are too many for one sentence
+FOREIGN = (Callback, Optimizer, LRScheduler)  # with fields of their own that are seldom meant
+
+
+def one_sentence(message: str) -> str:
+    """Reduce a parser's nested error to its deepest cause, with the path of the field before it.
+
+    Args:
+        message: what jsonargparse reports, about one line for each type that it tried.
+    """
+    if message.startswith("Problems parsing config:"):
+        problem = " ".join(message.partition(":")[2].replace('in "<unicode string>", ', "at ").split())
+        return f"a config file is no valid YAML: {problem}"
+    if message.startswith("Unexpected config:"):
+        return "a config file is empty, or is not made of fields such as 'trainer:' and 'model:'"
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    fields = [found for line in lines for found in re.findall(r'Parser key "([^"]*)"', line)]
+    causes = [line for line in lines if not _SEARCH.match(line)]
+    tried = next((line for line in reversed(lines) if line.startswith("Subtypes:")), "")
+    bases = set(_BASE.findall(tried))
+    given = next((line.partition(":")[2].strip() for line in lines if line.startswith("Given value:")), "")
+    if "class_path" in given or given[:1].isupper():
+        # a wrong class explains more than the types that it is not
+        causes = [line for line in causes if _UNKNOWN_CLASS.search(line)] or causes
+    if choices := [choice for line in causes for choice in _CHOICES.findall(line)]:
+        names = dict.fromkeys(name.strip("' ") for choice in choices for name in choice.split(","))
+        causes = [f"must be one of {', '.join(names)}; got {given!r}"]
+    cause = _plain(causes[-1] if causes else message.strip(), given, bases)
+    cause = re.sub(r'^Parser key "[^"]*": ', "", cause)
+    path = ".".join(dict.fromkeys(fields))
+    return f"{path}: {cause}" if path else cause
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the exception that explains ``error``: one of ours, or the one at the far end of the chain."""
+    while error.__cause__ is not None and not isinstance(error, OURS):
+        error = error.__cause__
+    return error
+
+
+def explained(error: BaseException) -> BaseException:
+    """Turn a missing optional package into the name of the extra that brings it."""
+    if isinstance(error, ModuleNotFoundError) and not isinstance(error, MissingExtraError):
+        for package, extra in EXTRA_OF.items():
+            if package in str(error):
+                return MissingExtraError(f"the package {package}", extra)
+    return error
+
+
+def meant_for_user(error: BaseException) -> bool:
+    """Tell an error that was raised to be read by the user from a failure inside the machinery."""
+    if isinstance(error, OURS) or (isinstance(error, OSError) and _of_files(error)):
+        return True
+    if not isinstance(error, (ValueError, TypeError)):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(PACKAGE)
+
+
+def _of_files(error: OSError) -> bool:
+    """Tell a file that is missing, in the way or not to be touched, or a full disk, from other failures."""
+    kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+    return isinstance(error, kinds) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _plain(cause: str, given: str, bases: set[str]) -> str:
+    if found := _UNKNOWN_CLASS.search(cause):
+        names = {cls.__name__ for cls in _classes() if bases & {parent.__name__ for parent in cls.__mro__}}
+        advice = suggest(found[1], names)
+        return f"unknown class {found[1]!r}{advice if len(names) < MANY else _if_near(advice)}"
+    if found := re.match(r"Expected a <class '([\w.]+)'>\.? ?(?:Got value: (.*))?", cause):
+        return f"must be of type {found[1]}, got {found[2] or given!r}"
+    if found := re.match(r"Option '([\w.]+)' is not accepted|.*Key '([\w.]+)' is not expected", cause):
+        name = (found[1] or found[2]).removeprefix("init_args.").split(".")[0]
+        return f"there is no field {name!r}{_nearest(name)}"
+    if found := re.match(
+        r"Subcommand '\w+' does not accept option '([\w.]+)'|unrecognized arguments: --([\w.]+)", cause
+    ):
+        return _no_such_option(found[1] or found[2])
+    if found := re.match(r"unrecognized arguments: (\S+)", cause):
+        is_config = found[1].endswith((".yaml", ".yml"))
+        advice = f"did you mean --config {found[1]}?" if is_config else "fields are set by --name=value"
+        return f"unexpected argument {found[1]!r}; {advice}"
+    if found := re.match(r"the following arguments are required: (.*)", cause):
+        missing = [name.split(".")[-1] for name in found[1].split(", ")]
+        options = " and ".join(f"--{name}" for name in missing)
+        return f"no {' and '.join(missing)} given: name a config file with --config, or give {options}"
+    return cause
+
+
+def _no_such_option(option: str) -> str:
+    section, *fields = option.split(".")
+    if section in SECTIONS and fields:
+        return f"{section}: there is no field {fields[0]!r}{_nearest(fields[0])}"
+    if not fields and section in inspect.signature(Trainer).parameters:
+        return f"there is no field {section!r}; did you mean 'trainer.{section}'?"
+    return f"there is no field {section!r}{_if_near(suggest(section, (*SECTIONS, *OPTIONS)))}"
+
+
+def _nearest(field: str) -> str:
+    ours: list[type] = [Trainer, *(cls for cls in _classes(abstract=True) if not issubclass(cls, FOREIGN))]
+    others = [cls for cls in _classes() if issubclass(cls, FOREIGN)]
+    for classes in (ours, others):
+        fields = {name for cls in classes for name in inspect.signature(cls).parameters}
+        if advice := _if_near(suggest(field, fields | {"class_path", "init_args"})):
+            return advice
+    return ""
+
+
+def _if_near(advice: str) -> str:
+    return advice if "did you mean" in advice else ""
+
+
+def _classes(abstract: bool = False) -> Iterator[type]:
+    """Walk the classes that a config file can name, and on request their abstract bases."""
+    yield from LOGGERS
+    waiting: list[type] = [Configurable, *FOREIGN]
+    seen: set[type] = set(waiting)
+    cls: type
+    while waiting:
+        for cls in waiting.pop().__subclasses__():
+            if cls not in seen:
+                seen.add(cls)
+                waiting.append(cls)
+                if abstract or not inspect.isabstract(cls):
+                    yield cls

@@ -1,0 +1,62 @@
+"""The parsers of the command line."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from lightning_croloss.cli.errors import one_sentence
+
+#: Set this environment variable to see where an error came from.
+TRACEBACK = "CROLOSS_TRACEBACK"
+
+
+class CROLossParser(LightningArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Print the deepest cause of a config error and exit with status 2."""
+        if os.environ.get(TRACEBACK) and ex is not None:
+            traceback.print_exception(ex)
+        self.exit(2, f"croloss: error: {one_sentence(message)}\n")
+
+
+class SectionParser(CROLossParser):
+    """A parser that takes one section of a config file, and leaves the others aside.
+
+    Args:
+        section: name of the section.
+        **kwargs: arguments of :class:`CROLossParser`.
+    """
+
+    def __init__(self, *args: Any, section: str = "data", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """Parse the section of a config file; a file without it, such as an overlay, sets nothing.
+
+        Raises:
+            ValueError: if the file is no YAML, or is not made of sections.
+        """
+        parsed: Namespace = self.parse_string(self._section_of(Path(str(cfg_path))), *args, **kwargs)
+        return parsed
+
+    def _section_of(self, path: Path) -> str:
+        # nodes instead of values: what is written 1e-3 or 2024-01-01 stays as it is for the real parser
+        try:
+            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}") from None
+        if node is None:
+            return "{}"
+        if not isinstance(node, yaml.MappingNode):
+            raise ValueError(f"{path.name} is no config file: it must be made of sections such as 'data:'")
+        node.value = [(key, value) for key, value in node.value if key.value == self.section]
+        return str(yaml.serialize(node, Dumper=yaml.SafeDumper))

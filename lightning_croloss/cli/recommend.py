@@ -1,0 +1,193 @@
+"""``croloss recommend``: recommendations for any table of histories, in a stream."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tqdm import tqdm
+
+from lightning_croloss.cli.history_input import (
+    LIST_COLUMN,
+    Histories,
+    has_lists,
+    read_events,
+    read_json_lines,
+    read_lists,
+)
+from lightning_croloss.common.files import replacing
+from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.recommend.results import Recommendations
+
+if TYPE_CHECKING:
+    from lightning_croloss.models import RetrievalModel
+
+DESCRIPTION = """Recommend items to histories that the model has never seen.
+
+The histories are a table with a row for each event (user, item and perhaps time; Parquet, CSV, TSV, a folder
+or a glob), a Parquet file with a list of tokens for each user, or JSON lines on the standard input: a list
+of tokens, or {"user": ..., "history": [...]}. The answer is a Parquet file with a row for each user and item
+(user, rank, item, score, and title if the model knows titles), or JSON lines with a line for each user."""
+
+SIZE = 1024  # users at a time
+Write = Callable[[Histories, Recommendations], None]
+
+
+def main(arguments: list[str]) -> None:
+    """Run ``croloss recommend`` with the arguments after it."""
+    given = _parser().parse_args(arguments)
+    if given.output is not None and given.output.exists() and not given.overwrite:
+        raise FileExistsError(f"--output {given.output} exists: choose another file, or give --overwrite")
+    if given.output is not None and given.output.suffix not in (".parquet", ".jsonl"):
+        raise ValueError(f"--output {given.output} must end in .parquet or .jsonl")
+    batches = _histories(given)
+
+    from lightning_croloss.pretrained import load_pretrained
+    from lightning_croloss.recommend.token_recommender import TokenRecommender
+
+    model = load_pretrained(given.model)
+    recommender = TokenRecommender(model, given.n, not given.include_history)
+    users = unknown = fallback = 0
+    with _writer(given.output, model) as write, _progress() as advance:
+        for batch in batches:
+            found = recommender(batch.tokens)
+            write(batch, found)
+            advance(len(batch))
+            users += len(batch)
+            unknown += found.num_unknown
+            fallback += found.num_fallback
+    print(
+        f"croloss: {users:,} users; {unknown:,} tokens that the model does not know; {fallback:,} users "
+        "without any it knows were recommended the most popular items",
+        file=sys.stderr,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="croloss recommend", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run")
+    add("--histories", default="-", help="the table; - is JSON lines on the standard input (default)")
+    add("--output", type=Path, help="a .parquet or .jsonl file; without: JSON lines on the standard output")
+    add("--n", type=int, default=100, help="number of items for each user (100)")
+    add("--include-history", action="store_true", help="also recommend items of the history")
+    add("--user-column", default="user_id", help="column of the users (user_id)")
+    add("--item-column", default="item_id", help="column of the items (item_id)")
+    add("--time-column", help="column that orders a user's events; without: the order of the rows")
+    add("--history-column", default=LIST_COLUMN, help=f"column of the lists ({LIST_COLUMN})")
+    add("--overwrite", action="store_true", help="replace the output if it exists")
+    return parser
+
+
+def _histories(given: argparse.Namespace) -> Iterator[Histories]:
+    if given.histories == "-":
+        return read_json_lines(sys.stdin, "the standard input", SIZE)
+    if given.histories.endswith(".jsonl"):
+        return _json_file(Path(given.histories))
+    if has_lists(given.histories, given.history_column):
+        return read_lists(Path(given.histories), given.user_column, given.history_column, SIZE)
+    return read_events(given.histories, given.user_column, given.item_column, given.time_column, SIZE)
+
+
+def _json_file(path: Path) -> Iterator[Histories]:
+    with path.open(encoding="utf-8") as lines:
+        yield from read_json_lines(lines, path.name, SIZE)
+
+
+@contextmanager
+def _writer(output: Path | None, model: RetrievalModel) -> Iterator[Write]:
+    """Give a function that writes a batch; the file is whole when the block ends, or as it was before."""
+    if output is None:
+        yield lambda batch, found: _write_lines(sys.stdout, batch, found)
+        return
+    with replacing(output) as temporary:
+        if output.suffix == ".jsonl":
+            with temporary.open("w", encoding="utf-8") as file:
+                yield lambda batch, found: _write_lines(file, batch, found)
+        else:
+            writer = ParquetRows(temporary, model)
+            try:
+                yield writer.write
+            finally:
+                writer.close()
+
+
+def _write_lines(file: TextIO, batch: Histories, found: Recommendations) -> None:
+    for name, user in zip(batch.users, found, strict=True):
+        line: dict[str, Any] = {"user": name, "items": user.tokens, "scores": user.scores}
+        if user.titles is not None:
+            line["titles"] = user.titles
+        line |= {"unknown": user.unknown, "fallback": user.fallback}
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class ParquetRows:
+    """Writes a row for each user and item, batch after batch.
+
+    Args:
+        path: the file.
+        model: the model, which says what its tokens are and whether it has titles.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path, model: RetrievalModel) -> None:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as parquet
+        except ImportError as error:
+            raise MissingExtraError("writing recommendations", "tables") from error
+        self._parquet = parquet
+        self._path = path
+        vocabulary = model.facts.item_vocabulary
+        assert vocabulary is not None
+        columns = {"rank": pa.int32(), "item": pa.array(vocabulary.tokens).type, "score": pa.float32()}
+        if model.facts.item_titles is not None:
+            columns["title"] = pa.string()
+        self._columns = columns
+        self._file: Any = None
+
+    def write(self, batch: Histories, found: Recommendations) -> None:
+        """Append the rows of a batch."""
+        import pyarrow as pa
+
+        lengths = [len(user.tokens) for user in found]
+        values = {
+            "rank": [rank for length in lengths for rank in range(1, length + 1)],
+            "item": [token for user in found for token in user.tokens],
+            "score": [score for user in found for score in user.scores],
+            "title": [title for user in found for title in user.titles or ()],
+        }
+        users = pa.array(batch.users)
+        places = [place for place, length in enumerate(lengths) for _ in range(length)]
+        columns = {name: pa.array(values[name], kind) for name, kind in self._columns.items()}
+        self._append(pa.table({"user": users.take(pa.array(places, pa.int64())), **columns}))
+
+    def close(self) -> None:
+        """Finish the file."""
+        import pyarrow as pa
+
+        if self._file is None:  # no users at all
+            empty = {name: pa.array([], kind) for name, kind in self._columns.items()}
+            self._append(pa.table({"user": pa.array([], pa.string()), **empty}))
+        self._file.close()
+
+    def _append(self, table: Any) -> None:
+        if self._file is None:
+            self._file = self._parquet.ParquetWriter(self._path, table.schema, compression="zstd")
+        self._file.write_table(table)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Give a function that counts users, shown on the standard error if a person looks at it."""
+    with tqdm(unit=" users", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        yield lambda count: bar.update(count) and None

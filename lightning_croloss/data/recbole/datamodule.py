@@ -1,0 +1,192 @@
+"""RecBoleDataModule: datasets and configuration of the RecBole library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
+from lightning_croloss.data.features import Feature
+from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.recbole import settings
+from lightning_croloss.data.splits import Split
+from lightning_croloss.errors import DataError, MissingExtraError, suggest
+
+
+class RecBoleDataModule(RetrievalDataModule):
+    """Interactions read and filtered by RecBole, from its atomic files and with its configuration.
+
+    Everything of RecBole's configuration that loads and filters has its effect: ``load_col``,
+    ``val_interval``, ``user_inter_num_interval``, ``item_inter_num_interval``, ``rm_dup_inter``,
+    ``USER_ID_FIELD`` and so on. Ids are RecBole's. What RecBole does for training and evaluation has none.
+    Events are ordered by the exact values of ``TIME_FIELD``, ties in the order of the file; without such a
+    column the order of the file counts.
+
+    Args:
+        dataset: name of the dataset, the folder that holds ``<dataset>.inter``.
+        data_path: folder that contains the folder ``<dataset>``; None is the data bundled with RecBole, which
+            is ml-100k.
+        config_files: RecBole configuration files (YAML); later ones win.
+        config: RecBole configuration, stronger than the files. Without ``load_col`` the user, the item, the
+            time and the columns named in ``val_interval`` are loaded.
+        split: which events are targets of training, validation and test; None is :class:`LeaveOneOut`.
+        batch_size: rows of a training batch, in each process.
+        eval_batch_size: rows of a validation, test or prediction batch, in each process.
+        max_history: length of the histories: the last events before the target.
+        seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
+        item_features: columns of ``<dataset>.item`` that are features of the items, for models that take
+            them. A ``token`` is categorical, a ``token_seq`` multi-valued, a ``float`` numeric; write
+            ``"release_year:numeric"`` where the file's type says otherwise.
+        user_features: the same of ``<dataset>.user``.
+        missing_values: texts in the feature files that mean "missing", beside the empty one.
+        title_field: column of ``<dataset>.item`` that says what a person calls an item; None = no titles.
+
+    Raises:
+        ValueError: for an unusable argument or setting.
+        DataError: if files or columns are missing, or nothing is left after the filters.
+        MissingExtraError: if RecBole is not installed.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "ml-100k",
+        data_path: str | None = None,
+        config_files: Sequence[str] = (),
+        config: dict[str, Any] | None = None,
+        split: Split | None = None,
+        batch_size: int = 256,
+        eval_batch_size: int = 1024,
+        max_history: int = 50,
+        seed: int | None = None,
+        item_features: Sequence[str] = (),
+        user_features: Sequence[str] = (),
+        missing_values: Sequence[str] = (),
+        title_field: str | None = None,
+    ) -> None:
+        super().__init__(split, batch_size, eval_batch_size, max_history, seed)
+        check_lists(
+            config_files=config_files,
+            item_features=item_features,
+            user_features=user_features,
+            missing_values=missing_values,
+        )
+        self.dataset = dataset
+        self.data_path = data_path
+        self.config_files = list(config_files)
+        self.config = dict(config or {})
+        self.item_feature_names = list(item_features)
+        self.user_feature_names = list(user_features)
+        self.missing_values = list(missing_values)
+        self.title_field = title_field
+
+    def load(self) -> Interactions:
+        """Let RecBole load and filter, then take over its events.
+
+        Raises:
+            ValueError: for an unusable setting.
+            DataError: if files or columns are missing, or nothing is left after the filters.
+            MissingExtraError: if RecBole is not installed.
+        """
+        try:
+            import pandas  # noqa: F401
+            import recbole  # noqa: F401
+
+            from lightning_croloss.data.recbole import loading
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in ("recbole", "pandas"):
+                raise
+            raise MissingExtraError("RecBoleDataModule", "recbole") from error
+        given = self._settings()
+        return loading.load(self.dataset, self._folder(given), given)
+
+    def load_features(self) -> tuple[list[Feature], list[Feature]]:
+        """Read the features of the items and users that have interactions.
+
+        Raises:
+            DataError: a file or column is missing, or cannot be used.
+        """
+        wanted = {"item": self.item_feature_names, "user": self.user_feature_names}
+        if not any(wanted.values()):
+            return [], []
+        vocabularies = {"item": self.item_vocabulary, "user": self.user_vocabulary}
+        from lightning_croloss.data.recbole.feature_files import load_features
+
+        given = self._settings()
+        loaded = {
+            ending: load_features(
+                self._folder(given) / f"{self.dataset}.{ending}",
+                names,
+                given.get(f"{ending.upper()}_ID_FIELD") or f"{ending}_id",
+                vocabularies[ending],
+                given,
+                self.missing_values,
+            )
+            for ending, names in wanted.items()
+            if names
+        }
+        return loaded.get("item", []), loaded.get("user", [])
+
+    def check_files(self) -> None:
+        """See that the files are there, without reading them.
+
+        Raises:
+            DataError: a folder or the file of the interactions is missing.
+        """
+        self._folder(self._settings())
+
+    def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
+        """Read the titles of the items of a vocabulary, "" where there is none.
+
+        Raises:
+            DataError: the file or the column is missing.
+        """
+        if self.title_field is None:
+            return None
+        from lightning_croloss.data.recbole.feature_files import load_titles
+
+        given = self._settings()
+        return load_titles(
+            self._folder(given) / f"{self.dataset}.item",
+            self.title_field,
+            given.get("ITEM_ID_FIELD") or "item_id",
+            vocabulary,
+            given,
+            self.missing_values,
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        given = settings.read(self.config_files, self.config)
+        named = given.get("dataset", self.dataset)
+        if named != self.dataset:
+            raise ValueError(
+                f"the RecBole configuration names dataset {named!r}, but the argument dataset is "
+                f"{self.dataset!r}: give the same name to both"
+            )
+        return given
+
+    def _folder(self, given: dict[str, Any]) -> Path:
+        """Return the folder that holds the atomic files."""
+        name = self.dataset
+        data_path = self.data_path if self.data_path is not None else given.get("data_path")
+        if data_path is None:
+            import recbole
+
+            bundled = Path(recbole.__file__).parent / "dataset_example"
+            known = sorted(entry.name for entry in bundled.iterdir() if entry.is_dir())
+            if name not in known:
+                raise DataError(
+                    f"dataset {name!r} is not bundled with RecBole (bundled: {', '.join(known)}): "
+                    f"set data_path to the folder that contains {name}/"
+                )
+            return bundled / name
+        parent = Path(data_path)
+        if not parent.is_dir():
+            raise DataError(f"data_path {data_path!r} is not a folder: it must contain the folder {name}/")
+        folder = parent / name
+        if not folder.is_dir():
+            present = [entry.name for entry in parent.iterdir() if entry.is_dir()]
+            raise DataError(f"data_path {data_path!r} has no folder {name!r}{suggest(name, present)}")
+        if not (folder / f"{name}.inter").is_file():
+            raise DataError(f"{folder} has no file {name}.inter, which RecBole's format needs")
+        return folder

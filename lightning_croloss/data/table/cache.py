@@ -1,0 +1,187 @@
+"""What TableDataModule prepared, kept in a folder for the next time.
+
+An entry is found under a key made of the content of the files, the settings, and the code that prepares. So
+an entry never has to be declared outdated: anything that could change the outcome leads to another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from lightning_croloss.common.files import replacing
+from lightning_croloss.configurable import class_path, to_config
+from lightning_croloss.data.features import Feature
+from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.report import PreparationReport
+from lightning_croloss.data.splits import Predefined
+from lightning_croloss.data.table.preparation import event_files
+from lightning_croloss.data.table.reading import find_files
+
+if TYPE_CHECKING:
+    from lightning_croloss.data.table.datamodule import TableDataModule
+
+_MAGIC = b"croloss prepared table\n"
+_DIGEST = hashlib.sha256().digest_size
+#: Arguments that change nothing of what is prepared. A predefined split does, and is part of the key; files
+#: count by their content.
+WITHOUT_EFFECT = (
+    "split",
+    "batch_size",
+    "eval_batch_size",
+    "max_history",
+    "seed",
+    "title_column",
+    "cache_dir",
+)
+VOCABULARIES = ("user_vocabulary", "item_vocabulary")
+FILES = ("interactions", "items", "users")
+
+
+class TableCache:
+    """The entry of one data module: its events, and its features.
+
+    Args:
+        module: the module, whose files are read once to know their content.
+
+    Raises:
+        DataError: if there are no such files.
+    """
+
+    def __init__(self, module: TableDataModule) -> None:
+        events, part_of_file = event_files(module)
+        tables = {"interactions": [file.path for file in events]}
+        for table in ("items", "users"):
+            given = module.files[table]
+            found = find_files(table, given, f".{table.removesuffix('s')}", module.separator) if given else []
+            tables[table] = [file.path for file in found]
+        self._paths = [path for paths in tables.values() for path in paths]
+        self._states = _states(self._paths)
+        arguments = module._init_arguments
+        key = {
+            "class": class_path(type(module)),
+            "settings": {
+                name: to_config(value)
+                for name, value in arguments.items()
+                if name not in (*WITHOUT_EFFECT, *FILES)
+            },
+            "split": to_config(module.split) if isinstance(module.split, Predefined) else None,
+            "parts": part_of_file,
+            "files": {table: [[path.name, _hash(path)] for path in paths] for table, paths in tables.items()},
+            "code": [_code(), pl.__version__, np.__version__, torch.__version__],
+        }
+        self.key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
+        self._folder = Path(str(module.cache_dir)).expanduser()
+
+    def read_events(self) -> tuple[Interactions, PreparationReport] | None:
+        """Return the events and the record of their preparation, or None if they are not there."""
+        found = self._read("events")
+        if found is None:
+            return None
+        report = PreparationReport.from_dict(found.pop("report"))
+        for name in VOCABULARIES:
+            found[name] = _unpacked(found[name])
+        return Interactions(**found), report
+
+    def write_events(self, interactions: Interactions, report: PreparationReport) -> None:
+        """Keep the events."""
+        columns = {name: getattr(interactions, name) for name in interactions.__dataclass_fields__}
+        for name in VOCABULARIES:
+            columns[name] = _packed(columns[name])
+        self._write("events", {**columns, "report": report.to_dict()})
+
+    def read_features(self) -> tuple[dict[str, list[Feature]], list[str]] | None:
+        """Return the features of each table and the sentences about them, or None if they are not there."""
+        found = self._read("features")
+        if found is None:
+            return None
+        features = {table: [Feature(**one) for one in found[table]] for table in ("items", "users")}
+        return features, found["notes"]
+
+    def write_features(self, features: dict[str, list[Feature]], notes: list[str]) -> None:
+        """Keep the features."""
+        plain = {table: [vars(feature) for feature in list_] for table, list_ in features.items()}
+        self._write("features", {**plain, "notes": notes})
+
+    def _path(self, kind: str) -> Path:
+        return self._folder / f"{self.key}.{kind}"
+
+    def _read(self, kind: str) -> dict[str, Any] | None:
+        path = self._path(kind)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            rank_zero_warn(f"cache_dir: {path} cannot be read ({error.strerror}): the data is prepared anew")
+            return None
+        payload = memoryview(content)[len(_MAGIC) + _DIGEST :]
+        if content[: len(_MAGIC) + _DIGEST] != _MAGIC + hashlib.sha256(payload).digest():
+            rank_zero_warn(f"cache_dir: {path} is damaged: the data is prepared anew")
+            return None
+        loaded: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)
+        return loaded
+
+    def _write(self, kind: str, content: dict[str, Any]) -> None:
+        """Keep an entry, unless a file has changed since its content went into the key."""
+        if _states(self._paths) != self._states:
+            rank_zero_warn("cache_dir: the files changed while they were read: what was prepared is not kept")
+            return
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        path = self._path(kind)
+        try:
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                file.write(_MAGIC + hashlib.sha256(buffer.getbuffer()).digest())
+                file.write(buffer.getbuffer())
+        except OSError as error:
+            rank_zero_warn(f"cache_dir: {path} cannot be written ({error.strerror}): going on without")
+
+
+def _packed(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return the tokens as one tensor: numbers, or texts each before a NUL, which no token holds."""
+    tokens = vocabulary.tokens
+    if vocabulary.integers:
+        large = max(tokens) > np.iinfo(np.int64).max
+        return {"integers": torch.from_numpy(np.array(tokens, dtype=np.uint64 if large else np.int64))}
+    text = "".join(f"{token}\0" for token in tokens)
+    return {"text": torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)}
+
+
+def _unpacked(packed: dict[str, Tensor]) -> Vocabulary:
+    if "integers" in packed:
+        return Vocabulary(packed["integers"].numpy())
+    return Vocabulary(packed["text"].numpy().tobytes().decode().split("\0")[:-1])
+
+
+def _states(paths: Sequence[Path]) -> list[tuple[int, ...]]:
+    """Return what changes when somebody writes to the files meanwhile."""
+    states = [path.stat() for path in paths]
+    return [(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino) for state in states]
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _code() -> str:
+    """Return a hash of the code that prepares data, so that no number has to be raised by hand."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,197 @@
+"""Columns of a table as numbers: ids, times, values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lightning_croloss.data.table.reading import Table
+from lightning_croloss.errors import DataError
+
+_DAY = 86_400
+_NANO = 1_000_000_000
+#: Days around 1970 that int64 nanoseconds can hold.
+_MAX_DAYS = 106_751
+_ISO = (
+    r"^(?<date>\d{4}-\d{2}-\d{2})"
+    r"(?:[T ](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2})(?:[.,](?<part>\d{1,9}))?)?"
+    r" ?(?:(?<utc>[Zz])|(?<sign>[+-])(?<zone_hour>\d{2}):?(?<zone_minute>\d{2})?)?)?$"
+)
+_ISO_EXAMPLE = "an ISO date or date-time such as 2024-05-31T18:30:00"
+
+
+def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the place (R,) of each row's token among the sorted distinct tokens, and these.
+
+    Tokens are int64 (uint64 where they need it) or text. Numbers in a text file are integers if all of the
+    column is written as integers are, without leading zeros. A missing token has place -1.
+
+    Raises:
+        DataError: the column is neither integers nor text.
+    """
+    series = table.frame[column]
+    if series.dtype.is_float():
+        series = _whole_numbers(table, column, series)
+    if series.dtype == pl.String:
+        distinct = series.drop_nulls().unique()
+        if table.files[0].is_text:
+            numbers = distinct.cast(pl.Int64, strict=False)
+            if not numbers.null_count() and (numbers.cast(pl.String) == distinct).all():
+                series, distinct = series.cast(pl.Int64), numbers
+        if distinct.dtype == pl.String and distinct.str.contains("\0", literal=True).any():
+            place = series.str.contains("\0", literal=True).fill_null(False).arg_max() or 0
+            raise DataError(f"{table.place(place)}: column {column!r} holds a NUL character: clean the file")
+    elif series.dtype.is_integer() and series.dtype not in (pl.Int128, pl.UInt128):
+        if series.dtype != pl.UInt64 or (series.max() or 0) <= np.iinfo(np.int64).max:  # type: ignore[operator]
+            series = series.cast(pl.Int64)
+        distinct = series.drop_nulls().unique()
+    else:
+        raise DataError(
+            f"{table.name}: column {column!r} holds {series.dtype}: users and items must be integers or text"
+        )
+    distinct = distinct.sort()
+    if not len(distinct):
+        return np.full(len(series), -1), np.array([], dtype=np.str_)
+    places = pl.int_range(len(distinct), eager=True, dtype=pl.Int64)
+    codes = series.replace_strict(distinct, places, default=-1, return_dtype=pl.Int64)
+    tokens = distinct.to_numpy()
+    return codes.fill_null(-1).to_numpy(), tokens.astype(np.str_) if distinct.dtype == pl.String else tokens
+
+
+def _whole_numbers(table: Table, column: str, series: pl.Series) -> pl.Series:
+    """Return integers that were stored as floats, as pandas does where some are missing."""
+    limit = 2**24 if series.dtype == pl.Float32 else 2**53
+    exact = (series == series.round()) & (series.abs() <= limit)
+    if not exact.all():
+        place = int((~exact).fill_null(False).arg_max() or 0)
+        raise DataError(
+            f"{table.place(place)}: column {column!r} holds {series[place]}: users and items must be "
+            "integers or text"
+        )
+    return series.cast(pl.Int64)
+
+
+def numbers(table: Table, column: str) -> NDArray[np.float64]:
+    """Return a column without missing values as float64 (R,).
+
+    Raises:
+        DataError: something is not a finite number.
+    """
+    series = table.frame[column]
+    if not (series.dtype.is_numeric() or series.dtype == pl.String):
+        raise DataError(f"{table.name}: column {column!r} holds {series.dtype}, not numbers")
+    values = series.cast(pl.Float64, strict=False)
+    _refuse(table, column, ~values.is_finite().fill_null(False), "which is not a finite number")
+    return values.to_numpy()
+
+
+def times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
+    """Return the times (R,) of a column without missing values, and whether they are dates.
+
+    Numbers stay what they are, int64 or float64. Dates and date-times become int64 nanoseconds since 1970 in
+    UTC, where those without a zone are taken to be.
+
+    Raises:
+        DataError: a time cannot be read, or the column cannot order events exactly.
+    """
+    series = table.frame[column]
+    kind = series.dtype
+    if kind == pl.String:
+        return _parsed(table, column, series)
+    if kind.is_integer() and kind not in (pl.Int128, pl.UInt128):
+        whole = series.cast(pl.Int64, strict=False)
+        _refuse(table, column, whole.is_null(), "which is too large for a time")
+        return whole.to_numpy(), False
+    if kind == pl.Float64 or kind.is_decimal():
+        return numbers(table, column), False
+    if kind == pl.Date:
+        return _nanoseconds(table, column, series.to_physical().cast(pl.Int64), _DAY * _NANO), True
+    if isinstance(kind, pl.Datetime):
+        scale = {"ns": 1, "us": 1_000, "ms": 1_000_000}[kind.time_unit]
+        return _nanoseconds(table, column, series.to_physical(), scale), True
+    advice = "which is too coarse to order events: store it" if kind == pl.Float32 else "not times: give them"
+    raise DataError(
+        f"{table.name}: column {column!r} holds {kind}, {advice} as integers, Float64, dates or ISO text"
+    )
+
+
+def parse_bound(argument: str, bound: str | float, dates: bool) -> float:
+    """Return one end of a time window in the unit of the times.
+
+    Raises:
+        DataError: the bound is a date and the times are numbers, or the other way round.
+    """
+    if isinstance(bound, str) and dates:
+        nanoseconds = _iso(pl.Series([bound]))[0]
+        if nanoseconds[0] is None:
+            raise DataError(f"{argument}={bound!r} is not {_ISO_EXAMPLE}")
+        return int(nanoseconds[0])
+    if isinstance(bound, str) or dates:
+        wanted = _ISO_EXAMPLE if dates else "a number, as the times are"
+        raise DataError(f"{argument}={bound!r} must be {wanted}")
+    return bound
+
+
+def _parsed(table: Table, column: str, series: pl.Series) -> tuple[NDArray[Any], bool]:
+    """Read times written as text: all are integers, or all numbers, or all ISO dates."""
+    first = series.head(1)
+    if first.cast(pl.Float64, strict=False).null_count():
+        nanoseconds, zoned = _iso(series)
+        _refuse(table, column, nanoseconds.is_null(), f"which is not {_ISO_EXAMPLE}, as the first is")
+        _refuse(
+            table,
+            column,
+            zoned != zoned[0],
+            f"which has {'no' if zoned[0] else 'a'} time zone, unlike the first",
+        )
+        return nanoseconds.to_numpy(), True
+    whole = series.cast(pl.Int64, strict=False)
+    if not whole.null_count():
+        return whole.to_numpy(), False
+    values = series.cast(pl.Float64, strict=False)
+    _refuse(table, column, ~values.is_finite().fill_null(False), "which is not a number, as the first is")
+    return values.to_numpy(), False
+
+
+def _iso(series: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return int64 nanoseconds since 1970 (null where unreadable), and whether a zone is written."""
+    parts = series.str.extract_groups(_ISO).struct.unnest()
+    number = {
+        name: parts[name].cast(pl.Int64).fill_null(0)
+        for name in ("hour", "minute", "second", "zone_hour", "zone_minute")
+    }
+    days = parts["date"].str.to_date("%Y-%m-%d", strict=False).to_physical().cast(pl.Int64)
+    sign = parts["sign"].replace_strict({"+": 1, "-": -1}, default=0, return_dtype=pl.Int64).fill_null(0)
+    minutes = number["hour"] * 60 + number["minute"]
+    minutes -= sign * (number["zone_hour"] * 60 + number["zone_minute"])
+    fraction = parts["part"].str.pad_end(9, "0").cast(pl.Int64).fill_null(0)
+    valid = (
+        (number["hour"] < 24)
+        & (number["minute"] < 60)
+        & (number["second"] < 60)
+        & (number["zone_hour"] < 24)
+        & (number["zone_minute"] < 60)
+        & (days.abs() < _MAX_DAYS)
+    ).fill_null(False)
+    total = (
+        days.fill_null(0).clip(-_MAX_DAYS, _MAX_DAYS) * _DAY + minutes * 60 + number["second"]
+    ) * _NANO + fraction
+    zoned = parts["utc"].is_not_null() | parts["sign"].is_not_null()
+    return total.zip_with(valid, pl.Series([None], dtype=pl.Int64).new_from_index(0, len(total))), zoned
+
+
+def _nanoseconds(table: Table, column: str, ticks: pl.Series, scale: int) -> NDArray[np.int64]:
+    limit = _MAX_DAYS * _DAY * _NANO // scale
+    _refuse(table, column, ticks.abs() > limit, "which is before 1678 or after 2261")
+    return (ticks * scale).to_numpy()
+
+
+def _refuse(table: Table, column: str, wrong: pl.Series, why: str) -> None:
+    if wrong.any():
+        place = int(wrong.arg_max() or 0)
+        value = table.frame[column][place]
+        shown = repr(value) if isinstance(value, str) else str(value)
+        raise DataError(f"{table.place(place)}: column {column!r} holds {shown}, {why}")

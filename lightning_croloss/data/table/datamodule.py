@@ -1,0 +1,288 @@
+"""TableDataModule: the user's own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
+from lightning_croloss.data.features import Feature
+from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.report import PreparationReport, first_of
+from lightning_croloss.data.splits import Split
+from lightning_croloss.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from lightning_croloss.data.table.cache import TableCache
+
+
+class TableDataModule(RetrievalDataModule):
+    """Your own interactions, and tables of item and user features if you have them.
+
+    Reads Parquet, CSV, TSV (compressed with gzip or zstd, too) and RecBole's atomic files (``.inter``,
+    ``.item``, ``.user``, with ``name:type`` in the header); of each only the columns that are named. Users
+    and items may be integers or text, and come back as they are in predictions and checkpoints. Missing are
+    nulls, NaN and empty texts.
+
+    What the interactions go through, in this order; ``report`` counts what each step drops:
+
+    1. rows without user, item, time, value or weight: refused, or dropped with ``drop_missing``;
+    2. ``min_value`` and ``max_value``;
+    3. ``time_from`` and ``time_until``;
+    4. ``duplicates``;
+    5. ``consecutive_repeats``;
+    6. ``min_item_interactions``, then ``min_user_interactions``; over and over with ``k_core``.
+
+    Args:
+        interactions: the events: a file, a folder (searched to its depths) or a glob such as
+            ``"logs/2024-*.parquet"``. With the split :class:`Predefined` without a column, the folder of its
+            files.
+        items: the table of the items, for ``item_features``: a file, folder or glob.
+        users: the table of the users, for ``user_features``.
+        user_column: column of the users.
+        item_column: column of the items.
+        time_column: column of the times: numbers, dates, or ISO dates and date-times as text; null if the
+            order of the rows is the order of the events. Ties keep the order of the rows.
+        weight_column: column of the events' weights in the loss (``sample_weight``): finite, not negative.
+        value_column: column that ``min_value`` and ``max_value`` are about, for example ratings.
+        min_value: drop events with a smaller value.
+        max_value: drop events with a larger value.
+        time_from: drop events before this time: a number, or an ISO date or date-time, as the column holds.
+        time_until: drop events at or after this time.
+        drop_missing: drop rows in which one of the named columns has no value, instead of refusing them.
+        duplicates: what to keep of several events of a user with one item: all, the first or the last.
+        consecutive_repeats: whether to keep an event whose item is also that of the user's event before it.
+        min_user_interactions: drop users with fewer events than this.
+        min_item_interactions: drop items with fewer events than this.
+        k_core: apply both minimum counts until every user and item that is left has that many; otherwise each
+            is applied once, items first.
+        split: which events are targets of training, validation and test; None is :class:`LeaveOneOut`.
+        batch_size: rows of a training batch, in each process.
+        eval_batch_size: rows of a validation, test or prediction batch, in each process.
+        max_history: length of the histories: the last events before the target.
+        seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
+        item_features: columns of ``items`` that are features, for models that take them. Numbers are numeric,
+            text is categorical, lists are multi-valued; write ``"brand_code:categorical"``,
+            ``"year:numeric"`` or ``"tags:multi"`` where that is not what you mean.
+        user_features: the same of ``users``.
+        items_id_column: column of the ids in ``items``; null is ``item_column``.
+        users_id_column: column of the ids in ``users``; null is ``user_column``.
+        separator: what stands between the fields of text files; null is a comma in ``.csv``, else a tab.
+        multi_separator: what stands between the tokens of a multi-valued text.
+        missing_values: texts that mean "missing", beside the empty one.
+        title_column: column of ``items`` that says what a person calls an item; null = no titles.
+        cache_dir: a folder in which to keep what was prepared, for example ``~/.cache/lightning-croloss``;
+            null keeps nothing. It pays for large text files and large feature tables only. Entries are found
+            by the content of the files and the settings, so none is ever outdated; delete them at any time.
+
+    Attributes:
+        report: the files, the numbers before and after each step, and what the feature tables lack.
+
+    Raises:
+        ValueError: for an unusable argument.
+        DataError: if the files cannot be used, or nothing is left after the filters.
+        MissingExtraError: if polars is not installed.
+    """
+
+    def __init__(
+        self,
+        interactions: str,
+        items: str | None = None,
+        users: str | None = None,
+        user_column: str = "user_id",
+        item_column: str = "item_id",
+        time_column: str | None = "timestamp",
+        weight_column: str | None = None,
+        value_column: str | None = None,
+        min_value: float | None = None,
+        max_value: float | None = None,
+        time_from: int | float | str | None = None,
+        time_until: int | float | str | None = None,
+        drop_missing: bool = False,
+        duplicates: Literal["all", "first", "last"] = "all",
+        consecutive_repeats: bool = True,
+        min_user_interactions: int = 5,
+        min_item_interactions: int = 1,
+        k_core: bool = False,
+        split: Split | None = None,
+        batch_size: int = 256,
+        eval_batch_size: int = 1024,
+        max_history: int = 50,
+        seed: int | None = None,
+        item_features: Sequence[str] = (),
+        user_features: Sequence[str] = (),
+        items_id_column: str | None = None,
+        users_id_column: str | None = None,
+        separator: str | None = None,
+        multi_separator: str = " ",
+        missing_values: Sequence[str] = (),
+        title_column: str | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__(split, batch_size, eval_batch_size, max_history, seed)
+        self.files = {"interactions": interactions, "items": items, "users": users}
+        roles = {
+            "user_column": user_column,
+            "item_column": item_column,
+            "time_column": time_column,
+            "value_column": value_column,
+            "weight_column": weight_column,
+        }
+        self.columns = {role: column for role, column in roles.items() if column is not None}
+        self.value_range = min_value, max_value
+        self.time_window = time_from, time_until
+        self.drop_missing = drop_missing
+        self.duplicates = duplicates
+        self.consecutive_repeats = consecutive_repeats
+        self.min_user_interactions = min_user_interactions
+        self.min_item_interactions = min_item_interactions
+        self.k_core = k_core
+        self.feature_names = {"items": item_features, "users": user_features}
+        self.id_columns = {"items": items_id_column or item_column, "users": users_id_column or user_column}
+        self.separator = separator
+        self.multi_separator = multi_separator
+        self.missing_values = missing_values
+        self.title_column = title_column
+        self.cache_dir = cache_dir
+        self._report: PreparationReport | None = None
+        self._cache: TableCache | None = None
+        self._check()
+
+    def _check(self) -> None:
+        check_lists(
+            item_features=self.feature_names["items"],
+            user_features=self.feature_names["users"],
+            missing_values=self.missing_values,
+        )
+        if self.cache_dir is not None and Path(self.cache_dir).expanduser().is_file():
+            raise ValueError(f"cache_dir={self.cache_dir!r} is a file: name a folder")
+        for name in ("min_user_interactions", "min_item_interactions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.duplicates not in ("all", "first", "last"):
+            raise ValueError(f"duplicates={self.duplicates!r} must be 'all', 'first' or 'last'")
+        if self.columns["user_column"] == self.columns["item_column"]:
+            raise ValueError(
+                f"user_column and item_column are both {self.columns['item_column']!r}: name two columns"
+            )
+        for name, value in (("separator", self.separator), ("multi_separator", self.multi_separator)):
+            if value is not None and len(value.encode()) != 1 and (name == "separator" or not value):
+                raise ValueError(f"{name}={value!r} must be one character")
+        bounded = self.value_range != (None, None)
+        if bounded != ("value_column" in self.columns):
+            raise ValueError("value_column goes with min_value or max_value: give both, or none of them")
+        if self.time_window != (None, None) and "time_column" not in self.columns:
+            raise ValueError("time_from and time_until need a time_column")
+        for ends, (low, high) in (("min_value", self.value_range), ("time_from", self.time_window)):
+            if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low > high:
+                raise ValueError(f"{ends}={low!r} is beyond the other end, {high!r}: nothing would be left")
+        if self.title_column is not None and self.files["items"] is None:
+            raise ValueError("title_column needs items: name the file that holds the titles")
+        for table, names in self.feature_names.items():
+            used = bool(names) or (table == "items" and self.title_column is not None)
+            if used != (self.files[table] is not None):
+                kind = f"{table.removesuffix('s')}_features"
+                raise ValueError(f"{table} and {kind} go together: name the file and the columns of it")
+
+    @property
+    def report(self) -> PreparationReport:
+        """The record of the preparation; reads the data if that was not done."""
+        self.features  # noqa: B018
+        self.interactions  # noqa: B018
+        assert self._report is not None
+        return self._report
+
+    def load(self) -> Interactions:
+        """Read and filter the events.
+
+        Raises:
+            DataError: if the files cannot be used, or nothing is left after the filters.
+            MissingExtraError: if polars is not installed.
+        """
+        _need_polars()
+        from lightning_croloss.data.table.preparation import prepare
+
+        found = None
+        if self.cache_dir is not None:
+            from lightning_croloss.data.table.cache import TableCache
+
+            self._cache = TableCache(self)
+            found = self._cache.read_events()
+        interactions, self._report = found or prepare(self)
+        if self._cache is not None and found is None:
+            self._cache.write_events(interactions, self._report)
+        cached = " (from the cache)" if found else ""
+        rank_zero_info(f"{first_of(self._report.sources)}{cached}: {self._report}")
+        return interactions
+
+    def load_features(self) -> tuple[list[Feature], list[Feature]]:
+        """Read the features of the items and users that have interactions.
+
+        Raises:
+            DataError: a file or column is missing, or cannot be used.
+            MissingExtraError: if polars is not installed.
+        """
+        if not any(self.feature_names.values()):
+            return [], []
+        self.interactions  # noqa: B018
+        assert self._report is not None
+        found = self._cache.read_features() if self._cache is not None else None
+        features, notes = found or self._read_features()
+        if self._cache is not None and found is None:
+            self._cache.write_features(features, notes)
+        self._report.notes += notes
+        for note in notes:
+            rank_zero_info(note)
+        return features["items"], features["users"]
+
+    def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
+        """Read the titles of the items of a vocabulary, "" where there is none.
+
+        Raises:
+            DataError: the file or a column is missing, or cannot be used.
+        """
+        if self.title_column is None:
+            return None
+        _need_polars()
+        from lightning_croloss.data.table.feature_tables import load_titles
+
+        file = self.files["items"]
+        assert file is not None
+        return load_titles(
+            file, self.title_column, self.id_columns["items"], vocabulary, self.separator, self.missing_values
+        )
+
+    def _read_features(self) -> tuple[dict[str, list[Feature]], list[str]]:
+        _need_polars()
+        from lightning_croloss.data.table.feature_tables import load_features
+
+        notes: list[str] = []
+        loaded: dict[str, list[Feature]] = {"items": [], "users": []}
+        vocabularies = {"items": self.item_vocabulary, "users": self.user_vocabulary}
+        for table, names in self.feature_names.items():
+            file = self.files[table]
+            if file is None:
+                continue
+            loaded[table], more = load_features(
+                table,
+                file,
+                names,
+                f"{table}_id_column",
+                self.id_columns[table],
+                vocabularies[table],
+                self.separator,
+                self.multi_separator,
+                self.missing_values,
+            )
+            notes += more
+        return loaded, notes
+
+
+def _need_polars() -> None:
+    try:
+        import polars  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("TableDataModule", "tables") from error

@@ -1,0 +1,133 @@
+"""CheckpointFacts: what a checkpoint holds beside weights and hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lightning_croloss.common.seeding import run_seed
+from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.interactions import Vocabulary
+
+KEY = "lightning_croloss"
+OTHER_USERS = (
+    "the model knows other users, by id or by features, than the data's: use the data and the filters it was "
+    "trained with"
+)
+
+
+class CheckpointFacts:
+    """The vocabulary, the users, the length of histories and the seed of a model's training run.
+
+    Attributes:
+        item_vocabulary: the user's own item tokens, None until the model met its data.
+        item_titles: what a person calls each item of 1 … num_items, "" where nothing is known; None without
+            titles.
+        item_counts: (num_items + 1,) int64 training events of each item, None until then.
+        user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
+        max_history: number of events that the model was trained on at most, None until then.
+        seed: seed of the run, from which each step is seeded.
+    """
+
+    def __init__(self) -> None:
+        self.item_vocabulary: Vocabulary | None = None
+        self.item_titles: list[str] | None = None
+        self.item_counts: Tensor | None = None
+        self.user_fingerprint: str | None = None
+        self.max_history: int | None = None
+        self.seed = run_seed()
+
+    def take_from(self, data: RetrievalDataModule, knows_users: bool, trains: bool = True) -> None:
+        """Take the facts of the data that the model is attached to.
+
+        Args:
+            data: the data.
+            knows_users: whether the model has embeddings or features of single users.
+            trains: whether the model is about to be trained on them.
+
+        Raises:
+            ValueError: the model was trained on another catalogue, or knows other users.
+        """
+        known = self.item_vocabulary
+        if known is not None and known.fingerprint() != data.item_vocabulary.fingerprint():
+            raise ValueError(_other_catalogue(len(known), len(data.item_vocabulary)))
+        if knows_users:
+            users = data.user_vocabulary.fingerprint()
+            if self.user_fingerprint not in (None, users):
+                raise ValueError(OTHER_USERS)
+            self.user_fingerprint = users
+        self.item_vocabulary = data.item_vocabulary
+        self.item_titles = data.item_titles or self.item_titles
+        if self.item_counts is None or trains:
+            self.item_counts = data.item_counts.cpu()
+        self.max_history = data.max_history
+
+    def save(self, checkpoint: dict[str, Any]) -> None:
+        """Write the facts into a checkpoint, as plain types."""
+        checkpoint[KEY] = {
+            "items": None if self.item_vocabulary is None else list(self.item_vocabulary.tokens),
+            "titles": self.item_titles,
+            "counts": self.item_counts,
+            "users": self.user_fingerprint,
+            "max_history": self.max_history,
+            "seed": self.seed,
+        }
+
+    def load(self, checkpoint: dict[str, Any], num_items: int) -> None:
+        """Read the facts of a checkpoint into a model of ``num_items`` items.
+
+        Raises:
+            ValueError: the checkpoint is of another catalogue or of other users.
+        """
+        facts = checkpoint.get(KEY)
+        if facts is None:
+            raise ValueError("this checkpoint was not made by a RetrievalModel of lightning-croloss")
+        vocabulary = None if facts["items"] is None else Vocabulary(facts["items"])
+        if vocabulary is not None:
+            if len(vocabulary) != num_items:
+                raise ValueError(_other_catalogue(len(vocabulary), num_items))
+            known = self.item_vocabulary
+            if known is not None and known.fingerprint() != vocabulary.fingerprint():
+                raise ValueError(_other_catalogue(len(vocabulary), len(known)))
+        users = facts.get("users")
+        if None not in (users, self.user_fingerprint) and users != self.user_fingerprint:
+            raise ValueError(OTHER_USERS)
+        self.item_vocabulary = vocabulary
+        self.item_titles = facts.get("titles")
+        self.item_counts = facts.get("counts")
+        self.user_fingerprint = users
+        self.max_history = facts["max_history"]
+        self.seed = facts["seed"]
+
+
+def check_features(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of other features than the model's.
+
+    Args:
+        theirs: hyperparameters of the checkpoint.
+        ours: hyperparameters of the model.
+
+    Raises:
+        ValueError: naming both.
+    """
+    for name in ("item_features", "user_features"):
+        kept, given = (list(each.get(name) or ()) for each in (theirs, ours))
+        if kept != given:
+            raise ValueError(
+                f"the checkpoint was trained with {name} {_described(kept)}, but the data has "
+                f"{_described(given)}: give the data the features it was trained with"
+            )
+
+
+def _described(specs: Sequence[Mapping[str, Any]]) -> str:
+    sizes = {spec["name"]: f", {spec['size'] - 1} values" if spec["size"] else "" for spec in specs}
+    return ", ".join(f"{spec['name']} ({spec['kind']}{sizes[spec['name']]})" for spec in specs) or "none"
+
+
+def _other_catalogue(of_checkpoint: int, of_data: int) -> str:
+    return (
+        f"the checkpoint was trained on another catalogue ({of_checkpoint} items) than the data's ({of_data} "
+        "items): use the data and the filters it was trained with"
+    )

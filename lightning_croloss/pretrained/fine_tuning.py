@@ -1,0 +1,151 @@
+"""load_matching: start a model on new data from the weights of a pretrained one, items matched by token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.data import RetrievalDataModule
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models import HistoryModel, RetrievalModel
+from lightning_croloss.pretrained.loading import load_pretrained
+
+#: Parameters with a row for each item or user, and what belongs to features of the data.
+ITEM_TABLE, USER_TABLE = "item_embedding.weight", "user_embedding.weight"
+ITEM_FEATURES, USER_FEATURES = "item_feature_embedding.", "user_feature_embedding."
+SEEN = "seen_items"
+
+
+@dataclass
+class Matching:
+    """What a model took from a pretrained one.
+
+    Attributes:
+        num_items: size of the new catalogue.
+        num_matched: number of its items that the pretrained model knows.
+        num_pretrained: number of items of the pretrained model.
+        left: names of the parameters that keep their own start, and why.
+    """
+
+    num_items: int
+    num_matched: int
+    num_pretrained: int
+    left: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return one sentence, and one for what was not taken."""
+        text = f"{self.num_matched:,} of {self.num_items:,} items start from the pretrained model's "
+        text += f"{self.num_pretrained:,}"
+        if self.left:
+            text += "; not taken: " + ", ".join(f"{name} ({why})" for name, why in self.left.items())
+        return text
+
+
+@torch.no_grad()
+def load_matching(
+    model: RetrievalModel, pretrained: RetrievalModel | str | Path, data: RetrievalDataModule
+) -> Matching:
+    """Copy into a new model what a pretrained one of the same architecture has learned.
+
+    Item embeddings follow the tokens of the items: a new item keeps its own start. User embeddings are taken
+    if the users are the same. Embeddings of features are taken if the features, and their values on all
+    matched items (or all users), are the same, so that their rows mean the same. All else is copied whole.
+
+    Args:
+        model: the model to fill, before its training.
+        pretrained: the model to take from, or what :func:`load_pretrained` takes.
+        data: the data that ``model`` will be trained on.
+
+    Returns:
+        What was taken.
+
+    Raises:
+        PretrainedError: the pretrained model is of another architecture or has other widths, knows no
+            tokens, or shares no item with the data.
+    """
+    if not isinstance(pretrained, RetrievalModel):
+        pretrained = load_pretrained(pretrained)
+    if type(pretrained) is not type(model):
+        raise PretrainedError(
+            f"the pretrained model is a {type(pretrained).__name__}, the model to train a "
+            f"{type(model).__name__}: choose one of the same architecture"
+        )
+    known = pretrained.facts.item_vocabulary
+    if known is None:
+        raise PretrainedError("the pretrained model knows no tokens: its items cannot be matched")
+    # row i of `places`: the pretrained row of the new item i, 0 = none
+    places = torch.from_numpy(known.encode(data.item_vocabulary.tokens))
+    places = torch.cat([places.new_zeros(1), places])
+    matched = places > 0
+    if not matched.any():
+        raise PretrainedError(
+            f"none of the data's {data.num_items:,} items is known to the pretrained model, whose first is "
+            f"{known.tokens[0]!r}, the data's {data.item_vocabulary.tokens[0]!r}: are the tokens the same?"
+        )
+    found = Matching(data.num_items, int(matched.sum()), len(known))
+    theirs, ours = pretrained.state_dict(), model.state_dict()
+    same_users = pretrained.facts.user_fingerprint == data.user_vocabulary.fingerprint()
+    left = _features_left(pretrained, data, places) | ({} if same_users else {USER_TABLE: "other users"})
+    for name, value in ours.items():
+        reason = next((why for start, why in left.items() if name.startswith(start)), None)
+        if name not in theirs:
+            reason = reason or "new"
+        if reason is not None:
+            if not _is_table(name):
+                found.left[name] = reason
+        elif name == SEEN:
+            pass  # the data says in setup what is seen, with known_items
+        elif name == ITEM_TABLE:
+            _check_shape(name, theirs[name].shape[1:], value.shape[1:])
+            value[matched] = theirs[name][places[matched]].to(value)
+        elif not _is_table(name):
+            _check_shape(name, theirs[name].shape, value.shape)
+            value.copy_(theirs[name])
+    if isinstance(model, HistoryModel):
+        counts = pretrained.facts.item_counts
+        seen = theirs.get(SEEN, torch.ones(len(known) + 1) > 0 if counts is None else counts > 0)
+        model.known_items = matched & seen[places]
+    return found
+
+
+def _features_left(pretrained: RetrievalModel, data: RetrievalDataModule, places: Tensor) -> dict[str, str]:
+    """Return the prefixes of feature embeddings whose rows would mean something else."""
+    left = {}
+    users = torch.arange(data.num_users + 1)
+    same_users = pretrained.facts.user_fingerprint == data.user_vocabulary.fingerprint()
+    for prefix, features, rows, comparable in (
+        (ITEM_FEATURES, data.features[0], places, True),
+        (USER_FEATURES, data.features[1], users, same_users),
+    ):
+        theirs = getattr(pretrained, prefix[:-1], None)
+        if theirs is None:
+            continue
+        if not comparable or [feature.name for feature in features] != theirs.names:
+            left[prefix] = "other users" if not comparable else "other features"
+            continue
+        for number, feature in enumerate(features):
+            table = theirs.get_buffer(f"table_{number}")
+            size = theirs.embeddings[number].num_embeddings
+            kept = rows > 0
+            same = (feature.size or 2) == size and table.shape[1:] == feature.values.shape[1:]
+            if not same or not torch.equal(
+                table[rows[kept]].nan_to_num(), feature.values[kept].to(table.dtype).nan_to_num()
+            ):
+                left[f"{prefix}embeddings.{number}."] = f"{feature.name} has other values"
+    return left
+
+
+def _is_table(name: str) -> bool:
+    """Tell the values of features, which the data fills."""
+    return name.startswith((ITEM_FEATURES, USER_FEATURES)) and ".table_" in name
+
+
+def _check_shape(name: str, theirs: torch.Size, ours: torch.Size) -> None:
+    if theirs != ours:
+        raise PretrainedError(
+            f"the pretrained model has other widths: {name!r} has the shape {tuple(theirs)}, in the model to "
+            f"train {tuple(ours)}; give the model the arguments of the pretrained one"
+        )

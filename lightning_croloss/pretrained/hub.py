@@ -1,0 +1,140 @@
+"""Pretrained models in repositories of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from lightning_croloss.errors import MissingExtraError, PretrainedError
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, REQUIRED, read_manifest
+
+PREFIX = "hf://"
+
+
+class Address(NamedTuple):
+    """Where a model lies on the Hub: ``hf://owner/name``, ``hf://owner/name@revision/some/folder``."""
+
+    repository: str
+    revision: str | None
+    folder: str
+
+
+def parse_address(text: str) -> Address:
+    """Take an address apart.
+
+    Raises:
+        PretrainedError: it is none.
+    """
+    owner, _, rest = text.removeprefix(PREFIX).partition("/")
+    name, _, folder = rest.partition("/")
+    name, at, revision = name.partition("@")
+    folder = folder.strip("/")
+    parts = [owner, name, *([revision] if at else []), *(folder.split("/") if folder else [])]
+    if not text.startswith(PREFIX) or any(part in ("", ".", "..") for part in parts):
+        raise PretrainedError(f"{text!r} is no address: write hf://owner/name or hf://owner/name/some/folder")
+    return Address(f"{owner}/{name}", revision or None, folder)
+
+
+def download(text: str) -> Path:
+    """Bring a model into the Hub's own cache, or take it from there, and return its folder.
+
+    Args:
+        text: the address.
+
+    Raises:
+        PretrainedError: it cannot be had, or is no pretrained model.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    address = parse_address(text)
+    beginning = f"{address.folder}/" if address.folder else ""
+    files = [f"{beginning}{name}" for name in (MANIFEST, CARD, *REQUIRED)]
+    folder = _snapshot(address, files) / address.folder
+    if not (folder / MANIFEST).is_file():
+        within = f" in its folder {address.folder!r}" if address.folder else ""
+        raise PretrainedError(
+            f"the repository {address.repository} has no pretrained model{within}: "
+            f"list_pretrained('{PREFIX}{address.repository}') tells what it has"
+        )
+    return folder
+
+
+def downloaded_manifests(text: str) -> list[str]:
+    """Return the addresses of the models in a repository."""
+    address = parse_address(text)
+    root = _snapshot(address, [f"*{MANIFEST}"])
+    beginning = PREFIX + address.repository + (f"@{address.revision}" if address.revision else "")
+    found = (path.parent.relative_to(root).as_posix() for path in root.rglob(MANIFEST))
+    return sorted(beginning if name == "." else f"{beginning}/{name}" for name in found)
+
+
+def push_to_hub(
+    model: str | Path,
+    address: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    message: str = "A retrieval model of lightning-croloss",
+) -> str:
+    """Upload a pretrained model.
+
+    Args:
+        model: a folder that ``save_pretrained`` wrote, or a name of the zoo.
+        address: ``"hf://owner/name"`` or ``"hf://owner/name/some/folder"``; the repository is made if there
+            is none.
+        private: whether a repository that is made is private.
+        token: access token; None is the one that ``hf auth login`` keeps.
+        message: message of the commit.
+
+    Returns:
+        The address, for :func:`load_pretrained`.
+
+    Raises:
+        PretrainedError: the model is not whole, or the Hub refuses it.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    from lightning_croloss.pretrained.registry import find_pretrained
+
+    target = parse_address(address)
+    folder = find_pretrained(model)
+    read_manifest(folder)
+    hub = _hub()
+    try:
+        hub.create_repo(target.repository, private=private, token=token, exist_ok=True)
+        hub.upload_folder(
+            repo_id=target.repository,
+            folder_path=folder,
+            path_in_repo=target.folder or None,
+            revision=target.revision,
+            token=token,
+            commit_message=message,
+            allow_patterns=[MANIFEST, CARD, *REQUIRED],
+        )
+    except (OSError, ValueError) as error:
+        raise PretrainedError(f"{address} cannot be written: {_first_line(error)}") from error
+    return address
+
+
+def _snapshot(address: Address, patterns: list[str]) -> Path:
+    hub = _hub()
+    try:
+        return Path(
+            hub.snapshot_download(address.repository, revision=address.revision, allow_patterns=patterns)
+        )
+    # errors of the network and of the Hub are OSErrors, of names ValueErrors, in every release
+    except (OSError, ValueError) as error:
+        raise PretrainedError(
+            f"{PREFIX}{address.repository} cannot be had from the Hub or its cache: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _hub() -> ModuleType:
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("the Hugging Face Hub", "hub") from error
+    return huggingface_hub

@@ -1,0 +1,151 @@
+"""load_pretrained: a model from the zoo, a folder, the Hugging Face Hub or a checkpoint of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models import RetrievalModel
+from lightning_croloss.pretrained.layout import CONFIG, METRICS, VOCABULARY, WEIGHTS, read_manifest
+from lightning_croloss.pretrained.registry import find_pretrained
+from lightning_croloss.pretrained.titles import titles_at_hand
+from lightning_croloss.recommend.item_table import read_vocabulary
+
+
+def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> RetrievalModel:
+    """Return a pretrained model, ready to recommend.
+
+    No code is run on the word of what is loaded: weights are safetensors (or plain types, in a checkpoint),
+    and a config may name classes of this package only. Every file is checked against its checksum.
+
+    Args:
+        name: a name of :func:`list_pretrained` such as ``"ml-100k/mind"``; a folder that
+            ``save_pretrained`` wrote; ``"hf://owner/name"``, ``"hf://owner/name@revision/some/folder"``; or
+            the ``.ckpt`` file of a run.
+        allow: further classes that the config may name, or their dotted paths: a model of your own, for
+            example.
+
+    Returns:
+        The model in evaluation mode, on the CPU. Its ``facts`` hold ``item_vocabulary``, ``item_counts``,
+        ``item_titles`` (or None) and ``max_history``. Call ``train()`` on it before training it further.
+
+    Raises:
+        PretrainedError: there is no such model, a file is damaged, of another version or changed, a class is
+            not allowed, or weights and config do not fit.
+        MissingExtraError: a package is missing that reading needs.
+    """
+    trusted = TrustedClasses(allow)
+    path = Path(name)
+    # the random weights of a new model are overwritten: the caller's random numbers go on undisturbed
+    with torch.random.fork_rng(devices=[]):
+        model = _from_checkpoint(path, trusted) if _is_checkpoint(path) else _from_folder(name, trusted)
+    return model.eval()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the sections of a pretrained model's config.
+
+    Raises:
+        PretrainedError: the file is no such config.
+    """
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise PretrainedError(f"{folder / CONFIG} is no plain YAML with the section 'model'")
+    return config
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Return what was measured of a pretrained model."""
+    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text("utf-8"))
+    return metrics
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.suffix == ".ckpt" and path.is_file()
+
+
+def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
+    folder = find_pretrained(name)
+    manifest = read_manifest(folder)
+    config = read_config(folder)
+    where = str(folder / CONFIG)
+    trusted.check(config, where)
+    described = config["model"]
+    arguments = {**(described.get("init_args") or {}), **manifest["from_data"]}
+    model = _build({**described, "init_args": arguments}, where, trusted)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise PretrainedError(f"{folder / WEIGHTS} is no safetensors file: {error}") from None
+    _load_weights(model, tensors, f"{folder / WEIGHTS}")
+    facts = manifest["facts"]
+    model.facts.max_history = facts["max_history"]
+    model.facts.user_fingerprint = facts["user_fingerprint"]
+    model.facts.seed = facts["seed"]
+    read_vocabulary(folder / VOCABULARY, model.facts, model.num_items)
+    if model.facts.item_titles is None:
+        model.facts.item_titles = titles_at_hand(config, model.facts.item_vocabulary, trusted)
+    return model
+
+
+def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        arguments = dict(content["hyper_parameters"])
+        tensors = content["state_dict"]
+    except (UnpicklingError, EOFError, RuntimeError, KeyError, TypeError):
+        raise PretrainedError(f"{path} is not a checkpoint of plain types, or is damaged") from None
+    described = {
+        "class_path": arguments.pop("_class_path", None),
+        "init_args": {key: value for key, value in arguments.items() if not key.startswith("_")},
+    }
+    trusted.check({"model": described}, str(path))
+    model = _build(described, str(path), trusted)
+    try:
+        model.on_load_checkpoint(content)
+    except ValueError as error:
+        raise PretrainedError(f"{path}: {error}") from None
+    _load_weights(model, tensors, str(path))
+    return model
+
+
+def _build(described: dict[str, Any], where: str, trusted: TrustedClasses) -> RetrievalModel:
+    model = trusted.build(described, where)
+    if not isinstance(model, RetrievalModel):
+        raise PretrainedError(f"{where}: {described.get('class_path')!r} is no RetrievalModel")
+    return model
+
+
+def _load_weights(model: RetrievalModel, tensors: dict[str, Tensor], where: str) -> None:
+    """Copy weights into a model.
+
+    Raises:
+        PretrainedError: they are of another architecture or catalogue.
+    """
+    expected = model.state_dict()
+    kind = type(model).__name__
+    missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or unknown:
+        named = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}"
+        raise PretrainedError(f"{where} is of another architecture than this {kind}: it {named}")
+    for key, tensor in tensors.items():
+        if tensor.shape != expected[key].shape:
+            raise PretrainedError(
+                f"{where} is of another catalogue or size than this {kind} of {model.num_items:,} items: "
+                f"{key!r} has the shape {tuple(tensor.shape)} instead of {tuple(expected[key].shape)}"
+            )
+    model.load_state_dict(tensors)

@@ -1,0 +1,64 @@
+"""Where pretrained models are found, and under which names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning_croloss.errors import PretrainedError, suggest
+from lightning_croloss.pretrained.hub import PREFIX, download, downloaded_manifests
+from lightning_croloss.pretrained.layout import MANIFEST
+
+_PACKAGE = Path(__file__).parent
+
+
+def zoo_folders() -> list[Path]:
+    """Return the folders that hold the zoo: the checkout's, and what the installed package brings."""
+    places = [_PACKAGE.parents[1] / "zoo", _PACKAGE / "models"]
+    return [place for place in places if place.is_dir()]
+
+
+def list_pretrained(folder: str | Path | None = None) -> list[str]:
+    """Return the names of the pretrained models, for :func:`load_pretrained`.
+
+    Args:
+        folder: where to look instead: a folder, or ``"hf://owner/name"``; the names are then whole paths.
+            None is the zoo of this package.
+
+    Raises:
+        PretrainedError: there is no such folder or repository.
+    """
+    if folder is None:
+        return sorted({name for place in zoo_folders() for name in _models_in(place)})
+    if str(folder).startswith(PREFIX):
+        return downloaded_manifests(str(folder))
+    if not Path(folder).is_dir():
+        raise PretrainedError(f"there is no folder {str(folder)!r}")
+    return [str(Path(folder) / name) for name in _models_in(Path(folder))]
+
+
+def find_pretrained(name: str | Path) -> Path:
+    """Return the folder of a pretrained model.
+
+    Args:
+        name: as in :func:`load_pretrained`.
+
+    Raises:
+        PretrainedError: there is none; names that are near are suggested.
+    """
+    text = str(name)
+    if text.startswith(PREFIX):
+        return download(text)
+    if Path(name).is_dir():
+        return Path(name)
+    for place in zoo_folders():
+        if (place / text / MANIFEST).is_file():
+            return place / text
+    if Path(name).is_absolute() or text.startswith(".") or text.endswith(".ckpt"):
+        raise PretrainedError(f"there is no pretrained model at {text!r}")
+    known = suggest(text, list_pretrained()) or "; the zoo of this installation is empty"
+    raise PretrainedError(f"there is no pretrained model {text!r}{known}")
+
+
+def _models_in(place: Path) -> list[str]:
+    found = (path.parent.relative_to(place).as_posix() for path in place.rglob(MANIFEST))
+    return sorted(name for name in found if not any(part.startswith(".") for part in name.split("/")[:-1]))

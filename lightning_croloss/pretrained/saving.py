@@ -1,0 +1,131 @@
+"""save_pretrained: a model as a folder that others can load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.models import RetrievalModel
+from lightning_croloss.pretrained.layout import CARD, CONFIG, METRICS, VOCABULARY, WEIGHTS, write_manifest
+from lightning_croloss.recommend.item_table import write_vocabulary
+
+#: Arguments of a model that come from its data, so that a config does not write them.
+FROM_DATA = ("num_items", "num_users", "item_features", "user_features")
+STORED = ("float32", "float16", "bfloat16")
+
+
+def save_pretrained(
+    model: RetrievalModel,
+    folder: str | Path,
+    *,
+    config: Mapping[str, Any] | str | Path | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    card: str | None = None,
+    titles: bool = True,
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Write a trained model as a folder that :func:`load_pretrained` reads, complete or not at all.
+
+    Args:
+        model: the model; it must have met its data, of which the vocabulary is kept.
+        folder: where to; ``<somewhere>/<dataset>/<model>`` to be found by name.
+        config: the resolved config of the run, as sections, or the file of it; its section ``model`` is
+            written anew from the model. None writes that section alone.
+        metrics: what was measured, plain values.
+        card: the text of the model card; None writes a short one.
+        titles: whether to write the titles of the items, if the model knows them. False where the licence of
+            the data does not let them be shown.
+        dtype: "float32", or "float16" or "bfloat16" to store numbers in half the space.
+        overwrite: whether the folder may exist.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: the model has not met its data, the dtype is unknown or cannot hold the weights, or the
+            config is none.
+        FileExistsError: the folder exists and is not to be overwritten.
+    """
+    path = Path(folder)
+    facts = model.facts
+    if facts.item_vocabulary is None:
+        raise ValueError("the model knows no vocabulary: fit or test it on its data before saving it")
+    tensors = stored_weights(model, dtype)
+    content = {**_sections(config), "model": model_section(model)}
+    from_data = {name: model.hparams[name] for name in FROM_DATA if name in model.hparams}
+    with replacing_folder(path, overwrite) as temporary:
+        save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+        (temporary / CONFIG).write_text(text, "utf-8")
+        shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which nobody else could read
+        write_vocabulary(temporary / VOCABULARY, facts, titles)
+        (temporary / METRICS).write_text(json.dumps(dict(metrics or {}), indent=2) + "\n", "utf-8")
+        (temporary / CARD).write_text(card or _short_card(model), "utf-8")
+        write_manifest(
+            temporary,
+            {
+                "model": content["model"]["class_path"],
+                "from_data": from_data,
+                "facts": {
+                    "max_history": facts.max_history,
+                    "user_fingerprint": facts.user_fingerprint,
+                    "seed": facts.seed,
+                },
+            },
+        )
+    return path
+
+
+def stored_weights(model: RetrievalModel, dtype: str) -> dict[str, Tensor]:
+    """Return the state of a model as it is stored.
+
+    Raises:
+        ValueError: the dtype is unknown, or a weight is too large for it or not finite.
+    """
+    if dtype not in STORED:
+        raise ValueError(f"dtype must be one of {', '.join(STORED)}, got {dtype!r}")
+    tensors = {}
+    for name, value in model.state_dict().items():
+        tensor = value.detach().cpu()
+        # a feature's table holds NaN where a value is missing, and numbers that are no weights
+        if tensor.is_floating_point() and not name.rpartition(".")[2].startswith("table_"):
+            tensor = tensor.to(getattr(torch, dtype))
+            if not bool(torch.isfinite(tensor).all()):
+                raise ValueError(f"the weights {name} are not finite as {dtype}: they cannot be stored")
+        tensors[name] = tensor.contiguous().clone()
+    return tensors
+
+
+def model_section(model: RetrievalModel) -> dict[str, Any]:
+    """Return the model as a config file writes it, without what comes from the data."""
+    arguments = {
+        name: value
+        for name, value in model.hparams.items()
+        if name not in FROM_DATA and not name.startswith("_")
+    }
+    return {"class_path": model.hparams["_class_path"], "init_args": arguments}
+
+
+def _sections(config: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
+    if isinstance(config, (str, Path)):
+        config = yaml.safe_load(Path(config).read_text("utf-8"))
+    if config is not None and not isinstance(config, Mapping):
+        raise ValueError("config must be made of sections such as 'data' and 'model'")
+    return dict(config or {})
+
+
+def _short_card(model: RetrievalModel) -> str:
+    return (
+        f"# {type(model).__name__}\n\nA retrieval model of lightning-croloss over a catalogue of "
+        f"{model.num_items:,} items. Load it with `load_pretrained` of this folder.\n"
+    )

@@ -1,0 +1,42 @@
+"""Titles of items that a pretrained model may not bring along, read from the data where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.data.recbole.datamodule import RecBoleDataModule
+from lightning_croloss.errors import DataError
+
+
+def titles_at_hand(
+    config: Mapping[str, Any], vocabulary: Vocabulary | None, trusted: TrustedClasses
+) -> list[str] | None:
+    """Return the titles of a model's items from the data set bundled with RecBole, or None.
+
+    The licence of ml-100k does not let its titles travel with a model; RecBole has them. No other file is
+    opened on the word of a config.
+
+    Args:
+        config: the sections of the model's config.
+        vocabulary: the tokens of the items.
+        trusted: the classes that the config may name.
+    """
+    described = config.get("data")
+    if vocabulary is None or not isinstance(described, dict):
+        return None
+    if trusted.find(described.get("class_path"), "the config") is not RecBoleDataModule:
+        return None
+    arguments = described.get("init_args") or {}
+    elsewhere = arguments.get("data_path") or arguments.get("config_files") or arguments.get("config")
+    if elsewhere or not arguments.get("title_field") or find_spec("recbole") is None:
+        return None
+    module = trusted.build(described, "the config")
+    assert isinstance(module, RecBoleDataModule)
+    try:
+        return module.load_titles(vocabulary)
+    except DataError:  # another release of RecBole may bundle other data
+        return None

@@ -1,0 +1,1 @@
+"""From vectors to lists: top items, tokens, fallback, allowed and denied items."""

@@ -1,0 +1,1 @@
+"""What is about training and not about one architecture: optimizers, exact resume, checks, run folders."""

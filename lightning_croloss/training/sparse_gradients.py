@@ -1,0 +1,141 @@
+"""Row-sparse gradients of id embeddings: when they pay, and how they are clipped."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from lightning_croloss.negatives import Negatives
+from lightning_croloss.training.lazy_adam import LazyAdam
+
+#: Rows from which an embedding's gradient is sparse unless the user decides: below it a dense step costs less
+#: or nearly as little (measured at D = 64; `python -m benchmarks.speed --sections growth`).
+AUTOMATIC_ROWS = 50_000
+#: Arguments of Adam and AdamW that LazyAdam has too.
+KNOWN = ("lr", "betas", "eps", "weight_decay")
+
+
+def id_embeddings(model: nn.Module) -> Iterator[nn.Embedding]:
+    """Go through the embeddings of items and users by their ids."""
+    for name in ("item_embedding", "user_embedding"):
+        embedding = getattr(model, name, None)
+        if isinstance(embedding, nn.Embedding):
+            yield embedding
+
+
+def lazy_optimizer(optimizer: OptimizerCallable | None) -> OptimizerCallable | None:
+    """Return LazyAdam with the settings of an Adam or AdamW; None if it cannot stand for the optimizer.
+
+    Args:
+        optimizer: what the model was given; None is Adam.
+    """
+    if optimizer is None:
+        return functools.partial(LazyAdam, lr=1e-3)
+    if optimizer is LazyAdam or getattr(optimizer, "func", None) is LazyAdam:
+        return optimizer
+    kind, keywords, places = _parts(optimizer)
+    if places or kind not in (torch.optim.Adam, torch.optim.AdamW):
+        return None
+    defaults = {name: p.default for name, p in inspect.signature(kind).parameters.items()}
+    if any(name not in KNOWN and value != defaults.get(name) for name, value in keywords.items()):
+        return None
+    settings = {name: keywords.get(name, defaults[name]) for name in KNOWN}
+    if kind is torch.optim.Adam and settings["weight_decay"]:
+        return None  # not decoupled: it would put every row into the gradient
+    return functools.partial(LazyAdam, **settings)
+
+
+def check_sparse(sparse: bool | None, optimizer: OptimizerCallable | None, negatives: Negatives) -> None:
+    """Refuse sparse gradients where they cannot be.
+
+    Raises:
+        ValueError: the optimizer has no lazy counterpart, or every item is a negative.
+    """
+    if not sparse:
+        return
+    if lazy_optimizer(optimizer) is None:
+        raise ValueError(
+            "sparse_gradients=True needs LazyAdam, or an Adam or AdamW with no other settings than "
+            f"{', '.join(KNOWN)} (Adam without weight_decay), got {_described(optimizer)}"
+        )
+    if negatives.uses_whole_catalogue:
+        raise ValueError(
+            f"sparse_gradients=True and {type(negatives).__name__}: every row has a gradient; leave "
+            "sparse_gradients out, or sample the negatives"
+        )
+
+
+def pays(
+    model: nn.Module,
+    sparse: bool | None,
+    optimizer: OptimizerCallable | None,
+    negatives: Negatives,
+    processes_on_devices: bool,
+    compiled: bool,
+) -> bool:
+    """Tell whether the gradients of the id embeddings shall be sparse.
+
+    Args:
+        model: the model.
+        sparse: what the user says; None leaves the choice.
+        optimizer: the model's optimizer.
+        negatives: its sampler.
+        processes_on_devices: whether several processes on accelerators share the gradients: NCCL cannot add
+            up sparse ones, and they stay dense.
+        compiled: whether the model is compiled: sparse gradients would break the graph.
+    """
+    if sparse is not None:
+        return sparse and not processes_on_devices
+    rows = max((embedding.num_embeddings for embedding in id_embeddings(model)), default=0)
+    return (
+        rows >= AUTOMATIC_ROWS
+        and not negatives.uses_whole_catalogue
+        and lazy_optimizer(optimizer) is not None
+        and not processes_on_devices
+        and not compiled
+    )
+
+
+def clip_gradients(parameters: Iterator[nn.Parameter], clip_val: float, algorithm: str) -> None:
+    """Clip dense and sparse gradients together, sparse ones by their rows added up.
+
+    Args:
+        parameters: the parameters.
+        clip_val: the largest norm of all gradients together, or the largest value.
+        algorithm: "norm" or "value".
+    """
+    values: list[Tensor] = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            values.append(parameter.grad.values())
+        else:
+            values.append(parameter.grad)
+    if algorithm == "value":
+        for value in values:
+            value.clamp_(-clip_val, clip_val)
+    elif values:
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value) for value in values]))
+        factor = (clip_val / (norm + 1e-6)).clamp(max=1.0)
+        for value in values:
+            value.mul_(factor.to(value.dtype))
+
+
+def _parts(optimizer: Any) -> tuple[Any, dict[str, Any], tuple[Any, ...]]:
+    if isinstance(optimizer, functools.partial):
+        return optimizer.func, optimizer.keywords, optimizer.args
+    return optimizer, {}, ()
+
+
+def _described(optimizer: Any) -> str:
+    kind, keywords, _ = _parts(optimizer)
+    settings = ", ".join(f"{name}={value!r}" for name, value in keywords.items())
+    return f"{getattr(kind, '__name__', kind)}({settings})"

@@ -1,0 +1,184 @@
+"""Starting from a pretrained model on other data: what is taken, and what is not."""
+
+import pytest
+import torch
+
+from lightning_croloss import (
+    GRU4Rec,
+    MatrixFactorization,
+    SASRec,
+    TwoTower,
+    YouTubeDNN,
+    load_matching,
+    save_pretrained,
+)
+from lightning_croloss.cli import main
+from lightning_croloss.data import Interactions, Vocabulary
+from lightning_croloss.errors import PretrainedError
+from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
+from tests.models.cases import FEATURES, ITEM_FEATURES
+
+
+class Shuffled(ClusteredData):
+    """The items in another order, those from 30 on with other names."""
+
+    def load(self) -> Interactions:
+        events = super().load()
+        names = [f"item {39 - place}" if place >= 10 else f"new {place}" for place in range(40)]
+        return Interactions.from_ids(
+            events.users.numpy(), events.items.numpy(), events.user_vocabulary, Vocabulary(names)
+        )
+
+
+def pretrained_on(data, cls=YouTubeDNN, **arguments):
+    torch.manual_seed(1)
+    model = cls(**{"num_items": 40, "embedding_dim": 8, "ns": (5,), **arguments})
+    fit(model, data, limit_train_batches=3)
+    return model
+
+
+@pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, GRU4Rec, SASRec])
+def test_items_follow_their_tokens(cls):
+    pretrained, data = pretrained_on(ClusteredData(), cls), Shuffled()
+    torch.manual_seed(2)
+    model = cls(num_items=40, embedding_dim=8, ns=(5,))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = load_matching(model, pretrained, data)
+    assert (found.num_items, found.num_matched, found.num_pretrained) == (40, 30, 40)
+    assert found.left == {}
+    theirs = dict(zip(pretrained.facts.item_vocabulary.tokens, range(1, 41), strict=True))
+    table, source = model.item_embedding.weight, pretrained.item_embedding.weight
+    for number, token in enumerate(data.item_vocabulary.tokens, start=1):
+        expected = source[theirs[token]] if token in theirs else before["item_embedding.weight"][number]
+        assert torch.equal(table[number], expected)
+    assert not table[0].any()
+    for name, value in model.state_dict().items():
+        if name != "item_embedding.weight":
+            assert torch.equal(value, pretrained.state_dict()[name]), name
+
+
+def test_the_same_data_gives_the_same_model():
+    arguments = {**FEATURES, "use_user_id": True}
+    pretrained = pretrained_on(FeaturedData(), TwoTower, **arguments)
+    torch.manual_seed(2)
+    model = TwoTower(num_items=40, embedding_dim=8, ns=(5,), **arguments)
+    found = load_matching(model, pretrained, FeaturedData())
+    assert (found.num_matched, found.left) == (40, {})
+    for name, value in model.state_dict().items():
+        if ".table_" not in name and name != "seen_items":  # what the data says in setup
+            assert torch.equal(value, pretrained.state_dict()[name]), name
+
+
+class OtherGenres(FeaturedData):
+    """The genres have other numbers, and the users other names."""
+
+    def load(self) -> Interactions:
+        events = super().load()
+        names = [f"person {number}" for number in range(60)]
+        return Interactions.from_ids(
+            events.users.numpy(), events.items.numpy(), Vocabulary(names), events.item_vocabulary
+        )
+
+    def load_features(self):
+        items, users = super().load_features()
+        values = items[0].values
+        items[0].values.copy_(torch.where(values > 0, values.max() + 1 - values, 0))
+        return items, users
+
+
+def test_features_with_other_values_and_other_users_keep_their_start():
+    arguments = {**FEATURES, "use_user_id": True}
+    pretrained = pretrained_on(FeaturedData(), TwoTower, **arguments)
+    torch.manual_seed(2)
+    model = TwoTower(num_items=40, embedding_dim=8, ns=(5,), **arguments)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = load_matching(model, pretrained, OtherGenres())
+    kept = {name for name in before if torch.equal(before[name], model.state_dict()[name])}
+    expected = {
+        "user_embedding.weight",
+        "item_feature_embedding.embeddings.0.weight",
+        "user_feature_embedding.embeddings.0.weight",
+        "user_feature_embedding.embeddings.1.weight",
+    }
+    assert set(found.left) == expected
+    assert expected <= kept
+    assert "item_feature_embedding.embeddings.1.weight" not in kept
+    assert "genre has other values" in str(found)
+    assert "other users" in str(found)
+
+
+def test_what_the_pretrained_model_has_seen_counts_as_seen():
+    pretrained = pretrained_on(FeaturedData(), **ITEM_FEATURES)
+    data = FeaturedData(cold=True)
+    plain, tuned = (small_model(**ITEM_FEATURES, hidden_dims=(128,)) for _ in range(2))
+    load_matching(tuned, pretrained, data)
+    for model in (plain, tuned):
+        fit(model, data, limit_train_batches=1)
+    cold = torch.tensor(data.cold_items).flatten()
+    cold = cold[data.item_counts[cold] == 0]
+    assert len(cold)
+    assert not plain.seen_items[cold].any()
+    assert tuned.seen_items[cold].all()
+
+
+def test_users_of_matrix_factorization():
+    pretrained = pretrained_on(ClusteredData(), MatrixFactorization, num_users=60)
+    model = MatrixFactorization(num_items=40, num_users=60, embedding_dim=8, ns=(5,))
+    assert load_matching(model, pretrained, ClusteredData()).left == {}
+    assert torch.equal(model.user_embedding.weight, pretrained.user_embedding.weight)
+
+
+def test_refuses():
+    pretrained = pretrained_on(ClusteredData())
+    for model, data, said in [
+        (GRU4Rec(num_items=40, ns=(5,)), ClusteredData(), "is a YouTubeDNN, the model to train a GRU4Rec"),
+        (YouTubeDNN(num_items=40, embedding_dim=16, ns=(5,)), ClusteredData(), "other widths"),
+        (small_model(hidden_dims=(9,)), ClusteredData(), "other widths"),
+        (small_model(), ClusteredData(item_prefix="thing "), "none of the data's 40 items is known"),
+    ]:
+        with pytest.raises(PretrainedError, match=said):
+            load_matching(model, pretrained, data)
+    with pytest.raises(PretrainedError, match="the pretrained model knows no tokens"):
+        load_matching(small_model(), small_model(), ClusteredData())
+
+
+FIT = [
+    "fit",
+    "--model=YouTubeDNN",
+    "--model.init_args.embedding_dim=8",
+    "--model.init_args.ns=[5]",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.limit_val_batches=2",
+    "--trainer.limit_test_batches=2",
+]
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_pretrained(pretrained_on(ClusteredData()), "model")
+    data = "--data=tests.pretrained.test_fine_tuning.Shuffled"
+    main([*FIT, data, "--pretrained=model", "--trainer.max_epochs=0", "--test_after_fit=false"])
+    assert "30 of 40 items start from the pretrained model's 40" in capsys.readouterr().err
+
+    whole = [*FIT, data, "--trainer.max_epochs=2", "--trainer.limit_train_batches=3"]
+    main([*whole, "--pretrained=model"])
+    main([*FIT, data, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--pretrained=model"])
+    folder = sorted((tmp_path / "runs" / "croloss").iterdir(), key=lambda path: int(path.name.split("_")[1]))
+    capsys.readouterr()
+    (checkpoint,) = (folder[-1] / "checkpoints").glob("*.ckpt")
+    main([*whole, f"--ckpt_path={checkpoint}", "--pretrained=model"])
+    said = capsys.readouterr().err
+    assert "--pretrained model, meant for new runs, is ignored" in said
+    assert "items start from" not in said
+
+    def weights(path):
+        newest = max((path / "checkpoints").glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+        return torch.load(newest, weights_only=True)["state_dict"]
+
+    interrupted, uninterrupted = weights(folder[-1]), weights(folder[-2])
+    assert all(torch.equal(interrupted[name], uninterrupted[name]) for name in uninterrupted)
+
+    with pytest.raises(SystemExit):
+        main([*FIT, data, "--pretrained=modle"])
+    assert "there is no pretrained model 'modle'" in capsys.readouterr().err
