@@ -6,6 +6,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_croloss.data import (
     BatchLoader,
+    DataRequest,
     Interactions,
     LeaveOneOut,
     RetrievalDataModule,
@@ -178,7 +179,7 @@ def test_arguments_reach_the_loaders(monkeypatch):
     batch = next(iter(module.train_dataloader()))
     assert batch.history.shape == (3, 4)
     assert batch.known_positives is None
-    module.include_known_positives = True
+    module.prepare_for(DataRequest(known_positives=True))
     assert next(iter(module.train_dataloader())).known_positives.shape == (3, 6)
     for loader, rows in (
         (module.val_dataloader(), module.rows.valid),
@@ -193,6 +194,30 @@ def test_arguments_reach_the_loaders(monkeypatch):
     monkeypatch.delenv("PL_GLOBAL_SEED")
     assert seeded != targets(module.train_dataloader())
     assert seeded == targets(Module(UserDisjoint(0.5, 0.25, 0.25), 3, seed=5).train_dataloader())
+
+
+def test_the_latest_request_counts_and_one_of_its_own_disturbs_nobody():
+    module = Module(batch_size=4)
+    plain = module.test_dataloader()
+    everything = DataRequest(True, True, True, True)
+    module.prepare_for(everything)
+    assert module.request == everything
+    assert next(iter(plain)).whole_history is None  # made before
+    assert next(iter(module.test_dataloader())).whole_history is not None
+    batch = next(iter(module.train_dataloader()))
+    assert batch.known_positives is not None
+    assert batch.targets.shape == batch.history.shape
+    assert torch.equal(module.target_counts, module.item_counts)
+    for part, same in (("valid", module.val_dataloader()), ("test", module.test_dataloader())):
+        own = next(iter(module.evaluation_loader(part, DataRequest())))
+        assert own.whole_history is None
+        assert torch.equal(own.targets, next(iter(same)).targets)
+    with pytest.raises(ValueError, match="part='train' must be 'valid' or 'test'"):
+        module.evaluation_loader("train", DataRequest())
+    assert module.request == everything
+    module.prepare_for(DataRequest(whole_history=True))
+    assert next(iter(module.train_dataloader())).known_positives is None
+    assert not torch.equal(module.target_counts, module.item_counts)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "max_history"])

@@ -39,8 +39,8 @@ def test_a_missing_file(tmp_path):
 
 def test_a_folder_without_tables(tmp_path):
     (tmp_path / "notes.docx").write_text("x")
-    assert "has no file with an ending .parquet" in refusal(tmp_path)
-    assert "notes.docx has no ending that can be read" in refusal(tmp_path / "notes.docx")
+    assert "has no file with an extension .parquet" in refusal(tmp_path)
+    assert "notes.docx has no extension that can be read" in refusal(tmp_path / "notes.docx")
 
 
 def test_a_folder_of_several_kinds(tmp_path):
@@ -86,13 +86,13 @@ def test_a_truncated_text_file(tmp_path):
     assert refusal(path).startswith("x.csv, line 3: column 'timestamp' has no value (1 such rows)")
 
 
-def test_a_file_that_is_not_what_its_ending_says(tmp_path):
+def test_a_file_that_is_not_what_its_extension_says(tmp_path):
     (tmp_path / "x.parquet").write_text("user_id,item_id,timestamp\nu,a,1\n")
-    assert refusal(tmp_path / "x.parquet") == "x.parquet is no Parquet file, whatever its ending says"
+    assert refusal(tmp_path / "x.parquet") == "x.parquet is not a Parquet file, whatever its extension says"
     pl.DataFrame(GOOD).write_parquet(tmp_path / "x.csv")
-    assert refusal(tmp_path / "x.csv") == "x.csv is no text file, whatever its ending says"
+    assert refusal(tmp_path / "x.csv") == "x.csv is not a text file, whatever its extension says"
     (tmp_path / "y.csv").write_bytes("user_id,item_id\nu,a\n".encode("utf-16"))
-    assert refusal(tmp_path / "y.csv") == "y.csv is no text file, whatever its ending says"
+    assert refusal(tmp_path / "y.csv") == "y.csv is not a text file, whatever its extension says"
     (tmp_path / "y.csv").write_text("user_id\titem_id\ttimestamp\nu\ta\t1\n")
     assert refusal(tmp_path / "y.csv").endswith(
         "the header has one column only: is the separator really ','?"
@@ -133,14 +133,14 @@ def test_a_renamed_column(tmp_path, name):
     frame = pl.DataFrame(GOOD).rename({"timestamp": "time_stamp"})
     (frame.write_csv if name == "x.csv" else frame.write_parquet)(tmp_path / name)
     assert refusal(tmp_path / name) == (
-        f"time_column names 'timestamp', which is no column of {name}; did you mean 'time_stamp'?"
+        f"time_column names 'timestamp', which is not a column of {name}; did you mean 'time_stamp'?"
     )
 
 
 def test_a_column_that_one_of_several_files_lacks(tmp_path):
     pl.DataFrame(GOOD).write_parquet(tmp_path / "a.parquet")
     pl.DataFrame(GOOD).drop("item_id").write_parquet(tmp_path / "b.parquet")
-    assert "item_column names 'item_id', which is no column of b.parquet" in refusal(tmp_path)
+    assert "item_column names 'item_id', which is not a column of b.parquet" in refusal(tmp_path)
 
 
 def test_files_that_do_not_fit_together(tmp_path):
@@ -313,7 +313,7 @@ def test_feature_files_and_columns(tmp_path):
     assert features(tmp_path, ITEMS, "prise") == "i.parquet has no feature 'prise'; did you mean 'price'?"
     assert "no feature 'item_id'" in features(tmp_path, ITEMS, "item_id")
     assert features(tmp_path, ITEMS, "kind", items_id_column="itm") == (
-        "items_id_column names 'itm', which is no column of i.parquet; did you mean 'item_id'?"
+        "items_id_column names 'itm', which is not a column of i.parquet; did you mean 'item_id'?"
     )
     assert "is wanted twice" in features(tmp_path, ITEMS, "kind", "kind")
     assert "of type 'String' must be one of categorical, multi" in features(tmp_path, ITEMS, "kind:text")

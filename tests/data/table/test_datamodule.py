@@ -392,7 +392,7 @@ def test_parts_in_a_column(make, values):
         assert module.interactions.parts.tolist() == [0, 0, 1, 2]
     with pytest.raises(DataError, match=r"x\.parquet, row 2: column 'fold' holds 'x', but the split knows"):
         make({**columns, "fold": [str(test), "x", "y", "z"]}, split=split).load()
-    with pytest.raises(DataError, match="split's column names 'fold', which is no column of"):
+    with pytest.raises(DataError, match="split's column names 'fold', which is not a column of"):
         make(split=split).load()
 
 
@@ -421,7 +421,7 @@ def test_parts_that_are_not_there(make, tmp_path, names, message):
 
 
 def test_parts_in_files_need_a_folder(make):
-    with pytest.raises(DataError, match="is no folder, but the split takes its parts from files"):
+    with pytest.raises(DataError, match="is not a folder, but the split takes its parts from files"):
         make(split=Predefined()).load()
 
 
