@@ -51,8 +51,9 @@ def _prepare(
 
     users, user_tokens = factorize(table, spec.user_column)
     items, item_tokens = factorize(table, spec.item_column)
+    weights = _weights(table, spec)
     times, dates = (None, False) if spec.time_column is None else to_times(table, spec.time_column)
-    events = Events(users, items, times, _weights(table, spec), _parts(table, part_of_file, spec))
+    events = Events(users, items, times, weights, _parts(table, part_of_file, spec))
     stages.begin("filtering")
     if spec.value_column is not None:
         events = events.take(_within_values(table, spec.value_column, spec))
