@@ -17,6 +17,7 @@ from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.configurable import Configurable, class_path, to_config
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses import CROLoss, RetrievalLoss
 from lightning_croloss.models.checkpoint import Source, built_model, read_checkpoint
@@ -197,15 +198,16 @@ class RetrievalModel(Configurable, ExactEvaluation):
         data = self.data
         if data is not None:
             self.facts.take_from(data, self.knows_users, trains=stage == "fit")
-            data.include_whole_history = (
-                self.predicts_unseen_only if stage == "predict" else self.exclude_history
+            data.prepare_for(
+                DataRequest(
+                    known_positives=self.negatives.exclude_known_positives,
+                    whole_history=self.predicts_unseen_only if stage == "predict" else self.exclude_history,
+                    first_events=not self.needs_history,
+                    all_positions=self.all_positions,
+                )
             )
             if stage == "fit":
-                data.all_positions = self.all_positions
-                data.include_first_events = not self.needs_history
                 self.negatives.prepare(data.item_counts, data.target_counts)
-                if self.negatives.exclude_known_positives:
-                    data.include_known_positives = True
                 self._fill_features(data)
         if stage == "fit":
             self._use_sparse_gradients()

@@ -92,6 +92,6 @@ def test_a_mistake_is_one_sentence(orders: pl.DataFrame, capsys: pytest.CaptureF
         main(["fit", *QUIET, "--data.init_args.user_column=customer"])
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(
-        "croloss: error: user_column names 'customer', which is no column of orders.parquet; "
+        "croloss: error: user_column names 'customer', which is not a column of orders.parquet; "
         "did you mean 'Customer'?"
     )
