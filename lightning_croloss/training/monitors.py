@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 
+from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.errors import suggest
 
 
@@ -36,10 +37,8 @@ def check_monitors(watchers: Iterable[object], names: Sequence[str]) -> None:
 
 
 def _class_and_monitor(watcher: object) -> tuple[type, object]:
-    if isinstance(watcher, functools.partial):
-        # jsonargparse wraps the class once more: partial(instantiate, ..., ReduceLROnPlateau, monitor=...)
-        classes = [entry for entry in (watcher.func, *watcher.args) if isinstance(entry, type)]
-        return (classes or [functools.partial])[0], watcher.keywords.get("monitor")
+    if isinstance(watcher, (type, functools.partial)) and (scheduler := read_called_later(watcher)):
+        return scheduler.cls or type(watcher), scheduler.keywords.get("monitor")
     return type(watcher), getattr(watcher, "monitor", None)
 
 
