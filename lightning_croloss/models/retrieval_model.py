@@ -30,7 +30,7 @@ from lightning_croloss.recommend.token_recommender import TokenRecommender, simi
 from lightning_croloss.recommend.top_items import TopItems
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.monitors import check_monitors
-from lightning_croloss.training.nan_guard import FiniteLoss
+from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimizers import build_optimizers, without_numpy
 from lightning_croloss.training.resume import batches_so_far, count_resumed_epoch, seed_step
 from lightning_croloss.training.sparse_gradients import (
@@ -130,7 +130,7 @@ class RetrievalModel(Configurable, ExactEvaluation):
         self._sparse_gradients = sparse_gradients
         self._lazy = False
         self.facts = CheckpointFacts()
-        self._finite = FiniteLoss(self.loss)
+        self._finite = NaNGuard(self.loss)
         self.predicts_n = min(100, num_items)
 
     def after_init(self) -> None:
