@@ -65,4 +65,4 @@ def _one_letter_apart(one: str, other: str) -> bool:
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) == len(longer):
         return sum(left != right for left, right in zip(one, other, strict=True)) == 1
-    return any(shorter == longer[:place] + longer[place + 1 :] for place in range(len(longer)))
+    return any(shorter == longer[:index] + longer[index + 1 :] for index in range(len(longer)))
