@@ -33,7 +33,7 @@ from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.monitors import check_monitors
-from lightning_croloss.training.nan_guard import FiniteLoss
+from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimizers import build_optimizers, without_numpy
 from lightning_croloss.training.resume import batches_so_far, count_resumed_epoch, seed_step
 from lightning_croloss.training.sparse_gradients import (
@@ -142,7 +142,7 @@ class RetrievalModel(Configurable, ExactEvaluation):
         self.item_feature_embedding: FeatureEmbedding | None = None
         self.user_feature_embedding: FeatureEmbedding | None = None
         self.facts = CheckpointFacts()
-        self._finite = FiniteLoss(self.loss)
+        self._finite = NaNGuard(self.loss)
         self.predicts_n = min(100, num_items)
 
     def after_init(self) -> None:
