@@ -37,6 +37,8 @@ class SASRec(SequenceModel):
         ValueError: an argument is out of range.
     """
 
+    max_length: int
+
     def __init__(
         self,
         num_items: int,

@@ -42,9 +42,11 @@ class Negatives(Configurable, nn.Module, ABC):
     Attributes:
         num_items: size of the catalogue, 0 until it is known.
         uses_whole_catalogue: whether every item is a candidate of every step.
+        shared: whether all rows of a batch share the draws.
     """
 
     uses_whole_catalogue = False
+    shared: bool = True
 
     def __init__(self, exclude_known_positives: bool = False) -> None:
         super().__init__()
