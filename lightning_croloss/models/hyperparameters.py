@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from lightning.pytorch.core.mixins import HyperparametersMixin
+from lightning.pytorch.core.mixins.hparams_mixin import HyperparametersMixin
 
 from lightning_croloss.configurable import Configurable, class_path, to_config
 

@@ -151,7 +151,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
     @property
     def data(self) -> RetrievalDataModule | None:
         """The data module that the trainer was given, if it is one of this package's."""
-        data = self.trainer.datamodule
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         return data if isinstance(data, RetrievalDataModule) else None
 
     @property

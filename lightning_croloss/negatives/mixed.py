@@ -26,7 +26,7 @@ class MixedNegatives(Negatives):
     Raises:
         ValueError: fewer than two parts, or one that is the whole catalogue, draws for each row, or
             excludes known positives on its own.
-        TypeError: a part is no sampler.
+        TypeError: a part is not a sampler.
     """
 
     _draws: tuple[int, ...] = ()

@@ -47,7 +47,7 @@ class Optimization:
                 f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}'
             )
         self._optimizer = without_numpy(optimizer)
-        self.lr_scheduler = without_numpy(lr_scheduler)
+        self.lr_scheduler: LRSchedulerCallable | None = without_numpy(lr_scheduler)
         self._interval = lr_scheduler_interval
         self._sparse = sparse_gradients
         self.lazy = False
