@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.plotting import plot_metrics_against_n
+from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.training.run_folder import run_folder
 from lightning_croloss.training.trackers import Results, log_checkpoint, log_curve
@@ -90,10 +91,9 @@ def collect_results(values: dict[str, float], stage: str) -> Results:
 def format_table(results: Results, stage: str) -> str:
     """Lay results out with a row for each metric and a column for each N."""
     ns = sorted({n for by_n in results.values() for n in by_n})
-    width = max(len(metric) for metric in results) + 2
-    lines = [f"{stage} metrics".ljust(width + 4) + "".join(f"@{n}".rjust(9) for n in ns)]
-    lines.append("-" * len(lines[0]))
+    longest = max(len(metric) for metric in results)
+    rows = [[f"{stage} metrics".ljust(longest + 6), *(f"@{n}".rjust(6) for n in ns)]]
     for metric, by_n in results.items():
-        cells = "".join((f"{by_n[n]:.4f}" if n in by_n else "").rjust(9) for n in ns)
-        lines.append(metric.ljust(width + 4) + cells)
-    return "\n".join(lines)
+        rows.append([metric, *(f"{by_n[n]:.4f}" if n in by_n else "" for n in ns)])
+    head, *lines = aligned(rows, "<" + ">" * len(ns), gap=3).splitlines()
+    return "\n".join([head, "-" * len(head), *(line.ljust(len(head)) for line in lines)])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from lightning_croloss.cli.parser import SectionParser
+from lightning_croloss.common.text_table import aligned
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.data.report import first_of
 from lightning_croloss.data.statistics import QUANTILES, describe
@@ -65,7 +65,7 @@ def _preparation(record: dict[str, Any] | None, name: str) -> str:
         left = step["after"]
     lines.append(["left", *(_number(left[column]) for column in columns), ""])
     notes = [f"note: {note}" for note in record["notes"]]
-    return "\n".join([f"data  {name}: {first_of(record['sources'])}", "", table(lines, "<>>><"), *notes])
+    return "\n".join([f"data  {name}: {first_of(record['sources'])}", "", aligned(lines, "<>>><"), *notes])
 
 
 def _interactions(described: dict[str, Any]) -> str:
@@ -91,7 +91,7 @@ def _interactions(described: dict[str, Any]) -> str:
         ["events of a user", *(_NAMES.get(name, name) for name in names), "mean"],
         ["", *(_number(lengths[name]) for name in names), f"{lengths['mean']:.1f}"],
     ]
-    return f"{table(lines, '<>')}\n\n{table(quantiles, '<' + '>' * (len(names) + 1))}"
+    return f"{aligned(lines, '<>')}\n\n{aligned(quantiles, '<' + '>' * (len(names) + 1))}"
 
 
 def _split(split: dict[str, Any]) -> str:
@@ -104,7 +104,7 @@ def _split(split: dict[str, Any]) -> str:
     end = f"{_number(split['training_events'])} training events"
     if split["unused_events"]:
         end += f"; {_number(split['unused_events'])} events are in no part"
-    return f"split  {split['name']}({arguments})\n\n{table(lines, '<' + '>' * len(columns))}\n{end}"
+    return f"split  {split['name']}({arguments})\n\n{aligned(lines, '<' + '>' * len(columns))}\n{end}"
 
 
 def _features(described: dict[str, Any]) -> str:
@@ -119,23 +119,7 @@ def _features(described: dict[str, Any]) -> str:
         for of in ("item", "user")
         for feature in described[f"{of}_features"]
     ]
-    return table([["of", "feature", "kind", "tokens", "coverage"], *lines], "<<<>>") if lines else ""
-
-
-def table(lines: Sequence[Sequence[str]], aligned: str) -> str:
-    """Lay out cells in columns.
-
-    Args:
-        lines: the cells.
-        aligned: for each column ``<`` or ``>``.
-    """
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            f"{cell:{side}{width}}" for cell, side, width in zip(line, aligned, widths, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    return aligned([["of", "feature", "kind", "tokens", "coverage"], *lines], "<<<>>") if lines else ""
 
 
 def _number(value: int) -> str:

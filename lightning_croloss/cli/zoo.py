@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning_croloss.cli.data import table
+from lightning_croloss.cli.lightning_cli import run_fit
+from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import PretrainedError, suggest
 from lightning_croloss.pretrained.layout import CARD, read_manifest
 from lightning_croloss.pretrained.loading import read_metrics
@@ -34,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
-        added.add_argument("--zoo", type=Path, help="A zoo folder, in place of the installed one.")
+        added.add_argument("--zoo", type=Path, help="A zoo folder, instead of the installed one.")
         added.set_defaults(run=run)
         return added
 
@@ -74,7 +75,9 @@ def _list(parsed: argparse.Namespace) -> None:
         value = f"{metrics['test'][f'recall@{by}']:.4f}" if by else ""
         size = f"{metrics['parameters']:,}" if by else ""
         lines.append([name, f"recall@{by}" if by else "", value, size])
-    print(table([["model", "metric", "test", "parameters"], *lines], "<<>>") if lines else "the zoo is empty")
+    print(
+        aligned([["model", "metric", "test", "parameters"], *lines], "<<>>") if lines else "the zoo is empty"
+    )
 
 
 def _show(parsed: argparse.Namespace) -> None:
@@ -94,6 +97,7 @@ def _build(parsed: argparse.Namespace) -> None:
             parsed.name,
             parsed.config,
             zoo,
+            run_fit,
             data_folder=parsed.data,
             options=parsed.options,
             dtype=parsed.weights,
@@ -119,6 +123,7 @@ def _build(parsed: argparse.Namespace) -> None:
                 recipe.name,
                 Path(recipe.config),
                 zoo,
+                run_fit,
                 data_folder=parsed.data,
                 options=recipe.options,
                 dtype=recipe.dtype,
@@ -169,7 +174,7 @@ def _comparison(figures: list[Figure]) -> str:
         ]
         for figure in figures
     ]
-    return table([["", "card", "measured", ""], *lines], "<>><")
+    return aligned([["", "card", "measured", ""], *lines], "<>><")
 
 
 def _written(value: float) -> str:

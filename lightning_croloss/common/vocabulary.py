@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lightning_croloss.errors import DataError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Tokens = Sequence[Any] | NDArray[Any]
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]*")
@@ -93,7 +90,7 @@ class Vocabulary:
                 numbers[place], possible[place] = int(text), True
         return numbers, possible
 
-    def decode(self, ids: Sequence[int] | NDArray[np.int64] | Tensor) -> list[Any]:
+    def decode(self, ids: ArrayLike) -> list[Any]:
         """Return the tokens of ``ids`` (n,); 0 becomes the empty string.
 
         Raises:

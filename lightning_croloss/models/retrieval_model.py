@@ -24,8 +24,9 @@ from lightning_croloss.models.own_parts import own_loss, own_negatives
 from lightning_croloss.models.sampled_training import SampledTraining
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.recommend.histories import batch_of_histories
-from lightning_croloss.recommend.results import Recommendations, Token
+from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
+from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import FiniteLoss
@@ -125,6 +126,22 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
         return functional.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
+
+    def item_categories(self, name: str) -> Tensor:
+        """Return the categories (num_items + 1, W) of the items, 0 = no more.
+
+        Args:
+            name: the item feature, categorical or multi-valued, that holds them.
+
+        Raises:
+            ValueError: the model has no item features, no such one, or it is a number.
+        """
+        if self.item_feature_embedding is None:
+            raise ValueError(
+                f"category={name!r}: this {type(self).__name__} has no item features; give the data "
+                "item_features and train a model that takes them, or call retrieval.diverse_items"
+            )
+        return self.item_feature_embedding.categories(name)
 
     # ------------------------------------------------------------------ training
 

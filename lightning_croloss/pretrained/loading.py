@@ -21,7 +21,7 @@ from lightning_croloss.pretrained.layout import CONFIG, METRICS, VOCABULARY, WEI
 from lightning_croloss.pretrained.registry import find_pretrained
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
-from lightning_croloss.recommend.item_table import read_vocabulary
+from lightning_croloss.recommend.item_table import ItemTable
 
 
 def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> RetrievalModel:
@@ -97,10 +97,28 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     model.facts.max_history = facts["max_history"]
     model.facts.user_fingerprint = facts["user_fingerprint"]
     model.facts.seed = facts["seed"]
-    read_vocabulary(folder / VOCABULARY, model.facts, model.num_items)
+    _load_items(model, folder / VOCABULARY)
     if model.facts.item_titles is None:
         model.facts.item_titles = titles_at_hand(config, model.facts.item_vocabulary, trusted)
     return model
+
+
+def _load_items(model: RetrievalModel, path: Path) -> None:
+    """Read the items of a model from a file.
+
+    Raises:
+        PretrainedError: the file is not a table of items, or of another catalogue.
+    """
+    items = ItemTable.read(path, "a pretrained model", "tables")
+    if len(items) != model.num_items:
+        raise PretrainedError(
+            f"{path} has {len(items):,} items, but the weights are of a catalogue of {model.num_items:,}"
+        )
+    facts = model.facts
+    facts.item_vocabulary, facts.item_titles = items.vocabulary, items.titles
+    facts.item_counts = None
+    if items.counts is not None:
+        facts.item_counts = torch.cat([torch.zeros(1, dtype=torch.int64), torch.from_numpy(items.counts)])
 
 
 def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:

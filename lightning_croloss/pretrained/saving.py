@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.pretrained.layout import CARD, CONFIG, METRICS, VOCABULARY, WEIGHTS, write_manifest
-from lightning_croloss.recommend.item_table import write_vocabulary
+from lightning_croloss.recommend.protocol import items_of
 
 #: Arguments of a model that come from its data, so that a config does not write them.
 FROM_DATA = ("num_items", "num_users", "item_features", "user_features")
@@ -61,6 +62,7 @@ def save_pretrained(
     facts = model.facts
     if facts.item_vocabulary is None:
         raise ValueError("the model knows no vocabulary: fit or test it on its data before saving it")
+    items = items_of(model) if titles else replace(items_of(model), titles=None)
     tensors = stored_weights(model, dtype)
     content = {**_sections(config), "model": model_section(model)}
     from_data = {name: model.hparams[name] for name in FROM_DATA if name in model.hparams}
@@ -69,7 +71,7 @@ def save_pretrained(
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
         (temporary / CONFIG).write_text(text, "utf-8")
         shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which nobody else could read
-        write_vocabulary(temporary / VOCABULARY, facts, titles)
+        items.write(temporary / VOCABULARY, "a pretrained model", "tables")
         (temporary / METRICS).write_text(json.dumps(dict(metrics or {}), indent=2) + "\n", "utf-8")
         (temporary / CARD).write_text(card or _short_card(model), "utf-8")
         write_manifest(

@@ -1,8 +1,10 @@
-"""From vectors to lists: top items, tokens, fallback, allowed and denied items.
+"""From vectors to lists: top items, tokens, the popular fallback, allowed and denied items.
 
-The results need no torch, and neither does importing this package.
+What is exported here needs no torch, so that serving an exported model can share it. ``recommend.top_items``,
+``recommend.token_recommender`` and ``recommend.histories`` use torch and are not imported here.
 """
 
+from lightning_croloss.recommend.item_table import ItemTable
 from lightning_croloss.recommend.results import Recommendations, UserRecommendations
 
-__all__ = ["Recommendations", "UserRecommendations"]
+__all__ = ["ItemTable", "Recommendations", "UserRecommendations"]

@@ -1,64 +1,92 @@
-"""``vocabulary.parquet``: the token, the training events and perhaps the title of each item."""
+"""ItemTable: the token, training events and title of each item. Imports no torch, for serving."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
-from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import MissingExtraError, PretrainedError
-from lightning_croloss.models.metadata import CheckpointFacts
 
 
-def write_vocabulary(path: Path, facts: CheckpointFacts, titles: bool) -> None:
-    """Write the items of a model's facts, in the order of their ids from 1 on.
+@dataclass(frozen=True)
+class ItemTable:
+    """The items of a catalogue, in the order of their ids 1 … N.
 
-    Args:
-        path: the file.
-        facts: the facts; their vocabulary must be known.
-        titles: whether to write the titles, if there are any.
+    It is kept in a Parquet file with the columns ``token``, ``count`` and, with titles, ``title``: the
+    ``vocabulary.parquet`` of a pretrained model and the ``items.parquet`` of an export.
+
+    Attributes:
+        vocabulary: their N tokens.
+        counts: (N,) training events of each; None if they are not known.
+        titles: what a person calls each; None without titles.
     """
-    pyarrow, parquet = _pyarrow()
-    assert facts.item_vocabulary is not None
-    counts = None if facts.item_counts is None else facts.item_counts[1:].tolist()
-    tokens = facts.item_vocabulary.tokens
-    large = facts.item_vocabulary.integers and max(tokens) >= 2**63
-    columns = {
-        "token": pyarrow.array(tokens, pyarrow.uint64() if large else None),
-        "count": pyarrow.array(counts or [None] * len(tokens), pyarrow.int64()),
-    }
-    if titles and facts.item_titles is not None:
-        columns["title"] = pyarrow.array(facts.item_titles, pyarrow.string())
-    parquet.write_table(pyarrow.table(columns), path, compression="zstd")
 
+    vocabulary: Vocabulary
+    counts: NDArray[np.int64] | None = None
+    titles: list[str] | None = None
 
-def read_vocabulary(path: Path, facts: CheckpointFacts, num_items: int) -> None:
-    """Read the items into the facts of a model of ``num_items`` items.
+    def __len__(self) -> int:
+        """Return the number N of items."""
+        return len(self.vocabulary)
 
-    Raises:
-        PretrainedError: the file is not such a table, or of another catalogue.
-    """
-    pyarrow, parquet = _pyarrow()
-    try:
-        table = parquet.read_table(path)
-        tokens, counts = table["token"].to_pylist(), table["count"].to_pylist()
-    except (pyarrow.ArrowException, KeyError):
-        raise PretrainedError(f"{path} is no table with the columns token and count") from None
-    if len(tokens) != num_items:
-        raise PretrainedError(
-            f"{path} has {len(tokens):,} items, but the weights are of a catalogue of {num_items:,}"
+    @classmethod
+    def read(cls, path: Path, what: str, extra: str) -> ItemTable:
+        """Read a table from a file.
+
+        Args:
+            path: the file.
+            what: what needs the table, for the message if pyarrow is not installed.
+            extra: the extra that brings it.
+
+        Raises:
+            PretrainedError: the file is not such a table.
+            MissingExtraError: pyarrow is not installed.
+        """
+        pyarrow, parquet = _pyarrow(what, extra)
+        try:
+            table = parquet.read_table(path)
+            tokens, counts = table["token"].to_pylist(), table["count"].to_pylist()
+        except (pyarrow.ArrowException, KeyError):
+            raise PretrainedError(f"{path} is not a table with the columns token and count") from None
+        return cls(
+            Vocabulary(tokens),
+            None if None in counts else np.array(counts, dtype=np.int64),
+            table["title"].to_pylist() if "title" in table.column_names else None,
         )
-    facts.item_vocabulary = Vocabulary(tokens)
-    facts.item_counts = None if None in counts else torch.tensor([0, *counts])
-    facts.item_titles = table["title"].to_pylist() if "title" in table.column_names else None
+
+    def write(self, path: Path, what: str, extra: str) -> None:
+        """Write the table to a file.
+
+        Args:
+            path: the file.
+            what: what needs the table, for the message if pyarrow is not installed.
+            extra: the extra that brings it.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+        """
+        pyarrow, parquet = _pyarrow(what, extra)
+        tokens = self.vocabulary.tokens
+        counts = [None] * len(tokens) if self.counts is None else self.counts.tolist()
+        large = self.vocabulary.integers and max(tokens) >= 2**63
+        columns = {
+            "token": pyarrow.array(tokens, pyarrow.uint64() if large else None),
+            "count": pyarrow.array(counts, pyarrow.int64()),
+        }
+        if self.titles is not None:
+            columns["title"] = pyarrow.array(self.titles, pyarrow.string())
+        parquet.write_table(pyarrow.table(columns), path, compression="zstd")
 
 
-def _pyarrow() -> tuple[ModuleType, ModuleType]:
+def _pyarrow(what: str, extra: str) -> tuple[ModuleType, ModuleType]:
     try:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise MissingExtraError("a pretrained model", "tables") from error
+        raise MissingExtraError(what, extra) from error
     return pyarrow, pyarrow.parquet

@@ -1,17 +1,13 @@
-"""What is recommended, and the tokens that histories are made of. Imports no torch, for serving."""
+"""What is recommended to each user. Imports no torch, for serving."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
+from lightning_croloss.recommend.tokens import Token
 
-from lightning_croloss.common.vocabulary import Vocabulary
-
-Token = str | int
 SHOWN = 10  # users and items that a printed result shows
 
 
@@ -87,43 +83,3 @@ class Recommendations(Sequence[UserRecommendations]):
         if len(self.users) > SHOWN:
             parts.append(f"… {len(self.users) - SHOWN} more users")
         return "\n".join(parts)
-
-
-def check_tokens(name: str, tokens: Any) -> Collection[Token]:
-    """Return ``tokens``, if they are a list of texts or integers.
-
-    Raises:
-        TypeError: naming what was given instead.
-    """
-    if isinstance(tokens, (str, bytes)) or not isinstance(tokens, (Collection, np.ndarray)):
-        raise TypeError(f"{name} must be a list of tokens, got {tokens!r}")
-    kinds = {type(token) for token in tokens}
-    if wrong := [kind for kind in kinds if not issubclass(kind, (str, int, np.integer)) or kind is bool]:
-        token = next(token for token in tokens if type(token) in wrong)
-        raise TypeError(f"{name} holds {token!r}: tokens must be text or integers")
-    return tokens
-
-
-def ids_of_histories(
-    histories: Sequence[Sequence[Token]], vocabulary: Vocabulary
-) -> tuple[list[list[int]], list[int]]:
-    """Return the known ids of each history, and how many of its tokens are not known.
-
-    Raises:
-        TypeError: a history is no list, or a token neither text nor integer.
-    """
-    if isinstance(histories, (str, bytes)) or not isinstance(histories, (Sequence, np.ndarray)):
-        raise TypeError(f"histories must be a list of lists of tokens, got {type(histories).__name__}")
-    for number, history in enumerate(histories):
-        check_tokens(f"histories[{number}]", history)
-    ids = encode_tokens([token for history in histories for token in history], vocabulary)
-    ends = np.cumsum([0, *map(len, histories)])
-    pieces = [ids[begin:end] for begin, end in pairwise(ends)]
-    return [piece[piece > 0].tolist() for piece in pieces], [int((piece == 0).sum()) for piece in pieces]
-
-
-def encode_tokens(tokens: Collection[Token], vocabulary: Vocabulary) -> Any:
-    """Return the id of each token, 0 if it is not known; texts and integers may be mixed."""
-    if len({isinstance(token, str) for token in tokens}) > 1:
-        tokens = [str(token) for token in tokens]
-    return vocabulary.encode(list(tokens))

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.recommend.histories import batch_of_histories
-from lightning_croloss.recommend.results import (
-    Recommendations,
+from lightning_croloss.recommend.lists import check_n, popular_items, user_recommendations, with_fallback
+from lightning_croloss.recommend.protocol import Retriever, items_of
+from lightning_croloss.recommend.results import Recommendations, UserRecommendations
+from lightning_croloss.recommend.tokens import (
     Token,
-    UserRecommendations,
+    allowed_ids,
     check_tokens,
     encode_tokens,
     ids_of_histories,
 )
 from lightning_croloss.recommend.top_items import TopItems, evaluating
 from lightning_croloss.retrieval import top_items
-
-if TYPE_CHECKING:
-    from lightning_croloss.models.retrieval_model import RetrievalModel
 
 #: Users whose histories are encoded together.
 BATCH_SIZE = 1024
@@ -51,7 +47,7 @@ class TokenRecommender:
 
     def __init__(
         self,
-        model: RetrievalModel,
+        model: Retriever,
         n: int = 10,
         exclude_history: bool = True,
         allow: Collection[Token] | None = None,
@@ -59,15 +55,22 @@ class TokenRecommender:
         diversity: float | None = None,
         category: str | None = None,
     ) -> None:
-        self._vocabulary = vocabulary_of(model)
+        self._items = items_of(model)
         if model.needs_known_users:
             raise ValueError(
                 f"a {type(model).__name__} recommends to users whose ids it was trained with, not to "
                 "histories: use recommend(users=…)"
             )
-        allowed = self._allowed(allow, deny)
-        self._top_items = TopItems(model, n, exclude_history, diversity or 0.0, category, allowed=allowed)
-        self._popular_ids, self._popular_counts = _popular(model, n, allowed)
+        allowed = allowed_ids(self._items.vocabulary, allow, deny)
+        self._top_items = TopItems(
+            model,
+            n,
+            exclude_history,
+            diversity or 0.0,
+            category,
+            allowed=None if allowed is None else torch.from_numpy(allowed),
+        )
+        self._popular = popular_items(self._items, n, allowed)
         self._model = model
 
     def __call__(self, histories: Sequence[Sequence[Token]]) -> Recommendations:
@@ -77,9 +80,9 @@ class TokenRecommender:
             histories: for each user the tokens of its events, oldest first.
 
         Raises:
-            TypeError: a history is no list, or a token neither text nor integer.
+            TypeError: a history is not a list, or a token neither text nor integer.
         """
-        ids, unknown = ids_of_histories(histories, self._vocabulary)
+        ids, unknown = ids_of_histories(histories, self._items.vocabulary)
         users: list[UserRecommendations] = []
         for first in range(0, len(ids), BATCH_SIZE):
             part = slice(first, first + BATCH_SIZE)
@@ -97,23 +100,11 @@ class TokenRecommender:
             device=model.device,
         )
         ids, scores = self._top_items(batch)
-        empty = torch.tensor([not history for history in histories], device=ids.device)
-        if empty.any():
-            ids[empty] = self._popular_ids.to(ids.device)
-            scores[empty] = self._popular_counts.to(scores)
-        return _users(ids, scores, self._vocabulary, model.facts.item_titles, unknown, empty.tolist())
-
-    def _allowed(self, allow: Collection[Token] | None, deny: Collection[Token] | None) -> Tensor | None:
-        """Return the ids that may be recommended; None = all."""
-        if allow is None and not deny:
-            return None
-        every = torch.arange(1, len(self._vocabulary) + 1)
-        allowed = every if allow is None else _known_ids("allow", allow, self._vocabulary)
-        denied = _known_ids("deny", deny or [], self._vocabulary)
-        return allowed[~torch.isin(allowed, denied)]
+        found = zip(ids.cpu().numpy(), scores.cpu().numpy(), strict=True)
+        return with_fallback(self._items, histories, unknown, found, self._popular)
 
 
-def similar_items(model: RetrievalModel, tokens: Sequence[Token], n: int = 10) -> Recommendations:
+def similar_items(model: Retriever, tokens: Sequence[Token], n: int = 10) -> Recommendations:
     """Return for each item the n items whose vectors are most similar, itself left out.
 
     Args:
@@ -123,79 +114,23 @@ def similar_items(model: RetrievalModel, tokens: Sequence[Token], n: int = 10) -
 
     Raises:
         ValueError: the model has no vocabulary, or n is out of range.
-        TypeError: tokens are no list, or neither text nor integers.
+        TypeError: tokens are not a list, or neither text nor integers.
     """
-    vocabulary = vocabulary_of(model)
-    if not 1 <= n < model.num_items:
-        raise ValueError(f"n must be in 1 … {model.num_items - 1}, the number of other items, got {n}")
-    found = torch.from_numpy(encode_tokens(check_tokens("tokens", tokens), vocabulary)).to(model.device)
+    items = items_of(model)
+    check_n(n, len(items) - 1, "other items")
+    known = encode_tokens(check_tokens("tokens", tokens), items.vocabulary)
+    found = torch.from_numpy(known).to(model.device)
     with torch.no_grad(), evaluating(model):
         matrix = model.encode_catalogue()
         vectors = matrix[(found - 1).clamp(min=0)].unsqueeze(1)
     ids, scores = top_items(
         vectors, matrix, n, excluded=found.unsqueeze(1), tile_elements=model.tile_elements
     )
-    ids[found == 0], scores[found == 0] = 0, -torch.inf
-    unknown = (found == 0).long().tolist()
+    ids[found == 0] = 0
+    ranked = zip(ids.cpu().numpy(), scores.cpu().numpy(), strict=True)
     return Recommendations(
-        _users(ids, scores, vocabulary, model.facts.item_titles, unknown, [False] * len(ids))
+        [
+            user_recommendations(items, best, unknown=int(item == 0))
+            for item, best in zip(known, ranked, strict=True)
+        ]
     )
-
-
-def vocabulary_of(model: RetrievalModel) -> Vocabulary:
-    """Return the vocabulary of a model.
-
-    Raises:
-        ValueError: it has none.
-    """
-    if model.facts.item_vocabulary is None:
-        raise ValueError(
-            "the model knows no tokens: fit it on its data, or load it from a checkpoint or the zoo; or use "
-            "recommend() with item ids"
-        )
-    return model.facts.item_vocabulary
-
-
-def _known_ids(name: str, tokens: Collection[Token], vocabulary: Vocabulary) -> Tensor:
-    ids: Tensor = torch.from_numpy(encode_tokens(check_tokens(name, tokens), vocabulary)).unique()
-    return ids[ids > 0]
-
-
-def _popular(model: RetrievalModel, n: int, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the ids (n,) and counts (n,) of the most popular items, padded with 0 and −∞.
-
-    A model that was never trained on data knows no counts, and so no popular items.
-    """
-    ids = torch.zeros(n, dtype=torch.int64)
-    scores = torch.full((n,), -torch.inf)
-    counts = model.facts.item_counts
-    if counts is not None:
-        possible = torch.arange(1, len(counts)) if allowed is None else allowed
-        best = possible[counts[possible].argsort(descending=True, stable=True)[:n]]
-        ids[: len(best)], scores[: len(best)] = best, counts[best].float()
-    return ids, scores
-
-
-def _users(
-    ids: Tensor,
-    scores: Tensor,
-    vocabulary: Vocabulary,
-    titles: list[str] | None,
-    unknown: list[int],
-    fallback: list[bool],
-) -> list[UserRecommendations]:
-    """Turn ids (B, n) and scores (B, n), padded with 0, into an entry for each user."""
-    lengths = (ids > 0).sum(1).tolist()
-    users = []
-    for row, length in enumerate(lengths):
-        kept = ids[row, :length].tolist()
-        users.append(
-            UserRecommendations(
-                vocabulary.decode(kept),
-                None if titles is None else [titles[i - 1] for i in kept],
-                scores[row, :length].tolist(),
-                unknown[row],
-                fallback[row],
-            )
-        )
-    return users

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.recommend.lists import check_n
+from lightning_croloss.recommend.protocol import Retriever
 from lightning_croloss.retrieval import check_diversity, diverse_items, top_items
-
-if TYPE_CHECKING:
-    from lightning_croloss.models.retrieval_model import RetrievalModel
 
 
 class TopItems:
@@ -36,7 +34,7 @@ class TopItems:
 
     def __init__(
         self,
-        model: RetrievalModel,
+        model: Retriever,
         n: int,
         exclude_history: bool = True,
         diversity: float = 0.0,
@@ -44,10 +42,7 @@ class TopItems:
         candidates: int | None = None,
         allowed: Tensor | None = None,
     ) -> None:
-        if not 1 <= n <= model.num_items:
-            raise ValueError(
-                f"n must be in 1 … {model.num_items}, the number of items, got {n}: choose how many to return"
-            )
+        check_n(n, model.num_items)
         self._categories = categories_of(model, diversity, category)
         if candidates is None:
             candidates = min(5 * n, model.num_items)
@@ -62,7 +57,7 @@ class TopItems:
             self._matrix = model.encode_catalogue()
         self._allowed: Tensor | None = None
         if allowed is not None:
-            self._allowed = allowed_ids(allowed, model.num_items).to(model.device)
+            self._allowed = checked_ids(allowed, model.num_items).to(model.device)
             self._matrix = self._matrix[self._allowed - 1]
 
     @torch.no_grad()
@@ -88,22 +83,22 @@ class TopItems:
         scores = torch.full_like(ids, -torch.inf, dtype=vectors.dtype)
         count = min(self._wanted, len(self._allowed))
         if count:
-            # ids within the allowed are 1 … their number, in ascending order: ties fall as in the catalogue
-            place_of = torch.zeros(self.model.num_items + 1, dtype=torch.int64, device=ids.device)
-            place_of[self._allowed] = torch.arange(1, len(self._allowed) + 1, device=ids.device)
-            places, scores[:, :count] = top_items(
+            # positions among the allowed, from 1, follow ascending ids: ties fall as in the catalogue
+            position_of = torch.zeros(self.model.num_items + 1, dtype=torch.int64, device=ids.device)
+            position_of[self._allowed] = torch.arange(1, len(self._allowed) + 1, device=ids.device)
+            positions, scores[:, :count] = top_items(
                 vectors,
                 self._matrix,
                 count,
-                excluded=None if excluded is None else place_of[excluded],
+                excluded=None if excluded is None else position_of[excluded],
                 tile_elements=tile_elements,
             )
-            ids[:, :count] = torch.cat([self._allowed.new_zeros(1), self._allowed])[places]
+            ids[:, :count] = torch.cat([self._allowed.new_zeros(1), self._allowed])[positions]
         return ids, scores
 
 
 @contextmanager
-def evaluating(model: RetrievalModel) -> Iterator[None]:
+def evaluating(model: Retriever) -> Iterator[None]:
     """Switch a model to evaluation, and back to what it was."""
     was_training = model.training
     model.eval()
@@ -113,7 +108,7 @@ def evaluating(model: RetrievalModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def allowed_ids(ids: Tensor, num_items: int) -> Tensor:
+def checked_ids(ids: Tensor, num_items: int) -> Tensor:
     """Return the distinct ids in ascending order.
 
     Raises:
@@ -127,7 +122,7 @@ def allowed_ids(ids: Tensor, num_items: int) -> Tensor:
     return distinct
 
 
-def categories_of(model: RetrievalModel, diversity: float, category: str | None) -> Tensor | None:
+def categories_of(model: Retriever, diversity: float, category: str | None) -> Tensor | None:
     """Return the categories (num_items + 1, W) of the items; None if the score alone counts.
 
     Raises:
@@ -138,11 +133,5 @@ def categories_of(model: RetrievalModel, diversity: float, category: str | None)
         if diversity > 0.0:
             raise ValueError(f"diversity={diversity} needs a category: name an item feature that holds it")
         return None
-    features = getattr(model, "item_feature_embedding", None)
-    if features is None:
-        raise ValueError(
-            f"category={category!r}: this {type(model).__name__} has no item features; give the data "
-            "item_features and train a model that takes them, or call retrieval.diverse_items"
-        )
-    categories: Tensor = features.categories(category)
+    categories = model.item_categories(category)
     return categories if diversity > 0.0 else None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.models import RetrievalModel
+from lightning_croloss.models import HistoryModel, RetrievalModel
 from lightning_croloss.recommend.top_items import evaluating
 from lightning_croloss.serving.layout import HISTORY, INTERESTS, USERS
 
@@ -36,14 +36,14 @@ class UserEncoder(nn.Module):
         model = _copy(model)
         self.needs_users = model.knows_users
         with torch.no_grad(), evaluating(model):
-            if embed := getattr(model, "embed_items", None):
+            if isinstance(model, HistoryModel):
                 ids = torch.arange(model.num_items + 1, device=model.device)
-                self.items = nn.Embedding.from_pretrained(embed(ids).float())
-                model.embed_items = self.items.forward
-            features = getattr(model, "user_feature_embedding", None)
-            if features is not None:
-                ids = torch.arange(int(getattr(model, "num_users", 0)) + 1, device=model.device)
-                model.user_feature_embedding = nn.Embedding.from_pretrained(features(ids).float())
+                self.items = nn.Embedding.from_pretrained(model.embed_items(ids).float())
+                model.embed_items = self.items.forward  # type: ignore[method-assign]
+            if model.user_feature_embedding is not None:
+                ids = torch.arange(model.num_users + 1, device=model.device)
+                features = nn.Embedding.from_pretrained(model.user_feature_embedding(ids).float())
+                model.user_feature_embedding = features  # type: ignore[assignment]
         for name, module in list(model.named_modules()):
             if isinstance(module, nn.GRU):
                 parent, _, child = name.rpartition(".")
@@ -120,7 +120,7 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
         raise MissingExtraError("exporting a model", "export") from error
     encoder = UserEncoder(model)
     batch = torch.export.Dim("batch", min=1)
-    length = torch.export.Dim("length", min=1, max=getattr(model, "max_length", None))
+    length = torch.export.Dim("length", min=1, max=model.max_length)
     # sizes that the export does not take for constants
     history = torch.randint(1, model.num_items + 1, (3, 7))
     inputs: dict[str, Tensor] = {HISTORY: history}

@@ -11,8 +11,7 @@ from lightning_croloss import __version__
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.recommend.item_table import write_vocabulary
-from lightning_croloss.recommend.token_recommender import vocabulary_of
+from lightning_croloss.recommend.protocol import items_of
 from lightning_croloss.recommend.top_items import evaluating
 from lightning_croloss.serving.encoder import write_encoder
 from lightning_croloss.serving.index import INDEXES, build_index, write_index
@@ -42,7 +41,7 @@ def export_model(
         FileExistsError: the folder exists and is not to be overwritten.
         MissingExtraError: a package is missing.
     """
-    vocabulary_of(model)
+    items = items_of(model)
     if index is not None:
         check_choice("index", index, INDEXES)
     if model.needs_known_users:
@@ -52,12 +51,11 @@ def export_model(
         )
     with torch.no_grad(), evaluating(model):
         vectors = np.ascontiguousarray(model.encode_catalogue().cpu().numpy(), dtype=np.float32)
-    facts = model.facts
-    lengths = [length for length in (facts.max_history, getattr(model, "max_length", None)) if length]
+    lengths = [length for length in (model.facts.max_history, model.max_length) if length]
     with replacing_folder(Path(folder), overwrite) as temporary:
         write_encoder(model, temporary / ENCODER)
         np.save(temporary / VECTORS, vectors)
-        write_vocabulary(temporary / ITEMS, facts, titles=True)
+        items.write(temporary / ITEMS, "exporting a model", "export")
         files = [ENCODER, VECTORS, ITEMS]
         if index is not None:
             write_index(build_index(index, vectors), temporary / INDEX)
@@ -68,7 +66,7 @@ def export_model(
             "num_items": model.num_items,
             "dim": vectors.shape[1],
             "max_history": min(lengths, default=None),
-            "num_users": int(getattr(model, "num_users", 0)),
+            "num_users": model.num_users,
             "index": index,
         }
         FORMAT.write(temporary, {"model": described, "lightning_croloss": __version__}, files)

@@ -12,18 +12,16 @@ from numpy.typing import NDArray
 
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.recommend.results import (
-    Recommendations,
-    Token,
-    UserRecommendations,
-    check_tokens,
-    encode_tokens,
-    ids_of_histories,
-)
+from lightning_croloss.recommend.item_table import ItemTable
+from lightning_croloss.recommend.lists import check_n, popular_items, with_fallback
+from lightning_croloss.recommend.results import Recommendations, UserRecommendations
+from lightning_croloss.recommend.tokens import Token, allowed_ids, ids_of_histories
 from lightning_croloss.serving.index import read_index
 from lightning_croloss.serving.layout import ENCODER, FORMAT, HISTORY, INDEX, INTERESTS, ITEMS, USERS, VECTORS
 from lightning_croloss.serving.search import Ids, Scores, exact_search, index_search
 
+#: What serving says is missing, and the extra that brings it.
+NEEDED_BY = ("serving a model", "serve")
 #: Users that are encoded together.
 BATCH_SIZE = 256
 
@@ -34,8 +32,7 @@ class Recommender:
     Make it with :meth:`from_export`. Neither torch nor lightning is imported.
 
     Attributes:
-        vocabulary: the tokens of the items.
-        titles: their titles, or None.
+        items: the tokens, training events and titles of the items.
         model: what the manifest says of the model: its class, ``num_items``, ``max_history`` and more.
     """
 
@@ -43,20 +40,26 @@ class Recommender:
         self,
         session: Any,
         vectors: NDArray[np.float32],
-        vocabulary: Vocabulary,
-        titles: list[str] | None,
-        counts: NDArray[np.int64] | None,
+        items: ItemTable,
         model: dict[str, Any],
         index: Any = None,
     ) -> None:
-        self.vocabulary = vocabulary
-        self.titles = titles
+        self.items = items
         self.model = model
         self._session = session
         self._vectors = vectors
-        self._counts = counts
         self._index = index
         self._inputs = {entry.name for entry in session.get_inputs()}
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens of the items."""
+        return self.items.vocabulary
+
+    @property
+    def titles(self) -> list[str] | None:
+        """What a person calls each item; None without titles."""
+        return self.items.titles
 
     @classmethod
     def from_export(
@@ -76,25 +79,21 @@ class Recommender:
             ef_search: number of neighbours that an HNSW index keeps in mind; None is 128.
 
         Raises:
-            PretrainedError: the folder is no export, is of another version, or a file is damaged.
+            PretrainedError: the folder is not an export, is of another version, or a file is damaged.
             MissingExtraError: onnxruntime, pyarrow, or, for an index, faiss is not installed.
         """
         path = Path(folder)
         manifest = FORMAT.read(path)
-        runtime, parquet = _serving_packages()
+        runtime = _onnxruntime()
         options = runtime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
         session = runtime.InferenceSession(str(path / ENCODER), options, providers=["CPUExecutionProvider"])
-        items = parquet.read_table(path / ITEMS)
-        counts = items["count"].to_pylist()
         has_index = INDEX in manifest["files"]
         return cls(
             session,
             np.load(path / VECTORS),
-            Vocabulary(items["token"].to_pylist()),
-            items["title"].to_pylist() if "title" in items.column_names else None,
-            None if None in counts else np.array(counts, dtype=np.int64),
+            ItemTable.read(path / ITEMS, *NEEDED_BY),
             manifest["model"],
             read_index(path / INDEX, nprobe, ef_search) if has_index else None,
         )
@@ -124,13 +123,12 @@ class Recommender:
             ValueError: n is outside 1 … num_items, or users do not fit.
             TypeError: tokens are neither text nor integers.
         """
-        num_items = len(self.vocabulary)
-        if not 1 <= n <= num_items:
-            raise ValueError(f"n must be in 1 … {num_items}, the number of items, got {n}")
+        check_n(n, len(self.items))
         ids, unknown = ids_of_histories(histories, self.vocabulary)
         known_users = self._users(users, len(ids))
-        denied = self._denied(allow, deny)
-        popular = self._popular(n, denied)
+        allowed = allowed_ids(self.vocabulary, allow, deny)
+        denied = self._others(allowed)
+        popular = popular_items(self.items, n, allowed)
         found: list[UserRecommendations] = []
         for first in range(0, len(ids), BATCH_SIZE):
             part = slice(first, first + BATCH_SIZE)
@@ -143,10 +141,7 @@ class Recommender:
                 best = exact_search(interests, self._vectors, n, excluded)
             else:
                 best = index_search(interests, self._index, n, excluded)
-            for history, number, (items, scores) in zip(ids[part], unknown[part], best, strict=True):
-                if not history:
-                    items, scores = popular
-                found.append(self._entry(items, scores, number, fallback=not history))
+            found += with_fallback(self.items, ids[part], unknown[part], best, popular)
         return Recommendations(found)
 
     def encode(self, histories: Sequence[Sequence[int]], users: NDArray[np.int64]) -> Scores:
@@ -178,33 +173,17 @@ class Recommender:
             )
         return given
 
-    def _denied(self, allow: Collection[Token] | None, deny: Collection[Token] | None) -> Ids:
-        """Return the ids that must not be recommended."""
-        denied = np.zeros(len(self.vocabulary) + 1, dtype=np.bool_)
-        if allow is not None:
-            denied[:] = True
-            denied[encode_tokens(check_tokens("allow", allow), self.vocabulary)] = False
-        if deny is not None:
-            denied[encode_tokens(check_tokens("deny", deny), self.vocabulary)] = True
-        denied[0] = False
-        return np.flatnonzero(denied)
-
-    def _popular(self, n: int, denied: Ids) -> tuple[Ids, Scores]:
-        if self._counts is None:
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        order = np.argsort(-self._counts, kind="stable") + 1
-        best = order[~np.isin(order, denied)][:n]
-        return best, self._counts[best - 1].astype(np.float32)
-
-    def _entry(self, ids: Ids, scores: Scores, unknown: int, fallback: bool) -> UserRecommendations:
-        titles = None if self.titles is None else [self.titles[i - 1] for i in ids.tolist()]
-        return UserRecommendations(self.vocabulary.decode(ids), titles, scores.tolist(), unknown, fallback)
+    def _others(self, allowed: Ids | None) -> Ids:
+        """Return the ids of all items but those allowed; of none if all are."""
+        if allowed is None:
+            return np.zeros(0, dtype=np.int64)
+        return np.setdiff1d(np.arange(1, len(self.items) + 1), allowed, assume_unique=True)
 
 
-def _serving_packages() -> tuple[ModuleType, ModuleType]:
+def _onnxruntime() -> ModuleType:
     try:
         import onnxruntime
-        import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise MissingExtraError("serving a model", "serve") from error
-    return onnxruntime, pyarrow.parquet
+        raise MissingExtraError(*NEEDED_BY) from error
+    module: ModuleType = onnxruntime
+    return module

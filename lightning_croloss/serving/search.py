@@ -45,16 +45,16 @@ def index_search(interests: Scores, index: Any, n: int, excluded: list[Ids]) -> 
 
     Args:
         interests: as for :func:`exact_search`.
-        index: a faiss index of inner products over the items, id i + 1 at place i.
+        index: a faiss index of inner products over the items, id i + 1 at position i.
         n: how many items.
         excluded: for each user ids never to return.
     """
     users, _, dim = interests.shape
     wanted = min(n + max(map(len, excluded), default=0), index.ntotal)
-    scores, places = index.search(np.ascontiguousarray(interests.reshape(-1, dim)), wanted)
-    scores, places = scores.reshape(users, -1), places.reshape(users, -1)
+    scores, positions = index.search(np.ascontiguousarray(interests.reshape(-1, dim)), wanted)
+    scores, positions = scores.reshape(users, -1), positions.reshape(users, -1)
     found = []
-    for row, ids, out in zip(scores, places + 1, excluded, strict=True):
+    for row, ids, out in zip(scores, positions + 1, excluded, strict=True):
         kept = (ids > 0) & ~np.isin(ids, out)
         row, ids = row[kept], ids[kept]
         order = np.lexsort((ids, -row))

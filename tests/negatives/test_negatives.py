@@ -1,7 +1,6 @@
 import copy
 import functools
 import inspect
-import inspect
 
 import pytest
 import torch

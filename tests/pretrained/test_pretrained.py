@@ -200,7 +200,7 @@ def test_a_folder_is_complete_or_absent(trained, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightning_croloss.pretrained.saving.write_vocabulary", full)
+    monkeypatch.setattr("lightning_croloss.recommend.item_table.ItemTable.write", full)
     with pytest.raises(OSError, match="No space left"):
         save_pretrained(trained, tmp_path / "other")
     with pytest.raises(OSError, match="No space left"):
@@ -334,7 +334,7 @@ def test_a_vocabulary_of_another_catalogue(saved, tmp_path):
     assert "has 44 items, but the weights are of a catalogue of 40" in refused(saved)
     (saved / "vocabulary.parquet").write_bytes(b"PAR1")
     vouch_again(saved)
-    assert "is no table with the columns token and count" in refused(saved)
+    assert "is not a table with the columns token and count" in refused(saved)
 
 
 def test_a_config_that_is_none(saved):

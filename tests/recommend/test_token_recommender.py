@@ -74,12 +74,12 @@ def test_unknown_tokens_are_counted_and_passed_over(model):
 
 def test_nothing_known_gets_what_is_popular(model):
     counts = model.facts.item_counts[1:].tolist()
-    popular = sorted(range(40), key=lambda place: (-counts[place], place))
+    popular = sorted(range(40), key=lambda position: (-counts[position], position))
     found = model.recommend_tokens([[], ["item 2"], ["nothing"]], 6, deny=[NAMES[popular[1]]])
     best = [popular[0], *popular[2:7]]
     for user, unknown in ((found[0], 0), (found[2], 1)):
-        assert user.tokens == [NAMES[place] for place in best]
-        assert user.scores == [counts[place] for place in best]
+        assert user.tokens == [NAMES[position] for position in best]
+        assert user.scores == [counts[position] for position in best]
         assert (user.fallback, user.unknown) == (True, unknown)
     assert not found[1].fallback
     assert found.num_fallback == 2
@@ -115,7 +115,7 @@ def test_text_and_integers(model):
 
 
 def test_titles_and_what_is_printed(model, monkeypatch):
-    monkeypatch.setattr(model.facts, "item_titles", [f"Title {place}" for place in range(40)])
+    monkeypatch.setattr(model.facts, "item_titles", [f"Title {position}" for position in range(40)])
     found = model.recommend_tokens([["item 2", "nothing"], []], 12)
     assert found[0].titles == [f"Title {NAMES.index(token)}" for token in found[0].tokens]
     text = str(found)
@@ -139,9 +139,9 @@ def test_diversity_as_by_ids():
 def test_similar_items(model):
     vectors = torch.nn.functional.normalize(model.encode_items(None), dim=1)
     found = model.similar_items(["item 5", "nothing", "item 39"], 6)
-    for place, user in ((5, found[0]), (39, found[2])):
-        scores = vectors @ vectors[place]
-        scores[place] = -math.inf
+    for position, user in ((5, found[0]), (39, found[2])):
+        scores = vectors @ vectors[position]
+        scores[position] = -math.inf
         assert user.tokens == [NAMES[best] for best in scores.topk(6).indices.tolist()]
         assert user.scores == pytest.approx(scores.topk(6).values.tolist(), abs=1e-5)
     assert (found[1].tokens, found[1].unknown) == ([], 1)

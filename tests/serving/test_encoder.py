@@ -38,7 +38,7 @@ def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
     session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"))
     knows_users = "users" in {entry.name for entry in session.get_inputs()}
     assert knows_users == (cls is TwoTower or arguments is FEATURES)
-    longest = getattr(model, "max_length", 30)
+    longest = model.max_length or 30
     for batch_size, length in [(1, 1), (1, 5), (4, 2), (3, 7), (2, min(30, longest))]:
         history = torch.randint(1, 41, (batch_size, length))
         for row in range(1, batch_size):

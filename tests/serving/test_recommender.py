@@ -33,7 +33,7 @@ def trained(cls, **arguments):
     torch.manual_seed(0)
     model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)
     fit(model, FeaturedData(), limit_train_batches=4)
-    model.facts.item_titles = [f"Title {place}" for place in range(40)]
+    model.facts.item_titles = [f"Title {position}" for position in range(40)]
     return model
 
 
@@ -52,7 +52,7 @@ def assert_same(found, expected):
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.scores == pytest.approx(theirs.scores, abs=2e-6)
         assert (ours.unknown, ours.fallback) == (theirs.unknown, theirs.fallback)
-        # items whose scores differ by less than rounding may change places
+        # items whose scores differ by less than rounding may change positions
         scores = dict(zip(theirs.tokens, theirs.scores, strict=True))
         for token, score, title in zip(ours.tokens, ours.scores, ours.titles, strict=True):
             assert scores.get(token, theirs.scores[-1]) == pytest.approx(score, abs=4e-6)

@@ -1,0 +1,99 @@
+"""Retriever: what recommending needs of a model."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.common.vocabulary import Vocabulary
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.recommend.item_table import ItemTable
+
+
+class CatalogueMetadata(Protocol):
+    """What a model knows of its catalogue and its training, beside weights."""
+
+    @property
+    def item_vocabulary(self) -> Vocabulary | None:
+        """The tokens of the items; None until the model met its data."""
+
+    @property
+    def item_titles(self) -> list[str] | None:
+        """What a person calls each item of 1 … num_items; None without titles."""
+
+    @property
+    def item_counts(self) -> Tensor | None:
+        """(num_items + 1,) int64 training events of each item; None until the model met its data."""
+
+    @property
+    def max_history(self) -> int | None:
+        """Number of events that the model was trained on at most; None until then."""
+
+
+class Retriever(Protocol):
+    """A model that maps users and items to vectors whose products are the scores."""
+
+    @property
+    def num_items(self) -> int:
+        """Size of the catalogue: ids are 1 … num_items, 0 is padding."""
+
+    @property
+    def num_users(self) -> int:
+        """Number of users that the model knows by their ids or features; 0 if none."""
+
+    @property
+    def needs_known_users(self) -> bool:
+        """Whether it can recommend to users of known ids only."""
+
+    @property
+    def tile_elements(self) -> int:
+        """Number of scores that are held at a time."""
+
+    @property
+    def facts(self) -> CatalogueMetadata:
+        """What the model knows of its catalogue."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+
+    @property
+    def training(self) -> bool:
+        """Whether the model is in training mode."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch to training mode, or out of it."""
+
+    def eval(self) -> Any:
+        """Switch to evaluation mode."""
+
+    def encode_users(self, batch: RetrievalBatch) -> Tensor:
+        """Return the users' vectors (B, K, D), K interests each."""
+
+    def encode_catalogue(self) -> Tensor:
+        """Return the vectors of all items, (num_items, D) float32, without gradient."""
+
+    def item_categories(self, name: str) -> Tensor:
+        """Return the categories (num_items + 1, W) of the items by a feature of theirs, 0 = no more.
+
+        Raises:
+            ValueError: the model has no such feature.
+        """
+
+
+def items_of(model: Retriever) -> ItemTable:
+    """Return the items of a model.
+
+    Raises:
+        ValueError: the model has no vocabulary.
+    """
+    facts = model.facts
+    if facts.item_vocabulary is None:
+        raise ValueError(
+            "the model knows no tokens: fit it on its data, or load it from a checkpoint or the zoo; or use "
+            "recommend() with item ids"
+        )
+    counts = None if facts.item_counts is None else facts.item_counts[1:].cpu().numpy()
+    return ItemTable(facts.item_vocabulary, counts, facts.item_titles)
