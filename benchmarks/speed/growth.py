@@ -23,7 +23,7 @@ from benchmarks.speed.settings import Settings
 from lightning_croloss import FullCatalogNegatives, UniformNegatives, YouTubeDNN
 from lightning_croloss.common.files import replacing
 from lightning_croloss.data import RetrievalBatch
-from lightning_croloss.training.sparse_gradients import AUTOMATIC_ROWS, id_embeddings, lazy_optimizer
+from lightning_croloss.training.sparse_gradients import AUTOMATIC_ROWS, lazy_optimizer
 
 PEERS = ()
 Row = dict[str, Any]
@@ -50,7 +50,7 @@ def steps(kind: str, items: int, batch_size: int, count: int = 1) -> Callable[[]
         ns=(20,),
     )
     lazy = not whole and items >= AUTOMATIC_ROWS
-    for embedding in id_embeddings(model):
+    for embedding in model.id_embeddings():
         embedding.sparse = lazy
     build = lazy_optimizer(None) if lazy else torch.optim.Adam
     assert build is not None

@@ -1,6 +1,7 @@
 """Retrieval architectures: each says how users and items are encoded, RetrievalModel does the rest."""
 
-from lightning_croloss.models.comirec import ComiRecDR, ComiRecSA
+from lightning_croloss.models.comirec_dr import ComiRecDR
+from lightning_croloss.models.comirec_sa import ComiRecSA
 from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.matrix_factorization import MatrixFactorization

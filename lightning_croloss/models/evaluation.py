@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.metrics import RankMetrics
+from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.retrieval import target_ranks, top_items
 
 
-class ExactEvaluation(LightningModule, ABC):
+class ExactEvaluation(Encoder):
     """The evaluation hooks of Lightning: the catalogue is encoded once, every target ranked exactly.
 
     Args:
@@ -35,21 +33,6 @@ class ExactEvaluation(LightningModule, ABC):
         self._item_matrix: Tensor | None = None
         self.predicts_n = 100
         self.predicts_unseen_only = True
-
-    @abstractmethod
-    def encode_users(self, batch: RetrievalBatch) -> Tensor:
-        """Return the users' vectors, (B, K, D) with K interests; for cosine of unit length."""
-
-    @abstractmethod
-    def encode_items(self, ids: Tensor | None) -> Tensor:
-        """Return item vectors, for cosine of unit length.
-
-        Args:
-            ids: item ids of any shape ``(...)``, or None for the whole catalogue 1 … num_items.
-
-        Returns:
-            (..., D), or (num_items, D).
-        """
 
     def on_validation_epoch_start(self) -> None:
         """Encode the catalogue once."""
@@ -97,11 +80,6 @@ class ExactEvaluation(LightningModule, ABC):
     def metric_names(self, stage: str) -> list[str]:
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
         return [f"{stage}/{name}" for name in self._metrics(stage).names()]
-
-    def encode_catalogue(self) -> Tensor:
-        """Return the vectors of all items, (num_items, D) float32, without gradient."""
-        with torch.no_grad():
-            return self.encode_items(None).float()
 
     def _begin(self, stage: str) -> None:
         self._item_matrix = self.encode_catalogue()

@@ -22,7 +22,7 @@ class GRU4Rec(SequenceModel):
     Args:
         num_items: size of the catalogue, from the data.
         hidden_dims: widths of the recurrent layers, one or more.
-        dropout: chance of a number that leaves a recurrent layer to be dropped in training.
+        dropout: probability that an output of a recurrent layer is dropped in training.
         **kwargs: arguments of ``SequenceModel``, ``HistoryModel`` and ``RetrievalModel``.
 
     Raises:

@@ -28,10 +28,10 @@ class HistoryModel(RetrievalModel):
     Args:
         num_items: size of the catalogue, from the data.
         item_features: specifications of the items' features, from the data.
-        history_dropout: chance of an event of the history to be dropped in training.
-        embedding_dropout: chance of a number of an event's embedding to be dropped in training.
-        id_dropout: chance of an item's id to be dropped in training, so that its features must do; without
-            effect if there are none.
+        history_dropout: probability that an event of the history is dropped in training.
+        embedding_dropout: probability that a component of an event's embedding is dropped in training.
+        id_dropout: probability that an item's id is dropped in training, so that its features must do;
+            without effect if there are none.
         use_item_id: whether items have embeddings of their own beside their features.
         **kwargs: arguments of ``RetrievalModel``.
 

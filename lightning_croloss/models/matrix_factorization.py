@@ -30,6 +30,8 @@ class MatrixFactorization(RetrievalModel):
 
     needs_history = False
     needs_known_users = True
+    user_embedding: nn.Embedding
+    item_embedding: nn.Embedding
 
     def __init__(self, num_items: int, num_users: int, **kwargs: Any) -> None:
         super().__init__(num_items, **kwargs)

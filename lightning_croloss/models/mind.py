@@ -14,8 +14,8 @@ from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers import mlp
 from lightning_croloss.models.layers.capsules import active_interests, route_to_interests
 
-#: Number of different places in a history that the fixed routing logits tell apart.
-ROUTING_PLACES = 512
+#: Number of positions in a history that the fixed routing logits tell apart.
+ROUTING_POSITIONS = 512
 ROUTING_INITS = ("random", "fixed")
 READOUTS = ("hard", "attention")
 
@@ -24,7 +24,7 @@ class MIND(HistoryModel):
     """Route the history into interests; an item's score is the maximum over them.
 
     Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall", CIKM 2019. A user
-    with a short history has fewer interests; the places left over hold exact copies of the first. A copy
+    with a short history has fewer interests; the slots left over hold exact copies of the first. A copy
     never wins the maximum with a score that the first does not have, and in training it stands for the first:
     the hard readout is the same vector with the same gradient, the attention leaves it out.
 
@@ -46,7 +46,7 @@ class MIND(HistoryModel):
             similarities above 1: of a cosine every power fades, and of a negative one it is not defined or
             loses the sign.
         hidden_dims: widths of the dense layers that each interest passes.
-        dropout: chance of a hidden unit to be dropped in training.
+        dropout: probability that a hidden unit is dropped in training.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
     """
 
@@ -82,7 +82,7 @@ class MIND(HistoryModel):
         dim = self.embedding_dim
         self.bilinear_map = nn.Linear(dim, dim, bias=False)
         self.interest_layers = mlp(dim, hidden_dims, dim, dropout)
-        self.register_buffer("routing_logits", torch.randn(num_interests, ROUTING_PLACES))
+        self.register_buffer("routing_logits", torch.randn(num_interests, ROUTING_POSITIONS))
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the interests of each user, (B, K, D)."""
@@ -125,5 +125,5 @@ class MIND(HistoryModel):
         if self.training and self.routing_init == "random":
             return torch.randn(batch_size, self.num_interests, length, device=mask.device)
         # by the distance from the end, so that padding on the left changes nothing
-        places = torch.arange(length - 1, -1, -1, device=mask.device) % ROUTING_PLACES
-        return self.routing_logits[:, places].expand(batch_size, -1, -1)
+        positions = torch.arange(length - 1, -1, -1, device=mask.device) % ROUTING_POSITIONS
+        return self.routing_logits[:, positions].expand(batch_size, -1, -1)

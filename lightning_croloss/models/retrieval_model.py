@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
 
 from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.common.safe_config import TrustedClasses
-from lightning_croloss.configurable import Configurable, class_path, to_config
-from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.losses import CROLoss, RetrievalLoss
+from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.checkpoint import Source, built_model, read_checkpoint
 from lightning_croloss.models.evaluation import ExactEvaluation
+from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.known_users import refuse_unknown_users
 from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.metadata import CheckpointFacts, check_features
-from lightning_croloss.negatives import Negatives, UniformNegatives
+from lightning_croloss.models.own_parts import own_loss, own_negatives
+from lightning_croloss.models.sampled_training import SampledTraining
+from lightning_croloss.negatives import Negatives
 from lightning_croloss.recommend.histories import batch_of_histories
 from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
-from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
-from lightning_croloss.training.optimizers import build_optimizers, without_numpy
-from lightning_croloss.training.resume import batches_so_far, count_resumed_epoch, seed_step
-from lightning_croloss.training.sparse_gradients import (
-    check_sparse,
-    clip_gradients,
-    id_embeddings,
-    lazy_optimizer,
-    pays,
-)
+from lightning_croloss.training.optimization import Optimization
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,14 +39,15 @@ if TYPE_CHECKING:
 SIMILARITIES = ("cosine", "dot")
 
 
-class RetrievalModel(Configurable, ExactEvaluation):
+class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
     """Base of the architectures: a subclass implements :meth:`encode_users` and :meth:`encode_items`.
 
     Args:
         num_items: size of the catalogue, from the data: item ids are 1 … num_items, 0 is padding.
         embedding_dim: width D of user and item vectors.
-        loss: the training loss; None is ``CROLoss()``.
-        negatives: the sampler of negatives; None is ``UniformNegatives()``.
+        loss: the training loss; None is ``CROLoss()``. The model trains with a copy that knows the size of
+            the catalogue: see its attribute ``loss``.
+        negatives: the sampler of negatives; None is ``UniformNegatives()``. The model draws from a copy.
         similarity: "cosine" (unit vectors) or "dot".
         ns: the N of every metric @N.
         exclude_history: never rank an item that the user had before, in validation and test.
@@ -77,6 +67,8 @@ class RetrievalModel(Configurable, ExactEvaluation):
         needs_known_users: whether the model can recommend to users of known ids only.
         num_users: number of users that the model knows by their ids or features; 0 if none.
         max_length: number of events of a history that the architecture sees at most; None = all.
+        item_embedding: the embedding of the items' ids; None without.
+        user_embedding: the embedding of the users' ids; None without.
         item_feature_embedding: the embedding of the items' features; None without.
         user_feature_embedding: the embedding of the users' features; None without.
 
@@ -108,10 +100,6 @@ class RetrievalModel(Configurable, ExactEvaluation):
         super().__init__(ns, exclude_history, tile_elements)
         check_counts(num_items=num_items, embedding_dim=embedding_dim)
         check_choice("similarity", similarity, SIMILARITIES)
-        if lr_scheduler_interval not in ("epoch", "step"):
-            raise ValueError(
-                f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}'
-            )
         if max(ns, default=0) > num_items:
             raise ValueError(
                 f"ns holds {max(ns)}, but the catalogue has only {num_items} items: every recall@{max(ns)} "
@@ -119,57 +107,22 @@ class RetrievalModel(Configurable, ExactEvaluation):
             )
         self.num_items = num_items
         self.embedding_dim = embedding_dim
-        self.loss = CROLoss() if loss is None else loss
-        self.negatives = UniformNegatives() if negatives is None else negatives
+        self.loss = own_loss(loss, num_items)
+        self.negatives = own_negatives(negatives, num_items)
         self.similarity = similarity
-        self._optimizer = without_numpy(optimizer)
-        self._lr_scheduler = without_numpy(lr_scheduler)
-        self._lr_scheduler_interval = lr_scheduler_interval
-        if self.loss.num_items is None:
-            self.loss.num_items = num_items
-        elif self.loss.num_items != num_items:
-            raise ValueError(
-                f"the loss was given num_items={self.loss.num_items}, but the catalogue has {num_items} "
-                "items: leave it out"
-            )
-        for name, value in self.loss.schedulable().items():
-            self.loss.check_value(name, float(value))  # again, now that the catalogue is known
-        self.negatives.set_num_items(num_items)
-        check_sparse(sparse_gradients, self._optimizer, self.negatives)
-        self._sparse_gradients = sparse_gradients
-        self._lazy = False
+        self._optimization = Optimization(
+            optimizer, lr_scheduler, lr_scheduler_interval, sparse_gradients, self.negatives
+        )
         # not as class attributes, which would hide the modules that a subclass assigns
+        self.item_embedding: nn.Embedding | None = None
+        self.user_embedding: nn.Embedding | None = None
         self.item_feature_embedding: FeatureEmbedding | None = None
         self.user_feature_embedding: FeatureEmbedding | None = None
         self.facts = CheckpointFacts()
         self._finite = NaNGuard(self.loss)
         self.predicts_n = min(100, num_items)
 
-    def after_init(self) -> None:
-        """Keep the hyperparameters as plain types, from which Lightning rebuilds the model."""
-        config = {name: to_config(value) for name, value in self._init_arguments.items()}
-        config["_class_path"] = class_path(type(self))
-        config["_instantiator"] = "lightning.pytorch.cli.instantiate_module"
-        self._set_hparams(config)
-        self._hparams_initial = copy.deepcopy(self._hparams)
-        self._log_hyperparams = True  # to the loggers
-
     # ------------------------------------------------------------------ what an architecture is
-
-    def select_interest(self, users: Tensor, positives: Tensor) -> Tensor:
-        """Choose the vector that stands for each user in training: the interest closest to the target.
-
-        Args:
-            users: (B, K, D).
-            positives: (B, D) vectors of the targets.
-
-        Returns:
-            (B, D).
-        """
-        if users.shape[1] == 1:
-            return users[:, 0]
-        closest = torch.einsum("bkd,bd->bk", users, positives).argmax(1)
-        return users[torch.arange(users.shape[0], device=users.device), closest]
 
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
@@ -217,87 +170,13 @@ class RetrievalModel(Configurable, ExactEvaluation):
     @property
     def data(self) -> RetrievalDataModule | None:
         """The data module that the trainer was given, if it is one of this package's."""
-        data = getattr(self.trainer, "datamodule", None)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         return data if isinstance(data, RetrievalDataModule) else None
 
     @property
     def knows_users(self) -> bool:
         """Whether the model has embeddings or features of single users."""
-        names = ("user_embedding", "user_feature_embedding")
-        return any(getattr(self, name, None) is not None for name in names)
-
-    def on_train_start(self) -> None:
-        """Let a run that was resumed in the middle of an epoch be resumed again (see resume.py)."""
-        count_resumed_epoch(self.trainer)
-
-    def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
-        """Seed the step by its place in training, so that a resumed run draws what the whole run drew."""
-        seed_step(self.facts.seed, batches_so_far(self.trainer), self.global_rank, self.device)
-
-    def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
-        """Return the users' vectors (P, K, D) and a batch of P rows with the target of each.
-
-        One for each row of the batch, unless an architecture trains on many places of a history at once.
-        """
-        return self.encode_users(batch), batch
-
-    def loss_of(self, batch: RetrievalBatch) -> Tensor:
-        """Return the training loss of one batch, a scalar with gradient."""
-        users, batch = self.training_users(batch)
-        targets = batch.targets[:, 0]
-        positives = self.encode_items(targets)
-        candidates = self.negatives.sample(batch)
-        return self.loss.from_embeddings(
-            self.select_interest(users, positives),
-            positives,
-            self.encode_items(None if candidates.whole_catalogue else candidates.ids),
-            target_ids=targets,
-            candidate_ids=candidates.ids,
-            excluded_ids=candidates.excluded_ids,
-            candidate_log_prob=candidates.log_prob,
-            num_sampled=candidates.num_sampled,
-            sample_weight=batch.sample_weight,
-        )
-
-    def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch.
-
-        Raises:
-            NonFiniteLossError: the loss is NaN or infinite.
-        """
-        loss = self.loss_of(batch)
-        self._note(loss, batch.batch_size)
-        return loss
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiled step stops here: what follows is Lightning's
-    def _note(self, loss: Tensor, batch_size: int) -> None:
-        """Check the loss, and log it every so many steps."""
-        logs_now = logs_next_step(self.trainer)
-        self._finite.check(loss, self.trainer.global_step, wait=logs_now)
-        if logs_now:
-            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
-
-    def configure_optimizers(self) -> Any:
-        """Build the optimizer and the scheduler of the configuration."""
-        optimizer = lazy_optimizer(self._optimizer) if self._lazy else self._optimizer
-        return build_optimizers(self.parameters(), optimizer, self._lr_scheduler, self._lr_scheduler_interval)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradients, sparse ones too, which PyTorch's own clipping refuses."""
-        if self._lazy and gradient_clip_val:
-            clip_gradients(self.parameters(), float(gradient_clip_val), gradient_clip_algorithm or "norm")
-        else:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def teardown(self, stage: str) -> None:
-        """Leave a model whose gradients any optimizer can take."""
-        if stage == "fit":
-            self._set_sparse(False)
+        return self.user_embedding is not None or self.user_feature_embedding is not None
 
     # ------------------------------------------------------------------ use
 
@@ -446,22 +325,12 @@ class RetrievalModel(Configurable, ExactEvaluation):
 
     # ------------------------------------------------------------------ inside
 
-    def _use_sparse_gradients(self) -> None:
-        """Decide for this training; before the strategy wraps the model, which must know."""
-        trainer = self.trainer
-        on_devices = trainer.world_size > 1 and trainer.strategy.root_device.type != "cpu"
-        compiled = getattr(self, "_compiler_ctx", None) is not None
-        self._set_sparse(
-            pays(self, self._sparse_gradients, self._optimizer, self.negatives, on_devices, compiled)
-        )
-
-    def _set_sparse(self, sparse: bool) -> None:
-        self._lazy = sparse
-        for embedding in id_embeddings(self):
-            embedding.sparse = sparse
+    @property
+    def _lr_scheduler(self) -> LRSchedulerCallable | None:
+        return self._optimization.lr_scheduler
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
-        for name, features in zip(("item", "user"), data.features, strict=True):
-            embedding = getattr(self, f"{name}_feature_embedding", None)
+        embeddings = (self.item_feature_embedding, self.user_feature_embedding)
+        for embedding, features in zip(embeddings, data.features, strict=True):
             if embedding is not None:
                 embedding.fill(features)

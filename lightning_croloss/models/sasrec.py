@@ -17,20 +17,20 @@ class SASRec(SequenceModel):
     """Read the history with causal self-attention; the user is the output at the last event.
 
     Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018. Each event has a learned embedding
-    of its place beside its item. Trained on the last position, places count back from the end of the history:
-    how recent an event is, matters. Trained on all positions, where an event serves many targets at once,
-    they count from the beginning of the window, so that each target sees what it would see alone. In neither
-    does padding change a place, nor does an event that ``history_dropout`` took out: else the places of long
-    histories would be left untrained.
+    of its position beside its item. With ``train_on="last"`` positions count back from the end of the
+    history: what matters is how recent an event is. With ``train_on="all"``, where an event serves many
+    targets at once, they count from the beginning of the window, so that each target sees what it would see
+    alone. In neither does padding change a position, nor does an event that ``history_dropout`` took out:
+    else the positions of long histories would be left untrained.
 
     Args:
         num_items: size of the catalogue, from the data.
         num_blocks: number of blocks of attention and feed-forward network.
         num_heads: number of heads, a divisor of ``embedding_dim``.
         feedforward_dim: width of the hidden layer of the feed-forward networks.
-        dropout: chance of a number that a part of a block adds to be dropped in training.
-        max_length: number of places, at least the data's ``max_history``; of a longer history the model reads
-            the last events.
+        dropout: probability that a component of what a part of a block adds is dropped in training.
+        max_length: number of positions, at least the data's ``max_history``; of a longer history the model
+            reads the last events.
         **kwargs: arguments of ``SequenceModel``, ``HistoryModel`` and ``RetrievalModel``.
 
     Raises:
@@ -58,8 +58,9 @@ class SASRec(SequenceModel):
             raise ValueError(f"num_heads={num_heads} must divide embedding_dim={dim}")
         check_probability(dropout=dropout)
         self.max_length = max_length
+        # of positions; the name stays, as a key of every saved state dictionary
         self.place_embedding = nn.Embedding(max_length, dim)
-        # items, scaled below, have components of about 1: at the start they outweigh the places
+        # items, scaled below, have components of about 1: at the start they outweigh the positions
         nn.init.normal_(self.place_embedding.weight, std=0.1)
         self.blocks = nn.ModuleList(
             CausalBlock(dim, num_heads, feedforward_dim, dropout, num_blocks) for _ in range(num_blocks)
@@ -70,7 +71,7 @@ class SASRec(SequenceModel):
         """Take from the data what training needs.
 
         Raises:
-            ValueError: the data's histories have more events than the model has places.
+            ValueError: the data's histories have more events than the model has positions.
         """
         super().setup(stage)
         if self.data is not None and self.data.max_history > self.max_length:
@@ -87,10 +88,10 @@ class SASRec(SequenceModel):
 
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block, see ``SequenceModel``."""
-        places = (numbers - 1).clamp(min=0) if self.all_positions else lengths.unsqueeze(1) - numbers
-        places = places.clamp(max=self.max_length - 1)  # padding before the first event
+        positions = (numbers - 1).clamp(min=0) if self.all_positions else lengths.unsqueeze(1) - numbers
+        positions = positions.clamp(max=self.max_length - 1)  # padding before the first event
         # as in the paper: components of about 1, the size of what the blocks add
-        states: Tensor = events * self.embedding_dim**0.5 + self.place_embedding(places)
+        states: Tensor = events * self.embedding_dim**0.5 + self.place_embedding(positions)
         for block in self.blocks:
             states = block(states)
         return states

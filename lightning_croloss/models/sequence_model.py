@@ -21,9 +21,9 @@ class SequenceModel(HistoryModel):
 
     The events are shifted to the left before they are read, over the padding and over what
     ``history_dropout`` took out. A state depends on the events up to it only, so what stands behind the last
-    event changes nothing. Of a dropped event nothing is left but a gap in the places, where an architecture
-    has such; the target that follows it is predicted all the same, from the events that are left before it.
-    A history without events has a vector of its own.
+    event changes nothing. Of a dropped event nothing is left but a gap in the positions, where an
+    architecture has them; the target that follows it is predicted all the same, from the events that are left
+    before it. A history without events has a vector of its own.
 
     Args:
         num_items: size of the catalogue, from the data.
@@ -89,24 +89,24 @@ class SequenceModel(HistoryModel):
                 "prepare_for(DataRequest(all_positions=True)) on the data module"
             )
         states, counts = self._read(batch)
-        rows, places = batch.targets.nonzero(as_tuple=True)
+        rows, positions = batch.targets.nonzero(as_tuple=True)
         weight, known = batch.sample_weight, batch.known_positives
         flat = RetrievalBatch(
-            history=batch.history[rows, places].unsqueeze(1),
-            targets=batch.targets[rows, places].unsqueeze(1),
+            history=batch.history[rows, positions].unsqueeze(1),
+            targets=batch.targets[rows, positions].unsqueeze(1),
             users=batch.users[rows],
-            sample_weight=None if weight is None else weight[rows, places],
+            sample_weight=None if weight is None else weight[rows, positions],
             known_positives=None if known is None else known[rows],
         )
-        return self._users(states, rows, counts[rows, places]), flat
+        return self._users(states, rows, counts[rows, positions]), flat
 
     def _read(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
-        """Return the states (B, L, S) after the events left, and their number (B, L) up to each place."""
+        """Return the states (B, L, S) after the events left, and their number (B, L) up to each position."""
         batch = self.visible(batch)
         events, mask = self.embed_history(batch)
         # real events first, each kind in its order; by distinct keys, since exports know no stable sort
-        places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
-        order = torch.argsort(torch.where(mask, places - FAR, places), dim=1)
+        positions = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+        order = torch.argsort(torch.where(mask, positions - FAR, positions), dim=1)
         numbers = (batch.history != 0).cumsum(1)
         states = self.event_states(
             events.gather(1, order.unsqueeze(-1).expand_as(events)), numbers.gather(1, order), numbers[:, -1]

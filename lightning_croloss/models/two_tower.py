@@ -29,7 +29,7 @@ class TwoTower(HistoryModel):
         user_hidden_dims: widths of the user tower's hidden layers.
         item_hidden_dims: widths of the item tower's hidden layers.
         pooling: "mean", "sum" or "max" over the history.
-        dropout: chance of a hidden unit to be dropped in training.
+        dropout: probability that a hidden unit is dropped in training.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
     """
 

@@ -26,7 +26,7 @@ class YouTubeDNN(HistoryModel):
         user_features: specifications of the users' features, from the data.
         hidden_dims: widths of the hidden layers; empty for a single linear map.
         pooling: "mean", "sum" or "max" over the history.
-        dropout: chance of a hidden unit to be dropped in training.
+        dropout: probability that a hidden unit is dropped in training.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
     """
 

@@ -16,9 +16,9 @@ class Candidates:
     """The draws of one step, in the form that ``RetrievalLoss.from_embeddings`` takes.
 
     Attributes:
-        ids: (M,) item ids shared by the batch, or (B, M); 0 = padding, which is no draw.
+        ids: (M,) item ids shared by the batch, or (B, M); 0 = padding, which is not a draw.
         log_prob: (M,) or (B, M) log q of each id in one draw; None = uniform over the catalogue.
-        excluded_ids: (B, E) items that are no negatives for a row, padded with 0; None = only its target.
+        excluded_ids: (B, E) items that are not negatives for a row, padded with 0; None = only its target.
         num_sampled: number of draws where it is not the number of ids that are not padding.
         whole_catalogue: the ids are 1 … num_items in order, so that the item matrix needs no look-up.
     """
@@ -42,9 +42,11 @@ class Negatives(Configurable, nn.Module, ABC):
     Attributes:
         num_items: size of the catalogue, 0 until it is known.
         uses_whole_catalogue: whether every item is a candidate of every step.
+        shared: whether all rows of a batch share the draws.
     """
 
     uses_whole_catalogue = False
+    shared: bool = True
 
     def __init__(self, exclude_known_positives: bool = False) -> None:
         super().__init__()
@@ -78,7 +80,7 @@ class Negatives(Configurable, nn.Module, ABC):
         """Draw the negatives of one batch, on its device."""
 
     def excluded(self, batch: RetrievalBatch) -> Tensor | None:
-        """Return the (B, E) items that are no negatives, if known positives are excluded.
+        """Return the (B, E) items that are not negatives, if known positives are excluded.
 
         Raises:
             ValueError: the batch does not carry the known positives.

@@ -15,8 +15,8 @@ class InBatchNegatives(CountedNegatives):
 
     An item is drawn as often as it is a target, so that q is its share of the training targets (Yi et al.,
     RecSys 2019; Yang et al., WWW 2020). The row's own target is the positive and no draw: M = B − 1.
-    Rows that share its target are draws that are ignored. An item that is no training target is never drawn,
-    and no correction can make up for that: ``MixedNegatives`` with some ``UniformNegatives`` can.
+    Rows that share its target are draws that are ignored. An item that is not a training target is never
+    drawn, and no correction can make up for that: ``MixedNegatives`` with some ``UniformNegatives`` can.
 
     Args:
         gather_across_devices: also take the targets of the other processes' batches. Their ids are gathered

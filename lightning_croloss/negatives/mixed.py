@@ -26,7 +26,7 @@ class MixedNegatives(Negatives):
     Raises:
         ValueError: fewer than two parts, or one that is the whole catalogue, draws for each row, or
             excludes known positives on its own.
-        TypeError: a part is no sampler.
+        TypeError: a part is not a sampler.
     """
 
     _draws: tuple[int, ...] = ()
@@ -41,7 +41,7 @@ class MixedNegatives(Negatives):
                 raise TypeError(f"the parts of a mixture are samplers of negatives, got {part!r}")
             if isinstance(part, FullCatalogNegatives):
                 raise ValueError("FullCatalogNegatives holds every item already: use it alone")
-            if not getattr(part, "shared", True):
+            if not part.shared:
                 raise ValueError(f"the parts of a mixture share their draws: set shared of {name} to true")
             if part.exclude_known_positives:
                 raise ValueError(f"set exclude_known_positives of MixedNegatives, not of its part {name}")

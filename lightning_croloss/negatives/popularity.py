@@ -66,6 +66,6 @@ class PopularityNegatives(CountedNegatives):
         self._cumulative = self._cumulative.to(device)
         shape = (self.num_negatives,) if self.shared else (batch.batch_size, self.num_negatives)
         points = torch.rand(shape, dtype=torch.float64, device=device) * self._cumulative[-1]
-        places = torch.searchsorted(self._cumulative, points, right=True)
-        ids = places.clamp(max=self.num_items - 1) + 1
+        indices = torch.searchsorted(self._cumulative, points, right=True)
+        ids = indices.clamp(max=self.num_items - 1) + 1
         return Candidates(ids, self.log_prob(ids), self.excluded(batch))

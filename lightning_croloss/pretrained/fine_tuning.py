@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import HistoryModel, RetrievalModel
+from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.pretrained.loading import load_pretrained
 
 #: Parameters with a row for each item or user, and what belongs to features of the data.
@@ -76,10 +77,10 @@ def load_matching(
     known = pretrained.facts.item_vocabulary
     if known is None:
         raise PretrainedError("the pretrained model knows no tokens: its items cannot be matched")
-    # row i of `places`: the pretrained row of the new item i, 0 = none
-    places = torch.from_numpy(known.encode(data.item_vocabulary.tokens))
-    places = torch.cat([places.new_zeros(1), places])
-    matched = places > 0
+    # rows[i]: the pretrained row of the new item i, 0 = none
+    rows = torch.from_numpy(known.encode(data.item_vocabulary.tokens))
+    rows = torch.cat([rows.new_zeros(1), rows])
+    matched = rows > 0
     if not matched.any():
         raise PretrainedError(
             f"none of the data's {data.num_items:,} items is known to the pretrained model, whose first is "
@@ -88,59 +89,47 @@ def load_matching(
     found = Matching(data.num_items, int(matched.sum()), len(known))
     theirs, ours = pretrained.state_dict(), model.state_dict()
     same_users = pretrained.facts.user_fingerprint == data.user_vocabulary.fingerprint()
-    left = _features_left(pretrained, data, places) | ({} if same_users else {USER_TABLE: "other users"})
+    left = _features_left(pretrained, data, rows) | ({} if same_users else {USER_TABLE: "other users"})
     for name, value in ours.items():
         reason = next((why for start, why in left.items() if name.startswith(start)), None)
         if name not in theirs:
             reason = reason or "new"
         if reason is not None:
-            if not _is_table(name):
+            if not FeatureEmbedding.is_table(name):
                 found.left[name] = reason
         elif name == SEEN:
             pass  # the data says in setup what is seen, with known_items
         elif name == ITEM_TABLE:
             _check_shape(name, theirs[name].shape[1:], value.shape[1:])
-            value[matched] = theirs[name][places[matched]].to(value)
-        elif not _is_table(name):
+            value[matched] = theirs[name][rows[matched]].to(value)
+        elif not FeatureEmbedding.is_table(name):
             _check_shape(name, theirs[name].shape, value.shape)
             value.copy_(theirs[name])
     if isinstance(model, HistoryModel):
         counts = pretrained.facts.item_counts
         seen = theirs.get(SEEN, torch.ones(len(known) + 1) > 0 if counts is None else counts > 0)
-        model.known_items = matched & seen[places]
+        model.known_items = matched & seen[rows]
     return found
 
 
-def _features_left(pretrained: RetrievalModel, data: RetrievalDataModule, places: Tensor) -> dict[str, str]:
-    """Return the prefixes of feature embeddings whose rows would mean something else."""
+def _features_left(pretrained: RetrievalModel, data: RetrievalDataModule, rows: Tensor) -> dict[str, str]:
+    """Return the prefixes of feature embeddings whose rows would mean something else, and why."""
     left = {}
     users = torch.arange(data.num_users + 1)
     same_users = pretrained.facts.user_fingerprint == data.user_vocabulary.fingerprint()
-    for prefix, features, rows, comparable in (
-        (ITEM_FEATURES, data.features[0], places, True),
-        (USER_FEATURES, data.features[1], users, same_users),
+    for prefix, theirs, features, known, comparable in (
+        (ITEM_FEATURES, pretrained.item_feature_embedding, data.features[0], rows, True),
+        (USER_FEATURES, pretrained.user_feature_embedding, data.features[1], users, same_users),
     ):
-        theirs = getattr(pretrained, prefix[:-1], None)
         if theirs is None:
             continue
         if not comparable or [feature.name for feature in features] != theirs.names:
             left[prefix] = "other users" if not comparable else "other features"
             continue
         for number, feature in enumerate(features):
-            table = theirs.get_buffer(f"table_{number}")
-            size = theirs.embeddings[number].num_embeddings
-            kept = rows > 0
-            same = (feature.size or 2) == size and table.shape[1:] == feature.values.shape[1:]
-            if not same or not torch.equal(
-                table[rows[kept]].nan_to_num(), feature.values[kept].to(table.dtype).nan_to_num()
-            ):
-                left[f"{prefix}embeddings.{number}."] = f"{feature.name} has other values"
+            if not theirs.rows_agree(number, known, feature):
+                left[prefix + theirs.learned_prefix(number)] = f"{feature.name} has other values"
     return left
-
-
-def _is_table(name: str) -> bool:
-    """Tell the values of features, which the data fills."""
-    return name.startswith((ITEM_FEATURES, USER_FEATURES)) and ".table_" in name
 
 
 def _check_shape(name: str, theirs: torch.Size, ours: torch.Size) -> None:

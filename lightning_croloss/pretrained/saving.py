@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
+from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.pretrained.layout import CARD, CONFIG, METRICS, VOCABULARY, WEIGHTS, write_manifest
 from lightning_croloss.recommend.protocol import items_of
 
@@ -99,8 +100,8 @@ def stored_weights(model: RetrievalModel, dtype: str) -> dict[str, Tensor]:
     tensors = {}
     for name, value in model.state_dict().items():
         tensor = value.detach().cpu()
-        # a feature's table holds NaN where a value is missing, and numbers that are no weights
-        if tensor.is_floating_point() and not name.rpartition(".")[2].startswith("table_"):
+        # a feature's table holds NaN where a value is missing, and numbers that are not weights
+        if tensor.is_floating_point() and not FeatureEmbedding.is_table(name):
             tensor = tensor.to(getattr(torch, dtype))
             if not bool(torch.isfinite(tensor).all()):
                 raise ValueError(f"the weights {name} are not finite as {dtype}: they cannot be stored")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -19,14 +19,6 @@ from lightning_croloss.training.lazy_adam import LazyAdam
 AUTOMATIC_ROWS = 50_000
 #: Arguments of Adam and AdamW that LazyAdam has too.
 KNOWN = ("lr", "betas", "eps", "weight_decay")
-
-
-def id_embeddings(model: nn.Module) -> Iterator[nn.Embedding]:
-    """Go through the embeddings of items and users by their ids."""
-    for name in ("item_embedding", "user_embedding"):
-        embedding = getattr(model, name, None)
-        if isinstance(embedding, nn.Embedding):
-            yield embedding
 
 
 def lazy_optimizer(optimizer: OptimizerCallable | None) -> OptimizerCallable | None:
@@ -74,7 +66,7 @@ def check_sparse(sparse: bool | None, optimizer: OptimizerCallable | None, negat
 
 
 def pays(
-    model: nn.Module,
+    embeddings: Iterable[nn.Embedding],
     sparse: bool | None,
     optimizer: OptimizerCallable | None,
     negatives: Negatives,
@@ -84,7 +76,7 @@ def pays(
     """Tell whether the gradients of the id embeddings shall be sparse.
 
     Args:
-        model: the model.
+        embeddings: the embeddings of ids.
         sparse: what the user says; None leaves the choice.
         optimizer: the model's optimizer.
         negatives: its sampler.
@@ -94,7 +86,7 @@ def pays(
     """
     if sparse is not None:
         return sparse and not processes_on_devices
-    rows = max((embedding.num_embeddings for embedding in id_embeddings(model)), default=0)
+    rows = max((embedding.num_embeddings for embedding in embeddings), default=0)
     return (
         rows >= AUTOMATIC_ROWS
         and not negatives.uses_whole_catalogue

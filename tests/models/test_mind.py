@@ -10,7 +10,7 @@ from torch.nn import functional
 from lightning_croloss import MIND, FullCatalogNegatives, SoftmaxLoss
 from lightning_croloss.data import Interactions, RetrievalBatch, RetrievalDataModule, Vocabulary
 from lightning_croloss.models.layers.capsules import route_to_interests
-from lightning_croloss.models.mind import ROUTING_PLACES
+from lightning_croloss.models.mind import ROUTING_POSITIONS
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 from tests.models.cases import (
     FOR_HISTORY,
@@ -195,7 +195,7 @@ def test_recommendations_do_not_depend_on_the_company():
 
 
 def test_a_history_longer_than_the_kept_logits():
-    history = torch.randint(1, 41, (1, ROUTING_PLACES + 9), generator=torch.Generator().manual_seed(0))
+    history = torch.randint(1, 41, (1, ROUTING_POSITIONS + 9), generator=torch.Generator().manual_seed(0))
     assert bool(torch.isfinite(small_model(MIND).eval().encode_users(batch_of(*history.tolist()))).all())
 
 

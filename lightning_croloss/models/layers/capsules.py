@@ -118,7 +118,7 @@ def active_interests(lengths: Tensor, largest: int) -> Tensor:
     Returns:
         (B, K) bool; the logarithm is rounded down, and the first interest is always active.
     """
-    places = torch.arange(1, largest + 1, device=lengths.device)
+    numbers = torch.arange(1, largest + 1, device=lengths.device)
     # in integers, so that a power of two is exact on every device; no history has 2^62 events
-    enough = lengths.unsqueeze(1) >= 2 ** places.clamp(max=62)
-    return enough | (places == 1)
+    enough = lengths.unsqueeze(1) >= 2 ** numbers.clamp(max=62)
+    return enough | (numbers == 1)

@@ -8,12 +8,12 @@ from torch.nn import functional
 
 
 class CausalBlock(nn.Module):
-    """Self-attention and a feed-forward network, ``x + dropout(g(norm(x)))`` each; no place sees later ones.
+    """Causal self-attention and a feed-forward network, ``x + dropout(g(norm(x)))`` each.
 
-    There is no mask for padding: put it behind the events, where causality hides it, so that the fastest
-    kernel serves and no place is left without anything to attend to (whose softmax would be NaN). The
-    dropout is that of the paper of SASRec, on what each part adds; PyTorch's fused kernel for CPUs has none
-    on attention weights.
+    No position sees later ones. There is no mask for padding: put it behind the events, where causality hides
+    it, so that the fastest kernel serves and no position is left without anything to attend to (whose softmax
+    would be NaN). The dropout is that of the paper of SASRec, on what each part adds; PyTorch's fused kernel
+    for CPUs has none on attention weights.
 
     At the start a block adds little to its input (the maps that lead back to it are divided by
     ``sqrt(2 · num_blocks)``, as in GPT-2), so that the first updates reach the events through all blocks.
@@ -22,7 +22,7 @@ class CausalBlock(nn.Module):
         dim: width D.
         num_heads: number of heads, a divisor of D.
         feedforward_dim: width of the hidden layer.
-        dropout: chance of a number that a part adds to be dropped in training.
+        dropout: probability that a component of what a part adds is dropped in training.
         num_blocks: number of blocks in the stack.
     """
 

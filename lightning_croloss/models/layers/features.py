@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from lightning_croloss.data.features import KINDS, Feature
 from lightning_croloss.errors import suggest
 
+#: Beginning of the names of the buffers that hold the features' values; part of every saved state dictionary.
+TABLE = "table_"
+
 
 def feature_embedding(
     specs: Sequence[Mapping[str, Any]], num_ids: int, dim: int, whose: str
@@ -52,7 +55,7 @@ class FeatureEmbedding(nn.Module):
             numeric = spec["kind"] == "numeric"
             dtype = torch.float32 if numeric else torch.long
             table = torch.full((num_ids + 1, int(spec["width"])), float("nan") if numeric else 0, dtype=dtype)
-            self.register_buffer(f"table_{number}", table)
+            self.register_buffer(f"{TABLE}{number}", table)
             # of a number: row 1 is scaled by it, row 0 stands for a missing one
             embedding = nn.Embedding(2 if numeric else int(spec["size"]), dim)
             nn.init.normal_(embedding.weight, std=dim**-0.5)
@@ -83,8 +86,8 @@ class FeatureEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Return the sum over features, (..., D), for ids of any shape; zeros for id 0."""
         # a batch of histories holds each item many times
-        distinct, place = torch.unique(ids, return_inverse=True)
-        return self._embed(distinct)[place]
+        distinct, position = torch.unique(ids, return_inverse=True)
+        return self._embed(distinct)[position]
 
     def categories(self, name: str) -> Tensor:
         """Return the token ids (num_ids + 1, W) of a categorical or multi-valued feature, 0 = no more.
@@ -97,6 +100,39 @@ class FeatureEmbedding(nn.Module):
             return self._table(self.names.index(name))
         fault = "is a number" if name in self.names else f"is no feature of the model{suggest(name, usable)}"
         raise ValueError(f"category {name!r} {fault}: it must be one of {', '.join(usable) or 'none'}")
+
+    @staticmethod
+    def is_table(key: str) -> bool:
+        """Tell whether a key of a state dictionary, a model's too, is of the values of a feature.
+
+        These are filled by the data, while all else is learned.
+        """
+        return key.rpartition(".")[2].startswith(TABLE)
+
+    @staticmethod
+    def learned_prefix(number: int) -> str:
+        """Return what the keys begin with of the parameters that the feature of this number has."""
+        return f"embeddings.{number}."
+
+    def rows_agree(self, number: int, rows: Tensor, feature: Feature) -> bool:
+        """Tell whether what is learned of one feature would mean the same for other data.
+
+        Args:
+            number: number of the feature, from 0.
+            rows: (n + 1,) for each id of the other data the id of this embedding that is the same, 0 = none.
+            feature: the feature of the other data.
+
+        Returns:
+            Whether the tokens are as many, and the values of all ids that both know are equal.
+        """
+        table = self._table(number)
+        embedding = self.embeddings[number]
+        assert isinstance(embedding, nn.Embedding)
+        if (feature.size or 2) != embedding.num_embeddings or table.shape[1:] != feature.values.shape[1:]:
+            return False
+        known = rows > 0
+        ours, theirs = table[rows[known]], feature.values[known].to(table.dtype)
+        return torch.equal(ours.nan_to_num(), theirs.nan_to_num())
 
     def _embed(self, ids: Tensor) -> Tensor:
         """Return the sum over features, (n, D), for ids (n,)."""
@@ -114,4 +150,4 @@ class FeatureEmbedding(nn.Module):
         return total * (ids != 0).unsqueeze(-1)
 
     def _table(self, number: int) -> Tensor:
-        return self.get_buffer(f"table_{number}")
+        return self.get_buffer(f"{TABLE}{number}")

@@ -13,7 +13,7 @@ def drop_history(history: Tensor, probability: float, training: bool) -> Tensor:
 
     Args:
         history: (B, L) item ids, 0 = padding.
-        probability: chance of each event to be dropped.
+        probability: probability that an event is dropped.
         training: whether to drop at all.
 
     Returns:

@@ -14,7 +14,7 @@ def mlp(input_dim: int, hidden_dims: Sequence[int], output_dim: int, dropout: fl
         input_dim: width of the input.
         hidden_dims: widths of the hidden layers, none for a single linear map.
         output_dim: width of the output.
-        dropout: chance of a hidden unit to be dropped in training.
+        dropout: probability that a hidden unit is dropped in training.
     """
     layers: list[nn.Module] = []
     width = input_dim

@@ -1,0 +1,124 @@
+"""SampledTraining: training steps that compare each target with sampled negatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.models.encoder import Encoder
+from lightning_croloss.models.metadata import CheckpointFacts
+from lightning_croloss.negatives import Negatives
+from lightning_croloss.training.logging_steps import logs_next_step
+from lightning_croloss.training.nan_guard import NaNGuard
+from lightning_croloss.training.optimization import Optimization
+from lightning_croloss.training.resume import batches_so_far, count_resumed_epoch, seed_step
+from lightning_croloss.training.sparse_gradients import clip_gradients
+
+
+class SampledTraining(Encoder):
+    """The training hooks of Lightning; what they work with is set by the constructor of a subclass.
+
+    Attributes:
+        loss: the training loss.
+        negatives: the sampler of negatives.
+        facts: holds the seed of the run.
+        item_embedding: the embedding of the items' ids; None without.
+        user_embedding: the embedding of the users' ids; None without.
+    """
+
+    loss: RetrievalLoss
+    negatives: Negatives
+    facts: CheckpointFacts
+    # not set here: a class attribute would hide the modules that a subclass assigns
+    item_embedding: nn.Embedding | None
+    user_embedding: nn.Embedding | None
+    _optimization: Optimization
+    _finite: NaNGuard
+
+    def id_embeddings(self) -> list[nn.Embedding]:
+        """Return the embeddings of items and users by their ids."""
+        tables = (self.item_embedding, self.user_embedding)
+        return [table for table in tables if table is not None]
+
+    def on_train_start(self) -> None:
+        """Let a run that was resumed in the middle of an epoch be resumed again (see resume.py)."""
+        count_resumed_epoch(self.trainer)
+
+    def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
+        """Seed the step by its number, so that a resumed run draws what the uninterrupted run draws."""
+        seed_step(self.facts.seed, batches_so_far(self.trainer), self.global_rank, self.device)
+
+    def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
+        """Return the users' vectors (P, K, D) and a batch of P rows with the target of each.
+
+        One for each row of the batch, unless an architecture trains on many positions of a history at once.
+        """
+        return self.encode_users(batch), batch
+
+    def loss_of(self, batch: RetrievalBatch) -> Tensor:
+        """Return the training loss of one batch, a scalar with gradient."""
+        users, batch = self.training_users(batch)
+        targets = batch.targets[:, 0]
+        positives = self.encode_items(targets)
+        candidates = self.negatives.sample(batch)
+        return self.loss.from_embeddings(
+            self.select_interest(users, positives),
+            positives,
+            self.encode_items(None if candidates.whole_catalogue else candidates.ids),
+            target_ids=targets,
+            candidate_ids=candidates.ids,
+            excluded_ids=candidates.excluded_ids,
+            candidate_log_prob=candidates.log_prob,
+            num_sampled=candidates.num_sampled,
+            sample_weight=batch.sample_weight,
+        )
+
+    def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite.
+        """
+        loss = self.loss_of(batch)
+        self._note(loss, batch.batch_size)
+        return loss
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiled step stops here: what follows is Lightning's
+    def _note(self, loss: Tensor, batch_size: int) -> None:
+        """Check the loss, and log it every so many steps."""
+        logs_now = logs_next_step(self.trainer)
+        self._finite.check(loss, self.trainer.global_step, wait=logs_now)
+        if logs_now:
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and the scheduler of the configuration."""
+        return self._optimization.build(self.parameters())
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients, sparse ones too, which PyTorch's own clipping refuses."""
+        if self._optimization.lazy and gradient_clip_val:
+            clip_gradients(self.parameters(), float(gradient_clip_val), gradient_clip_algorithm or "norm")
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def teardown(self, stage: str) -> None:
+        """Leave a model whose gradients any optimizer can take."""
+        if stage == "fit":
+            self._optimization.set_sparse(self.id_embeddings(), False)
+
+    def _use_sparse_gradients(self) -> None:
+        """Decide for this training; before the strategy wraps the model, which must know."""
+        self._optimization.decide(
+            self.id_embeddings(), self.negatives, self.trainer, compiled=self._compiler_ctx is not None
+        )

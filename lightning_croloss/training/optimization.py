@@ -1,0 +1,80 @@
+"""Optimization: the optimizer, the scheduler and the kind of gradients of a model's training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import nn
+
+from lightning_croloss.negatives import Negatives
+from lightning_croloss.training.optimizers import build_optimizers, without_numpy
+from lightning_croloss.training.sparse_gradients import check_sparse, lazy_optimizer, pays
+
+INTERVALS = ("epoch", "step")
+
+
+class Optimization:
+    """Builds the optimizer, and decides whether the embeddings of ids get row-sparse gradients.
+
+    Args:
+        optimizer: any torch optimizer; None is Adam with learning rate 0.001.
+        lr_scheduler: any torch learning rate scheduler; None keeps the rate.
+        lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
+        sparse_gradients: what the user says of sparse gradients; None leaves the choice.
+        negatives: the model's sampler.
+
+    Attributes:
+        lr_scheduler: as given.
+        lazy: whether the current training has sparse gradients, and so ``LazyAdam``.
+
+    Raises:
+        ValueError: the interval is unknown, or sparse gradients are asked for where they cannot be.
+    """
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable | None,
+        lr_scheduler: LRSchedulerCallable | None,
+        lr_scheduler_interval: str,
+        sparse_gradients: bool | None,
+        negatives: Negatives,
+    ) -> None:
+        if lr_scheduler_interval not in INTERVALS:
+            raise ValueError(
+                f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}'
+            )
+        self._optimizer = without_numpy(optimizer)
+        self.lr_scheduler: LRSchedulerCallable | None = without_numpy(lr_scheduler)
+        self._interval = lr_scheduler_interval
+        self._sparse = sparse_gradients
+        self.lazy = False
+        check_sparse(sparse_gradients, self._optimizer, negatives)
+
+    def decide(
+        self, embeddings: Sequence[nn.Embedding], negatives: Negatives, trainer: Trainer, compiled: bool
+    ) -> None:
+        """Choose sparse or dense gradients for a training that is about to start.
+
+        Args:
+            embeddings: the embeddings of ids.
+            negatives: the model's sampler.
+            trainer: what will train the model.
+            compiled: whether the model is compiled.
+        """
+        on_devices = trainer.world_size > 1 and trainer.strategy.root_device.type != "cpu"
+        sparse = pays(embeddings, self._sparse, self._optimizer, negatives, on_devices, compiled)
+        self.set_sparse(embeddings, sparse)
+
+    def set_sparse(self, embeddings: Iterable[nn.Embedding], sparse: bool) -> None:
+        """Let the embeddings of ids have sparse gradients, or dense ones."""
+        self.lazy = sparse
+        for embedding in embeddings:
+            embedding.sparse = sparse
+
+    def build(self, parameters: Iterator[nn.Parameter]) -> Any:
+        """Return what ``configure_optimizers`` must: the optimizer, and the scheduler if there is one."""
+        optimizer = lazy_optimizer(self._optimizer) if self.lazy else self._optimizer
+        return build_optimizers(parameters, optimizer, self.lr_scheduler, self._interval)
