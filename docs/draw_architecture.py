@@ -67,7 +67,7 @@ def main() -> None:
     figure = Figure(figsize=(8.0, 0.85 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for source, targets in edges.items():
-        for target in targets:
+        for target in sorted(targets):
             (x, y), (to_x, to_y) = centre[source], centre[target]
             bend = 0.0 if y - to_y == 1 else 0.2 * (1 if to_x >= x else -1)
             axes.add_patch(
