@@ -133,6 +133,6 @@ def test_another_model_trains_on_the_same_data(cls):
 
 def test_a_batch_without_these_targets_is_refused(cls):
     model = small_sequence_model(cls, train_on="all")
-    message = r"needs targets of the shape \(1, 3\) of the history, got \(1, 1\): set all_pos"
+    message = r"needs targets of the shape \(1, 3\) of the history, got \(1, 1\): call prepare_for"
     with pytest.raises(ValueError, match=message):
         model.loss_of(batch_of([1, 2, 3]))
