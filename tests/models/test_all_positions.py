@@ -99,8 +99,8 @@ def test_dropped_events_are_gone_and_every_target_stays(cls):
     assert flat.history[:, 0].tolist() == [0, 1, 2, 4, 5, 6, 7]
     model.eval()
     kept = 0
-    for user, place in zip(users, (0, 1, 2, 4, 5, 6, 7), strict=True):
-        left = [history[i] for i in range(1, place + 1) if not dropped[i]]
+    for user, position in zip(users, (0, 1, 2, 4, 5, 6, 7), strict=True):
+        left = [history[i] for i in range(1, position + 1) if not dropped[i]]
         torch.testing.assert_close(user, model.encode_users(batch_of([0, *left]))[0])
         kept += len(left)
     assert kept > 0

@@ -23,17 +23,17 @@ def draws(dtype=torch.float64):
 
 def plain_routing(events, matrix, mask, logits, active, iterations):
     """Route one user after the other, one interest and one event at a time, as the paper writes it."""
-    users, places, dim = events.shape
+    users, positions, dim = events.shape
     found = torch.zeros(users, logits.shape[1], dim, dtype=events.dtype)
     for user in range(users):
         interests = [k for k in range(logits.shape[1]) if active[user, k]]
-        b = {(k, i): float(logits[user, k, i]) for k in interests for i in range(places)}
-        mapped = [matrix @ events[user, i] for i in range(places)]
+        b = {(k, i): float(logits[user, k, i]) for k in interests for i in range(positions)}
+        mapped = [matrix @ events[user, i] for i in range(positions)]
         for _ in range(iterations):
             u = {}
             for k in interests:
                 z = torch.zeros(dim, dtype=events.dtype)
-                for i in range(places):
+                for i in range(positions):
                     if mask[user, i]:
                         total = sum(math.exp(b[j, i]) for j in interests)
                         z = z + math.exp(b[k, i]) / total * mapped[i]

@@ -1,4 +1,4 @@
-"""SASRec: its attention by plain loops, its places, and every argument."""
+"""SASRec: its attention by plain loops, its positions, and every argument."""
 
 import math
 
@@ -64,36 +64,36 @@ def naive_block(block, events):
     normed = [block.attention_norm(event) for event in events]
     queries, keys, values = ([block.query_key_value(event).chunk(3)[i] for event in normed] for i in range(3))
     outputs = []
-    for place, query in enumerate(queries):
+    for position, query in enumerate(queries):
         heads = []
         for head in range(block.num_heads):
             part = slice(head * width, (head + 1) * width)
-            logits = [(query[part] @ keys[o][part]).item() / math.sqrt(width) for o in range(place + 1)]
+            logits = [(query[part] @ keys[o][part]).item() / math.sqrt(width) for o in range(position + 1)]
             total = sum(math.exp(logit) for logit in logits)
             heads.append(sum(math.exp(a) / total * values[o][part] for o, a in enumerate(logits)))
-        outputs.append(events[place] + block.attention_output(torch.cat(heads)))
+        outputs.append(events[position] + block.attention_output(torch.cat(heads)))
     return [
         event + block.feedforward_output(block.feedforward_input(block.feedforward_norm(event)).relu())
         for event in outputs
     ]
 
 
-def naive_output(model, items, places):
+def naive_output(model, items, positions):
     """The output at the last of the items."""
     events = [
-        model.item_embedding.weight[item] * 8**0.5 + model.place_embedding.weight[place]
-        for item, place in zip(items, places, strict=True)
+        model.item_embedding.weight[item] * 8**0.5 + model.place_embedding.weight[position]
+        for item, position in zip(items, positions, strict=True)
     ]
     for block in model.blocks:
         events = naive_block(block, events)
     return model.output_norm(events[-1])
 
 
-@pytest.mark.parametrize(("train_on", "places"), [("last", [3, 2, 1, 0]), ("all", [0, 1, 2, 3])])
+@pytest.mark.parametrize(("train_on", "positions"), [("last", [3, 2, 1, 0]), ("all", [0, 1, 2, 3])])
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
-def test_the_user_is_the_last_output_of_causal_attention(train_on, places, similarity):
+def test_the_user_is_the_last_output_of_causal_attention(train_on, positions, similarity):
     model = small_model(train_on=train_on, similarity=similarity).eval()
-    expected = naive_output(model, (7, 3, 9, 3), places)
+    expected = naive_output(model, (7, 3, 9, 3), positions)
     if similarity == "cosine":
         expected = functional.normalize(expected, dim=-1)
     found = model.encode_users(batch_of([0, 0, 7, 3, 9, 3]))
@@ -103,18 +103,20 @@ def test_the_user_is_the_last_output_of_causal_attention(train_on, places, simil
 
 @pytest.mark.parametrize("train_on", ["last", "all"])
 def test_dropped_events_leave_gaps_in_the_places(train_on):
-    """Else training with many of them would leave the places of long histories untrained."""
+    """Else training with many of them would leave the positions of long histories untrained."""
     model = small_model(train_on=train_on, similarity="dot", history_dropout=0.5, dropout=0.0).train()
     history = [0, 1, 2, 3, 4, 5, 6]
     torch.manual_seed(1)
     dropped = torch.rand(1, 7)[0] < 0.5
-    left = [place for place in range(1, 7) if not dropped[place]]
+    left = [position for position in range(1, 7) if not dropped[position]]
     assert left[0] > 1
     assert len(left) < left[-1] - left[0] + 1  # one of them in the middle
     torch.manual_seed(1)
     found = model.encode_users(batch_of(history))[0, 0]
-    places = [6 - place if train_on == "last" else place - 1 for place in left]
-    torch.testing.assert_close(found, naive_output(model, [history[place] for place in left], places))
+    positions = [6 - position if train_on == "last" else position - 1 for position in left]
+    torch.testing.assert_close(
+        found, naive_output(model, [history[position] for position in left], positions)
+    )
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate"])
@@ -133,7 +135,7 @@ def test_a_model_without_data_reads_the_last_events():
 
 
 def test_the_order_of_events_matters_by_their_places_too():
-    """One block, one head: without places, attention would not tell the order of the earlier events."""
+    """One block, one head: without positions, attention would not tell the order of the earlier events."""
     model = small_model(num_blocks=1).eval()
     first, second = (model.recommend([history], 9, False)[1] for history in ([1, 2, 3], [2, 1, 3]))
     assert not torch.allclose(first, second, atol=1e-4)

@@ -50,7 +50,7 @@ def test_an_empty_history_has_finite_vectors_and_gradients(cls, train_on):
     assert users.shape == (2, 1, 8)
     assert torch.equal(users[0, 0], model.normalize(model.empty_user))
     if train_on == "all":
-        batch.targets = torch.tensor([[0, 0, 3], [0, 5, 6]])  # also a place before the first event
+        batch.targets = torch.tensor([[0, 0, 3], [0, 5, 6]])  # also a position before the first event
     loss = model.loss_of(batch)
     loss.backward()
     assert bool(torch.isfinite(loss))

@@ -135,9 +135,9 @@ def test_the_embedding_equals_a_loop():
     ids.view(-1)[:12] = torch.arange(1, 13)
     out = embedding(ids)
     assert out.shape == (3, 4, 2, 5)
-    for place in ids.nonzero().tolist():
-        expected = naive(embedding, features, int(ids[tuple(place)]))
-        assert torch.allclose(out[tuple(place)], expected, atol=1e-6)
+    for index in ids.nonzero().tolist():
+        expected = naive(embedding, features, int(ids[tuple(index)]))
+        assert torch.allclose(out[tuple(index)], expected, atol=1e-6)
 
 
 def test_the_unknown_id_is_zero_and_teaches_nothing():
@@ -239,7 +239,7 @@ def pairs_in_order(model, data):
     """Return how often a cold item of the user's cluster is before one of another; 0.5 is chance."""
     scores = []
     for cluster, cold in enumerate(data.cold_items):
-        history = [10 * cluster + place for place in (1, 2, 3, 4)]
+        history = [10 * cluster + number for number in (1, 2, 3, 4)]
         ids, values = model.recommend([history], data.num_items, exclude_history=False)
         by_item = dict(zip(ids[0].tolist(), values[0].tolist(), strict=True))
         others = [item for items in data.cold_items if items != cold for item in items]

@@ -132,7 +132,7 @@ def test_pooling_equals_a_loop(how):
     embeddings = torch.randn(20, 5, 3)
     pooled = pool_history(embeddings, mask, how)
     for row in range(20):
-        events = [embeddings[row, place] for place in range(5) if mask[row, place]]
+        events = [embeddings[row, position] for position in range(5) if mask[row, position]]
         expected = torch.zeros(3)
         for column in range(3):
             values = [float(event[column]) for event in events]
@@ -164,7 +164,7 @@ def test_history_dropout_drops_events_at_its_rate_and_never_all():
     history[:, :4] = 0
     dropped = drop_history(history, 0.3, training=True)
     assert ((dropped == history) | (dropped == 0)).all()
-    rate = (dropped[:, 4:] == 0).float().mean(0)  # at each place
+    rate = (dropped[:, 4:] == 0).float().mean(0)  # at each position
     assert (rate - 0.3).abs().max() < 0.05  # 5 standard deviations of a mean of 2,000 draws
     assert rate.mean() == pytest.approx(0.3, abs=0.015)
 
