@@ -96,10 +96,10 @@ def test_a_checkpoint_that_lacks_the_defaults_loads(tmp_path):
 
 def test_the_vocabulary_and_the_length_of_histories_travel(checkpoint):
     again = RetrievalModel.load_from_checkpoint(checkpoint[0], weights_only=True)
-    assert again.facts.item_vocabulary == ClusteredData().item_vocabulary
-    assert again.facts.max_history == 5
-    assert again.facts.item_counts is not None
-    assert torch.equal(again.facts.item_counts, ClusteredData().item_counts)
+    assert again.metadata.item_vocabulary == ClusteredData().item_vocabulary
+    assert again.metadata.max_history == 5
+    assert again.metadata.item_counts is not None
+    assert torch.equal(again.metadata.item_counts, ClusteredData().item_counts)
 
 
 def test_a_checkpoint_loads_with_another_loss(checkpoint, tmp_path):
