@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+#: Packages whose public names are known to stay.
+SHORTENED = ("lightning_croloss", "lightning", "torch")
 
 
 class Configurable:
@@ -69,7 +73,17 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def class_path(cls: type) -> str:
-    """Return the dotted path under which ``cls`` can be imported."""
+    """Return the dotted path under which ``cls`` can be imported, and is written into files.
+
+    Of this package, torch and Lightning it is the shortest public one: where a class is defined may change.
+    """
+    packages = cls.__module__.split(".")
+    if packages[0] in SHORTENED:
+        for end in range(1, len(packages)):
+            package = sys.modules.get(path := ".".join(packages[:end]))
+            public = getattr(package, "__all__", ())
+            if cls.__qualname__ in public and getattr(package, cls.__qualname__) is cls:
+                return f"{path}.{cls.__qualname__}"
     return f"{cls.__module__}.{cls.__qualname__}"
 
 

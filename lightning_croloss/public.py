@@ -51,7 +51,7 @@ from lightning_croloss.pretrained import (
     push_to_hub,
     save_pretrained,
 )
-from lightning_croloss.recommend.results import Recommendations
+from lightning_croloss.recommend import Recommendations
 from lightning_croloss.serving import Recommender
 from lightning_croloss.serving.export import export_model
 

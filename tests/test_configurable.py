@@ -54,11 +54,11 @@ def test_defaults_are_recorded_and_objects_nest():
         CROLoss(SoftplusKernel(), PowerImportance(np.float32(0.5)), 0.2, num_items=np.int64(7))
     )
     assert config == {
-        "class_path": "lightning_croloss.losses.croloss.CROLoss",
+        "class_path": "lightning_croloss.CROLoss",
         "init_args": {
-            "kernel": {"class_path": "lightning_croloss.losses.kernels.SoftplusKernel", "init_args": {}},
+            "kernel": {"class_path": "lightning_croloss.losses.SoftplusKernel", "init_args": {}},
             "importance": {
-                "class_path": "lightning_croloss.losses.importance.PowerImportance",
+                "class_path": "lightning_croloss.PowerImportance",
                 "init_args": {"alpha": 0.5},
             },
             "temperature": 0.2,

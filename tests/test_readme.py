@@ -1,4 +1,4 @@
-"""The README's Python blocks run as they stand."""
+"""The Python blocks of the README and of the page on training run as they stand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PAGES = README + (ROOT / "docs" / "training.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGES, flags=re.DOTALL)
 #: Blocks that the README shows the output of.
 PRINTING = re.findall(r"```python\n([^`]*?print[^`]*?)```\n\n```text\n(.*?)```", README, flags=re.DOTALL)
 
@@ -45,5 +46,5 @@ def test_what_a_block_prints(number: int, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_there_are_blocks() -> None:
-    assert len(BLOCKS) >= 2
+    assert len(BLOCKS) >= 3
     assert len(PRINTING) >= 1

@@ -3,7 +3,7 @@
 from lightning_croloss.callbacks.croloss_callback import CROLossCallback
 from lightning_croloss.callbacks.prediction_writer import PredictionWriter
 from lightning_croloss.callbacks.recall_report import RecallReport
-from lightning_croloss.callbacks.schedules import Constant, Cosine, Geometric, Linear, Schedule, Steps
+from lightning_croloss.callbacks.schedules import Constant, Cosine, Geometric, Linear, Ramp, Schedule, Steps
 
 __all__ = [
     "CROLossCallback",
@@ -12,6 +12,7 @@ __all__ = [
     "Geometric",
     "Linear",
     "PredictionWriter",
+    "Ramp",
     "RecallReport",
     "Schedule",
     "Steps",

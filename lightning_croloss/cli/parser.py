@@ -8,17 +8,43 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_croloss.cli.errors import one_sentence
+from lightning_croloss.common.former_names import translated
 
 #: Set this environment variable to see where an error came from.
 TRACEBACK = "CROLOSS_TRACEBACK"
 
 
+#: YAML in which class paths of earlier releases are replaced by today's.
+PARSER_MODE = "croloss"
+
+
+def _load(text: str) -> Any:
+    return translated(get_loader("yaml")(text))
+
+
+set_loader(PARSER_MODE, _load, exceptions=(yaml.YAMLError,))
+
+
 class CROLossParser(LightningArgumentParser):
-    """A parser whose errors are one sentence."""
+    """A parser whose errors are one sentence, and that knows the class paths of earlier releases.
+
+    Args:
+        *args: arguments of ``LightningArgumentParser``.
+        **kwargs: likewise.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"parser_mode": PARSER_MODE, **kwargs})
+
+    def parse_object(self, cfg_obj: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """Parse a config of plain values, such as the hyperparameters of a checkpoint."""
+        plain = cfg_obj if isinstance(cfg_obj, Namespace) else translated(cfg_obj)
+        parsed: Namespace = super().parse_object(plain, *args, **kwargs)
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Print the deepest cause of a config error and exit with status 2."""

@@ -21,7 +21,7 @@ class Format:
 
     Attributes:
         name: what stands in its manifest.
-        version: the version that this release writes and reads.
+        version: the version that this release writes; it reads that and all before.
         kind: what errors call such a folder.
         sections: entries of the manifest that must be dictionaries.
     """
@@ -63,10 +63,10 @@ class Format:
         if not isinstance(manifest, dict) or manifest.get("format") != self.name:
             raise PretrainedError(f"{folder} is no {self.kind}: its manifest.json is of something else")
         version = manifest.get("format_version")
-        if version != self.version:
+        if not isinstance(version, int) or not 1 <= version <= self.version:
             raise PretrainedError(
-                f"{folder} was saved in format version {version!r}, this lightning-croloss reads "
-                f"{self.version}: use the release that saved it, or a newer one"
+                f"{folder} was saved in format version {version!r}, this lightning-croloss reads up to "
+                f"{self.version}: install the release that saved it, or a newer one"
             )
         if manifest.get("sha256") != _own_sha256(manifest):
             raise PretrainedError(f"{path} is damaged or was changed: {_AGAIN}")

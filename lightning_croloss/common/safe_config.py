@@ -1,7 +1,8 @@
 """Building objects from plain configs that a stranger may have written.
 
-Nothing is imported on the word of a config: a class path is looked up among the classes of this package,
-torch's optimizers and schedulers, and what the caller allows. All other values stay what they are.
+Nothing is imported on the word of a config: a class path is looked up among the classes of this package that
+are imported, torch's optimizers and schedulers, and what the caller allows. All other values stay what they
+are.
 """
 
 from __future__ import annotations
@@ -11,21 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-import lightning.pytorch.callbacks
-import lightning.pytorch.loggers
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-import lightning_croloss.callbacks
-
-# they define every class that a config may name
-import lightning_croloss.data
-import lightning_croloss.losses
-import lightning_croloss.models
-import lightning_croloss.negatives
+from lightning_croloss.common.former_names import today
 from lightning_croloss.configurable import Configurable, class_path
 from lightning_croloss.errors import PretrainedError, suggest
 
@@ -39,16 +32,22 @@ class TrustedClasses:
 
     Args:
         allow: further classes, or their dotted paths, which are imported.
+        imported: whether to trust subclasses of this package's bases, and optimizers and schedulers, that
+            somebody else wrote and the running program has imported.
+        tolerated: class paths of the section "trainer", which is checked but never built from here.
 
     Raises:
         ValueError: an allowed path names no class.
     """
 
-    def __init__(self, allow: Iterable[type | str] = ()) -> None:
+    def __init__(
+        self, allow: Iterable[type | str] = (), imported: bool = False, tolerated: Iterable[str] = ()
+    ) -> None:
         self._known: dict[str, type] = {class_path(ReduceLROnPlateau): ReduceLROnPlateau}
         for base in (Configurable, *_CALLED_LATER):
             for cls in _subclasses(base):
-                if cls.__module__.startswith(_PACKAGE) and not issubclass(cls, Callback):
+                ours = cls.__module__.startswith(_PACKAGE)
+                if (ours or imported) and not issubclass(cls, Callback):
                     self._known.update(dict.fromkeys(_names(cls), cls))
         for module in (torch.optim, torch.optim.lr_scheduler):
             for cls in _classes_in(module):
@@ -59,9 +58,7 @@ class TrustedClasses:
             self._known.update({class_path(cls): cls, cls.__name__: cls})
             if isinstance(entry, str):
                 self._known[entry] = cls
-        # of the section trainer, which is never built from here
-        modules = (lightning.pytorch.callbacks, lightning.pytorch.loggers, lightning_croloss.callbacks)
-        self._of_trainer = {name for module in modules for cls in _classes_in(module) for name in _names(cls)}
+        self._of_trainer = frozenset(tolerated)
 
     def find(self, path: object, where: str) -> type:
         """Return the class of a class path.
@@ -69,7 +66,7 @@ class TrustedClasses:
         Raises:
             PretrainedError: it is not among the trusted ones.
         """
-        found = self._known.get(path) if isinstance(path, str) else None
+        found = self._known.get(today(path)) if isinstance(path, str) else None
         if found is None:
             near = suggest(str(path), self._known)
             raise PretrainedError(
@@ -86,7 +83,7 @@ class TrustedClasses:
         """
         for section, content in config.items():
             for path in _class_paths(content):
-                if section != "trainer" or path not in self._of_trainer:
+                if section != "trainer" or not isinstance(path, str) or today(path) not in self._of_trainer:
                     self.find(path, where)
 
     def build(self, value: Any, where: str) -> Any:
@@ -126,6 +123,11 @@ def _subclasses(base: type) -> Iterator[type]:
         yield from _subclasses(cls)
 
 
+def names_of_classes(module: Any) -> set[str]:
+    """Return every name under which a config may know a class of a module."""
+    return {name for cls in _classes_in(module) for name in _names(cls)}
+
+
 def _classes_in(module: Any) -> Iterator[type[Any]]:
     for value in vars(module).values():
         if isinstance(value, type):
@@ -136,6 +138,7 @@ def _names(cls: type) -> Iterator[str]:
     """Return under what a config may know a class: its name, alone or behind any package that holds it."""
     yield cls.__name__
     yield class_path(cls)
+    yield f"{cls.__module__}.{cls.__qualname__}"
     packages = cls.__module__.split(".")
     for end in range(1, len(packages)):
         yield ".".join([*packages[:end], cls.__name__])

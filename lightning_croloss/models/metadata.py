@@ -10,8 +10,8 @@ from torch import Tensor
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.models.checkpoint import FORMAT_VERSION, KEY, check_version
 
-KEY = "lightning_croloss"
 OTHER_USERS = (
     "the model knows other users, by id or by features, than the data's: use the data and the filters it was "
     "trained with"
@@ -67,6 +67,7 @@ class CheckpointFacts:
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Write the facts into a checkpoint, as plain types."""
         checkpoint[KEY] = {
+            "format_version": FORMAT_VERSION,
             "items": None if self.item_vocabulary is None else list(self.item_vocabulary.tokens),
             "titles": self.item_titles,
             "counts": self.item_counts,
@@ -79,8 +80,9 @@ class CheckpointFacts:
         """Read the facts of a checkpoint into a model of ``num_items`` items.
 
         Raises:
-            ValueError: the checkpoint is of another catalogue or of other users.
+            ValueError: the checkpoint is of a newer format, of another catalogue or of other users.
         """
+        check_version(checkpoint, "the checkpoint")
         facts = checkpoint.get(KEY)
         if facts is None:
             raise ValueError("this checkpoint was not made by a RetrievalModel of lightning-croloss")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -13,10 +13,13 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from lightning_croloss.common.checks import check_choice, check_counts
+from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.configurable import Configurable, class_path, to_config
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses import CROLoss, RetrievalLoss
+from lightning_croloss.models.checkpoint import Source, built_model, read_checkpoint
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.known_users import refuse_unknown_users
 from lightning_croloss.models.layers.features import FeatureEmbedding
@@ -39,6 +42,9 @@ from lightning_croloss.training.sparse_gradients import (
     lazy_optimizer,
     pays,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SIMILARITIES = ("cosine", "dot")
 
@@ -374,6 +380,53 @@ class RetrievalModel(Configurable, ExactEvaluation):
         return similar_items(self, tokens, n)
 
     # ------------------------------------------------------------------ checkpoints
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: Source,
+        map_location: Any = None,
+        hparams_file: str | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        allow: Iterable[type | str] = (),
+        **kwargs: Any,
+    ) -> Self:
+        """Build a model of this class, or of a subclass, from a checkpoint; see Lightning's method.
+
+        Other than Lightning's it imports nothing on the word of the file: a checkpoint may name classes of
+        this package and of torch, and subclasses of this package's bases that are imported already.
+
+        Args:
+            checkpoint_path: the file, of a run of the command line or of a ``Trainer`` in Python.
+            map_location: where tensors go, as in ``torch.load``; None is the CPU.
+            hparams_file: not supported: the checkpoint holds its hyperparameters.
+            strict: whether the weights must fit exactly; None is True.
+            weights_only: False also opens pickles, which can run code; None is True.
+            allow: further classes that the checkpoint may name, or their dotted paths, which are imported.
+            **kwargs: arguments of the constructor in place of the checkpoint's: another ``loss``, for
+                example.
+
+        Raises:
+            PretrainedError: the file is no checkpoint, is damaged, of a newer format version, of another
+                class, or names a class that is not trusted.
+            ValueError: ``hparams_file`` is given.
+        """
+        if hparams_file is not None:
+            raise ValueError("hparams_file is not supported: a checkpoint holds its hyperparameters")
+        content = read_checkpoint(
+            checkpoint_path, "cpu" if map_location is None else map_location, weights_only is not False
+        )
+        model = built_model(cls, content, str(checkpoint_path), TrustedClasses(allow, imported=True), kwargs)
+        if not isinstance(model, cls):
+            raise PretrainedError(
+                f"{checkpoint_path} holds a {type(model).__name__}, not a {cls.__name__}: load it with "
+                f"{type(model).__name__}.load_from_checkpoint"
+            )
+        model.on_load_checkpoint(content)
+        model.load_state_dict(content["state_dict"], strict=strict is not False)
+        device = next((value.device for value in content["state_dict"].values()), model.device)
+        return model.to(device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""

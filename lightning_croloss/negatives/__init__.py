@@ -1,6 +1,7 @@
 """Samplers of negatives: ids, log-probabilities, and what to exclude."""
 
 from lightning_croloss.negatives.base import Candidates, Negatives
+from lightning_croloss.negatives.counted import CountedNegatives
 from lightning_croloss.negatives.full_catalog import FullCatalogNegatives
 from lightning_croloss.negatives.in_batch import InBatchNegatives
 from lightning_croloss.negatives.mixed import MixedNegatives
@@ -9,6 +10,7 @@ from lightning_croloss.negatives.uniform import UniformNegatives
 
 __all__ = [
     "Candidates",
+    "CountedNegatives",
     "FullCatalogNegatives",
     "InBatchNegatives",
     "MixedNegatives",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -17,8 +16,10 @@ from torch import Tensor
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
+from lightning_croloss.models.checkpoint import described_model, read_checkpoint
 from lightning_croloss.pretrained.layout import CONFIG, METRICS, VOCABULARY, WEIGHTS, read_manifest
 from lightning_croloss.pretrained.registry import find_pretrained
+from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
 from lightning_croloss.recommend.item_table import ItemTable
 
@@ -45,7 +46,7 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> Re
             not allowed, or weights and config do not fit.
         MissingExtraError: a package is missing that reading needs.
     """
-    trusted = TrustedClasses(allow)
+    trusted = trusted_classes(allow)
     path = Path(name)
     # the random weights of a new model are overwritten: the caller's random numbers go on undisturbed
     with torch.random.fork_rng(devices=[]):
@@ -121,23 +122,17 @@ def _load_items(model: RetrievalModel, path: Path) -> None:
 
 
 def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        arguments = dict(content["hyper_parameters"])
-        tensors = content["state_dict"]
-    except (UnpicklingError, EOFError, RuntimeError, KeyError, TypeError):
-        raise PretrainedError(f"{path} is not a checkpoint of plain types, or is damaged") from None
-    described = {
-        "class_path": arguments.pop("_class_path", None),
-        "init_args": {key: value for key, value in arguments.items() if not key.startswith("_")},
-    }
+    content = read_checkpoint(path)
+    if not isinstance(content.get("state_dict"), dict):
+        raise PretrainedError(f"{path} is not a checkpoint of plain types, or is damaged")
+    described = described_model(content)
     trusted.check({"model": described}, str(path))
     model = _build(described, str(path), trusted)
     try:
         model.on_load_checkpoint(content)
     except ValueError as error:
         raise PretrainedError(f"{path}: {error}") from None
-    _load_weights(model, tensors, str(path))
+    _load_weights(model, content["state_dict"], str(path))
     return model
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.common.text_table import markdown
 from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS
+from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.datasets import DATASETS, dataset_of
 from lightning_croloss.zoo.measuring import best_baseline
 
@@ -188,7 +188,7 @@ def described(value: Any) -> str:
     What is None is left out, and so are the defaults of torch's classes.
     """
     if isinstance(value, dict) and "class_path" in value:
-        cls = TrustedClasses().find(value["class_path"], "the config")
+        cls = trusted_classes().find(value["class_path"], "the config")
         parameters = inspect.signature(cls).parameters if cls.__module__.startswith("torch.") else {}
         arguments = [
             (name, entry)

@@ -10,6 +10,7 @@ from typing import Any
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data import RecBoleDataModule, RetrievalDataModule, TableDataModule
 from lightning_croloss.errors import DataError, PretrainedError
+from lightning_croloss.pretrained.safe_config import trusted_classes
 
 #: Arguments of data modules that are paths.
 _PATHS = ("interactions", "items", "users")
@@ -60,7 +61,7 @@ def data_of(
         **described,
         "init_args": {**(described.get("init_args") or {}), **moved_paths(described, folder)},
     }
-    data = (trusted or TrustedClasses()).build(described, "config.yaml")
+    data = (trusted or trusted_classes()).build(described, "config.yaml")
     if not isinstance(data, RetrievalDataModule):
         raise PretrainedError(f"config.yaml: {described.get('class_path')!r} is no RetrievalDataModule")
     if isinstance(data, RecBoleDataModule) and find_spec("recbole") is None:

@@ -230,7 +230,7 @@ def test_two_callbacks_keep_their_own_state(tmp_path):
 
 def test_the_arguments_are_recorded():
     assert to_config(CROLossCallback(n=Constant(5)))["init_args"] == {
-        "n": {"class_path": "lightning_croloss.callbacks.schedules.Constant", "init_args": {"value": 5}},
+        "n": {"class_path": "lightning_croloss.callbacks.Constant", "init_args": {"value": 5}},
         "alpha": None,
         "lambda_weight": None,
         "temperature": None,

@@ -134,7 +134,7 @@ def test_what_can_be_checked_before_training(schedule, extremes, places):
 
 def test_schedules_can_be_kept_in_a_checkpoint():
     assert to_config(Steps([3, 1], [20])) == {
-        "class_path": "lightning_croloss.callbacks.schedules.Steps",
+        "class_path": "lightning_croloss.callbacks.Steps",
         "init_args": {"values": [3, 1], "milestones": [20]},
     }
 

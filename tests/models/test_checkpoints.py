@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory):
 def test_a_checkpoint_holds_plain_types_only(checkpoint):
     content = torch.load(checkpoint[0], weights_only=True)
     assert content["hyper_parameters"]["loss"]["init_args"]["importance"] == {
-        "class_path": "lightning_croloss.losses.importance.TargetNImportance",
+        "class_path": "lightning_croloss.TargetNImportance",
         "init_args": {"n": 10, "sharpness": 1.0},
     }
     assert not any("loss" in name for name in content["state_dict"])
