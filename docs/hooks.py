@@ -1,6 +1,6 @@
 """What the site does beyond MkDocs: links between the documentation and the rest of the repository.
 
-The pages are read on a code host too, where `../benchmarks/ml-100k/README.md` is a link like any other.
+The pages are read on a code host too, where `../benchmarks/ml_100k/README.md` is a link like any other.
 MkDocs knows only the files of `docs/`. So every file of the repository that a page links to becomes part of
 the site, under `repository/`, and so does what such a file links to in turn. A link to a folder means its
 README; without one, only its text is shown. A link to what does not exist is left as it is: `mkdocs build

@@ -11,16 +11,17 @@ import json
 from functools import partial
 from pathlib import Path
 
-from benchmarks.harness import execute
+from benchmarks.common.rows import Settings
+from benchmarks.common.runs import execute, exit_status
 from benchmarks.quality.protocol import ARCHITECTURES, final_runs, num_targets, tuning_runs, work
 from benchmarks.quality.report import report
 from lightning_croloss.common.files import write_atomically
 
-RESULTS = Path(__file__).parent / "video"
+RESULTS = Path(__file__).parent / "results" / "video"
 
 
-def main() -> None:
-    """Read the arguments; run what is missing; write the tables."""
+def main() -> int:
+    """Read the arguments; run what is missing; write the tables. Return 1 if a run failed, else 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,16 +31,21 @@ def main() -> None:
     parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES), choices=ARCHITECTURES)
     arguments = parser.parse_args()
     path = RESULTS / "rows.jsonl"
+    asked: list[Settings] = []
     if not arguments.report:
         file = str(Path(arguments.data) / "video.parquet")
         run = partial(work, path=file)
         # the hits of a row are counts: what they are parts of
         targets = json.dumps(num_targets(file).tolist()) + "\n"
         write_atomically(RESULTS / "num_targets.json", targets.encode())
-        rows = execute(tuning_runs(), run, path, arguments.processes)
-        execute(final_runs(rows, arguments.architectures), run, path, arguments.processes)
+        asked = tuning_runs()
+        rows = execute(asked, run, path, arguments.processes)
+        finals = final_runs(rows, arguments.architectures)
+        execute(finals, run, path, arguments.processes)
+        asked += finals
     report(path, RESULTS)
+    return exit_status(asked, path)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import lightning_croloss
-from benchmarks.harness import Row, Settings, quiet_trainer, start_run
-from benchmarks.tables import Values, user_values
+from benchmarks.common.rows import Row, Settings
+from benchmarks.common.tables import Values, user_values
+from benchmarks.common.training import quiet_trainer, start_run
 from lightning_croloss import (
     CROLoss,
     CROLossCallback,

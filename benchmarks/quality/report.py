@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.harness import Row, Settings, identity, rows_of
+from benchmarks.common.rows import Row, Settings, failures_of, identity, rows_of
+from benchmarks.common.tables import (
+    Values,
+    described,
+    difference,
+    failed_runs,
+    mark_cutoffs,
+    mean_of_seeds,
+    table,
+)
 from benchmarks.quality.protocol import ARCHITECTURES, NS, TRIALS, chosen, unpacked
-from benchmarks.tables import Values, described, difference, mark_cutoffs, mean_of_seeds, table
 from lightning_croloss.common.files import replacing, write_atomically
 
 METRICS = ("recall", "ndcg")
@@ -77,6 +85,7 @@ def report(path: Path, folder: Path) -> None:
         ),
         "## Tuning\n\nBest validation Recall@N of each trial, in percent; one seed, YouTubeDNN.",
         table(["side", "setting", *(f"@{n}" for n in NS)], tuning_rows(rows)),
+        *failed_runs(failures_of(path)),
     ]
     write_atomically(folder / "results.md", ("\n\n".join(parts) + "\n").encode())
     plot(results, folder / "recall_at_n.png")

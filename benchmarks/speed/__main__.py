@@ -13,7 +13,8 @@ import importlib
 import json
 from pathlib import Path
 
-from benchmarks.speed.measuring import CLOCKS, Settings, machine, versions
+from benchmarks.common.measuring import CLOCKS, machine, versions
+from benchmarks.speed.settings import Settings
 from lightning_croloss.common.files import write_atomically
 
 #: Modules of this package with ``run(settings, folder) -> (rows, Markdown)``; one file each.

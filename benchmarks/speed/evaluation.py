@@ -28,8 +28,9 @@ from torch.nn import functional
 from torchmetrics import MetricCollection
 from torchmetrics.retrieval import RetrievalRecall
 
-from benchmarks.speed.measuring import Settings, alternate, duration, missing, ratio
-from benchmarks.tables import table
+from benchmarks.common.measuring import alternate, duration, missing, ratio
+from benchmarks.common.tables import table
+from benchmarks.speed.settings import Settings
 from lightning_croloss.metrics import RecallAtN
 from lightning_croloss.retrieval import target_ranks
 

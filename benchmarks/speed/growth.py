@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.speed.measuring import CLOCKS, Settings, duration, peak_memory, size
-from benchmarks.tables import table
+from benchmarks.common.measuring import CLOCKS, duration, peak_memory, size
+from benchmarks.common.tables import table
+from benchmarks.speed.settings import Settings
 from lightning_croloss import FullCatalogNegatives, UniformNegatives, YouTubeDNN
 from lightning_croloss.common.files import replacing
 from lightning_croloss.data import RetrievalBatch

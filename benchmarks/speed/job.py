@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from benchmarks.harness import quiet_trainer, start_run
-from benchmarks.speed.measuring import Settings, alternate, duration, missing, ratio, scratch
+from benchmarks.common.measuring import alternate, duration, missing, ratio, scratch
+from benchmarks.common.tables import table
+from benchmarks.common.training import quiet_trainer, start_run
+from benchmarks.speed.settings import Settings
 from benchmarks.speed.training import BATCH, DIM, LENGTH, our_model
-from benchmarks.tables import table
 from lightning_croloss import RecBoleDataModule, TableDataModule
 
 PEERS = ("recbole",)

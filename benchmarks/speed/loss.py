@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from benchmarks.speed.measuring import Settings, alternate, duration, peak_memory, ratio, size
-from benchmarks.tables import table
+from benchmarks.common.measuring import alternate, duration, peak_memory, ratio, size
+from benchmarks.common.tables import table
+from benchmarks.speed.settings import Settings
 from lightning_croloss import CROLoss, SoftmaxLoss
 from lightning_croloss.common.files import replacing
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.measuring import Settings, alone, duration, missing, scratch, size
-from benchmarks.tables import table
+from benchmarks.common.measuring import alone, duration, missing, scratch, size
+from benchmarks.common.tables import table
+from benchmarks.speed.settings import Settings
 
 PEERS = ("recbole", "polars")
 Row = dict[str, Any]
@@ -29,7 +30,7 @@ def ours(file: str) -> Callable[[], object]:
     """Return the preparation by TableDataModule."""
     import polars  # noqa: F401  # its import is not measured
 
-    from benchmarks.harness import start_run
+    from benchmarks.common.training import start_run
     from lightning_croloss import TableDataModule
 
     start_run(0)

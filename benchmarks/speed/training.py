@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness import quiet_trainer, start_run
-from benchmarks.speed.measuring import Settings, alternate, missing, ratio, scratch
-from benchmarks.tables import table
+from benchmarks.common.measuring import alternate, missing, ratio, scratch
+from benchmarks.common.tables import table
+from benchmarks.common.training import quiet_trainer, start_run
+from benchmarks.speed.settings import Settings
 from lightning_croloss import (
     FullCatalogNegatives,
     GRU4Rec,

@@ -1,46 +1,15 @@
-"""What a model must beat: popularity, and the nearest neighbours of the items in the history."""
+"""Item kNN: the nearest neighbours of the items in the history."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_croloss.data import BatchLoader, RetrievalBatch, RetrievalDataModule
+from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.metrics import RankMetrics
-
-#: Settings of item kNN among which validation chooses.
-NEIGHBOURS = (20, 100, 400)
-WHOLE = 1_000
-RECENT = (1, 10, WHOLE)
-#: Rows of validation that choose, and rows that are scored at a time.
-CHOOSING, ROWS = 2_000, 256
-
-
-class Baseline(Protocol):
-    """Scores every item for histories."""
-
-    def scores(self, histories: Tensor) -> Tensor:
-        """Return (B, num_items) float64 scores for histories (B, E), left-padded with 0."""
-
-
-class Popularity:
-    """The items with most training events.
-
-    Args:
-        data: the data.
-    """
-
-    def __init__(self, data: RetrievalDataModule) -> None:
-        self.counts = data.item_counts[1:].double()
-
-    def scores(self, histories: Tensor) -> Tensor:
-        """Return the same scores for everyone."""
-        return self.counts.expand(len(histories), -1)
 
 
 class ItemKNN:
@@ -94,100 +63,6 @@ def item_similarity(data: RetrievalDataModule) -> Any:
     return csr_matrix((entries.data[others], (entries.row[others], entries.col[others])), entries.shape)
 
 
-def measure_baselines(
-    data: RetrievalDataModule, ns: Sequence[int], exclude_history: bool, choose_by: int
-) -> dict[str, dict[str, Any]]:
-    """Measure popularity and item kNN on the test rows, the settings of kNN chosen on validation.
-
-    Args:
-        data: the data.
-        ns: the N of the metrics.
-        exclude_history: whether items that the user had before are no candidates, as for the model.
-        choose_by: the N whose Recall on validation chooses.
-
-    Returns:
-        For each baseline its ``setting``, its ``valid`` Recall at ``choose_by``, and its ``test`` metrics.
-    """
-    kept, data.include_whole_history = data.include_whole_history, True
-    try:
-        similarity, counts = item_similarity(data), data.item_counts[1:]
-        kinds: dict[str, list[tuple[dict[str, int], Baseline]]] = {"popularity": [({}, Popularity(data))]}
-        kinds["item_knn"] = [
-            ({"neighbours": k, "recent": recent}, ItemKNN(similarity, counts, k, recent))
-            for k in NEIGHBOURS
-            for recent in RECENT
-        ]
-        measured = {}
-        for name, trials in kinds.items():
-            valid = [
-                _evaluate(trial, data.val_dataloader(), [choose_by], exclude_history, CHOOSING)
-                for _, trial in trials
-            ]
-            recalls = [values[f"recall@{choose_by}"] for values in valid]
-            best = recalls.index(max(recalls))
-            measured[name] = {
-                "setting": trials[best][0],
-                "valid": recalls[best],
-                "test": _evaluate(trials[best][1], data.test_dataloader(), ns, exclude_history),
-            }
-        return measured
-    finally:
-        data.include_whole_history = kept
-
-
-def baseline_ranks(scores: Tensor, targets: Tensor, excluded: Tensor | None) -> Tensor:
-    """Rank targets by given scores, with the conventions of ``retrieval.target_ranks``.
-
-    Args:
-        scores: (B, N) finite scores of items 1 … N.
-        targets: (B, T) item ids, 0 = padding.
-        excluded: (B, E) ids that are no candidates, 0 = padding; or None.
-
-    Returns:
-        (B, T) ranks; 0 for padding.
-    """
-    padded = torch.cat([scores.new_full((len(scores), 1), -torch.inf), scores], dim=1)
-    target_scores = padded.gather(1, targets)
-    if excluded is not None:
-        padded = padded.scatter(1, excluded, -torch.inf)
-    ranks = torch.zeros_like(targets)
-    for column in range(targets.shape[1]):
-        rows = targets[:, column].nonzero().squeeze(1)
-        candidates, own = padded[rows], target_scores[rows, column, None]
-        itself = candidates.gather(1, targets[rows, column, None]) >= own
-        ranks[rows, column] = 1 + (candidates >= own).sum(1) - itself.squeeze(1).long()
-    return ranks
-
-
-def _evaluate(
-    baseline: Baseline, loader: BatchLoader, ns: Sequence[int], exclude_history: bool, most: int | None = None
-) -> dict[str, float]:
-    metrics = RankMetrics(ns)
-    for batch in _pieces(loader, most):
-        scores = baseline.scores(batch.items_before)
-        ranks = baseline_ranks(scores, batch.targets, batch.items_before if exclude_history else None)
-        metrics.update(ranks, batch.targets != 0)
-    return {name: float(value) for name, value in metrics.compute().items()}
-
-
-def _pieces(loader: BatchLoader, most: int | None) -> Iterator[RetrievalBatch]:
-    """Cut batches into pieces whose scores take little memory, until ``most`` rows have come."""
-    seen = 0
-    for batch in loader:
-        assert batch.whole_history is not None
-        for first in range(0, batch.batch_size, ROWS):
-            if most is not None and seen >= most:
-                return
-            piece = slice(first, first + ROWS)
-            seen += len(batch.users[piece])
-            yield RetrievalBatch(
-                batch.history[piece],
-                batch.targets[piece],
-                batch.users[piece],
-                whole_history=batch.whole_history[piece],
-            )
-
-
 def _nearest(similarity: Any, neighbours: int) -> Any:
     """Keep of each row the largest entries; of equal ones those of the smaller ids."""
     from scipy.sparse import csr_matrix
@@ -195,6 +70,6 @@ def _nearest(similarity: Any, neighbours: int) -> Any:
     entries = similarity.tocoo()
     order = np.lexsort((entries.col, -entries.data, entries.row))
     starts = np.concatenate([[0], np.cumsum(np.bincount(entries.row, minlength=similarity.shape[0]))])
-    place = np.arange(len(order)) - starts[entries.row[order]]
-    kept = order[place < neighbours]
+    position = np.arange(len(order)) - starts[entries.row[order]]
+    kept = order[position < neighbours]
     return csr_matrix((entries.data[kept], (entries.row[kept], entries.col[kept])), shape=similarity.shape)

@@ -40,28 +40,28 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
         size: users of a batch.
 
     Raises:
-        DataError: a line is no such thing, naming it.
+        DataError: a line is not of this form; names the line.
     """
     batch = Histories()
     kind: type | None = None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        place = f"{source}, line {number}"
+        location = f"{source}, line {number}"
         try:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{place} is no JSON: {error.msg}") from None
+            raise DataError(f"{location} is no JSON: {error.msg}") from None
         user, history = number, entry
         if isinstance(entry, dict):
             if LIST_COLUMN not in entry:
-                raise DataError(f"{place} has no {LIST_COLUMN!r}{suggest(LIST_COLUMN, entry)}")
+                raise DataError(f"{location} has no {LIST_COLUMN!r}{suggest(LIST_COLUMN, entry)}")
             user, history = entry.get("user", number), entry[LIST_COLUMN]
         kind = kind or type(user)
         if type(user) is not kind or kind not in (str, int):
-            raise DataError(f"{place}: the user is {user!r}: users must be all text or all integers")
+            raise DataError(f"{location}: the user is {user!r}: users must be all text or all integers")
         batch.users.append(user)
-        batch.tokens.append(_checked(history, place))
+        batch.tokens.append(_checked(history, location))
         if len(batch) == size:
             yield batch
             batch = Histories()
@@ -172,11 +172,11 @@ def has_lists(given: str, history_column: str) -> bool:
     return True
 
 
-def _checked(history: Any, place: str) -> Sequence[Any]:
+def _checked(history: Any, location: str) -> Sequence[Any]:
     if not isinstance(history, list):
-        raise DataError(f"{place}: a history must be a list of tokens, got {history!r}")
+        raise DataError(f"{location}: a history must be a list of tokens, got {history!r}")
     try:
         check_tokens("the history", history)
     except TypeError as error:
-        raise DataError(f"{place}: {error}") from None
+        raise DataError(f"{location}: {error}") from None
     return history

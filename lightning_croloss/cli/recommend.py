@@ -167,9 +167,9 @@ class ParquetRows:
             "title": [title for user in found for title in user.titles or ()],
         }
         users = pa.array(batch.users)
-        places = [place for place, length in enumerate(lengths) for _ in range(length)]
+        rows = [row for row, length in enumerate(lengths) for _ in range(length)]
         columns = {name: pa.array(values[name], kind) for name, kind in self._columns.items()}
-        self._append(pa.table({"user": users.take(pa.array(places, pa.int64())), **columns}))
+        self._append(pa.table({"user": users.take(pa.array(rows, pa.int64())), **columns}))
 
     def close(self) -> None:
         """Finish the file."""

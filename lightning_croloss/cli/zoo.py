@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lightning_croloss.cli.lightning_cli import run_fit
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import PretrainedError, suggest
 from lightning_croloss.pretrained.layout import CARD, read_manifest
@@ -34,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
-        added.add_argument("--zoo", type=Path, help="A zoo folder, in place of the installed one.")
+        added.add_argument("--zoo", type=Path, help="A zoo folder, instead of the installed one.")
         added.set_defaults(run=run)
         return added
 
@@ -96,6 +97,7 @@ def _build(parsed: argparse.Namespace) -> None:
             parsed.name,
             parsed.config,
             zoo,
+            run_fit,
             data_folder=parsed.data,
             options=parsed.options,
             dtype=parsed.weights,
@@ -121,6 +123,7 @@ def _build(parsed: argparse.Namespace) -> None:
                 recipe.name,
                 Path(recipe.config),
                 zoo,
+                run_fit,
                 data_folder=parsed.data,
                 options=recipe.options,
                 dtype=recipe.dtype,

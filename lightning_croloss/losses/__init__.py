@@ -1,8 +1,14 @@
-"""Losses over one positive and many negatives: CROLoss and its rivals, behind one contract."""
+"""Losses over one positive and many negatives: CROLoss and its rivals, behind one contract.
+
+A loss of one's own derives from ``PairwiseLoss`` (a mean over pairs), ``RetrievalLoss`` (any function of a
+``ScoredBatch``) or ``FusedLoss`` (the same, with a ``FusedForm`` that is computed in tiles).
+"""
 
 from lightning_croloss.losses.base import RetrievalLoss
 from lightning_croloss.losses.bpr import BPRLoss
 from lightning_croloss.losses.croloss import CROLoss
+from lightning_croloss.losses.fused.form import FusedForm
+from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.importance import (
     ExponentialImportance,
     GammaImportance,
@@ -16,12 +22,15 @@ from lightning_croloss.losses.kernels import (
     HeavisideKernel,
     HingeKernel,
     Kernel,
+    PairwiseSoftmaxKernel,
     PSLAtanKernel,
     PSLReluKernel,
     PSLTanhKernel,
     SigmoidKernel,
     SoftplusKernel,
 )
+from lightning_croloss.losses.pairwise import PairwiseLoss
+from lightning_croloss.losses.scored import Draws, ScoredBatch
 from lightning_croloss.losses.softmax import SoftmaxLoss
 from lightning_croloss.losses.triplet import TripletLoss
 
@@ -29,8 +38,11 @@ __all__ = [
     "KERNELS",
     "BPRLoss",
     "CROLoss",
+    "Draws",
     "ExponentialImportance",
     "ExponentialKernel",
+    "FusedForm",
+    "FusedLoss",
     "GammaImportance",
     "HeavisideKernel",
     "HingeKernel",
@@ -39,8 +51,11 @@ __all__ = [
     "PSLAtanKernel",
     "PSLReluKernel",
     "PSLTanhKernel",
+    "PairwiseLoss",
+    "PairwiseSoftmaxKernel",
     "PowerImportance",
     "RetrievalLoss",
+    "ScoredBatch",
     "SigmoidKernel",
     "SoftmaxLoss",
     "SoftplusKernel",

@@ -1,4 +1,9 @@
-"""Which scores a tile must ignore, found without comparing each row with each candidate."""
+"""Accidental hits: the candidates that a row must ignore because they are not negatives for it.
+
+A draw may hit the row's own target, an item that the row excludes (another known positive), or be padding.
+The naive path asks for a mask of all pairs, :func:`hit_mask`; the fused path, which never holds all pairs,
+asks for the hits of one tile at a time, :class:`AccidentalHits`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,41 @@ import torch
 from torch import Tensor
 
 
-class Collisions:
-    """The candidates that are no negatives for some rows, grouped by tile.
+def hit_mask(
+    candidate_ids: Tensor, target_ids: Tensor | None = None, excluded_ids: Tensor | None = None
+) -> Tensor:
+    """Return where a candidate is padding, its row's target, or one of its row's excluded items.
 
-    Candidates are shared by the rows. Memory and time grow with the number of ignored pairs, not with the
-    size of the score matrix.
+    Args:
+        candidate_ids: (M,) shared by the rows, or (B, M); 0 = padding.
+        target_ids: (B,) or None.
+        excluded_ids: (B, E) padded with 0, or None.
+
+    Returns:
+        (B, M) bool, or (M,) if all rows ignore the same. True = ignore.
+    """
+    ignored = candidate_ids == 0
+    if target_ids is not None:
+        ignored = ignored | (candidate_ids == target_ids.unsqueeze(-1))
+    if excluded_ids is None or excluded_ids.shape[-1] == 0 or candidate_ids.numel() == 0:
+        return ignored
+    if candidate_ids.dim() == 2:
+        return ignored | (candidate_ids.unsqueeze(-1) == excluded_ids.unsqueeze(1)).any(-1)
+    # Marking by index costs B × (E + M), where comparing each pair would cost B × E × M.
+    distinct, index_of = torch.unique(candidate_ids, return_inverse=True)
+    found_at = torch.searchsorted(distinct, excluded_ids.contiguous()).clamp(max=distinct.shape[0] - 1)
+    found = distinct[found_at] == excluded_ids
+    marked = torch.zeros(
+        excluded_ids.shape[0], distinct.shape[0] + 1, dtype=torch.bool, device=candidate_ids.device
+    )
+    marked.scatter_(1, found_at.masked_fill(~found, distinct.shape[0]), True)
+    return ignored | marked[:, index_of]
+
+
+class AccidentalHits:
+    """The accidental hits among candidates that the rows share, grouped by tile.
+
+    Memory and time grow with the number of hits, not with the size of the score matrix.
 
     Args:
         candidate_ids: (M,) item ids; 0 = padding.
@@ -30,20 +65,20 @@ class Collisions:
     ) -> None:
         self._tiles = -(-candidate_ids.shape[0] // width)
         self._padding, self._padding_starts = _grouped_padding(candidate_ids, width, self._tiles)
-        self._places, self._starts = torch.empty(0, dtype=torch.long), [0]
+        self._positions, self._starts = torch.empty(0, dtype=torch.long), [0]
         listed = [] if target_ids is None else [target_ids.unsqueeze(1)]
         if excluded_ids is not None:
             listed.append(excluded_ids)
         if not listed:
             return
-        row, column = matches(candidate_ids, torch.cat(listed, dim=1))
+        row, column = hit_pairs(candidate_ids, torch.cat(listed, dim=1))
         tile = column // width
         width_of_tile = torch.clamp(candidate_ids.shape[0] - tile * width, max=width)
-        place = (row % rows) * width_of_tile + column % width
+        position = (row % rows) * width_of_tile + column % width  # in the tile, row by row
         block = row // rows
         key = block * self._tiles + tile
         order = torch.argsort(key)
-        self._places = place[order]
+        self._positions = position[order]
         self._starts = [0, *torch.bincount(key).cumsum(0).tolist()]
 
     def ignore(self, scores: Tensor, block: int, tile: int, value: float) -> None:
@@ -57,14 +92,14 @@ class Collisions:
         """
         key = block * self._tiles + tile
         if key + 1 < len(self._starts) and self._starts[key] < self._starts[key + 1]:
-            places = self._places[self._starts[key] : self._starts[key + 1]]
-            scores.view(-1).index_fill_(0, places, value)
+            positions = self._positions[self._starts[key] : self._starts[key + 1]]
+            scores.view(-1).index_fill_(0, positions, value)
         start, stop = self._padding_starts[tile], self._padding_starts[tile + 1]
         if start < stop:
             scores.index_fill_(1, self._padding[start:stop], value)
 
 
-def matches(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:
+def hit_pairs(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:
     """Return row and column of each candidate whose id is in the row's list.
 
     Args:
@@ -78,15 +113,15 @@ def matches(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:
     if _is_whole_catalogue(candidate_ids):  # item i is candidate i − 1
         row, slot = torch.nonzero((listed > 0) & (listed <= size), as_tuple=True)
         return row, listed[row, slot] - 1
-    ordered, position = torch.sort(candidate_ids)
+    ordered, index_of = torch.sort(candidate_ids)
     listed = listed.to(ordered.dtype).contiguous()
     first = torch.searchsorted(ordered, listed)
-    count = torch.searchsorted(ordered, listed, right=True) - first  # a draw may come more than once
+    count = torch.searchsorted(ordered, listed, right=True) - first  # an item may be drawn more than once
     row, slot = torch.nonzero((count > 0) & (listed != 0), as_tuple=True)
     first, count = first[row, slot], count[row, slot]
     start = torch.repeat_interleave(count.cumsum(0) - count, count)
     within = torch.arange(start.shape[0], device=start.device) - start
-    column = position[torch.repeat_interleave(first, count) + within]
+    column = index_of[torch.repeat_interleave(first, count) + within]
     return torch.repeat_interleave(row, count), column
 
 
@@ -99,6 +134,7 @@ def _is_whole_catalogue(candidate_ids: Tensor) -> bool:
 
 
 def _grouped_padding(candidate_ids: Tensor, width: int, tiles: int) -> tuple[Tensor, list[int]]:
+    """Return the columns of padding within their tiles, and where each tile's begin in that list."""
     columns = torch.nonzero(candidate_ids == 0).squeeze(1)
     counts = torch.bincount(columns // width, minlength=tiles)
     return columns % width, [0, *counts.cumsum(0).tolist()]

@@ -12,13 +12,9 @@ from torch import Tensor
 
 from lightning_croloss.configurable import to_config
 from lightning_croloss.errors import suggest
-from lightning_croloss.losses.base import (
-    RetrievalLoss,
-    check_rank_scaling,
-    check_temperature,
-    scheduled_value,
-)
-from lightning_croloss.losses.fused.loss import LinearForm
+from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
+from lightning_croloss.losses.fused.form import FusedForm
+from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.importance import (
     LARGEST_LOG_RANK,
     Importance,
@@ -36,7 +32,7 @@ RESOLUTION = 20.0
 RESOLUTION_CHECKS = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
-class CROLoss(RetrievalLoss):
+class CROLoss(FusedLoss):
     """Minimise ``W(R)``: R the positive's soft rank in the catalogue, W how much that rank hurts.
 
     With ``d_j = s_j − s₊`` and ``M`` draws out of ``N`` items the soft rank among the sampled is
@@ -49,20 +45,18 @@ class CROLoss(RetrievalLoss):
         importance: the weight W of a rank; None is ``PowerImportance(alpha=1.0)``.
         temperature: τ, by which score differences are divided. As important as everything else: tune it
             between 0.03 and 0.4 for cosine scores, smaller for a smaller N.
-        lambda_weight: 0 … 1, weight of the Lambda method: the gradient of the soft rank is weighed by the
+        lambda_weight: 0 … 1, weight of the Lambda method: the gradient of the soft rank is weighted by the
             importance of the rank that ``lambda_kernel`` gives. The value of the loss does not change.
         lambda_kernel: the kernel ψ of that rank; "heaviside" is the hard rank.
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``, and means M elsewhere.
         rank_scaling: "reference": ``R = (N/M) R̂`` (the authors'); "unbiased": ``R = 1 + (N/M)(R̂ − 1)``.
         fused: whether ``from_embeddings`` computes value and gradients in tiles, without the (B, M) scores:
-            the same result, faster and in little memory, but without a second derivative. None = where it is
-            faster.
+            the same result, faster and with little memory, but without a second derivative. None = where it
+            is faster.
 
     Raises:
         ValueError: an argument is out of range, or ``lambda_weight > 0`` with equal kernels.
     """
-
-    has_fused_path = True
 
     def __init__(
         self,
@@ -75,8 +69,7 @@ class CROLoss(RetrievalLoss):
         rank_scaling: str = "reference",
         fused: bool | None = None,
     ) -> None:
-        super().__init__(num_items)
-        self.fused = fused
+        super().__init__(num_items, fused)
         self.kernel = _kernel(kernel, "kernel")
         self.lambda_kernel = _kernel(lambda_kernel, "lambda_kernel")
         self._same_kernels = to_config(self.kernel) == to_config(self.lambda_kernel)
@@ -116,7 +109,7 @@ class CROLoss(RetrievalLoss):
         """Return W(R) of each row, (B,); its gradient holds the Lambda weights."""
         difference = batch.difference
         if not torch.compiler.is_compiling():
-            self.look_at(difference.shape[1], lambda: difference)
+            self.inspect_scores(difference.shape[1], lambda: difference)
         log_rank = self._log_rank(self.kernel, difference, batch)
         rank, other = log_rank.detach(), None
         if self._uses_lambda():
@@ -127,10 +120,10 @@ class CROLoss(RetrievalLoss):
         # The value is W(R_φ) whatever the Lambda weight; the last factor is 0 and carries the gradient.
         return value + slope * (log_rank - rank)
 
-    def linear_form(self, draws: Draws) -> LinearForm:
+    def fused_form(self, draws: Draws) -> FusedForm:
         """Return what the fused path must know of the loss."""
         unbiased = self.rank_scaling == "unbiased"
-        return LinearForm(
+        return FusedForm(
             self.kernel,
             float(self.temperature),
             self._weigh,
@@ -140,7 +133,7 @@ class CROLoss(RetrievalLoss):
         )
 
     def _weigh(self, rank: Tensor, other: Tensor | None, num_items: Tensor) -> tuple[Tensor, Tensor]:
-        """Return W and the weight of ∇ log R, of log R by φ and by ψ."""
+        """Return W and the weight of ∇ log R; the arguments are log R by φ, by ψ, and N."""
         slope = self.importance.slope(rank, num_items)
         if other is not None:
             # dW/dR at the other rank, times dR/dℓ of this one
@@ -150,7 +143,7 @@ class CROLoss(RetrievalLoss):
         return self.importance.value(rank, num_items), slope
 
     def keep_diagnostics(self, log_ranks: Tensor) -> None:
-        """Keep the mean and the best soft rank."""
+        """Keep the mean and the best soft rank, for logging."""
         ranks = log_ranks.clamp(max=LARGEST_LOG_RANK).exp()
         self.diagnostics["soft_rank"] = ranks.mean()
         self.diagnostics["best_soft_rank"] = ranks.min()
@@ -210,23 +203,22 @@ class CROLoss(RetrievalLoss):
         # a compiled graph must hold for every value that a schedule may set later
         return torch.compiler.is_compiling() or float(self.lambda_weight) > 0.0
 
-    def look_at(self, columns: int, differences: Callable[[], Tensor]) -> None:
-        """Warn of too many draws, of a target below the resolution, and of scores far apart."""
-        draws = columns
-        if self.num_items is not None and draws > self.num_items:
+    def inspect_scores(self, num_candidates: int, differences: Callable[[], Tensor]) -> None:
+        """Warn about too many draws, a target rank below the resolution, and scores that are far apart."""
+        if self.num_items is not None and num_candidates > self.num_items:
             self._warn_once(
                 "too many draws",
-                f"{draws} negatives are drawn out of {self.num_items} items: FullCatalogNegatives costs less "
-                "and sees every item",
+                f"{num_candidates} negatives are drawn out of {self.num_items} items: "
+                "FullCatalogNegatives costs less and sees every item",
             )
         if self.num_items is not None and isinstance(self.importance, TargetNImportance):
-            smallest = self.num_items / draws
+            smallest = self.num_items / num_candidates
             if float(self.importance.n) < smallest:
                 self._warn_once(
                     "target below resolution",
-                    f"n={float(self.importance.n):g} is below N/M = {self.num_items}/{draws} = "
-                    f"{smallest:.3g}, the smallest rank that so few negatives can see: draw more, "
-                    "or use FullCatalogNegatives",
+                    f"n={float(self.importance.n):g} is below N/M = "
+                    f"{self.num_items}/{num_candidates} = {smallest:.3g}, the smallest rank that so few "
+                    "negatives can see: draw more, or use FullCatalogNegatives",
                 )
         self._calls += 1
         if self.kernel.bounded and self._calls in RESOLUTION_CHECKS:  # rarely: it waits for the device

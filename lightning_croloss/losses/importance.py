@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.configurable import Configurable
-from lightning_croloss.losses.base import scheduled_value
+from lightning_croloss.losses.arguments import scheduled_value
 
 #: (1 − α)ℓ beyond which PowerImportance goes on linearly in ℓ, so that huge scores stay finite.
 LINEAR_BEYOND = 40.0

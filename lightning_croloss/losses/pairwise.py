@@ -6,7 +6,8 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from lightning_croloss.losses.base import RetrievalLoss, check_temperature, scheduled_value
+from lightning_croloss.losses.arguments import check_temperature, scheduled_value
+from lightning_croloss.losses.base import RetrievalLoss
 from lightning_croloss.losses.scored import ScoredBatch
 
 

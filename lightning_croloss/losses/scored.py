@@ -1,4 +1,4 @@
-"""ScoredBatch: what a loss sees of a batch once its arguments are checked and brought to one form."""
+"""ScoredBatch: what a loss sees of a batch once its arguments are checked and in one form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Bound on log u: padding may have q = 0, and an infinite u times its zero gradient would be no number.
+#: Bound on log u: padding may have q = 0, and an infinite u times its zero gradient would be NaN.
 LARGEST_LOG_WEIGHT = 60.0
 
 

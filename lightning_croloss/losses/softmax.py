@@ -6,18 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_croloss.losses.base import (
-    RetrievalLoss,
-    check_rank_scaling,
-    check_temperature,
-    scheduled_value,
-)
-from lightning_croloss.losses.fused.loss import LinearForm
+from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
+from lightning_croloss.losses.fused.form import FusedForm
+from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.kernels import ExponentialKernel
 from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 
-class SoftmaxLoss(RetrievalLoss):
+class SoftmaxLoss(FusedLoss):
     """Softmax cross-entropy over {positive} ∪ negatives; the full one with ``FullCatalogNegatives``.
 
     Sampling is corrected for in the negatives only (Bengio and Senécal, 2008; Jean et al., 2015).
@@ -32,8 +28,6 @@ class SoftmaxLoss(RetrievalLoss):
             None = where it is faster (see ``CROLoss``).
     """
 
-    has_fused_path = True
-
     def __init__(
         self,
         temperature: float = 0.1,
@@ -41,8 +35,7 @@ class SoftmaxLoss(RetrievalLoss):
         rank_scaling: str = "reference",
         fused: bool | None = None,
     ) -> None:
-        super().__init__(num_items)
-        self.fused = fused
+        super().__init__(num_items, fused)
         self.rank_scaling = check_rank_scaling(rank_scaling)
         self.temperature = scheduled_value(check_temperature(temperature))
 
@@ -68,10 +61,10 @@ class SoftmaxLoss(RetrievalLoss):
         first = torch.zeros(logits.shape[0], dtype=torch.long, device=logits.device)
         return functional.cross_entropy(logits, first, reduction="none")
 
-    def linear_form(self, draws: Draws) -> LinearForm:
+    def fused_form(self, draws: Draws) -> FusedForm:
         """Return what the fused path must know of the loss: log(1 + Σ_j u_j exp(d_j / τ))."""
         unbiased = self.rank_scaling == "unbiased"
-        return LinearForm(
+        return FusedForm(
             ExponentialKernel(),
             float(self.temperature),
             lambda log_rank, other, num_items: (log_rank, torch.ones_like(log_rank)),

@@ -6,8 +6,8 @@ version and the checksums.
 """
 
 from lightning_croloss.pretrained.fine_tuning import Matching, load_matching
-from lightning_croloss.pretrained.hub import push_to_hub
 from lightning_croloss.pretrained.loading import load_pretrained
+from lightning_croloss.pretrained.pushing import push_to_hub
 from lightning_croloss.pretrained.registry import find_pretrained, list_pretrained
 from lightning_croloss.pretrained.saving import save_pretrained
 

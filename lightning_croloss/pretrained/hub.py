@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from lightning_croloss.errors import MissingExtraError, PretrainedError
-from lightning_croloss.pretrained.layout import CARD, MANIFEST, REQUIRED, read_manifest
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, REQUIRED
 
 PREFIX = "hf://"
 
@@ -68,36 +68,14 @@ def downloaded_manifests(text: str) -> list[str]:
     return sorted(beginning if name == "." else f"{beginning}/{name}" for name in found)
 
 
-def push_to_hub(
-    model: str | Path,
-    address: str,
-    *,
-    private: bool = False,
-    token: str | None = None,
-    message: str = "A retrieval model of lightning-croloss",
-) -> str:
-    """Upload a pretrained model.
-
-    Args:
-        model: a folder that ``save_pretrained`` wrote, or a name of the zoo.
-        address: ``"hf://owner/name"`` or ``"hf://owner/name/some/folder"``; the repository is made if there
-            is none.
-        private: whether a repository that is made is private.
-        token: access token; None is the one that ``hf auth login`` keeps.
-        message: message of the commit.
-
-    Returns:
-        The address, for :func:`load_pretrained`.
+def upload(folder: Path, address: str, private: bool, token: str | None, message: str) -> None:
+    """Upload the folder of a pretrained model; the repository is made if there is none.
 
     Raises:
-        PretrainedError: the model is not whole, or the Hub refuses it.
+        PretrainedError: the Hub refuses it.
         MissingExtraError: huggingface_hub is not installed.
     """
-    from lightning_croloss.pretrained.registry import find_pretrained
-
     target = parse_address(address)
-    folder = find_pretrained(model)
-    read_manifest(folder)
     hub = _hub()
     try:
         hub.create_repo(target.repository, private=private, token=token, exist_ok=True)
@@ -112,7 +90,6 @@ def push_to_hub(
         )
     except (OSError, ValueError) as error:
         raise PretrainedError(f"{address} cannot be written: {_first_line(error)}") from error
-    return address
 
 
 def _snapshot(address: Address, patterns: list[str]) -> Path:

@@ -15,7 +15,7 @@ from lightning_croloss.negatives import Negatives
 from lightning_croloss.training.lazy_adam import LazyAdam
 
 #: Rows from which an embedding's gradient is sparse unless the user decides: below it a dense step costs less
-#: or nearly as little (measured at D = 64; `python -m benchmarks.speed growth`).
+#: or nearly as little (measured at D = 64; `python -m benchmarks.speed --sections growth`).
 AUTOMATIC_ROWS = 50_000
 #: Arguments of Adam and AdamW that LazyAdam has too.
 KNOWN = ("lr", "betas", "eps", "weight_decay")

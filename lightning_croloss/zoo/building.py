@@ -6,12 +6,13 @@ import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning
 import numpy as np
 import torch
 import yaml
+from lightning.pytorch import Trainer
 
 import lightning_croloss
 from lightning_croloss.common.files import write_atomically
@@ -20,16 +21,25 @@ from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained.layout import CARD
 from lightning_croloss.pretrained.saving import model_section, save_pretrained, stored_weights
 from lightning_croloss.training.run_folder import run_folder
-from lightning_croloss.zoo.cards import leaderboard, model_card
+from lightning_croloss.zoo.cards import model_card
 from lightning_croloss.zoo.datasets import dataset_of
+from lightning_croloss.zoo.leaderboard import leaderboard
 from lightning_croloss.zoo.measuring import measure
 from lightning_croloss.zoo.sources import data_of, moved_paths
+
+
+class FitRunner(Protocol):
+    """Runs ``croloss fit``, which stands above this package and is handed down to it."""
+
+    def __call__(self, arguments: Sequence[str]) -> tuple[Trainer, RetrievalModel]:
+        """Run a fit with these arguments; return its trainer, and the model after the last step."""
 
 
 def build(
     name: str,
     config: Path,
     zoo: Path,
+    run_fit: FitRunner,
     *,
     data_folder: str | None = None,
     options: Sequence[str] = (),
@@ -42,7 +52,8 @@ def build(
         name: ``<dataset>/<model>``.
         config: the config file.
         zoo: the folder of the zoo.
-        data_folder: the folder that holds the files of the data, in place of the one that the config names.
+        run_fit: what runs ``croloss fit``.
+        data_folder: the folder that holds the files of the data, instead of the one that the config names.
         options: further options of ``croloss fit``.
         dtype: how the weights are stored.
         overwrite: whether the model may exist.
@@ -51,7 +62,7 @@ def build(
         The folder of the model.
 
     Raises:
-        ValueError: the name is none, or there is no such config.
+        ValueError: the name is not of this form, or there is no such config.
         FileExistsError: the model exists.
         AbsentDataError: the data is not there.
     """
@@ -63,7 +74,7 @@ def build(
     written = _read(config)
     data_of(written, data_folder)  # refuses before the training what is not there
     moved = moved_paths(written["data"], data_folder)
-    model, resolved, training = _fit(config, moved, options)
+    model, resolved, training = _fit(run_fit, config, moved, options)
     for field in moved:
         resolved["data"]["init_args"][field] = written["data"]["init_args"][field]
     # what is measured is what is stored
@@ -98,33 +109,31 @@ def write_leaderboard(zoo: Path) -> None:
 
 
 def _fit(
-    config: Path, moved: dict[str, str], options: Sequence[str]
+    run_fit: FitRunner, config: Path, moved: dict[str, str], options: Sequence[str]
 ) -> tuple[RetrievalModel, dict[str, Any], dict[str, Any]]:
     """Run ``croloss fit``; return the best model, the resolved config and what the training took."""
-    from lightning_croloss.cli.run import CROLossCLI
-
     paths = [f"--data.init_args.{field}={path}" for field, path in moved.items()]
     begin = time.perf_counter()
-    cli = CROLossCLI(["fit", "--config", str(config), *paths, "--test_after_fit=false", *options])
+    trainer, model = run_fit(["--config", str(config), *paths, "--test_after_fit=false", *options])
     seconds = time.perf_counter() - begin
-    resolved = _read(run_folder(cli.trainer) / "config.yaml")
+    resolved = _read(run_folder(trainer) / "config.yaml")
     resolved["test_after_fit"] = True
-    kept = cli.trainer.checkpoint_callback
+    kept = trainer.checkpoint_callback
     best = getattr(kept, "best_model_path", "")
-    epoch = cli.trainer.current_epoch
+    epoch = trainer.current_epoch
     if best:
         content = torch.load(best, map_location="cpu", weights_only=True)
-        cli.model.load_state_dict(content["state_dict"])
+        model.load_state_dict(content["state_dict"])
         epoch = content["epoch"] + 1
     training = {
         "seconds": round(seconds, 1),
-        "epochs": cli.trainer.current_epoch,
+        "epochs": trainer.current_epoch,
         "best_epoch": epoch,
-        "steps": cli.trainer.global_step,
+        "steps": trainer.global_step,
         "threads": torch.get_num_threads(),
         "monitor": str(getattr(kept, "monitor", None) or ""),
     }
-    return cli.model, resolved, training
+    return model, resolved, training
 
 
 def _read(config: Path) -> dict[str, Any]:
@@ -132,7 +141,7 @@ def _read(config: Path) -> dict[str, Any]:
         raise ValueError(f"there is no config {str(config)!r}")
     content = yaml.safe_load(config.read_text("utf-8"))
     if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
-        raise PretrainedError(f"{config} is no config with the sections data and model")
+        raise PretrainedError(f"{config} is not a config with the sections data and model")
     return content
 
 

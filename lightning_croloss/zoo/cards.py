@@ -1,20 +1,16 @@
-"""The model card, and the leaderboard over all cards."""
+"""The model card."""
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lightning_croloss.common.text_table import markdown
-from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS
 from lightning_croloss.pretrained.safe_config import trusted_classes
-from lightning_croloss.zoo.datasets import DATASETS, dataset_of
+from lightning_croloss.zoo.datasets import dataset_of
+from lightning_croloss.zoo.markdown import example, named_baseline, ns_of
 from lightning_croloss.zoo.measuring import best_baseline
-
-BASELINES = {"popularity": "popularity", "item_knn": "item kNN"}
 
 
 def model_card(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -32,7 +28,7 @@ def model_card(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any])
         f"{architecture} of lightning-croloss: the retrieval stage of a recommender. It knows "
         f"{metrics['data']['items']:,} items and has {metrics['parameters']:,} parameters, stored as "
         f"{metrics['weights']}.",
-        _example(name),
+        example(name),
         "## Test",
         *_test(name, architecture, metrics, config["model"]["init_args"]),
         "## Data",
@@ -48,10 +44,10 @@ def model_card(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any])
 def _test(
     name: str, architecture: str, metrics: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> list[str]:
-    ns, best = _ns(metrics["test"]), best_baseline(dict(metrics))
+    ns, best = ns_of(metrics["test"]), best_baseline(dict(metrics))
     sides = {f"**{architecture}**": metrics["test"]}
     for baseline, measured in metrics["baselines"].items():
-        sides[_named(baseline, metrics) + " (best baseline)" * (baseline == best)] = measured["test"]
+        sides[named_baseline(baseline, metrics) + " (best baseline)" * (baseline == best)] = measured["test"]
     tables = [
         markdown(
             ["", *(f"{title}@{n}" for n in ns)],
@@ -116,65 +112,8 @@ def _limits(name: str, architecture: str, arguments: Mapping[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _example(name: str) -> str:
-    return (
-        f'```python\nfrom lightning_croloss import load_pretrained\n\nmodel = load_pretrained("{name}")\n```'
-    )
-
-
 def _listed(lines: Mapping[str, str]) -> str:
     return "\n".join(f"- {head}: {line}" for head, line in lines.items())
-
-
-def leaderboard(folder: Path) -> str:
-    """Return the text of ``zoo/README.md``, from the ``metrics.json`` files in ``folder``."""
-    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for path in sorted(folder.glob(f"*/*/{MANIFEST}")):
-        metrics = json.loads((path.parent / METRICS).read_text("utf-8"))
-        if "test" in metrics:
-            found.setdefault(path.parents[1].name, []).append((path.parent.name, metrics))
-    first = next((f"{dataset}/{entries[0][0]}" for dataset, entries in found.items()), "dataset/model")
-    parts = [
-        "# Zoo",
-        "Pretrained retrieval models. This file is written by `croloss zoo build`, from the `metrics.json` "
-        "of each; the card of a model tells data, licence, settings and limits.",
-        _example(first),
-    ]
-    order = {dataset: place for place, dataset in enumerate(DATASETS)}
-    for dataset in sorted(found, key=lambda name: (order.get(name, len(order)), name)):
-        parts += _board(dataset, found[dataset])
-    return "\n\n".join(parts) + "\n"
-
-
-def _board(dataset: str, entries: list[tuple[str, dict[str, Any]]]) -> list[str]:
-    ns = sorted({n for _, metrics in entries for n in _ns(metrics["test"])})
-    rows = [
-        [
-            f"[{name}]({dataset}/{name}/{CARD})",
-            *_cells(metrics["test"], ns),
-            f"{metrics['parameters']:,}",
-            f"{metrics['training']['seconds']:,.0f} s",
-        ]
-        for name, metrics in sorted(
-            entries, key=lambda entry: -entry[1]["test"][f"recall@{entry[1]['choose_by']}"]
-        )
-    ]
-    # one row for all models that have the same split and the same candidates
-    simple = {
-        (_named(baseline, metrics), *_cells(metrics["baselines"][baseline]["test"], ns), "", "")
-        for _, metrics in entries
-        for baseline in BASELINES
-    }
-    counts = entries[0][1]["data"]
-    return [
-        f"## {dataset}",
-        f"{dataset_of(f'{dataset}/').title}: test Recall@N of {counts['test_users']:,} users, over "
-        f"{counts['items']:,} items.",
-        markdown(
-            ["model", *(f"Recall@{n}" for n in ns), "parameters", "training"],
-            rows + sorted(map(list, simple)),
-        ),
-    ]
 
 
 def short_name(described_class: Mapping[str, Any]) -> str:
@@ -203,22 +142,3 @@ def described(value: Any) -> str:
 
 def _same(default: Any, entry: Any) -> bool:
     return bool((list(default) if isinstance(default, tuple) else default) == entry)
-
-
-def _ns(test: Mapping[str, float]) -> list[int]:
-    return sorted(int(name.partition("@")[2]) for name in test if name.startswith("recall@"))
-
-
-def _cells(test: Mapping[str, float], ns: list[int]) -> list[str]:
-    return [f"{test[f'recall@{n}']:.4f}" if f"recall@{n}" in test else "" for n in ns]
-
-
-def _named(baseline: str, metrics: Mapping[str, Any]) -> str:
-    setting = metrics["baselines"][baseline]["setting"]
-    if not setting:
-        return BASELINES[baseline]
-    recent = setting["recent"]
-    history = (
-        "the whole history" if recent >= 1000 else "the last event" if recent == 1 else f"the last {recent}"
-    )
-    return f"{BASELINES[baseline]} ({setting['neighbours']} neighbours of {history})"

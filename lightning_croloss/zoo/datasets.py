@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class DatasetCard(NamedTuple):
-    """Facts about a data set.
+    """What there is to know about a data set.
 
     Attributes:
         title: its name.

@@ -37,12 +37,12 @@ class Figure:
 def evaluate(folder: Path, data_folder: str | Path | None = None) -> list[Figure]:
     """Measure every figure of a card again, from the weights and the data.
 
-    A rate may differ by what one and a half users count, since two scores that are nearly equal may change
-    places on another machine; counts must be the same.
+    A rate may differ by what one and a half users count, since two scores that are nearly equal may swap
+    ranks on another machine; counts must be the same.
 
     Args:
         folder: the folder of the model.
-        data_folder: the folder that holds the files of the data, in place of the one that the config names.
+        data_folder: the folder that holds the files of the data, instead of the one that the config names.
 
     Raises:
         AbsentDataError: the data is not there.

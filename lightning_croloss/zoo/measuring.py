@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lightning_croloss.baselines.item_knn import measure_baselines
+from lightning_croloss.baselines import measure_baselines
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 

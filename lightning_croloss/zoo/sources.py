@@ -47,7 +47,7 @@ def data_of(
 
     Args:
         config: the sections of the config.
-        folder: the folder that holds the files, in place of the one that the config names.
+        folder: the folder that holds the files, instead of the one that the config names.
         trusted: the classes that the config may name.
 
     Raises:
@@ -63,7 +63,7 @@ def data_of(
     }
     data = (trusted or trusted_classes()).build(described, "config.yaml")
     if not isinstance(data, RetrievalDataModule):
-        raise PretrainedError(f"config.yaml: {described.get('class_path')!r} is no RetrievalDataModule")
+        raise PretrainedError(f"config.yaml: {described.get('class_path')!r} is not a RetrievalDataModule")
     if isinstance(data, RecBoleDataModule) and find_spec("recbole") is None:
         raise AbsentDataError("its data is read by RecBole, which is not installed (the extra [recbole])")
     if isinstance(data, RecBoleDataModule):

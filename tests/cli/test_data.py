@@ -132,7 +132,7 @@ def test_mistakes_end_in_one_sentence(
 
 def test_what_was_read_and_dropped(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("polars")
-    events = [(user, f"i{(user + place) % 7}", place) for user in range(20) for place in range(6)]
+    events = [(user, f"i{(user + event) % 7}", event) for user in range(20) for event in range(6)]
     lines = [f"{user},{item},{time}" for user, item, time in [*events, ("u", "rare", 1), ("u", "i1", 2)]]
     Path("events.csv").write_text("\n".join(["user,item,when", *lines]))
     features = [f"i{number},{'red' if number % 2 else 'blue'}" for number in range(9)]

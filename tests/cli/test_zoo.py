@@ -1,68 +1,24 @@
-"""``croloss zoo``, on a small table and on the committed models."""
+"""``croloss zoo``, on a small table."""
 
 import json
 from pathlib import Path
 
 import pytest
-import yaml
 
-from lightning_croloss import list_pretrained, load_pretrained
+pytest.importorskip("polars", reason="the zoo's tables need polars and pyarrow")
+pytest.importorskip("scipy", reason="item kNN needs scipy")
+
+from lightning_croloss import load_pretrained
 from lightning_croloss.cli import main
 from lightning_croloss.cli.zoo import main as zoo
 from lightning_croloss.pretrained.layout import read_manifest, write_manifest
 from lightning_croloss.zoo import recipes
-from lightning_croloss.zoo.datasets import DATASETS
-from lightning_croloss.zoo.recipes import RECIPES, Recipe
-from tests.data_for_tests import ClusteredData
-
-pl = pytest.importorskip("polars", reason="the zoo's tables need polars and pyarrow")
-pytest.importorskip("scipy", reason="item kNN needs scipy")
-
-ROOT = Path(__file__).parents[2]
-ZOO = ROOT / "zoo"
-NAME = "clusters/dnn"
-CONFIG = """
-seed_everything: 1
-data:
-  class_path: TableDataModule
-  init_args: {interactions: data/clusters.parquet, batch_size: 32, max_history: 5, time_column: null}
-model:
-  class_path: YouTubeDNN
-  init_args:
-    embedding_dim: 8
-    ns: [5, 10, 20]
-    exclude_history: true
-    negatives: {class_path: FullCatalogNegatives}
-    loss: {class_path: CROLoss, init_args: {temperature: 0.2}}
-    optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.02}}
-trainer:
-  max_epochs: 3
-  accelerator: cpu
-  enable_progress_bar: false
-  callbacks:
-    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
-      init_args: {monitor: val/recall@10, mode: max, filename: best}
-"""
+from lightning_croloss.zoo.recipes import Recipe
+from tests.zoo.cases import CONFIG, NAME, write_inputs
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:LightningCLI's args parameter", "ignore:.*smaller than the logging interval"
 )
-
-
-def write_inputs(folder):
-    """Write a table and a config for it; return the folder of the table."""
-    events = ClusteredData(num_users=120).interactions
-    users, items = events.user_vocabulary.tokens, events.item_vocabulary.tokens
-    frame = pl.DataFrame(
-        {
-            "user_id": [users[user - 1] for user in events.users.tolist()],
-            "item_id": [items[item - 1] for item in events.items.tolist()],
-        }
-    )
-    (folder / "tables").mkdir()
-    frame.write_parquet(folder / "tables" / "clusters.parquet")
-    (folder / "dnn.yaml").write_text(CONFIG)
-    return folder / "tables"
 
 
 @pytest.fixture(scope="module")
@@ -112,61 +68,6 @@ def failed(capsys, *arguments):
 
 
 # ---------------------------------------------------------------------- build
-
-
-def test_a_build_brings_all_files_and_a_card_with_every_fact(here):
-    folder = here / "zoo" / NAME
-    read_manifest(folder, check=("model.safetensors", "README.md"))
-    card = (folder / "README.md").read_text()
-    metrics = json.loads((folder / "metrics.json").read_text())
-    for n in (5, 10, 20):
-        assert f"{metrics['test'][f'recall@{n}']:.4f}" in card
-        assert f"{metrics['baselines']['item_knn']['test'][f'recall@{n}']:.4f}" in card
-    for fact in (
-        "(best baseline)",
-        "CROLoss(kernel=sigmoid, temperature=0.2",
-        "LeaveOneOut()",
-        "AdamW(lr=0.02)",
-        "`croloss zoo build --config dnn.yaml --name clusters/dnn --data FOLDER --weights float16`",
-        "stored as float16",
-        "960 events of 120 users with 40 items, 720 of them for training",
-        "on validation",
-        "Licence: not stated",
-        "torch 2",
-        "## Use and limits",
-        "3 epochs",
-    ):
-        assert fact in card
-    assert str(here) not in card
-    assert metrics["choose_by"] == 10
-    assert metrics["training"]["best_epoch"] <= metrics["training"]["epochs"] == 3
-    board = (here / "zoo" / "README.md").read_text()
-    assert f"[dnn](clusters/dnn/README.md) | {metrics['test']['recall@5']:.4f}" in board
-    assert "popularity" in board
-
-
-def test_the_weights_are_those_of_the_best_epoch(here):
-    model = load_pretrained(here / "zoo" / NAME)
-    metrics = json.loads((here / "zoo" / NAME / "metrics.json").read_text())
-    rows = [row.split(",") for row in (here / "runs/croloss/version_0/metrics.csv").read_text().splitlines()]
-    values = [row[rows[0].index("val/recall@10")] for row in rows[1:]]
-    recalls = [float(value) for value in values if value]
-    assert metrics["training"]["best_epoch"] == recalls.index(max(recalls)) + 1
-    assert sorted(model.facts.item_vocabulary.tokens) == sorted(ClusteredData().item_vocabulary.tokens)
-
-
-def test_the_config_of_a_model_trains_it_again(here, monkeypatch):
-    config = here / "zoo" / NAME / "config.yaml"
-    content = yaml.safe_load(config.read_text())
-    assert content["data"]["init_args"]["interactions"] == "data/clusters.parquet"
-    assert content["test_after_fit"] is True
-    main(["fit", "--config", str(config), "--data.init_args.interactions=tables/clusters.parquet"])
-    again = max(Path("runs/croloss").iterdir(), key=lambda path: int(path.name.rpartition("_")[2]))
-    results = json.loads((again / "test_results.json").read_text())
-    metrics = json.loads((here / "zoo" / NAME / "metrics.json").read_text())
-    # the card's figures are of the weights as they are stored, in half the precision
-    for n in ("5", "10", "20"):
-        assert results["recall"][n] == pytest.approx(metrics["test"][f"recall@{n}"], abs=0.03)
 
 
 def test_what_a_build_refuses(here, capsys, tmp_path):
@@ -268,48 +169,3 @@ def vouch_again(folder):
     """Write the manifest anew, as one who tampers with care would."""
     manifest = read_manifest(folder, check=())
     write_manifest(folder, {name: manifest[name] for name in ("model", "from_data", "facts")})
-
-
-# ---------------------------------------------------------------------- the committed zoo
-
-
-def test_each_recipe_is_of_a_known_data_set_and_has_a_config():
-    names = [recipe.name for recipe in RECIPES]
-    assert len(set(names)) == len(names)
-    for recipe in RECIPES:
-        assert recipe.name.partition("/")[0] in DATASETS
-        config = yaml.safe_load((ROOT / recipe.config).read_text())
-        assert {"data", "model", "trainer"} <= config.keys()
-
-
-@pytest.mark.parametrize("name", ["youtube_dnn", "gru4rec", "comirec_sa"])
-def test_the_configs_of_diginetica_are_valid(name, capsys):
-    with pytest.raises(SystemExit) as exit_info:
-        main(["fit", "--config", str(ROOT / f"configs/diginetica/{name}.yaml"), "--print_config"])
-    assert exit_info.value.code in (0, None)
-    assert "diginetica.parquet" in capsys.readouterr().out
-
-
-def test_the_zoo_is_small_and_holds_no_title_of_ml_100k():
-    def size(folder):
-        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-    assert size(ZOO / "ml-100k") < 5e6  # it travels in the wheel
-    assert size(ZOO) < 30e6
-    for path in (ZOO / "ml-100k").rglob("*"):
-        assert not path.is_file() or b"Toy Story" not in path.read_bytes()
-
-
-def test_a_committed_model_does_what_its_card_says(capsys):
-    pytest.importorskip("recbole", reason="the data is the one that RecBole bundles")
-    text = printed(capsys, "evaluate", "ml-100k/youtube_dnn", "--zoo", str(ZOO))
-    assert "figures agree" in text
-    assert "differs" not in text
-
-
-def test_a_committed_model_loads_by_its_name_with_titles():
-    pytest.importorskip("recbole", reason="the titles are those of the data that RecBole bundles")
-    assert "ml-100k/youtube_dnn" in list_pretrained()
-    model = load_pretrained("ml-100k/youtube_dnn")
-    assert model.facts.item_titles[model.facts.item_vocabulary.encode(["1"])[0] - 1] == "Toy Story"
-    assert int(model.facts.item_counts.sum()) == 98_114

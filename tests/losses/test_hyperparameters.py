@@ -58,7 +58,7 @@ VARIATIONS = {
 }
 #: arguments that leave the value alone and change the gradient only
 GRADIENT_ONLY = {(CROLoss, "lambda_weight"), (CROLoss, "lambda_kernel")}
-#: arguments that choose how, not what: tests/losses/test_linear.py tests that they choose
+#: arguments that choose how, not what: tests/losses/fused/test_loss.py tests that they choose
 SAME_OUTCOME = {(CROLoss, "fused"), (SoftmaxLoss, "fused")}
 CASES = [
     (cls, name)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
 from lightning_croloss.losses import RetrievalLoss
-from lightning_croloss.losses.fused.loss import Tiling
+from lightning_croloss.losses.fused.plan import Tiling
+from tests.losses.cases import assert_same
 
+#: Few negatives, few items or scores far apart: no concern of these tests.
+QUIET = pytest.mark.filterwarnings(
+    "ignore:n=", "ignore:.*negatives are drawn out of", "ignore:half of the score differences"
+)
 N = 40
 ROWS, COLUMNS, WIDTH = 7, 10, 3
 #: Smaller than ROWS × COLUMNS in both directions, with ragged ends.
@@ -64,3 +70,8 @@ def outcome(loss: RetrievalLoss, fused: bool, inputs: tuple[Tensor, ...], **opti
     value = loss.from_embeddings(*inputs, **options)
     gradients = torch.autograd.grad(value, [entry for entry in inputs if entry.requires_grad])
     return [value.detach(), *gradients, *loss.diagnostics.values()]
+
+
+def assert_fused_is_naive(loss: RetrievalLoss, **options: object) -> None:
+    """Assert that both paths agree on :func:`vectors`."""
+    assert_same(outcome(loss, True, vectors(), **options), outcome(loss, False, vectors(), **options))

@@ -1,0 +1,1 @@
+"""What the benchmarks share: rows and resumable runs, training, the bootstrap, tables, measuring."""

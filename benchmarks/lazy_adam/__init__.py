@@ -1,0 +1,1 @@
+"""Whether Recall suffers from sparse gradients: LazyAdam against AdamW, see protocol.py."""

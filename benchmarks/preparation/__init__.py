@@ -1,0 +1,1 @@
+"""Seconds and memory that preparing a table of one's own takes."""

@@ -1,0 +1,81 @@
+"""Tiling and Plan: how a batch is cut, and all that stays the same from block to block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses.accidental_hits import AccidentalHits
+from lightning_croloss.losses.fused.form import FusedForm
+from lightning_croloss.losses.scored import Draws
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How the score matrix is cut.
+
+    Attributes:
+        rows: rows of a block.
+        width: candidates of a tile.
+        product_dtype: type of the factors of the matrix products; None = that of the ranks. Sums are kept in
+            the latter whatever the former.
+    """
+
+    rows: int
+    width: int
+    product_dtype: torch.dtype | None = None
+
+    @classmethod
+    def choose(cls, users: Tensor, candidates: Tensor) -> Tiling:
+        """Choose for a device: tiles that fit a core's cache, and a block of bounded memory (64 MiB of φ′).
+
+        On a CPU products are in float32 even of bfloat16 vectors or under autocast: few CPUs have a faster
+        product, and the ranks gain. Elsewhere they are in the vectors' or autocast's type.
+        """
+        columns = max(1, candidates.shape[0])
+        if users.device.type == "cpu":
+            dtype = None
+            few, most = (size // columns // 16 * 16 for size in (3 * 2**20, 2**24))
+            rows = max(32, min(512, max(few, min(128, most))))
+            blocks = -(-max(1, users.shape[0]) // rows)
+            rows = max(32, -(-users.shape[0] // blocks))  # of even size
+            width = max(512, 2**18 * torch.get_num_threads() // rows)
+        else:
+            dtype = torch.promote_types(users.dtype, candidates.dtype)
+            device = users.device.type
+            if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+                dtype = torch.get_autocast_dtype(device)
+            rows = max(64, min(1024, 2**27 // columns // 64 * 64))
+            width = 2**24 // rows
+        return cls(rows, width, dtype)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one computation goes by.
+
+    Attributes:
+        form: the loss.
+        draws: number of draws and their weights.
+        row_weight: (B,) weight of each row in the sum that is the loss, in the type of the ranks.
+        hits: which candidates to ignore; None = none.
+        tiling: how the score matrix is cut.
+    """
+
+    form: FusedForm
+    draws: Draws
+    row_weight: Tensor
+    hits: AccidentalHits | None
+    tiling: Tiling
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the ranks and of all sums."""
+        return self.row_weight.dtype
+
+    @property
+    def scale(self) -> float:
+        """Width of the kernel, by which scores are divided."""
+        return self.form.kernel.width(self.form.temperature)

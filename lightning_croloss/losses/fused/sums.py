@@ -1,0 +1,78 @@
+"""Sums: Σ_j u_j φ(d_j) of each row, added up tile by tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses.kernels import FAR_BELOW, Kernel
+
+
+class Sums:
+    """Σ_j u_j φ(d_j) of each row, as ``exp(log_scale) · total`` where φ may overflow."""
+
+    def __init__(self, like: Tensor, logarithms: bool) -> None:
+        self.logarithms = logarithms
+        self.total = torch.zeros_like(like)
+        self.log_scale = torch.full_like(like, FAR_BELOW) if logarithms else torch.zeros_like(like)
+
+    def log_rank(self, log_inner: Tensor | None) -> Tensor:
+        """Return log(1 + inner · Σ)."""
+        if self.logarithms:  # all of the sum is in the scale
+            log_sum = self.log_scale if log_inner is None else self.log_scale + log_inner
+            return torch.logaddexp(log_sum, torch.zeros_like(log_sum))
+        return torch.log1p(self.total if log_inner is None else self.total * log_inner.exp())
+
+    def share(self, log_inner: Tensor | None, log_rank: Tensor) -> Tensor:
+        """Return d log(1 + inner · Σ) / dΣ, times exp(log_scale)."""
+        if self.logarithms:
+            log_sum = self.log_scale if log_inner is None else self.log_scale + log_inner
+            return torch.exp(log_sum - log_rank)
+        inner = torch.ones_like(self.total) if log_inner is None else log_inner.exp()
+        return inner / (1.0 + inner * self.total)
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """After a tile of a kernel that is summed by logarithms.
+
+    Attributes:
+        tile: (b,) log of the tile's own sum, relative to which its values are.
+        before: (b,) factor of what was summed before.
+        now: (b,) factor of the tile's values.
+    """
+
+    tile: Tensor
+    before: Tensor
+    now: Tensor
+
+
+def add_tile(
+    sums: Sums, kernel: Kernel, x: Tensor, temperature: float, log_weight: Tensor | None, out: Tensor
+) -> Rescaled | None:
+    """Write φ of a tile into ``out`` and add it up; x is left as it is.
+
+    Where logarithms are summed, ``out`` becomes the softmax of log(u φ): φ relative to the tile's sum.
+    """
+    if not sums.logarithms:
+        kernel.value_(x, out, temperature)
+        if log_weight is None:
+            sums.total += out.sum(1)
+        elif log_weight.dim() == 1:
+            sums.total += torch.mv(out, log_weight.exp())
+        else:
+            sums.total += (out * log_weight.exp()).sum(1)
+        return None
+    terms = kernel.log_value_(x, out, temperature)
+    if log_weight is not None:
+        terms = torch.add(terms, log_weight, out=out)
+    largest = terms.amax(1)
+    torch.softmax(terms, 1, out=out)
+    # the largest of the softmax is exp(largest − log-sum)
+    tile = largest - out.amax(1).log()
+    total = torch.logaddexp(sums.log_scale, tile)
+    rescaled = Rescaled(tile, torch.exp(sums.log_scale - total), torch.exp(tile - total))
+    sums.log_scale = total
+    return rescaled

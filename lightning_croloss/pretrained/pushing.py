@@ -1,0 +1,41 @@
+"""push_to_hub: share a pretrained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning_croloss.pretrained.hub import parse_address, upload
+from lightning_croloss.pretrained.layout import read_manifest
+from lightning_croloss.pretrained.registry import find_pretrained
+
+
+def push_to_hub(
+    model: str | Path,
+    address: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    message: str = "A retrieval model of lightning-croloss",
+) -> str:
+    """Upload a pretrained model.
+
+    Args:
+        model: a folder that ``save_pretrained`` wrote, or a name of the zoo.
+        address: ``"hf://owner/name"`` or ``"hf://owner/name/some/folder"``; the repository is made if there
+            is none.
+        private: whether a repository that is made is private.
+        token: access token; None is the one that ``hf auth login`` keeps.
+        message: message of the commit.
+
+    Returns:
+        The address, for :func:`load_pretrained`.
+
+    Raises:
+        PretrainedError: the model is not whole, or the Hub refuses it.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    parse_address(address)  # refused before anything is read
+    folder = find_pretrained(model)
+    read_manifest(folder)
+    upload(folder, address, private, token, message)
+    return address

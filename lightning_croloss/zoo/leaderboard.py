@@ -1,0 +1,68 @@
+"""The leaderboard over all cards of a zoo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_croloss.common.text_table import markdown
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS
+from lightning_croloss.zoo.datasets import DATASETS, dataset_of
+from lightning_croloss.zoo.markdown import BASELINES, example, named_baseline, ns_of
+
+
+def leaderboard(folder: Path) -> str:
+    """Return the text of ``zoo/README.md``, from the ``metrics.json`` files in ``folder``."""
+    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for path in sorted(folder.glob(f"*/*/{MANIFEST}")):
+        metrics = json.loads((path.parent / METRICS).read_text("utf-8"))
+        if "test" in metrics:
+            found.setdefault(path.parents[1].name, []).append((path.parent.name, metrics))
+    first = next((f"{dataset}/{entries[0][0]}" for dataset, entries in found.items()), "dataset/model")
+    parts = [
+        "# Zoo",
+        "Pretrained retrieval models. This file is written by `croloss zoo build`, from the `metrics.json` "
+        "of each; the card of a model tells data, licence, settings and limits.",
+        example(first),
+    ]
+    order = {dataset: position for position, dataset in enumerate(DATASETS)}
+    for dataset in sorted(found, key=lambda name: (order.get(name, len(order)), name)):
+        parts += _board(dataset, found[dataset])
+    return "\n\n".join(parts) + "\n"
+
+
+def _board(dataset: str, entries: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    ns = sorted({n for _, metrics in entries for n in ns_of(metrics["test"])})
+    rows = [
+        [
+            f"[{name}]({dataset}/{name}/{CARD})",
+            *_cells(metrics["test"], ns),
+            f"{metrics['parameters']:,}",
+            f"{metrics['training']['seconds']:,.0f} s",
+        ]
+        for name, metrics in sorted(
+            entries, key=lambda entry: -entry[1]["test"][f"recall@{entry[1]['choose_by']}"]
+        )
+    ]
+    # one row for all models that have the same split and the same candidates
+    simple = {
+        (named_baseline(baseline, metrics), *_cells(metrics["baselines"][baseline]["test"], ns), "", "")
+        for _, metrics in entries
+        for baseline in BASELINES
+    }
+    counts = entries[0][1]["data"]
+    return [
+        f"## {dataset}",
+        f"{dataset_of(f'{dataset}/').title}: test Recall@N of {counts['test_users']:,} users, over "
+        f"{counts['items']:,} items.",
+        markdown(
+            ["model", *(f"Recall@{n}" for n in ns), "parameters", "training"],
+            rows + sorted(map(list, simple)),
+        ),
+    ]
+
+
+def _cells(test: Mapping[str, float], ns: list[int]) -> list[str]:
+    return [f"{test[f'recall@{n}']:.4f}" if f"recall@{n}" in test else "" for n in ns]

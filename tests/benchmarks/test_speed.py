@@ -1,0 +1,44 @@
+"""What the speed benchmark reports, without timing anything."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from benchmarks.speed import __main__ as command
+from benchmarks.speed import loss
+
+
+def test_the_command_writes_figures_table_and_plot(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loss, "SIZES", ((8, 40),))
+    monkeypatch.setattr(loss, "GROWTH", {"M": [(8, 40), (8, 80)], "B": [(8, 40), (16, 40)]})
+    monkeypatch.setattr(loss, "peak_memory", lambda *arguments: 3.0)
+    monkeypatch.setattr(
+        "sys.argv", ["speed", "--sections", "loss", "--quick", "--repeats", "1", "--output", str(tmp_path)]
+    )
+    command.main()
+    record = json.loads((tmp_path / "loss.json").read_text())
+    assert {row["loss"] for row in record["rows"]["time"]} == set(loss.LOSSES)
+    assert all(row["naive / fused"] > 0 for row in record["rows"]["time"])
+    assert record["machine"]["torch"] == torch.__version__
+    assert (tmp_path / "loss.md").read_text() == capsys.readouterr().out[:-1]
+    assert (tmp_path / "loss_growth.png").stat().st_size > 0
+
+
+def test_an_unknown_section_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["speed", "--sections", "lose"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "unknown section 'lose': choose of loss" in capsys.readouterr().err
+
+
+def test_sides_compute_the_same():
+    inputs = loss.embeddings(6, 30)
+    for name in loss.LOSSES:
+        gradients = []
+        for fused in (True, False):
+            loss.step(name, fused, inputs)()
+            gradients.append([entry.grad for entry in inputs])
+        torch.testing.assert_close(*gradients)

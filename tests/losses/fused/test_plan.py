@@ -1,0 +1,15 @@
+"""How the score matrix is cut."""
+
+import torch
+
+from lightning_croloss.losses.fused.plan import Tiling
+
+
+def test_tiling_is_bounded():
+    for columns in (1, 5_000, 200_000, 1_000_000):
+        for device in ("cpu", "meta"):
+            users = torch.empty(1024, 64, device=device)
+            tiling = Tiling.choose(users, torch.empty(columns, 64, device="meta"))
+            assert tiling.rows * columns <= max(2**27, 64 * columns)
+            assert tiling.rows >= 32
+            assert tiling.width >= 256

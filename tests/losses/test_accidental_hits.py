@@ -1,0 +1,96 @@
+"""Accidental hits, in a mask and by tile, against comparing every pair in a loop."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_croloss.losses.accidental_hits import AccidentalHits, hit_mask, hit_pairs
+
+
+def naive_mask(candidate_ids, target_ids=None, excluded_ids=None, rows=1):
+    """Return the (B, M) mask by comparing every pair."""
+    rows = len(candidate_ids) if candidate_ids.dim() == 2 else rows
+    result = []
+    for i in range(rows):
+        ids = (candidate_ids[i] if candidate_ids.dim() == 2 else candidate_ids).tolist()
+        ignored = {0}
+        if target_ids is not None:
+            ignored.add(target_ids[i].item())
+        if excluded_ids is not None:
+            ignored.update(excluded_ids[i].tolist())
+        result.append([item in ignored for item in ids])
+    return torch.tensor(result, dtype=torch.bool).reshape(rows, -1)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_the_mask_equals_comparing_every_pair(data):
+    rows, columns = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 8))
+
+    def ids(*shape, largest=9):
+        count = torch.Size(shape).numel()
+        drawn = data.draw(st.lists(st.integers(0, largest), min_size=count, max_size=count))
+        return torch.tensor(drawn, dtype=torch.long).reshape(shape)
+
+    candidate_ids = ids(columns) if data.draw(st.booleans()) else ids(rows, columns)
+    target_ids = data.draw(st.sampled_from([None, ids(rows)]))
+    # larger ids than any candidate's too
+    excluded_ids = data.draw(st.sampled_from([None, ids(rows, data.draw(st.integers(0, 5)), largest=14)]))
+    mask = hit_mask(candidate_ids, target_ids, excluded_ids)
+    assert mask.shape in ((columns,), (rows, columns))
+    assert torch.equal(mask.expand(rows, columns), naive_mask(candidate_ids, target_ids, excluded_ids, rows))
+
+
+@st.composite
+def shared_ids(draw):
+    """Draw candidates, sampled or the whole catalogue, with ids of rows to compare them with."""
+    rows, columns = draw(st.integers(1, 7)), draw(st.integers(1, 9))
+
+    def ids(*shape, largest=9):
+        count = torch.Size(shape).numel()
+        drawn = draw(st.lists(st.integers(0, largest), min_size=count, max_size=count))
+        return torch.tensor(drawn, dtype=torch.long).reshape(shape)
+
+    candidate_ids = ids(columns) if draw(st.booleans()) else torch.arange(1, columns + 1)
+    target_ids = draw(st.sampled_from([None, ids(rows)]))
+    excluded_ids = draw(st.sampled_from([None, ids(rows, draw(st.integers(0, 5)), largest=14)]))
+    return rows, candidate_ids, target_ids, excluded_ids
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(case=shared_ids(), tile_rows=st.integers(1, 8), width=st.integers(1, 11))
+def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width):
+    rows, candidate_ids, target_ids, excluded_ids = case
+    hits = AccidentalHits(candidate_ids, target_ids, excluded_ids, tile_rows, width)
+    found = torch.zeros(rows, len(candidate_ids))
+    for block, row in enumerate(range(0, rows, tile_rows)):
+        for tile, column in enumerate(range(0, len(candidate_ids), width)):
+            scores = found[row : row + tile_rows, column : column + width].contiguous()
+            hits.ignore(scores, block, tile, -7.0)
+            found[row : row + tile_rows, column : column + width] = scores
+    expected = naive_mask(candidate_ids, target_ids, excluded_ids, rows)
+    assert torch.equal(found, -7.0 * expected)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(case=shared_ids())
+def test_pairs_are_those_of_a_loop(case):
+    rows, candidate_ids, _, excluded_ids = case
+    listed = torch.zeros(rows, 0, dtype=torch.long) if excluded_ids is None else excluded_ids
+    found = zip(*(entry.tolist() for entry in hit_pairs(candidate_ids, listed)), strict=True)
+    expected = [
+        (row, column)
+        for row in range(rows)
+        for item in listed[row].tolist()
+        for column, candidate in enumerate(candidate_ids.tolist())
+        if item == candidate != 0
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_ids_may_be_of_another_integer_type(dtype):
+    candidate_ids, listed = torch.tensor([4, 0, 2, 4], dtype=dtype), torch.tensor([[2, 0], [4, 9]])
+    row, column = hit_pairs(candidate_ids, listed)
+    assert sorted(zip(row.tolist(), column.tolist(), strict=True)) == [(0, 2), (1, 0), (1, 3)]
