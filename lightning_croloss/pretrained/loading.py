@@ -123,7 +123,7 @@ def _load_items(model: RetrievalModel, path: Path) -> None:
 
 def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:
     content = read_checkpoint(path)
-    if not isinstance(content.get("state_dict"), dict):
+    if not all(isinstance(content.get(part), dict) for part in ("state_dict", "hyper_parameters")):
         raise PretrainedError(f"{path} is not a checkpoint of plain types, or is damaged")
     described = described_model(content)
     trusted.check({"model": described}, str(path))
