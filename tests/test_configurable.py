@@ -151,7 +151,7 @@ def test_after_init_runs_once_when_all_is_built():
         (Base, {"class_path": "tests.test_configurable.Base"}),
         (
             functools.partial(torch.optim.AdamW, lr=np.float64(0.1), betas=(0.9, 0.99)),
-            {"class_path": "torch.optim.adamw.AdamW", "init_args": {"lr": 0.1, "betas": [0.9, 0.99]}},
+            {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.1, "betas": [0.9, 0.99]}},
         ),
     ],
 )
