@@ -1,10 +1,10 @@
-# The vocabulary of the project: make setup | fit | test | lint | types | unit | format | docs | benchmark | clean
+# The vocabulary of the project: make setup | fit | test | test-fast | lint | types | unit | format | docs | benchmark | clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CONFIG ?= configs/ml-100k/youtube_dnn.yaml
 
-.PHONY: setup fit test lint types unit format docs benchmark clean
+.PHONY: setup fit test test-fast lint types unit format docs benchmark clean
 
 setup: .venv/.ready
 
@@ -19,6 +19,10 @@ fit: setup
 	$(BIN)/croloss fit --config $(CONFIG)
 
 test: lint types unit
+
+# at least one test of every module, in under a minute
+test-fast: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --fast
 
 lint: setup
 	$(BIN)/ruff check .

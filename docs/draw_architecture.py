@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.test_architecture import LAYERS, PACKAGE, imports_of  # noqa: E402
+from tests.test_architecture import PACKAGE, imports_of  # noqa: E402
 
 WIDTH, HEIGHT = 1.7, 0.42
 ASIDE = ("__main__", "errors", "configurable", "public")  # files beside the folders
@@ -46,26 +47,29 @@ def reduced(edges: dict[str, set[str]]) -> dict[str, set[str]]:
     }
 
 
+def level(name: str, edges: dict[str, set[str]]) -> int:
+    """Return how many folders stand below one, along the longest way down."""
+    return max((level(target, edges) + 1 for target in edges.get(name, ())), default=0)
+
+
 def main() -> None:
     """Write the picture beside this file."""
-    edges = folder_edges()
-    present = set(edges) | {target for targets in edges.values() for target in targets}
-    rows = [[name for name in layer if name in present] for layer in LAYERS]
-    rows = [row for row in rows if row]
+    rcParams["svg.hashsalt"] = "the same picture again"
+    edges = reduced(folder_edges())
+    rows: dict[int, list[str]] = {}
+    for name in sorted({*edges, *(target for targets in edges.values() for target in targets)}):
+        rows.setdefault(level(name, edges), []).append(name)
     centre = {
-        name: (
-            (column - (len(row) - 1) / 2) * 2.4 + (0.75 if number % 2 else -0.75) * (len(row) == 1),
-            number,
-        )
-        for number, row in enumerate(rows)
+        name: ((column - (len(row) - 1) / 2) * 2.3 + 0.35 * (-1) ** number, number)
+        for number, row in rows.items()
         for column, name in enumerate(row)
     }
-    figure = Figure(figsize=(7.0, 0.72 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.85 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    for source, targets in reduced(edges).items():
-        for target in targets:
+    for source, targets in edges.items():
+        for target in sorted(targets):
             (x, y), (to_x, to_y) = centre[source], centre[target]
-            bend = 0.0 if y - to_y == 1 else 0.28 * (1 if to_x >= x else -1)
+            bend = 0.0 if y - to_y == 1 else 0.2 * (1 if to_x >= x else -1)
             axes.add_patch(
                 FancyArrowPatch(
                     (x, y - HEIGHT / 2),
@@ -89,7 +93,7 @@ def main() -> None:
             )
         )
         axes.text(x, y, name, ha="center", va="center", fontsize=11, family="monospace")
-    axes.set_xlim(-3.6, 3.6)
+    axes.set_xlim(-4.6, 4.6)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_axis_off()
     figure.savefig(Path(__file__).with_name("architecture.svg"), metadata={"Date": None})

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from lightning_croloss.common.called_later import read_called_later
+
 #: Packages whose public names are known to stay.
 SHORTENED = ("lightning_croloss", "lightning", "torch")
 
@@ -109,10 +111,11 @@ def to_config(value: Any) -> Any:
         arguments = {name: to_config(entry) for name, entry in value._init_arguments.items()}
         return {"class_path": class_path(type(value)), "init_args": arguments}
     if isinstance(value, functools.partial):
-        # jsonargparse wraps the class of an optimizer once more: partial(instantiate, ..., Adam, lr=0.1)
-        classes = [entry for entry in (value.func, *value.args) if isinstance(entry, type)]
-        if len(classes) == 1:
-            return {"class_path": class_path(classes[0]), "init_args": to_config(value.keywords)}
+        given = read_called_later(value)
+        if given is not None and given.cls is not None:
+            if given.positional:
+                raise TypeError(f"{given} cannot be kept in a checkpoint: give its arguments by name")
+            return {"class_path": class_path(given.cls), "init_args": to_config(given.keywords)}
     if isinstance(value, type):
         return {"class_path": class_path(value)}
     if isinstance(value, (bool, int, float, str)):  # a subclass, an enumeration for example

@@ -2,9 +2,37 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+
+#: Cases of a parametrised test that --fast keeps.
+FAST_CASES = 2
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Know ``--fast``, of ``make test-fast``."""
+    parser.addoption(
+        "--fast",
+        action="store_true",
+        help=f"only the first {FAST_CASES} cases of each test, and none that is marked slow",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out with ``--fast`` what takes long; every test that is not slow keeps some of its cases."""
+    if not config.getoption("--fast"):
+        return
+    cases: Counter[str] = Counter()
+    kept, left = [], []
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        cases[test] += 1
+        is_fast = cases[test] <= FAST_CASES and item.get_closest_marker("slow") is None
+        (kept if is_fast else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True)

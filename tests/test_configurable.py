@@ -161,7 +161,18 @@ def test_plain_form(value, plain):
     assert json.dumps(config) == json.dumps(plain)  # 1, 1.0 and True are not the same here
 
 
-@pytest.mark.parametrize("value", [lambda: 1, torch.ones(1), object(), functools.partial(print, 1), {1, 2}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda: 1,
+        torch.ones(1),
+        object(),
+        functools.partial(print, 1),
+        functools.partial(print, dict),
+        functools.partial(dict, 1),
+        {1, 2},
+    ],
+)
 def test_what_cannot_be_built_again(value):
     with pytest.raises(TypeError, match="cannot be kept in a checkpoint"):
         to_config({"nested": [value]})

@@ -45,9 +45,9 @@ def models(items: int) -> dict[str, RetrievalModel]:
                 if isinstance(model, YouTubeDNN) and isinstance(layer, torch.nn.Linear):
                     layer.weight.copy_(torch.eye(DIM))  # the user stays where the history is
                     layer.bias.zero_()
-        model.facts.item_vocabulary = Vocabulary([f"item-{number}" for number in range(items)])
-        model.facts.item_counts = torch.ones(items + 1, dtype=torch.long)
-        model.facts.max_history = 50
+        model.metadata.item_vocabulary = Vocabulary([f"item-{number}" for number in range(items)])
+        model.metadata.item_counts = torch.ones(items + 1, dtype=torch.long)
+        model.metadata.max_history = 50
     return built
 
 

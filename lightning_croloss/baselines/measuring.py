@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity
 from lightning_croloss.baselines.popularity import Popularity
-from lightning_croloss.data import BatchLoader, RetrievalBatch, RetrievalDataModule
+from lightning_croloss.data import BatchLoader, DataRequest, RetrievalBatch, RetrievalDataModule
 from lightning_croloss.metrics import RankMetrics
 
 #: Settings of item kNN among which validation chooses.
@@ -19,6 +20,8 @@ WHOLE = 1_000
 RECENT = (1, 10, WHOLE)
 #: Rows of validation that choose, and rows that are scored at a time.
 CHOOSING, ROWS = 2_000, 256
+#: The baselines score by all that a user had, whatever the model reads.
+WHOLE_HISTORY = DataRequest(whole_history=True)
 
 
 class Baseline(Protocol):
@@ -42,31 +45,27 @@ def measure_baselines(
     Returns:
         For each baseline its ``setting``, its ``valid`` Recall at ``choose_by``, and its ``test`` metrics.
     """
-    kept, data.include_whole_history = data.include_whole_history, True
-    try:
-        similarity, counts = item_similarity(data), data.item_counts[1:]
-        kinds: dict[str, list[tuple[dict[str, int], Baseline]]] = {"popularity": [({}, Popularity(data))]}
-        kinds["item_knn"] = [
-            ({"neighbours": k, "recent": recent}, ItemKNN(similarity, counts, k, recent))
-            for k in NEIGHBOURS
-            for recent in RECENT
+    loader = partial(data.evaluation_loader, request=WHOLE_HISTORY)
+    similarity, counts = item_similarity(data), data.item_counts[1:]
+    kinds: dict[str, list[tuple[dict[str, int], Baseline]]] = {"popularity": [({}, Popularity(data))]}
+    kinds["item_knn"] = [
+        ({"neighbours": k, "recent": recent}, ItemKNN(similarity, counts, k, recent))
+        for k in NEIGHBOURS
+        for recent in RECENT
+    ]
+    measured = {}
+    for name, trials in kinds.items():
+        valid = [
+            _evaluate(trial, loader("valid"), [choose_by], exclude_history, CHOOSING) for _, trial in trials
         ]
-        measured = {}
-        for name, trials in kinds.items():
-            valid = [
-                _evaluate(trial, data.val_dataloader(), [choose_by], exclude_history, CHOOSING)
-                for _, trial in trials
-            ]
-            recalls = [values[f"recall@{choose_by}"] for values in valid]
-            best = recalls.index(max(recalls))
-            measured[name] = {
-                "setting": trials[best][0],
-                "valid": recalls[best],
-                "test": _evaluate(trials[best][1], data.test_dataloader(), ns, exclude_history),
-            }
-        return measured
-    finally:
-        data.include_whole_history = kept
+        recalls = [values[f"recall@{choose_by}"] for values in valid]
+        best = recalls.index(max(recalls))
+        measured[name] = {
+            "setting": trials[best][0],
+            "valid": recalls[best],
+            "test": _evaluate(trials[best][1], loader("test"), ns, exclude_history),
+        }
+    return measured
 
 
 def baseline_ranks(scores: Tensor, targets: Tensor, excluded: Tensor | None) -> Tensor:

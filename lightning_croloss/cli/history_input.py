@@ -118,8 +118,9 @@ def read_events(
         import polars as pl
     except ImportError as error:
         raise MissingExtraError("reading a table", "tables") from error
-    from lightning_croloss.data.table import conversion
-    from lightning_croloss.data.table.reading import find_files, read_table
+    from lightning_croloss.data.table.conversion import to_times
+    from lightning_croloss.data.table.reading import read_table
+    from lightning_croloss.data.table.sources import find_files
 
     columns = {"--user-column": user_column, "--item-column": item_column}
     if time_column is not None:
@@ -127,7 +128,7 @@ def read_events(
     table = read_table(find_files("--histories", given, ".inter"), columns)
     for name in dict.fromkeys(columns.values()):
         if table.frame[name].null_count():
-            place = table.place(int(table.frame[name].is_null().arg_max() or 0))
+            place = table.location(int(table.frame[name].is_null().arg_max() or 0))
             raise DataError(f"{place}: column {name!r} has no value: every event needs one")
     frame = table.frame.select(user=pl.col(user_column), item=pl.col(item_column))
     for name in ("user", "item"):
@@ -137,7 +138,7 @@ def read_events(
                 f"{table.name}: column {column!r} holds {frame[name].dtype}: it must be integers or text"
             )
     if time_column is not None:
-        times, _ = conversion.times(table, time_column)
+        times, _ = to_times(table, time_column)
         frame = frame.with_columns(time=pl.Series(times)).sort("time", maintain_order=True)
     # users in the order of their first row
     grouped = frame.group_by("user", maintain_order=True).agg("item")

@@ -147,10 +147,10 @@ class ParquetRows:
             raise MissingExtraError("writing recommendations", "tables") from error
         self._parquet = parquet
         self._path = path
-        vocabulary = model.facts.item_vocabulary
+        vocabulary = model.metadata.item_vocabulary
         assert vocabulary is not None
         columns = {"rank": pa.int32(), "item": pa.array(vocabulary.tokens).type, "score": pa.float32()}
-        if model.facts.item_titles is not None:
+        if model.metadata.item_titles is not None:
             columns["title"] = pa.string()
         self._columns = columns
         self._file: Any = None

@@ -1,4 +1,4 @@
-"""Checks of arguments that several architectures take."""
+"""Checks of arguments that several classes take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lightning_croloss.errors import suggest
 
 
 def check_probability(**probabilities: float) -> None:
-    """Raise ``ValueError`` if a chance of dropping something is not in [0, 1)."""
+    """Raise ``ValueError`` if a probability of dropping something is not in [0, 1)."""
     for name, value in probabilities.items():
         if not 0.0 <= value < 1.0:
             raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
@@ -32,3 +32,10 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
     """Raise ``ValueError`` if the argument ``name`` is not one of the known values."""
     if value not in known:
         raise ValueError(f"unknown {name} {value!r}{suggest(str(value), known)}")
+
+
+def check_lists(**lists: object) -> None:
+    """Raise ``ValueError`` if an argument that must be a list is a text, whose letters would be taken."""
+    for name, value in lists.items():
+        if isinstance(value, str):
+            raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")

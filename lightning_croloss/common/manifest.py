@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.common.hashing import sha256_of_file
 from lightning_croloss.errors import PretrainedError
 
 MANIFEST = "manifest.json"
@@ -34,7 +35,7 @@ class Format:
     def write(self, folder: Path, content: dict[str, Any], files: Iterable[str]) -> None:
         """Write the manifest of files that lie in ``folder``, with ``content`` beside their checksums."""
         checksums = {
-            name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+            name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of_file(folder / name)}
             for name in files
         }
         manifest = {"format": self.name, "format_version": self.version, **content, "files": checksums}
@@ -86,16 +87,8 @@ def _check_file(path: Path, expected: dict[str, Any]) -> None:
             f"{path} has {size} bytes instead of {expected.get('bytes')}, it is cut off or was changed: "
             f"{_AGAIN}"
         )
-    if _sha256(path) != expected.get("sha256"):
+    if sha256_of_file(path) != expected.get("sha256"):
         raise PretrainedError(f"{path} is damaged or was changed (its checksum differs): {_AGAIN}")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _own_sha256(manifest: dict[str, Any]) -> str:

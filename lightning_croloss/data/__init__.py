@@ -7,6 +7,7 @@ from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.recbole.datamodule import RecBoleDataModule
 from lightning_croloss.data.report import Counts, PreparationReport, PreparationStep
+from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import (
     GlobalTime,
@@ -23,6 +24,7 @@ from lightning_croloss.data.table.datamodule import TableDataModule
 __all__ = [
     "BatchLoader",
     "Counts",
+    "DataRequest",
     "Feature",
     "GlobalTime",
     "Interactions",

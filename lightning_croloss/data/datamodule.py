@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -16,6 +16,7 @@ from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.report import PreparationReport
+from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows
 from lightning_croloss.errors import DataError
@@ -34,13 +35,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
 
     Attributes:
-        include_known_positives: whether training batches hold ``known_positives``; a model may set it before
-            the training loader is made.
-        include_whole_history: whether evaluation batches hold ``whole_history``; set likewise.
-        include_first_events: whether the training events that are their user's first, which have an empty
-            history, are targets too; a model that needs no history may set it before the training loader is
-            made and the counts are read.
-        all_positions: whether training rows are windows with a target at each position; set likewise.
+        request: what the loaders, ``train_rows`` and ``target_counts`` follow, see :meth:`prepare_for`.
 
     Raises:
         ValueError: if a size is below 1 or the seed is negative.
@@ -69,10 +64,14 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         self.eval_batch_size = eval_batch_size
         self.max_history = max_history
         self.seed = seed
-        self.include_known_positives = False
-        self.include_whole_history = False
-        self.include_first_events = False
-        self.all_positions = False
+        self.request = DataRequest()
+
+    def prepare_for(self, request: DataRequest) -> None:
+        """Give a model what it needs: loaders made from now on, and the training targets, follow ``request``.
+
+        The latest request replaces the one before; loaders that were made already stay as they are.
+        """
+        self.request = request
 
     @abc.abstractmethod
     def load(self) -> Interactions:
@@ -114,11 +113,11 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
 
     @property
     def train_rows(self) -> TargetRows:
-        """The targets of training, with the users' first events if ``include_first_events`` is set."""
+        """The targets of training, with the users' first events if the request asks for them."""
         rows = self.rows
-        if not self.include_first_events:
+        if not self.request.first_events:
             return rows.train
-        chosen = rows.training_events & (self.interactions.places == 0)
+        chosen = rows.training_events & (self.interactions.positions == 0)
         chosen[rows.train.first] = True
         return TargetRows.single(chosen)
 
@@ -169,28 +168,43 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             self.interactions,
             self.train_rows,
             self.max_history,
-            include_known_positives=self.include_known_positives,
+            include_known_positives=self.request.known_positives,
             training_events=self.rows.training_events,
-            all_positions=self.all_positions,
+            all_positions=self.request.all_positions,
         )
         shuffle = not getattr(self.trainer, "overfit_batches", 0)
         return self._loader(dataset, self.batch_size, "training", shuffle)
 
     def val_dataloader(self) -> BatchLoader:
         """Return the loader of validation rows."""
-        return self._evaluation(self.rows.valid, "validation")
+        return self._evaluation(self.rows.valid, "validation", self.request)
 
     def test_dataloader(self) -> BatchLoader:
         """Return the loader of test rows."""
-        return self._evaluation(self.rows.test, "test")
+        return self._evaluation(self.rows.test, "test", self.request)
 
     def predict_dataloader(self) -> BatchLoader:
         """Return the loader of prediction, which takes the test rows."""
-        return self._evaluation(self.rows.test, "prediction")
+        return self._evaluation(self.rows.test, "prediction", self.request)
 
-    def _evaluation(self, rows: TargetRows, purpose: str) -> BatchLoader:
+    def evaluation_loader(self, part: Literal["valid", "test"], request: DataRequest) -> BatchLoader:
+        """Return a loader of evaluation rows for somebody else than the model, whose request stays.
+
+        Args:
+            part: "valid" or "test".
+            request: what the batches must hold.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        purposes = {"valid": "validation", "test": "test"}
+        if part not in purposes:
+            raise ValueError(f"part={part!r} must be 'valid' or 'test'")
+        return self._evaluation(getattr(self.rows, part), purposes[part], request)
+
+    def _evaluation(self, rows: TargetRows, purpose: str, request: DataRequest) -> BatchLoader:
         dataset = SequenceDataset(
-            self.interactions, rows, self.max_history, include_whole_history=self.include_whole_history
+            self.interactions, rows, self.max_history, include_whole_history=request.whole_history
         )
         return self._loader(dataset, self.eval_batch_size, purpose, shuffle=False)
 
@@ -204,10 +218,3 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             )
         seed = run_seed() if self.seed is None else self.seed
         return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size)
-
-
-def check_lists(**lists: object) -> None:
-    """Raise ``ValueError`` if an argument that must be a list is a text, whose letters would be taken."""
-    for name, value in lists.items():
-        if isinstance(value, str):
-            raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")

@@ -15,6 +15,8 @@ from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import DataError
 
 KINDS = ("categorical", "multi", "numeric")
+#: The kinds that RecBole's types of columns are unless the user says otherwise.
+KIND_OF_TYPE = {"token": "categorical", "token_seq": "multi", "float": "numeric"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def build_feature(
     column: Sequence[str | Sequence[str]],
     source: str,
     separator: str = " ",
-    places: Sequence[tuple[int, str]] | None = None,
+    locations: Sequence[tuple[int, str]] | None = None,
 ) -> Feature:
     """Turn a column of texts into a feature.
 
@@ -59,15 +61,15 @@ def build_feature(
         column: for each id 1 … n its text, "" where missing; or the list of its texts, for "multi" only.
         source: name of the file, for errors.
         separator: what stands between the tokens of a "multi" feature.
-        places: for each id the number of its row and the place to name in errors; None if the ids are in the
-            order of the rows.
+        locations: for each id the number of its row and the location to name in errors; None if the ids are
+            in the order of the rows.
 
     Raises:
         DataError: a number cannot be read, or the feature is missing or the same everywhere.
         ValueError: the kind is unknown.
     """
     if kind == "numeric":
-        size, values = 0, _numbers(name, column, source, places)
+        size, values = 0, _numbers(name, column, source, locations)
         present = ~torch.isnan(values[1:, 0])
         varied = bool(present.any()) and bool((values[1:, 0][present] != values[1:, 0][present][0]).any())
     elif kind in KINDS:
@@ -100,13 +102,13 @@ def _numbers(
     name: str,
     column: Sequence[str | Sequence[str]],
     source: str,
-    places: Sequence[tuple[int, str]] | None,
+    locations: Sequence[tuple[int, str]] | None,
 ) -> Tensor:
-    """Return (n + 1, 1) float64 with NaN where missing; refuse what is no finite number."""
+    """Return (n + 1, 1) float64 with NaN where missing; refuse what is not a finite number."""
     numbers = [math.nan, *(_number(text) if text else math.nan for text in column)]
     wrong = [row for row, text in enumerate(column) if text and not math.isfinite(numbers[row + 1])]
     if wrong:
-        where = places or [(row, f"row {row + 1}") for row in range(len(column))]
+        where = locations or [(row, f"row {row + 1}") for row in range(len(column))]
         first = min(wrong, key=lambda row: where[row][0])
         raise DataError(
             f"{source}: column {name!r} is numeric, but holds {column[first]!r} in {where[first][1]}: "

@@ -59,7 +59,7 @@ class Interactions:
         return len(self.item_vocabulary)
 
     @cached_property
-    def places(self) -> Tensor:
+    def positions(self) -> Tensor:
         """(E,) position of each event in its user's sequence, from 0."""
         return torch.arange(len(self)) - self.user_offsets[self.users]
 

@@ -26,8 +26,8 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         include_whole_history: fill ``whole_history``.
         all_positions: make the rows windows of L targets, for models that train on all of them at once: of
             each user, from the last target p backwards, one row at p, p − L, p − 2 L … Its history is the L
-            events before p as ever, and ``targets`` (B, L) holds at each place the item that follows the
-            event there, or 0 if that is no target; ``sample_weight`` is (B, L) too. So every target is in
+            events before p as ever, and ``targets`` (B, L) holds at each position the item that follows the
+            event there, or 0 if that is not a target; ``sample_weight`` is (B, L) too. So every target is in
             exactly one row.
 
     Raises:
@@ -126,6 +126,6 @@ def _windows(interactions: Interactions, rows: TargetRows, length: int) -> Targe
     users = interactions.users[rows.first]
     last = torch.full((interactions.num_users + 1,), -1)
     last.scatter_reduce_(0, users, rows.first, "amax")
-    # from the end, so that the windows with the latest targets are full; one without a target is no row
+    # from the end, so that the windows with the latest targets are full; one without a target is not a row
     ends = torch.unique(last[users] - (last[users] - rows.first) // length * length)
     return TargetRows(ends, ends + 1)

@@ -1,4 +1,4 @@
-"""CheckpointFacts: what a checkpoint holds beside weights and hyperparameters."""
+"""ModelMetadata: what a checkpoint holds beside weights and hyperparameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER_USERS = (
 )
 
 
-class CheckpointFacts:
+class ModelMetadata:
     """The vocabulary, the users, the length of histories and the seed of a model's training run.
 
     Attributes:
@@ -40,7 +40,7 @@ class CheckpointFacts:
         self.seed = run_seed()
 
     def take_from(self, data: RetrievalDataModule, knows_users: bool, trains: bool = True) -> None:
-        """Take the facts of the data that the model is attached to.
+        """Take the metadata of the data that the model is attached to.
 
         Args:
             data: the data.
@@ -65,7 +65,7 @@ class CheckpointFacts:
         self.max_history = data.max_history
 
     def save(self, checkpoint: dict[str, Any]) -> None:
-        """Write the facts into a checkpoint, as plain types."""
+        """Write the metadata into a checkpoint, as plain types."""
         checkpoint[KEY] = {
             "format_version": FORMAT_VERSION,
             "items": None if self.item_vocabulary is None else list(self.item_vocabulary.tokens),
@@ -77,31 +77,31 @@ class CheckpointFacts:
         }
 
     def load(self, checkpoint: dict[str, Any], num_items: int) -> None:
-        """Read the facts of a checkpoint into a model of ``num_items`` items.
+        """Read the metadata of a checkpoint into a model of ``num_items`` items.
 
         Raises:
             ValueError: the checkpoint is of a newer format, of another catalogue or of other users.
         """
         check_version(checkpoint, "the checkpoint")
-        facts = checkpoint.get(KEY)
-        if facts is None:
+        kept = checkpoint.get(KEY)
+        if kept is None:
             raise ValueError("this checkpoint was not made by a RetrievalModel of lightning-croloss")
-        vocabulary = None if facts["items"] is None else Vocabulary(facts["items"])
+        vocabulary = None if kept["items"] is None else Vocabulary(kept["items"])
         if vocabulary is not None:
             if len(vocabulary) != num_items:
                 raise ValueError(_other_catalogue(len(vocabulary), num_items))
             known = self.item_vocabulary
             if known is not None and known.fingerprint() != vocabulary.fingerprint():
                 raise ValueError(_other_catalogue(len(vocabulary), len(known)))
-        users = facts.get("users")
+        users = kept.get("users")
         if None not in (users, self.user_fingerprint) and users != self.user_fingerprint:
             raise ValueError(OTHER_USERS)
         self.item_vocabulary = vocabulary
-        self.item_titles = facts.get("titles")
-        self.item_counts = facts.get("counts")
+        self.item_titles = kept.get("titles")
+        self.item_counts = kept.get("counts")
         self.user_fingerprint = users
-        self.max_history = facts["max_history"]
-        self.seed = facts["seed"]
+        self.max_history = kept["max_history"]
+        self.seed = kept["seed"]
 
 
 def check_features(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_choice, check_counts
+from lightning_croloss.common.deprecation import warn_deprecated
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.checkpoint import Source, built_model, read_checkpoint
@@ -19,7 +21,7 @@ from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.known_users import refuse_unknown_users
 from lightning_croloss.models.layers.features import FeatureEmbedding
-from lightning_croloss.models.metadata import CheckpointFacts, check_features
+from lightning_croloss.models.metadata import ModelMetadata, check_features
 from lightning_croloss.models.own_parts import own_loss, own_negatives
 from lightning_croloss.models.sampled_training import SampledTraining
 from lightning_croloss.negatives import Negatives
@@ -29,7 +31,7 @@ from lightning_croloss.recommend.token_recommender import TokenRecommender, simi
 from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
 from lightning_croloss.training.monitors import check_monitors
-from lightning_croloss.training.nan_guard import FiniteLoss
+from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
 
 if TYPE_CHECKING:
@@ -117,8 +119,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self.user_embedding: nn.Embedding | None = None
         self.item_feature_embedding: FeatureEmbedding | None = None
         self.user_feature_embedding: FeatureEmbedding | None = None
-        self.facts = CheckpointFacts()
-        self._finite = FiniteLoss(self.loss)
+        self.metadata = ModelMetadata()
+        self._finite = NaNGuard(self.loss)
         self.predicts_n = min(100, num_items)
 
     # ------------------------------------------------------------------ what an architecture is
@@ -149,21 +151,28 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
         data = self.data
         if data is not None:
-            self.facts.take_from(data, self.knows_users, trains=stage == "fit")
-            data.include_whole_history = (
-                self.predicts_unseen_only if stage == "predict" else self.exclude_history
+            self.metadata.take_from(data, self.knows_users, trains=stage == "fit")
+            data.prepare_for(
+                DataRequest(
+                    known_positives=self.negatives.exclude_known_positives,
+                    whole_history=self.predicts_unseen_only if stage == "predict" else self.exclude_history,
+                    first_events=not self.needs_history,
+                    all_positions=self.all_positions,
+                )
             )
             if stage == "fit":
-                data.all_positions = self.all_positions
-                data.include_first_events = not self.needs_history
                 self.negatives.prepare(data.item_counts, data.target_counts)
-                if self.negatives.exclude_known_positives:
-                    data.include_known_positives = True
                 self._fill_features(data)
         if stage == "fit":
             self._use_sparse_gradients()
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
             check_monitors([*callbacks, self._lr_scheduler], self.metric_names("val"))
+
+    @property
+    def facts(self) -> ModelMetadata:
+        """Deprecated: the former name of ``metadata``."""
+        warn_deprecated("RetrievalModel.facts", "metadata", "0.2")
+        return self.metadata
 
     @property
     def data(self) -> RetrievalDataModule | None:
@@ -217,7 +226,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             users,
             num_items=self.num_items,
             num_users=self.num_users,
-            max_history=self.facts.max_history,
+            max_history=self.metadata.max_history,
             device=self.device,
         )
         return TopItems(self, n, exclude_history, diversity, category, candidates)(batch)
@@ -309,7 +318,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""
-        self.facts.save(checkpoint)
+        self.metadata.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back; refuse a checkpoint of another catalogue.
@@ -318,7 +327,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             ValueError: the catalogue, the users or the features of the checkpoint are not those of the model
                 or of its data.
         """
-        self.facts.load(checkpoint, self.num_items)
+        self.metadata.load(checkpoint, self.num_items)
         check_features(checkpoint["hyper_parameters"], self.hparams)
 
     # ------------------------------------------------------------------ inside

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
-from lightning_croloss.models.metadata import CheckpointFacts
+from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.training.logging_steps import logs_next_step
-from lightning_croloss.training.nan_guard import FiniteLoss
+from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.resume import batches_so_far, count_resumed_epoch, seed_step
 from lightning_croloss.training.sparse_gradients import clip_gradients
@@ -26,19 +26,19 @@ class SampledTraining(Encoder):
     Attributes:
         loss: the training loss.
         negatives: the sampler of negatives.
-        facts: holds the seed of the run.
+        metadata: holds the seed of the run.
         item_embedding: the embedding of the items' ids; None without.
         user_embedding: the embedding of the users' ids; None without.
     """
 
     loss: RetrievalLoss
     negatives: Negatives
-    facts: CheckpointFacts
+    metadata: ModelMetadata
     # not set here: a class attribute would hide the modules that a subclass assigns
     item_embedding: nn.Embedding | None
     user_embedding: nn.Embedding | None
     _optimization: Optimization
-    _finite: FiniteLoss
+    _finite: NaNGuard
 
     def id_embeddings(self) -> list[nn.Embedding]:
         """Return the embeddings of items and users by their ids."""
@@ -51,7 +51,7 @@ class SampledTraining(Encoder):
 
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Seed the step by its number, so that a resumed run draws what the uninterrupted run draws."""
-        seed_step(self.facts.seed, batches_so_far(self.trainer), self.global_rank, self.device)
+        seed_step(self.metadata.seed, batches_so_far(self.trainer), self.global_rank, self.device)
 
     def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
         """Return the users' vectors (P, K, D) and a batch of P rows with the target of each.

@@ -85,7 +85,8 @@ class SequenceModel(HistoryModel):
         if batch.targets.shape != batch.history.shape:
             raise ValueError(
                 f'train_on="all" needs targets of the shape {tuple(batch.history.shape)} of the history, got '
-                f"{tuple(batch.targets.shape)}: set all_positions on the data module"
+                f"{tuple(batch.targets.shape)}: call "
+                "prepare_for(DataRequest(all_positions=True)) on the data module"
             )
         states, counts = self._read(batch)
         rows, positions = batch.targets.nonzero(as_tuple=True)

@@ -89,8 +89,8 @@ class Negatives(Configurable, nn.Module, ABC):
             return None
         if batch.known_positives is None:
             raise ValueError(
-                "exclude_known_positives needs batches with known_positives: "
-                "set include_known_positives on the data module before its loaders are made"
+                "exclude_known_positives needs batches with known_positives: call prepare_for("
+                "DataRequest(known_positives=True)) on the data module before it makes its loaders"
             )
         return batch.known_positives
 

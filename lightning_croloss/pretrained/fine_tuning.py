@@ -74,7 +74,7 @@ def load_matching(
             f"the pretrained model is a {type(pretrained).__name__}, the model to train a "
             f"{type(model).__name__}: choose one of the same architecture"
         )
-    known = pretrained.facts.item_vocabulary
+    known = pretrained.metadata.item_vocabulary
     if known is None:
         raise PretrainedError("the pretrained model knows no tokens: its items cannot be matched")
     # rows[i]: the pretrained row of the new item i, 0 = none
@@ -88,7 +88,7 @@ def load_matching(
         )
     found = Matching(data.num_items, int(matched.sum()), len(known))
     theirs, ours = pretrained.state_dict(), model.state_dict()
-    same_users = pretrained.facts.user_fingerprint == data.user_vocabulary.fingerprint()
+    same_users = pretrained.metadata.user_fingerprint == data.user_vocabulary.fingerprint()
     left = _features_left(pretrained, data, rows) | ({} if same_users else {USER_TABLE: "other users"})
     for name, value in ours.items():
         reason = next((why for start, why in left.items() if name.startswith(start)), None)
@@ -106,7 +106,7 @@ def load_matching(
             _check_shape(name, theirs[name].shape, value.shape)
             value.copy_(theirs[name])
     if isinstance(model, HistoryModel):
-        counts = pretrained.facts.item_counts
+        counts = pretrained.metadata.item_counts
         seen = theirs.get(SEEN, torch.ones(len(known) + 1) > 0 if counts is None else counts > 0)
         model.known_items = matched & seen[rows]
     return found
@@ -116,7 +116,7 @@ def _features_left(pretrained: RetrievalModel, data: RetrievalDataModule, rows: 
     """Return the prefixes of feature embeddings whose rows would mean something else, and why."""
     left = {}
     users = torch.arange(data.num_users + 1)
-    same_users = pretrained.facts.user_fingerprint == data.user_vocabulary.fingerprint()
+    same_users = pretrained.metadata.user_fingerprint == data.user_vocabulary.fingerprint()
     for prefix, theirs, features, known, comparable in (
         (ITEM_FEATURES, pretrained.item_feature_embedding, data.features[0], rows, True),
         (USER_FEATURES, pretrained.user_feature_embedding, data.features[1], users, same_users),

@@ -38,7 +38,7 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> Re
             example.
 
     Returns:
-        The model in evaluation mode, on the CPU. Its ``facts`` hold ``item_vocabulary``, ``item_counts``,
+        The model in evaluation mode, on the CPU. Its ``metadata`` holds ``item_vocabulary``, ``item_counts``,
         ``item_titles`` (or None) and ``max_history``. Call ``train()`` on it before training it further.
 
     Raises:
@@ -93,13 +93,13 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     except SafetensorError as error:
         raise PretrainedError(f"{folder / WEIGHTS} is no safetensors file: {error}") from None
     _load_weights(model, tensors, f"{folder / WEIGHTS}")
-    facts = manifest["facts"]
-    model.facts.max_history = facts["max_history"]
-    model.facts.user_fingerprint = facts["user_fingerprint"]
-    model.facts.seed = facts["seed"]
+    kept = manifest["facts"]
+    model.metadata.max_history = kept["max_history"]
+    model.metadata.user_fingerprint = kept["user_fingerprint"]
+    model.metadata.seed = kept["seed"]
     _load_items(model, folder / VOCABULARY)
-    if model.facts.item_titles is None:
-        model.facts.item_titles = titles_at_hand(config, model.facts.item_vocabulary, trusted)
+    if model.metadata.item_titles is None:
+        model.metadata.item_titles = titles_at_hand(config, model.metadata.item_vocabulary, trusted)
     return model
 
 
@@ -114,11 +114,11 @@ def _load_items(model: RetrievalModel, path: Path) -> None:
         raise PretrainedError(
             f"{path} has {len(items):,} items, but the weights are of a catalogue of {model.num_items:,}"
         )
-    facts = model.facts
-    facts.item_vocabulary, facts.item_titles = items.vocabulary, items.titles
-    facts.item_counts = None
+    metadata = model.metadata
+    metadata.item_vocabulary, metadata.item_titles = items.vocabulary, items.titles
+    metadata.item_counts = None
     if items.counts is not None:
-        facts.item_counts = torch.cat([torch.zeros(1, dtype=torch.int64), torch.from_numpy(items.counts)])
+        metadata.item_counts = torch.cat([torch.zeros(1, dtype=torch.int64), torch.from_numpy(items.counts)])
 
 
 def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:

@@ -59,8 +59,8 @@ def save_pretrained(
         FileExistsError: the folder exists and is not to be overwritten.
     """
     path = Path(folder)
-    facts = model.facts
-    if facts.item_vocabulary is None:
+    metadata = model.metadata
+    if metadata.item_vocabulary is None:
         raise ValueError("the model knows no vocabulary: fit or test it on its data before saving it")
     items = items_of(model) if titles else replace(items_of(model), titles=None)
     tensors = stored_weights(model, dtype)
@@ -80,9 +80,9 @@ def save_pretrained(
                 "model": content["model"]["class_path"],
                 "from_data": from_data,
                 "facts": {
-                    "max_history": facts.max_history,
-                    "user_fingerprint": facts.user_fingerprint,
-                    "seed": facts.seed,
+                    "max_history": metadata.max_history,
+                    "user_fingerprint": metadata.user_fingerprint,
+                    "seed": metadata.seed,
                 },
             },
         )

@@ -52,7 +52,7 @@ class Retriever(Protocol):
         """Number of scores that are held at a time."""
 
     @property
-    def facts(self) -> CatalogueMetadata:
+    def metadata(self) -> CatalogueMetadata:
         """What the model knows of its catalogue."""
 
     @property
@@ -89,11 +89,11 @@ def items_of(model: Retriever) -> ItemTable:
     Raises:
         ValueError: the model has no vocabulary.
     """
-    facts = model.facts
-    if facts.item_vocabulary is None:
+    metadata = model.metadata
+    if metadata.item_vocabulary is None:
         raise ValueError(
             "the model knows no tokens: fit it on its data, or load it from a checkpoint or the zoo; or use "
             "recommend() with item ids"
         )
-    counts = None if facts.item_counts is None else facts.item_counts[1:].cpu().numpy()
-    return ItemTable(facts.item_vocabulary, counts, facts.item_titles)
+    counts = None if metadata.item_counts is None else metadata.item_counts[1:].cpu().numpy()
+    return ItemTable(metadata.item_vocabulary, counts, metadata.item_titles)

@@ -96,7 +96,7 @@ class TokenRecommender:
             None,
             num_items=model.num_items,
             num_users=0,
-            max_history=model.facts.max_history,
+            max_history=model.metadata.max_history,
             device=model.device,
         )
         ids, scores = self._top_items(batch)

@@ -51,7 +51,7 @@ def export_model(
         )
     with torch.no_grad(), evaluating(model):
         vectors = np.ascontiguousarray(model.encode_catalogue().cpu().numpy(), dtype=np.float32)
-    lengths = [length for length in (model.facts.max_history, model.max_length) if length]
+    lengths = [length for length in (model.metadata.max_history, model.max_length) if length]
     with replacing_folder(Path(folder), overwrite) as temporary:
         write_encoder(model, temporary / ENCODER)
         np.save(temporary / VECTORS, vectors)

@@ -69,10 +69,10 @@ class LazyAdam(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back a state; the last steps of the rows stay integers, which PyTorch would make floats."""
         super().load_state_dict(state_dict)
-        kept = [place for group in state_dict["param_groups"] for place in group["params"]]
+        kept = [index for group in state_dict["param_groups"] for index in group["params"]]
         own = [parameter for group in self.param_groups for parameter in group["params"]]
-        for place, parameter in zip(kept, own, strict=True):
-            last = state_dict["state"].get(place, {}).get(LAST)
+        for index, parameter in zip(kept, own, strict=True):
+            last = state_dict["state"].get(index, {}).get(LAST)
             if last is not None:
                 self.state[parameter][LAST] = last.to(parameter.device, torch.int64, copy=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 
+from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.errors import suggest
 
 
@@ -36,10 +37,8 @@ def check_monitors(watchers: Iterable[object], names: Sequence[str]) -> None:
 
 
 def _class_and_monitor(watcher: object) -> tuple[type, object]:
-    if isinstance(watcher, functools.partial):
-        # jsonargparse wraps the class once more: partial(instantiate, ..., ReduceLROnPlateau, monitor=...)
-        classes = [entry for entry in (watcher.func, *watcher.args) if isinstance(entry, type)]
-        return (classes or [functools.partial])[0], watcher.keywords.get("monitor")
+    if isinstance(watcher, (type, functools.partial)) and (scheduler := read_called_later(watcher)):
+        return scheduler.cls or type(watcher), scheduler.keywords.get("monitor")
     return type(watcher), getattr(watcher, "monitor", None)
 
 
@@ -66,4 +65,4 @@ def _one_letter_apart(one: str, other: str) -> bool:
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) == len(longer):
         return sum(left != right for left, right in zip(one, other, strict=True)) == 1
-    return any(shorter == longer[:place] + longer[place + 1 :] for place in range(len(longer)))
+    return any(shorter == longer[:index] + longer[index + 1 :] for index in range(len(longer)))

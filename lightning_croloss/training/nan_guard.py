@@ -1,4 +1,4 @@
-"""FiniteLoss: stop training when the loss is no number any more."""
+"""NaNGuard: stop training when the loss is not finite."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ from lightning_croloss.errors import NonFiniteLossError
 from lightning_croloss.losses import RetrievalLoss
 
 
-class FiniteLoss:
-    """Watches the loss of a training run.
+class NaNGuard:
+    """Stops a training run whose loss is NaN or infinite.
 
     On the CPU every step is checked, before the weights are touched. On an accelerator looking at the value
     would stall it, so it is looked at when values are logged anyway: a loss that is NaN stays NaN.
+
+    Args:
+        loss: the loss, whose parameters the message shows.
     """
 
     def __init__(self, loss: RetrievalLoss) -> None:
         self._loss = loss
 
     def check(self, value: Tensor, step: int, wait: bool) -> None:
-        """Raise :class:`NonFiniteLossError` if ``value`` is NaN or infinite.
+        """Check the loss of one step.
 
         Args:
             value: () the loss of this step.
             step: number of the step, for the message.
             wait: whether waiting for an accelerator is acceptable now.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite.
         """
         if value.device.type != "cpu" and not wait:
             return

@@ -12,6 +12,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lightning_croloss.common.called_later import read_called_later
+
 
 def build_optimizers(
     parameters: Iterable[nn.Parameter],
@@ -39,9 +41,9 @@ def build_optimizers(
 
 def without_numpy(value: Any) -> Any:
     """Make the numbers plain that an optimizer would put into its state, and so into checkpoints."""
-    if isinstance(value, functools.partial):
-        keywords = {name: without_numpy(entry) for name, entry in value.keywords.items()}
-        return functools.partial(value.func, *value.args, **keywords)
+    if isinstance(value, functools.partial) and (given := read_called_later(value)) is not None:
+        keywords = {name: without_numpy(entry) for name, entry in given.keywords.items()}
+        return functools.partial(given.target, *map(without_numpy, given.positional), **keywords)
     if isinstance(value, (list, tuple)):
         return type(value)(without_numpy(entry) for entry in value)
     return value.item() if isinstance(value, np.generic) else value

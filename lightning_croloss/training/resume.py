@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 def seed_step(seed: int, batch: int, rank: int, device: torch.device) -> None:
     """Seed PyTorch for one training step, on the processor and on the device.
 
-    Sampling and dropout then depend on the place of the step in training and on nothing that came before,
+    Sampling and dropout then depend on the number of the step in training and on nothing that came before,
     which makes a resumed run equal to an uninterrupted one.
 
     Args:
@@ -45,7 +45,7 @@ def count_resumed_epoch(trainer: Trainer) -> None:
 
     Lightning (2.6) forgets to when the checkpoint was saved at the last batch of an epoch. A checkpoint saved
     later in the middle of that epoch would look like one at its end, and resuming from it would not restore
-    the place in the data.
+    the position in the data.
     """
     loop = trainer.fit_loop
     progress: Any = loop.epoch_progress
@@ -62,7 +62,7 @@ def keep_checkpoints_together(trainer: Trainer, ckpt_path: str | Path | None) ->
 
     Args:
         trainer: the trainer of the resumed run, before it starts.
-        ckpt_path: the checkpoint to resume from; nothing is done if it is no file, or was moved.
+        ckpt_path: the checkpoint to resume from; nothing is done if it is not a file, or was moved.
     """
     if ckpt_path is None or not Path(ckpt_path).is_file():
         return

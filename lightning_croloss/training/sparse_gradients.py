@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
+from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.training.lazy_adam import LazyAdam
 
@@ -29,16 +29,18 @@ def lazy_optimizer(optimizer: OptimizerCallable | None) -> OptimizerCallable | N
     """
     if optimizer is None:
         return functools.partial(LazyAdam, lr=1e-3)
-    if optimizer is LazyAdam or getattr(optimizer, "func", None) is LazyAdam:
+    given = read_called_later(optimizer)
+    if given is None:
+        return None
+    if given.cls is LazyAdam:
         return optimizer
-    kind, keywords, places = _parts(optimizer)
-    if places or kind not in (torch.optim.Adam, torch.optim.AdamW):
+    if given.positional or given.cls not in (torch.optim.Adam, torch.optim.AdamW):
         return None
-    defaults = {name: p.default for name, p in inspect.signature(kind).parameters.items()}
-    if any(name not in KNOWN and value != defaults.get(name) for name, value in keywords.items()):
+    defaults = {name: p.default for name, p in inspect.signature(given.cls).parameters.items()}
+    if any(name not in KNOWN and value != defaults.get(name) for name, value in given.keywords.items()):
         return None
-    settings = {name: keywords.get(name, defaults[name]) for name in KNOWN}
-    if kind is torch.optim.Adam and settings["weight_decay"]:
+    settings = {name: given.keywords.get(name, defaults[name]) for name in KNOWN}
+    if given.cls is torch.optim.Adam and settings["weight_decay"]:
         return None  # not decoupled: it would put every row into the gradient
     return functools.partial(LazyAdam, **settings)
 
@@ -54,7 +56,7 @@ def check_sparse(sparse: bool | None, optimizer: OptimizerCallable | None, negat
     if lazy_optimizer(optimizer) is None:
         raise ValueError(
             "sparse_gradients=True needs LazyAdam, or an Adam or AdamW with no other settings than "
-            f"{', '.join(KNOWN)} (Adam without weight_decay), got {_described(optimizer)}"
+            f"{', '.join(KNOWN)} (Adam without weight_decay), got {read_called_later(optimizer) or optimizer}"
         )
     if negatives.uses_whole_catalogue:
         raise ValueError(
@@ -119,15 +121,3 @@ def clip_gradients(parameters: Iterator[nn.Parameter], clip_val: float, algorith
         factor = (clip_val / (norm + 1e-6)).clamp(max=1.0)
         for value in values:
             value.mul_(factor.to(value.dtype))
-
-
-def _parts(optimizer: Any) -> tuple[Any, dict[str, Any], tuple[Any, ...]]:
-    if isinstance(optimizer, functools.partial):
-        return optimizer.func, optimizer.keywords, optimizer.args
-    return optimizer, {}, ()
-
-
-def _described(optimizer: Any) -> str:
-    kind, keywords, _ = _parts(optimizer)
-    settings = ", ".join(f"{name}={value!r}" for name, value in keywords.items())
-    return f"{getattr(kind, '__name__', kind)}({settings})"

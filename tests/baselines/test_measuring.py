@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_croloss.data import DataRequest
 from lightning_croloss.retrieval import target_ranks
 from tests.data_for_tests import ClusteredData
 
@@ -40,7 +41,7 @@ def test_item_knn_learns_the_clusters_and_popularity_does_not(monkeypatch):
     assert found["item_knn"]["test"]["recall@10"] == 1.0  # ten items in a cluster
     assert found["popularity"]["test"]["recall@10"] < 0.6
     assert found["item_knn"]["setting"].keys() == {"neighbours", "recent"}
-    assert not data.include_whole_history
+    assert data.request == DataRequest()
     monkeypatch.setattr(measuring, "ROWS", 1000)
     assert measure_baselines(data, NS, exclude_history=True, choose_by=10) == found
     assert measure_baselines(data, NS, exclude_history=False, choose_by=10) != found
@@ -52,7 +53,7 @@ def test_settings_are_chosen_on_validation(monkeypatch):
     data = ClusteredData()
     found = measure_baselines(data, NS, exclude_history=True, choose_by=5)
     counts, similarity = data.item_counts[1:], item_similarity(data)
-    data.include_whole_history = True
+    data.prepare_for(DataRequest(whole_history=True))
     recalls = {
         k: measuring._evaluate(ItemKNN(similarity, counts, k, 1000), data.val_dataloader(), [5], True)[
             "recall@5"

@@ -83,8 +83,8 @@ def test_integer_ids(orders: pl.DataFrame) -> None:
     assert set(predictions["item"]) <= set(range(80))
     (checkpoint,) = Path("runs/croloss/version_0").rglob("*.ckpt")
     model = RetrievalModel.load_from_checkpoint(checkpoint, weights_only=True)
-    assert model.facts.item_vocabulary.tokens == sorted(set(orders["SKU"]))
-    assert model.facts.item_vocabulary.integers
+    assert model.metadata.item_vocabulary.tokens == sorted(set(orders["SKU"]))
+    assert model.metadata.item_vocabulary.integers
 
 
 def test_a_mistake_is_one_sentence(orders: pl.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +92,6 @@ def test_a_mistake_is_one_sentence(orders: pl.DataFrame, capsys: pytest.CaptureF
         main(["fit", *QUIET, "--data.init_args.user_column=customer"])
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(
-        "croloss: error: user_column names 'customer', which is no column of orders.parquet; "
+        "croloss: error: user_column names 'customer', which is not a column of orders.parquet; "
         "did you mean 'Customer'?"
     )

@@ -17,6 +17,7 @@ from lightning.pytorch import Callback
 from lightning_croloss import RecBoleDataModule, YouTubeDNN
 from lightning_croloss.callbacks import PredictionWriter
 from lightning_croloss.cli import main
+from lightning_croloss.data import DataRequest
 from tests.cli.test_cli import CONFIG, QUICK, error_of
 from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
 
@@ -58,7 +59,7 @@ def test_predictions_are_the_recommendations(checkpoint: Path, exclude: bool) ->
     assert table["rank"] == list(range(1, 8)) * 943
 
     data = RecBoleDataModule(eval_batch_size=943)
-    data.include_whole_history = True
+    data.prepare_for(DataRequest(whole_history=True))
     (batch,) = data.predict_dataloader()
     model = YouTubeDNN.load_from_checkpoint(checkpoint, weights_only=True)
     ids, scores = model.recommend(batch.items_before, n=7, exclude_history=exclude)

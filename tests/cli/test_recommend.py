@@ -25,7 +25,7 @@ EVENTS = [(user, item, when) for user, history in HISTORIES.items() for when, it
 def model(tmp_path_factory):
     model = small_model()
     fit(model, ClusteredData(), max_epochs=1)
-    model.facts.item_titles = [f"Title {item}" for item in range(40)]
+    model.metadata.item_titles = [f"Title {item}" for item in range(40)]
     return save_pretrained(model, tmp_path_factory.mktemp("models") / "model")
 
 

@@ -1,33 +1,15 @@
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_croloss.data import (
-    BatchLoader,
-    Interactions,
-    LeaveOneOut,
-    RetrievalDataModule,
-    SequenceDataset,
-    UserDisjoint,
-)
-from lightning_croloss.errors import DataError
-
-
-def make_events(num_users=8):
-    rng = np.random.default_rng(0)
-    users = np.repeat(np.arange(num_users), 6)
-    return Interactions.from_columns(users, rng.permutation(len(users)))
+from lightning_croloss.data import BatchLoader, LeaveOneOut, SequenceDataset
+from tests.data.events import Module, make_events, targets
 
 
 def make_dataset(num_users=8):
     data = make_events(num_users)
     return SequenceDataset(data, LeaveOneOut().split(data).train, 3)
-
-
-def targets(batches):
-    return [batch.targets.squeeze(1).tolist() for batch in batches]
 
 
 def flat(lists):
@@ -142,84 +124,6 @@ def test_loader_refuses():
         BatchLoader(make_dataset(), 0, True, 0)
     with pytest.raises(ValueError, match="rank=2 must be"):
         BatchLoader(make_dataset(), 1, True, 0, rank=2, world_size=2)
-
-
-# ---- the data module -------------------------------------------------------------------------------------
-
-
-class Module(RetrievalDataModule):
-    loads = 0
-
-    def load(self):
-        self.loads += 1
-        return make_events()
-
-
-def test_properties_right_after_construction():
-    module = Module(max_history=4)
-    assert (module.num_items, module.num_users, module.loads) == (48, 8, 1)
-    assert len(module.item_vocabulary) == 48
-    assert len(module.user_vocabulary) == 8
-    rows = module.rows
-    counts = np.bincount(module.interactions.items[rows.training_events], minlength=49)
-    assert module.item_counts.tolist() == counts.tolist()
-    assert module.item_counts.sum() == 8 * 4
-    assert module.target_counts.sum() == len(rows.train) == 8 * 3
-    assert module.item_counts[0] == module.target_counts[0] == 0
-    assert module.loads == 1
-
-
-def test_arguments_reach_the_loaders(monkeypatch):
-    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    module = Module(UserDisjoint(0.5, 0.25, 0.25), batch_size=3, eval_batch_size=2, max_history=4)
-    assert targets(module.train_dataloader()) == targets(
-        Module(UserDisjoint(0.5, 0.25, 0.25), 3, seed=0).train_dataloader()
-    )
-    batch = next(iter(module.train_dataloader()))
-    assert batch.history.shape == (3, 4)
-    assert batch.known_positives is None
-    module.include_known_positives = True
-    assert next(iter(module.train_dataloader())).known_positives.shape == (3, 6)
-    for loader, rows in (
-        (module.val_dataloader(), module.rows.valid),
-        (module.test_dataloader(), module.rows.test),
-        (module.predict_dataloader(), module.rows.test),
-    ):
-        batch = next(iter(loader))
-        assert batch.history.shape == (2, 4)
-        assert torch.equal(batch.users, module.interactions.users[rows.first])
-    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
-    seeded = targets(module.train_dataloader())
-    monkeypatch.delenv("PL_GLOBAL_SEED")
-    assert seeded != targets(module.train_dataloader())
-    assert seeded == targets(Module(UserDisjoint(0.5, 0.25, 0.25), 3, seed=5).train_dataloader())
-
-
-@pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "max_history"])
-def test_module_refuses_sizes(name):
-    with pytest.raises(ValueError, match=f"{name}=0 must be at least 1"):
-        Module(**{name: 0})
-
-
-def test_module_refuses_others():
-    with pytest.raises(ValueError, match="seed=-1"):
-        Module(seed=-1)
-    with pytest.raises(TypeError, match="must be a Split"):
-        Module(split="LeaveOneOut")
-    with pytest.raises(TypeError, match="abstract"):
-        RetrievalDataModule()
-
-
-def test_fewer_rows_than_processes():
-    class ManyProcesses:
-        global_rank, world_size, overfit_batches = 0, 9, 0
-
-    module = Module()
-    module.trainer = ManyProcesses()
-    with pytest.raises(DataError, match="validation has 8 rows, fewer than the 9 processes"):
-        module.val_dataloader()
-    loader = module.train_dataloader()
-    assert (loader.rank, loader.world_size) == (0, 9)
 
 
 # ---- Lightning -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lightning.pytorch import Callback
 
 from lightning_croloss import FullCatalogNegatives, InBatchNegatives, SASRec, SoftmaxLoss, UniformNegatives
-from lightning_croloss.data import Interactions, LeaveOneOut, SequenceDataset, Vocabulary
+from lightning_croloss.data import DataRequest, Interactions, LeaveOneOut, SequenceDataset, Vocabulary
 from tests.data_for_tests import ClusteredData, fit, small_model
 from tests.models.sequences import MODELS, batch_of, small_sequence_model
 
@@ -114,7 +114,7 @@ def test_samplers_see_the_targets_one_by_one(cls, negatives):
     trainer = fit(model, ClusteredData(batch_size=8))
     assert bool(torch.isfinite(trainer.callback_metrics["train/loss"]))
     batch = ClusteredData(batch_size=8)
-    batch.include_known_positives = batch.all_positions = True
+    batch.prepare_for(DataRequest(known_positives=True, all_positions=True))
     batch = next(iter(batch.train_dataloader()))
     _, flat = model.training_users(batch)
     assert flat.batch_size == int((batch.targets != 0).sum())
@@ -127,12 +127,12 @@ def test_another_model_trains_on_the_same_data(cls):
     data = ClusteredData()
     for model in (small_sequence_model(cls, train_on="all"), small_sequence_model(cls), small_model()):
         fit(model, data, limit_train_batches=2)
-        assert data.all_positions is model.all_positions
+        assert data.request.all_positions is model.all_positions
     assert not small_model().all_positions
 
 
 def test_a_batch_without_these_targets_is_refused(cls):
     model = small_sequence_model(cls, train_on="all")
-    message = r"needs targets of the shape \(1, 3\) of the history, got \(1, 1\): set all_pos"
+    message = r"needs targets of the shape \(1, 3\) of the history, got \(1, 1\): call prepare_for"
     with pytest.raises(ValueError, match=message):
         model.loss_of(batch_of([1, 2, 3]))

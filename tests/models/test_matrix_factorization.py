@@ -136,9 +136,9 @@ def test_every_training_event_trains_also_the_first_of_a_user():
 def test_the_data_serves_a_model_of_histories_afterwards():
     data = ClusteredData()
     fit(small(), data)
-    assert data.include_first_events
+    assert data.request.first_events
     fit(YouTubeDNN(40, ns=(5,), embedding_dim=8, negatives=UniformNegatives(30)), data)
-    assert not data.include_first_events
+    assert not data.request.first_events
 
 
 @pytest.mark.parametrize("use_history", [True, False])
@@ -148,7 +148,7 @@ def test_a_two_tower_trains_on_first_events_if_it_sees_no_history(use_history):
         40, num_users=60, use_user_id=True, use_history=use_history, ns=(5,), negatives=UniformNegatives(30)
     )
     fit(model, data)
-    assert data.include_first_events is not use_history
+    assert data.request.first_events is not use_history
 
 
 @pytest.mark.parametrize("arguments", [{}, {"loss": BPRLoss(0.2)}])

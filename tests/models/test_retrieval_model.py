@@ -290,7 +290,7 @@ def test_recommend_takes_lists_and_padded_tensors(trained):
 
 
 def test_recommend_reads_the_last_events_only(trained):
-    assert trained.facts.max_history == 4
+    assert trained.metadata.max_history == 4
     long, short = ([20, 21, *HISTORIES[1]], HISTORIES[1])
     assert torch.equal(*(trained.recommend([each], 40, exclude_history=False)[1] for each in (long, short)))
     fresh = small_model()  # has met no data, reads all

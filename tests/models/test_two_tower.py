@@ -388,7 +388,7 @@ def test_a_model_that_knows_no_users_welcomes_everyone():
     model = small_tower(user_features=())
     fit(model, FeaturedData(), limit_train_batches=2)
     quiet_trainer().test(model, Strangers(), verbose=False)
-    assert model.facts.user_fingerprint is None
+    assert model.metadata.user_fingerprint is None
 
 
 @pytest.mark.parametrize(

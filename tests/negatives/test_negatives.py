@@ -187,7 +187,7 @@ def test_exclusion_needs_batches_that_know(cls):
     sampler = make(cls, exclude_known_positives=True)
     known = torch.tensor([[1, 2], [3, 0]])
     assert sampler.sample(batch_of(2, known_positives=known)).excluded_ids is known
-    with pytest.raises(ValueError, match="exclude_known_positives needs batches with known_positives: set"):
+    with pytest.raises(ValueError, match="exclude_known_positives needs batches with known_positives: call"):
         sampler.sample(batch_of(2))
     assert make(cls).sample(batch_of(2, known_positives=known)).excluded_ids is None
 

@@ -46,7 +46,7 @@ def test_items_follow_their_tokens(cls):
     found = load_matching(model, pretrained, data)
     assert (found.num_items, found.num_matched, found.num_pretrained) == (40, 30, 40)
     assert found.left == {}
-    theirs = dict(zip(pretrained.facts.item_vocabulary.tokens, range(1, 41), strict=True))
+    theirs = dict(zip(pretrained.metadata.item_vocabulary.tokens, range(1, 41), strict=True))
     table, source = model.item_embedding.weight, pretrained.item_embedding.weight
     for number, token in enumerate(data.item_vocabulary.tokens, start=1):
         expected = source[theirs[token]] if token in theirs else before["item_embedding.weight"][number]

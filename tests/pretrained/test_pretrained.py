@@ -114,23 +114,23 @@ def test_every_architecture_comes_back_bit_for_bit(cls, arguments, tmp_path):
 def test_the_facts_come_back(trained, saved):
     again = load_pretrained(saved)
     data = ClusteredData()
-    assert again.facts.item_vocabulary == data.item_vocabulary
-    assert torch.equal(again.facts.item_counts, data.item_counts)
-    assert again.facts.max_history == 5
-    assert again.facts.item_titles is None
-    assert again.facts.seed == trained.facts.seed
+    assert again.metadata.item_vocabulary == data.item_vocabulary
+    assert torch.equal(again.metadata.item_counts, data.item_counts)
+    assert again.metadata.max_history == 5
+    assert again.metadata.item_titles is None
+    assert again.metadata.seed == trained.metadata.seed
 
 
 def test_titles_travel_unless_they_may_not(trained, tmp_path):
     titles = [f"Ünïcode title {number}" for number in range(40)]
-    trained.facts.item_titles = titles
+    trained.metadata.item_titles = titles
     try:
         shown = save_pretrained(trained, tmp_path / "shown")
         hidden = save_pretrained(trained, tmp_path / "hidden", titles=False)
     finally:
-        trained.facts.item_titles = None
-    assert load_pretrained(shown).facts.item_titles == titles
-    assert load_pretrained(hidden).facts.item_titles is None
+        trained.metadata.item_titles = None
+    assert load_pretrained(shown).metadata.item_titles == titles
+    assert load_pretrained(hidden).metadata.item_titles is None
 
 
 @pytest.mark.parametrize("tokens", [list(range(100, 140)), [2**63 + n for n in range(40)], list("abcdé") * 8])
@@ -148,8 +148,8 @@ def test_tokens_keep_their_type(tokens, tmp_path):
     model = small_model()
     fit(model, Tokens(), limit_train_batches=1)
     again = load_pretrained(save_pretrained(model, tmp_path / "model"))
-    assert again.facts.item_vocabulary == model.facts.item_vocabulary
-    assert again.facts.item_vocabulary.fingerprint() == model.facts.item_vocabulary.fingerprint()
+    assert again.metadata.item_vocabulary == model.metadata.item_vocabulary
+    assert again.metadata.item_vocabulary.fingerprint() == model.metadata.item_vocabulary.fingerprint()
 
 
 def test_loading_draws_no_random_numbers(saved):
@@ -165,7 +165,7 @@ def test_a_checkpoint_of_a_run_loads_too(tmp_path):
     fit(model, limit_train_batches=2).save_checkpoint(tmp_path / "best.ckpt")
     again = load_pretrained(tmp_path / "best.ckpt")
     assert torch.equal(again.recommend(HISTORIES, 9)[1], model.recommend(HISTORIES, 9)[1])
-    assert again.facts.item_vocabulary == model.facts.item_vocabulary
+    assert again.metadata.item_vocabulary == model.metadata.item_vocabulary
 
 
 def test_half_the_bytes_nearly_the_same_scores(trained, saved, tmp_path):
@@ -438,13 +438,13 @@ def test_titles_of_ml_100k_are_read_where_recbole_is_installed(tmp_path, monkeyp
     data = RecBoleDataModule("ml-100k", title_field="movie_title")
     model = small_model(num_items=data.num_items)
     fit(model, data, limit_train_batches=1, limit_val_batches=1)
-    assert "Toy Story" in model.facts.item_titles
+    assert "Toy Story" in model.metadata.item_titles
     config = {"data": {"class_path": "RecBoleDataModule", "init_args": {"title_field": "movie_title"}}}
     folder = save_pretrained(model, tmp_path / "model", config=config, titles=False)
     assert b"Toy Story" not in b"".join(path.read_bytes() for path in folder.iterdir())
-    assert load_pretrained(folder).facts.item_titles == model.facts.item_titles
+    assert load_pretrained(folder).metadata.item_titles == model.metadata.item_titles
     monkeypatch.setattr("lightning_croloss.pretrained.titles.find_spec", lambda name: None)
-    assert load_pretrained(folder).facts.item_titles is None
+    assert load_pretrained(folder).metadata.item_titles is None
 
 
 @pytest.mark.parametrize(
@@ -454,4 +454,4 @@ def test_no_other_file_is_opened_for_titles(trained, tmp_path, setting):
     init_args = {"dataset": "ml-100k", "title_field": "movie_title", **setting}
     config = {"data": {"class_path": "RecBoleDataModule", "init_args": init_args}}
     folder = save_pretrained(trained, tmp_path / "model", config=config, titles=False)
-    assert load_pretrained(folder).facts.item_titles is None
+    assert load_pretrained(folder).metadata.item_titles is None

@@ -73,7 +73,7 @@ def test_unknown_tokens_are_counted_and_passed_over(model):
 
 
 def test_nothing_known_gets_what_is_popular(model):
-    counts = model.facts.item_counts[1:].tolist()
+    counts = model.metadata.item_counts[1:].tolist()
     popular = sorted(range(40), key=lambda position: (-counts[position], position))
     found = model.recommend_tokens([[], ["item 2"], ["nothing"]], 6, deny=[NAMES[popular[1]]])
     best = [popular[0], *popular[2:7]]
@@ -86,7 +86,7 @@ def test_nothing_known_gets_what_is_popular(model):
 
 
 def test_a_model_without_counts_has_nothing_popular(model, monkeypatch):
-    monkeypatch.setattr(model.facts, "item_counts", None)
+    monkeypatch.setattr(model.metadata, "item_counts", None)
     found = model.recommend_tokens([[], ["item 2"]], 6)
     assert (found[0].tokens, found[0].fallback) == ([], True)
     assert len(found[1].tokens) == 6
@@ -107,15 +107,15 @@ def test_more_users_than_a_batch(model, monkeypatch):
 
 def test_text_and_integers(model):
     model = small_model(num_items=3, ns=(1,))
-    model.facts.take_from(ClusteredData(num_items=40), False)
-    integers = type(model.facts.item_vocabulary)([7, 9, 11])
-    model.facts.item_vocabulary = integers
+    model.metadata.take_from(ClusteredData(num_items=40), False)
+    integers = type(model.metadata.item_vocabulary)([7, 9, 11])
+    model.metadata.item_vocabulary = integers
     found = model.recommend_tokens([[7, "9"], [np.int32(7)], np.array([7])], 1)
     assert [user.tokens for user in found] == [[11], found[1].tokens, found[1].tokens]
 
 
 def test_titles_and_what_is_printed(model, monkeypatch):
-    monkeypatch.setattr(model.facts, "item_titles", [f"Title {position}" for position in range(40)])
+    monkeypatch.setattr(model.metadata, "item_titles", [f"Title {position}" for position in range(40)])
     found = model.recommend_tokens([["item 2", "nothing"], []], 12)
     assert found[0].titles == [f"Title {NAMES.index(token)}" for token in found[0].tokens]
     text = str(found)
@@ -196,6 +196,6 @@ def test_refuses_models_without_tokens():
     with pytest.raises(ValueError, match="the model knows no tokens"):
         small_model().recommend_tokens([["a"]])
     model = MatrixFactorization(num_items=40, num_users=60, ns=(5,))
-    model.facts.take_from(ClusteredData(), True)
+    model.metadata.take_from(ClusteredData(), True)
     with pytest.raises(ValueError, match="recommends to users whose ids it was trained with"):
         model.recommend_tokens([["item 1"]])

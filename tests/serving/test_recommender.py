@@ -33,7 +33,7 @@ def trained(cls, **arguments):
     torch.manual_seed(0)
     model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)
     fit(model, FeaturedData(), limit_train_batches=4)
-    model.facts.item_titles = [f"Title {position}" for position in range(40)]
+    model.metadata.item_titles = [f"Title {position}" for position in range(40)]
     return model
 
 
@@ -117,7 +117,7 @@ def test_more_users_than_a_batch(exported, monkeypatch):
 )
 def test_approximate_indexes_find_all_when_they_search_all(index, little, much, tmp_path):
     model = small_model(num_items=4000, embedding_dim=16)
-    model.facts.take_from(ClusteredData(num_items=4000), False)
+    model.metadata.take_from(ClusteredData(num_items=4000), False)
     folder = export_model(model, tmp_path / "export", index=index)
     histories = [[f"item {number}"] for number in range(0, 4000, 100)]
     exact = model.recommend_tokens(histories, 50)
@@ -207,7 +207,7 @@ def test_refuses(mind, exported, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="the model knows no tokens"):
         export_model(small_model(), tmp_path / "export")
     users = MatrixFactorization(num_items=40, num_users=60, ns=(5,))
-    users.facts.take_from(ClusteredData(), True)
+    users.metadata.take_from(ClusteredData(), True)
     with pytest.raises(ValueError, match="croloss predict"):
         export_model(users, tmp_path / "export")
     with pytest.raises(FileExistsError, match="exists"):

@@ -16,16 +16,16 @@ def records(path: Path) -> Iterator[Any]:
     """Yield the records of a ``.wandb`` file as protocol buffers."""
     from wandb.proto import wandb_internal_pb2
 
-    data, place, parts = path.read_bytes(), HEADER, b""
+    data, position, parts = path.read_bytes(), HEADER, b""
     assert data.startswith(b":W&B")
-    while place + HEADER <= len(data):
-        room = BLOCK - place % BLOCK
+    while position + HEADER <= len(data):
+        room = BLOCK - position % BLOCK
         if room < HEADER:  # the rest of a block that has no room for a chunk
-            place += room
+            position += room
             continue
-        _, length, kind = struct.unpack_from("<IHB", data, place)
-        parts += data[place + HEADER : place + HEADER + length]
-        place += HEADER + length
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        parts += data[position + HEADER : position + HEADER + length]
+        position += HEADER + length
         if kind in (1, 4):
             record = wandb_internal_pb2.Record()
             record.ParseFromString(parts)

@@ -61,7 +61,7 @@ def test_the_weights_are_those_of_the_best_epoch(here):
     values = [row[rows[0].index("val/recall@10")] for row in rows[1:]]
     recalls = [float(value) for value in values if value]
     assert metrics["training"]["best_epoch"] == recalls.index(max(recalls)) + 1
-    assert sorted(model.facts.item_vocabulary.tokens) == sorted(ClusteredData().item_vocabulary.tokens)
+    assert sorted(model.metadata.item_vocabulary.tokens) == sorted(ClusteredData().item_vocabulary.tokens)
 
 
 def test_the_config_of_a_model_trains_it_again(here, monkeypatch):

@@ -33,5 +33,5 @@ def test_a_committed_model_loads_by_its_name_with_titles():
     pytest.importorskip("recbole", reason="the titles are those of the data that RecBole bundles")
     assert "ml-100k/youtube_dnn" in list_pretrained()
     model = load_pretrained("ml-100k/youtube_dnn")
-    assert model.facts.item_titles[model.facts.item_vocabulary.encode(["1"])[0] - 1] == "Toy Story"
-    assert int(model.facts.item_counts.sum()) == 98_114
+    assert model.metadata.item_titles[model.metadata.item_vocabulary.encode(["1"])[0] - 1] == "Toy Story"
+    assert int(model.metadata.item_counts.sum()) == 98_114

@@ -27,11 +27,11 @@ class Columns:
         self.settings = settings
         self.types: dict[str, dict[str, str]] = {}
         self.names: dict[str, str] = {}
-        for ending in ("inter", "user", "item"):
-            file = folder / f"{dataset}.{ending}"
+        for extension in ("inter", "user", "item"):
+            file = folder / f"{dataset}.{extension}"
             if file.is_file():
-                self.names[ending] = file.name
-                self.types[ending] = self._header(file)
+                self.names[extension] = file.name
+                self.types[extension] = self._header(file)
 
     def _header(self, file: Path) -> dict[str, str]:
         with file.open(encoding=self.settings.get("encoding")) as lines:
@@ -54,22 +54,22 @@ class Columns:
         if time in self.types["inter"]:
             loaded["inter"].append(time)
         for column in self.settings.get("val_interval") or {}:
-            for ending, types in self.types.items():
+            for extension, types in self.types.items():
                 if column in types:
-                    chosen = loaded.setdefault(ending, [self.settings[key] for key in keys[ending]])
+                    chosen = loaded.setdefault(extension, [self.settings[key] for key in keys[extension]])
                     if column not in chosen:
                         chosen.append(column)
                     break
         return loaded
 
-    def loaded(self, ending: str) -> list[str]:
-        """Return the columns of the file with this ending that RecBole will load."""
+    def loaded(self, extension: str) -> list[str]:
+        """Return the columns of the file with this extension that RecBole will load."""
         load_col, unload_col = self.settings.get("load_col"), self.settings.get("unload_col") or {}
-        present = list(self.types.get(ending, {}))
-        if load_col is not None and ending not in load_col:
+        present = list(self.types.get(extension, {}))
+        if load_col is not None and extension not in load_col:
             return []
-        chosen = present if load_col is None or load_col[ending] == "*" else load_col[ending]
-        return [name for name in present if name in chosen and name not in unload_col.get(ending, [])]
+        chosen = present if load_col is None or load_col[extension] == "*" else load_col[extension]
+        return [name for name in present if name in chosen and name not in unload_col.get(extension, [])]
 
     def check(self) -> None:
         """Refuse settings that name columns which are not there.
@@ -80,9 +80,9 @@ class Columns:
         """
         for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
             self._check_present(self.settings[key], "inter", key)
-        for ending, names in (self.settings.get("load_col") or {}).items():
-            for name in names if ending in self.types and names != "*" else ():
-                self._check_present(name, ending, f"load_col[{ending!r}]")
+        for extension, names in (self.settings.get("load_col") or {}).items():
+            for name in names if extension in self.types and names != "*" else ():
+                self._check_present(name, extension, f"load_col[{extension!r}]")
         for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
             name = self.settings[key]
             if name not in self.loaded("inter"):
@@ -92,7 +92,7 @@ class Columns:
                     f"column {name!r} of {self.names['inter']} is of type {self.types['inter'][name]!r}: "
                     "users and items must be of type 'token'"
                 )
-        everything = [name for ending in self.types for name in self.types[ending]]
+        everything = [name for extension in self.types for name in self.types[extension]]
         loaded = {name: kinds[name] for end, kinds in self.types.items() for name in self.loaded(end)}
         filtered = dict(self.settings.get("val_interval") or {})
         aliases = [
@@ -103,7 +103,7 @@ class Columns:
             if name not in everything:
                 files = ", ".join(self.names.values())
                 raise DataError(
-                    f"{where} names {name!r}, which is no column of {files}{suggest(name, everything)}"
+                    f"{where} names {name!r}, which is not a column of {files}{suggest(name, everything)}"
                 )
             if name not in loaded:
                 raise ValueError(f"{where} names {name!r}, which load_col does not load: add it to load_col")
@@ -115,11 +115,11 @@ class Columns:
                     f"val_interval[{name!r}]={value!r} must be a list of the tokens to keep, as text"
                 )
 
-    def _check_present(self, name: str, ending: str, where: str) -> None:
-        if name not in self.types[ending]:
+    def _check_present(self, name: str, extension: str, where: str) -> None:
+        if name not in self.types[extension]:
             raise DataError(
-                f"{where} names {name!r}, which is no column of {self.names[ending]}"
-                f"{suggest(name, self.types[ending])}"
+                f"{where} names {name!r}, which is not a column of {self.names[extension]}"
+                f"{suggest(name, self.types[extension])}"
             )
 
     def time_field(self, explicit: bool) -> str | None:

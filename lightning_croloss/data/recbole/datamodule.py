@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
+from lightning_croloss.common.checks import check_lists
+from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.recbole import settings
+from lightning_croloss.data.recbole.settings import read_settings
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
@@ -92,13 +93,13 @@ class RecBoleDataModule(RetrievalDataModule):
             import pandas  # noqa: F401
             import recbole  # noqa: F401
 
-            from lightning_croloss.data.recbole import loading
+            from lightning_croloss.data.recbole.loading import load
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in ("recbole", "pandas"):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
         given = self._settings()
-        return loading.load(self.dataset, self._folder(given), given)
+        return load(self.dataset, self._folder(given), given)
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.
@@ -114,15 +115,15 @@ class RecBoleDataModule(RetrievalDataModule):
 
         given = self._settings()
         loaded = {
-            ending: load_features(
-                self._folder(given) / f"{self.dataset}.{ending}",
+            extension: load_features(
+                self._folder(given) / f"{self.dataset}.{extension}",
                 names,
-                given.get(f"{ending.upper()}_ID_FIELD") or f"{ending}_id",
-                vocabularies[ending],
+                given.get(f"{extension.upper()}_ID_FIELD") or f"{extension}_id",
+                vocabularies[extension],
                 given,
                 self.missing_values,
             )
-            for ending, names in wanted.items()
+            for extension, names in wanted.items()
             if names
         }
         return loaded.get("item", []), loaded.get("user", [])
@@ -156,7 +157,7 @@ class RecBoleDataModule(RetrievalDataModule):
         )
 
     def _settings(self) -> dict[str, Any]:
-        given = settings.read(self.config_files, self.config)
+        given = read_settings(self.config_files, self.config)
         named = given.get("dataset", self.dataset)
         if named != self.dataset:
             raise ValueError(

@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_croloss.data.feature_rows import features_of_rows, titles_of_rows
-from lightning_croloss.data.features import Feature
+from lightning_croloss.data.feature_alignment import align_features, align_titles
+from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.data.recbole.kinds import KIND_OF_TYPE
 from lightning_croloss.errors import DataError, suggest
 
 
@@ -43,7 +42,7 @@ def load_features(
     if not file.is_file():
         raise DataError(f"features {list(wanted)} need the file {file.name}, which is not in {file.parent}")
     table, types = _read(file, id_field, settings)
-    features, notes = features_of_rows(
+    features, notes = align_features(
         file.name,
         wanted,
         {name: kind for name, kind in types.items() if name != id_field},
@@ -85,7 +84,7 @@ def load_titles(
     if field not in types:
         raise DataError(f"{file.name} has no column {field!r}{suggest(field, types)}")
     titles = table[field].replace(list(missing_values), "")
-    return titles_of_rows(vocabulary.encode(table[id_field].to_numpy(dtype=str)), titles, len(vocabulary))
+    return align_titles(vocabulary.encode(table[id_field].to_numpy(dtype=str)), titles, len(vocabulary))
 
 
 def _read(file: Path, id_field: str, settings: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, str]]:

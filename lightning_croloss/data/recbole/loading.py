@@ -14,8 +14,8 @@ from recbole.data.dataset import Dataset
 from recbole.utils.enum_type import InputType, ModelType
 
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.recbole import settings
 from lightning_croloss.data.recbole.columns import Columns
+from lightning_croloss.data.recbole.settings import COUNT_FILTERS, LOADING, check_filters, check_names
 from lightning_croloss.errors import DataError
 
 
@@ -51,7 +51,7 @@ class LoadingConfig(Config):
 
     def _load_variable_config_dict(self, config_dict: object) -> dict[str, Any]:
         # the original evaluates strings as Python
-        return {name: value for name, value in self._given.items() if name in settings.LOADING}
+        return {name: value for name, value in self._given.items() if name in LOADING}
 
     def _load_cmd_line(self) -> dict[str, Any]:
         # the command line is not RecBole's
@@ -80,7 +80,7 @@ class FilteredDataset(Dataset):
     def _reset_index(self) -> None:
         for name in self.feat_name_list:
             if getattr(self, name).empty:
-                keys = ("val_interval", *settings.COUNT_FILTERS)
+                keys = ("val_interval", *COUNT_FILTERS)
                 active = [f"{key}={self.config[key]!r}" for key in keys if self.config[key]]
                 raise DataError(
                     f"nothing is left of {self.dataset_name}.{name.removesuffix('_feat')} after the filters "
@@ -108,8 +108,8 @@ def load(dataset: str, folder: Path, given: dict[str, Any]) -> Interactions:
     known = {name for names in config.parameters.values() for name in names} | set(
         config.internal_config_dict
     )
-    settings.check_names(given, {*known, *settings.LOADING, "dataset", "model"})
-    settings.check_filters({name: given.get(name) for name in settings.LOADING})
+    check_names(given, {*known, *LOADING, "dataset", "model"})
+    check_filters({name: given.get(name) for name in LOADING})
     columns = Columns(folder, dataset, final)
     if "load_col" not in given:
         final["load_col"] = None if given.get("unload_col") else columns.default()

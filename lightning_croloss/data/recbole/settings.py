@@ -39,7 +39,7 @@ NO_EFFECT = {
 _INTERVAL = re.compile(r"[\[(]\s*([^,\s]+)\s*,\s*([^,\s]+)\s*[\])]")
 
 
-def read(files: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
+def read_settings(files: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of ``files``, later ones winning, overlaid with ``config``.
 
     Raises:
@@ -101,7 +101,7 @@ def check_filters(settings: Mapping[str, Any]) -> None:
         and all(names == "*" or isinstance(names, list) for names in load_col.values())
     ):
         raise ValueError(
-            f"load_col={load_col!r} must map file endings to lists: {{inter: [user_id, item_id]}}"
+            f"load_col={load_col!r} must map file extensions to lists: {{inter: [user_id, item_id]}}"
         )
 
 

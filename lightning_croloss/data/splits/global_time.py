@@ -33,7 +33,7 @@ class GlobalTime(Split):
             first one of a part belong to it too.
 
     Raises:
-        ValueError: if two fractions are not below 1 together, or a text is no ISO date.
+        ValueError: if two fractions are not below 1 together, or a text is not an ISO date.
     """
 
     def __init__(self, valid: int | float | str = 0.1, test: int | float | str = 0.1) -> None:
@@ -104,8 +104,8 @@ class GlobalTime(Split):
             return _nanoseconds(name, value)
         if _is_fraction(value):
             # of the part's own events, at least one
-            place = stop - max(round(value * len(ordered)), 1)
-            return ordered[max(place, 0)].item()  # type: ignore[no-any-return]
+            first = stop - max(round(value * len(ordered)), 1)
+            return ordered[max(first, 0)].item()  # type: ignore[no-any-return]
         if dates:
             raise DataError(
                 f"GlobalTime: {name}={value!r} is a number, but the times are dates: give a fraction "

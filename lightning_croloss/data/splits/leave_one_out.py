@@ -15,14 +15,14 @@ class LeaveOneOut(Split):
 
     def assign(self, interactions: Interactions) -> SplitRows:
         """Return the rows of each part; evaluation has only users that training saw."""
-        place = interactions.places
-        from_end = interactions.lengths[interactions.users] - 1 - place
+        position = interactions.positions
+        from_end = interactions.lengths[interactions.users] - 1 - position
         targets = interactions.lengths[interactions.users] - 1
         test = (from_end == 0) & (targets >= 2)
         valid = (from_end == 1) & (targets >= 3)
         held_out = test | valid
         return SplitRows(
-            train=TargetRows.single((place >= 1) & ~held_out),
+            train=TargetRows.single((position >= 1) & ~held_out),
             valid=TargetRows.single(valid),
             test=TargetRows.single(test),
             training_events=(targets >= 1) & ~held_out,

@@ -31,7 +31,7 @@ def rows_of_parts(interactions: Interactions, parts: Tensor) -> SplitRows:
     seen = torch.bincount(users[training], minlength=interactions.num_users + 1) > 0
     evaluated = users[torch.cat([valid.first, test.first])]
     return SplitRows(
-        train=TargetRows.single(training & (interactions.places >= 1)),
+        train=TargetRows.single(training & (interactions.positions >= 1)),
         valid=valid,
         test=test,
         training_events=training,

@@ -39,7 +39,7 @@ class PerUserRatio(Split):
         valid = share(length, self.valid)
         test += (test == 0) & (length - valid > 1)
         valid += (valid == 0) & (length - test > 1)
-        from_end = length[interactions.users] - 1 - interactions.places
+        from_end = length[interactions.users] - 1 - interactions.positions
         parts = interactions.users.new_full((len(interactions),), TRAIN)
         parts[from_end < (test + valid)[interactions.users]] = VALID
         parts[from_end < test[interactions.users]] = TEST

@@ -96,8 +96,8 @@ class Predefined(Split):
         wanted = np.minimum(
             np.floor(count * fraction + 0.5 + 1e-9).astype(np.int64), np.maximum(count - 1, 0)
         )
-        place = np.arange(len(events)) - (np.cumsum(count) - count)[users]
-        return torch.from_numpy(events[shuffled[place < wanted[users]]])
+        position = np.arange(len(events)) - (np.cumsum(count) - count)[users]
+        return torch.from_numpy(events[shuffled[position < wanted[users]]])
 
     def assign(self, interactions: Interactions) -> SplitRows:
         """Return the rows of each part.

@@ -46,7 +46,7 @@ class UserDisjoint(Split):
         history = torch.minimum(share(length, self.history).clamp(min=1), length - 1)
         in_training = (group == 0)[interactions.users] & (length >= 2)[interactions.users]
         return SplitRows(
-            train=TargetRows.single(in_training & (interactions.places >= 1)),
+            train=TargetRows.single(in_training & (interactions.positions >= 1)),
             valid=self._evaluation(interactions, (group == 1) & (length >= 2), history),
             test=self._evaluation(interactions, (group == 2) & (length >= 2), history),
             training_events=in_training,

@@ -1,4 +1,4 @@
-"""What TableDataModule prepared, kept in a folder for the next time.
+"""What was prepared of a table, kept in a folder for the next time.
 
 An entry is found under a key made of the content of the files, the settings, and the code that prepares. So
 an entry never has to be declared outdated: anything that could change the outcome leads to another one.
@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,68 +20,54 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_croloss.common.files import replacing
-from lightning_croloss.configurable import class_path, to_config
+from lightning_croloss.common.hashing import sha256_of_file
+from lightning_croloss.configurable import to_config
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.report import PreparationReport
-from lightning_croloss.data.splits import Predefined
-from lightning_croloss.data.table.preparation import event_files
-from lightning_croloss.data.table.reading import find_files
-
-if TYPE_CHECKING:
-    from lightning_croloss.data.table.datamodule import TableDataModule
+from lightning_croloss.data.table.sources import event_files, feature_files
+from lightning_croloss.data.table.spec import TableSpec
 
 _MAGIC = b"croloss prepared table\n"
 _DIGEST = hashlib.sha256().digest_size
-#: Arguments that change nothing of what is prepared. A predefined split does, and is part of the key; files
-#: count by their content.
-WITHOUT_EFFECT = (
-    "split",
-    "batch_size",
-    "eval_batch_size",
-    "max_history",
-    "seed",
-    "title_column",
-    "cache_dir",
-)
+#: Fields of the specification that change nothing of what is prepared. Files count by their content.
+WITHOUT_EFFECT = ("title_column", "cache_dir")
 VOCABULARIES = ("user_vocabulary", "item_vocabulary")
 FILES = ("interactions", "items", "users")
 
 
 class TableCache:
-    """The entry of one data module: its events, and its features.
+    """The entry of one table: its events, and its features.
 
     Args:
-        module: the module, whose files are read once to know their content.
+        spec: what is prepared and how; its files are read once to know their content.
+        folder: where the entries lie.
+        prepared_by: class path of the data module, since a subclass may prepare in another way.
 
     Raises:
         DataError: if there are no such files.
     """
 
-    def __init__(self, module: TableDataModule) -> None:
-        events, part_of_file = event_files(module)
+    def __init__(self, spec: TableSpec, folder: str | Path, prepared_by: str) -> None:
+        events, part_of_file = event_files(spec)
         tables = {"interactions": [file.path for file in events]}
         for table in ("items", "users"):
-            given = module.files[table]
-            found = find_files(table, given, f".{table.removesuffix('s')}", module.separator) if given else []
-            tables[table] = [file.path for file in found]
+            tables[table] = [file.path for file in feature_files(spec, table)]
         self._paths = [path for paths in tables.values() for path in paths]
         self._states = _states(self._paths)
-        arguments = module._init_arguments
+        settings = {name: to_config(value) for name, value in vars(spec).items()}
+        contents = {
+            table: [[path.name, sha256_of_file(path)] for path in paths] for table, paths in tables.items()
+        }
         key = {
-            "class": class_path(type(module)),
-            "settings": {
-                name: to_config(value)
-                for name, value in arguments.items()
-                if name not in (*WITHOUT_EFFECT, *FILES)
-            },
-            "split": to_config(module.split) if isinstance(module.split, Predefined) else None,
+            "class": prepared_by,
+            "settings": {name: settings[name] for name in settings if name not in (*WITHOUT_EFFECT, *FILES)},
             "parts": part_of_file,
-            "files": {table: [[path.name, _hash(path)] for path in paths] for table, paths in tables.items()},
+            "files": contents,
             "code": [_code(), pl.__version__, np.__version__, torch.__version__],
         }
         self.key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
-        self._folder = Path(str(module.cache_dir)).expanduser()
+        self._folder = Path(folder).expanduser()
 
     def read_events(self) -> tuple[Interactions, PreparationReport] | None:
         """Return the events and the record of their preparation, or None if they are not there."""
@@ -168,14 +154,6 @@ def _states(paths: Sequence[Path]) -> list[tuple[int, ...]]:
     """Return what changes when somebody writes to the files meanwhile."""
     states = [path.stat() for path in paths]
     return [(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino) for state in states]
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _code() -> str:

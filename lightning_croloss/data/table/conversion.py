@@ -24,10 +24,10 @@ _ISO_EXAMPLE = "an ISO date or date-time such as 2024-05-31T18:30:00"
 
 
 def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return the place (R,) of each row's token among the sorted distinct tokens, and these.
+    """Return the position (R,) of each row's token among the sorted distinct tokens, and these.
 
     Tokens are int64 (uint64 where they need it) or text. Numbers in a text file are integers if all of the
-    column is written as integers are, without leading zeros. A missing token has place -1.
+    column is written as integers are, without leading zeros. A missing token has position -1.
 
     Raises:
         DataError: the column is neither integers nor text.
@@ -42,8 +42,8 @@ def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any
             if not numbers.null_count() and (numbers.cast(pl.String) == distinct).all():
                 series, distinct = series.cast(pl.Int64), numbers
         if distinct.dtype == pl.String and distinct.str.contains("\0", literal=True).any():
-            place = series.str.contains("\0", literal=True).fill_null(False).arg_max() or 0
-            raise DataError(f"{table.place(place)}: column {column!r} holds a NUL character: clean the file")
+            row = series.str.contains("\0", literal=True).fill_null(False).arg_max() or 0
+            raise DataError(f"{table.location(row)}: column {column!r} holds a NUL character: clean the file")
     elif series.dtype.is_integer() and series.dtype not in (pl.Int128, pl.UInt128):
         if series.dtype != pl.UInt64 or (series.max() or 0) <= np.iinfo(np.int64).max:  # type: ignore[operator]
             series = series.cast(pl.Int64)
@@ -55,8 +55,8 @@ def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any
     distinct = distinct.sort()
     if not len(distinct):
         return np.full(len(series), -1), np.array([], dtype=np.str_)
-    places = pl.int_range(len(distinct), eager=True, dtype=pl.Int64)
-    codes = series.replace_strict(distinct, places, default=-1, return_dtype=pl.Int64)
+    positions = pl.int_range(len(distinct), eager=True, dtype=pl.Int64)
+    codes = series.replace_strict(distinct, positions, default=-1, return_dtype=pl.Int64)
     tokens = distinct.to_numpy()
     return codes.fill_null(-1).to_numpy(), tokens.astype(np.str_) if distinct.dtype == pl.String else tokens
 
@@ -66,15 +66,15 @@ def _whole_numbers(table: Table, column: str, series: pl.Series) -> pl.Series:
     limit = 2**24 if series.dtype == pl.Float32 else 2**53
     exact = (series == series.round()) & (series.abs() <= limit)
     if not exact.all():
-        place = int((~exact).fill_null(False).arg_max() or 0)
+        row = int((~exact).fill_null(False).arg_max() or 0)
         raise DataError(
-            f"{table.place(place)}: column {column!r} holds {series[place]}: users and items must be "
+            f"{table.location(row)}: column {column!r} holds {series[row]}: users and items must be "
             "integers or text"
         )
     return series.cast(pl.Int64)
 
 
-def numbers(table: Table, column: str) -> NDArray[np.float64]:
+def to_numbers(table: Table, column: str) -> NDArray[np.float64]:
     """Return a column without missing values as float64 (R,).
 
     Raises:
@@ -88,7 +88,7 @@ def numbers(table: Table, column: str) -> NDArray[np.float64]:
     return values.to_numpy()
 
 
-def times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
+def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
     """Return the times (R,) of a column without missing values, and whether they are dates.
 
     Numbers stay what they are, int64 or float64. Dates and date-times become int64 nanoseconds since 1970 in
@@ -106,7 +106,7 @@ def times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
         _refuse(table, column, whole.is_null(), "which is too large for a time")
         return whole.to_numpy(), False
     if kind == pl.Float64 or kind.is_decimal():
-        return numbers(table, column), False
+        return to_numbers(table, column), False
     if kind == pl.Date:
         return _nanoseconds(table, column, series.to_physical().cast(pl.Int64), _DAY * _NANO), True
     if isinstance(kind, pl.Datetime):
@@ -191,7 +191,7 @@ def _nanoseconds(table: Table, column: str, ticks: pl.Series, scale: int) -> NDA
 
 def _refuse(table: Table, column: str, wrong: pl.Series, why: str) -> None:
     if wrong.any():
-        place = int(wrong.arg_max() or 0)
-        value = table.frame[column][place]
+        row = int(wrong.arg_max() or 0)
+        value = table.frame[column][row]
         shown = repr(value) if isinstance(value, str) else str(value)
-        raise DataError(f"{table.place(place)}: column {column!r} holds {shown}, {why}")
+        raise DataError(f"{table.location(row)}: column {column!r} holds {shown}, {why}")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_croloss.data.datamodule import RetrievalDataModule, check_lists
+from lightning_croloss.configurable import class_path
+from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.report import PreparationReport, first_of
-from lightning_croloss.data.splits import Split
+from lightning_croloss.data.splits import Predefined, Split
+from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class TableDataModule(RetrievalDataModule):
             by the content of the files and the settings, so none is ever outdated; delete them at any time.
 
     Attributes:
+        spec: the arguments that decide about events, features and titles.
         report: the files, the numbers before and after each step, and what the feature tables lack.
 
     Raises:
@@ -123,69 +125,43 @@ class TableDataModule(RetrievalDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__(split, batch_size, eval_batch_size, max_history, seed)
-        self.files = {"interactions": interactions, "items": items, "users": users}
-        roles = {
-            "user_column": user_column,
-            "item_column": item_column,
-            "time_column": time_column,
-            "value_column": value_column,
-            "weight_column": weight_column,
-        }
-        self.columns = {role: column for role, column in roles.items() if column is not None}
-        self.value_range = min_value, max_value
-        self.time_window = time_from, time_until
-        self.drop_missing = drop_missing
-        self.duplicates = duplicates
-        self.consecutive_repeats = consecutive_repeats
-        self.min_user_interactions = min_user_interactions
-        self.min_item_interactions = min_item_interactions
-        self.k_core = k_core
-        self.feature_names = {"items": item_features, "users": user_features}
-        self.id_columns = {"items": items_id_column or item_column, "users": users_id_column or user_column}
-        self.separator = separator
-        self.multi_separator = multi_separator
-        self.missing_values = missing_values
-        self.title_column = title_column
-        self.cache_dir = cache_dir
+        self.spec = TableSpec(
+            interactions=interactions,
+            items=items,
+            users=users,
+            user_column=user_column,
+            item_column=item_column,
+            time_column=time_column,
+            weight_column=weight_column,
+            value_column=value_column,
+            min_value=min_value,
+            max_value=max_value,
+            time_from=time_from,
+            time_until=time_until,
+            drop_missing=drop_missing,
+            duplicates=duplicates,
+            consecutive_repeats=consecutive_repeats,
+            min_user_interactions=min_user_interactions,
+            min_item_interactions=min_item_interactions,
+            k_core=k_core,
+            split=self.split if isinstance(self.split, Predefined) else None,
+            item_features=item_features,
+            user_features=user_features,
+            items_id_column=items_id_column,
+            users_id_column=users_id_column,
+            separator=separator,
+            multi_separator=multi_separator,
+            missing_values=missing_values,
+            title_column=title_column,
+            cache_dir=cache_dir,
+        )
         self._report: PreparationReport | None = None
         self._cache: TableCache | None = None
-        self._check()
 
-    def _check(self) -> None:
-        check_lists(
-            item_features=self.feature_names["items"],
-            user_features=self.feature_names["users"],
-            missing_values=self.missing_values,
-        )
-        if self.cache_dir is not None and Path(self.cache_dir).expanduser().is_file():
-            raise ValueError(f"cache_dir={self.cache_dir!r} is a file: name a folder")
-        for name in ("min_user_interactions", "min_item_interactions"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.duplicates not in ("all", "first", "last"):
-            raise ValueError(f"duplicates={self.duplicates!r} must be 'all', 'first' or 'last'")
-        if self.columns["user_column"] == self.columns["item_column"]:
-            raise ValueError(
-                f"user_column and item_column are both {self.columns['item_column']!r}: name two columns"
-            )
-        for name, value in (("separator", self.separator), ("multi_separator", self.multi_separator)):
-            if value is not None and len(value.encode()) != 1 and (name == "separator" or not value):
-                raise ValueError(f"{name}={value!r} must be one character")
-        bounded = self.value_range != (None, None)
-        if bounded != ("value_column" in self.columns):
-            raise ValueError("value_column goes with min_value or max_value: give both, or none of them")
-        if self.time_window != (None, None) and "time_column" not in self.columns:
-            raise ValueError("time_from and time_until need a time_column")
-        for ends, (low, high) in (("min_value", self.value_range), ("time_from", self.time_window)):
-            if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low > high:
-                raise ValueError(f"{ends}={low!r} is beyond the other end, {high!r}: nothing would be left")
-        if self.title_column is not None and self.files["items"] is None:
-            raise ValueError("title_column needs items: name the file that holds the titles")
-        for table, names in self.feature_names.items():
-            used = bool(names) or (table == "items" and self.title_column is not None)
-            if used != (self.files[table] is not None):
-                kind = f"{table.removesuffix('s')}_features"
-                raise ValueError(f"{table} and {kind} go together: name the file and the columns of it")
+    @property
+    def files(self) -> dict[str, str | None]:
+        """The files of the tables "interactions", "items" and "users": a file, a folder or a glob each."""
+        return self.spec.files
 
     @property
     def report(self) -> PreparationReport:
@@ -206,12 +182,12 @@ class TableDataModule(RetrievalDataModule):
         from lightning_croloss.data.table.preparation import prepare
 
         found = None
-        if self.cache_dir is not None:
+        if self.spec.cache_dir is not None:
             from lightning_croloss.data.table.cache import TableCache
 
-            self._cache = TableCache(self)
+            self._cache = TableCache(self.spec, self.spec.cache_dir, class_path(type(self)))
             found = self._cache.read_events()
-        interactions, self._report = found or prepare(self)
+        interactions, self._report = found or prepare(self.spec)
         if self._cache is not None and found is None:
             self._cache.write_events(interactions, self._report)
         cached = " (from the cache)" if found else ""
@@ -225,7 +201,7 @@ class TableDataModule(RetrievalDataModule):
             DataError: a file or column is missing, or cannot be used.
             MissingExtraError: if polars is not installed.
         """
-        if not any(self.feature_names.values()):
+        if not any(self.spec.feature_names.values()):
             return [], []
         self.interactions  # noqa: B018
         assert self._report is not None
@@ -244,41 +220,18 @@ class TableDataModule(RetrievalDataModule):
         Raises:
             DataError: the file or a column is missing, or cannot be used.
         """
-        if self.title_column is None:
+        if self.spec.title_column is None:
             return None
         _need_polars()
         from lightning_croloss.data.table.feature_tables import load_titles
 
-        file = self.files["items"]
-        assert file is not None
-        return load_titles(
-            file, self.title_column, self.id_columns["items"], vocabulary, self.separator, self.missing_values
-        )
+        return load_titles(self.spec, self.spec.title_column, vocabulary)
 
     def _read_features(self) -> tuple[dict[str, list[Feature]], list[str]]:
         _need_polars()
         from lightning_croloss.data.table.feature_tables import load_features
 
-        notes: list[str] = []
-        loaded: dict[str, list[Feature]] = {"items": [], "users": []}
-        vocabularies = {"items": self.item_vocabulary, "users": self.user_vocabulary}
-        for table, names in self.feature_names.items():
-            file = self.files[table]
-            if file is None:
-                continue
-            loaded[table], more = load_features(
-                table,
-                file,
-                names,
-                f"{table}_id_column",
-                self.id_columns[table],
-                vocabularies[table],
-                self.separator,
-                self.multi_separator,
-                self.missing_values,
-            )
-            notes += more
-        return loaded, notes
+        return load_features(self.spec, {"items": self.item_vocabulary, "users": self.user_vocabulary})
 
 
 def _need_polars() -> None:

@@ -2,111 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lightning_croloss.data.feature_rows import Texts, features_of_rows, titles_of_rows
-from lightning_croloss.data.features import Feature
+from lightning_croloss.data.feature_alignment import Texts, align_features, align_titles
+from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.data.recbole.kinds import KIND_OF_TYPE
-from lightning_croloss.data.table.reading import Table, find_files, read_table
+from lightning_croloss.data.table.reading import Table, read_table
+from lightning_croloss.data.table.sources import feature_files
+from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import DataError, suggest
 
 
 def load_features(
-    field: str,
-    given: str,
-    wanted: Sequence[str],
-    id_argument: str,
-    id_column: str,
-    vocabulary: Vocabulary,
-    separator: str | None = None,
-    multi_separator: str = " ",
-    missing_values: Sequence[str] = (),
-) -> tuple[list[Feature], list[str]]:
-    """Read features for the ids of a vocabulary.
+    spec: TableSpec, vocabularies: Mapping[str, Vocabulary]
+) -> tuple[dict[str, list[Feature]], list[str]]:
+    """Read the features of the items and users that vocabularies hold.
 
     Args:
-        field: "items" or "users", the argument that names the files.
-        given: a file, a folder or a glob.
-        wanted: names of columns, or ``"name:kind"``.
-        id_argument: the argument that names the column of the ids.
-        id_column: the column of the ids.
-        vocabulary: the ids' tokens.
-        separator: what stands between the fields of text files; None goes by the ending.
-        multi_separator: what stands between the tokens of a multi-valued text.
-        missing_values: texts that mean "missing", beside the empty one.
+        spec: which files and columns.
+        vocabularies: the tokens of "items" and of "users".
 
     Returns:
-        the features, and sentences about what is missing and what was left out.
+        the features of each table, and sentences about what is missing and what was left out.
 
     Raises:
         DataError: a file or a column is missing or cannot be used, or an id stands twice.
     """
-    files = find_files(field, given, f".{field.removesuffix('s')}", separator)
-    names = [entry.partition(":")[0] for entry in wanted]
-    for name in names:
-        if name == id_column or name not in files[0].columns:
-            known = files[0].columns.keys() - {id_column}
-            raise DataError(f"{files[0].path.name} has no feature {name!r}{suggest(name, known)}")
-    columns = {id_argument: id_column} | {f"{field.removesuffix('s')}_features ({n!r})": n for n in names}
-    table = read_table(files, columns)
-    frame = table.frame
-    if missing_values:
-        frame = frame.with_columns(pl.col(pl.String).exclude(id_column).replace(list(missing_values), None))
-    features, notes = features_of_rows(
-        table.name,
-        wanted,
-        {name: _type(table, name) for name in names},
-        lambda name, kind: _kind(frame[name], kind),
-        _ids(table, id_column, vocabulary),
-        lambda name, kind: _texts(table, frame[name], kind),
-        len(vocabulary),
-        multi_separator,
-        table.place,
-    )
-    return features, [f"{table.name}: {note}" for note in notes]
+    features: dict[str, list[Feature]] = {}
+    notes: list[str] = []
+    for table, vocabulary in vocabularies.items():
+        features[table] = []
+        if spec.files[table] is not None:
+            features[table], more = _features_of(spec, table, vocabulary)
+            notes += more
+    return features, notes
 
 
-def load_titles(
-    given: str,
-    title_column: str,
-    id_column: str,
-    vocabulary: Vocabulary,
-    separator: str | None = None,
-    missing_values: Sequence[str] = (),
-) -> list[str]:
+def load_titles(spec: TableSpec, title_column: str, vocabulary: Vocabulary) -> list[str]:
     """Read the titles of the items of a vocabulary, "" where there is none.
 
-    Args:
-        given: a file, a folder or a glob.
-        title_column: the column of the titles.
-        id_column: the column of the ids.
-        vocabulary: the items' tokens.
-        separator: what stands between the fields of text files; None goes by the ending.
-        missing_values: texts that mean "missing", beside the empty one.
-
     Raises:
         DataError: a file or a column is missing or cannot be used, or an id stands twice.
     """
-    files = find_files("items", given, ".item", separator)
+    id_column = spec.id_columns["items"]
+    files = feature_files(spec, "items")
     table = read_table(files, {"items_id_column": id_column, "title_column": title_column})
     titles = table.frame[title_column]
     if titles.dtype.is_nested():
-        raise DataError(f"{table.name}: column {title_column!r} holds {titles.dtype}, which is no title")
-    texts = titles.cast(pl.String).replace(list(missing_values), None).fill_null("")
-    return titles_of_rows(_ids(table, id_column, vocabulary), texts.to_list(), len(vocabulary))
+        raise DataError(f"{table.name}: column {title_column!r} holds {titles.dtype}, which is not a title")
+    texts = titles.cast(pl.String).replace(list(spec.missing_values), None).fill_null("")
+    return align_titles(_ids(table, id_column, vocabulary), texts.to_list(), len(vocabulary))
+
+
+def _features_of(spec: TableSpec, name: str, vocabulary: Vocabulary) -> tuple[list[Feature], list[str]]:
+    """Read the features of one table, "items" or "users"."""
+    wanted, id_column = spec.feature_names[name], spec.id_columns[name]
+    files = feature_files(spec, name)
+    columns = [entry.partition(":")[0] for entry in wanted]
+    for column in columns:
+        if column == id_column or column not in files[0].columns:
+            known = files[0].columns.keys() - {id_column}
+            raise DataError(f"{files[0].path.name} has no feature {column!r}{suggest(column, known)}")
+    argument = f"{name.removesuffix('s')}_features"
+    table = read_table(
+        files,
+        {f"{name}_id_column": id_column, **{f"{argument} ({column!r})": column for column in columns}},
+    )
+    frame = table.frame
+    if spec.missing_values:
+        texts = pl.col(pl.String).exclude(id_column)
+        frame = frame.with_columns(texts.replace(list(spec.missing_values), None))
+    features, notes = align_features(
+        table.name,
+        wanted,
+        {column: _type(table, column) for column in columns},
+        lambda column, kind: _kind(frame[column], kind),
+        _ids(table, id_column, vocabulary),
+        lambda column, kind: _texts(table, frame[column], kind),
+        len(vocabulary),
+        spec.multi_separator,
+        table.location,
+    )
+    return features, [f"{table.name}: {note}" for note in notes]
 
 
 def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]:
     """Return the id of each row, refusing missing and repeated tokens and a table of other ids."""
     series = table.frame[column]
     if series.null_count():
-        place = table.place(int(series.is_null().arg_max() or 0))
-        raise DataError(f"{place}: column {column!r} has no value: every row needs an id")
+        location = table.location(int(series.is_null().arg_max() or 0))
+        raise DataError(f"{location}: column {column!r} has no value: every row needs an id")
     if series.dtype.is_float():
         whole = series.cast(pl.Int64, strict=False)
         series = whole if (whole == series).all() else series
@@ -117,13 +106,13 @@ def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]
         again = int(repeated.arg_max() or 0)
         first = int((series == series[again]).arg_max() or 0)
         raise DataError(
-            f"{table.place(again)}: {column} {series[again]!r} stands again, after {table.place(first)}: "
-            "keep one"
+            f"{table.location(again)}: {column} {series[again]!r} stands again, after "
+            f"{table.location(first)}: keep one"
         )
     ids = vocabulary.encode(series.to_numpy())
     if not ids.any():
         raise DataError(
-            f"{table.place(0)}: column {column!r} holds {series[0]!r}; none of its ids has interactions, "
+            f"{table.location(0)}: column {column!r} holds {series[0]!r}; none of its ids has interactions, "
             f"whose first is {vocabulary.tokens[0]!r}: is it the right column?"
         )
     return ids
@@ -156,5 +145,5 @@ def _texts(table: Table, series: pl.Series, kind: str) -> Texts:
         lists = series.cast(pl.List(pl.String), strict=False).to_list()
         return [[token for token in tokens or () if token] for tokens in lists]
     if series.dtype.is_nested():
-        raise DataError(f"{table.name}: column {series.name!r} holds {series.dtype}, which is no feature")
+        raise DataError(f"{table.name}: column {series.name!r} holds {series.dtype}, which is not a feature")
     return [text or "" for text in series.cast(pl.String).to_list()]

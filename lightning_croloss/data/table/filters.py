@@ -16,8 +16,8 @@ class Events:
     """Events as columns (E,).
 
     Attributes:
-        users: places of the users among their tokens.
-        items: places of the items among theirs.
+        users: positions of the users among their tokens.
+        items: positions of the items among theirs.
         times: times, or None if the order of the rows counts.
         weights: weights, or None.
         parts: 0 training, 1 validation, 2 test, or None if the split decides.

@@ -62,7 +62,7 @@ def test_order_of_the_file_without_time(shop):
         assert token_sequences(make(shop, {"load_col": {"inter": ["user_id", "item_id"]}}))["u1"] == list(
             "acbd"
         )
-    with pytest.raises(DataError, match=r"TIME_FIELD names 'time', which is no column of shop\.inter"):
+    with pytest.raises(DataError, match=r"TIME_FIELD names 'time', which is not a column of shop\.inter"):
         make(shop, {"TIME_FIELD": "time"}).load()
 
 
@@ -231,10 +231,10 @@ def test_leave_one_out_equals_recboles(bundled, tmp_path):
         (
             {"load_col": {"inter": ["user_id", "item_id", "ratin"]}},
             DataError,
-            "'ratin', which is no column of shop.inter; .* 'rating'",
+            "'ratin', which is not a column of shop.inter; .* 'rating'",
         ),
         ({"load_col": {"inter": ["user_id"]}}, ValueError, "must list 'item_id'"),
-        ({"load_col": ["user_id"]}, ValueError, "load_col=.* must map file endings"),
+        ({"load_col": ["user_id"]}, ValueError, "load_col=.* must map file extensions"),
         ({"val_interval": {"ratings": "[4,inf)"}}, DataError, "val_interval names 'ratings'.* mean 'rating'"),
         ({"val_interval": {"rating": "4"}}, ValueError, r"val_interval\['rating'\]='4' is not an interval"),
         ({"val_interval": {"kind": "x"}}, ValueError, r"val_interval\['kind'\]='x' must be a list"),

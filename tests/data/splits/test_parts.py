@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lightning_croloss.configurable import to_config
 from lightning_croloss.data import (
+    DataRequest,
     GlobalTime,
     Interactions,
     PerUserRatio,
@@ -174,8 +175,8 @@ def test_the_drawing_follows_seed_and_is_fair():
     chosen = [frozenset(one.items[one.parts == 1].tolist()) for one in drawn]
     assert len(set(chosen)) == len(chosen)
     assert {len(items) for items in chosen} == {100}
-    places = torch.cat([data.places[one.items[one.parts == 1] - 1] for one in drawn])
-    counts = torch.bincount(places, minlength=20)
+    positions = torch.cat([data.positions[one.items[one.parts == 1] - 1] for one in drawn])
+    counts = torch.bincount(positions, minlength=20)
     assert ((counts - 200).abs() < 60).all()  # each place of a history as often as any other
 
 
@@ -335,7 +336,7 @@ def test_first_events_are_targets_for_models_without_a_history(split):
     log = [(user, time) for user in range(4) for time in range(10)] + [(7, 0)]
     parts = [2 if time > 7 else 0 for _, time in log] if isinstance(split, Predefined) else None
     plain, whole = (Given(make(log, parts=parts), split, seed=0, max_history=3) for _ in range(2))
-    whole.include_first_events = True
+    whole.prepare_for(DataRequest(first_events=True))
     events = plain.rows.training_events
     assert plain.target_counts.sum() < events.sum()
     assert torch.equal(whole.target_counts, plain.item_counts)

@@ -12,10 +12,12 @@ import torch
 
 pl = pytest.importorskip("polars", reason="tables are read with polars")
 
+from lightning_croloss.configurable import class_path  # noqa: E402
 from lightning_croloss.data import GlobalTime, Predefined, TableDataModule  # noqa: E402
 from lightning_croloss.data.table import cache as table_cache  # noqa: E402
 from lightning_croloss.data.table import preparation as table_preparation  # noqa: E402
 from lightning_croloss.data.table.cache import FILES, WITHOUT_EFFECT, TableCache  # noqa: E402
+from lightning_croloss.data.table.spec import TableSpec  # noqa: E402
 
 EVENTS = {
     "user_id": ["u", "u", "ü", "u", "ü", "w", "u", "w"],
@@ -43,7 +45,8 @@ def make(interactions="x.parquet", cls=TableDataModule, **arguments):
 
 
 def key(*args, **arguments):
-    return TableCache(make(*args, **arguments)).key
+    module = make(*args, **arguments)
+    return TableCache(module.spec, "cache", class_path(type(module))).key
 
 
 def entries():
@@ -147,7 +150,9 @@ SAME = {
 def test_each_setting_gives_another_key():
     arguments = set(inspect.signature(TableDataModule.__init__).parameters) - {"self", "interactions"}
     assert arguments == OTHER.keys() | SAME.keys()
-    assert set(SAME) == set(WITHOUT_EFFECT)
+    fields = set(TableSpec.__dataclass_fields__)
+    assert fields == OTHER.keys() | set(WITHOUT_EFFECT) | {"interactions", "split"}
+    assert set(SAME) & fields == set(WITHOUT_EFFECT) | {"split"}  # of the splits, a predefined one counts
     assert set(FILES) <= OTHER.keys() | {"interactions"}
     keys = [key(), *(key(**case) for case in OTHER.values())]
     assert len(set(keys)) == len(keys)
@@ -254,10 +259,10 @@ def test_a_damaged_entry_is_never_read():
             assert_same(make(**TABLES), whole)  # written anew, so without a warning
 
 
-def _flipped(content, places):
-    for place in places:
+def _flipped(content, positions):
+    for position in positions:
         wrong = bytearray(content)
-        wrong[place] ^= 1
+        wrong[position] ^= 1
         yield bytes(wrong)
 
 
@@ -285,8 +290,8 @@ def test_a_folder_that_cannot_be_used():
 def test_what_was_read_while_a_file_changed_is_not_kept(monkeypatch):
     prepare = table_preparation.prepare
 
-    def meanwhile(module):
-        result = prepare(module)
+    def meanwhile(spec):
+        result = prepare(spec)
         pl.DataFrame(EVENTS, schema_overrides={"item_id": pl.UInt64}).head(3).write_parquet("x.parquet")
         return result
 

@@ -1,5 +1,6 @@
 import logging
 import math
+from datetime import date
 
 import polars as pl
 import pytest
@@ -7,8 +8,11 @@ import torch
 
 from lightning_croloss.data import RecBoleDataModule, TableDataModule
 from lightning_croloss.errors import DataError
+from tests.data.table.tables import GOOD, refusal
 
 EVENTS = {"user_id": [1, 1, 2, 2], "item_id": list("abcd"), "timestamp": range(4)}
+
+
 ITEMS = {
     "item_id": ["d", "e", "a", "b", "c"],
     "kind": [None, "z", "x", "y", "x"],
@@ -148,5 +152,65 @@ def test_titles_need_no_features(make):
     assert make(title_column="price").item_titles == ["1.0", "2.0", "6.0", ""]
     with pytest.raises(DataError, match=r"title_column names 'prise', .*did you mean 'price'"):
         make(title_column="prise").item_titles  # noqa: B018
-    with pytest.raises(DataError, match=r"i.parquet: column 'tags' holds List\(String\), which is no title"):
+    with pytest.raises(DataError, match=r"i.parquet: .* 'tags' holds List\(String\), which is not a title"):
         make(title_column="tags").item_titles  # noqa: B018
+
+
+def features(tmp_path, frame, *wanted, name="i.parquet", **arguments):
+    pl.DataFrame(GOOD).write_parquet(tmp_path / "x.parquet")
+    path = tmp_path / name
+    if frame is not None:
+        (pl.DataFrame(frame).write_csv if path.suffix == ".csv" else pl.DataFrame(frame).write_parquet)(path)
+    return refusal(tmp_path / "x.parquet", items=str(path), item_features=wanted, **arguments)
+
+
+#: The items of GOOD, and one of nobody.
+SHELF = {"item_id": ["a", "b", "z"], "kind": ["x", "y", "x"], "price": [1, 2, 3]}
+
+
+def test_feature_files_and_columns(tmp_path):
+    assert features(tmp_path, None, "kind").startswith("items: there is no file ")
+    assert features(tmp_path, SHELF, "prise") == "i.parquet has no feature 'prise'; did you mean 'price'?"
+    assert "no feature 'item_id'" in features(tmp_path, SHELF, "item_id")
+    assert features(tmp_path, SHELF, "kind", items_id_column="itm") == (
+        "items_id_column names 'itm', which is not a column of i.parquet; did you mean 'item_id'?"
+    )
+    assert "is wanted twice" in features(tmp_path, SHELF, "kind", "kind")
+    assert "of type 'String' must be one of categorical, multi" in features(tmp_path, SHELF, "kind:text")
+    days = {**SHELF, "day": [date(2024, 1, 1)] * 3}
+    assert "feature 'day' of type 'Date' must be one of" in features(tmp_path, days, "day")
+
+
+@pytest.mark.parametrize(("name", "line"), [("i.parquet", "row {}"), ("i.csv", "line {}")])
+def test_feature_rows(tmp_path, name, line):
+    third = f"{name}, {line.format(3 if 'row' in line else 4)}"
+    second = f"{name}, {line.format(2 if 'row' in line else 3)}"
+    first = f"{name}, {line.format(1 if 'row' in line else 2)}"
+    twice = {**SHELF, "item_id": ["a", "b", "a"]}
+    assert features(tmp_path, twice, "kind", name=name) == (
+        f"{third}: item_id 'a' stands again, after {first}: keep one"
+    )
+    nulls = {**SHELF, "item_id": ["a", None, "b"]}
+    assert features(tmp_path, nulls, "kind", name=name) == (
+        f"{second}: column 'item_id' has no value: every row needs an id"
+    )
+    others = {**SHELF, "item_id": ["7", "8", "9"]}
+    assert features(tmp_path, others, "kind", name=name).startswith(
+        f"{first}: column 'item_id' holds '7'; none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted", "message"),
+    [
+        (["1", "cheap", "2"], "f:numeric", "column 'f' is numeric, but holds 'cheap' in i.parquet, row 2"),
+        ([1.0, float("inf"), 2.0], "f", "column 'f' is numeric, but holds 'inf' in i.parquet, row 2"),
+        ([[1], [2], [3]], "f:numeric", "column 'f' holds lists: it can only be multi"),
+        ([["p"], ["q"], ["r"]], "f:categorical", "column 'f' holds lists: it can only be multi"),
+        (["x", "x", "y"], "f", "column 'f' is the same everywhere"),
+        ([None, None, "y"], "f", "column 'f' is missing everywhere"),
+        ([{"a": 1}] * 3, "f:categorical", "column 'f' holds Struct"),
+    ],
+)
+def test_feature_values(tmp_path, column, wanted, message):
+    assert features(tmp_path, {**SHELF, "f": column}, wanted).startswith(f"i.parquet: {message}")

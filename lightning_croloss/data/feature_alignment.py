@@ -1,4 +1,4 @@
-"""From the rows of a feature table to features aligned with a vocabulary, whatever read the table."""
+"""Alignment of the rows of a feature table with a vocabulary, whatever read the table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning_croloss.errors import DataError, suggest
 Texts = Sequence[str] | Sequence[Sequence[str]]
 
 
-def titles_of_rows(ids: NDArray[np.int64], titles: Iterable[str], num_ids: int) -> list[str]:
+def align_titles(ids: NDArray[np.int64], titles: Iterable[str], num_ids: int) -> list[str]:
     """Return the titles of ids 1 … num_ids, "" where there is none.
 
     Args:
@@ -25,7 +25,7 @@ def titles_of_rows(ids: NDArray[np.int64], titles: Iterable[str], num_ids: int) 
     return [found.get(number, "") for number in range(1, num_ids + 1)]
 
 
-def features_of_rows(
+def align_features(
     source: str,
     wanted: Sequence[str],
     types: Mapping[str, str],
@@ -34,22 +34,22 @@ def features_of_rows(
     texts: Callable[[str, str], Texts],
     num_ids: int,
     separator: str = " ",
-    place: Callable[[int], str] | None = None,
+    location: Callable[[int], str] | None = None,
 ) -> tuple[list[Feature], list[str]]:
-    """Build features, and tell what is missing.
+    """Build features in the order of the ids, and tell what is missing.
 
     Args:
         source: name of the file, for errors.
         wanted: names of columns, or ``"name:kind"`` where the type says another kind.
         types: for each column that may be a feature its type in the file.
         kind_of_type: from a column and its type to the kind that it is unless the user says otherwise, ""
-            if it is none.
+            if it cannot be a feature.
         ids: (R,) id of each row, 0 where no interaction has it; each other id at most once.
         texts: from the name of a column and the kind to its values (R,): "" where missing, and lists of texts
             if the column holds lists.
         num_ids: number of ids n of the vocabulary.
         separator: what stands between the tokens of a "multi" feature.
-        place: from a row to its place in the file, for errors; None is ``line row + 2``.
+        location: from a row to where it stands in the file, for errors; None is ``line row + 2``.
 
     Returns:
         the features, and sentences about missing values, ids without a row, and rows of ids without
@@ -66,7 +66,7 @@ def features_of_rows(
         notes.append(f"{unknown} rows of ids without interactions are left out")
     if absent := int((row_of_id[1:] < 0).sum()):
         notes.append(f"{absent} of {num_ids} ids have no row")
-    where = [(row, "" if row < 0 else place(row) if place else f"line {row + 2}") for row in rows]
+    locations = [(row, "" if row < 0 else location(row) if location else f"line {row + 2}") for row in rows]
 
     features = []
     for number, entry in enumerate(wanted):
@@ -83,7 +83,7 @@ def features_of_rows(
             )
         column = texts(name, kind)
         known = ["" if row < 0 else column[row] for row in rows]
-        feature = build_feature(name, kind, known, source, separator, where)
+        feature = build_feature(name, kind, known, source, separator, locations)
         if feature.num_missing > absent:
             notes.append(f"{name} is missing for {feature.num_missing} of {num_ids}")
         features.append(feature)

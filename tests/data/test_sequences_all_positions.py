@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_croloss.data import (
+    DataRequest,
     GlobalTime,
     Interactions,
     LeaveOneOut,
@@ -97,7 +98,7 @@ def test_the_training_targets_of_a_user_are_its_second_event_and_those_that_foll
 def test_the_loader_has_a_row_for_each_window():
     data = ClusteredData(max_history=2)  # 60 users, 5 targets of training each
     assert len(data.train_dataloader().dataset) == 300
-    data.all_positions = True
+    data.prepare_for(DataRequest(all_positions=True))
     assert len(data.train_dataloader().dataset) == 180
     assert data.train_dataloader().dataset[0].targets.shape == (1, 2)
     assert data.val_dataloader().dataset[0].targets.shape == (1, 1)

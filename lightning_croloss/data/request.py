@@ -1,0 +1,23 @@
+"""DataRequest: what a model needs from the data, beside histories and targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """What the batches must hold, and which training events must be targets.
+
+    Attributes:
+        known_positives: whether training batches hold ``known_positives``.
+        whole_history: whether evaluation batches hold ``whole_history``.
+        first_events: whether the training events that are their user's first, which have an empty history,
+            are targets too, for a model that needs no history.
+        all_positions: whether training rows are windows with a target at each position.
+    """
+
+    known_positives: bool = False
+    whole_history: bool = False
+    first_events: bool = False
+    all_positions: bool = False

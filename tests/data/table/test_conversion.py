@@ -1,0 +1,184 @@
+"""Ids, times and numbers from columns; a mistake names the file, the column and the first bad row."""
+
+from datetime import date, time, timedelta
+
+import polars as pl
+import pytest
+import torch
+
+from tests.data.table.tables import refused
+from tests.data_for_tests import token_sequences
+
+
+def test_integers_are_sorted_as_numbers_and_stay_integers(make):
+    columns = {"user_id": [10, 9, 100], "item_id": [3, 20, 100], "timestamp": [1, 2, 3]}
+    for name in ("x.parquet", "x.csv", "x.tsv"):
+        module = make(columns, name)
+        assert module.user_vocabulary.tokens == [9, 10, 100]
+        assert module.item_vocabulary.tokens == [3, 20, 100]
+
+
+@pytest.mark.parametrize("kind", [pl.Int8, pl.UInt32, pl.Int64, pl.UInt64, pl.Float64, pl.Float32])
+def test_integer_types(make, kind):
+    columns = {"user_id": pl.Series([2, 1], dtype=kind), "item_id": ["a", "b"], "timestamp": [1, 2]}
+    assert make(columns).user_vocabulary.tokens == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical, pl.Enum(["z", "10", "9"]), pl.String])
+def test_text_types(make, kind):
+    columns = {"user_id": pl.Series(["z", "9", "10"], dtype=kind), "item_id": [1, 2, 3], "timestamp": 0}
+    assert make(columns).user_vocabulary.tokens == ["10", "9", "z"]
+
+
+def test_text_in_parquet_stays_text(make):
+    columns = {"user_id": ["10", "9"], "item_id": ["007", "7"], "timestamp": [1, 2]}
+    assert make(columns).user_vocabulary.tokens == ["10", "9"]
+
+
+def test_leading_zeros_are_kept(make):
+    columns = {"user_id": ["10", "9"], "item_id": ["007", "7"], "timestamp": [1, 2]}
+    module = make(columns, "x.csv")
+    assert module.user_vocabulary.tokens == [9, 10]
+    assert module.item_vocabulary.tokens == ["007", "7"]
+
+
+def test_hashes_of_64_bits(make):
+    columns = {"user_id": pl.Series([2**64 - 1, 5], dtype=pl.UInt64), "item_id": [1, 2], "timestamp": 0}
+    assert make(columns).user_vocabulary.tokens == [5, 2**64 - 1]
+
+
+SECOND = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("texts", "seconds"),
+    [
+        (["1970-01-02", "1970-01-01"], [86_400, 0]),
+        (["1970-01-01T00:01", "1970-01-01T00:00:02"], [60, 2]),
+        (["1970-01-01 00:00:00.25", "1970-01-01T00:00:00,000000001"], [0.25, 1e-9]),
+        (["1970-01-01T02:00:00+02:00", "1970-01-01T00:00:01Z"], [0, 1]),
+        (["1969-12-31T23:59:59-0130", "1970-01-01T01:00:00+00"], [5399, 3600]),
+        (["12", "-3"], [12e-9, -3e-9]),
+    ],
+)
+def test_times_as_text(make, texts, seconds):
+    columns = {"user_id": ["u", "v"], "item_id": ["a", "b"], "timestamp": texts}
+    for name in ("x.parquet", "x.csv"):
+        times = make(columns, name).interactions.times
+        assert times.dtype == torch.int64
+        assert times.tolist() == [round(second * SECOND) for second in seconds]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_date_times_in_parquet(make, unit):
+    series = pl.Series(["2024-05-31T18:30:00.125"]).str.to_datetime(time_unit=unit)
+    for times in (series, series.dt.replace_time_zone("Europe/Berlin")):
+        module = make({"user_id": ["u"], "item_id": ["a"], "timestamp": times})
+        expected = times.dt.epoch("ms")[0] * 1_000_000
+        assert module.interactions.times.tolist() == [expected]
+
+
+def test_dates_in_parquet(make):
+    days = pl.Series(["1970-01-03", "1970-01-01"]).str.to_date()
+    module = make({"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": days})
+    assert module.interactions.times.tolist() == [0, 2 * 86_400 * SECOND]
+
+
+def test_numbers_are_exact(make):
+    large = 2**53 + 1
+    columns = {"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": [large, large - 1]}
+    for name in ("x.parquet", "x.csv"):
+        assert token_sequences(make(columns, name)) == {"u": ["b", "a"]}
+    columns["timestamp"] = [881250949.5, 881250949.25]
+    for name in ("x.parquet", "x.csv"):
+        module = make(columns, name)
+        assert module.interactions.times.tolist() == [881250949.25, 881250949.5]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            ["1", "2", "noon"],
+            "row 3: column 'timestamp' holds 'noon', which is not a number, as the first is",
+        ),
+        (
+            ["1", "2.5", "inf"],
+            "row 3: column 'timestamp' holds 'inf', which is not a number, as the first is",
+        ),
+        (["noon", "1", "2"], "row 1: column 'timestamp' holds 'noon', which is not an ISO date or date-time"),
+        (["2024-01-01", "1", "2024-02-30"], "row 2: column 'timestamp' holds '1', which is not an ISO date"),
+        (
+            ["2024-01-01", "2024-02-30", "x"],
+            "row 2: column 'timestamp' holds '2024-02-30', which is not an ISO",
+        ),
+        (
+            ["2024-01-01T25:00", "2024-01-01", "x"],
+            "row 1: column 'timestamp' holds '2024-01-01T25:00', which",
+        ),
+        (
+            ["2024-01-01T00:60", "2024-01-01", "x"],
+            "row 1: column 'timestamp' holds '2024-01-01T00:60', which",
+        ),
+        (["9999-12-31", "2024-01-01", "x"], "row 1: column 'timestamp' holds '9999-12-31', which is not an"),
+        (
+            ["2024-01-01T00:00Z", "2024-01-01T00:00:00", "2024-01-01T00:00Z"],
+            "row 2: column 'timestamp' holds '2024-01-01T00:00:00', which has no time zone, unlike the first",
+        ),
+        ([1.0, float("inf"), 2.0], "row 2: column 'timestamp' holds inf, which is not a finite number"),
+        (
+            [date(2024, 1, 1), date(9999, 1, 1), date(2024, 1, 1)],
+            "row 2: column 'timestamp' holds 9999-01-01",
+        ),
+    ],
+)
+def test_times_that_cannot_be_read(tmp_path, values, message):
+    assert f"x.parquet, {message}" in refused({"timestamp": values}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pl.Series([1, 2, 3], dtype=pl.Float32), "holds Float32, which is too coarse to order events"),
+        ([True, False, True], "holds Boolean, not times"),
+        ([time(1), time(2), time(3)], "holds Time, not times"),
+        ([timedelta(1)] * 3, "not times"),
+        ([[1], [2], [3]], "not times"),
+    ],
+)
+def test_columns_that_are_no_times(tmp_path, values, message):
+    said = refused({"timestamp": values}, tmp_path)
+    assert said.startswith("x.parquet: column 'timestamp' holds ")
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.5, 2.0, 3.0], "x.parquet, row 1: column 'item_id' holds 1.5: users and items must be integers"),
+        ([1.0, 2.0, float("inf")], "x.parquet, row 3: column 'item_id' holds inf: users and items must be"),
+        ([True, False, True], "x.parquet: column 'item_id' holds Boolean: users and items must be"),
+        ([date(2024, 1, 1)] * 3, "x.parquet: column 'item_id' holds Date: users and items must be"),
+        ([["a"], ["b"], ["c"]], "x.parquet: column 'item_id' holds List(String): users and items must be"),
+        (["a", "b\0", "c"], "x.parquet, row 2: column 'item_id' holds a NUL character"),
+    ],
+)
+def test_columns_that_are_no_ids(tmp_path, values, message):
+    assert refused({"item_id": values}, tmp_path).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("times", "window", "message"),
+    [
+        ([1, 2, 3], {"time_from": "2024-01-01"}, "time_from='2024-01-01' must be a number, as the times are"),
+        (["2024-01-01"] * 3, {"time_until": 5}, "time_until=5 must be an ISO date"),
+        (["2024-01-01"] * 3, {"time_until": "May"}, "time_until='May' is not an ISO date"),
+        (
+            [1, 2, 3],
+            {"time_from": 9},
+            "nothing is left after the filters (read 3 interactions, 2 users, 2 items;",
+        ),
+    ],
+)
+def test_time_windows(tmp_path, times, window, message):
+    assert message in refused({"timestamp": times}, tmp_path, **window)
