@@ -124,7 +124,8 @@ class CROLossCLI(LightningCLI):
             theirs, ours = (_comparable(fields[field], field) for fields in (after, before))
             if theirs != ours and not field.endswith(FROM_DATA):
                 say(
-                    f"--ckpt_path sets model.{field} to the checkpoint's {theirs!r} (the config says {ours!r})"
+                    f"--ckpt_path sets model.{field} to the checkpoint's {theirs!r} "
+                    f"(the config says {ours!r})"
                 )
 
     def _take_hyperparameters(self, command: str, path: str) -> None:
