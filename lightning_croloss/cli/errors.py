@@ -78,7 +78,7 @@ def one_sentence(message: str) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the exception that explains ``error``: one of ours, or the one at the far end of the chain."""
+    """Return the exception that explains ``error``: one of ours, or the original cause."""
     while error.__cause__ is not None and not isinstance(error, OURS):
         error = error.__cause__
     return error

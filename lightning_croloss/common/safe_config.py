@@ -1,8 +1,7 @@
 """Building objects from plain configs that a stranger may have written.
 
-Nothing is imported on the word of a config: a class path is looked up among the classes of this package that
-are imported, torch's optimizers and schedulers, and what the caller allows. All other values stay what they
-are.
+Nothing is imported because a config names it: a class path is looked up among the imported classes of this
+package, torch's optimizers and schedulers, and what the caller allows. All other values stay what they are.
 """
 
 from __future__ import annotations
