@@ -331,7 +331,7 @@ def test_a_vocabulary_of_another_catalogue(saved, tmp_path):
     other = save_pretrained(model, tmp_path / "other")
     (saved / "vocabulary.parquet").write_bytes((other / "vocabulary.parquet").read_bytes())
     vouch_again(saved)
-    assert "has 44 items, but the weights are of a catalogue of 40" in refused(saved)
+    assert "has 44 items, but the weights are for a catalogue of 40" in refused(saved)
     (saved / "vocabulary.parquet").write_bytes(b"PAR1")
     vouch_again(saved)
     assert "is not a table with the columns token and count" in refused(saved)
