@@ -92,9 +92,9 @@ class CROLossCLI(LightningCLI):
             ("num_users", "num_users"),
             ("item_feature_specs", "item_features"),
             ("user_feature_specs", "user_features"),
-        ):  # of the models that take them
+        ):  # for the models that take them
             parser.link_arguments(f"data.{source}", f"model.init_args.{target}", apply_on="instantiate")
-        # of every command, so that the config that a fit keeps serves the others too
+        # for every command, so that the others can read the config that a fit keeps
         parser.add_argument(
             "--test_after_fit",
             type=bool,
@@ -113,7 +113,7 @@ class CROLossCLI(LightningCLI):
         command = str(self.config.get("subcommand"))
         path = str(self.config.get(command, {}).get("ckpt_path") or "")
         if path == "best" or (path == "last" and command != "fit"):
-            raise ValueError(f"ckpt_path: {path!r} is known within one run only: give the file")
+            raise ValueError(f"ckpt_path: {path!r} is known only within a run: give the file")
         if path and path not in ("last", "hpc") and "://" not in path and not Path(path).is_file():
             raise ValueError(f"ckpt_path: there is no file {path!r}")
         before = self._model_fields()
@@ -131,7 +131,7 @@ class CROLossCLI(LightningCLI):
     def _take_hyperparameters(self, command: str, path: str) -> None:
         """Let a checkpoint's model, which may name trusted and imported classes only, replace the config's.
 
-        Other than Lightning's own way, nothing is imported on the word of the file.
+        Unlike Lightning's own way, this imports nothing because the file names it.
         """
         try:
             content = read_checkpoint(path, mmap=True)
@@ -183,9 +183,9 @@ class CROLossCLI(LightningCLI):
         return parser
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what ``predict`` cannot do before any data is loaded, and let it write its output alone.
+        """Before any data is loaded: load what a fit starts from, refuse what ``predict`` cannot do.
 
-        Load what a fit starts from.
+        ``predict`` writes nothing but its output.
         """
         if self.subcommand == "fit" and (name := self._get(self.config, "pretrained")):
             if self._get(self.config, "ckpt_path"):
@@ -269,7 +269,7 @@ def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 @rank_zero_only
 def say(message: str) -> None:
-    """Tell the user something beside the results, which alone go to standard output."""
+    """Tell the user something besides the results, which alone go to standard output."""
     print(f"croloss: {message}", file=sys.stderr)
 
 

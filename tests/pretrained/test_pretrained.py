@@ -223,7 +223,7 @@ def test_an_existing_folder_is_overwritten_on_request_only(trained, saved):
 
 
 def test_what_cannot_be_saved(trained, tmp_path):
-    with pytest.raises(ValueError, match="knows no vocabulary: fit or test it"):
+    with pytest.raises(ValueError, match="has no vocabulary: fit or test it"):
         save_pretrained(small_model(), tmp_path / "model")
     with pytest.raises(ValueError, match="dtype must be one of float32, float16, bfloat16, got 'int8'"):
         save_pretrained(trained, tmp_path / "model", dtype="int8")
@@ -258,11 +258,11 @@ def test_the_models_of_any_folder_are_listed(saved):
 
 
 def test_a_folder_or_file_that_is_no_checkpoint(tmp_path):
-    assert refused(tmp_path) == f"{tmp_path} is no pretrained model: it has no manifest.json"
+    assert refused(tmp_path) == f"{tmp_path} is not a pretrained model: it has no manifest.json"
     assert "there is no pretrained model at" in refused(tmp_path / "nothing")
     assert "there is no pretrained model at" in refused("best.ckpt")
     (tmp_path / "manifest.json").write_text('{"format": "something else"}')
-    assert "is no pretrained model: its manifest.json is of something else" in refused(tmp_path)
+    assert "is not a pretrained model: its manifest.json describes something else" in refused(tmp_path)
     (tmp_path / "bad.ckpt").write_bytes(b"no checkpoint")
     assert "is not a checkpoint of plain types, or is damaged" in refused(tmp_path / "bad.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
@@ -301,7 +301,7 @@ def test_a_manifest_that_was_changed(saved):
     path.write_text(text[:-20])
     assert "manifest.json is damaged" in refused(saved)
     path.write_text(text.replace('"format_version": 1', '"format_version": 2'))
-    assert "was saved in format version 2, this lightning-croloss reads up to 1" in refused(saved)
+    assert "was saved in format version 2; this lightning-croloss reads up to 1" in refused(saved)
     manifest = json.loads(text)
     write_manifest(saved, {"facts": manifest["facts"]})
     assert "manifest.json is incomplete" in refused(saved)
@@ -322,7 +322,7 @@ def test_weights_of_another_catalogue_or_architecture(saved, tmp_path):
         assert "YouTubeDNN" in sentence
     weights.write_bytes(b"\0" * 100)
     vouch_again(saved)
-    assert "is no safetensors file" in refused(saved)
+    assert "is not a safetensors file" in refused(saved)
 
 
 def test_a_vocabulary_of_another_catalogue(saved, tmp_path):
@@ -331,7 +331,7 @@ def test_a_vocabulary_of_another_catalogue(saved, tmp_path):
     other = save_pretrained(model, tmp_path / "other")
     (saved / "vocabulary.parquet").write_bytes((other / "vocabulary.parquet").read_bytes())
     vouch_again(saved)
-    assert "has 44 items, but the weights are of a catalogue of 40" in refused(saved)
+    assert "has 44 items, but the weights are for a catalogue of 40" in refused(saved)
     (saved / "vocabulary.parquet").write_bytes(b"PAR1")
     vouch_again(saved)
     assert "is not a table with the columns token and count" in refused(saved)
@@ -341,7 +341,7 @@ def test_a_config_that_is_none(saved):
     for text in ("- 1\n", "model: 3\n", "a: [\n", "!!python/object/apply:os.getcwd []\n"):
         (saved / "config.yaml").write_text(text)
         vouch_again(saved)
-        assert "is no plain YAML with the section 'model'" in refused(saved)
+        assert "is not plain YAML with the section 'model'" in refused(saved)
 
 
 # ---------------------------------------------------------------------- trust
@@ -368,7 +368,7 @@ def test_a_foreign_class_is_refused_wherever_it_stands(saved, path, monkeypatch)
         config["model"]["init_args"]["loss"] = {"class_path": path, "init_args": {"args": "echo"}}
 
     rewrite_config(saved, loss)
-    assert f"names the class {path!r}, which is not of this package and not allowed" in refused(saved)
+    assert f"names the class {path!r}, which is neither in this package nor allowed" in refused(saved)
 
     def harmless(config):
         config["model"]["init_args"]["loss"] = None
@@ -393,7 +393,7 @@ def test_a_class_of_ones_own_can_be_allowed(tmp_path):
     assert sentence.endswith("if you trust it: allow=['tests.pretrained.test_pretrained.Mine']")
     for allowed in (Mine, "tests.pretrained.test_pretrained.Mine"):
         assert isinstance(load_pretrained(folder, allow=[allowed]), Mine)
-    with pytest.raises(ValueError, match=r"allow: 'tests\.pretrained\.test_pretrained\.None' names no class"):
+    with pytest.raises(ValueError, match=r"allow: 'tests\.pretrained\.test_pretrained\.None' is not a class"):
         load_pretrained(folder, allow=["tests.pretrained.test_pretrained.None"])
 
 
@@ -417,7 +417,7 @@ def test_a_config_of_another_release(saved):
 
     rewrite_config(saved, no_model)
     vouch_again(saved, from_data={})
-    assert "is no RetrievalModel" in refused(saved)
+    assert "is not a RetrievalModel" in refused(saved)
 
 
 def test_loading_needs_no_lightning_cli_instantiation(saved, monkeypatch):
