@@ -55,13 +55,17 @@ class TableCache:
             tables[table] = [file.path for file in feature_files(spec, table)]
         self._paths = [path for paths in tables.values() for path in paths]
         self._states = _states(self._paths)
-        settings = {name: to_config(value) for name, value in vars(spec).items()}
+        settings = {
+            name: to_config(value)
+            for name, value in vars(spec).items()
+            if name not in (*WITHOUT_EFFECT, *FILES)
+        }
         contents = {
             table: [[path.name, sha256_of_file(path)] for path in paths] for table, paths in tables.items()
         }
         key = {
             "class": prepared_by,
-            "settings": {name: settings[name] for name in settings if name not in (*WITHOUT_EFFECT, *FILES)},
+            "settings": settings,
             "parts": part_of_file,
             "files": contents,
             "code": [_code(), pl.__version__, np.__version__, torch.__version__],

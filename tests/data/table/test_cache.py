@@ -343,3 +343,12 @@ def test_the_folder_of_the_user_is_meant_by_a_tilde(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(make(cache_dir="~/.cache/prepared").interactions) == 8
+
+
+def test_a_path_names_the_files_and_the_folder_as_a_text_does():
+    texts = make(**TABLES)
+    texts.report  # noqa: B018
+    tables = {**TABLES, "items": Path("items.parquet")}
+    paths = make(Path("x.parquet"), cache_dir=Path("cache"), **tables)
+    assert_same(texts, paths)
+    assert len(entries()) == 2
