@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_choice, check_counts
+from lightning_croloss.common.class_only import class_only
 from lightning_croloss.common.deprecation import warn_deprecated
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data.datamodule import RetrievalDataModule
@@ -269,7 +270,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     # ------------------------------------------------------------------ checkpoints
 
-    @classmethod
+    @class_only
     def load_from_checkpoint(  # type: ignore[override]
         cls,
         checkpoint_path: Source,
@@ -299,6 +300,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             PretrainedError: the file is not a checkpoint, is damaged, of a newer format version, of another
                 class, or names a class that is not trusted.
             ValueError: ``hparams_file`` is given.
+            TypeError: it is called on a model instead of a class.
         """
         if hparams_file is not None:
             raise ValueError("hparams_file is not supported: a checkpoint holds its hyperparameters")

@@ -185,3 +185,9 @@ def test_a_checkpoint_of_something_else_is_refused(checkpoint, tmp_path):
     torch.save(content, tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match="not made by a RetrievalModel"):
         YouTubeDNN.load_from_checkpoint(tmp_path / "foreign.ckpt", weights_only=True)
+
+
+def test_loading_on_a_model_is_refused(checkpoint):
+    path, model = checkpoint
+    with pytest.raises(TypeError, match=r"YouTubeDNN\.load_from_checkpoint returns a new object"):
+        model.load_from_checkpoint(path)
