@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
@@ -37,6 +38,8 @@ def read_checkpoint(
         FileNotFoundError: there is no such file.
         PretrainedError: it is not a checkpoint, is damaged, or is of a newer format version.
     """
+    if isinstance(map_location, (str, torch.device)):
+        torch.empty(0, device=map_location)  # a device that is not there is no fault of the file
     try:
         if isinstance(source, (str, PathLike)) and "://" in str(source):
             import fsspec
@@ -53,7 +56,13 @@ def read_checkpoint(
         raise PretrainedError(f"{_name(source)} is not a checkpoint: it holds a {type(content).__name__}")
     check_version(content, _name(source))
     if "hyper_parameters" in content:
-        content["hyper_parameters"] = translated(dict(content["hyper_parameters"]))
+        given = content["hyper_parameters"]
+        if not isinstance(given, Mapping):
+            raise PretrainedError(
+                f"{_name(source)} is not a checkpoint of this package: its hyperparameters are a "
+                f"{type(given).__name__}, not a dictionary"
+            )
+        content["hyper_parameters"] = translated(dict(given))
     return content
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -290,7 +291,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             checkpoint_path: the file, of a run of the command line or of a ``Trainer`` in Python.
             map_location: where tensors go, as in ``torch.load``; None is the CPU.
             hparams_file: not supported: the checkpoint holds its hyperparameters.
-            strict: whether the weights must fit exactly; None is True.
+            strict: whether the weights must fit exactly; None is the model's ``strict_loading``, True unless
+                a subclass says otherwise. If they need not, a warning names those that do not fit.
             weights_only: False also opens pickles, which can run code; None is True.
             allow: further classes that the checkpoint may name, or their dotted paths, which are imported.
             **kwargs: arguments of the constructor in place of the checkpoint's: another ``loss``, for
@@ -307,16 +309,21 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         content = read_checkpoint(
             checkpoint_path, "cpu" if map_location is None else map_location, weights_only is not False
         )
+        weights = content.get("state_dict")
+        if not isinstance(weights, dict):
+            raise PretrainedError(f"{checkpoint_path} is not a checkpoint: it holds no weights")
         model = built_model(cls, content, str(checkpoint_path), TrustedClasses(allow, imported=True), kwargs)
         if not isinstance(model, cls):
             raise PretrainedError(
                 f"{checkpoint_path} holds a {type(model).__name__}, not a {cls.__name__}: load it with "
                 f"{type(model).__name__}.load_from_checkpoint"
             )
+        model.configure_model()
         model.on_load_checkpoint(content)
-        model.load_state_dict(content["state_dict"], strict=strict is not False)
-        device = next((value.device for value in content["state_dict"].values()), model.device)
-        return model.to(device)
+        found = model.load_state_dict(weights, strict=model.strict_loading if strict is None else strict)
+        if left := [*found.missing_keys, *found.unexpected_keys]:
+            rank_zero_warn(f"{checkpoint_path} and the {type(model).__name__} do not share {', '.join(left)}")
+        return model.to(next((value.device for value in weights.values()), model.device))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""

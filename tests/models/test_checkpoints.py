@@ -18,7 +18,10 @@ from lightning_croloss import (
     TwoTower,
     UniformNegatives,
     YouTubeDNN,
+    load_pretrained,
 )
+from lightning_croloss.configurable import class_path
+from lightning_croloss.errors import PretrainedError
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
 HISTORIES = [[1, 2, 3, 4, 5, 6], [11, 12]]
@@ -191,3 +194,48 @@ def test_loading_on_a_model_is_refused(checkpoint):
     path, model = checkpoint
     with pytest.raises(TypeError, match=r"YouTubeDNN\.load_from_checkpoint returns a new object"):
         model.load_from_checkpoint(path)
+
+
+def test_a_device_that_is_not_there_is_not_called_a_damaged_file(checkpoint):
+    if torch.cuda.is_available():
+        pytest.skip("there is such a device")
+    with pytest.raises((RuntimeError, AssertionError), match=r"CUDA|NVIDIA"):
+        YouTubeDNN.load_from_checkpoint(checkpoint[0], map_location="cuda")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "fault"),
+    [
+        ("hyper_parameters", None, "its hyperparameters are a NoneType"),
+        ("hyper_parameters", [1], "its hyperparameters are a list"),
+        ("state_dict", None, "it holds no weights"),
+    ],
+)
+def test_a_checkpoint_that_lacks_a_part_is_refused(checkpoint, tmp_path, part, value, fault):
+    torch.save(torch.load(checkpoint[0], weights_only=True) | {part: value}, tmp_path / "other.ckpt")
+    with pytest.raises(PretrainedError, match=f"other.ckpt is not a checkpoint.*: {fault}"):
+        YouTubeDNN.load_from_checkpoint(tmp_path / "other.ckpt")
+    with pytest.raises(PretrainedError, match=r"other.ckpt is not a checkpoint"):
+        load_pretrained(tmp_path / "other.ckpt")
+
+
+class Lenient(YouTubeDNN):
+    """Does not load what it configures late."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.strict_loading = False
+
+    def configure_model(self):
+        self.late = torch.nn.Linear(1, 1, bias=False)
+
+
+def test_the_hooks_of_loading_are_those_of_lightning(checkpoint, tmp_path):
+    content = torch.load(checkpoint[0], weights_only=True)
+    content["hyper_parameters"]["_class_path"] = class_path(Lenient)
+    torch.save(content, tmp_path / "lenient.ckpt")
+    with pytest.warns(UserWarning, match=r"and the Lenient do not share late\.weight"):
+        model = Lenient.load_from_checkpoint(tmp_path / "lenient.ckpt")
+    assert torch.equal(model.item_embedding.weight, content["state_dict"]["item_embedding.weight"])
+    with pytest.raises(RuntimeError, match=r"Missing key.*late\.weight"):
+        YouTubeDNN.load_from_checkpoint(tmp_path / "lenient.ckpt", strict=True)
