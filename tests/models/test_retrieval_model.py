@@ -1,5 +1,7 @@
 """RetrievalModel: its arguments, its checkpoints, and what it says of itself."""
 
+import sys
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from lightning_croloss import (
     TwoTower,
     YouTubeDNN,
 )
+from lightning_croloss.errors import PretrainedError
 from tests.data_for_tests import fit, small_model
 from tests.models.cases import FEATURES
 from tests.models.small_models import HISTORIES, saved
@@ -94,3 +97,85 @@ def test_every_model_says_what_it_has(build, ids, num_users, max_length, knows_u
     assert (model.num_users, model.max_length, model.knows_users) == (num_users, max_length, knows_users)
     for name in ("item_embedding", "user_embedding", "item_feature_embedding", "user_feature_embedding"):
         assert (getattr(model, name) is not None) == (name in dict(model.named_children()))
+
+
+class Mine(YouTubeDNN):
+    """A model that the package does not know, with an argument of its own."""
+
+    def __init__(self, num_items: int, mark: int = 1, **kwargs) -> None:
+        super().__init__(num_items, **kwargs)
+        self.mark = mark
+
+
+def test_a_checkpoint_of_another_class_is_refused(checkpoint):
+    with pytest.raises(PretrainedError, match="holds a YouTubeDNN, not a SASRec") as caught:
+        SASRec.load_from_checkpoint(checkpoint[0])
+    assert str(caught.value).endswith("load it with YouTubeDNN.load_from_checkpoint")
+    with pytest.raises(PretrainedError, match="holds a YouTubeDNN, not a Mine"):
+        Mine.load_from_checkpoint(checkpoint[0])
+
+
+def test_a_subclass_of_the_users_that_is_imported_needs_no_permission(tmp_path):
+    model = saved(tmp_path / "mine.ckpt", small_model(Mine, mark=7))
+    for cls in (RetrievalModel, YouTubeDNN, Mine):
+        again = cls.load_from_checkpoint(tmp_path / "mine.ckpt")
+        assert type(again) is Mine
+        assert again.mark == 7
+        assert torch.equal(again.recommend(HISTORIES, 9)[1], model.recommend(HISTORIES, 9)[1])
+
+
+def test_a_class_that_is_not_imported_must_be_allowed(tmp_path, monkeypatch):
+    (tmp_path / "model_of_a_stranger.py").write_text(
+        "from lightning_croloss import YouTubeDNN\n\n\nclass Stranger(YouTubeDNN):\n    pass\n"
+    )
+    path, name = tmp_path / "model.ckpt", "model_of_a_stranger.Stranger"
+    saved(path)
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"]["_class_path"] = name
+    torch.save(content, path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        with pytest.raises(PretrainedError, match=f"names the class '{name}', .*if you trust it: allow="):
+            RetrievalModel.load_from_checkpoint(path)
+        assert "model_of_a_stranger" not in sys.modules
+        again = RetrievalModel.load_from_checkpoint(path, allow=[name])
+        assert f"{type(again).__module__}.{type(again).__name__}" == name
+    finally:
+        sys.modules.pop("model_of_a_stranger", None)
+
+
+def test_weights_that_do_not_fit_are_left_out_on_request_only(checkpoint, tmp_path):
+    content = torch.load(checkpoint[0], weights_only=True)
+    kept = content["state_dict"].pop("item_embedding.weight")
+    content["state_dict"]["of_another_release"] = torch.zeros(2)
+    torch.save(content, tmp_path / "partial.ckpt")
+    with pytest.raises(RuntimeError, match="of_another_release"):
+        YouTubeDNN.load_from_checkpoint(tmp_path / "partial.ckpt")
+    again = YouTubeDNN.load_from_checkpoint(tmp_path / "partial.ckpt", strict=False)
+    assert not torch.equal(again.item_embedding.weight, kept)
+    for name, value in content["state_dict"].items():
+        if name != "of_another_release":
+            assert torch.equal(again.state_dict()[name], value)
+
+
+def test_arguments_replace_those_of_the_checkpoint(checkpoint):
+    path, model = checkpoint
+    again = YouTubeDNN.load_from_checkpoint(path, ns=(3,), exclude_history=True, dropout=0.5)
+    assert (again.metric_names("val")[0], again.exclude_history) == ("val/recall@3", True)
+    assert (again.hparams["ns"], again.hparams["dropout"]) == ([3], 0.5)
+    assert again.pooling == model.pooling == "max"
+    with pytest.raises(PretrainedError, match=r"YouTubeDNN cannot be built: .*unheard_of"):
+        YouTubeDNN.load_from_checkpoint(path, unheard_of=1)
+
+
+def test_a_checkpoint_goes_where_it_is_wanted(checkpoint):
+    again = YouTubeDNN.load_from_checkpoint(checkpoint[0])
+    assert again.device.type == "cpu"
+    with checkpoint[0].open("rb") as file:
+        from_file = YouTubeDNN.load_from_checkpoint(file, map_location=torch.device("cpu"))
+    assert torch.equal(from_file.item_embedding.weight, again.item_embedding.weight)
+
+
+def test_a_file_of_hyperparameters_is_refused(checkpoint):
+    with pytest.raises(ValueError, match="hparams_file is not supported"):
+        YouTubeDNN.load_from_checkpoint(checkpoint[0], hparams_file="hparams.yaml")
