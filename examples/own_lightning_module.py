@@ -37,7 +37,7 @@ class NextItem(pl.LightningModule):
         return normalize(self.table(ids), dim=-1)
 
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
-        """Compare the next item with items drawn uniformly; by their ids, not with itself."""
+        """Compare the next item with items drawn uniformly; the ids keep it from meeting itself."""
         history, target = batch
         drawn = torch.randint(1, ITEMS + 1, (NEGATIVES,), device=self.device)
         users, positives, negatives = self.users(history), self.items(target), self.items(drawn)
@@ -55,13 +55,13 @@ class NextItem(pl.LightningModule):
         self.recall.reset()
 
     def on_train_epoch_end(self) -> None:
-        """Say where the schedule of the callback and the positives' mean rank, as the loss sees it, stand."""
+        """Print the scheduled n, the positives' mean rank as the loss estimates it, and Recall@20."""
         n, rank = self.loss.schedulable()["n"], self.loss.diagnostics["soft_rank"]
         recall = self.trainer.callback_metrics["val/recall@20"]
         print(f"epoch {self.current_epoch + 1}: n {n:.0f}, soft rank {rank:.0f}, recall@20 {recall:.3f}")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam, or whatever the module had before."""
+        """Return Adam, or what the module had before."""
         return torch.optim.Adam(self.parameters(), lr=0.03)
 
 

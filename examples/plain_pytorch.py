@@ -1,7 +1,7 @@
 """CROLoss in a plain PyTorch loop: two embedding tables, scores in, a scalar out.
 
 Run: python examples/plain_pytorch.py
-To use it in a loop of yours, make the loss once and put the line with `loss(...)` where your loss was.
+To use it in your own loop, make the loss once and put the line with `loss(...)` where your loss was.
 """
 
 import torch
@@ -14,7 +14,7 @@ USERS, ITEMS, BOUGHT, NEGATIVES, EPOCHS = 1_000, 500, 16, 256, 8
 
 
 def purchases() -> torch.Tensor:
-    """Return (USERS, BOUGHT) item ids from 1, each once a user: what suits the user's taste, with noise."""
+    """Return (USERS, BOUGHT) item ids from 1, distinct per user: what suits the user's taste, with noise."""
     tastes = normalize(torch.randn(USERS, 6), dim=-1)
     traits = normalize(torch.randn(ITEMS, 6), dim=-1)
     noise = -torch.empty(USERS, ITEMS).exponential_().log()
@@ -60,9 +60,9 @@ for epoch in range(1, EPOCHS + 1):
     values = []
     for user, item in (batch.T for batch in pairs[torch.randperm(len(pairs))].split(1_000)):
         users, negatives = model.users(user), torch.randint(1, ITEMS + 1, (NEGATIVES,))
-        positive_scores = (users * model.items(item)).sum(-1)  # (B,): any scores will do, of any model
+        positive_scores = (users * model.items(item)).sum(-1)  # (B,): scores of any model will do
         negative_scores = users @ model.items(negatives).T  # (B, M)
-        accidental_hits = negatives == item.unsqueeze(1)  # (B, M): the positive is no negative of its own
+        accidental_hits = negatives == item.unsqueeze(1)  # (B, M): the positive is not its own negative
         value = loss(positive_scores, negative_scores, negative_mask=accidental_hits)
         optimizer.zero_grad()
         value.backward()

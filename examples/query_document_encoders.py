@@ -1,8 +1,8 @@
 """CROLoss for a query and a document encoder in the style of Hugging Face, with in-batch negatives.
 
 Run: python examples/query_document_encoders.py
-`TinyEncoder` is called and answers as `transformers.AutoModel` does, which fits in its place: write
-`AutoModel.from_pretrained(name)` for it, and let the tokenizer make `input_ids` and `attention_mask`.
+`TinyEncoder` is called and answers as `transformers.AutoModel` does: replace it by
+`AutoModel.from_pretrained(name)`, and let the tokenizer make `input_ids` and `attention_mask`.
 """
 
 from types import SimpleNamespace
@@ -64,9 +64,7 @@ optimizer = torch.optim.AdamW(parameters, lr=3e-3)
 
 print(f"before: recall@10 {recall():.3f}")
 for step in range(1, STEPS + 1):
-    ids = torch.randint(
-        1, TRAINED + 1, (256,)
-    )  # some come twice: by their ids, not as each other's negatives
+    ids = torch.randint(1, TRAINED + 1, (256,))  # by their ids, repeats are not each other's negatives
     queries, positives = embed(query_encoder, ask(ids)), embed(document_encoder, documents[ids - 1])
     # documents asked for unequally often? give candidate_log_prob=log of their shares, and the loss corrects
     value = loss.from_embeddings(

@@ -26,9 +26,9 @@ class Configurable:
     """Mixin: records the arguments of the constructor call, including defaults.
 
     A subclass needs nothing but an ordinary ``__init__``. Its ``**kwargs``, if it takes any, are those of its
-    base: what the base then takes by default is recorded too, so that an object of today is built again when
-    a default has changed. :func:`to_config` turns the instance into a plain
-    dictionary. :meth:`after_init` is called once, when the most derived constructor has returned.
+    base: the base's defaults are recorded too, so that the same object is built again after a default has
+    changed. :func:`to_config` turns the instance into a plain dictionary. :meth:`after_init` is called once,
+    when the most derived constructor has returned.
     """
 
     _init_arguments: Mapping[str, Any] = MappingProxyType({})  # of a class without a constructor
@@ -49,7 +49,7 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def recorded(self: Configurable, *args: Any, **kwargs: Any) -> None:
-        state = self.__dict__  # nn.Module's own __setattr__ is not ready before its constructor ran
+        state = self.__dict__  # nn.Module's own __setattr__ is not ready before its constructor has run
         outermost = "_init_arguments" not in state
         bound = signature.bind(self, *args, **kwargs)
         if outermost:
@@ -61,7 +61,7 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
                     arguments.update(arguments.pop(name, {}))
             state["_init_arguments"] = arguments
         elif state.get("_reaches_base"):
-            # what nobody on the way here has given
+            # arguments that no subclass on the way here has given
             for name, parameter in parameters.items():
                 if parameter.default is not inspect.Parameter.empty and name not in bound.arguments:
                     state["_init_arguments"].setdefault(name, parameter.default)
@@ -75,9 +75,9 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def class_path(cls: type) -> str:
-    """Return the dotted path under which ``cls`` can be imported, and is written into files.
+    """Return the dotted path by which ``cls`` is imported, and named in files.
 
-    Of this package, torch and Lightning it is the shortest public one: where a class is defined may change.
+    For this package, torch and Lightning it is the shortest public one: the defining module may change.
     """
     packages = cls.__module__.split(".")
     if packages[0] in SHORTENED:
@@ -118,7 +118,7 @@ def to_config(value: Any) -> Any:
             return {"class_path": class_path(given.cls), "init_args": to_config(given.keywords)}
     if isinstance(value, type):
         return {"class_path": class_path(value)}
-    if isinstance(value, (bool, int, float, str)):  # a subclass, an enumeration for example
+    if isinstance(value, (bool, int, float, str)):  # a subclass, such as an enumeration
         return to_config(value.real if isinstance(value, (int, float)) else str(value))
     raise TypeError(
         f"{value!r} of type {type(value).__name__} cannot be kept in a checkpoint: "

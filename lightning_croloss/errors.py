@@ -1,4 +1,4 @@
-"""The errors that a user of this library can meet, beside plain ``ValueError`` and ``TypeError``."""
+"""The errors that a user of this library can meet, besides plain ``ValueError`` and ``TypeError``."""
 
 from __future__ import annotations
 

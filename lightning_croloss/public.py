@@ -1,6 +1,6 @@
 """The public names. Importing this module registers every model, loss, sampler and data module.
 
-So config files can use their short names, and checkpoints can be loaded.
+Config files can then use their short names, and checkpoints can be loaded.
 """
 
 from lightning_croloss.callbacks import CROLossCallback, RecallReport

@@ -14,7 +14,7 @@ from lightning_croloss.errors import suggest
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.training.logging_steps import logged_last_step, logs_next_step
 
-#: A target n that the best soft ranks of a whole epoch stay this many times above cannot be reached.
+#: A target n cannot be reached if the best soft ranks of an epoch stay this many times above it.
 FAR_ABOVE = 3.0
 
 
@@ -81,7 +81,7 @@ class CROLossCallback(Configurable, Callback):
         fractions = {
             name
             for name, schedule in self.schedules.items()
-            if any(0.0 < place <= 1.0 for place in schedule.places())
+            if any(0.0 < moment <= 1.0 for moment in schedule.places())
         }
         if fractions:
             raise ValueError(
@@ -145,7 +145,7 @@ class CROLossCallback(Configurable, Callback):
         return {"total_steps": self.total_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back, so that a resume with another ``max_epochs`` does not shift the schedule."""
+        """Restore it, so that a resume with another ``max_epochs`` does not shift the schedule."""
         self.total_steps = state_dict["total_steps"]
 
 

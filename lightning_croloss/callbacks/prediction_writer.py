@@ -19,8 +19,8 @@ from lightning_croloss.errors import MissingExtraError
 class PredictionWriter(Callback):
     """Write what ``Trainer.predict`` finds: one row for each user and item, best first.
 
-    The columns are ``user`` and ``item`` (the data's own tokens), ``rank`` (from 1) and ``score``. Batches
-    are written as they come; the file appears when the last one is there, or not at all if something fails.
+    The columns are ``user`` and ``item`` (tokens of the data), ``rank`` (from 1) and ``score``. Batches
+    are written as they come; the file appears when the last one is written, or not at all if something fails.
 
     Args:
         output: the Parquet file to write.
@@ -47,7 +47,7 @@ class PredictionWriter(Callback):
         """Open a temporary file beside the output.
 
         Raises:
-            ValueError: there are several processes, or the data is not one of this package's modules.
+            ValueError: there are several processes, or the data is not a ``RetrievalDataModule``.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -95,19 +95,19 @@ class PredictionWriter(Callback):
         self._writer.write_table(pa.table(columns, schema=self._writer.schema))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the file and put it in its place."""
+        """Close the file and move it to its path."""
         self._stack.close()
         print(f"predictions: {self.output}")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the temporary file away."""
+        """Remove the temporary file."""
         self._stack.__exit__(type(exception), exception, exception.__traceback__)
 
 
 def _tokens(vocabulary: Vocabulary) -> Any:
     import pyarrow as pa
 
-    # place 0 is padding, which is never written
+    # index 0 is padding, which is never written
     return pa.array([None, *vocabulary.tokens], None if len(vocabulary) else pa.string())
 
 

@@ -32,7 +32,7 @@ class RecallReport(Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the best checkpoint where a tracker can."""
+        """Give the best checkpoint to the trackers that keep one."""
         best = Path(getattr(trainer.checkpoint_callback, "best_model_path", ""))
         if best.is_file():
             for logger in trainer.loggers:

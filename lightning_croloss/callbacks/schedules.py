@@ -12,7 +12,7 @@ from lightning_croloss.configurable import Configurable
 class Schedule(Configurable, ABC):
     """A value that changes while training.
 
-    Places in training (``begin``, ``until``, ``milestones``) are fractions of the whole training if they are
+    Moments of training (``begin``, ``until``, ``milestones``) are fractions of the whole training if they are
     between 0 and 1, and numbers of optimizer steps if they are larger.
     """
 
@@ -25,7 +25,7 @@ class Schedule(Configurable, ABC):
         """Return the values between which all others lie, so that they can be checked before training."""
 
     def places(self) -> list[float]:
-        """Return the places in training that the schedule was given."""
+        """Return the moments of training that the schedule was given."""
         return []
 
 
@@ -61,8 +61,8 @@ class Ramp(Schedule):
     def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
         self.start = _number("start", start)
         self.end = _number("end", end)
-        self.begin = _place("begin", begin)
-        self.until = _place("until", until)
+        self.begin = _moment("begin", begin)
+        self.until = _moment("until", until)
         same_unit = (self.begin <= 1.0) == (self.until <= 1.0)
         if same_unit and self.until < self.begin:
             raise ValueError(f"until must not come before begin, got begin={begin}, until={until}")
@@ -149,7 +149,7 @@ class Steps(Schedule):
 
     def __init__(self, values: Sequence[float], milestones: Sequence[float]) -> None:
         self.values = [_number("values", value) for value in values]
-        self.milestones = [_place("milestones", milestone) for milestone in milestones]
+        self.milestones = [_moment("milestones", milestone) for milestone in milestones]
         if len(self.values) != len(self.milestones) + 1:
             raise ValueError(
                 f"Steps needs one value more than milestones, got {len(self.values)} values and "
@@ -180,13 +180,13 @@ def _number(name: str, value: float) -> float:
     return float(value)
 
 
-def _place(name: str, place: float) -> float:
-    if not 0.0 <= place < math.inf:
-        raise ValueError(f"{name} must be a fraction in [0, 1] or a number of steps above 1, got {place}")
-    if place > 1.0 and place != int(place):
-        raise ValueError(f"{name} above 1 is a number of optimizer steps and must be whole, got {place}")
-    return float(place)
+def _moment(name: str, value: float) -> float:
+    if not 0.0 <= value < math.inf:
+        raise ValueError(f"{name} must be a fraction in [0, 1] or a number of steps above 1, got {value}")
+    if value > 1.0 and value != int(value):
+        raise ValueError(f"{name} above 1 is a number of optimizer steps and must be whole, got {value}")
+    return float(value)
 
 
-def _step_of(place: float, total: int) -> float:
-    return place * total if place <= 1.0 else place
+def _step_of(moment: float, total: int) -> float:
+    return moment * total if moment <= 1.0 else moment

@@ -1,4 +1,4 @@
-"""The commands beside those of Lightning's trainer."""
+"""The commands besides those of Lightning's trainer."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _SEARCH = re.compile(
 LOGGERS = (CSVLogger, TensorBoardLogger, WandbLogger)
 OURS = (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException)
 
-# Packages that Lightning's own classes miss, and the extras that bring them.
+# Packages that Lightning's own classes need, and the extras that bring them.
 EXTRA_OF = {"wandb": "wandb", "tensorboard": "tensorboard"}
 
 # The types that a value was checked against.
@@ -40,11 +40,11 @@ _UNKNOWN_CLASS = re.compile(
 # The values that a field may have.
 _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*)\]")
 
-#: The folder of this package: an error raised in it was raised to be read by the user.
+#: The folder of this package: an error raised in it is meant for the user.
 PACKAGE = Path(__file__).parents[1]
 SECTIONS = ("data", "model", "trainer")
 OPTIONS = ("config", "ckpt_path", "seed_everything", "test_after_fit", "weights_only", "print_config")
-MANY = 20  # names that are too many for one sentence
+MANY = 20  # so many names are too many for one sentence
 FOREIGN = (Callback, Optimizer, LRScheduler)  # with fields of their own that are seldom meant
 
 
@@ -56,9 +56,9 @@ def one_sentence(message: str) -> str:
     """
     if message.startswith("Problems parsing config:"):
         problem = " ".join(message.partition(":")[2].replace('in "<unicode string>", ', "at ").split())
-        return f"a config file is no valid YAML: {problem}"
+        return f"a config file is not valid YAML: {problem}"
     if message.startswith("Unexpected config:"):
-        return "a config file is empty, or is not made of fields such as 'trainer:' and 'model:'"
+        return "a config file is empty, or does not consist of fields such as 'trainer:' and 'model:'"
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     fields = [found for line in lines for found in re.findall(r'Parser key "([^"]*)"', line)]
     causes = [line for line in lines if not _SEARCH.match(line)]
@@ -78,7 +78,7 @@ def one_sentence(message: str) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the exception that explains ``error``: one of ours, or the one at the far end of the chain."""
+    """Return the exception that explains ``error``: one of ours, or the original cause."""
     while error.__cause__ is not None and not isinstance(error, OURS):
         error = error.__cause__
     return error
@@ -94,7 +94,7 @@ def explained(error: BaseException) -> BaseException:
 
 
 def meant_for_user(error: BaseException) -> bool:
-    """Tell an error that was raised to be read by the user from a failure inside the machinery."""
+    """Tell an error that is meant for the user from a failure inside the machinery."""
     if isinstance(error, OURS) or (isinstance(error, OSError) and _of_files(error)):
         return True
     if not isinstance(error, (ValueError, TypeError)):
@@ -104,7 +104,7 @@ def meant_for_user(error: BaseException) -> bool:
 
 
 def _of_files(error: OSError) -> bool:
-    """Tell a file that is missing, in the way or not to be touched, or a full disk, from other failures."""
+    """Tell a missing, existing or protected file, or a full disk, from other failures."""
     kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
     return isinstance(error, kinds) or error.errno in (errno.ENOSPC, errno.EDQUOT)
 

@@ -36,11 +36,11 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
 
     Args:
         lines: the text, line by line; blank lines are passed over.
-        source: what errors call it.
-        size: users of a batch.
+        source: its name in errors.
+        size: number of users in a batch.
 
     Raises:
-        DataError: a line is not of this form; names the line.
+        DataError: a line is not of this form; the message names it.
     """
     batch = Histories()
     kind: type | None = None
@@ -51,7 +51,7 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
         try:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{location} is no JSON: {error.msg}") from None
+            raise DataError(f"{location} is not JSON: {error.msg}") from None
         user, history = number, entry
         if isinstance(entry, dict):
             if LIST_COLUMN not in entry:
@@ -74,12 +74,12 @@ def read_lists(path: Path, user_column: str, history_column: str, size: int) -> 
 
     Args:
         path: the file.
-        user_column: the column of the users; where there is none, users are numbered from 1.
+        user_column: the column of the users; if it is missing, users are numbered from 1.
         history_column: the column of the lists of tokens.
-        size: users of a batch.
+        size: number of users in a batch.
 
     Raises:
-        DataError: the column holds no lists, or a history no tokens.
+        DataError: the column does not hold lists, or a history does not hold tokens.
     """
     try:
         import pyarrow.parquet as parquet
@@ -109,7 +109,7 @@ def read_events(
         user_column: the column of the users.
         item_column: the column of the items.
         time_column: the column that orders the events of a user; None = the order of the rows.
-        size: users of a batch.
+        size: number of users in a batch.
 
     Raises:
         DataError: a file or a column is missing, or a row lacks a value.
@@ -128,8 +128,8 @@ def read_events(
     table = read_table(find_files("--histories", given, ".inter"), columns)
     for name in dict.fromkeys(columns.values()):
         if table.frame[name].null_count():
-            place = table.location(int(table.frame[name].is_null().arg_max() or 0))
-            raise DataError(f"{place}: column {name!r} has no value: every event needs one")
+            location = table.location(int(table.frame[name].is_null().arg_max() or 0))
+            raise DataError(f"{location}: column {name!r} has no value: every event needs one")
     frame = table.frame.select(user=pl.col(user_column), item=pl.col(item_column))
     for name in ("user", "item"):
         if not (frame[name].dtype.is_integer() or frame[name].dtype == pl.String):
@@ -148,7 +148,7 @@ def read_events(
 
 
 def has_lists(given: str, history_column: str) -> bool:
-    """Tell whether a name is that of a Parquet file with a column of lists.
+    """Tell whether ``given`` is a Parquet file with a column of lists.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -164,7 +164,7 @@ def has_lists(given: str, history_column: str) -> bool:
     try:
         schema = parquet.read_schema(path)
     except pyarrow.ArrowException as error:
-        raise DataError(f"{path.name} is no Parquet file, or is damaged: {error}") from None
+        raise DataError(f"{path.name} is not a Parquet file, or is damaged: {error}") from None
     if history_column not in schema.names:
         return False
     kind = schema.field(history_column).type

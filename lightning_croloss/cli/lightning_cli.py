@@ -92,9 +92,9 @@ class CROLossCLI(LightningCLI):
             ("num_users", "num_users"),
             ("item_feature_specs", "item_features"),
             ("user_feature_specs", "user_features"),
-        ):  # of the models that take them
+        ):  # for the models that take them
             parser.link_arguments(f"data.{source}", f"model.init_args.{target}", apply_on="instantiate")
-        # of every command, so that the config that a fit keeps serves the others too
+        # for every command, so that the others can read the config that a fit keeps
         parser.add_argument(
             "--test_after_fit",
             type=bool,
@@ -113,7 +113,7 @@ class CROLossCLI(LightningCLI):
         command = str(self.config.get("subcommand"))
         path = str(self.config.get(command, {}).get("ckpt_path") or "")
         if path == "best" or (path == "last" and command != "fit"):
-            raise ValueError(f"ckpt_path: {path!r} is known within one run only: give the file")
+            raise ValueError(f"ckpt_path: {path!r} is known only within a run: give the file")
         if path and path not in ("last", "hpc") and "://" not in path and not Path(path).is_file():
             raise ValueError(f"ckpt_path: there is no file {path!r}")
         before = self._model_fields()
@@ -121,18 +121,17 @@ class CROLossCLI(LightningCLI):
             self._take_hyperparameters(command, path)
         after = self._model_fields()
         for field in sorted(before.keys() & after.keys()):
-            if field.endswith("class_path"):  # written short or long
-                before[field], after[field] = (str(at[field]).split(".")[-1] for at in (before, after))
-            if before[field] != after[field] and not field.endswith(FROM_DATA):
+            theirs, ours = (_comparable(fields[field], field) for fields in (after, before))
+            if theirs != ours and not field.endswith(FROM_DATA):
                 say(
-                    f"--ckpt_path sets model.{field} to the checkpoint's {after[field]!r} "
-                    f"(the config says {before[field]!r})"
+                    f"--ckpt_path sets model.{field} to the checkpoint's {theirs!r} "
+                    f"(the config says {ours!r})"
                 )
 
     def _take_hyperparameters(self, command: str, path: str) -> None:
         """Let a checkpoint's model, which may name trusted and imported classes only, replace the config's.
 
-        Other than Lightning's own way, nothing is imported on the word of the file.
+        Unlike Lightning's own way, this imports nothing because the file names it.
         """
         try:
             content = read_checkpoint(path, mmap=True)
@@ -184,9 +183,9 @@ class CROLossCLI(LightningCLI):
         return parser
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what ``predict`` cannot do before any data is loaded, and let it write its output alone.
+        """Before any data is loaded: load what a fit starts from, refuse what ``predict`` cannot do.
 
-        Load what a fit starts from.
+        ``predict`` writes nothing but its output.
         """
         if self.subcommand == "fit" and (name := self._get(self.config, "pretrained")):
             if self._get(self.config, "ckpt_path"):
@@ -252,6 +251,15 @@ class CROLossCLI(LightningCLI):
         )
 
 
+def _comparable(value: Any, field: str) -> Any:
+    """Return the value of a field with class paths shortened to names: they may be written short or long."""
+    if isinstance(value, Namespace):
+        return {name: _comparable(entry, name) for name, entry in vars(value).items()}
+    if isinstance(value, list):
+        return [_comparable(entry, "") for entry in value]
+    return value.rpartition(".")[2] if field.endswith("class_path") and isinstance(value, str) else value
+
+
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Open checkpoints without running code from them, unless the user asks for it; print results once."""
     given = {name: value for name, value in kwargs.items() if value is not None}
@@ -261,7 +269,7 @@ def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 @rank_zero_only
 def say(message: str) -> None:
-    """Tell the user something beside the results, which alone go to standard output."""
+    """Tell the user something besides the results, which alone go to standard output."""
     print(f"croloss: {message}", file=sys.stderr)
 
 

@@ -54,7 +54,7 @@ class CROLossParser(LightningArgumentParser):
 
 
 class SectionParser(CROLossParser):
-    """A parser that takes one section of a config file, and leaves the others aside.
+    """A parser that takes one section of a config file, and ignores the others.
 
     Args:
         section: name of the section.
@@ -69,7 +69,7 @@ class SectionParser(CROLossParser):
         """Parse the section of a config file; a file without it, such as an overlay, sets nothing.
 
         Raises:
-            ValueError: if the file is no YAML, or is not made of sections.
+            ValueError: if the file is not YAML, or does not consist of sections.
         """
         parsed: Namespace = self.parse_string(self._section_of(Path(str(cfg_path))), *args, **kwargs)
         return parsed
@@ -79,10 +79,10 @@ class SectionParser(CROLossParser):
         try:
             node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}") from None
+            raise ValueError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
         if node is None:
             return "{}"
         if not isinstance(node, yaml.MappingNode):
-            raise ValueError(f"{path.name} is no config file: it must be made of sections such as 'data:'")
+            raise ValueError(f"{path.name} is not a config file: it must consist of sections such as 'data:'")
         node.value = [(key, value) for key, value in node.value if key.value == self.section]
         return str(yaml.serialize(node, Dumper=yaml.SafeDumper))

@@ -34,7 +34,7 @@ or a glob), a Parquet file with a list of tokens for each user, or JSON lines on
 of tokens, or {"user": ..., "history": [...]}. The answer is a Parquet file with a row for each user and item
 (user, rank, item, score, and title if the model knows titles), or JSON lines with a line for each user."""
 
-SIZE = 1024  # users at a time
+SIZE = 1024  # users in a batch
 Write = Callable[[Histories, Recommendations], None]
 
 
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
             fallback += found.num_fallback
     print(
         f"croloss: {users:,} users; {unknown:,} tokens that the model does not know; {fallback:,} users "
-        "without any it knows were recommended the most popular items",
+        "without a known token got the most popular items",
         file=sys.stderr,
     )
 
@@ -103,7 +103,7 @@ def _json_file(path: Path) -> Iterator[Histories]:
 
 @contextmanager
 def _writer(output: Path | None, model: RetrievalModel) -> Iterator[Write]:
-    """Give a function that writes a batch; the file is whole when the block ends, or as it was before."""
+    """Give a function that writes a batch; the file is complete when the block ends, or unchanged."""
     if output is None:
         yield lambda batch, found: _write_lines(sys.stdout, batch, found)
         return
@@ -188,6 +188,6 @@ class ParquetRows:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
-    """Give a function that counts users, shown on the standard error if a person looks at it."""
+    """Give a function that counts users, shown on the standard error if that is a terminal."""
     with tqdm(unit=" users", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
         yield lambda count: bar.update(count) and None

@@ -1,4 +1,4 @@
-"""The entry point of ``croloss``: which command runs, how a mistake is told, and the exit status."""
+"""The entry point of ``croloss``: which command runs, how a mistake is reported, and the exit status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main(args: ArgsType = None) -> None:
-    """Run the command line; a mistake of the user's ends in one sentence and a non-zero status."""
+    """Run the command line; a user's mistake ends in one sentence and a non-zero status."""
     given = sys.argv[1:] if args is None else args if isinstance(args, list) else []
     if given[:1] == ["--version"]:
         print(versions())
@@ -26,7 +26,7 @@ def main(args: ArgsType = None) -> None:
 
 
 def versions() -> str:
-    """Return the versions that a report of a problem should name, one a line."""
+    """Return the versions that a report of a problem should name, one per line."""
     lines = {
         "lightning-croloss": __version__,
         "Python": platform.python_version(),
@@ -43,7 +43,7 @@ def _run(args: ArgsType, given: list[str]) -> None:
     from lightning_croloss.cli.lightning_cli import CROLossCLI, say
     from lightning_croloss.cli.parser import TRACEBACK
 
-    # of Lightning and torch between themselves, nothing that a user could change
+    # between Lightning and torch: nothing that a user could change
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     command = find_command(given)
     try:

@@ -57,12 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--dataset", help="With --all: only the models of this data set.")
     build.add_argument("--data", help="Folder that holds the files of the data (video.parquet and so on).")
     build.add_argument("--weights", choices=STORED, default="float32", help="How the weights are stored.")
-    build.add_argument("--overwrite", action="store_true", help="Make models that exist anew.")
+    build.add_argument("--overwrite", action="store_true", help="Build existing models again.")
 
     check = command("evaluate", _evaluate, "Measure every figure of a card again; fail if one differs.")
     chosen = check.add_mutually_exclusive_group(required=True)
     chosen.add_argument("name", nargs="?", help="The model.")
-    chosen.add_argument("--all", action="store_true", help="Every model of the zoo whose data is there.")
+    chosen.add_argument("--all", action="store_true", help="Every model of the zoo whose data is available.")
     check.add_argument("--data", help="Folder that holds the files of the data (video.parquet and so on).")
     return parser
 

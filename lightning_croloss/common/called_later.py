@@ -1,4 +1,4 @@
-"""Reading what is given now and called later: an optimizer, or a scheduler, with its settings.
+"""Reads what is given now and called later: an optimizer or a scheduler, with its settings.
 
 It can come as a class, as ``functools.partial`` of one, or as a config file gives it: jsonargparse binds the
 class to a function of its own, ``partial(instantiate, …, AdamW, lr=0.1)``, so that the class is among the
@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_PLAIN = (bool, int, float, str, tuple)  # whose comparison is one truth, unlike a tensor's
+_PLAIN = (bool, int, float, str, tuple)  # types whose == gives one bool, unlike a tensor's
 
 
 @dataclass(frozen=True)
 class CalledLater:
-    """A class, or a function of which nothing is known, and the arguments that it is already given.
+    """A class, or a function that nothing is known about, with the arguments already given to it.
 
     Attributes:
         target: what is called in the end.
@@ -36,7 +36,7 @@ class CalledLater:
         return self.target if isinstance(self.target, type) else None
 
     def __str__(self) -> str:
-        """Return it as Python, without the settings that are the defaults: a config file gives them all."""
+        """Return the call as Python, without settings that are defaults: a config file gives them all."""
         parameters = _parameters(self.target)
         given = [repr(value) for value in self.positional]
         for name, value in self.keywords.items():

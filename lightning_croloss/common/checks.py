@@ -35,7 +35,7 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
 
 
 def check_lists(**lists: object) -> None:
-    """Raise ``ValueError`` if an argument that must be a list is a text, whose letters would be taken."""
+    """Raise ``ValueError`` if an argument that must be a list is a string, which would be read by letters."""
     for name, value in lists.items():
         if isinstance(value, str):
             raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")

@@ -10,8 +10,8 @@ def warn_deprecated(name: str, instead: str, removed_in: str) -> None:
 
     Args:
         name: the name as a user writes it.
-        instead: what to write in its place.
-        removed_in: the version that will not have it any more.
+        instead: what to write now.
+        removed_in: the version that removes it.
     """
     warnings.warn(
         f"{name} is deprecated and will be gone in lightning-croloss {removed_in}: use {instead}",

@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
-    # not tempfile's, whose files nobody else may read; the content of a private file stays private meanwhile
+    # not tempfile, whose files only their owner may read; a private file's content stays private meanwhile
     temporary.touch(mode=0o600 if path.exists() else 0o666, exist_ok=False)
     try:
         yield temporary

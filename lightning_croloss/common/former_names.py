@@ -1,7 +1,7 @@
 """Class paths that earlier releases wrote into checkpoints, configs and pretrained folders, and today's.
 
-What this release writes is the shortest public path (see ``configurable.class_path``). Until then it was the
-module that defined the class; such paths stay readable for good, wherever the class has moved.
+This release writes the shortest public path (see ``configurable.class_path``). Earlier ones named the module
+that defined the class; such paths stay readable for good, wherever the class has moved.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FORMER_MODULES = {
 
 
 def today(path: str) -> str:
-    """Return the class path of today; a path that never changed, or is nobody's, stays as it is."""
+    """Return today's class path; a path that never changed, or is not known, stays as it is."""
     module, _, name = path.rpartition(".")
     return f"{FORMER_MODULES[module]}.{name}" if module in FORMER_MODULES else path
 
@@ -51,7 +51,7 @@ def translated(value: Any) -> Any:
     """Return plain values with every former class path in them replaced by today's.
 
     Args:
-        value: what a file holds: texts, numbers, lists and dictionaries, nested at will.
+        value: what a file holds: strings, numbers, lists and dictionaries, nested at will.
     """
     if isinstance(value, str):
         return today(value)

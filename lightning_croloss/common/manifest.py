@@ -1,4 +1,4 @@
-"""The manifest of a folder: what it is, and the checksums of its files. Imports no torch, for serving."""
+"""The manifest of a folder: what it holds, and the checksums of its files. Imports no torch, for serving."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning_croloss.common.hashing import sha256_of_file
 from lightning_croloss.errors import PretrainedError
 
 MANIFEST = "manifest.json"
-_AGAIN = "get the folder again from where it came"
+_AGAIN = "get the folder again from its source"
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Format:
     """A kind of folder.
 
     Attributes:
-        name: what stands in its manifest.
-        version: the version that this release writes; it reads that and all before.
-        kind: what errors call such a folder.
+        name: its name in the manifest.
+        version: the version that this release writes; it reads earlier ones too.
+        kind: what errors call such a folder, with its article.
         sections: entries of the manifest that must be dictionaries.
     """
 
@@ -56,17 +56,17 @@ class Format:
         path = folder / MANIFEST
         if not path.is_file():
             fault = "has no manifest.json" if folder.is_dir() else "does not exist"
-            raise PretrainedError(f"{folder} is no {self.kind}: it {fault}")
+            raise PretrainedError(f"{folder} is not {self.kind}: it {fault}")
         try:
             manifest = json.loads(path.read_text("utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise PretrainedError(f"{path} is damaged: {_AGAIN}") from None
         if not isinstance(manifest, dict) or manifest.get("format") != self.name:
-            raise PretrainedError(f"{folder} is no {self.kind}: its manifest.json is of something else")
+            raise PretrainedError(f"{folder} is not {self.kind}: its manifest.json describes something else")
         version = manifest.get("format_version")
         if not isinstance(version, int) or not 1 <= version <= self.version:
             raise PretrainedError(
-                f"{folder} was saved in format version {version!r}, this lightning-croloss reads up to "
+                f"{folder} was saved in format version {version!r}; this lightning-croloss reads up to "
                 f"{self.version}: install the release that saved it, or a newer one"
             )
         if manifest.get("sha256") != _own_sha256(manifest):
@@ -84,8 +84,7 @@ def _check_file(path: Path, expected: dict[str, Any]) -> None:
     size = path.stat().st_size
     if size != expected.get("bytes"):
         raise PretrainedError(
-            f"{path} has {size} bytes instead of {expected.get('bytes')}, it is cut off or was changed: "
-            f"{_AGAIN}"
+            f"{path} has {size} bytes instead of {expected.get('bytes')} (cut off or changed): {_AGAIN}"
         )
     if sha256_of_file(path) != expected.get("sha256"):
         raise PretrainedError(f"{path} is damaged or was changed (its checksum differs): {_AGAIN}")

@@ -18,11 +18,11 @@ _FEWEST_ROWS = 32
 
 
 def fast_product(like: Tensor, rows: int) -> Product | None:
-    """Return what computes ``a @ b.T`` of two matrices faster than PyTorch's operator; None: nothing does.
+    """Return a function that computes ``a @ b.T`` faster than PyTorch's operator, or None if there is none.
 
     On processors with AVX-512, float32 goes through oneDNN, which uses it whoever made the processor; MKL
-    does not (on one by AMD 220 against 100 GFLOP/s a core, D = 64). What it returns knows no gradient and no
-    autocast, and gives a new matrix.
+    does not (on an AMD processor 220 against 100 GFLOP/s a core, D = 64). The function supports neither
+    gradient nor autocast, and returns a new matrix.
 
     Args:
         like: one of the factors, for device and dtype.
@@ -60,7 +60,7 @@ def _onednn() -> Product | None:
     capability = torch.backends.cpu.get_cpu_capability()
     if not (torch.backends.mkldnn.is_available() and capability.startswith("AVX512")):
         return None
-    # PyTorch offers it to eager code by a detour with a copy only; the operator is that of compiled code
+    # PyTorch gives it to eager code only with an extra copy; this is the operator of compiled code
     for candidate in (_linear_pointwise, _linear_of_layouts):
         try:
             if torch.equal(candidate(torch.ones(2, 3), torch.ones(4, 3)), torch.full((2, 4), 3.0)):

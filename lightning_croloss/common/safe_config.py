@@ -1,8 +1,7 @@
 """Building objects from plain configs that a stranger may have written.
 
-Nothing is imported on the word of a config: a class path is looked up among the classes of this package that
-are imported, torch's optimizers and schedulers, and what the caller allows. All other values stay what they
-are.
+Nothing is imported because a config names it: a class path is looked up among the imported classes of this
+package, torch's optimizers and schedulers, and what the caller allows. All other values stay what they are.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from lightning_croloss.configurable import Configurable, class_path
 from lightning_croloss.errors import PretrainedError, suggest
 
 _PACKAGE = "lightning_croloss."
-#: What a model is built with, and what is called later with what it is about.
+#: Classes that are called later, with the parameters or the optimizer.
 _CALLED_LATER = (Optimizer, LRScheduler)
 
 
@@ -33,11 +32,11 @@ class TrustedClasses:
     Args:
         allow: further classes, or their dotted paths, which are imported.
         imported: whether to trust subclasses of this package's bases, and optimizers and schedulers, that
-            somebody else wrote and the running program has imported.
-        tolerated: class paths of the section "trainer", which is checked but never built from here.
+            others wrote and the running program has imported.
+        tolerated: class paths allowed in the section "trainer", which is checked but never built here.
 
     Raises:
-        ValueError: an allowed path names no class.
+        ValueError: an allowed path is not that of a class.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class TrustedClasses:
         if found is None:
             near = suggest(str(path), self._known)
             raise PretrainedError(
-                f"{where} names the class {path!r}, which is not of this package and not allowed"
+                f"{where} names the class {path!r}, which is neither in this package nor allowed"
                 f"{near if 'did you mean' in near else ''}; if you trust it: allow=[{path!r}]"
             )
         return found
@@ -79,7 +78,7 @@ class TrustedClasses:
         """Refuse a config that names a class which is not trusted, in any of its sections.
 
         Raises:
-            PretrainedError: naming the class.
+            PretrainedError: a class is not trusted; the message names it.
         """
         for section, content in config.items():
             for path in _class_paths(content):
@@ -124,7 +123,7 @@ def _subclasses(base: type) -> Iterator[type]:
 
 
 def names_of_classes(module: Any) -> set[str]:
-    """Return every name under which a config may know a class of a module."""
+    """Return every name by which a config may call a class of a module."""
     return {name for cls in _classes_in(module) for name in _names(cls)}
 
 
@@ -135,7 +134,7 @@ def _classes_in(module: Any) -> Iterator[type[Any]]:
 
 
 def _names(cls: type) -> Iterator[str]:
-    """Return under what a config may know a class: its name, alone or behind any package that holds it."""
+    """Yield what a config may call a class: its name, alone or after any package that holds it."""
     yield cls.__name__
     yield class_path(cls)
     yield f"{cls.__module__}.{cls.__qualname__}"
@@ -163,5 +162,5 @@ def _imported(path: str) -> type:
     except (ImportError, AttributeError, ValueError):
         cls = None
     if not isinstance(cls, type):
-        raise ValueError(f"allow: {path!r} names no class: write package.module.Class")
+        raise ValueError(f"allow: {path!r} is not a class: write package.module.Class")
     return cls

@@ -19,10 +19,10 @@ _DECIMAL = re.compile(r"0|-?[1-9][0-9]*")
 class Vocabulary:
     """The two-way mapping between raw tokens and ids: ids are 1 … n in the order given, 0 is padding.
 
-    Tokens are text, or all are integers: then they stay integers, and their decimal text finds them too.
+    Tokens are strings, or all integers: these stay integers, and their decimal text finds them too.
 
     Args:
-        tokens: distinct raw tokens; other numbers than integers are kept as their text.
+        tokens: distinct raw tokens; numbers other than integers are kept as text.
 
     Attributes:
         integers: whether the tokens are integers.
@@ -76,18 +76,18 @@ class Vocabulary:
             wanted = wanted.astype(self._tokens.dtype)
         else:
             wanted, possible = self._read(wanted.astype(np.str_))
-        place = np.searchsorted(self._tokens, wanted, sorter=self._order)
-        found = self._order[np.minimum(place, len(self) - 1)]
+        index = np.searchsorted(self._tokens, wanted, sorter=self._order)
+        found = self._order[np.minimum(index, len(self) - 1)]
         return np.where((self._tokens[found] == wanted) & possible, found + 1, 0).astype(np.int64)
 
     def _read(self, texts: NDArray[np.str_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the integers of their decimal texts, and which texts are some."""
+        """Return the integers that decimal texts stand for, and which texts do so."""
         limits = np.iinfo(self._tokens.dtype)
         numbers = np.zeros(texts.shape, dtype=self._tokens.dtype)
         possible = np.zeros(texts.shape, dtype=np.bool_)
-        for place, text in np.ndenumerate(texts):
+        for index, text in np.ndenumerate(texts):
             if _DECIMAL.fullmatch(text) and limits.min <= int(text) <= limits.max:
-                numbers[place], possible[place] = int(text), True
+                numbers[index], possible[index] = int(text), True
         return numbers, possible
 
     def decode(self, ids: ArrayLike) -> list[Any]:
@@ -114,7 +114,7 @@ class Vocabulary:
 
 def _array(tokens: Tokens) -> NDArray[Any]:
     array = np.asarray(tokens)
-    # numpy makes floats of integers some of which fit into int64 and others into uint64 only
+    # numpy turns integers into floats if some fit into int64 and others only into uint64
     if array.dtype.kind == "f" and array.size and all(type(token) is int for token in tokens):
         return np.array(tokens, dtype=np.uint64 if min(tokens) >= 0 else np.str_)
     return array

@@ -24,7 +24,7 @@ class BatchLoader:
     Args:
         dataset: the rows.
         batch_size: rows of a batch in this process.
-        shuffle: whether to permute the rows anew in each epoch.
+        shuffle: whether to permute the rows again in each epoch.
         seed: seed of the permutations.
         rank: number of this process.
         world_size: number of processes.

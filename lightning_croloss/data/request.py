@@ -1,4 +1,4 @@
-"""DataRequest: what a model needs from the data, beside histories and targets."""
+"""DataRequest: what a model needs from the data, besides histories and targets."""
 
 from __future__ import annotations
 

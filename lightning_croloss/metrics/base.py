@@ -39,7 +39,7 @@ class RankMetric(Configurable, Metric):
         count: () int64, the number of users.
 
     Raises:
-        ValueError: if ``ns`` is empty or holds a number below 1 or twice the same.
+        ValueError: if ``ns`` is empty or holds a number below 1 or the same one twice.
         TypeError: if ``ns`` is not a sequence of integers.
     """
 
@@ -62,7 +62,7 @@ class RankMetric(Configurable, Metric):
         """Count a batch of users.
 
         Args:
-            ranks: (B, T) integer ranks of each user's distinct targets, the best being 1; 0 is no target.
+            ranks: (B, T) integer ranks of each user's distinct targets, the best being 1; 0 = no target.
             mask: (B, T) bool, True for a real target; None: every rank above 0 is one.
 
         Raises:

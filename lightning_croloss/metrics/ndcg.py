@@ -20,7 +20,7 @@ class NDCGAtN(RankMetric):
     def user_values(self, ranks: Tensor, real: Tensor, cutoffs: Tensor) -> Tensor:
         """Return (B, n): the discounted gain within each cutoff, as a share of the ideal one."""
         dtype = widest_float(ranks.device)
-        # an unreal rank may be anything: 1 keeps its gain finite until hits_within drops it
+        # the rank of padding may be anything: 1 keeps its gain finite until hits_within drops it
         gains = 1 / torch.log2(ranks.masked_fill(~real, 1).to(dtype) + 1)
         dcg = (gains.unsqueeze(-1) * hits_within(ranks, real, cutoffs)).sum(1)
 

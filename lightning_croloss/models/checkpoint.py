@@ -31,7 +31,7 @@ def read_checkpoint(
     Args:
         source: the file, its path, or an address that fsspec knows (``s3://…``).
         map_location: as in ``torch.load``.
-        weights_only: whether to refuse anything but plain types and tensors, of which none can run code.
+        weights_only: whether to refuse anything but plain types and tensors, which cannot run code.
         mmap: whether to leave the tensors on the disk until they are used; for a path only.
 
     Raises:

@@ -22,7 +22,7 @@ MAP_NOISE = 0.25
 class ComiRecDR(HistoryModel):
     """Route the history into interests, with a map of its own for each interest and position in the history.
 
-    Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020. Other than in MIND an
+    Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020. Unlike in MIND an
     event has another image for each interest, the routing logits begin at zero instead of at random, and
     every user has all K interests. In training the interest closest to the target stands for the user. For
     the diversity that the paper controls see :meth:`recommend`.

@@ -32,7 +32,7 @@ class HistoryModel(RetrievalModel):
         embedding_dropout: probability that a component of an event's embedding is dropped in training.
         id_dropout: probability that an item's id is dropped in training, so that its features must do;
             without effect if there are none.
-        use_item_id: whether items have embeddings of their own beside their features.
+        use_item_id: whether items have embeddings of their own besides their features.
         **kwargs: arguments of ``RetrievalModel``.
 
     Raises:
@@ -74,7 +74,7 @@ class HistoryModel(RetrievalModel):
     def setup(self, stage: str) -> None:
         """Take from the data what training needs, here also which items training has seen.
 
-        Warns of evaluation histories of which the model can know nothing.
+        Warns of evaluation histories that the model can know nothing about.
         """
         super().setup(stage)
         data = self.data

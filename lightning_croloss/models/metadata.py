@@ -1,4 +1,4 @@
-"""ModelMetadata: what a checkpoint holds beside weights and hyperparameters."""
+"""ModelMetadata: what a checkpoint holds besides weights and hyperparameters."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             name: the item feature, categorical or multi-valued, that holds them.
 
         Raises:
-            ValueError: the model has no item features, no such one, or it is a number.
+            ValueError: the model has no item features or not this one, or it is a number.
         """
         if self.item_feature_embedding is None:
             raise ValueError(
@@ -166,7 +166,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         if stage == "fit":
             self._use_sparse_gradients()
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-            check_monitors([*callbacks, self._lr_scheduler], self.metric_names("val"))
+            check_monitors([*callbacks, self._optimization.lr_scheduler], self.metric_names("val"))
 
     @property
     def facts(self) -> ModelMetadata:
@@ -282,7 +282,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
     ) -> Self:
         """Build a model of this class, or of a subclass, from a checkpoint; see Lightning's method.
 
-        Other than Lightning's it imports nothing on the word of the file: a checkpoint may name classes of
+        Unlike Lightning's, it imports nothing because the file names it: a checkpoint may name classes of
         this package and of torch, and subclasses of this package's bases that are imported already.
 
         Args:
@@ -296,7 +296,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                 example.
 
         Raises:
-            PretrainedError: the file is no checkpoint, is damaged, of a newer format version, of another
+            PretrainedError: the file is not a checkpoint, is damaged, of a newer format version, of another
                 class, or names a class that is not trusted.
             ValueError: ``hparams_file`` is given.
         """
@@ -331,10 +331,6 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         check_features(checkpoint["hyper_parameters"], self.hparams)
 
     # ------------------------------------------------------------------ inside
-
-    @property
-    def _lr_scheduler(self) -> LRSchedulerCallable | None:
-        return self._optimization.lr_scheduler
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)

@@ -17,7 +17,7 @@ class SASRec(SequenceModel):
     """Read the history with causal self-attention; the user is the output at the last event.
 
     Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018. Each event has a learned embedding
-    of its position beside its item. With ``train_on="last"`` positions count back from the end of the
+    of its position besides its item. With ``train_on="last"`` positions count back from the end of the
     history: what matters is how recent an event is. With ``train_on="all"``, where an event serves many
     targets at once, they count from the beginning of the window, so that each target sees what it would see
     alone. In neither does padding change a position, nor does an event that ``history_dropout`` took out:

@@ -18,7 +18,7 @@ class YouTubeDNN(HistoryModel):
     """Pool the embeddings of the history and pass them through dense layers.
 
     Covington et al., "Deep Neural Networks for YouTube Recommendations", RecSys 2016. History and targets
-    share one embedding table. User features go into the dense layers beside the pooled history.
+    share one embedding table. User features go into the dense layers with the pooled history.
 
     Args:
         num_items: size of the catalogue, from the data.

@@ -19,7 +19,7 @@ class Candidates:
         ids: (M,) item ids shared by the batch, or (B, M); 0 = padding, which is not a draw.
         log_prob: (M,) or (B, M) log q of each id in one draw; None = uniform over the catalogue.
         excluded_ids: (B, E) items that are not negatives for a row, padded with 0; None = only its target.
-        num_sampled: number of draws where it is not the number of ids that are not padding.
+        num_sampled: number of draws, if it is not the number of ids other than padding.
         whole_catalogue: the ids are 1 … num_items in order, so that the item matrix needs no look-up.
     """
 
@@ -54,7 +54,7 @@ class Negatives(Configurable, nn.Module, ABC):
         self.num_items = 0
 
     def prepare(self, item_counts: Tensor, target_counts: Tensor) -> None:
-        """Take what the sampler must know of the training data; called before training starts.
+        """Take what the sampler must know about the training data; called before training starts.
 
         Args:
             item_counts: (num_items + 1,) number of training events of each item; 0 at padding.

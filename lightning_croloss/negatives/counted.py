@@ -1,4 +1,4 @@
-"""CountedNegatives: what the samplers share whose probabilities follow from the training data."""
+"""CountedNegatives: the base of samplers whose probabilities follow from the training data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_croloss.negatives.base import Negatives
 class CountedNegatives(Negatives, ABC):
     """A sampler whose probabilities follow from counts; a subclass implements :meth:`probabilities`.
 
-    They are plain tensors, not buffers: training in half precision would round buffers, so that the draws
+    These are plain tensors, not buffers: training in half precision would round buffers, so that the draws
     would no longer follow the stated probabilities, and a checkpoint must load with any sampler.
     """
 
@@ -22,7 +22,7 @@ class CountedNegatives(Negatives, ABC):
 
     @abstractmethod
     def probabilities(self, item_counts: Tensor, target_counts: Tensor) -> Tensor:
-        """Return the probability of each item in one draw, (num_items,) float64; arguments as of prepare."""
+        """Return the probability of each item in one draw, (num_items,) float64; arguments as in prepare."""
 
     def prepare(self, item_counts: Tensor, target_counts: Tensor) -> None:
         """Compute the probabilities from the counts of the training data.

@@ -14,14 +14,14 @@ class InBatchNegatives(CountedNegatives):
     """Compare each positive with the targets of the other rows of the batch.
 
     An item is drawn as often as it is a target, so that q is its share of the training targets (Yi et al.,
-    RecSys 2019; Yang et al., WWW 2020). The row's own target is the positive and no draw: M = B − 1.
-    Rows that share its target are draws that are ignored. An item that is not a training target is never
+    RecSys 2019; Yang et al., WWW 2020). The row's own target is the positive, not a draw: M = B − 1.
+    Rows that share its target are draws, but ignored. An item that is not a training target is never
     drawn, and no correction can make up for that: ``MixedNegatives`` with some ``UniformNegatives`` can.
 
     Args:
         gather_across_devices: also take the targets of the other processes' batches. Their ids are gathered
-            and encoded here with gradient, which after the averaging of DDP gives the gradient of one process
-            with the whole batch, if the batches are of one size, as those of the data modules are.
+            and encoded here with gradient: after DDP's averaging that is the gradient of one process with the
+            whole batch, if all batches have the same size, as the data modules' have.
         exclude_known_positives: also ignore the user's other training items.
     """
 

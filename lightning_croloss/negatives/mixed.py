@@ -24,7 +24,7 @@ class MixedNegatives(Negatives):
         exclude_known_positives: also ignore the user's other training items.
 
     Raises:
-        ValueError: fewer than two parts, or one that is the whole catalogue, draws for each row, or
+        ValueError: fewer than two parts, or one that takes the whole catalogue, draws for each row, or
             excludes known positives on its own.
         TypeError: a part is not a sampler.
     """

@@ -15,7 +15,7 @@ from lightning_croloss.negatives.counted import CountedNegatives
 class PopularityNegatives(CountedNegatives):
     """Draw items with ``q_i ∝ (count_i + smoothing) ** exponent``, with replacement.
 
-    Popular items are the hard negatives, so that fewer draws see the top of the ranking; the loss corrects
+    Popular items are the hard negatives, so that fewer draws reach the top of the ranking; the loss corrects
     for q, and the soft rank stays that of the whole catalogue in the mean.
 
     Args:

@@ -1,4 +1,4 @@
-"""UniformNegatives: every item alike."""
+"""UniformNegatives: every item equally often."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class UniformNegatives(Negatives):
     """Draw items uniformly, with replacement.
 
     The smallest rank that M draws can see in a catalogue of N items is N/M: choose ``num_negatives`` well
-    above N divided by the N of the Recall@N that matters.
+    above N/n for the Recall@n that matters.
 
     Args:
         num_negatives: number of draws M; the authors take 10 times the batch size.

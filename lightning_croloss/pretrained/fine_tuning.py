@@ -14,7 +14,7 @@ from lightning_croloss.models import HistoryModel, RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.pretrained.loading import load_pretrained
 
-#: Parameters with a row for each item or user, and what belongs to features of the data.
+#: Parameters with a row for each item or user, and the prefixes of those of features.
 ITEM_TABLE, USER_TABLE = "item_embedding.weight", "user_embedding.weight"
 ITEM_FEATURES, USER_FEATURES = "item_feature_embedding.", "user_feature_embedding."
 SEEN = "seen_items"
@@ -28,7 +28,7 @@ class Matching:
         num_items: size of the new catalogue.
         num_matched: number of its items that the pretrained model knows.
         num_pretrained: number of items of the pretrained model.
-        left: names of the parameters that keep their own start, and why.
+        left: names of the parameters that keep their own initial values, and why.
     """
 
     num_items: int
@@ -37,7 +37,7 @@ class Matching:
     left: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return one sentence, and one for what was not taken."""
+        """Return one line: what was taken, what was not, and why."""
         text = f"{self.num_matched:,} of {self.num_items:,} items start from the pretrained model's "
         text += f"{self.num_pretrained:,}"
         if self.left:
@@ -51,7 +51,7 @@ def load_matching(
 ) -> Matching:
     """Copy into a new model what a pretrained one of the same architecture has learned.
 
-    Item embeddings follow the tokens of the items: a new item keeps its own start. User embeddings are taken
+    Item embeddings follow the tokens of the items: a new item keeps its own vector. User embeddings are taken
     if the users are the same. Embeddings of features are taken if the features, and their values on all
     matched items (or all users), are the same, so that their rows mean the same. All else is copied whole.
 
@@ -64,8 +64,8 @@ def load_matching(
         What was taken.
 
     Raises:
-        PretrainedError: the pretrained model is of another architecture or has other widths, knows no
-            tokens, or shares no item with the data.
+        PretrainedError: the pretrained model has another architecture or other widths, knows no tokens, or
+            shares no item with the data.
     """
     if not isinstance(pretrained, RetrievalModel):
         pretrained = load_pretrained(pretrained)
@@ -83,8 +83,8 @@ def load_matching(
     matched = rows > 0
     if not matched.any():
         raise PretrainedError(
-            f"none of the data's {data.num_items:,} items is known to the pretrained model, whose first is "
-            f"{known.tokens[0]!r}, the data's {data.item_vocabulary.tokens[0]!r}: are the tokens the same?"
+            f"none of the data's {data.num_items:,} items is known to the pretrained model (its first is "
+            f"{known.tokens[0]!r}, the data's {data.item_vocabulary.tokens[0]!r}): are the tokens the same?"
         )
     found = Matching(data.num_items, int(matched.sum()), len(known))
     theirs, ours = pretrained.state_dict(), model.state_dict()
@@ -98,7 +98,7 @@ def load_matching(
             if not FeatureEmbedding.is_table(name):
                 found.left[name] = reason
         elif name == SEEN:
-            pass  # the data says in setup what is seen, with known_items
+            pass  # the data sets it in setup, from known_items
         elif name == ITEM_TABLE:
             _check_shape(name, theirs[name].shape[1:], value.shape[1:])
             value[matched] = theirs[name][rows[matched]].to(value)
@@ -135,6 +135,6 @@ def _features_left(pretrained: RetrievalModel, data: RetrievalDataModule, rows: 
 def _check_shape(name: str, theirs: torch.Size, ours: torch.Size) -> None:
     if theirs != ours:
         raise PretrainedError(
-            f"the pretrained model has other widths: {name!r} has the shape {tuple(theirs)}, in the model to "
-            f"train {tuple(ours)}; give the model the arguments of the pretrained one"
+            f"the pretrained model has other widths: {name!r} has the shape {tuple(theirs)}, but "
+            f"{tuple(ours)} in the model to train; give the model the arguments of the pretrained one"
         )

@@ -13,7 +13,7 @@ PREFIX = "hf://"
 
 
 class Address(NamedTuple):
-    """Where a model lies on the Hub: ``hf://owner/name``, ``hf://owner/name@revision/some/folder``."""
+    """Where a model is on the Hub: ``hf://owner/name``, ``hf://owner/name@revision/some/folder``."""
 
     repository: str
     revision: str | None
@@ -21,10 +21,10 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """Take an address apart.
+    """Split an address into its parts.
 
     Raises:
-        PretrainedError: it is none.
+        PretrainedError: it is not an address.
     """
     owner, _, rest = text.removeprefix(PREFIX).partition("/")
     name, _, folder = rest.partition("/")
@@ -32,18 +32,18 @@ def parse_address(text: str) -> Address:
     folder = folder.strip("/")
     parts = [owner, name, *([revision] if at else []), *(folder.split("/") if folder else [])]
     if not text.startswith(PREFIX) or any(part in ("", ".", "..") for part in parts):
-        raise PretrainedError(f"{text!r} is no address: write hf://owner/name or hf://owner/name/some/folder")
+        raise PretrainedError(f"{text!r} is not an address: write hf://owner/name or hf://owner/name/folder")
     return Address(f"{owner}/{name}", revision or None, folder)
 
 
 def download(text: str) -> Path:
-    """Bring a model into the Hub's own cache, or take it from there, and return its folder.
+    """Download a model into the Hub's cache, unless it is there, and return its folder.
 
     Args:
         text: the address.
 
     Raises:
-        PretrainedError: it cannot be had, or is no pretrained model.
+        PretrainedError: it cannot be read, or is not a pretrained model.
         MissingExtraError: huggingface_hub is not installed.
     """
     address = parse_address(text)
@@ -54,7 +54,7 @@ def download(text: str) -> Path:
         within = f" in its folder {address.folder!r}" if address.folder else ""
         raise PretrainedError(
             f"the repository {address.repository} has no pretrained model{within}: "
-            f"list_pretrained('{PREFIX}{address.repository}') tells what it has"
+            f"list_pretrained('{PREFIX}{address.repository}') lists what it has"
         )
     return folder
 
@@ -69,7 +69,7 @@ def downloaded_manifests(text: str) -> list[str]:
 
 
 def upload(folder: Path, address: str, private: bool, token: str | None, message: str) -> None:
-    """Upload the folder of a pretrained model; the repository is made if there is none.
+    """Upload the folder of a pretrained model; the repository is made if it does not exist.
 
     Raises:
         PretrainedError: the Hub refuses it.
@@ -98,10 +98,10 @@ def _snapshot(address: Address, patterns: list[str]) -> Path:
         return Path(
             hub.snapshot_download(address.repository, revision=address.revision, allow_patterns=patterns)
         )
-    # errors of the network and of the Hub are OSErrors, of names ValueErrors, in every release
+    # in every release, errors of the network and the Hub are OSErrors, those of names ValueErrors
     except (OSError, ValueError) as error:
         raise PretrainedError(
-            f"{PREFIX}{address.repository} cannot be had from the Hub or its cache: {_first_line(error)}"
+            f"{PREFIX}{address.repository} cannot be read from the Hub or its cache: {_first_line(error)}"
         ) from error
 
 

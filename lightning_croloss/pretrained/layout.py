@@ -16,7 +16,7 @@ CARD = "README.md"
 #: What loading needs and checks; the card may be corrected by hand.
 REQUIRED = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
 
-FORMAT = Format("lightning-croloss model", 1, "pretrained model", ("facts", "from_data"))
+FORMAT = Format("lightning-croloss model", 1, "a pretrained model", ("facts", "from_data"))
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ def read_manifest(folder: Path, check: Iterable[str] = REQUIRED) -> dict[str, An
         check: names of the files to check.
 
     Raises:
-        PretrainedError: the folder is no pretrained model, is of another format version, or a file is
+        PretrainedError: the folder is not a pretrained model, has another format version, or a file is
             missing, cut off or changed.
     """
     return FORMAT.read(folder, check)

@@ -27,7 +27,7 @@ from lightning_croloss.recommend.item_table import ItemTable
 def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> RetrievalModel:
     """Return a pretrained model, ready to recommend.
 
-    No code is run on the word of what is loaded: weights are safetensors (or plain types, in a checkpoint),
+    No code is run because a file names it: weights are safetensors (or plain types, in a checkpoint),
     and a config may name classes of this package only. Every file is checked against its checksum.
 
     Args:
@@ -42,9 +42,9 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> Re
         ``item_titles`` (or None) and ``max_history``. Call ``train()`` on it before training it further.
 
     Raises:
-        PretrainedError: there is no such model, a file is damaged, of another version or changed, a class is
-            not allowed, or weights and config do not fit.
-        MissingExtraError: a package is missing that reading needs.
+        PretrainedError: there is no such model, a file is damaged, changed or of another version, a class is
+            not allowed, or weights and config do not match.
+        MissingExtraError: a package that reading needs is missing.
     """
     trusted = trusted_classes(allow)
     path = Path(name)
@@ -58,19 +58,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return the sections of a pretrained model's config.
 
     Raises:
-        PretrainedError: the file is no such config.
+        PretrainedError: the file is not such a config.
     """
     try:
         config = yaml.safe_load((folder / CONFIG).read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         config = None
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
-        raise PretrainedError(f"{folder / CONFIG} is no plain YAML with the section 'model'")
+        raise PretrainedError(f"{folder / CONFIG} is not plain YAML with the section 'model'")
     return config
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Return what was measured of a pretrained model."""
+    """Return the metrics of a pretrained model."""
     metrics: dict[str, Any] = json.loads((folder / METRICS).read_text("utf-8"))
     return metrics
 
@@ -91,7 +91,7 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     try:
         tensors = load_file(folder / WEIGHTS)
     except SafetensorError as error:
-        raise PretrainedError(f"{folder / WEIGHTS} is no safetensors file: {error}") from None
+        raise PretrainedError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
     _load_weights(model, tensors, f"{folder / WEIGHTS}")
     kept = manifest["facts"]
     model.metadata.max_history = kept["max_history"]
@@ -107,12 +107,12 @@ def _load_items(model: RetrievalModel, path: Path) -> None:
     """Read the items of a model from a file.
 
     Raises:
-        PretrainedError: the file is not a table of items, or of another catalogue.
+        PretrainedError: the file is not a table of items, or has another catalogue.
     """
     items = ItemTable.read(path, "a pretrained model", "tables")
     if len(items) != model.num_items:
         raise PretrainedError(
-            f"{path} has {len(items):,} items, but the weights are of a catalogue of {model.num_items:,}"
+            f"{path} has {len(items):,} items, but the weights are for a catalogue of {model.num_items:,}"
         )
     metadata = model.metadata
     metadata.item_vocabulary, metadata.item_titles = items.vocabulary, items.titles
@@ -139,7 +139,7 @@ def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:
 def _build(described: dict[str, Any], where: str, trusted: TrustedClasses) -> RetrievalModel:
     model = trusted.build(described, where)
     if not isinstance(model, RetrievalModel):
-        raise PretrainedError(f"{where}: {described.get('class_path')!r} is no RetrievalModel")
+        raise PretrainedError(f"{where}: {described.get('class_path')!r} is not a RetrievalModel")
     return model
 
 

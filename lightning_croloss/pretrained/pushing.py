@@ -21,17 +21,17 @@ def push_to_hub(
 
     Args:
         model: a folder that ``save_pretrained`` wrote, or a name of the zoo.
-        address: ``"hf://owner/name"`` or ``"hf://owner/name/some/folder"``; the repository is made if there
-            is none.
+        address: ``"hf://owner/name"`` or ``"hf://owner/name/some/folder"``; the repository is made if it
+            does not exist.
         private: whether a repository that is made is private.
-        token: access token; None is the one that ``hf auth login`` keeps.
+        token: access token; None takes the one that ``hf auth login`` keeps.
         message: message of the commit.
 
     Returns:
         The address, for :func:`load_pretrained`.
 
     Raises:
-        PretrainedError: the model is not whole, or the Hub refuses it.
+        PretrainedError: the model is incomplete, or the Hub refuses it.
         MissingExtraError: huggingface_hub is not installed.
     """
     parse_address(address)  # refused before anything is read

@@ -12,9 +12,9 @@ _PACKAGE = Path(__file__).parent
 
 
 def zoo_folders() -> list[Path]:
-    """Return the folders that hold the zoo: the checkout's, and what the installed package brings."""
-    places = [_PACKAGE.parents[1] / "zoo", _PACKAGE / "models"]
-    return [place for place in places if place.is_dir()]
+    """Return the folders that hold the zoo: the checkout's and the installed package's."""
+    folders = [_PACKAGE.parents[1] / "zoo", _PACKAGE / "models"]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def list_pretrained(folder: str | Path | None = None) -> list[str]:
@@ -28,7 +28,7 @@ def list_pretrained(folder: str | Path | None = None) -> list[str]:
         PretrainedError: there is no such folder or repository.
     """
     if folder is None:
-        return sorted({name for place in zoo_folders() for name in _models_in(place)})
+        return sorted({name for zoo in zoo_folders() for name in _models_in(zoo)})
     if str(folder).startswith(PREFIX):
         return downloaded_manifests(str(folder))
     if not Path(folder).is_dir():
@@ -43,22 +43,22 @@ def find_pretrained(name: str | Path) -> Path:
         name: as in :func:`load_pretrained`.
 
     Raises:
-        PretrainedError: there is none; names that are near are suggested.
+        PretrainedError: there is none; similar names are suggested.
     """
     text = str(name)
     if text.startswith(PREFIX):
         return download(text)
     if Path(name).is_dir():
         return Path(name)
-    for place in zoo_folders():
-        if (place / text / MANIFEST).is_file():
-            return place / text
+    for zoo in zoo_folders():
+        if (zoo / text / MANIFEST).is_file():
+            return zoo / text
     if Path(name).is_absolute() or text.startswith(".") or text.endswith(".ckpt"):
         raise PretrainedError(f"there is no pretrained model at {text!r}")
     known = suggest(text, list_pretrained()) or "; the zoo of this installation is empty"
     raise PretrainedError(f"there is no pretrained model {text!r}{known}")
 
 
-def _models_in(place: Path) -> list[str]:
-    found = (path.parent.relative_to(place).as_posix() for path in place.rglob(MANIFEST))
+def _models_in(folder: Path) -> list[str]:
+    found = (path.parent.relative_to(folder).as_posix() for path in folder.rglob(MANIFEST))
     return sorted(name for name in found if not any(part.startswith(".") for part in name.split("/")[:-1]))

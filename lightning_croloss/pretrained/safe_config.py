@@ -19,13 +19,13 @@ from lightning_croloss.common.safe_config import TrustedClasses, names_of_classe
 
 
 def trusted_classes(allow: Iterable[type | str] = ()) -> TrustedClasses:
-    """Return the classes of this package and of torch that a config may name, and what is allowed beside.
+    """Return the classes of this package and of torch that a config may name, and those allowed besides.
 
     Args:
         allow: further classes, or their dotted paths, which are imported.
 
     Raises:
-        ValueError: an allowed path names no class.
+        ValueError: an allowed path is not that of a class.
     """
     modules = (lightning.pytorch.callbacks, lightning.pytorch.loggers, lightning_croloss.callbacks)
     return TrustedClasses(allow, tolerated={name for module in modules for name in names_of_classes(module)})

@@ -39,9 +39,9 @@ def save_pretrained(
     """Write a trained model as a folder that :func:`load_pretrained` reads, complete or not at all.
 
     Args:
-        model: the model; it must have met its data, of which the vocabulary is kept.
-        folder: where to; ``<somewhere>/<dataset>/<model>`` to be found by name.
-        config: the resolved config of the run, as sections, or the file of it; its section ``model`` is
+        model: the model; it must have seen its data, whose vocabulary is kept.
+        folder: where to write it; as ``<zoo>/<dataset>/<model>`` it is found by name.
+        config: the resolved config of the run, as sections, or its file; its section ``model`` is
             written anew from the model. None writes that section alone.
         metrics: what was measured, plain values.
         card: the text of the model card; None writes a short one.
@@ -54,14 +54,14 @@ def save_pretrained(
         The folder.
 
     Raises:
-        ValueError: the model has not met its data, the dtype is unknown or cannot hold the weights, or the
-            config is none.
-        FileExistsError: the folder exists and is not to be overwritten.
+        ValueError: the model has not seen its data, the dtype is unknown or cannot hold the weights, or the
+            config is not one.
+        FileExistsError: the folder exists and must not be overwritten.
     """
     path = Path(folder)
     metadata = model.metadata
     if metadata.item_vocabulary is None:
-        raise ValueError("the model knows no vocabulary: fit or test it on its data before saving it")
+        raise ValueError("the model has no vocabulary: fit or test it on its data before saving it")
     items = items_of(model) if titles else replace(items_of(model), titles=None)
     tensors = stored_weights(model, dtype)
     content = {**_sections(config), "model": model_section(model)}
@@ -70,7 +70,7 @@ def save_pretrained(
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
         (temporary / CONFIG).write_text(text, "utf-8")
-        shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which nobody else could read
+        shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which only its owner could read
         items.write(temporary / VOCABULARY, "a pretrained model", "tables")
         (temporary / METRICS).write_text(json.dumps(dict(metrics or {}), indent=2) + "\n", "utf-8")
         (temporary / CARD).write_text(card or _short_card(model), "utf-8")
@@ -123,7 +123,7 @@ def _sections(config: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
     if isinstance(config, (str, Path)):
         config = yaml.safe_load(Path(config).read_text("utf-8"))
     if config is not None and not isinstance(config, Mapping):
-        raise ValueError("config must be made of sections such as 'data' and 'model'")
+        raise ValueError("config must consist of sections such as 'data' and 'model'")
     return dict(config or {})
 
 

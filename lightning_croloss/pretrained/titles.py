@@ -1,4 +1,4 @@
-"""Titles of items that a pretrained model may not bring along, read from the data where it is installed."""
+"""Titles of items that a pretrained model must not contain, read from the data where it is installed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def titles_at_hand(
 ) -> list[str] | None:
     """Return the titles of a model's items from the data set bundled with RecBole, or None.
 
-    The licence of ml-100k does not let its titles travel with a model; RecBole has them. No other file is
-    opened on the word of a config.
+    The licence of ml-100k does not let its titles travel with a model; RecBole has them. A config cannot
+    have any other file opened.
 
     Args:
         config: the sections of the model's config.

@@ -13,7 +13,7 @@ from lightning_croloss.recommend.item_table import ItemTable
 
 
 class CatalogueMetadata(Protocol):
-    """What a model knows of its catalogue and its training, beside weights."""
+    """What a model knows about its catalogue and training, besides weights."""
 
     @property
     def item_vocabulary(self) -> Vocabulary | None:
@@ -76,7 +76,7 @@ class Retriever(Protocol):
         """Return the vectors of all items, (num_items, D) float32, without gradient."""
 
     def item_categories(self, name: str) -> Tensor:
-        """Return the categories (num_items + 1, W) of the items by a feature of theirs, 0 = no more.
+        """Return the categories (num_items + 1, W) of the items by one of their features, 0 = no more.
 
         Raises:
             ValueError: the model has no such feature.

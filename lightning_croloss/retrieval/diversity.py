@@ -17,8 +17,8 @@ def diverse_items(
 
     The controllable retrieval of ComiRec (Cen et al., KDD 2020): greedily maximise ``Q(u, S) = Σ f(u, i) +
     λ Σ 1[CATE(i) ≠ CATE(j)]``, the first sum over the items i of S, the second over its pairs, each counted
-    once. So an item's value is its score, plus λ for every item already chosen that is of another category.
-    Items of several categories differ if they share none; items without any are of one category of their own.
+    once. So an item's value is its score, plus λ for every item already chosen from another category.
+    Items of several categories differ if they share none; items without any form one category.
 
     Args:
         ids: (B, C) item ids of the candidates, best first, 0 = no candidate.
@@ -33,7 +33,7 @@ def diverse_items(
 
     Raises:
         ValueError: a shape does not fit, an id has no category row, or n or diversity are out of range.
-        TypeError: if ids are no integers.
+        TypeError: if ids are not integers.
     """
     if ids.ndim != 2 or ids.shape != scores.shape:
         raise ValueError(
@@ -46,16 +46,16 @@ def diverse_items(
     check_diversity(diversity)
     ids = check_ids("ids", ids, len(ids), len(categories) - 1)
 
-    # an item of fewer categories than W repeats one, so that 0 is left to those without any
+    # an item of fewer categories than W repeats one, so that 0 stands for items without any
     filled = torch.where(categories == 0, categories.amax(1, keepdim=True), categories)[ids]  # (B, C, W)
     of_last = torch.zeros(len(ids), int(categories.max()) + 1, dtype=torch.bool, device=ids.device)
     rows = torch.arange(len(ids), device=ids.device)
-    value = scores.masked_fill(ids == 0, -torch.inf)  # -inf: not, or no more, a candidate
+    value = scores.masked_fill(ids == 0, -torch.inf)  # -inf: not, or no longer, a candidate
     chosen = torch.empty(len(ids), n, dtype=torch.int64, device=ids.device)
     found = torch.empty_like(chosen, dtype=torch.bool)
-    for place in range(n):
+    for position in range(n):
         best = value.argmax(1)  # the first of equal ones
-        chosen[:, place], found[:, place] = best, value[rows, best] > -torch.inf
+        chosen[:, position], found[:, position] = best, value[rows, best] > -torch.inf
         value[rows, best] = -torch.inf
         of_last.zero_().scatter_(1, filled[rows, best], True)
         shared = of_last.gather(1, filled.flatten(1)).view_as(filled).any(2)

@@ -22,8 +22,8 @@ def top_items(
         users: (B, K, D) user representations; the score of an item is the maximum over the K interests.
         item_matrix: (N, D); row i is item id i + 1.
         n: how many items, 1 … N.
-        excluded: (B, E) ids never to be returned, the history for example, 0 = padding.
-        tile_elements: the most scores (rows × K × items) to hold at a time, beside the result.
+        excluded: (B, E) ids that are never returned, such as the history; 0 = padding.
+        tile_elements: the most scores (rows × K × items) to hold at a time, besides the result.
 
     Returns:
         (B, n) int64 ids and (B, n) scores, by descending score, equal scores by ascending id. Where fewer
@@ -33,7 +33,7 @@ def top_items(
     Raises:
         ValueError: if n is not in 1 … N, a shape does not fit, an id is outside 0 … N, or ``tile_elements``
             is below 1.
-        TypeError: if ids are no integers.
+        TypeError: if ids are not integers.
     """
     with torch.no_grad():
         tiles = ScoreTiles(users, item_matrix, tile_elements)

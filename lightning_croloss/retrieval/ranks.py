@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_croloss.retrieval.tiles import ScoreTiles, check_ids, checked_excluded
 
-# A processor counts four times faster where the tile has just been computed and is still in its cache.
+# A processor counts four times faster while a tile that was just computed is still in its cache.
 _CACHED_ELEMENTS = 2**19
 _ROWS_OF_CACHED_TILES = 512
 
@@ -35,8 +35,8 @@ def target_ranks(
         users: (B, K, D) user representations; the score of an item is the maximum over the K interests.
         item_matrix: (N, D); row i is item id i + 1.
         targets: (B, T) item ids, 0 = padding.
-        excluded: (B, E) ids that are no candidates, the history for example, 0 = padding. A target that is
-            itself excluded keeps its score, but rivals no other target.
+        excluded: (B, E) ids that are not candidates, such as the history; 0 = padding. A target that is
+            itself excluded keeps its score, but is not a rival of others.
         tile_elements: the most scores (rows × K × items) to hold at a time; on a processor, tiles are
             smaller than that if they would not fit its cache.
 
@@ -45,7 +45,7 @@ def target_ranks(
 
     Raises:
         ValueError: if a shape does not fit, an id is outside 0 … N, or ``tile_elements`` is below 1.
-        TypeError: if ids are no integers.
+        TypeError: if ids are not integers.
     """
     with torch.no_grad():
         if users.device.type == "cpu":
@@ -74,10 +74,10 @@ def _rank_block(tiles: ScoreTiles, block: slice, targets: Tensor, excluded: Tens
         scores = tiles.scores_of_pairs(block, pairs.rows, pairs.ids)
     below, own, theirs = _count(kept or tiles.scores(block), scores, pairs, rivals, targets.shape)
     if not _same(scores, own):
-        # here another kernel computes pairs than tiles: take the scores that the tiles hold
+        # different kernels computed the pairs and the tiles: take the scores of the tiles
         scores = own
         below, _, theirs = _count(tiles.scores(block), scores, pairs, rivals, targets.shape)
-    # what is not below is a rival, but for the target itself and the excluded
+    # what is not below is a rival, except for the target itself and the excluded
     found = tiles.num_items - below
     if len(rivals.rows):
         excluded_scores = torch.zeros_like(excluded, dtype=theirs.dtype)
@@ -168,7 +168,7 @@ def _groups(pairs: _Pairs, shape: torch.Size) -> list[tuple[bool, Tensor]]:
 
 
 def _room(tile: Tensor) -> Tensor:
-    # a processor writes and adds numbers of 32 bits six times faster than truth values
+    # a processor writes and adds numbers of 32 bits six times faster than bools
     dtype = torch.float32 if tile.device.type == "cpu" and tile.shape[1] <= 2**24 else torch.bool
     return torch.empty(tile.shape, dtype=dtype, device=tile.device)
 

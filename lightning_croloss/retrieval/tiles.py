@@ -34,10 +34,10 @@ class ScoreTiles:
     Args:
         users: (B, K, D) user representations.
         item_matrix: (N, D); row i is item id i + 1.
-        tile_elements: the most products (rows × K × items) to hold at a time, of which there is always at
-            least one user's with one item.
-        fewest_whole_rows: whole rows are computed at once if so many of them fit, or all.
-        most_rows: users in a block, at most, where they are not.
+        tile_elements: the most products (rows × K × items) to hold at a time; one user and one item
+            are always taken.
+        fewest_whole_rows: whole rows are computed at once if this many of them fit, or all.
+        most_rows: the most users in a block otherwise.
 
     Attributes:
         rows: users in a block.
@@ -88,7 +88,7 @@ class ScoreTiles:
             yield slice(start, min(start + self.rows, self.users.shape[0]))
 
     def scores(self, block: slice) -> Iterator[tuple[int, Tensor]]:
-        """Yield ``(first, scores (b, w))`` until each item came once, in ascending order of ids.
+        """Yield ``(first, scores (b, w))`` until each item has come once, in ascending order of ids.
 
         Column j of ``scores`` is the item of id ``first + j + 1``. Autocast does not apply: scores are as
         precise as the inputs.
@@ -103,11 +103,11 @@ class ScoreTiles:
         """Return the scores (P,) of users of a block with items, as :meth:`scores` has them.
 
         The products are of the same kind as those of whole tiles, and agree with them to the last bit where
-        the library computes each sum alike wherever it stands in a matrix. Who relies on it must check.
+        the library computes each sum alike wherever it stands in a matrix. Callers must check that.
 
         Args:
             block: the block.
-            rows: (P,) numbers of users within the block, ascending.
+            rows: (P,) indices of users within the block, ascending.
             ids: (P,) item ids from 1.
         """
         users = self.users[block].to(self.dtype)
@@ -121,12 +121,12 @@ class ScoreTiles:
                 part = slice(left, min(left + self.width, bounds[number + 1]))
                 wanted = F.pad(ids[part] - 1, (0, -(part.stop - left) % _ALIGNMENT))
                 scores = self._best(few, self._items[wanted], len(users))
-                places = torch.arange(part.stop - left, device=rows.device)
-                found[part] = scores[rows[part] - start, places]
+                columns = torch.arange(part.stop - left, device=rows.device)
+                found[part] = scores[rows[part] - start, columns]
         return found
 
     def _best(self, users: Tensor, items: Tensor, rows: int) -> Tensor:
-        """Return the scores (r, w) of users (r, K, D) with items (w, D), in a block of so many rows."""
+        """Return the scores (r, w) of users (r, K, D) with items (w, D), as in a block of ``rows`` users."""
         found = product(users.flatten(0, 1), items.to(self.dtype), rows * users.shape[1])
         return found if users.shape[1] == 1 else found.unflatten(0, users.shape[:2]).amax(1)
 
@@ -166,7 +166,7 @@ def check_ids(name: str, ids: Tensor, num_users: int, num_items: int) -> Tensor:
 
     Raises:
         ValueError: if the shape does not fit or an id is outside 0 … num_items.
-        TypeError: if they are no integers.
+        TypeError: if they are not integers.
     """
     if ids.ndim != 2 or ids.shape[0] != num_users:
         raise ValueError(

@@ -8,7 +8,7 @@ ENCODER = "encoder.onnx"
 VECTORS = "items.npy"
 ITEMS = "items.parquet"
 INDEX = "index.faiss"
-FORMAT = Format("lightning-croloss export", 1, "export of a model", ("model",))
+FORMAT = Format("lightning-croloss export", 1, "an export of a model", ("model",))
 
 #: Names of the encoder's inputs and output.
 HISTORY, USERS, INTERESTS = "history", "users", "interests"

@@ -1,4 +1,4 @@
-"""What the experiment trackers are told beside the metrics that Lightning logs."""
+"""What the experiment trackers are told besides the metrics that Lightning logs."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def build(
 
 
 def write_leaderboard(zoo: Path) -> None:
-    """Write the leaderboard of a zoo anew."""
+    """Write the leaderboard of a zoo again."""
     write_atomically(zoo / CARD, leaderboard(zoo).encode())
 
 

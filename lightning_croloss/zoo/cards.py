@@ -56,7 +56,7 @@ def _test(
         for metric, title in (("recall", "Recall"), ("ndcg", "NDCG"))
     ]
     counts = metrics["data"]
-    seen = "Items that the user had before are no candidates. " if arguments["exclude_history"] else ""
+    seen = "Items that the user had before are not candidates. " if arguments["exclude_history"] else ""
     return [
         *tables,
         f"Exact, over the whole catalogue; the mean of {counts['test_users']:,} users with "

@@ -43,7 +43,7 @@ DATASETS = {
         "(Kang and McAuley, ICDM 2018): the order of each user's events, without times.",
         "https://github.com/pmixer/SASRec.pytorch (the file of Video games, a line `user item` for each "
         "event; the reviews: https://jmcauley.ucsd.edu/data/amazon/). The config reads it as "
-        "`video.parquet`, columns `user_id`, `item_id`, and `timestamp`, the place of the event in its "
+        "`video.parquet`, columns `user_id`, `item_id`, and `timestamp`, the index of the event in its "
         "user's sequence.",
         "The reviews are offered for research; neither source states a licence of the data. This folder "
         "holds none of the events, only the integer ids of the items and how often each occurs.",
@@ -57,7 +57,7 @@ DATASETS = {
         "et al., SIGIR 2020). A user is a session.",
         "https://github.com/CCIIPLab/GCE-GNN (datasets/diginetica; the cup: "
         "https://competitions.codalab.org/competitions/11161). The config reads it as `diginetica.parquet`, "
-        "columns `user_id` (the session), `item_id`, and `timestamp`, the place of the event in its session.",
+        "columns `user_id` (the session), `item_id`, and `timestamp`, the index of the event in its session.",
         "Released for the cup, for research; the sources state no other licence. This folder holds none of "
         "the events, only the integer ids of the items and how often each occurs.",
         True,

@@ -24,7 +24,7 @@ def leaderboard(folder: Path) -> str:
     parts = [
         "# Zoo",
         "Pretrained retrieval models. This file is written by `croloss zoo build`, from the `metrics.json` "
-        "of each; the card of a model tells data, licence, settings and limits.",
+        "of each; a model's card gives its data, licence, settings and limits.",
         example(first),
     ]
     order = {dataset: position for position, dataset in enumerate(DATASETS)}

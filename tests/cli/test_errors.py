@@ -112,8 +112,11 @@ class TestErrors:
                 "split: unknown class 'Fancy'; known: ",
             ),
             ("trainer: {callbacks: {class_path: Fancy}}", "trainer.callbacks: unknown class 'Fancy'"),
-            ("trainer: [", "a config file is no valid YAML: while parsing a flow node"),
-            ("# nothing", "a config file is empty, or is not made of fields such as 'trainer:' and 'model:'"),
+            ("trainer: [", "a config file is not valid YAML: while parsing a flow node"),
+            (
+                "# nothing",
+                "a config file is empty, or does not consist of fields such as 'trainer:' and 'model:'",
+            ),
         ],
     )
     def test_a_slip_in_an_overlay_names_what_was_meant(
@@ -161,7 +164,7 @@ class TestErrors:
         self, capsys: pytest.CaptureFixture[str], command: str, name: str
     ) -> None:
         said = error_of(capsys, command, "--config", str(CONFIG), f"--ckpt_path={name}")
-        assert said.startswith(f"ckpt_path: '{name}' is known within one run only: give the file")
+        assert said.startswith(f"ckpt_path: '{name}' is known only within a run: give the file")
 
     @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut off"])
     def test_a_damaged_checkpoint(self, capsys: pytest.CaptureFixture[str], content: bytes) -> None:

@@ -170,7 +170,7 @@ def test_what_fails_leaves_the_old_file(model, monkeypatch, capsys):
         (["--histories=events.csv", "--item-column=item"], "did you mean 'item_id'?"),
         (["--histories=floats.parquet"], "column 'item_id' holds Float64"),
         (["--histories=lists.parquet"], "column 'history' holds large_string: it must hold lists"),
-        (["--histories=broken.jsonl"], "broken.jsonl, line 2 is no JSON"),
+        (["--histories=broken.jsonl"], "broken.jsonl, line 2 is not JSON"),
         (["--histories=strange.jsonl"], "strange.jsonl, line 1: a history must be a list of tokens, got 3"),
         (["--histories=floats.jsonl"], "floats.jsonl, line 1: the history holds 1.5"),
         (["--histories=mixed.jsonl"], "mixed.jsonl, line 2: the user is 2"),

@@ -8,7 +8,7 @@ import pytest
 from lightning_croloss.common.manifest import MANIFEST, Format
 from lightning_croloss.errors import PretrainedError
 
-FORMAT = Format("some format", 2, "box of things", ("about",))
+FORMAT = Format("some format", 2, "a box of things", ("about",))
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def test_an_earlier_version_is_read(folder):
 @pytest.mark.parametrize("version", [3, 0, -1, "2", "two", 1.0, None])
 def test_other_versions_are_refused(folder, version):
     rewrite(folder, format_version=version)
-    refused(folder, f"format version {version!r}, this lightning-croloss reads up to 2")
+    refused(folder, f"format version {version!r}; this lightning-croloss reads up to 2")
 
 
 def test_a_folder_of_another_kind(tmp_path, folder):
     rewrite(folder, format="another format")
-    refused(folder, "box of things: its manifest.json is of something else")
+    refused(folder, "box of things: its manifest.json describes something else")
     (folder / MANIFEST).write_text("[]")
-    refused(folder, "box of things: its manifest.json is of something else")
+    refused(folder, "box of things: its manifest.json describes something else")
     (folder / MANIFEST).unlink()
     refused(folder, "box of things: it has no manifest.json")
     refused(tmp_path / "nowhere", "box of things: it does not exist")

@@ -85,7 +85,7 @@ def test_what_was_loaded_once_loads_offline(hub, saved):
     hub.offline = True
     load_pretrained("hf://me/models/dnn")
     assert list_pretrained("hf://me/models") == ["hf://me/models/dnn"]
-    with pytest.raises(PretrainedError, match=r"had from the Hub or its cache: not in the cache$"):
+    with pytest.raises(PretrainedError, match=r"read from the Hub or its cache: not in the cache$"):
         load_pretrained("hf://me/others")
 
 
@@ -94,21 +94,21 @@ def test_the_offline_switch_of_the_hub_is_its_own(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        PretrainedError, match="hf://me/models cannot be had from the Hub or its cache"
+        PretrainedError, match="hf://me/models cannot be read from the Hub or its cache"
     ) as caught:
         load_pretrained("hf://me/models")
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_not_there(hub, saved):
-    with pytest.raises(PretrainedError, match=r"hf://me/nothing cannot be had .*404 .* not found$"):
+    with pytest.raises(PretrainedError, match=r"hf://me/nothing cannot be read .*404 .* not found$"):
         load_pretrained("hf://me/nothing")
     push_to_hub(saved, "hf://me/models/dnn")
     with pytest.raises(PretrainedError, match=r"me/models has no pretrained model in its folder 'mind'"):
         load_pretrained("hf://me/models/mind")
     with pytest.raises(PretrainedError, match=r"me/models has no pretrained model: list_pretrained"):
         load_pretrained("hf://me/models")
-    with pytest.raises(PretrainedError, match="is no pretrained model"):
+    with pytest.raises(PretrainedError, match="is not a pretrained model"):
         push_to_hub(saved.parent, "hf://me/models")
 
 
@@ -131,7 +131,7 @@ def test_addresses():
         "hf://me/m/../x",
         "me/models",
     ):
-        with pytest.raises(PretrainedError, match="is no address: write hf://owner/name"):
+        with pytest.raises(PretrainedError, match="is not an address: write hf://owner/name"):
             parse_address(wrong)
 
 

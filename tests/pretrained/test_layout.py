@@ -39,7 +39,7 @@ def test_a_manifest_that_was_changed(saved):
     path.write_text(text[:-20])
     assert "manifest.json is damaged" in refused(saved)
     path.write_text(text.replace('"format_version": 1', '"format_version": 2'))
-    assert "was saved in format version 2, this lightning-croloss reads up to 1" in refused(saved)
+    assert "was saved in format version 2; this lightning-croloss reads up to 1" in refused(saved)
     manifest = json.loads(text)
     write_manifest(saved, {"facts": manifest["facts"]})
     assert "manifest.json is incomplete" in refused(saved)

@@ -125,7 +125,7 @@ def test_weights_of_another_catalogue_or_architecture(saved, tmp_path):
         assert "YouTubeDNN" in sentence
     weights.write_bytes(b"\0" * 100)
     vouch_again(saved)
-    assert "is no safetensors file" in refused(saved)
+    assert "is not a safetensors file" in refused(saved)
 
 
 def test_a_vocabulary_of_another_catalogue(saved, tmp_path):
@@ -134,7 +134,7 @@ def test_a_vocabulary_of_another_catalogue(saved, tmp_path):
     other = save_pretrained(model, tmp_path / "other")
     (saved / "vocabulary.parquet").write_bytes((other / "vocabulary.parquet").read_bytes())
     vouch_again(saved)
-    assert "has 44 items, but the weights are of a catalogue of 40" in refused(saved)
+    assert "has 44 items, but the weights are for a catalogue of 40" in refused(saved)
     (saved / "vocabulary.parquet").write_bytes(b"PAR1")
     vouch_again(saved)
     assert "is not a table with the columns token and count" in refused(saved)
@@ -144,7 +144,7 @@ def test_a_config_that_is_none(saved):
     for text in ("- 1\n", "model: 3\n", "a: [\n", "!!python/object/apply:os.getcwd []\n"):
         (saved / "config.yaml").write_text(text)
         vouch_again(saved)
-        assert "is no plain YAML with the section 'model'" in refused(saved)
+        assert "is not plain YAML with the section 'model'" in refused(saved)
 
 
 def test_text_that_looks_like_a_config_stays_text(saved):
@@ -167,7 +167,7 @@ def test_a_config_of_another_release(saved):
 
     rewrite_config(saved, no_model)
     vouch_again(saved, from_data={})
-    assert "is no RetrievalModel" in refused(saved)
+    assert "is not a RetrievalModel" in refused(saved)
 
 
 def test_loading_needs_no_lightning_cli_instantiation(saved, monkeypatch):

@@ -28,11 +28,11 @@ def test_the_models_of_any_folder_are_listed(saved):
 
 
 def test_a_folder_or_file_that_is_no_checkpoint(tmp_path):
-    assert refused(tmp_path) == f"{tmp_path} is no pretrained model: it has no manifest.json"
+    assert refused(tmp_path) == f"{tmp_path} is not a pretrained model: it has no manifest.json"
     assert "there is no pretrained model at" in refused(tmp_path / "nothing")
     assert "there is no pretrained model at" in refused("best.ckpt")
     (tmp_path / "manifest.json").write_text('{"format": "something else"}')
-    assert "is no pretrained model: its manifest.json is of something else" in refused(tmp_path)
+    assert "is not a pretrained model: its manifest.json describes something else" in refused(tmp_path)
     (tmp_path / "bad.ckpt").write_bytes(b"no checkpoint")
     assert "is not a checkpoint of plain types, or is damaged" in refused(tmp_path / "bad.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")

@@ -32,7 +32,7 @@ def test_a_foreign_class_is_refused_wherever_it_stands(saved, path, monkeypatch)
         config["model"]["init_args"]["loss"] = {"class_path": path, "init_args": {"args": "echo"}}
 
     rewrite_config(saved, loss)
-    assert f"names the class {path!r}, which is not of this package and not allowed" in refused(saved)
+    assert f"names the class {path!r}, which is neither in this package nor allowed" in refused(saved)
 
     def harmless(config):
         config["model"]["init_args"]["loss"] = None
@@ -58,6 +58,6 @@ def test_a_class_of_ones_own_can_be_allowed(tmp_path):
     for allowed in (Mine, "tests.pretrained.test_safe_config.Mine"):
         assert isinstance(load_pretrained(folder, allow=[allowed]), Mine)
     with pytest.raises(
-        ValueError, match=r"allow: 'tests\.pretrained\.test_safe_config\.None' names no class"
+        ValueError, match=r"allow: 'tests\.pretrained\.test_safe_config\.None' is not a class"
     ):
         load_pretrained(folder, allow=["tests.pretrained.test_safe_config.None"])

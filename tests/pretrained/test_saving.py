@@ -50,7 +50,7 @@ def test_an_existing_folder_is_overwritten_on_request_only(trained, saved):
 
 
 def test_what_cannot_be_saved(trained, tmp_path):
-    with pytest.raises(ValueError, match="knows no vocabulary: fit or test it"):
+    with pytest.raises(ValueError, match="has no vocabulary: fit or test it"):
         save_pretrained(small_model(), tmp_path / "model")
     with pytest.raises(ValueError, match="dtype must be one of float32, float16, bfloat16, got 'int8'"):
         save_pretrained(trained, tmp_path / "model", dtype="int8")

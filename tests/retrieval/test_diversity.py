@@ -167,9 +167,9 @@ def test_where_candidates_run_out_the_rest_is_empty(model):
         ({"diversity": -1.0, "category": "genre"}, "diversity must be a number of at least 0, got -1.0"),
         (
             {"diversity": 0.1, "category": "genr"},
-            "category 'genr' is no feature of the model; did you mean 'genre'.: it must be one of",
+            "category 'genr' is not among the features; did you mean 'genre'.: it must be one of",
         ),
-        ({"category": "genr"}, "category 'genr' is no feature"),
+        ({"category": "genr"}, "category 'genr' is not among the features"),
         ({"category": "price"}, "category 'price' is a number: it must be one of genre, tags"),
         ({"diversity": 0.1, "category": "genre", "candidates": 4}, "candidates must be in n = 5 … 40, got 4"),
         (

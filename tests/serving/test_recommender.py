@@ -182,7 +182,7 @@ def test_damaged_files(mind, tmp_path, name, damage):
         path.unlink()
     else:
         path.write_bytes(content[:-3] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
-    said = {"cut": "it is cut off or was changed", "changed": "is damaged or was changed", "missing": "lacks"}
+    said = {"cut": "(cut off or changed)", "changed": "is damaged or was changed", "missing": "lacks"}
     with pytest.raises(PretrainedError, match=said[damage]):
         Recommender.from_export(path.parent)
 
@@ -193,7 +193,7 @@ def test_other_folders(mind, tmp_path):
     path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 7'))
     with pytest.raises(PretrainedError, match="format version 7"):
         Recommender.from_export(folder)
-    with pytest.raises(PretrainedError, match="is no export of a model: it does not exist"):
+    with pytest.raises(PretrainedError, match="is not an export of a model: it does not exist"):
         Recommender.from_export(tmp_path / "nowhere")
     with pytest.raises(PretrainedError, match=r"it has no manifest\.json"):
         Recommender.from_export(tmp_path)

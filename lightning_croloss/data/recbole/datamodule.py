@@ -40,7 +40,7 @@ class RecBoleDataModule(RetrievalDataModule):
             them. A ``token`` is categorical, a ``token_seq`` multi-valued, a ``float`` numeric; write
             ``"release_year:numeric"`` where the file's type says otherwise.
         user_features: the same of ``<dataset>.user``.
-        missing_values: texts in the feature files that mean "missing", beside the empty one.
+        missing_values: texts in the feature files that mean "missing", besides the empty one.
         title_field: column of ``<dataset>.item`` that says what a person calls an item; None = no titles.
 
     Raises:

@@ -34,7 +34,7 @@ def load_features(
         id_field: the column that holds the ids.
         vocabulary: the ids' tokens.
         settings: RecBole settings; its separators and encoding count.
-        missing_values: texts that mean "missing", beside the empty one.
+        missing_values: texts that mean "missing", besides the empty one.
 
     Raises:
         DataError: the file or a column is missing, an id stands twice, or a column cannot be used.
@@ -73,7 +73,7 @@ def load_titles(
         id_field: the column that holds the ids.
         vocabulary: the items' tokens.
         settings: RecBole settings; its separators and encoding count.
-        missing_values: texts that mean "missing", beside the empty one.
+        missing_values: texts that mean "missing", besides the empty one.
 
     Raises:
         DataError: the file or a column is missing, or an id stands twice.

@@ -73,7 +73,7 @@ class TableDataModule(RetrievalDataModule):
         users_id_column: column of the ids in ``users``; null is ``user_column``.
         separator: what stands between the fields of text files; null is a comma in ``.csv``, else a tab.
         multi_separator: what stands between the tokens of a multi-valued text.
-        missing_values: texts that mean "missing", beside the empty one.
+        missing_values: texts that mean "missing", besides the empty one.
         title_column: column of ``items`` that says what a person calls an item; null = no titles.
         cache_dir: a folder in which to keep what was prepared, for example ``~/.cache/lightning-croloss``;
             null keeps nothing. It pays for large text files and large feature tables only. Entries are found

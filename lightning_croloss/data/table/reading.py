@@ -57,7 +57,7 @@ def describe(files: Sequence[TableFile]) -> str:
 def read_table(
     files: Sequence[TableFile], columns: Mapping[str, str], begin: Callable[[str], None] = lambda what: None
 ) -> Table:
-    """Read columns, of which each must be in each file.
+    """Read columns, each of which must be in each file.
 
     Args:
         files: the files.

@@ -50,7 +50,7 @@ class FusedLoss(RetrievalLoss):
         """
 
     def keep_diagnostics(self, log_ranks: Tensor) -> None:
-        """Keep in ``diagnostics`` what is to be logged of log R, (B,), which has no gradient."""
+        """Keep in ``diagnostics`` what is logged about log R, (B,), which has no gradient."""
 
     def _loss_of_vectors(
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata

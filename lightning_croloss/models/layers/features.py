@@ -98,7 +98,7 @@ class FeatureEmbedding(nn.Module):
         usable = [known for known, kind in zip(self.names, self.kinds, strict=True) if kind != "numeric"]
         if name in usable:
             return self._table(self.names.index(name))
-        fault = "is a number" if name in self.names else f"is no feature of the model{suggest(name, usable)}"
+        fault = "is a number" if name in self.names else f"is not among the features{suggest(name, usable)}"
         raise ValueError(f"category {name!r} {fault}: it must be one of {', '.join(usable) or 'none'}")
 
     @staticmethod
