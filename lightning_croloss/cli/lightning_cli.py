@@ -121,12 +121,11 @@ class CROLossCLI(LightningCLI):
             self._take_hyperparameters(command, path)
         after = self._model_fields()
         for field in sorted(before.keys() & after.keys()):
-            if field.endswith("class_path"):  # written short or long
-                before[field], after[field] = (str(at[field]).split(".")[-1] for at in (before, after))
-            if before[field] != after[field] and not field.endswith(FROM_DATA):
+            theirs, ours = (_comparable(fields[field], field) for fields in (after, before))
+            if theirs != ours and not field.endswith(FROM_DATA):
                 say(
-                    f"--ckpt_path sets model.{field} to the checkpoint's {after[field]!r} "
-                    f"(the config says {before[field]!r})"
+                    f"--ckpt_path sets model.{field} to the checkpoint's {theirs!r} "
+                    f"(the config says {ours!r})"
                 )
 
     def _take_hyperparameters(self, command: str, path: str) -> None:
@@ -250,6 +249,15 @@ class CROLossCLI(LightningCLI):
         self.trainer.test(
             self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
         )
+
+
+def _comparable(value: Any, field: str) -> Any:
+    """Return the value of a field with class paths shortened to names: they may be written short or long."""
+    if isinstance(value, Namespace):
+        return {name: _comparable(entry, name) for name, entry in vars(value).items()}
+    if isinstance(value, list):
+        return [_comparable(entry, "") for entry in value]
+    return value.rpartition(".")[2] if field.endswith("class_path") and isinstance(value, str) else value
 
 
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         if stage == "fit":
             self._use_sparse_gradients()
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-            check_monitors([*callbacks, self._lr_scheduler], self.metric_names("val"))
+            check_monitors([*callbacks, self._optimization.lr_scheduler], self.metric_names("val"))
 
     @property
     def facts(self) -> ModelMetadata:
@@ -331,10 +331,6 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         check_features(checkpoint["hyper_parameters"], self.hparams)
 
     # ------------------------------------------------------------------ inside
-
-    @property
-    def _lr_scheduler(self) -> LRSchedulerCallable | None:
-        return self._optimization.lr_scheduler
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)
