@@ -16,7 +16,7 @@ from lightning_croloss.losses import (
     SoftplusKernel,
 )
 from tests.losses.cases import options, public_classes, scores, value_and_gradients
-from tests.losses.test_hyperparameters import VARIATIONS
+from tests.losses.variations import VARIATIONS
 
 
 def build(config):

@@ -5,24 +5,13 @@ import inspect
 import pytest
 import torch
 
-import lightning_croloss
 from lightning_croloss import MixedNegatives, PopularityNegatives, RetrievalModel, UniformNegatives
 from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.negatives import Negatives
+from tests.registries import concrete
 
 NUM_ITEMS = 12
-
-
-def concrete(base):
-    """Walk the classes of the package below ``base`` that can be built."""
-    found, waiting = {}, [base]
-    while waiting:
-        for cls in waiting.pop().__subclasses__():
-            waiting.append(cls)
-            if cls.__module__.startswith(lightning_croloss.__name__) and not inspect.isabstract(cls):
-                found[cls.__name__] = cls
-    return [found[name] for name in sorted(found)]
 
 
 #: Arguments of the classes that cannot be built without.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -50,7 +51,10 @@ def read_checkpoint(
             content = torch.load(
                 source, map_location=map_location, weights_only=weights_only, mmap=mmap or None
             )
-    except (UnpicklingError, EOFError, RuntimeError, KeyError):
+    except (UnpicklingError, EOFError, RuntimeError, KeyError, OSError) as error:
+        # what reading an archive whose end is cut off fails with
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise PretrainedError(f"{_name(source)} is not a checkpoint of plain types, or is damaged") from None
     if not isinstance(content, dict):
         raise PretrainedError(f"{_name(source)} is not a checkpoint: it holds a {type(content).__name__}")

@@ -10,7 +10,7 @@ from lightning_croloss.cli import main
 from lightning_croloss.cli.data import format_text
 from lightning_croloss.data import GlobalTime
 from lightning_croloss.data.statistics import describe
-from tests.data.test_statistics import Given
+from tests.data.events import GivenEvents
 from tests.data_for_tests import FeaturedData
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was deprecated in v4.49")
@@ -91,7 +91,7 @@ def test_later_configs_win_and_overlays_without_data_change_nothing(
 
 def test_values_are_read_as_fit_reads_them(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("split.yaml").write_text(
-        "data:\n  class_path: tests.data.test_statistics.Given\n  init_args:\n"
+        "data:\n  class_path: tests.data.events.GivenEvents\n  init_args:\n"
         "    log: [[1, 1, 0], [1, 2, 1], [1, 2, 2], [1, 2, 3]]\n"
         "    split:\n      class_path: GlobalTime\n      init_args: {valid: 2e-1, test: 2024-01-01}\n"
     )
@@ -163,7 +163,7 @@ def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_the_split_leaves_out_is_said() -> None:
     log = [(1, 1, time) for time in range(10)] + [(2, 2, 9), (2, 3, 9)]
-    text = format_text(describe(Given(log, GlobalTime(4, 7))))
+    text = format_text(describe(GivenEvents(log, GlobalTime(4, 7))))
     assert "4 training events; 2 events are in no part" in text
     assert "items without interactions" in text
     assert "first time" in text

@@ -18,7 +18,7 @@ from lightning_croloss import RecBoleDataModule, YouTubeDNN
 from lightning_croloss.callbacks import PredictionWriter
 from lightning_croloss.cli import main
 from lightning_croloss.data import DataRequest
-from tests.cli.test_cli import CONFIG, QUICK, error_of
+from tests.cli.cases import CONFIG, QUICK, error_of
 from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
 
 pytest.importorskip("recbole", reason="the runs are on the dataset that RecBole bundles")
@@ -36,11 +36,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         os.chdir(before)
     return folder / "runs/croloss/version_0/checkpoints/last.ckpt"
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def predict(checkpoint: Path, *arguments: str) -> list[str]:

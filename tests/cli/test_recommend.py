@@ -29,11 +29,6 @@ def model(tmp_path_factory):
     return save_pretrained(model, tmp_path_factory.mktemp("models") / "model")
 
 
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def expected(model, n, **arguments):
     found = load_pretrained(model).recommend_tokens(list(HISTORIES.values()), n, **arguments)
     return {

@@ -22,11 +22,6 @@ EVERY_THIRD_STEP = {"every_n_train_steps": 3, "save_top_k": -1, "filename": "{st
 WHOLE_CATALOGUE = {"class_path": "FullCatalogNegatives"}
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def write_run(num_items: int, **model: Any) -> None:
     """Write events of 20 users, each item once, and the config of a run with few and short steps."""
     items = np.random.default_rng(0).permutation(num_items)

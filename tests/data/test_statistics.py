@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_croloss.data import GlobalTime, Interactions, RetrievalDataModule, Split, Vocabulary
+from lightning_croloss.data import GlobalTime, Interactions
 from lightning_croloss.data.statistics import describe, popularity, quantiles
+from tests.data.events import GivenEvents
 from tests.data_for_tests import ClusteredData, FeaturedData
 
 logs = st.lists(
@@ -15,23 +16,11 @@ logs = st.lists(
 )  # user, item, time
 
 
-class Given(RetrievalDataModule):
-    """Events (user, item, time) of six users and eight items, some of which may have none."""
-
-    def __init__(self, log: list[list[int]], split: Split | None = None, max_history: int = 3):
-        super().__init__(split, max_history=max_history)
-        self.log = log
-
-    def load(self):
-        users, items, times = (np.array(column) for column in zip(*self.log, strict=True))
-        return Interactions.from_ids(users, items, Vocabulary(range(6)), Vocabulary(range(8)), times)
-
-
 @settings(deadline=None)
 @given(logs)
 def test_numbers_equal_loops(log):
     log = [(1, 1, time) for time in range(10)] + log  # every part has a row
-    found = describe(Given(log, GlobalTime(4, 7)))
+    found = describe(GivenEvents(log, GlobalTime(4, 7)))
     lengths = [sum(user == one for one, _, _ in log) for user in {user for user, _, _ in log}]
     sizes = found["interactions"]
     assert sizes["users"] == len(lengths)

@@ -5,57 +5,12 @@ import inspect
 import pytest
 import torch
 
-from lightning_croloss.losses import (
-    BPRLoss,
-    CROLoss,
-    ExponentialImportance,
-    GammaImportance,
-    HingeKernel,
-    Importance,
-    Kernel,
-    PowerImportance,
-    PSLAtanKernel,
-    PSLReluKernel,
-    PSLTanhKernel,
-    RetrievalLoss,
-    SoftmaxLoss,
-    TargetNImportance,
-    TripletLoss,
-)
+from lightning_croloss.losses import CROLoss, Importance, Kernel, RetrievalLoss, SoftmaxLoss
 from tests.losses.cases import LOSSES, assert_same, options, public_classes, scores, value_and_gradients
+from tests.losses.variations import VARIATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:n=")
 
-#: class -> the arguments to start from, and for each argument another value
-VARIATIONS = {
-    CROLoss: (
-        {"num_items": 40, "kernel": "softplus", "lambda_weight": 0.5},
-        {
-            "kernel": "exp",
-            "importance": PowerImportance(0.5),
-            "temperature": 0.2,
-            "lambda_weight": 0.8,
-            "lambda_kernel": "heaviside",
-            "num_items": 60,
-            "rank_scaling": "unbiased",
-            "fused": True,
-        },
-    ),
-    SoftmaxLoss: (
-        {"num_items": 40},
-        {"temperature": 0.2, "num_items": 60, "rank_scaling": "unbiased", "fused": True},
-    ),
-    BPRLoss: ({"num_items": 40}, {"temperature": 0.2, "num_items": 60}),
-    TripletLoss: ({"num_items": 40}, {"margin": 0.9, "temperature": 0.2, "num_items": 60}),
-    PowerImportance: ({}, {"alpha": 0.5}),
-    TargetNImportance: ({"n": 10.0}, {"n": 20.0, "sharpness": 2.0}),
-    ExponentialImportance: ({"rate": 0.05}, {"rate": 0.1}),
-    GammaImportance: ({"rate": 0.05}, {"concentration": 2.0, "rate": 0.1}),
-    HingeKernel: ({}, {"margin": 0.9}),
-    PSLTanhKernel: ({}, {"score_temperature": 1.0}),
-    PSLReluKernel: ({}, {"score_temperature": 1.0}),
-    PSLAtanKernel: ({}, {"score_temperature": 1.0}),
-}
 #: arguments that leave the value alone and change the gradient only
 GRADIENT_ONLY = {(CROLoss, "lambda_weight"), (CROLoss, "lambda_kernel")}
 #: arguments that choose how, not what: tests/losses/fused/test_loss.py tests that they choose

@@ -12,6 +12,7 @@ from lightning_croloss import (
     PopularityNegatives,
     RetrievalModel,
     SoftmaxLoss,
+    TargetNImportance,
     UniformNegatives,
 )
 from lightning_croloss.configurable import to_config
@@ -110,3 +111,12 @@ def test_hyperparameters_and_checkpoints_hold_what_was_given(make, tmp_path):
     assert again.hparams == model.hparams
     assert again.loss.num_items == 40
     assert {part.num_items for part in parts_of(again.negatives)} == {40}
+
+
+def test_the_loss_learns_the_size_of_the_catalogue():
+    assert small_model(loss=CROLoss()).loss.num_items == 40
+    assert small_model(loss=CROLoss(num_items=40)).loss.num_items == 40
+    with pytest.raises(ValueError, match="the loss was given num_items=50, but the catalogue has 40 items"):
+        small_model(loss=CROLoss(num_items=50))
+    with pytest.raises(ValueError, match="n must be at most the size of the catalogue, 40 items, got 41"):
+        small_model(loss=CROLoss(importance=TargetNImportance(41)))

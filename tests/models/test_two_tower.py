@@ -1,13 +1,11 @@
 import functools
-import math
 
 import pytest
 import torch
 from torch import nn
 
 from lightning_croloss import FullCatalogNegatives, RetrievalModel, TwoTower, UniformNegatives, YouTubeDNN
-from lightning_croloss.data import Interactions, RetrievalBatch, UserDisjoint, Vocabulary, build_feature
-from lightning_croloss.models.layers import FeatureEmbedding
+from lightning_croloss.data import Interactions, RetrievalBatch, UserDisjoint, Vocabulary
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer
 from tests.models.cases import FEATURES, FOR_HISTORY, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
 
@@ -96,78 +94,6 @@ def test_equal_arguments_give_equal_outcomes():
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         small_tower(**arguments)
-
-
-# ---------------------------------------------------------------------- feature embedding
-
-
-def random_embedding(num_ids=12, dim=5):
-    """Return an embedding of features of every kind with values missing, and the features."""
-    features = [
-        build_feature("kind", "categorical", [*"xyzxyxx", "", *"yzxy"], "table"),
-        build_feature("tags", "multi", ["p q r", "", "q", "r p", "", "p", *["q r"] * 6], "table"),
-        build_feature("price", "numeric", ["1", "", "4", "2", "", "8", *"345678"], "table"),
-    ]
-    torch.manual_seed(0)
-    embedding = FeatureEmbedding([feature.spec for feature in features], num_ids, dim)
-    embedding.fill(features)
-    return embedding, features
-
-
-def naive(embedding, features, number):
-    """Return the embedding of one id by loops over its raw values."""
-    total = [0.0] * embedding.dim
-    for feature, table in zip(features, embedding.embeddings, strict=True):
-        weight, values = table.weight.tolist(), feature.values[number].tolist()
-        if feature.kind == "numeric":
-            (value,) = values
-            added = weight[0] if math.isnan(value) else [value * entry for entry in weight[1]]
-        else:
-            tokens = [value for value in values if value]
-            added = [sum(weight[t][d] for t in tokens) / max(len(tokens), 1) for d in range(embedding.dim)]
-        total = [one + other for one, other in zip(total, added, strict=True)]
-    return torch.tensor(total)
-
-
-def test_the_embedding_equals_a_loop():
-    embedding, features = random_embedding()
-    ids = torch.randint(1, 13, (3, 4, 2))
-    ids.view(-1)[:12] = torch.arange(1, 13)
-    out = embedding(ids)
-    assert out.shape == (3, 4, 2, 5)
-    for index in ids.nonzero().tolist():
-        expected = naive(embedding, features, int(ids[tuple(index)]))
-        assert torch.allclose(out[tuple(index)], expected, atol=1e-6)
-
-
-def test_the_unknown_id_is_zero_and_teaches_nothing():
-    embedding, _ = random_embedding()
-    out = embedding(torch.tensor([[0, 3], [0, 0]]))
-    assert not out[0, 0].any()
-    assert not out[1].any()
-    embedding(torch.zeros(4, dtype=torch.long)).sum().backward()
-    assert not any(table.weight.grad.any() for table in embedding.embeddings)
-
-
-def test_missing_values_have_finite_gradients():
-    embedding, _ = random_embedding()
-    embedding(torch.tensor([2, 5, 8])).square().sum().backward()
-    gradients = [table.weight.grad for table in embedding.embeddings]
-    assert all(torch.isfinite(gradient).all() for gradient in gradients)
-    assert gradients[2][0].any()  # the vector of a missing number is learned
-    assert not gradients[0][0].any()  # padding stays what it is
-    assert not gradients[1][0].any()
-
-
-def test_other_features_than_the_models_are_refused():
-    embedding, features = random_embedding()
-    with pytest.raises(ValueError, match=r"built for the features \['kind', 'tags', 'price'\], the data has"):
-        embedding.fill(features[:2])
-    wider = build_feature("tags", "multi", ["p q r s"] + ["p"] * 11, "table")
-    with pytest.raises(ValueError, match=r"'tags' has the shape \(13, 4\), .* built for \(13, 3\)"):
-        embedding.fill([features[0], wider, features[2]])
-    with pytest.raises(ValueError, match="feature 'x' has unknown kind 'number'"):
-        FeatureEmbedding([{"name": "x", "kind": "number", "size": 0, "width": 1}], 3, 2)
 
 
 # ---------------------------------------------------------------------- towers

@@ -2,13 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_croloss import (
-    CROLoss,
-    YouTubeDNN,
-)
+from lightning_croloss import CROLoss, YouTubeDNN
 from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.models import evaluation
-from lightning_croloss.models.layers import POOLINGS, drop_history, mlp, pool_history
+from lightning_croloss.models.layers import POOLINGS
 from lightning_croloss.recommend import top_items as recommending
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer, small_model
 from tests.models.cases import (
@@ -113,76 +110,12 @@ def test_padding_stays_zero_in_training():
     assert not model.item_embedding.weight[0].any()
 
 
-def test_dense_layers():
-    assert [type(layer) for layer in mlp(4, (), 3, 0.5)] == [nn.Linear]
-    layers = mlp(4, (8, 6), 3, 0.25)
-    assert [type(layer) for layer in layers] == [*[nn.Linear, nn.ReLU, nn.Dropout] * 2, nn.Linear]
-    assert [layer.weight.shape for layer in layers if isinstance(layer, nn.Linear)] == [
-        (8, 4),
-        (6, 8),
-        (3, 6),
-    ]
-    assert {layer.p for layer in layers if isinstance(layer, nn.Dropout)} == {0.25}
-
-
-@pytest.mark.parametrize("how", POOLINGS)
-def test_pooling_equals_a_loop(how):
-    mask = torch.rand(20, 5) < 0.5
-    mask[0], mask[1] = False, True
-    embeddings = torch.randn(20, 5, 3)
-    pooled = pool_history(embeddings, mask, how)
-    for row in range(20):
-        events = [embeddings[row, position] for position in range(5) if mask[row, position]]
-        expected = torch.zeros(3)
-        for column in range(3):
-            values = [float(event[column]) for event in events]
-            if values:
-                total = sum(values)
-                expected[column] = {"mean": total / len(values), "sum": total, "max": max(values)}[how]
-        assert torch.allclose(pooled[row], expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("how", POOLINGS)
-def test_an_empty_history_has_a_finite_gradient(how):
-    embeddings = torch.randn(2, 3, 4, requires_grad=True)
-    pool_history(embeddings, torch.tensor([[False] * 3, [True] * 3]), how).sum().backward()
-    assert torch.isfinite(embeddings.grad).all()
-    assert not embeddings.grad[0].any()
-
-
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_padding_changes_nothing(pooling, similarity):
     model = small_model(pooling=pooling, similarity=similarity)
     short, padded = torch.tensor([[5, 6, 7]]), torch.tensor([[0, 0, 5, 6, 7]])
     assert torch.allclose(model.encode_users(batch_of(short)), model.encode_users(batch_of(padded)))
-
-
-def test_history_dropout_drops_events_at_its_rate_and_never_all():
-    torch.manual_seed(0)
-    history = torch.arange(1, 21).repeat(2000, 1)
-    history[:, :4] = 0
-    dropped = drop_history(history, 0.3, training=True)
-    assert ((dropped == history) | (dropped == 0)).all()
-    rate = (dropped[:, 4:] == 0).float().mean(0)  # at each position
-    assert (rate - 0.3).abs().max() < 0.05  # 5 standard deviations of a mean of 2,000 draws
-    assert rate.mean() == pytest.approx(0.3, abs=0.015)
-
-
-def test_a_history_that_would_lose_all_keeps_all():
-    torch.manual_seed(0)
-    history = torch.tensor([[0, 0, 8, 9]]).repeat(1000, 1)
-    dropped = drop_history(history, 0.9, training=True)
-    assert (dropped != 0).any(1).all()
-    whole = (dropped == history).all(1).float().mean()
-    assert whole == pytest.approx(0.9**2 + 0.1**2, abs=0.06)
-    assert not drop_history(torch.zeros(3, 2, dtype=torch.long), 0.9, training=True).any()
-
-
-@pytest.mark.parametrize(("probability", "training"), [(0.0, True), (0.9, False)])
-def test_no_history_dropout(probability, training):
-    history = torch.randint(0, 9, (50, 6))
-    assert torch.equal(drop_history(history, probability, training), history)
 
 
 def test_evaluation_drops_nothing():

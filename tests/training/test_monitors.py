@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from lightning_croloss.training.monitors import check_monitors
 from tests.data_for_tests import YouTubeDNN, fit, small_model
+from tests.models.small_models import BreakingLoss
 
 NAMES = small_model(num_items=100, ns=(10, 50)).metric_names("val")
 
@@ -77,3 +78,21 @@ def test_a_scheduler_with_a_misspelt_metric_fails_before_training():
     model = small_model(lr_scheduler=scheduler)
     with pytest.raises(ValueError, match="ReduceLROnPlateau monitors 'val/recal@10', which is not measured"):
         fit(model)
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping, ModelCheckpoint])
+def test_monitoring_what_is_not_measured_fails_before_training(callback, tmp_path):
+    arguments = {"dirpath": tmp_path} if callback is ModelCheckpoint else {}
+    watcher = callback(monitor="val/recall@50", mode="max", **arguments)
+    model = small_model(loss=BreakingLoss(after=0))  # would fail at the first step
+    with pytest.raises(ValueError, match=callback.__name__) as caught:
+        fit(model, callbacks=[watcher], enable_checkpointing=True, num_sanity_val_steps=0)
+    assert str(caught.value) == (
+        f"{callback.__name__} monitors 'val/recall@50', which is not measured; did you mean 'val/recall@5'? "
+        "(ns are the model's)"
+    )
+
+
+def test_early_stopping_on_a_recall():
+    stopping = EarlyStopping(monitor="val/recall@10", mode="max", min_delta=9.0, patience=2)
+    assert fit(small_model(), callbacks=[stopping], max_epochs=20).current_epoch == 3

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lightning_croloss.cli import main
-from tests.cli.test_cli import CONFIG, QUICK, ROOT, error_of
+from tests.cli.cases import CONFIG, QUICK, ROOT, error_of
 
 pytest.importorskip("recbole", reason="the runs are on the dataset that RecBole bundles")
 pytestmark = pytest.mark.filterwarnings("ignore")

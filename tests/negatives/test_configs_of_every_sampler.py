@@ -18,7 +18,7 @@ from lightning_croloss import (
 from lightning_croloss.configurable import to_config
 from lightning_croloss.negatives import Negatives
 from tests.data_for_tests import fit, small_model
-from tests.test_grid import concrete
+from tests.registries import concrete
 
 #: Each sampler as a config file writes it, every argument other than its default, and the same in Python.
 CONFIGS = {

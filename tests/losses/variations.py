@@ -1,0 +1,47 @@
+"""Another value of every argument of every public class of the loss package."""
+
+from lightning_croloss.losses import (
+    BPRLoss,
+    CROLoss,
+    ExponentialImportance,
+    GammaImportance,
+    HingeKernel,
+    PowerImportance,
+    PSLAtanKernel,
+    PSLReluKernel,
+    PSLTanhKernel,
+    SoftmaxLoss,
+    TargetNImportance,
+    TripletLoss,
+)
+
+#: class -> the arguments to start from, and for each argument another value
+VARIATIONS = {
+    CROLoss: (
+        {"num_items": 40, "kernel": "softplus", "lambda_weight": 0.5},
+        {
+            "kernel": "exp",
+            "importance": PowerImportance(0.5),
+            "temperature": 0.2,
+            "lambda_weight": 0.8,
+            "lambda_kernel": "heaviside",
+            "num_items": 60,
+            "rank_scaling": "unbiased",
+            "fused": True,
+        },
+    ),
+    SoftmaxLoss: (
+        {"num_items": 40},
+        {"temperature": 0.2, "num_items": 60, "rank_scaling": "unbiased", "fused": True},
+    ),
+    BPRLoss: ({"num_items": 40}, {"temperature": 0.2, "num_items": 60}),
+    TripletLoss: ({"num_items": 40}, {"margin": 0.9, "temperature": 0.2, "num_items": 60}),
+    PowerImportance: ({}, {"alpha": 0.5}),
+    TargetNImportance: ({"n": 10.0}, {"n": 20.0, "sharpness": 2.0}),
+    ExponentialImportance: ({"rate": 0.05}, {"rate": 0.1}),
+    GammaImportance: ({"rate": 0.05}, {"concentration": 2.0, "rate": 0.1}),
+    HingeKernel: ({}, {"margin": 0.9}),
+    PSLTanhKernel: ({}, {"score_temperature": 1.0}),
+    PSLReluKernel: ({}, {"score_temperature": 1.0}),
+    PSLAtanKernel: ({}, {"score_temperature": 1.0}),
+}

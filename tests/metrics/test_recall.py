@@ -1,0 +1,12 @@
+"""Recall by hand."""
+
+import pytest
+import torch
+
+from lightning_croloss.metrics import RecallAtN
+
+
+def test_values_by_hand() -> None:
+    metric = RecallAtN(ns=(1, 10))
+    metric.update(torch.tensor([[1, 7, 30], [2, 0, 0]]))
+    assert [value.item() for value in metric.compute().values()] == pytest.approx((1 / 6, 5 / 6), abs=1e-9)

@@ -1,0 +1,39 @@
+"""Finding a pretrained model: by its name, in a folder, or not at all."""
+
+import pytest
+import torch
+
+import lightning_croloss.pretrained.registry as places
+from lightning_croloss import YouTubeDNN, list_pretrained, load_pretrained
+from lightning_croloss.errors import PretrainedError
+from tests.pretrained.cases import refused
+
+
+def test_a_name_is_found_and_a_wrong_one_suggests_the_nearest(saved, monkeypatch):
+    zoo = saved.parents[1]
+    monkeypatch.setattr(places, "zoo_folders", lambda: [zoo])
+    assert list_pretrained() == ["clusters/dnn"]
+    assert isinstance(load_pretrained("clusters/dnn"), YouTubeDNN)
+    assert refused("clusters/dmn") == (
+        "there is no pretrained model 'clusters/dmn'; did you mean 'clusters/dnn'?"
+    )
+    monkeypatch.setattr(places, "zoo_folders", list)
+    assert "the zoo of this installation is empty" in refused("clusters/dnn")
+
+
+def test_the_models_of_any_folder_are_listed(saved):
+    assert list_pretrained(saved.parents[1]) == [str(saved)]
+    with pytest.raises(PretrainedError, match="there is no folder 'nowhere'"):
+        list_pretrained("nowhere")
+
+
+def test_a_folder_or_file_that_is_no_checkpoint(tmp_path):
+    assert refused(tmp_path) == f"{tmp_path} is not a pretrained model: it has no manifest.json"
+    assert "there is no pretrained model at" in refused(tmp_path / "nothing")
+    assert "there is no pretrained model at" in refused("best.ckpt")
+    (tmp_path / "manifest.json").write_text('{"format": "something else"}')
+    assert "is not a pretrained model: its manifest.json describes something else" in refused(tmp_path)
+    (tmp_path / "bad.ckpt").write_bytes(b"no checkpoint")
+    assert "is not a checkpoint of plain types, or is damaged" in refused(tmp_path / "bad.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    assert "is not a checkpoint of plain types, or is damaged" in refused(tmp_path / "foreign.ckpt")

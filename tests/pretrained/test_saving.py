@@ -1,0 +1,63 @@
+"""save_pretrained: a complete folder or none, on request in half the bytes."""
+
+import json
+
+import pytest
+import torch
+
+from lightning_croloss import load_pretrained, save_pretrained
+from tests.data_for_tests import fit, small_model
+from tests.pretrained.cases import HISTORIES
+
+
+def test_half_the_bytes_nearly_the_same_scores(trained, saved, tmp_path):
+    half = save_pretrained(trained, tmp_path / "half", dtype="float16")
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (half, saved)]
+    assert sizes[0] < 0.7 * sizes[1]
+    again = load_pretrained(half)
+    assert next(again.parameters()).dtype == torch.float32
+    scores, exact = again.recommend(HISTORIES, 40)[1], trained.recommend(HISTORIES, 40)[1]
+    assert not torch.equal(scores, exact)
+    torch.testing.assert_close(scores, exact, rtol=0, atol=2e-3)
+
+
+def test_a_folder_is_complete_or_absent(trained, tmp_path, monkeypatch):
+    save_pretrained(trained, tmp_path / "model", metrics={"old": 1})
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lightning_croloss.recommend.item_table.ItemTable.write", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_pretrained(trained, tmp_path / "other")
+    with pytest.raises(OSError, match="No space left"):
+        save_pretrained(trained, tmp_path / "model", metrics={"new": 1}, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert json.loads((tmp_path / "model" / "metrics.json").read_text()) == {"old": 1}
+    load_pretrained(tmp_path / "model")
+
+
+def test_every_file_can_be_read_by_whom_the_umask_lets(saved):
+    assert len({path.stat().st_mode for path in saved.iterdir()}) == 1
+
+
+def test_an_existing_folder_is_overwritten_on_request_only(trained, saved):
+    with pytest.raises(FileExistsError, match="exists: choose another folder, or overwrite it"):
+        save_pretrained(trained, saved)
+    save_pretrained(trained, saved, metrics={"new": 1}, overwrite=True)
+    assert json.loads((saved / "metrics.json").read_text()) == {"new": 1}
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_what_cannot_be_saved(trained, tmp_path):
+    with pytest.raises(ValueError, match="has no vocabulary: fit or test it"):
+        save_pretrained(small_model(), tmp_path / "model")
+    with pytest.raises(ValueError, match="dtype must be one of float32, float16, bfloat16, got 'int8'"):
+        save_pretrained(trained, tmp_path / "model", dtype="int8")
+    large = small_model()
+    fit(large, limit_train_batches=1)
+    with torch.no_grad():
+        large.item_embedding.weight[3, 3] = 1e6
+    with pytest.raises(ValueError, match=r"weights item_embedding\.weight are not finite as float16"):
+        save_pretrained(large, tmp_path / "model", dtype="float16")
+    assert not (tmp_path / "model").exists()
