@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
             fallback += found.num_fallback
     print(
         f"croloss: {users:,} users; {unknown:,} tokens that the model does not know; {fallback:,} users "
-        "without a known token got the most popular items",
+        "without any known token got the most popular items",
         file=sys.stderr,
     )
 
