@@ -20,6 +20,8 @@ from lightning_croloss.errors import PretrainedError
 KEY = "lightning_croloss"
 #: Version of that content. Version 0, without a number, names classes by the modules that defined them.
 FORMAT_VERSION = 1
+#: What errors call a file object that has no name.
+_NAMELESS = "the file"
 
 Source = str | PathLike[str] | IO[bytes]
 
@@ -55,9 +57,11 @@ def read_checkpoint(
         # what reading an archive whose end is cut off fails with
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
-        raise PretrainedError(f"{_name(source)} is not a checkpoint of plain types, or is damaged") from None
+        raise PretrainedError(
+            f"{_quoted(source)} is not a checkpoint of plain types, or is damaged"
+        ) from None
     if not isinstance(content, dict):
-        raise PretrainedError(f"{_name(source)} is not a checkpoint: it holds a {type(content).__name__}")
+        raise PretrainedError(f"{_quoted(source)} is not a checkpoint: it holds a {type(content).__name__}")
     check_version(content, _name(source))
     if "hyper_parameters" in content:
         given = content["hyper_parameters"]
@@ -118,4 +122,9 @@ def built_model(
 
 
 def _name(source: Source) -> str:
-    return str(Path(source)) if isinstance(source, (str, PathLike)) else getattr(source, "name", "the file")
+    return str(Path(source)) if isinstance(source, (str, PathLike)) else getattr(source, "name", _NAMELESS)
+
+
+def _quoted(source: Source) -> str:
+    name = _name(source)
+    return name if name == _NAMELESS else repr(name)

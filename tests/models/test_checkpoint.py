@@ -83,9 +83,11 @@ def test_former_class_paths_become_todays(checkpoint, tmp_path):
 def test_a_file_that_is_not_a_checkpoint(tmp_path, content):
     path = tmp_path / "bad.ckpt"
     path.write_bytes(content)
-    with pytest.raises(PretrainedError, match=r"bad\.ckpt is not a checkpoint of plain types, or is damaged"):
+    with pytest.raises(
+        PretrainedError, match=r"bad\.ckpt' is not a checkpoint of plain types, or is damaged"
+    ):
         read_checkpoint(path)
-    with path.open("rb") as file, pytest.raises(PretrainedError, match=r"bad\.ckpt is not a checkpoint"):
+    with path.open("rb") as file, pytest.raises(PretrainedError, match=r"bad\.ckpt' is not a checkpoint"):
         read_checkpoint(file)
     with pytest.raises(PretrainedError, match="the file is not a checkpoint"):
         read_checkpoint(io.BytesIO(content))
@@ -96,7 +98,9 @@ def test_a_file_that_is_not_a_checkpoint(tmp_path, content):
 def test_a_checkpoint_that_is_cut_off(checkpoint, tmp_path, left, mmap):
     path, content = tmp_path / "cut.ckpt", checkpoint[0].read_bytes()
     path.write_bytes(content[: int(left * len(content))])
-    with pytest.raises(PretrainedError, match=r"cut\.ckpt is not a checkpoint of plain types, or is damaged"):
+    with pytest.raises(
+        PretrainedError, match=r"cut\.ckpt' is not a checkpoint of plain types, or is damaged"
+    ):
         read_checkpoint(path, mmap=mmap)
 
 
@@ -107,7 +111,7 @@ def test_a_file_that_cannot_be_read_is_told_as_it_is(tmp_path):
 
 def test_a_file_of_something_else(tmp_path):
     torch.save([1, 2], tmp_path / "list.ckpt")
-    with pytest.raises(PretrainedError, match=r"list\.ckpt is not a checkpoint: it holds a list"):
+    with pytest.raises(PretrainedError, match=r"list\.ckpt' is not a checkpoint: it holds a list"):
         read_checkpoint(tmp_path / "list.ckpt")
     with pytest.raises(FileNotFoundError):
         read_checkpoint(tmp_path / "nothing.ckpt")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lightning_croloss.recommend.histories import batch_of_histories
 from tests.data_for_tests import small_model
 
 HISTORIES = [[3, 1, 2], [11, 12, 13, 14], [40]]
@@ -48,3 +49,45 @@ def test_recommend_for_nobody(trained):
 def test_recommend_refuses(trained, histories, n, message):
     with pytest.raises(ValueError, match=message):
         trained.recommend(histories, n)
+
+
+def batch(histories, users=None, **limits):
+    defaults = {"num_items": 40, "num_users": 0, "max_history": None, "device": torch.device("cpu")}
+    return batch_of_histories(histories, users, **{**defaults, **limits})
+
+
+def test_lists_are_padded_on_the_left_and_cut_to_the_last_events():
+    found = batch([[3, 1, 2], [], [40]], torch.tensor([5, 0, 7]), max_history=2)
+    assert found.history.tolist() == [[1, 2], [0, 0], [0, 40]]
+    assert found.whole_history.tolist() == [[3, 1, 2], [0, 0, 0], [0, 0, 40]]
+    assert found.users.tolist() == [5, 0, 7]
+    assert found.targets.tolist() == [[0], [0], [0]]
+    assert {value.dtype for value in (found.history, found.users, found.targets)} == {torch.int64}
+
+
+@pytest.mark.parametrize("histories", [[[], []], torch.zeros(2, 0), torch.zeros(2, 0, dtype=torch.int32)])
+def test_empty_histories_have_one_position(histories):
+    assert batch(histories).history.tolist() == [[0], [0]]
+
+
+def test_users_alone_have_no_events():
+    found = batch(None, torch.tensor([1, 2], dtype=torch.int32), num_users=2)
+    assert found.history.tolist() == [[0], [0]]
+    assert (found.users.tolist(), found.users.dtype) == ([1, 2], torch.int64)
+    with pytest.raises(ValueError, match="give histories, or users"):
+        batch(None)
+
+
+def test_users_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"one id for each of the 2 histories, got \(1,\)"):
+        batch([[1], [2]], torch.tensor([1]))
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match=rf"user ids 1 … 2 \(0 = unknown\), got {min(wrong, 1)} …"):
+            batch([[1], [2]], torch.tensor([1, wrong]), num_users=2)
+    assert batch([[1], [2]], torch.tensor([1, 99])).users.tolist() == [1, 99]  # of no use to the model
+
+
+@pytest.mark.parametrize(("histories", "got"), [([[1], [2, 41]], "0 … 41"), ([[-1, 3]], "-1 … 3")])
+def test_items_out_of_range_are_refused(histories, got):
+    with pytest.raises(ValueError, match=rf"item ids 1 … 40 \(0 = padding\), got {got}"):
+        batch(histories)

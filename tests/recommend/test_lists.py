@@ -6,36 +6,9 @@ import pytest
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.recommend import ItemTable, UserRecommendations
 from lightning_croloss.recommend.lists import check_n, popular_items, user_recommendations, with_fallback
-from lightning_croloss.recommend.tokens import allowed_ids
 
 WORDS = Vocabulary(["a", "b", "c", "d", "e"])
 ITEMS = ItemTable(WORDS, np.array([3, 9, 0, 9, 4]), ["A", "B", "C", "D", "E"])
-
-
-@pytest.mark.parametrize(
-    ("allow", "deny", "ids"),
-    [
-        (None, None, None),
-        (None, [], None),
-        (None, np.array(["b", "a"]), [3, 4, 5]),
-        (["d", "a", "d", "unheard of"], None, [1, 4]),
-        (("e", "a"), {"a", "unheard of"}, [5]),
-        (None, ["unheard of"], [1, 2, 3, 4, 5]),
-        ([], None, []),
-    ],
-)
-def test_allowed_ids(allow, deny, ids):
-    found = allowed_ids(WORDS, allow, deny)
-    assert (found if found is None else found.tolist()) == ids
-
-
-def test_allowed_ids_refuses_what_is_not_a_list_of_tokens():
-    with pytest.raises(TypeError, match="allow must be a list of tokens, got 'a'"):
-        allowed_ids(WORDS, "a", None)
-    with pytest.raises(TypeError, match="deny must be a list of tokens, got ''"):
-        allowed_ids(WORDS, None, "")
-    with pytest.raises(TypeError, match="deny holds True"):
-        allowed_ids(WORDS, None, [True])
 
 
 @pytest.mark.parametrize(

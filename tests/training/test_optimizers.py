@@ -2,10 +2,13 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.cli import ReduceLROnPlateau
+from torch import nn
 
+from lightning_croloss.training.optimizers import build_optimizers, without_numpy
 from tests.data_for_tests import fit, small_model
 
 STEP_LR = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
@@ -40,3 +43,50 @@ def test_the_default_optimizer_is_adam():
     (used,) = fit(small_model(), limit_train_batches=1).optimizers
     assert type(used) is torch.optim.Adam
     assert used.param_groups[0]["lr"] == 1e-3
+
+
+def parameters():
+    return [nn.Parameter(torch.ones(2))]
+
+
+def test_without_an_optimizer_it_is_adam_and_without_a_scheduler_there_is_none():
+    built = build_optimizers(parameters(), None, None, "epoch")
+    assert type(built) is torch.optim.Adam
+    assert built.param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.parametrize("interval", ["epoch", "step"])
+def test_a_scheduler_steps_at_its_interval_and_names_its_metric(interval):
+    sgd = functools.partial(torch.optim.SGD, lr=0.08)
+    built = build_optimizers(parameters(), sgd, STEP_LR, interval)
+    assert built["lr_scheduler"].keys() == {"scheduler", "interval"}
+    assert built["lr_scheduler"]["interval"] == interval
+    assert built["lr_scheduler"]["scheduler"].optimizer is built["optimizer"]
+    built = build_optimizers(parameters(), sgd, PLATEAU, interval)
+    assert built["lr_scheduler"]["monitor"] == "val/recall@10"
+    plain = functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max")
+    assert build_optimizers(parameters(), sgd, plain, interval)["lr_scheduler"]["monitor"] is None
+
+
+def test_the_numbers_of_numpy_become_plain():
+    given = functools.partial(
+        torch.optim.AdamW, lr=np.float32(0.25), betas=(np.float64(0.8), 0.9), foreach=None
+    )
+    made = without_numpy(given)
+    assert (made.func, made.keywords) == (
+        torch.optim.AdamW,
+        {"lr": 0.25, "betas": (0.8, 0.9), "foreach": None},
+    )
+    assert type(made.keywords["lr"]) is float
+    assert {type(beta) for beta in made.keywords["betas"]} == {float}
+    assert type(given.keywords["lr"]) is np.float32
+    assert without_numpy([np.int64(3), (np.bool_(True), "text")]) == [3, (True, "text")]
+    assert type(without_numpy(np.int64(3))) is int
+    assert without_numpy(None) is None
+
+
+def test_a_function_stays_what_it_is():
+    def make(parameters):
+        return torch.optim.SGD(parameters, lr=np.float64(0.5))
+
+    assert without_numpy(make) is make
