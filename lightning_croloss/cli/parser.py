@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_croloss.cli.errors import one_sentence
-from lightning_croloss.common.former_names import translated
+from lightning_croloss.common.former_names import today, translated
 
 #: Set this environment variable to see where an error came from.
 TRACEBACK = "CROLOSS_TRACEBACK"
@@ -40,6 +42,14 @@ class CROLossParser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"parser_mode": PARSER_MODE, **kwargs})
 
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any
+    ) -> Namespace:
+        """Parse arguments of the command line, None being those of the program."""
+        given = [_of_today(entry) for entry in (sys.argv[1:] if args is None else args)]
+        parsed: Namespace = super().parse_args(given, *others, **kwargs)
+        return parsed
+
     def parse_object(self, cfg_obj: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a config of plain values, such as the hyperparameters of a checkpoint."""
         plain = cfg_obj if isinstance(cfg_obj, Namespace) else translated(cfg_obj)
@@ -51,6 +61,12 @@ class CROLossParser(LightningArgumentParser):
         if os.environ.get(TRACEBACK) and ex is not None:
             traceback.print_exception(ex)
         self.exit(2, f"croloss: error: {one_sentence(message)}\n")
+
+
+def _of_today(argument: str) -> str:
+    """Return an argument, ``--name=value`` or a part of it, with a former class path replaced by today's."""
+    name, mark, value = argument.partition("=")
+    return f"{name}={today(value)}" if mark else today(argument)
 
 
 class SectionParser(CROLossParser):

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from lightning_croloss import MixedNegatives, PopularityNegatives, UniformNegatives
+from lightning_croloss import (
+    ComiRecDR,
+    MixedNegatives,
+    PopularityNegatives,
+    RetrievalModel,
+    UniformNegatives,
+)
 from lightning_croloss.cli.parser import TRACEBACK, CROLossParser, SectionParser
 from lightning_croloss.negatives import Negatives
 
@@ -55,6 +61,21 @@ def test_former_class_paths_in_an_override(arguments, tmp_path):
     found = built([f"--config={tmp_path / 'run.yaml'}", *arguments])
     assert type(found) is UniformNegatives
     assert found.num_negatives == 9
+
+
+GONE = "lightning_croloss.models.comirec.ComiRecDR"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[f"--model={GONE}"], ["--model", GONE], [f"--model.class_path={GONE}"], ["--model.class_path", GONE]],
+    ids=lambda arguments: " ".join(arguments).replace(GONE, "…"),
+)
+def test_an_override_may_name_a_module_that_is_gone(arguments):
+    made = CROLossParser(exit_on_error=True)
+    made.add_argument("--model", type=RetrievalModel)
+    parsed = made.parse_args([*arguments, "--model.num_items=600"])
+    assert type(made.instantiate_classes(parsed).model) is ComiRecDR
 
 
 def test_former_class_paths_in_the_hyperparameters_of_a_checkpoint():
