@@ -140,7 +140,8 @@ class CROLossCLI(LightningCLI):
         described = described_model(content)
         if described["class_path"] is None:
             return
-        TrustedClasses(imported=True).check({"model": described}, path)
+        advice = "name {} in a config, which imports it, or load the model in Python"
+        TrustedClasses(imported=True, advice=advice).check({"model": described}, path)
         taken = {
             command: {"model": {"class_path": described["class_path"], "dict_kwargs": described["init_args"]}}
         }

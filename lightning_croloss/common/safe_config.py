@@ -34,14 +34,20 @@ class TrustedClasses:
         imported: whether to trust subclasses of this package's bases, and optimizers and schedulers, that
             others wrote and the running program has imported.
         tolerated: class paths allowed in the section "trainer", which is checked but never built here.
+        advice: what to do to have a class trusted, for errors; ``{}`` stands for its class path.
 
     Raises:
         ValueError: an allowed path is not that of a class.
     """
 
     def __init__(
-        self, allow: Iterable[type | str] = (), imported: bool = False, tolerated: Iterable[str] = ()
+        self,
+        allow: Iterable[type | str] = (),
+        imported: bool = False,
+        tolerated: Iterable[str] = (),
+        advice: str = "allow=[{}]",
     ) -> None:
+        self._advice = advice
         self._known: dict[str, type] = {class_path(ReduceLROnPlateau): ReduceLROnPlateau}
         for base in (Configurable, *_CALLED_LATER):
             for cls in _subclasses(base):
@@ -70,7 +76,8 @@ class TrustedClasses:
             near = suggest(str(path), self._known)
             raise PretrainedError(
                 f"{where} names the class {path!r}, which is neither in this package nor allowed"
-                f"{near if 'did you mean' in near else ''}; if you trust it: allow=[{path!r}]"
+                f"{near if 'did you mean' in near else ''}; if you trust it: "
+                f"{self._advice.format(repr(path))}"
             )
         return found
 

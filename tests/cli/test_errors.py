@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from lightning_croloss import RecBoleDataModule
 from lightning_croloss.cli import main
@@ -171,6 +172,16 @@ class TestErrors:
         Path("model.ckpt").write_bytes(content)
         said = error_of(capsys, "test", "--config", str(CONFIG), "--ckpt_path=model.ckpt")
         assert said.startswith("ckpt_path: 'model.ckpt' is not a checkpoint of plain types, or is damaged")
+
+    def test_a_checkpoint_that_names_a_class_of_a_stranger(self, capsys: pytest.CaptureFixture[str]) -> None:
+        model = {"_class_path": "stranger.Model", "num_items": 3}
+        torch.save({"hyper_parameters": model, "state_dict": {}}, "model.ckpt")
+        said = error_of(capsys, "test", "--config", str(CONFIG), "--ckpt_path=model.ckpt")
+        assert said.startswith(
+            "model.ckpt names the class 'stranger.Model', which is neither in this package"
+        )
+        assert "if you trust it: name 'stranger.Model' in a config, which imports it" in said
+        assert "allow=" not in said
 
     def test_ctrl_c_before_training(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
