@@ -107,7 +107,8 @@ class FeatureEmbedding(nn.Module):
 
         These are filled by the data, while all else is learned.
         """
-        return key.rpartition(".")[2].startswith(TABLE)
+        name = key.rpartition(".")[2]
+        return name.startswith(TABLE) and name.removeprefix(TABLE).isdigit()
 
     @staticmethod
     def learned_prefix(number: int) -> str:

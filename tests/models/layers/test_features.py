@@ -39,6 +39,11 @@ def test_the_values_of_features_are_told_in_the_state_of_a_model():
     assert len(buffers) == len(FEATURES["item_features"]) + len(FEATURES["user_features"])
 
 
+def test_a_parameter_that_is_named_alike_is_learned():
+    assert FeatureEmbedding.is_table("item_feature_embedding.table_0")
+    assert not any(map(FeatureEmbedding.is_table, ("table_bias", "tower.table_", "table_0.weight")))
+
+
 def test_rows_agree_with_themselves_in_any_order():
     embedding, features = filled()
     order = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(40)])
