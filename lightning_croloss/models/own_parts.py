@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 from lightning_croloss.losses import CROLoss, RetrievalLoss
 from lightning_croloss.negatives import Negatives, UniformNegatives
+
+Part = TypeVar("Part", RetrievalLoss, Negatives)
 
 
 def own_loss(loss: RetrievalLoss | None, num_items: int) -> RetrievalLoss:
@@ -17,8 +20,9 @@ def own_loss(loss: RetrievalLoss | None, num_items: int) -> RetrievalLoss:
 
     Raises:
         ValueError: the loss was built for another catalogue, or its values do not fit this one.
+        TypeError: it cannot be copied.
     """
-    own = CROLoss() if loss is None else copy.deepcopy(loss)
+    own = CROLoss() if loss is None else _copied("loss", loss)
     if own.num_items is None:
         own.num_items = num_items
     elif own.num_items != num_items:
@@ -37,7 +41,21 @@ def own_negatives(negatives: Negatives | None, num_items: int) -> Negatives:
     Args:
         negatives: the sampler that the model was given; None is ``UniformNegatives()``.
         num_items: size of the catalogue.
+
+    Raises:
+        TypeError: it cannot be copied.
     """
-    own = UniformNegatives() if negatives is None else copy.deepcopy(negatives)
+    own = UniformNegatives() if negatives is None else _copied("negatives", negatives)
     own.set_num_items(num_items)
     return own
+
+
+def _copied(argument: str, given: Part) -> Part:
+    try:
+        return copy.deepcopy(given)
+    except (RuntimeError, TypeError) as error:
+        # torch refuses tensors that have a history, Python locks and open files
+        raise TypeError(
+            f"{argument}: a model works with a copy, and this {type(given).__name__} cannot be copied "
+            f"({str(error).splitlines()[0]}): detach what it keeps of a step, or give a new one"
+        ) from error

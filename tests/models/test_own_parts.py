@@ -120,3 +120,19 @@ def test_the_loss_learns_the_size_of_the_catalogue():
         small_model(loss=CROLoss(num_items=50))
     with pytest.raises(ValueError, match="n must be at most the size of the catalogue, 40 items, got 41"):
         small_model(loss=CROLoss(importance=TargetNImportance(41)))
+
+
+class Keeping(SoftmaxLoss):
+    """Keeps the losses of the last step with their graph, as it should not."""
+
+    def row_losses(self, batch):
+        self.last = super().row_losses(batch)
+        return self.last
+
+
+def test_a_loss_that_cannot_be_copied_is_refused_in_one_sentence():
+    loss = Keeping()
+    scores = torch.randn(3, 5, requires_grad=True)
+    loss(scores[:, 0], scores[:, 1:])
+    with pytest.raises(TypeError, match=r"^loss: .* copy, and this Keeping cannot .* one$"):
+        small_model(loss=loss)
