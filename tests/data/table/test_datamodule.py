@@ -30,6 +30,7 @@ def test_the_report_counts_and_is_said_once(make, caplog):
     assert (report.left.interactions, report.left.users, report.left.items) == (4, 1, 2)
 
 
+@pytest.mark.slow
 def test_the_package_needs_no_polars():
     code = (
         "import sys; sys.modules['polars'] = None\n"
