@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 @pytest.mark.slow
 def test_the_package_alone_imports_no_torch() -> None:

@@ -3,6 +3,8 @@ import logging
 import subprocess
 import sys
 
+import pytest
+
 from lightning_croloss.data import GlobalTime, PreparationReport
 from tests.data.table.tables import EVENTS
 
