@@ -34,6 +34,7 @@ def run(script: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("script", LEARNS)
+@pytest.mark.slow
 def test_example_learns(script: str, tmp_path: Path) -> None:
     falls, reached = LEARNS[script]
     printed = run(script, tmp_path)

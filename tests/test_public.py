@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_package_alone_imports_no_torch() -> None:
     code = (
         "import sys, lightning_croloss; print(sorted({'torch', 'lightning'} & set(sys.modules))); "
@@ -16,6 +19,7 @@ def test_the_package_alone_imports_no_torch() -> None:
     assert done.stdout.split("\n")[:3] == ["[]", "True", "False True"]
 
 
+@pytest.mark.slow
 def test_import_is_light() -> None:
     code = (
         "import sys, lightning.pytorch.cli; before = set(sys.modules); import lightning_croloss.public; "

@@ -11,6 +11,7 @@ from benchmarks.serve import __main__ as command  # noqa: E402
 from benchmarks.serve import protocol  # noqa: E402
 
 
+@pytest.mark.slow
 def test_every_way_answers_every_request(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["serve", "--quick", "--output", str(tmp_path)])
     command.main()

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 class TestRuns:
+    @pytest.mark.slow
     def test_fit_ends_with_a_table_a_checkpoint_and_a_plot(self) -> None:
         done = in_process("fit", "--config", str(CONFIG), *QUICK)
         assert done.returncode == 0, done.stderr
@@ -111,6 +112,7 @@ class TestRuns:
             ]
         )
 
+    @pytest.mark.slow
     def test_a_run_killed_in_the_middle_of_an_epoch_resumes_exactly(self, tmp_path: Path) -> None:
         arguments = [
             "fit",
@@ -160,6 +162,7 @@ class TestRuns:
         ]
         assert scores[0] == scores[1]
 
+    @pytest.mark.slow
     def test_ctrl_c_says_how_to_go_on(self, capfd: pytest.CaptureFixture[str]) -> None:
         run = ["fit", "--config", str(CONFIG), *QUICK, "--test_after_fit=false"]
         interrupting = [
@@ -175,6 +178,7 @@ class TestRuns:
         main([*run, "--ckpt_path", last])
         assert torch.load(last, weights_only=True)["global_step"] == 60
 
+    @pytest.mark.slow
     def test_an_overridden_field_of_a_checkpoint_is_reported(self, capfd: pytest.CaptureFixture[str]) -> None:
         run = ["fit", "--config", str(CONFIG), *QUICK, "--test_after_fit=false"]
         main([*run, "--trainer.max_epochs=1"])

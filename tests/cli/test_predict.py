@@ -44,6 +44,7 @@ def predict(checkpoint: Path, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("exclude", [True, False])
+@pytest.mark.slow
 def test_predictions_are_the_recommendations(checkpoint: Path, exclude: bool) -> None:
     main(
         predict(checkpoint, "--n=7", "--output=out/mine.parquet", f"--exclude_history={str(exclude).lower()}")
@@ -65,6 +66,7 @@ def test_predictions_are_the_recommendations(checkpoint: Path, exclude: bool) ->
     assert bool(seen) != exclude
 
 
+@pytest.mark.slow
 def test_an_existing_file_is_refused_before_any_work(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +137,7 @@ def test_nothing_but_the_output_is_written(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("logger", ["CSVLogger", "WandbLogger"])
+@pytest.mark.slow
 def test_the_config_that_a_fit_kept_serves_predict(
     checkpoint: Path, logger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ def test_the_config_that_a_fit_kept_serves_predict(
     assert {path.name for path in Path().iterdir()} == {"config.yaml", "kept.parquet", "own.parquet"}
 
 
+@pytest.mark.slow
 def test_batches_are_written_as_they_come_and_forgotten() -> None:
     seen: list[weakref.ref[torch.Tensor]] = []
     sizes, alive = [], []

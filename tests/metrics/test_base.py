@@ -139,6 +139,7 @@ def compute_share(rank: int, world_size: int, ranks: Tensor, boundary: int) -> l
 
 
 @pytest.mark.parametrize("boundary", [7, 11])
+@pytest.mark.slow
 def test_is_exact_over_two_processes_with_unequal_shares(boundary: int) -> None:
     ranks = torch.randint(0, 30, (11, 4), generator=torch.Generator().manual_seed(2))
     single = []

@@ -92,6 +92,7 @@ def fit_in_one_of_two_processes(rank, world_size):
     return trainer.world_size, metrics, {name: value.numpy() for name, value in model.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_two_processes_agree_and_count_each_user_once():
     (world_size, metrics, weights), (_, other_metrics, other_weights) = run_distributed(
         fit_in_one_of_two_processes, 2

@@ -299,6 +299,7 @@ class MixedData(RetrievalDataModule):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.slow
 def test_two_interests_serve_users_of_two_clusters(seed):
     """In few dimensions one vector between two clusters is close to other clusters as well.
 

@@ -52,6 +52,7 @@ def test_bf16_mixed(cls, arguments):
 
 
 @pytest.mark.parametrize(("cls", "arguments"), MODELS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.slow
 def test_compiled(cls, arguments):
     torch._dynamo.reset()
     plain, model = build(cls, arguments), build(cls, arguments)

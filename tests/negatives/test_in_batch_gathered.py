@@ -104,6 +104,7 @@ def two_processes():
     return run_distributed(in_one_of_two_processes, 2)
 
 
+@pytest.mark.slow
 def test_gradients_equal_those_of_one_process(two_processes):
     expected = gradients(model_with(gather=False), whole_batch())
     for results in two_processes:

@@ -154,6 +154,7 @@ FIT = [
 ]
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_pretrained(pretrained_on(ClusteredData()), "model")

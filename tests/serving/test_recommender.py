@@ -150,6 +150,7 @@ def test_neither_torch_nor_lightning_is_needed(mind, exported, tmp_path):
             assert scores == pytest.approx(user.scores, abs=2e-6)
 
 
+@pytest.mark.slow
 def test_the_command(mind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     from lightning_croloss import save_pretrained
@@ -175,6 +176,7 @@ def test_the_command(mind, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["encoder.onnx", "items.npy", "items.parquet"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
+@pytest.mark.slow
 def test_damaged_files(mind, tmp_path, name, damage):
     path = export_model(mind, tmp_path / "export") / name
     content = path.read_bytes()
@@ -187,6 +189,7 @@ def test_damaged_files(mind, tmp_path, name, damage):
         Recommender.from_export(path.parent)
 
 
+@pytest.mark.slow
 def test_other_folders(mind, tmp_path):
     folder = export_model(mind, tmp_path / "export")
     path = folder / "manifest.json"

@@ -65,6 +65,7 @@ def test_when_gradients_are_sparse(arguments, rows, lazy, monkeypatch):
     assert not model.item_embedding.sparse, "afterwards any optimizer can take the gradients"
 
 
+@pytest.mark.slow
 def test_a_compiled_model_stays_dense(monkeypatch):
     monkeypatch.setattr(sparse_rows, "AUTOMATIC_ROWS", 1)
     model = torch.compile(small_model(), backend="eager")
@@ -214,6 +215,7 @@ def in_one_of_two_processes(rank, world_size):
     return [value.numpy() for value in model.state_dict().values()]
 
 
+@pytest.mark.slow
 def test_replicas_stay_equal():
     one, other = run_distributed(in_one_of_two_processes, 2)
     for ours, theirs in zip(one, other, strict=True):

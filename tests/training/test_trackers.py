@@ -33,6 +33,7 @@ def values_of(items: Any) -> dict[str, Any]:
     return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
 
+@pytest.mark.slow
 def test_an_offline_wandb_run_holds_everything() -> None:
     wandb = pytest.importorskip("wandb", reason="needs the extra [wandb]")
     from tests.training.wandb_reader import records
@@ -116,6 +117,7 @@ def test_csv_is_what_a_run_without_overlay_does() -> None:
     assert len({(folder / "config.yaml").read_text() for folder in folders}) == 1
 
 
+@pytest.mark.slow
 def test_two_wandb_runs_do_not_meet() -> None:
     wandb = pytest.importorskip("wandb", reason="needs the extra [wandb]")
     for _ in range(2):

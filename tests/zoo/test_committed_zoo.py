@@ -20,6 +20,7 @@ def test_the_zoo_is_small_and_holds_no_title_of_ml_100k():
         assert not path.is_file() or b"Toy Story" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_committed_model_does_what_its_card_says(capsys):
     pytest.importorskip("scipy", reason="item kNN needs scipy")
     pytest.importorskip("recbole", reason="the data is the one that RecBole bundles")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from benchmarks.common.measuring import alternate, peak_memory, ratio
@@ -22,5 +23,6 @@ def hold(mib):
     return lambda: torch.ones(mib * 2**18).sum()
 
 
+@pytest.mark.slow
 def test_peak_memory_sees_what_was_freed():
     assert 60 <= peak_memory(hold, 64) <= 100

@@ -19,6 +19,7 @@ def double(settings: dict[str, Any]) -> dict[str, Any]:
     return {"result": 2 * settings["number"]}
 
 
+@pytest.mark.slow
 def test_runs_are_executed_once_and_resumed(tmp_path: Path) -> None:
     path, log = tmp_path / "rows.jsonl", tmp_path / "log"
     runs = [{"number": number, "log": str(log)} for number in range(4)]

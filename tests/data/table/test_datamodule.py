@@ -3,6 +3,8 @@ import logging
 import subprocess
 import sys
 
+import pytest
+
 from lightning_croloss.data import GlobalTime, PreparationReport
 from tests.data.table.tables import EVENTS
 
@@ -30,6 +32,7 @@ def test_the_report_counts_and_is_said_once(make, caplog):
     assert (report.left.interactions, report.left.users, report.left.items) == (4, 1, 2)
 
 
+@pytest.mark.slow
 def test_the_package_needs_no_polars():
     code = (
         "import sys; sys.modules['polars'] = None\n"

@@ -119,6 +119,7 @@ def train_and_evaluate(data):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_any_small_table_trains_or_is_refused():
     outcomes = {"trained": 0, "refused": 0}
 
