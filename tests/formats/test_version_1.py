@@ -217,5 +217,5 @@ class TestNewerFormats:
         path = Path(folder) / "manifest.json"
         path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
         load = load_pretrained if folder.startswith("zoo") else lightning_croloss.Recommender.from_export
-        with pytest.raises(PretrainedError, match=r"was saved in format version 2, .* reads up to 1"):
+        with pytest.raises(PretrainedError, match=r"was saved in format version 2; .* reads up to 1"):
             load(folder)
