@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 
 from lightning_croloss import (
     MIND,
@@ -36,7 +37,9 @@ USERS, ITEMS = sized(600, 60), sized(400, 40)
 
 def data(**kwargs: Any) -> FeaturedData:
     """Return the data, always the same."""
-    return FeaturedData(num_users=USERS, num_items=ITEMS, **{"batch_size": sized(64, 32), "seed": 0, **kwargs})
+    return FeaturedData(
+        num_users=USERS, num_items=ITEMS, **{"batch_size": sized(64, 32), "seed": 0, **kwargs}
+    )
 
 
 _SPECS = data()
@@ -83,6 +86,24 @@ def build(name: str, **changed: Any) -> Any:
         "optimizer": functools.partial(torch.optim.Adam, lr=0.01),
     }
     return cls(**{**defaults, **arguments, **changed})
+
+
+class Steps(Callback):
+    """Keeps the loss of every step, and where its weights and data were."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.devices: set[str] = set()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the step."""
+        self.losses.append(float(outputs["loss"]))
+        states = trainer.optimizers[0].state.values()
+        moments = [value for state in states for name, value in state.items() if name != "step"]
+        tensors = [*pl_module.parameters(), *pl_module.buffers(), *moments, batch.history, outputs["loss"]]
+        self.devices |= {tensor.device.type for tensor in tensors}
 
 
 def train(model: RetrievalModel, folder: Path | None = None, **kwargs: Any) -> Trainer:

@@ -1,9 +1,9 @@
 """Pytest plugin: write each test's outcome as it comes, so that a hang or a crash loses nothing.
 
-``pytest -p tests.gpu.record`` with ``CROLOSS_TEST_RECORD=rows.jsonl`` appends a row when a test begins and one
-when it ends (see ``benchmarks/common/rows.py``). Started again on the same file, it leaves out every test that
-has a row: so a run goes on behind the test that hung. Once CUDA has failed, nothing else in the process can
-succeed: the session then ends at once, for the next one to go on.
+``pytest -p tests.gpu.record`` with ``CROLOSS_TEST_RECORD=rows.jsonl`` appends a row when a test begins and
+one when it ends (see ``benchmarks/common/rows.py``). Started again on the same file, it leaves out every test
+that has a row: so a run goes on behind the test that hung. Once CUDA has failed, nothing else in the process
+can succeed: the session then ends at once, for the next one to go on.
 """
 
 from __future__ import annotations

@@ -8,31 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from lightning_croloss import CROLossCallback, RetrievalModel
 from tests.data_for_tests import quiet_trainer
-from tests.gpu.architectures import ARCHITECTURES, ITEMS, USERS, build, data, train
-from tests.gpu.device import TRAINER, is_on_device, training_batch
+from tests.gpu.architectures import ARCHITECTURES, ITEMS, USERS, Steps, build, data, train
+from tests.gpu.device import DEVICE, TRAINER, is_on_device, training_batch
 
 pytestmark = pytest.mark.gpu
 
 #: Epochs of the whole run, and the step in the middle of one from which another run resumes.
 EPOCHS, STEP = 2, 4
-
-
-class Losses(Callback):
-    """Keeps the loss of every step."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self.values.append(float(outputs["loss"]))
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -48,7 +36,7 @@ class Run:
     name: str
     model: Any
     trainer: Trainer
-    losses: list[float]
+    steps: Steps
     folder: Path
 
 
@@ -56,23 +44,23 @@ class Run:
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Train an architecture once, for all tests of this file."""
     folder = tmp_path_factory.mktemp("run")
-    model, losses = build(request.param), Losses()
+    model, steps = build(request.param), Steps()
     saving = ModelCheckpoint(folder, "{step}", every_n_train_steps=STEP, save_top_k=-1)
     trainer = train(
         model,
         max_epochs=EPOCHS,
-        callbacks=[losses, saving, CROLossCallback()],
+        callbacks=[steps, saving, CROLossCallback()],
         enable_checkpointing=True,
         limit_train_batches=2 * STEP - 1,
     )
-    return Run(request.param, model, trainer, losses.values, folder)
+    return Run(request.param, model, trainer, steps, folder)
 
 
 def test_a_fit_stays_on_the_device_and_learns(run: Run) -> None:
-    assert all(torch.isfinite(torch.tensor(run.losses)))
-    begin, end = run.losses[:3], run.losses[-3:]
-    assert sum(end) < sum(begin)
-    assert is_on_device(run.trainer.optimizers[0].param_groups[0]["params"][0])
+    losses = torch.tensor(run.steps.losses)
+    assert bool(losses.isfinite().all())
+    assert float(losses[-3:].sum()) < float(losses[:3].sum())
+    assert run.steps.devices == {torch.device(DEVICE).type}
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(run: Run) -> None:
@@ -112,15 +100,14 @@ def test_prediction_gives_items_that_the_user_did_not_have(run: Run) -> None:
 
 
 def test_a_checkpoint_of_the_device_loads_on_the_cpu(run: Run) -> None:
-    path = run.folder / "end.ckpt"
-    run.trainer.save_checkpoint(path)
+    path = run.folder / f"step={STEP}.ckpt"  # written while the model was on the device
+    saved = torch.load(path, weights_only=True)["state_dict"]
+    assert all(is_on_device(value) for value in saved.values())
     loaded = RetrievalModel.load_from_checkpoint(path, weights_only=True)
     assert {value.device.type for value in loaded.state_dict().values()} == {"cpu"}
-    for name, value in run.model.state_dict().items():
+    for name, value in saved.items():
         assert same(value, loaded.state_dict()[name]), name
-    there = RetrievalModel.load_from_checkpoint(
-        path, map_location=str(run.trainer.strategy.root_device), weights_only=True
-    )
+    there = RetrievalModel.load_from_checkpoint(path, map_location=DEVICE, weights_only=True)
     assert all(is_on_device(value) for value in there.state_dict().values())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.gpu.architectures import build, data, train
+from tests.gpu.architectures import ITEMS, build, data, train
 from tests.gpu.device import DEVICE, is_on_device
 
 pytestmark = pytest.mark.gpu
@@ -59,7 +59,7 @@ def test_diverse_lists() -> None:
     train(model, limit_train_batches=2)
     model.to(DEVICE).eval()
     plain, _ = model.recommend(HISTORIES, 6)
-    diverse, _ = model.recommend(HISTORIES, 6, diversity=10.0, category="genre")
+    diverse, _ = model.recommend(HISTORIES, 6, diversity=10.0, category="genre", candidates=ITEMS)
     categories = model.item_categories("genre")[:, 0]
     assert is_on_device(diverse)
     assert all(len(categories[row].unique()) == 4 for row in diverse)
