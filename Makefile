@@ -1,10 +1,10 @@
-# The vocabulary of the project: make setup | fit | test | test-fast | lint | types | unit | format | docs | benchmark | clean
+# The vocabulary of the project: make setup | fit | test | test-fast | lint | types | unit | format | docs | benchmark | gpu | clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CONFIG ?= configs/ml-100k/youtube_dnn.yaml
 
-.PHONY: setup fit test test-fast lint types unit format docs benchmark clean
+.PHONY: setup fit test test-fast lint types unit format docs benchmark gpu clean
 
 setup: .venv/.ready
 
@@ -48,6 +48,12 @@ docs: .venv/.docs-ready
 
 benchmark: setup
 	$(BIN)/python -m benchmarks.speed
+
+# what only a GPU can settle, with the interpreter at hand; DEVICE=cpu runs the same in small
+DEVICE ?= cuda
+MODE ?= all
+gpu:
+	PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) DEVICE=$(DEVICE) benchmarks/gpu/run.sh $(MODE)
 
 clean:
 	rm -rf .venv build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
