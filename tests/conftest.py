@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 #: Cases of a parametrised test that --fast keeps.
-FAST_CASES = 2
+FAST_CASES = 1
+LIGHTNING_LEVEL = logging.INFO  # which Lightning sets when it is imported
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fast",
         action="store_true",
-        help=f"only the first {FAST_CASES} cases of each test, and none that is marked slow",
+        help="only the first case of each test, and none that is marked slow",
     )
 
 
@@ -45,8 +46,8 @@ def no_seed_left_by_another_test() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """Benchmarks silence Lightning for the whole process."""
+    """Let Lightning speak again: benchmarks silence it for the whole process, also in fixtures of a module."""
     logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
+    logger.setLevel(LIGHTNING_LEVEL)
     yield
-    logger.setLevel(level)
+    logger.setLevel(LIGHTNING_LEVEL)

@@ -50,7 +50,7 @@ def test_one_step(model, loss, sampler):
     negatives = build(sampler, exclude_known_positives=True)
     built = build(model, num_items=NUM_ITEMS, embedding_dim=4, ns=(5,), loss=build(loss), negatives=negatives)
     counts = torch.arange(NUM_ITEMS + 1) + 1
-    negatives.prepare(counts, counts)
+    built.negatives.prepare(counts, counts)
     before = {name: value.clone() for name, value in built.named_parameters()}
     optimizer = torch.optim.SGD(built.parameters(), lr=0.1)
     value = built.loss_of(batch_of_users())

@@ -20,6 +20,7 @@ def test_runs_wait_for_their_pretraining():
     assert len({base_of(settings) for settings in runs()}) == 1 + len(pretrained) == 4
 
 
+@pytest.mark.slow
 def test_every_side_runs_and_the_table_is_written(tmp_path):
     random = np.random.default_rng(0)
     users = np.repeat(np.arange(300), 8)

@@ -15,6 +15,7 @@ from benchmarks.ml_100k.protocol import metric
 from benchmarks.ml_100k.report import report
 
 
+@pytest.mark.slow
 def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path: Path) -> None:
     report(RESULTS / "rows.jsonl", tmp_path)
     assert (tmp_path / "results.md").read_text() == (RESULTS / "results.md").read_text()

@@ -114,6 +114,7 @@ def test_a_failed_run_is_listed_and_left_out(folder: Path, tmp_path: Path) -> No
     assert after.count("| MemoryError | too large |") == 2
 
 
+@pytest.mark.slow
 def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path: Path) -> None:
     shutil.copy(RESULTS / "num_targets.json", tmp_path)
     report(RESULTS / "rows.jsonl", tmp_path)

@@ -201,6 +201,7 @@ class TestErrors:
     def test_unknown_command(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "'fitt'" in error_of(capsys, "fitt")
 
+    @pytest.mark.slow
     def test_a_checkpoint_of_another_catalogue(self, capsys: pytest.CaptureFixture[str]) -> None:
         run = ["--config", str(CONFIG), *QUICK]
         main(["fit", *run, "--trainer.max_epochs=1", "--test_after_fit=false"])

@@ -50,6 +50,7 @@ class TestRuns:
         assert again.returncode == 0, again.stderr
         assert json.loads(Path("runs/croloss/version_1/test_results.json").read_text()) == results
 
+    @pytest.mark.slow
     def test_the_schedule_and_the_soft_rank_are_logged(self) -> None:
         main(
             [
@@ -90,6 +91,7 @@ class TestRuns:
             "matrix_factorization",
         ],
     )
+    @pytest.mark.slow
     def test_the_other_configs_run(self, name: str) -> None:
         config = CONFIG.with_name(f"{name}.yaml")
         main(["fit", "--config", str(config), *QUICK, "--trainer.max_epochs=1"])
@@ -101,6 +103,7 @@ class TestRuns:
         printed = capfd.readouterr()
         assert "val metrics" in printed.out + printed.err
 
+    @pytest.mark.slow
     def test_fast_dev_run(self) -> None:
         main(
             [

@@ -52,6 +52,7 @@ def test_the_config_is_short() -> None:
     assert len(CONFIG.splitlines()) < 25
 
 
+@pytest.mark.slow
 def test_text_ids(orders: pl.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     texts = orders.with_columns(
         pl.format("c-{}", "Customer").alias("Customer"), pl.format("SKU {}", "SKU").alias("SKU")
@@ -76,6 +77,7 @@ def test_text_ids(orders: pl.DataFrame, caplog: pytest.LogCaptureFixture) -> Non
     )
 
 
+@pytest.mark.slow
 def test_integer_ids(orders: pl.DataFrame) -> None:
     predictions = fit_and_predict()
     assert predictions.schema["user"] == predictions.schema["item"] == pl.Int64

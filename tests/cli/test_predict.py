@@ -101,6 +101,7 @@ def test_a_failure_in_the_middle_leaves_the_old_file(monkeypatch: pytest.MonkeyP
     assert list(Path().iterdir()) == [output]
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_writing_leaves_the_old_file(
     checkpoint: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +121,7 @@ def test_ctrl_c_while_writing_leaves_the_old_file(
     assert list(Path().iterdir()) == [output]
 
 
+@pytest.mark.slow
 def test_without_pyarrow_the_extra_is_named(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +133,7 @@ def test_without_pyarrow_the_extra_is_named(
     assert not list(Path().iterdir())
 
 
+@pytest.mark.slow
 def test_nothing_but_the_output_is_written(checkpoint: Path) -> None:
     main(predict(checkpoint, "--n=5"))
     assert [path.name for path in Path().iterdir()] == ["predictions.parquet"]

@@ -86,6 +86,7 @@ def test_what_a_build_refuses(here, capsys, tmp_path):
     assert not (here / "zoo" / "clusters" / "other").exists()
 
 
+@pytest.mark.slow
 def test_all_builds_what_is_missing_and_can_be(here, capsys, tmp_path, monkeypatch):
     (tmp_path / "absent.yaml").write_text(CONFIG.replace("clusters.parquet", "absent.parquet"))
     table = [

@@ -18,6 +18,7 @@ logs = st.lists(
 
 @settings(deadline=None)
 @given(logs)
+@pytest.mark.slow
 def test_numbers_equal_loops(log):
     log = [(1, 1, time) for time in range(10)] + log  # every part has a row
     found = describe(GivenEvents(log, GlobalTime(4, 7)))

@@ -106,6 +106,7 @@ def test_loaded_in_python_it_gives_the_same_figures(name, way):
 
 
 @pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.slow
 def test_the_command_line_gives_the_same_figures(name, capsys):
     # the resolved config of the old run, and its checkpoint, whose model replaces the config's
     main(["test", "--config", f"fits/{name}/config.yaml", "--ckpt_path", f"fits/{name}/best.ckpt"])
@@ -116,6 +117,7 @@ def test_the_command_line_gives_the_same_figures(name, capsys):
 
 
 @pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.slow
 def test_an_old_run_goes_on_and_writes_todays_format(name):
     before = torch.load(f"fits/{name}/best.ckpt", weights_only=True)
     run = ["fit", "--config", f"fits/{name}/config.yaml", "--ckpt_path", f"fits/{name}/best.ckpt"]

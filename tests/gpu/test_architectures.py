@@ -63,6 +63,7 @@ def test_a_fit_stays_on_the_device_and_learns(run: Run) -> None:
     assert run.steps.devices == {torch.device(DEVICE).type}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(run: Run) -> None:
     resumed = build(run.name)
     torch.manual_seed(12345)  # another process would have drawn other numbers

@@ -58,6 +58,7 @@ def test_value_and_gradient_equal_the_double_loop(kernel, importance, rank_scali
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_case_equals_the_double_loop(data):
     kernel = data.draw(st.sampled_from(sorted(TRAINABLE)))
     lambda_kernel = data.draw(st.sampled_from([name for name in sorted(ALL_KERNELS) if name != kernel]))
@@ -159,6 +160,7 @@ COMPILED += [("softplus", importance) for importance in IMPORTANCES if importanc
 
 
 @pytest.mark.parametrize(("kernel", "importance"), COMPILED)
+@pytest.mark.slow
 def test_compiled_equals_eager_and_follows_the_schedule(kernel, importance):
     torch.compiler.reset()
     loss = CROLoss(KERNELS[kernel](), IMPORTANCES[importance](), 0.4, 0.0, other_kernel(kernel), num_items=40)

@@ -65,6 +65,7 @@ class ComiRecTests:
     def test_there_is_a_case_for_every_argument(self):
         assert self.cases.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(self.cls)
 
+    @pytest.mark.slow
     def test_equal_arguments_give_equal_outcomes(self):
         outcome = self.outcome
         assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
@@ -136,12 +137,14 @@ class ComiRecTests:
             best = max(users[user], key=lambda interest, user=user: float(interest @ positives[user]))
             assert torch.equal(read[user], best)
 
+    @pytest.mark.slow
     def test_training_in_bfloat16(self):
         for precision in ("bf16-mixed", "bf16-true"):
             model = small(self.cls)
             fit(model, precision=precision, limit_train_batches=3)
             assert all(bool(torch.isfinite(value).all()) for value in model.parameters())
 
+    @pytest.mark.slow
     def test_a_resumed_run_equals_the_uninterrupted_one(self, tmp_path):
         def resumable():
             return small(self.cls, history_dropout=0.3)

@@ -123,6 +123,7 @@ def test_samplers_see_the_targets_one_by_one(cls, negatives):
         assert known == batch.known_positives[batch.users.tolist().index(user)].tolist()
 
 
+@pytest.mark.slow
 def test_another_model_trains_on_the_same_data(cls):
     data = ClusteredData()
     for model in (small_sequence_model(cls, train_on="all"), small_sequence_model(cls), small_model()):

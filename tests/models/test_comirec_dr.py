@@ -57,5 +57,6 @@ class TestComiRecDR(ComiRecTests):
             ({"loss": SoftmaxLoss(0.2), "use_positions": False}, 0.85),
         ],
     )
+    @pytest.mark.slow
     def test_training_lowers_the_loss_and_finds_the_items(self, arguments, reached):
         self.check_training(arguments, reached)

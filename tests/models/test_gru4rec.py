@@ -22,6 +22,7 @@ def test_every_argument_changes_the_outcome(name):
     assert outcome.changed_by(name, VARIATIONS[name])
 
 
+@pytest.mark.slow
 def test_equal_arguments_give_equal_outcomes():
     assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
 

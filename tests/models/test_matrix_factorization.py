@@ -46,6 +46,7 @@ def test_every_argument_changes_the_outcome(name):
     assert outcome.changed_by(name, VARIATIONS[name])
 
 
+@pytest.mark.slow
 def test_equal_arguments_give_equal_outcomes():
     assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
 
@@ -152,6 +153,7 @@ def test_a_two_tower_trains_on_first_events_if_it_sees_no_history(use_history):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"loss": BPRLoss(0.2)}])
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_finds_the_items(arguments):
     data, model = ClusteredData(), small(optimizer=FAST_ADAM, exclude_history=True, **arguments)
     (before,) = quiet_trainer().validate(model, data, verbose=False)
@@ -162,6 +164,7 @@ def test_training_lowers_the_loss_and_finds_the_items(arguments):
     assert float(metrics["val/recall@5"]) > 0.7  # of the user's cluster four items are left
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path):
     check_exact_resume(small, tmp_path)
 

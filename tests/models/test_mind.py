@@ -63,6 +63,7 @@ def test_every_argument_changes_the_outcome(name):
     assert outcome.changed_by(name, VARIATIONS[name])
 
 
+@pytest.mark.slow
 def test_equal_arguments_give_equal_outcomes():
     assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
     assert same(outcome(readout_power=3.0), outcome.of({}))  # of no concern to the hard readout
@@ -249,6 +250,7 @@ def test_one_interest_is_its_own_readout():
 
 
 @pytest.mark.parametrize("arguments", [{}, {"readout": "attention", "loss": SoftmaxLoss(0.2)}])
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_finds_the_items(arguments):
     data, model = ClusteredData(), small_model(MIND, optimizer=FAST_ADAM, **arguments)
     (before,) = quiet_trainer().validate(model, data, verbose=False)
@@ -259,6 +261,7 @@ def test_training_lowers_the_loss_and_finds_the_items(arguments):
     assert float(metrics["val/recall@10"]) > 0.8  # the ten items of the user's cluster
 
 
+@pytest.mark.slow
 def test_training_in_bfloat16():
     for precision in ("bf16-mixed", "bf16-true"):
         model = small_model(MIND, readout="attention")
@@ -266,6 +269,7 @@ def test_training_in_bfloat16():
         assert all(bool(torch.isfinite(value).all()) for value in model.parameters())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path):
     def resumable():
         return small_model(MIND, history_dropout=0.3, dropout=0.3)

@@ -23,6 +23,7 @@ def logged(folder, name):
         (ThreeInterests, {"loss": CROLoss("softplus", TargetNImportance(10))}),
     ],
 )
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_finds_the_items(tmp_path, cls, arguments):
     model = small_model(cls, optimizer=FAST_ADAM, **arguments)
     before = validate(model)["val/recall@10"]
@@ -35,6 +36,7 @@ def test_training_lowers_the_loss_and_finds_the_items(tmp_path, cls, arguments):
     assert after > 0.8  # the ten items of the user's cluster
 
 
+@pytest.mark.slow
 def test_training_in_bfloat16():
     model = small_model(optimizer=FAST_ADAM)
     trainer = fit(model, max_epochs=10, precision="bf16-mixed")

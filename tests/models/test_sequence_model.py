@@ -101,6 +101,7 @@ def test_the_encoder_compiles_to_one_graph(cls):
 
 @both_ways
 @pytest.mark.parametrize("arguments", [{}, {"loss": SoftmaxLoss(0.2), "negatives": FullCatalogNegatives()}])
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_finds_the_items(cls, train_on, arguments):
     data = ClusteredData(batch_size=32 if train_on == "last" else 8)  # rows of 1 or up to 5 targets
     model = small_sequence_model(cls, train_on=train_on, optimizer=FAST_ADAM, **arguments)
@@ -113,6 +114,7 @@ def test_training_lowers_the_loss_and_finds_the_items(cls, train_on, arguments):
 
 
 @both_ways
+@pytest.mark.slow
 def test_training_in_bfloat16(cls, train_on):
     for precision in ("bf16-mixed", "bf16-true"):
         model = small_sequence_model(cls, train_on=train_on)
@@ -123,6 +125,7 @@ def test_training_in_bfloat16(cls, train_on):
 
 
 @both_ways
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(cls, train_on, tmp_path):
     def resumable():
         return small_sequence_model(cls, train_on=train_on, history_dropout=0.3, dropout=0.3)

@@ -73,6 +73,7 @@ def test_every_argument_changes_the_outcome(name):
     assert outcome.changed_by(name, VARIATIONS[name])
 
 
+@pytest.mark.slow
 def test_equal_arguments_give_equal_outcomes():
     assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
 
@@ -132,6 +133,7 @@ def test_the_towers_are_what_they_are_said_to_be():
         {"use_history": False, "user_features": (), "use_user_id": True},
     ],
 )
+@pytest.mark.slow
 def test_each_input_is_optional(arguments):
     model = small_tower(optimizer=FAST_ADAM, **arguments)
     trainer = fit(model, FeaturedData(), max_epochs=10)
@@ -182,6 +184,7 @@ def trained_on_cold(**kwargs):
 
 
 @pytest.mark.parametrize("use_item_id", [True, False])
+@pytest.mark.slow
 def test_cold_items_are_ranked_by_their_features(use_item_id):
     model, data = trained_on_cold(use_item_id=use_item_id)
     assert pairs_in_order(model, data) > 0.9

@@ -39,6 +39,7 @@ def test_every_argument_changes_the_outcome(name):
     assert outcome.changed_by(name, VARIATIONS[name])
 
 
+@pytest.mark.slow
 def test_equal_arguments_give_equal_outcomes():
     assert same(outcome(), outcome.of({}))
     assert same(outcome(loss=CROLoss(), optimizer=torch.optim.Adam), outcome.of({}))

@@ -114,6 +114,7 @@ def test_gradients_equal_those_of_one_process(two_processes):
                 torch.testing.assert_close(torch.from_numpy(one), other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_training_in_two_processes_equals_training_in_one_with_twice_the_batch(two_processes):
     expected = trained_weights(20, InBatchNegatives())
     for results in two_processes:

@@ -75,6 +75,7 @@ CASES = {
 
 @settings(max_examples=120, deadline=None)
 @given(**CASES)
+@pytest.mark.slow
 def test_ranks_equal_the_definition(
     seed: int, num_users: int, interests: int, num_items: int, tile_elements: int, dtype: torch.dtype
 ) -> None:
@@ -88,6 +89,7 @@ def test_ranks_equal_the_definition(
 
 @settings(max_examples=120, deadline=None)
 @given(**CASES, share=st.floats(0, 1))
+@pytest.mark.slow
 def test_top_equals_the_definition(
     seed: int,
     num_users: int,
@@ -197,6 +199,7 @@ def test_top_items_puts_nan_and_infinity_last() -> None:
     interests=st.sampled_from([1, 4]),
     tile_elements=st.sampled_from([40, 5_000, 2**24]),
 )
+@pytest.mark.slow
 def test_top_and_ranks_agree_where_nothing_ties(seed: int, interests: int, tile_elements: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     users = torch.randn(7, interests, 8, generator=generator, dtype=torch.float64)

@@ -28,6 +28,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize(("cls", "arguments"), MODELS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.slow
 def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
     torch.manual_seed(0)
     model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)

@@ -13,6 +13,7 @@ SERVING = f"{PACKAGE}.serving.recommender"
 #: Every module of the package that serving needs; they could be a distribution of their own.
 CLOSED_SET = {
     "common",
+    "common.hashing",
     "common.manifest",
     "common.vocabulary",
     "errors",

@@ -63,6 +63,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize(
     ("cls", "arguments"), [(TwoTower, FEATURES), (MIND, {}), (ComiRecSA, {"similarity": "dot"})]
 )
+@pytest.mark.slow
 def test_what_the_model_recommends(cls, arguments, index, tmp_path):
     model = trained(cls, **arguments)
     recommender = Recommender.from_export(export_model(model, tmp_path / "export", index=index), threads=1)
@@ -115,6 +116,7 @@ def test_more_users_than_a_batch(exported, monkeypatch):
     ("index", "little", "much"),
     [("ivf", {"nprobe": 1}, {"nprobe": 1000}), ("hnsw", {"ef_search": 1}, {"ef_search": 500})],
 )
+@pytest.mark.slow
 def test_approximate_indexes_find_all_when_they_search_all(index, little, much, tmp_path):
     model = small_model(num_items=4000, embedding_dim=16)
     model.metadata.take_from(ClusteredData(num_items=4000), False)
@@ -130,6 +132,7 @@ def test_approximate_indexes_find_all_when_they_search_all(index, little, much, 
     assert shares[1] > 0.98
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_lightning_is_needed(mind, exported, tmp_path):
     tower = trained(TwoTower, **FEATURES)
     for model, folder in (

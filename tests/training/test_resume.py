@@ -78,6 +78,7 @@ def assert_equal_states(one, other):
         (14, {"precision": "bf16-mixed", "gradient_clip_val": 0.5, "val_check_interval": 3}),
     ],
 )
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, last_saved, options):
     options = {"max_epochs": 2, **options}
     whole_model = resumable_model()

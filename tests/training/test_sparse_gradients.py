@@ -148,6 +148,7 @@ def test_one_step_is_that_of_dense_gradients(cls, arguments, negatives):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4, equal_nan=True, msg=name)
 
 
+@pytest.mark.slow
 def test_it_learns():
     dense, lazy = (
         fit(
@@ -169,6 +170,7 @@ def test_it_learns():
         {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
     ],
 )
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, options):
     def build():
         return small_model(sparse_gradients=True, history_dropout=0.3, optimizer=ADAM)

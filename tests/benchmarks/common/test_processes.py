@@ -46,6 +46,7 @@ def work(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.slow
 def test_every_run_ends_in_a_row_whatever_the_others_do(processes: int) -> None:
     whats = ["fine", "raise", "killed", "fine again", "gone", "exit", "no JSON", "fine at last"]
     rows = {row["settings"]["what"]: row for row in run_all([{"what": w} for w in whats], work, processes)}

@@ -49,6 +49,7 @@ def fail_at(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["loss", "data", "memory"])
+@pytest.mark.slow
 def test_a_run_that_fails_is_a_row_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:

@@ -194,6 +194,7 @@ def recbole_pairs(module, folder):
     ]
 
 
+@pytest.mark.slow
 def test_leave_one_out_equals_recboles(bundled, tmp_path):
     data, rows = bundled.interactions, bundled.rows
     assert isinstance(bundled.split, LeaveOneOut)

@@ -241,6 +241,7 @@ def test_a_change_of_the_data_is_seen():
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.slow
 def test_a_damaged_entry_is_never_read():
     whole = make(**TABLES)
     whole.features  # noqa: B018

@@ -96,6 +96,7 @@ class Towers(nn.Module):
         )
 
 
+@pytest.mark.slow
 def test_a_compiled_model_around_it():
     torch.compiler.reset()
     torch.manual_seed(0)
