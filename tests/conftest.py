@@ -30,7 +30,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         test = item.nodeid.partition("[")[0]
         cases[test] += 1
-        is_fast = cases[test] <= FAST_CASES and item.get_closest_marker("slow") is None
+        is_fast = cases[test] <= FAST_CASES and not any(
+            item.get_closest_marker(mark) for mark in ("slow", "gpu")
+        )
         (kept if is_fast else left).append(item)
     config.hook.pytest_deselected(items=left)
     items[:] = kept
@@ -46,7 +48,7 @@ def no_seed_left_by_another_test() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """Let Lightning speak again: benchmarks silence it for the whole process, also in fixtures of a module."""
+    """Let Lightning speak again: benchmarks silence it for the whole process, in fixtures of a module too."""
     logger = logging.getLogger("lightning.pytorch")
     logger.setLevel(LIGHTNING_LEVEL)
     yield

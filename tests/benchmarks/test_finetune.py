@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from benchmarks.common.rows import identity, rows_of
 from benchmarks.finetune.__main__ import RESULTS

@@ -87,6 +87,7 @@ def test_after_all(): pass
 """
 
 
+@pytest.mark.slow
 def test_a_record_goes_on_behind_a_crash_and_a_lost_device(tmp_path: Path) -> None:
     (tmp_path / "test_made_up.py").write_text(TESTS)
     record = tmp_path / "correctness.jsonl"

@@ -16,6 +16,7 @@ def test_events_have_structure():
     assert (items % protocol.GROUP == 0).mean() > 5 * (items % protocol.GROUP == 100).mean()
 
 
+@pytest.mark.slow
 def test_a_small_run_is_measured_and_written(tmp_path, monkeypatch, capsys):
     arguments = ["--items=3000", "--interactions=20000", "--steps=30", f"--output={tmp_path}"]
     monkeypatch.setattr(sys, "argv", ["scale", *arguments])

@@ -80,6 +80,7 @@ def test_an_existing_file_is_refused_before_any_work(
     assert parquet.read_table("predictions.parquet").num_rows == 943 * 5
 
 
+@pytest.mark.slow
 def test_more_items_than_the_catalogue_has(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = error_of(capsys, *predict(checkpoint, "--n=1683"))
     assert said.startswith("n must be 1 … 1682, the size of the catalogue, got 1683")

@@ -60,6 +60,7 @@ def shared_ids(draw):
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(case=shared_ids(), tile_rows=st.integers(1, 8), width=st.integers(1, 11))
+@pytest.mark.slow
 def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width):
     rows, candidate_ids, target_ids, excluded_ids = case
     hits = AccidentalHits(candidate_ids, target_ids, excluded_ids, tile_rows, width)

@@ -84,6 +84,7 @@ def test_recommendations_do_not_depend_on_the_company(cls):
     assert model.training
 
 
+@pytest.mark.slow
 def test_the_encoder_compiles_to_one_graph(cls):
     model = small_sequence_model(cls).eval()
     history = torch.tensor([[0, 1, 2, 3], [0, 0, 0, 0]])

@@ -192,6 +192,7 @@ def test_cold_items_are_ranked_by_their_features(use_item_id):
     assert pairs_in_order(without, data) < 0.8  # ids alone know nothing: 0.31 to 0.71 with nine seeds
 
 
+@pytest.mark.slow
 def test_a_history_of_cold_items_says_what_the_user_likes():
     model, data = trained_on_cold()
     right = 0
@@ -201,6 +202,7 @@ def test_a_history_of_cold_items_says_what_the_user_likes():
     assert right >= 24  # of 32; chance gives 8
 
 
+@pytest.mark.slow
 def test_the_id_of_an_item_that_training_never_saw_is_not_used():
     model, data = trained_on_cold(similarity="dot")
     assert model.seen_items.tolist() == (data.item_counts > 0).tolist()
@@ -252,6 +254,7 @@ def test_user_ids_with_a_user_disjoint_split_are_refused(verb):
         getattr(quiet_trainer(), verb)(small_tower(use_user_id=True), data)
 
 
+@pytest.mark.slow
 def test_user_features_serve_users_that_training_never_saw():
     data = FeaturedData(split=UserDisjoint(0.6, 0.2, 0.2))
     model = small_tower(data, use_history=False, optimizer=FAST_ADAM)

@@ -124,6 +124,7 @@ def test_training_in_two_processes_equals_training_in_one_with_twice_the_batch(t
         assert apart != pytest.approx(expected["item_embedding.weight"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_gather_sees_its_own_rows_only():
     expected = gradients(model_with(gather=False), whole_batch())
     halves = [gradients(model_with(gather=False), rows_of(rank, (4, 4))) for rank in (0, 1)]
@@ -133,6 +134,7 @@ def test_a_process_that_does_not_gather_sees_its_own_rows_only():
         assert torch.equal(one, other)
 
 
+@pytest.mark.slow
 def test_batches_of_different_sizes(two_processes):
     for results in two_processes:
         gathered, (ids, draws, log_prob), (mixed, all_draws, density) = results["counts"]

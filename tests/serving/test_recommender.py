@@ -88,6 +88,7 @@ def test_allow_and_deny(mind, exported, limits):
     assert_same(recommender.recommend(HISTORIES, 9, **limits), mind.recommend_tokens(HISTORIES, 9, **limits))
 
 
+@pytest.mark.slow
 def test_users(tmp_path):
     model = trained(TwoTower, **FEATURES, use_user_id=True)
     recommender = Recommender.from_export(export_model(model, tmp_path / "export"))

@@ -91,6 +91,7 @@ def test_an_offline_wandb_run_holds_everything() -> None:
     assert (entry.path, entry.size) == ("best.ckpt", (folder / "checkpoints" / "best.ckpt").stat().st_size)
 
 
+@pytest.mark.slow
 def test_tensorboard() -> None:
     reader = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="needs the extra [tensorboard]"
@@ -108,6 +109,7 @@ def test_tensorboard() -> None:
     assert found["images"] == {"test/metrics_against_n"}
 
 
+@pytest.mark.slow
 def test_csv_is_what_a_run_without_overlay_does() -> None:
     main([*with_tracker("csv"), *SHORT])
     main(["fit", "--config", str(CONFIG), *SHORT])

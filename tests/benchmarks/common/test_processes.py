@@ -79,6 +79,7 @@ def test_an_interruption_stops_at_once(what: str) -> None:
     assert time.monotonic() - begin < 60
 
 
+@pytest.mark.slow
 def test_what_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "pid"
     with pytest.raises(KeyboardInterrupt):

@@ -84,6 +84,7 @@ def test_softmax(small_tiles, scaling, options):
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_shape_and_any_tiling(data):
     rows, columns = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 9))
     tiling = Tiling(data.draw(st.integers(1, 8)), data.draw(st.integers(1, 12)))
