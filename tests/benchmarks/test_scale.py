@@ -3,6 +3,8 @@
 import json
 import sys
 
+import pytest
+
 from benchmarks.scale import __main__ as command
 from benchmarks.scale import protocol
 
