@@ -139,6 +139,9 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
+    # the exporter notes for each node the lines of code it comes from, with the paths of this machine
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
     program.save(str(path), external_data=False)
 
 
