@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def work(settings: dict[str, Any]) -> dict[str, Any]:
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(600)
     return {"result": os.getpid()}
+
+
+@pytest.fixture(autouse=True)
+def interrupts_are_heard() -> Iterator[None]:
+    """Hear SIGINT also where the shell that began the tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
