@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.common.arrow_tokens import token_type
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 from lightning_croloss.recommend.tokens import check_tokens
 
@@ -21,10 +22,12 @@ class Histories:
     Attributes:
         users: what names each user in the input.
         tokens: the history of each.
+        user_type: the pyarrow type of a column of all users, of this batch and others; None if not known.
     """
 
     users: list[Any] = field(default_factory=list)
     tokens: list[Sequence[Any]] = field(default_factory=list)
+    user_type: Any = None
 
     def __len__(self) -> int:
         """Return the number of users."""
@@ -92,6 +95,8 @@ def read_lists(path: Path, user_column: str, history_column: str, size: int) -> 
             lists = part.column(history_column).to_pylist()
             users = part.column(user_column).to_pylist() if user_column in names else None
             batch = Histories()
+            if users is not None and str(part.schema.field(user_column).type) == "uint64":
+                batch.user_type = part.schema.field(user_column).type
             for number, history in enumerate(lists):
                 row += 1
                 batch.users.append(row if users is None else users[number])
@@ -142,9 +147,10 @@ def read_events(
         frame = frame.with_columns(time=pl.Series(times)).sort("time", maintain_order=True)
     # users in the order of their first row
     grouped = frame.group_by("user", maintain_order=True).agg("item")
+    user_type = token_type([grouped["user"].max()]) if grouped["user"].dtype == pl.UInt64 else None
     for first in range(0, grouped.height, size):
         part = grouped[first : first + size]
-        yield Histories(part["user"].to_list(), part["item"].to_list())
+        yield Histories(part["user"].to_list(), part["item"].to_list(), user_type)
 
 
 def has_lists(given: str, history_column: str) -> bool:

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_croloss.common.arrow_tokens import token_array
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import MissingExtraError, PretrainedError
 
@@ -73,9 +74,8 @@ class ItemTable:
         pyarrow, parquet = _pyarrow(what, extra)
         tokens = self.vocabulary.tokens
         counts = [None] * len(tokens) if self.counts is None else self.counts.tolist()
-        large = self.vocabulary.integers and max(tokens) >= 2**63
         columns = {
-            "token": pyarrow.array(tokens, pyarrow.uint64() if large else None),
+            "token": token_array(tokens),
             "count": pyarrow.array(counts, pyarrow.int64()),
         }
         if self.titles is not None:

@@ -47,7 +47,7 @@ def load_features(
         wanted,
         {name: kind for name, kind in types.items() if name != id_field},
         lambda _, kind: KIND_OF_TYPE.get(kind, ""),
-        vocabulary.encode(table[id_field].to_numpy(dtype=str)),
+        vocabulary.encode(table[id_field].tolist()),
         lambda name, _: list(table[name].replace(list(missing_values), "")),
         len(vocabulary),
         settings.get("seq_separator") or " ",
@@ -84,7 +84,7 @@ def load_titles(
     if field not in types:
         raise DataError(f"{file.name} has no column {field!r}{suggest(field, types)}")
     titles = table[field].replace(list(missing_values), "")
-    return align_titles(vocabulary.encode(table[id_field].to_numpy(dtype=str)), titles, len(vocabulary))
+    return align_titles(vocabulary.encode(table[id_field].tolist()), titles, len(vocabulary))
 
 
 def _read(file: Path, id_field: str, settings: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, str]]:
