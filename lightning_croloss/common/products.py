@@ -17,6 +17,7 @@ Product = Callable[[Tensor, Tensor], Tensor]
 _FEWEST_ROWS = 32
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # oneDNN's layouts are opaque to it
 def fast_product(like: Tensor, rows: int) -> Product | None:
     """Return a function that computes ``a @ b.T`` faster than PyTorch's operator, or None if there is none.
 
@@ -34,6 +35,7 @@ def fast_product(like: Tensor, rows: int) -> Product | None:
     return _onednn()
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def product(users: Tensor, items: Tensor, rows: int) -> Tensor:
     """Return ``users @ items.T`` (R, W) of (R, D) and (W, D), without gradient, as precise as the inputs.
 

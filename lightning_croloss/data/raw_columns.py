@@ -107,7 +107,9 @@ def checked_parts(parts: Tokens) -> NDArray[np.int8]:
 def _column(values: Tokens) -> Sequence[Any] | NDArray[Any]:
     """Return a column as an array of numbers or dates, or as a list where it holds anything else."""
     if isinstance(values, np.ma.MaskedArray):
-        values = np.where(np.ma.getmaskarray(values), None, values.data.astype(object))
+        values = np.where(
+            np.ma.getmaskarray(values), np.array(None, dtype=object), values.data.astype(object)
+        )
     if hasattr(values, "__array__"):
         array = np.asarray(values).reshape(-1)
         return list(array.tolist()) if array.dtype.kind in "OUT" else array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -103,6 +104,8 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             targets = _window(data.items, *follows).where(is_target, 0)
             if self._weights is not None:
                 weight = _window(self._weights, *follows).where(is_target, 0.0)
+        if weight is not None:
+            weight = _within_half_precision(weight)
         return RetrievalBatch(
             history=_window(data.items, first - length, beginning, first, length),
             targets=targets,
@@ -119,6 +122,17 @@ def _window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: 
     inside = (position >= begin.unsqueeze(1)) & (position < stop.unsqueeze(1))
     # outside positions may lie beyond the column: gather position 0 instead, then blank it
     return column[position.where(inside, 0)].where(inside, 0)
+
+
+def _within_half_precision(weights: Tensor) -> Tensor:
+    """Return weights that float16 can hold, of the same ratios: the loss is their weighted mean.
+
+    Training in half precision converts a batch before it is used. Weights of usual sizes stay as they are.
+    """
+    largest = float(weights.max()) if weights.numel() else 0.0
+    if largest == 0.0 or 2.0**-8 <= largest < 2.0**15:
+        return weights
+    return torch.ldexp(weights, torch.tensor(-math.frexp(largest)[1]))  # by a power of two: exact
 
 
 def _windows(interactions: Interactions, rows: TargetRows, length: int) -> TargetRows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
@@ -81,6 +82,7 @@ class ExactEvaluation(Encoder):
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
         return [f"{stage}/{name}" for name in self._metrics(stage).names()]
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _begin(self, stage: str) -> None:
         self._item_matrix = self.encode_catalogue()
         # not at the end of the evaluation: reset under Trainer.validate's inference mode, the metrics could
@@ -89,8 +91,13 @@ class ExactEvaluation(Encoder):
 
     def _rank(self, batch: RetrievalBatch, stage: str) -> None:
         assert self._item_matrix is not None
+        self._count(self.encode_users(batch).float(), batch, stage)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _count(self, users: Tensor, batch: RetrievalBatch, stage: str) -> None:
+        """Rank the targets of a batch for its users' vectors (B, K, D); nothing here is worth compiling."""
         ranks = target_ranks(
-            self.encode_users(batch).float(),
+            users,
             self._item_matrix,
             batch.targets,
             excluded=batch.items_before if self.exclude_history else None,
@@ -98,6 +105,7 @@ class ExactEvaluation(Encoder):
         )
         self._metrics(stage).update(ranks, batch.targets != 0)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _log(self, stage: str) -> None:
         self._item_matrix = None
         values = {f"{stage}/{name}": value for name, value in self._metrics(stage).compute().items()}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.common.class_only import class_only
@@ -23,6 +22,7 @@ from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.known_users import refuse_unknown_users
 from lightning_croloss.models.layers.features import FeatureEmbedding
+from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.models.metadata import ModelMetadata, check_features
 from lightning_croloss.models.own_parts import own_loss, own_negatives
 from lightning_croloss.models.sampled_training import SampledTraining
@@ -129,7 +129,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
-        return functional.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
+        return unit_length(vectors) if self.similarity == "cosine" else vectors
 
     def item_categories(self, name: str) -> Tensor:
         """Return the categories (num_items + 1, W) of the items, 0 = no more.

@@ -13,6 +13,7 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.training.half_precision import raise_eps
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
@@ -48,6 +49,7 @@ class SampledTraining(Encoder):
     def on_train_start(self) -> None:
         """Let a run that was resumed in the middle of an epoch be resumed again (see resume.py)."""
         count_resumed_epoch(self.trainer)
+        raise_eps(self.trainer.optimizers)
 
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Seed the step by its number, so that a resumed run draws what the uninterrupted run draws."""

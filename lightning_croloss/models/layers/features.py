@@ -137,7 +137,7 @@ class FeatureEmbedding(nn.Module):
 
     def _embed(self, ids: Tensor) -> Tensor:
         """Return the sum over features, (n, D), for ids (n,)."""
-        total = torch.zeros(*ids.shape, self.dim, device=ids.device)
+        total = torch.zeros(*ids.shape, self.dim, dtype=self._dtype, device=ids.device)
         for number, (kind, embedding) in enumerate(zip(self.kinds, self.embeddings, strict=True)):
             values = self._table(number)[ids]
             if kind == "numeric":
@@ -149,6 +149,10 @@ class FeatureEmbedding(nn.Module):
                 added = (embedding(values) * present).sum(-2)
                 total = total + added / present.sum(-2).clamp(min=1)
         return total * (ids != 0).unsqueeze(-1)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.embeddings.parameters()).dtype
 
     def _table(self, number: int) -> Tensor:
         return self.get_buffer(f"{TABLE}{number}")
