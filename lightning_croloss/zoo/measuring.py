@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 
 from lightning_croloss.baselines import measure_baselines
 from lightning_croloss.data import RetrievalDataModule
+from lightning_croloss.data.targets import num_targets
 from lightning_croloss.models import RetrievalModel
 
 
@@ -50,7 +51,7 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
             "interactions": len(data.interactions),
             "training_events": int(rows.training_events.sum()),
             "test_users": len(rows.test),
-            "test_targets": int((rows.test.stop - rows.test.first).sum()),
+            "test_targets": int(num_targets(data.interactions, rows.test).sum()),
         },
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "choose_by": choose_by,

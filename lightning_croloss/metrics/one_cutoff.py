@@ -1,0 +1,67 @@
+"""OneCutoff: a metric of ranks at a single N, as a tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torchmetrics.wrappers.abstract import WrapperMetric
+
+if TYPE_CHECKING:
+    from lightning_croloss.metrics.base import RankMetric
+
+
+class OneCutoff(WrapperMetric):
+    """The value of a :class:`RankMetric` of one cutoff as a scalar tensor, which ``self.log`` takes.
+
+    Made by :meth:`RankMetric.at`. In a ``MetricCollection`` name each by a dictionary.
+
+    Example:
+        >>> import torch
+        >>> from lightning_croloss import RecallAtN
+        >>> recall = RecallAtN.at(10)
+        >>> recall.update(torch.tensor([[1, 7, 30], [2, 0, 0]]))
+        >>> round(recall.compute().item(), 4)
+        0.8333
+
+    Args:
+        ranked: the metric, of a single cutoff.
+
+    Attributes:
+        ranked: the metric.
+
+    Raises:
+        ValueError: if the metric has several cutoffs.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    def __init__(self, ranked: RankMetric) -> None:
+        super().__init__()
+        if len(ranked.ns) != 1:
+            raise ValueError(f"the metric must have one cutoff, got {list(ranked.ns)}: give it a single n")
+        self.ranked = ranked
+
+    def update(self, ranks: Tensor, mask: Tensor | None = None) -> None:
+        """Count a batch of users; see ``RankMetric.update``."""
+        self.ranked.update(ranks, mask)
+
+    def compute(self) -> Tensor:
+        """Return the mean over users, a scalar."""
+        (value,) = self.ranked.compute().values()
+        return value
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Count a batch of users and return the mean over these."""
+        (value,) = self.ranked(*args, **kwargs).values()
+        self._forward_cache = value
+        self._update_count += 1
+        self._computed = None
+        return value
+
+    def reset(self) -> None:
+        """Forget all users."""
+        super().reset()
+        self.ranked.reset()
