@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import TargetRows
-from lightning_croloss.data.targets import padded_targets
+from lightning_croloss.data.targets import targets_of_rows
 
 
 class SequenceDataset(Dataset[RetrievalBatch]):
@@ -85,17 +86,18 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         start = data.user_offsets[users]
         length = self.max_history
         beginning = torch.maximum(first - length, start)
-        known = whole = None
+        known: Ids | None = None
+        whole: Ids | None = None
         if self.include_whole_history:
-            longest = int((first - start).max()) if len(index) else 0
-            whole = _window(data.items, first - longest, start, first, longest)
+            whole = ItemLists.of_ranges(data.items, start, first).compact(left=True)
         if self._known is not None:
             items, offsets = self._known
-            longest = int((offsets[users + 1] - offsets[users]).max()) if len(index) else 0
-            known = _window(items, offsets[users], offsets[users], offsets[users + 1], longest)
+            distinct, number = users.unique(return_inverse=True)  # a user with many events is in many rows
+            known = ItemLists.of_ranges(items, offsets[distinct], offsets[distinct + 1], number).compact()
         weight = None
+        targets: Ids
         if self._is_target is None:
-            targets = padded_targets(data, first, stop)
+            targets = targets_of_rows(data, first, stop)
             if self._weights is not None:
                 weight = self._weights[first]
         else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.encoder import Encoder
@@ -66,13 +67,19 @@ class ExactEvaluation(Encoder):
     def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
         assert self._item_matrix is not None
-        return top_items(
-            self.encode_users(batch).float(),
-            self._item_matrix,
-            self.predicts_n,
-            excluded=batch.items_before if self.predicts_unseen_only else None,
-            tile_elements=self.tile_elements,
-        )
+        users = self.encode_users(batch).float()
+        found = [
+            top_items(
+                users[rows],
+                self._item_matrix,
+                self.predicts_n,
+                excluded=piece.padded_items_before if self.predicts_unseen_only else None,
+                tile_elements=self.tile_elements,
+            )
+            for rows, piece in batch.pieces()
+        ]
+        ids, scores = zip(*found, strict=True)
+        return torch.cat(ids), torch.cat(scores)
 
     def on_predict_epoch_end(self) -> None:
         """Forget the encoded catalogue."""
@@ -82,7 +89,7 @@ class ExactEvaluation(Encoder):
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
         return [f"{stage}/{name}" for name in self._metrics(stage).names()]
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def _begin(self, stage: str) -> None:
         self._item_matrix = self.encode_catalogue()
         # not at the end of the evaluation: reset under Trainer.validate's inference mode, the metrics could
@@ -93,19 +100,22 @@ class ExactEvaluation(Encoder):
         assert self._item_matrix is not None
         self._count(self.encode_users(batch).float(), batch, stage)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def _count(self, users: Tensor, batch: RetrievalBatch, stage: str) -> None:
         """Rank the targets of a batch for its users' vectors (B, K, D); nothing here is worth compiling."""
-        ranks = target_ranks(
-            users,
-            self._item_matrix,
-            batch.targets,
-            excluded=batch.items_before if self.exclude_history else None,
-            tile_elements=self.tile_elements,
-        )
-        self._metrics(stage).update(ranks, batch.targets != 0)
+        assert self._item_matrix is not None
+        for rows, piece in batch.pieces():
+            targets = piece.padded_targets
+            ranks = target_ranks(
+                users[rows],
+                self._item_matrix,
+                targets,
+                excluded=piece.padded_items_before if self.exclude_history else None,
+                tile_elements=self.tile_elements,
+            )
+            self._metrics(stage).update(ranks, targets != 0)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def _log(self, stage: str) -> None:
         self._item_matrix = None
         values = {f"{stage}/{name}": value for name, value in self._metrics(stage).compute().items()}

@@ -65,7 +65,7 @@ class SampledTraining(Encoder):
     def loss_of(self, batch: RetrievalBatch) -> Tensor:
         """Return the training loss of one batch, a scalar with gradient."""
         users, batch = self.training_users(batch)
-        targets = batch.targets[:, 0]
+        targets = batch.first_targets
         positives = self.encode_items(targets)
         candidates = self.negatives.sample(batch)
         return self.loss.from_embeddings(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from lightning_croloss.recommend.histories import batch_of_histories
+from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories
 from lightning_croloss.recommend.lists import check_n, popular_items, user_recommendations, with_fallback
 from lightning_croloss.recommend.protocol import Retriever, items_of
 from lightning_croloss.recommend.results import Recommendations, UserRecommendations
@@ -72,6 +72,7 @@ class TokenRecommender:
         )
         self._popular = popular_items(self._items, n, allowed)
         self._model = model
+        self._longest = model.metadata.max_history
 
     def __call__(self, histories: Sequence[Sequence[Token]]) -> Recommendations:
         """Recommend to each history.
@@ -84,8 +85,7 @@ class TokenRecommender:
         """
         ids, unknown = ids_of_histories(histories, self._items.vocabulary)
         users: list[UserRecommendations] = []
-        for first in range(0, len(ids), BATCH_SIZE):
-            part = slice(first, first + BATCH_SIZE)
+        for part in blocks_of_histories(ids, self._longest, BATCH_SIZE):
             users += self._recommend(ids[part], unknown[part])
         return Recommendations(users)
 
@@ -96,7 +96,7 @@ class TokenRecommender:
             None,
             num_items=model.num_items,
             num_users=0,
-            max_history=model.metadata.max_history,
+            max_history=self._longest,
             device=model.device,
         )
         ids, scores = self._top_items(batch)
