@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.standardisation import Standardisation
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import DataError
 
@@ -30,6 +31,8 @@ class Feature:
         values: (n + 1, W) int64 token ids padded with 0, or (n + 1, 1) float32 standardised numbers with NaN
             where missing; row i belongs to id i, row 0 to padding.
         num_missing: number of ids without a value.
+        num_absurd: number of ids whose number is so far from all others that it counts as the farthest of
+            these.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Feature:
     size: int
     values: Tensor
     num_missing: int
+    num_absurd: int = 0
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -93,9 +97,13 @@ def build_feature(
         raise DataError(f"{source}: column {name!r} is missing everywhere: take it out of the features")
     if not varied:
         raise DataError(f"{source}: column {name!r} is the same everywhere: take it out of the features")
+    num_absurd = 0
     if kind == "numeric":
-        values = _standardised(values)
-    return Feature(name, kind, size, values, int((~present).sum()))
+        numbers = values[:, 0].numpy()
+        standardisation = Standardisation.of(numbers)
+        num_absurd = standardisation.num_absurd
+        values = torch.from_numpy(standardisation.apply(numbers)).unsqueeze(1)
+    return Feature(name, kind, size, values, int((~present).sum()), num_absurd)
 
 
 def _numbers(
@@ -124,8 +132,3 @@ def _number(text: str | Sequence[str]) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def _standardised(values: Tensor) -> Tensor:
-    present = values[~torch.isnan(values)]
-    return ((values - present.mean()) / present.std(correction=0)).float()
