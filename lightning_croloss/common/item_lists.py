@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lightning_croloss.common.blocks import MOST_ENTRIES, blocks
+from lightning_croloss.common import blocks
 
 #: Padding that takes no more than this many times the memory of the lists follows their sum.
 _WASTE = 4
@@ -83,7 +83,7 @@ class ItemLists:
         """Return the ids padded, as :meth:`padded`, if they take little memory so; else the lists."""
         lengths = self.lengths
         size = len(lengths) * int(lengths.max()) if len(lengths) else 0
-        return self.padded(left) if size <= max(MOST_ENTRIES, _WASTE * len(self.values)) else self
+        return self.padded(left) if size <= max(blocks.MOST_ENTRIES, _WASTE * len(self.values)) else self
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ItemLists:
         """Return the lists on a device."""
@@ -100,7 +100,7 @@ def rows_of(ids: Ids, rows: Tensor) -> Ids:
     """Return rows (P,) of padded ids (B, E) or lists, which may come again, without P × E entries."""
     lists = ids
     if isinstance(ids, Tensor):
-        if len(rows) * ids.shape[1] <= MOST_ENTRIES:
+        if len(rows) * ids.shape[1] <= blocks.MOST_ENTRIES:
             return ids[rows]
         lists = ItemLists.of_padded(ids)
     return lists[rows].compact() if isinstance(lists, ItemLists) else lists
@@ -108,7 +108,7 @@ def rows_of(ids: Ids, rows: Tensor) -> Ids:
 
 def blocks_of(several: list[ItemLists]) -> Iterator[slice]:
     """Yield slices of the rows of one or several lists in which none takes much memory when padded."""
-    return blocks(torch.stack([lists.lengths for lists in several]).amax(0).tolist())
+    return blocks.blocks(torch.stack([lists.lengths for lists in several]).amax(0).tolist())
 
 
 def _offsets(lengths: Tensor) -> Tensor:

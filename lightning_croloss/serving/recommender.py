@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.blocks import MOST_ENTRIES, blocks
+from lightning_croloss.common.blocks import blocks
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.recommend.item_table import ItemTable
@@ -133,7 +133,7 @@ class Recommender:
         found: list[UserRecommendations] = []
         # what a user excludes counts, too: all items but the allowed ones are a list of each user's
         sizes = (min(len(history), self._longest) + len(denied) for history in ids)
-        for part in blocks(sizes, MOST_ENTRIES, BATCH_SIZE):
+        for part in blocks(sizes, BATCH_SIZE):
             interests = self.encode(ids[part], known_users[part])
             excluded = [
                 np.concatenate([np.unique(history) if exclude_history else [], denied]).astype(np.int64)
