@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.standardisation import Standardisation
+from lightning_croloss.common.token_sets import shortened
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import DataError
 
@@ -33,6 +34,8 @@ class Feature:
         num_missing: number of ids without a value.
         num_absurd: number of ids whose number is so far from all others that it counts as the farthest of
             these.
+        num_shortened: number of ids with so many more tokens than the others that only the most common of
+            these are kept.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Feature:
     values: Tensor
     num_missing: int
     num_absurd: int = 0
+    num_shortened: int = 0
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -72,6 +76,7 @@ def build_feature(
         DataError: a number cannot be read, or the feature is missing or the same everywhere.
         ValueError: the kind is unknown.
     """
+    num_shortened = 0
     if kind == "numeric":
         size, values = 0, _numbers(name, column, source, locations)
         present = ~torch.isnan(values[1:, 0])
@@ -81,7 +86,7 @@ def build_feature(
             text if not isinstance(text, str) else text.split(separator) if kind == "multi" else [text]
             for text in column
         ]
-        sets = [sorted({token for token in row if token}) for row in rows]
+        sets, num_shortened = shortened([sorted({token for token in row if token}) for row in rows])
         flat = [token for tokens in sets for token in tokens]
         vocabulary = Vocabulary(sorted(set(flat)))
         counts = np.array([0, *map(len, sets)])
@@ -103,7 +108,7 @@ def build_feature(
         standardisation = Standardisation.of(numbers)
         num_absurd = standardisation.num_absurd
         values = torch.from_numpy(standardisation.apply(numbers)).unsqueeze(1)
-    return Feature(name, kind, size, values, int((~present).sum()), num_absurd)
+    return Feature(name, kind, size, values, int((~present).sum()), num_absurd, num_shortened)
 
 
 def _numbers(
