@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
     from lightning_croloss.recommend.token_recommender import TokenRecommender
 
     model = load_pretrained(given.model)
-    recommender = TokenRecommender(model, given.n, not given.include_history)
+    recommender = TokenRecommender(model, given.n, given.exclude_history)
     users = unknown = fallback = 0
     with _writer(given.output, model) as write, _progress() as advance:
         for batch in batches:
@@ -77,7 +77,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--histories", default="-", help="the table; - is JSON lines on the standard input (default)")
     add("--output", type=Path, help="a .parquet or .jsonl file; without: JSON lines on the standard output")
     add("--n", type=int, default=100, help="number of items for each user (100)")
-    add("--include-history", action="store_true", help="also recommend items of the history")
+    add(
+        "--exclude-history",
+        action=argparse.BooleanOptionalAction,
+        help="whether to leave out the items of the history (as the model does in evaluation)",
+    )
+    add(
+        "--include-history",
+        dest="exclude_history",
+        action="store_false",
+        default=None,
+        help="the same as --no-exclude-history",
+    )
     add("--user-column", default="user_id", help="column of the users (user_id)")
     add("--item-column", default="item_id", help="column of the items (item_id)")
     add("--time-column", help="column that orders a user's events; without: the order of the rows")

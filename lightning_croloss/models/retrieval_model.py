@@ -53,7 +53,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         negatives: the sampler of negatives; None is ``UniformNegatives()``. The model draws from a copy.
         similarity: "cosine" (unit vectors) or "dot".
         ns: the N of every metric @N.
-        exclude_history: never rank an item that the user had before, in validation and test.
+        exclude_history: never rank or recommend an item that the user had before. A target among these is a
+            miss.
         optimizer: any torch optimizer; None is Adam with learning rate 0.001.
         lr_scheduler: any torch learning rate scheduler; None keeps the rate.
         lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
@@ -157,7 +158,9 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             data.prepare_for(
                 DataRequest(
                     known_positives=self.negatives.exclude_known_positives,
-                    whole_history=self.predicts_unseen_only if stage == "predict" else self.exclude_history,
+                    whole_history=self.predicts_without_history
+                    if stage == "predict"
+                    else self.exclude_history,
                     first_events=not self.needs_history,
                     all_positions=self.all_positions,
                 )
@@ -193,7 +196,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self,
         histories: Sequence[Sequence[int]] | Tensor | None = None,
         n: int = 100,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         users: Tensor | None = None,
         diversity: float = 0.0,
         category: str | None = None,
@@ -205,7 +208,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
                 left-padded with 0. None: users without events, or of whom the ids are enough.
             n: how many items.
-            exclude_history: leave out the items of the history.
+            exclude_history: whether to leave out the items of the history; None is the model's own
+                ``exclude_history``, as in evaluation.
             users: (B,) ids of the users, 0 = unknown, for models that use user ids or features; None = all
                 unknown.
             diversity: what an item gains, in units of the score, for each item chosen before it that is of
@@ -237,7 +241,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self,
         histories: Sequence[Sequence[Token]],
         n: int = 10,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         diversity: float | None = None,
@@ -252,7 +256,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         Args:
             histories: for each user the tokens of its events, text or integers, oldest first.
             n: how many items.
-            exclude_history: leave out the items of the history.
+            exclude_history: whether to leave out the items of the history; None is the model's own
+                ``exclude_history``, as in evaluation.
             allow: tokens of the only items to recommend; None = all.
             deny: tokens of items never to recommend.
             diversity: as in :meth:`recommend`; None is 0.

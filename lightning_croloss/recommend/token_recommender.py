@@ -32,7 +32,7 @@ class TokenRecommender:
     Args:
         model: the model, with its vocabulary.
         n: how many items.
-        exclude_history: leave out the items of the history.
+        exclude_history: whether to leave out the items of the history; None is the model's own.
         allow: tokens of the only items to recommend; None = all. Tokens the model does not know are passed
             over.
         deny: tokens of items never to recommend.
@@ -49,12 +49,14 @@ class TokenRecommender:
         self,
         model: Retriever,
         n: int = 10,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         diversity: float | None = None,
         category: str | None = None,
     ) -> None:
+        if exclude_history is None:
+            exclude_history = model.exclude_history
         self._items = items_of(model)
         if model.needs_known_users:
             raise ValueError(

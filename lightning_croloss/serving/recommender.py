@@ -102,7 +102,7 @@ class Recommender:
         self,
         histories: Sequence[Sequence[Token]],
         n: int = 10,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         users: Sequence[int] | None = None,
@@ -114,7 +114,8 @@ class Recommender:
         Args:
             histories: for each user the tokens of its events, oldest first.
             n: how many items.
-            exclude_history: leave out the items of the history.
+            exclude_history: whether to leave out the items of the history; None is as the model was exported
+                (exports of version 0.1 leave them out).
             allow: tokens of the only items to recommend; None = all.
             deny: tokens of items never to recommend.
             users: the user id of each history, 0 = unknown, for a model that knows users; None = all unknown.
@@ -123,6 +124,8 @@ class Recommender:
             ValueError: n is outside 1 … num_items, or users do not fit.
             TypeError: tokens are neither text nor integers.
         """
+        if exclude_history is None:
+            exclude_history = bool(self.model.get("exclude_history", True))
         check_n(n, len(self.items))
         ids, unknown = ids_of_histories(histories, self.vocabulary)
         known_users = self._users(users, len(ids))

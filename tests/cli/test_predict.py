@@ -198,7 +198,7 @@ def test_batches_are_written_as_they_come_and_forgotten() -> None:
 
 
 def test_where_few_items_are_left_there_are_fewer_rows() -> None:
-    data, model = ClusteredData(num_users=8), small_model()
+    data, model = ClusteredData(num_users=8), small_model(exclude_history=True)
     model.predicts_n = 40
     trainer = quiet_trainer(callbacks=[PredictionWriter("all.parquet")])
     trainer.predict(model, data, return_predictions=False)
