@@ -38,8 +38,9 @@ class OneCutoff(WrapperMetric):
 
     def __init__(self, ranked: Metric) -> None:
         super().__init__()
-        if len(ranked.ns) != 1:
-            raise ValueError(f"the metric must have one cutoff, got {list(ranked.ns)}: give it a single n")
+        ns: tuple[int, ...] = getattr(ranked, "ns", ())
+        if len(ns) != 1:
+            raise ValueError(f"the metric must have one cutoff, got {list(ns)}: give it a single n")
         self.ranked = ranked
 
     def update(self, ranks: Tensor, mask: Tensor | None = None) -> None:
@@ -56,7 +57,7 @@ class OneCutoff(WrapperMetric):
         """Count a batch of users and return the mean over these."""
         value: Tensor
         (value,) = self.ranked(*args, **kwargs).values()
-        self._forward_cache = value
+        self._forward_cache: Tensor | None = value
         self._update_count += 1
         self._computed = None
         return value

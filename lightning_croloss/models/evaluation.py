@@ -40,7 +40,7 @@ class ExactEvaluation(Encoder):
         self._item_matrix: Tensor | None = None
         self.predicts_n = 100
         self.predicts_unseen_only: bool | None = None
-        self._warned = False
+        self._warned_of: set[str] = set()
 
     @property
     def exclude_history(self) -> bool:
@@ -113,6 +113,7 @@ class ExactEvaluation(Encoder):
 
     def _rank(self, batch: RetrievalBatch, stage: str) -> None:
         assert self._item_matrix is not None
+        self._warn_of_short_histories(batch)
         ranks = target_ranks(
             self.encode_users(batch).float(),
             self._item_matrix,
@@ -136,14 +137,26 @@ class ExactEvaluation(Encoder):
 
     def _warn_of_repeats(self, excluded: int, targets: int) -> None:
         """Say once that many targets are misses whatever the model learns."""
-        if excluded < COMMON * targets or self._warned or self.trainer.sanity_checking:
+        if excluded < COMMON * targets or "repeats" in self._warned_of or self.trainer.sanity_checking:
             return
-        self._warned = True
+        self._warned_of.add("repeats")
         rank_zero_warn(
             f"{excluded:,} of {targets:,} targets are items that their users had before, which "
             "exclude_history leaves out of every list: they count as misses; where repeats are wanted, set "
             "exclude_history to false"
         )
+
+    def _warn_of_short_histories(self, batch: RetrievalBatch) -> None:
+        """Say once that a loader of one's own may hold too little to leave out."""
+        if not self.exclude_history or batch.whole_history is not None or "histories" in self._warned_of:
+            return
+        if bool((batch.history[:, :1] != 0).any()):  # perhaps there were events before
+            self._warned_of.add("histories")
+            rank_zero_warn(
+                f"exclude_history leaves out the last {batch.history.shape[1]} events of each user only, as "
+                "the batches have no whole_history: give the trainer the data module itself, or call "
+                "prepare_for(DataRequest(whole_history=True)) before you take its loader"
+            )
 
     def _metrics(self, stage: str) -> RankMetrics:
         metrics = self.metrics[stage]
