@@ -57,7 +57,7 @@ class OneCutoff(WrapperMetric):
         """Count a batch of users and return the mean over these."""
         value: Tensor
         (value,) = self.ranked(*args, **kwargs).values()
-        self._forward_cache: Tensor | None = value
+        self._forward_cache = value  # type: ignore[assignment]
         self._update_count += 1
         self._computed = None
         return value
