@@ -82,7 +82,7 @@ class RowFile:
         columns = table.to_pydict()
         ranks = columns.pop("rank")
         begins = [row for row, rank in enumerate(ranks) if rank == 1]
-        for begin, end in zip(begins, [*begins[1:], len(ranks)], strict=True):
+        for begin, end in zip(begins, [*begins[1:], len(ranks)][: len(begins)], strict=True):
             line = {_LISTS[name]: values[begin:end] for name, values in columns.items() if name != "user"}
             text = json.dumps({"user": columns["user"][begin], **line}, ensure_ascii=False)
             self._file.write(f"{text}\n".encode())
