@@ -176,7 +176,7 @@ class CROLossCLI(LightningCLI):
                 "--output",
                 type=str,
                 default="predictions.parquet",
-                help="File to write: Parquet, CSV, JSONL.",
+                help="File to write: Parquet, .csv, .tsv or .jsonl.",
             )
             parser.add_argument("--overwrite", type=bool, default=False, help="Whether it may exist.")
             parser.add_argument("--n", type=int, default=100, help="Number of items for each user.")
