@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,20 +14,12 @@ import pyarrow.csv as arrow_csv
 
 from lightning_croloss.data.table.content import Content, not_utf8, read_content
 from lightning_croloss.data.table.finding import ATOMIC, SEPARATORS, extension
+from lightning_croloss.data.table.header import COMMENT, find_header, separator_of
 from lightning_croloss.data.table.options import ReadingOptions
-from lightning_croloss.data.table.records import (
-    Grammar,
-    QuoteError,
-    lines_of,
-    put_in_order,
-    quotes_in,
-    records_of,
-)
+from lightning_croloss.data.table.quotes import QuoteError, put_in_order, quotes_in
+from lightning_croloss.data.table.records import Grammar, records_of
 from lightning_croloss.errors import DataError
 
-#: What may separate the fields of a header that is not separated as its extension says.
-GUESSES = (",", ";", "\t", "|")
-COMMENT = "#"
 _BLOCK = 1 << 22
 _LARGEST_BLOCK = 2**31 - 1
 
@@ -75,9 +66,9 @@ class TextFile:
         self.options = options
         content = self._content()
         usual = options.separator, SEPARATORS[extension(path)]
-        start, line = _header(path, content, options.comment, *usual)
+        start, line = find_header(path, content, options.comment, *usual)
         self._header_line = content[:start].count(b"\n") + 1
-        self.separator = _separator(self._decoded(line), *usual)
+        self.separator = separator_of(self._decoded(line), *usual)
         grammar = self._grammar(options.quotes != "text")
         # with quotes it may run over lines
         found = grammar.record.match(content, start) or self._grammar(False).record.match(content, start)
@@ -241,36 +232,6 @@ class TextFile:
                 raise DataError(f"{self.path.name} has two columns {name!r} in its header: rename one")
             columns[name] = kind
         return columns
-
-
-def _header(
-    path: Path, content: Content, comment: str | None, separator: str | None, usual: str
-) -> tuple[int, bytes]:
-    """Return where the header begins, and its line.
-
-    Without an option, a line that begins with "#" is a comment unless it has as many fields as the first that
-    does not.
-    """
-    begins = (comment or COMMENT).encode()
-    last: tuple[int, bytes] | None = None
-    for start, line in lines_of(content):
-        if line.strip() and not line.startswith(begins):
-            if last is not None and comment is None:
-                split = _separator(last[1].decode(errors="replace"), separator, usual).encode()
-                if split in line and last[1].count(split) == line.count(split):
-                    return last
-            return start, line
-        last = (start, line) if line.strip() else last
-    if last is not None and comment is None:
-        return last
-    raise DataError(f"{path.name} has no header: it holds nothing but blank lines and comments")
-
-
-def _separator(header: str, given: str | None, usual: str) -> str:
-    """Return what was given, else the only separator that the header has, else the usual one."""
-    plain = re.sub(r'"[^"]*"', "", header)
-    present = [separator for separator in GUESSES if separator in plain]
-    return given or (present[0] if len(present) == 1 else usual)
 
 
 def _is_utf8(buffer: pa.Buffer) -> bool:
