@@ -16,8 +16,11 @@ from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
 
 class RecBoleDataModule(RetrievalDataModule):
-    """Interactions read and filtered by RecBole, from its atomic files and with its configuration.
+    """Interactions from RecBole's atomic files, filtered by RecBole with its configuration.
 
+    The files are read as :class:`TableDataModule` reads them: every text is an id, ``NA`` and ``null`` too,
+    blank lines are left out, and lines that lack a user, an item or a time, or have other fields than the
+    header, are refused.
     Everything of RecBole's configuration that loads and filters has its effect: ``load_col``,
     ``val_interval``, ``user_inter_num_interval``, ``item_inter_num_interval``, ``rm_dup_inter``,
     ``USER_ID_FIELD`` and so on. Ids are RecBole's. What RecBole does for training and evaluation has none.
@@ -95,7 +98,7 @@ class RecBoleDataModule(RetrievalDataModule):
 
             from lightning_croloss.data.recbole.loading import load
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in ("recbole", "pandas"):
+            if (error.name or "").partition(".")[0] not in ("recbole", "pandas", "polars", "pyarrow"):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
         given = self._settings()

@@ -91,7 +91,26 @@ def read_table(
         frame = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the files of {describe(files)} do not fit together: {first_line(error)}") from error
-    return Table(files, frame, np.arange(frame.height), ends)
+    table = Table(files, frame, np.arange(frame.height), ends)
+    _refuse_repeated_header(table)
+    return table
+
+
+def _refuse_repeated_header(table: Table) -> None:
+    """Refuse a row that repeats the header, as in joined files: its names would become a user and an item."""
+    columns = table.files[0].columns
+    typed = any(kind != "text" for kind in columns.values())
+    if not table.files[0].is_text or not (typed or len(table.frame.columns) > 1):
+        return
+    names = {name: f"{name}:{columns[name]}" if typed else name for name in table.frame.columns}
+    repeated = table.frame.select(pl.all_horizontal(pl.col(n).eq_missing(text) for n, text in names.items()))
+    if repeated.to_series().any():
+        row = int(repeated.to_series().arg_max() or 0)
+        column = next(iter(names))
+        raise DataError(
+            f"{table.location(row)}: column {column!r} holds {names[column]!r}, the line repeats the header: "
+            "remove it"
+        )
 
 
 def _check_alike(name: str, files: Sequence[TableFile], columns: Sequence[pl.Series]) -> None:
