@@ -97,6 +97,11 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         return None
 
     @property
+    def reading(self) -> dict[str, Any] | None:
+        """How the events were read, in plain types, where more of them can be read likewise."""
+        return None
+
+    @property
     def item_feature_specs(self) -> list[dict[str, Any]]:
         """Name, kind, size and width of each item feature."""
         return [feature.spec for feature in self.features[0]]

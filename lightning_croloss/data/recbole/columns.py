@@ -19,13 +19,16 @@ class Columns:
         folder: folder with the files.
         dataset: name of the dataset.
         settings: RecBole settings with their defaults.
+        ragged: as for :func:`open_atomic`.
 
     Raises:
         ValueError: if a setting is unusable.
         DataError: if a file cannot be read, or its header is malformed.
     """
 
-    def __init__(self, folder: Path, dataset: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, dataset: str, settings: Mapping[str, Any], ragged: str = "error"
+    ) -> None:
         self.settings = settings
         self.files: dict[str, AtomicFile] = {}
         self.types: dict[str, Mapping[str, str]] = {}
@@ -33,7 +36,7 @@ class Columns:
         for extension in EXTENSIONS:
             path = folder / f"{dataset}.{extension}"
             if path.is_file():
-                file = self.files[extension] = open_atomic(path, settings)
+                file = self.files[extension] = open_atomic(path, settings, ragged)
                 self.names[extension], self.types[extension] = file.name, file.types
 
     def default(self) -> dict[str, list[str]]:

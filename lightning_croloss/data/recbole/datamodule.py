@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.common.checks import check_lists
+from lightning_croloss.common.checks import check_choice, check_lists
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
@@ -45,6 +45,8 @@ class RecBoleDataModule(RetrievalDataModule):
         user_features: the same of ``<dataset>.user``.
         missing_values: texts in the feature files that mean "missing", besides the empty one.
         title_field: column of ``<dataset>.item`` that says what a person calls an item; None = no titles.
+        ragged: what to do with lines of another number of fields than the header: "error", or "drop" to leave
+            them out, which is told.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -67,6 +69,7 @@ class RecBoleDataModule(RetrievalDataModule):
         user_features: Sequence[str] = (),
         missing_values: Sequence[str] = (),
         title_field: str | None = None,
+        ragged: str = "error",
     ) -> None:
         super().__init__(split, batch_size, eval_batch_size, max_history, seed)
         check_lists(
@@ -83,6 +86,8 @@ class RecBoleDataModule(RetrievalDataModule):
         self.user_feature_names = list(user_features)
         self.missing_values = list(missing_values)
         self.title_field = title_field
+        check_choice("ragged", ragged, ("error", "drop"))
+        self.ragged = ragged
 
     def load(self) -> Interactions:
         """Let RecBole load and filter, then take over its events.
@@ -102,7 +107,7 @@ class RecBoleDataModule(RetrievalDataModule):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
         given = self._settings()
-        return load(self.dataset, self._folder(given), given)
+        return load(self.dataset, self._folder(given), given, self.ragged)
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.
@@ -125,6 +130,7 @@ class RecBoleDataModule(RetrievalDataModule):
                 vocabularies[extension],
                 given,
                 self.missing_values,
+                self.ragged,
             )
             for extension, names in wanted.items()
             if names
@@ -157,6 +163,7 @@ class RecBoleDataModule(RetrievalDataModule):
             vocabulary,
             given,
             self.missing_values,
+            self.ragged,
         )
 
     def _settings(self) -> dict[str, Any]:

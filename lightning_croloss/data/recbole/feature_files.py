@@ -23,6 +23,7 @@ def load_features(
     vocabulary: Vocabulary,
     settings: Mapping[str, Any],
     missing_values: Sequence[str] = (),
+    ragged: str = "error",
 ) -> list[Feature]:
     """Read features for the ids of a vocabulary.
 
@@ -36,13 +37,14 @@ def load_features(
         vocabulary: the ids' tokens.
         settings: RecBole settings; its separators and encoding count.
         missing_values: texts that mean "missing", besides the empty one.
+        ragged: as for :class:`RecBoleDataModule`.
 
     Raises:
         DataError: the file or a column is missing, an id stands twice, or a column cannot be used.
     """
     if not file.is_file():
         raise DataError(f"features {list(wanted)} need the file {file.name}, which is not in {file.parent}")
-    table, opened = _read(file, id_field, [entry.partition(":")[0] for entry in wanted], settings)
+    table, opened = _read(file, id_field, [entry.partition(":")[0] for entry in wanted], settings, ragged)
     features, notes = align_features(
         file.name,
         wanted,
@@ -66,6 +68,7 @@ def load_titles(
     vocabulary: Vocabulary,
     settings: Mapping[str, Any],
     missing_values: Sequence[str] = (),
+    ragged: str = "error",
 ) -> list[str]:
     """Read the titles of the items of a vocabulary, "" where there is none.
 
@@ -76,13 +79,14 @@ def load_titles(
         vocabulary: the items' tokens.
         settings: RecBole settings; its separators and encoding count.
         missing_values: texts that mean "missing", besides the empty one.
+        ragged: as for :class:`RecBoleDataModule`.
 
     Raises:
         DataError: the file or a column is missing, or an id stands twice.
     """
     if not file.is_file():
         raise DataError(f"title_field={field!r} needs the file {file.name}, which is not in {file.parent}")
-    table, opened = _read(file, id_field, [field], settings)
+    table, opened = _read(file, id_field, [field], settings, ragged)
     if field not in opened.types:
         raise DataError(f"{file.name} has no column {field!r}{suggest(field, opened.types)}")
     ids = vocabulary.encode(table.frame[id_field].to_numpy())
@@ -90,10 +94,10 @@ def load_titles(
 
 
 def _read(
-    path: Path, id_field: str, wanted: Sequence[str], settings: Mapping[str, Any]
+    path: Path, id_field: str, wanted: Sequence[str], settings: Mapping[str, Any], ragged: str
 ) -> tuple[Table, AtomicFile]:
     """Return the column of the ids and those wanted that the file has, as text."""
-    file = open_atomic(path, settings)
+    file = open_atomic(path, settings, ragged)
     if id_field not in file.types:
         raise DataError(f"{file.name} has no column {id_field!r}{suggest(id_field, file.types)}")
     table = file.read([name for name in wanted if name in file.types], [id_field])

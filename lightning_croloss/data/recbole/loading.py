@@ -150,13 +150,14 @@ class FilteredDataset(Dataset):
         super()._reset_index()
 
 
-def load(dataset: str, folder: Path, given: dict[str, Any]) -> Interactions:
+def load(dataset: str, folder: Path, given: dict[str, Any], ragged: str = "error") -> Interactions:
     """Return the events of ``folder`` after RecBole's filters, with RecBole's ids.
 
     Args:
         dataset: name of the dataset.
         folder: folder with its atomic files.
         given: RecBole settings.
+        ragged: as for :class:`RecBoleDataModule`.
 
     Raises:
         ValueError: for an unusable setting.
@@ -173,7 +174,7 @@ def load(dataset: str, folder: Path, given: dict[str, Any]) -> Interactions:
     for name in COUNT_FILTERS:
         # RecBole's default, '[0,inf)', counts everything and leaves out nothing
         final[name] = given.get(name)
-    columns = Columns(folder, dataset, final)
+    columns = Columns(folder, dataset, final, ragged)
     if "load_col" not in given:
         final["load_col"] = None if given.get("unload_col") else columns.default()
     columns.check()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -68,7 +69,7 @@ class TableCache:
             "settings": settings,
             "parts": part_of_file,
             "files": contents,
-            "code": [_code(), pl.__version__, np.__version__, torch.__version__],
+            "code": [_code(), pl.__version__, pyarrow.__version__, np.__version__, torch.__version__],
         }
         self.key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
         self._folder = Path(folder).expanduser()
