@@ -1,4 +1,4 @@
-"""PredictionWriter: recommendations as a Parquet file, in a stream."""
+"""PredictionWriter: recommendations as a file, in a stream."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lightning_croloss.common.files import replacing
+from lightning_croloss.common.row_file import EXTENSIONS, RowFile, is_writable
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import MissingExtraError
@@ -23,11 +24,12 @@ class PredictionWriter(Callback):
     are written as they come; the file appears when the last one is written, or not at all if something fails.
 
     Args:
-        output: the Parquet file to write.
+        output: the file to write: Parquet (``.parquet``), ``.csv``, ``.tsv``, or ``.jsonl`` with a line for
+            each user.
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        ValueError: the file exists and must not be replaced.
+        ValueError: the file exists and must not be replaced, or has another extension.
         MissingExtraError: pyarrow is not installed.
     """
 
@@ -35,6 +37,8 @@ class PredictionWriter(Callback):
         self.output = Path(output)
         if self.output.exists() and not overwrite:
             raise ValueError(f"output {output!r} exists: choose another file, or set overwrite to true")
+        if not is_writable(self.output):
+            raise ValueError(f"output {output!r} must end in {', '.join(EXTENSIONS)}")
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
@@ -50,7 +54,6 @@ class PredictionWriter(Callback):
             ValueError: there are several processes, or the data is not a ``RetrievalDataModule``.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         if trainer.world_size > 1:
             raise ValueError(
@@ -67,7 +70,7 @@ class PredictionWriter(Callback):
             [("user", users.type), ("rank", pa.int32()), ("item", items.type), ("score", pa.float32())]
         )
         temporary = self._stack.enter_context(replacing(self.output))
-        self._writer = self._stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
+        self._writer = self._stack.enter_context(RowFile(temporary, schema))
 
     def on_predict_batch_end(
         self,

@@ -28,6 +28,7 @@ class ModelMetadata:
         item_counts: (num_items + 1,) int64 training events of each item, None until then.
         user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
         max_history: number of events that the model was trained on at most, None until then.
+        reading: how the events of training were read, in plain types; None if that is not known.
         seed: seed of the run, from which each step is seeded.
     """
 
@@ -37,6 +38,7 @@ class ModelMetadata:
         self.item_counts: Tensor | None = None
         self.user_fingerprint: str | None = None
         self.max_history: int | None = None
+        self.reading: dict[str, Any] | None = None
         self.seed = run_seed()
 
     def take_from(self, data: RetrievalDataModule, knows_users: bool, trains: bool = True) -> None:
@@ -62,6 +64,7 @@ class ModelMetadata:
         self.item_titles = data.item_titles or self.item_titles
         if self.item_counts is None or trains:
             self.item_counts = data.item_counts.cpu()
+            self.reading = data.reading
         self.max_history = data.max_history
 
     def save(self, checkpoint: dict[str, Any]) -> None:
@@ -73,6 +76,7 @@ class ModelMetadata:
             "counts": self.item_counts,
             "users": self.user_fingerprint,
             "max_history": self.max_history,
+            "reading": self.reading,
             "seed": self.seed,
         }
 
@@ -101,6 +105,7 @@ class ModelMetadata:
         self.item_counts = kept.get("counts")
         self.user_fingerprint = users
         self.max_history = kept["max_history"]
+        self.reading = kept.get("reading")
         self.seed = kept["seed"]
 
 

@@ -95,6 +95,7 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     _load_weights(model, tensors, f"{folder / WEIGHTS}")
     kept = manifest["facts"]
     model.metadata.max_history = kept["max_history"]
+    model.metadata.reading = kept.get("reading")
     model.metadata.user_fingerprint = kept["user_fingerprint"]
     model.metadata.seed = kept["seed"]
     _load_items(model, folder / VOCABULARY)

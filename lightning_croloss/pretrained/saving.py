@@ -81,6 +81,7 @@ def save_pretrained(
                 "from_data": from_data,
                 "facts": {
                     "max_history": metadata.max_history,
+                    "reading": metadata.reading,
                     "user_fingerprint": metadata.user_fingerprint,
                     "seed": metadata.seed,
                 },

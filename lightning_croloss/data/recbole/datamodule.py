@@ -109,6 +109,17 @@ class RecBoleDataModule(RetrievalDataModule):
         given = self._settings()
         return load(self.dataset, self._folder(given), given, self.ragged)
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The columns of the events, for whoever reads more of them; RecBole's separators are its own."""
+        given = self._settings()
+        timed = self.interactions.times is not None
+        return {
+            "user_column": given.get("USER_ID_FIELD") or "user_id",
+            "item_column": given.get("ITEM_ID_FIELD") or "item_id",
+            "time_column": (given.get("TIME_FIELD") or "timestamp") if timed else None,
+        }
+
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.
 

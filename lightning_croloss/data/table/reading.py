@@ -113,7 +113,26 @@ def read_table(
         frame = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the files of {describe(files)} do not fit together: {first_line(error)}") from error
-    return Table(files, frame, np.arange(frame.height), ends, left_out)
+    table = Table(files, frame, np.arange(frame.height), ends, left_out)
+    _refuse_repeated_header(table)
+    return table
+
+
+def _refuse_repeated_header(table: Table) -> None:
+    """Refuse a row that repeats the header, as in joined files: its names would become a user and an item."""
+    columns = table.files[0].columns
+    typed = any(kind != "text" for kind in columns.values())
+    if not table.files[0].is_text or not (typed or len(table.frame.columns) > 1):
+        return
+    names = {name: f"{name}:{columns[name]}" if typed else name for name in table.frame.columns}
+    repeated = table.frame.select(pl.all_horizontal(pl.col(n).eq_missing(text) for n, text in names.items()))
+    if repeated.to_series().any():
+        row = int(repeated.to_series().arg_max() or 0)
+        column = next(iter(names))
+        raise DataError(
+            f"{table.location(row)}: column {column!r} holds {names[column]!r}, the line repeats the header: "
+            "remove it"
+        )
 
 
 def _check_alike(name: str, files: Sequence[TableFile], columns: Sequence[pl.Series]) -> None:
@@ -149,7 +168,6 @@ def _read(file: TableFile, names: list[str]) -> tuple[pl.DataFrame, LeftOut]:
             frame, left_out = scan_parquet(file.path).select(names).collect(), LeftOut()
         else:
             frame, left_out = file.text.read(names)
-            _check_header(file, frame)
     except FAILURES as error:
         raise DataError(f"{file.path.name} cannot be read: {first_line(error)}") from error
     # what stands for text elsewhere; an empty text is a missing value
@@ -158,13 +176,3 @@ def _read(file: TableFile, names: list[str]) -> tuple[pl.DataFrame, LeftOut]:
         pl.col(pl.String).replace("", None), pl.col(pl.Float32, pl.Float64).fill_nan(None)
     )
     return frame, left_out
-
-
-def _check_header(file: TableFile, frame: pl.DataFrame) -> None:
-    """Refuse a header among the rows, as files have that were written one behind the other."""
-    assert file.text is not None
-    fields = dict(zip(file.columns, file.text.header, strict=True))
-    again = frame.select(pl.all_horizontal(*(pl.col(name) == fields[name] for name in frame.columns)))
-    if again.height and again.to_series().any():
-        line = file.text.line(int(again.to_series().arg_max() or 0))
-        raise DataError(f"{file.path.name}, line {line}: the header stands again: take the line out")

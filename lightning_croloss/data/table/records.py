@@ -75,6 +75,13 @@ class Grammar:
         return re.compile(rb"%s(?:%s%s)*(?:\r\n|\n|\r|\Z)" % (self._one, self._separator, self._one))
 
     @cached_property
+    def quotes(self) -> re.Pattern[bytes]:
+        """A quoted field within a line."""
+        return re.compile(
+            rb'(?:^|%s)"[^"\r\n]*(?:""[^"\r\n]*)*"(?=%s|\r|\n|\Z)' % ((self._separator,) * 2), re.MULTILINE
+        )
+
+    @cached_property
     def opened(self) -> re.Pattern[bytes]:
         """A line, without its end, whose last field opens a quote that it does not close."""
         return re.compile(rb'(?:%s%s)*"[^"]*(?:""[^"]*)*\Z' % (self._one, self._separator))
@@ -125,7 +132,7 @@ def records_of(content: Content, grammar: Grammar, position: int = 0) -> Iterato
 
 
 def quotes_in(content: Content, grammar: Grammar, position: int) -> str:
-    """Tell what quotes a content has from a position on: "none" that opens a field, "good" ones or "odd" ones.
+    """Tell what quotes a content has from a position on: "none" that opens a field, "good" or "odd" ones.
 
     With good ones each quoted field ends in its line.
     """
@@ -209,21 +216,27 @@ def _end_of_field(
                 return None
             rest = b'""' + text[closed.end() :]
             if grammar.record.match(rest):
-                return _accepted(grammar, start, begin, physical, num_columns, strict)
+                return _accepted(content, grammar, start, begin, physical, num_columns, strict)
             if not grammar.opened.match(rest):
                 return None
     return None
 
 
 def _accepted(
-    grammar: Grammar, start: int, last: int, physical: list[bytes], num_columns: int, strict: bool
+    content: Content,
+    grammar: Grammar,
+    start: int,
+    last: int,
+    physical: list[bytes],
+    num_columns: int,
+    strict: bool,
 ) -> int | None:
     end = last + len(physical[-1])
     if strict:
         return end
     if all(len(_literal(line, grammar)) == num_columns for line in physical):
-        if grammar.separator == b"\t":  # where quoting is rare, and each line is a row
-            return None
+        if grammar.separator == b"\t" and not grammar.quotes.search(content):
+            return None  # nothing else is quoted, as usual between tabs: each line is a row
         raise QuoteError(
             start,
             _odd_field(physical[0], grammar),
