@@ -75,10 +75,13 @@ class Recommender:
         Args:
             folder: the folder.
             threads: threads of the encoder; None leaves it to onnxruntime.
-            nprobe: number of clusters that an IVF index searches; None is 16.
-            ef_search: number of neighbours that an HNSW index keeps in mind; None is 128.
+            nprobe: number of clusters that an IVF index searches, more where they hold fewer than n items;
+                None is 16.
+            ef_search: number of neighbours that an HNSW index keeps in mind, more where it reaches fewer than
+                n items; None is 128.
 
         Raises:
+            ValueError: nprobe or ef_search is below 1.
             PretrainedError: the folder is not an export, is of another version, or a file is damaged.
             MissingExtraError: onnxruntime, pyarrow, or, for an index, faiss is not installed.
         """
@@ -108,6 +111,9 @@ class Recommender:
         users: Sequence[int] | None = None,
     ) -> Recommendations:
         """Return the n best items for each history, as ``model.recommend_tokens`` does.
+
+        A list is shorter than n only where no more items are left: an approximate index that finds too few
+        for a user is searched more widely for this user, and at last all items are.
 
         With ``allow`` or ``deny`` the search is exact, whatever the index.
 
@@ -140,7 +146,7 @@ class Recommender:
             if self._index is None or len(denied):
                 best = exact_search(interests, self._vectors, n, excluded)
             else:
-                best = index_search(interests, self._index, n, excluded)
+                best = index_search(interests, self._vectors, self._index, n, excluded)
             found += with_fallback(self.items, ids[part], unknown[part], best, popular)
         return Recommendations(found)
 

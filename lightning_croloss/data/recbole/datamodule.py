@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.common.checks import check_lists
+from lightning_croloss.common.checks import check_choice, check_lists
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
@@ -16,8 +16,11 @@ from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
 
 class RecBoleDataModule(RetrievalDataModule):
-    """Interactions read and filtered by RecBole, from its atomic files and with its configuration.
+    """Interactions from RecBole's atomic files, filtered by RecBole with its configuration.
 
+    The files are read as :class:`TableDataModule` reads them: every text is an id, ``NA`` and ``null`` too,
+    blank lines are left out, and lines that lack a user, an item or a time, or have other fields than the
+    header, are refused.
     Everything of RecBole's configuration that loads and filters has its effect: ``load_col``,
     ``val_interval``, ``user_inter_num_interval``, ``item_inter_num_interval``, ``rm_dup_inter``,
     ``USER_ID_FIELD`` and so on. Ids are RecBole's. What RecBole does for training and evaluation has none.
@@ -42,6 +45,8 @@ class RecBoleDataModule(RetrievalDataModule):
         user_features: the same of ``<dataset>.user``.
         missing_values: texts in the feature files that mean "missing", besides the empty one.
         title_field: column of ``<dataset>.item`` that says what a person calls an item; None = no titles.
+        ragged: what to do with lines of another number of fields than the header: "error", or "drop" to leave
+            them out, which is told.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -64,6 +69,7 @@ class RecBoleDataModule(RetrievalDataModule):
         user_features: Sequence[str] = (),
         missing_values: Sequence[str] = (),
         title_field: str | None = None,
+        ragged: str = "error",
     ) -> None:
         super().__init__(split, batch_size, eval_batch_size, max_history, seed)
         check_lists(
@@ -80,6 +86,8 @@ class RecBoleDataModule(RetrievalDataModule):
         self.user_feature_names = list(user_features)
         self.missing_values = list(missing_values)
         self.title_field = title_field
+        check_choice("ragged", ragged, ("error", "drop"))
+        self.ragged = ragged
 
     def load(self) -> Interactions:
         """Let RecBole load and filter, then take over its events.
@@ -95,11 +103,11 @@ class RecBoleDataModule(RetrievalDataModule):
 
             from lightning_croloss.data.recbole.loading import load
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in ("recbole", "pandas"):
+            if (error.name or "").partition(".")[0] not in ("recbole", "pandas", "polars", "pyarrow"):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
         given = self._settings()
-        return load(self.dataset, self._folder(given), given)
+        return load(self.dataset, self._folder(given), given, self.ragged)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -133,6 +141,7 @@ class RecBoleDataModule(RetrievalDataModule):
                 vocabularies[extension],
                 given,
                 self.missing_values,
+                self.ragged,
             )
             for extension, names in wanted.items()
             if names
@@ -165,6 +174,7 @@ class RecBoleDataModule(RetrievalDataModule):
             vocabulary,
             given,
             self.missing_values,
+            self.ragged,
         )
 
     def _settings(self) -> dict[str, Any]:
