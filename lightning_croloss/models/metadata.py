@@ -26,6 +26,8 @@ class ModelMetadata:
         item_titles: what a person calls each item of 1 … num_items, "" where nothing is known; None without
             titles.
         item_counts: (num_items + 1,) int64 training events of each item, None until then.
+        user_vocabulary: the tokens of the users, in a model that knows single users; None in others, until
+            the model met its data, or if the file it came from does not hold them.
         user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
         max_history: number of events that the model was trained on at most, None until then.
         seed: seed of the run, from which each step is seeded.
@@ -35,6 +37,7 @@ class ModelMetadata:
         self.item_vocabulary: Vocabulary | None = None
         self.item_titles: list[str] | None = None
         self.item_counts: Tensor | None = None
+        self.user_vocabulary: Vocabulary | None = None
         self.user_fingerprint: str | None = None
         self.max_history: int | None = None
         self.seed = run_seed()
@@ -58,6 +61,7 @@ class ModelMetadata:
             if self.user_fingerprint not in (None, users):
                 raise ValueError(OTHER_USERS)
             self.user_fingerprint = users
+            self.user_vocabulary = data.user_vocabulary
         self.item_vocabulary = data.item_vocabulary
         self.item_titles = data.item_titles or self.item_titles
         if self.item_counts is None or trains:
@@ -72,6 +76,7 @@ class ModelMetadata:
             "titles": self.item_titles,
             "counts": self.item_counts,
             "users": self.user_fingerprint,
+            "user_tokens": None if self.user_vocabulary is None else list(self.user_vocabulary.tokens),
             "max_history": self.max_history,
             "seed": self.seed,
         }
@@ -100,8 +105,21 @@ class ModelMetadata:
         self.item_titles = kept.get("titles")
         self.item_counts = kept.get("counts")
         self.user_fingerprint = users
+        self.user_vocabulary = _user_vocabulary(kept.get("user_tokens"), users)
         self.max_history = kept["max_history"]
         self.seed = kept["seed"]
+
+
+def _user_vocabulary(tokens: list[Any] | None, fingerprint: str | None) -> Vocabulary | None:
+    """Return the vocabulary of users that a checkpoint holds; None if an earlier release wrote it."""
+    if tokens is None:
+        return None
+    vocabulary = Vocabulary(tokens)
+    if vocabulary.fingerprint() != fingerprint:
+        raise ValueError(
+            "the checkpoint's users are not those that its model was trained with: it is damaged"
+        )
+    return vocabulary
 
 
 def check_features(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

@@ -235,35 +235,39 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def recommend_tokens(
         self,
-        histories: Sequence[Sequence[Token]],
+        histories: Sequence[Sequence[Token]] | None = None,
         n: int = 10,
         exclude_history: bool = True,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         diversity: float | None = None,
         category: str | None = None,
+        users: Sequence[Token] | None = None,
     ) -> Recommendations:
         """Return the n best items for each history of tokens, as tokens with titles and scores.
 
-        Tokens that the model does not know are counted and passed over; a history without any known token
-        gets the most popular items of training. To encode the catalogue once for many calls, keep a
+        Tokens that the model does not know are counted and passed over; a user of whom it knows nothing gets
+        the most popular items of training. To encode the catalogue once for many calls, keep a
         ``models.TokenRecommender``, which takes the same arguments.
 
         Args:
-            histories: for each user the tokens of its events, text or integers, oldest first.
+            histories: for each user the tokens of its events, text or integers, oldest first; None = no
+                events of any of the users.
             n: how many items.
             exclude_history: leave out the items of the history.
             allow: tokens of the only items to recommend; None = all.
             deny: tokens of items never to recommend.
             diversity: as in :meth:`recommend`; None is 0.
             category: as in :meth:`recommend`.
+            users: the token of each user, for a model that uses ids or features of users; None = all unknown.
 
         Raises:
-            ValueError: the model has no vocabulary or recommends to known users only, or n or the diversity
-                is out of range.
+            ValueError: the model has no vocabulary, users do not fit the model or the histories, or n or the
+                diversity is out of range.
             TypeError: tokens are neither text nor integers.
         """
-        return TokenRecommender(self, n, exclude_history, allow, deny, diversity, category)(histories)
+        recommender = TokenRecommender(self, n, exclude_history, allow, deny, diversity, category)
+        return recommender(histories, users)
 
     def similar_items(self, tokens: Sequence[Token], n: int = 10) -> Recommendations:
         """Return for each item the n items whose vectors are most similar; see ``models.similar_items``."""

@@ -21,7 +21,9 @@ CLOSED_SET = {
     "recommend.item_table",
     "recommend.lists",
     "recommend.results",
+    "recommend.token_table",
     "recommend.tokens",
+    "recommend.users",
     "serving",
     "serving.index",
     "serving.layout",
@@ -35,6 +37,7 @@ STANDARD_LIBRARY = {
     "collections",
     "dataclasses",
     "difflib",
+    "functools",
     "hashlib",
     "itertools",
     "json",
@@ -42,6 +45,7 @@ STANDARD_LIBRARY = {
     "re",
     "types",
     "typing",
+    "warnings",
 }
 
 
