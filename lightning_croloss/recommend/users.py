@@ -47,8 +47,8 @@ class UserKnowledge(NamedTuple):
         if users is None:
             if self.needs_users:
                 raise ValueError(
-                    f"{self.who} recommends to users whose ids it was trained with: give the token of each as "
-                    "users"
+                    f"{self.who} recommends to users whose ids it was trained with: give the token of each "
+                    "as users"
                 )
             if self.uses_users and count:
                 warnings.warn(
