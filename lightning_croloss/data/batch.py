@@ -23,6 +23,8 @@ class RetrievalBatch:
             asked for it; else None.
         whole_history: (B, E) every item that the user had before the first target, left-padded with 0,
             where evaluation leaves them out; else None.
+        recipients: (B,) in prediction the number of each user among the data's ``recipients``, from 1, which
+            has users that training left out too; else None.
     """
 
     history: Tensor
@@ -31,6 +33,7 @@ class RetrievalBatch:
     sample_weight: Tensor | None = None
     known_positives: Tensor | None = None
     whole_history: Tensor | None = None
+    recipients: Tensor | None = None
 
     @property
     def items_before(self) -> Tensor:

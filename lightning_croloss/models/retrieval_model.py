@@ -14,6 +14,7 @@ from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.common.class_only import class_only
 from lightning_croloss.common.deprecation import warn_deprecated
 from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import PretrainedError
@@ -28,6 +29,7 @@ from lightning_croloss.models.own_parts import own_loss, own_negatives
 from lightning_croloss.models.sampled_training import SampledTraining
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.recommend.histories import batch_of_histories
+from lightning_croloss.recommend.prediction import Prediction
 from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.recommend.tokens import Token
@@ -70,6 +72,9 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         needs_known_users: whether the model can recommend to users of known ids only.
         num_users: number of users that the model knows by their ids or features; 0 if none.
         max_length: number of events of a history that the architecture sees at most; None = all.
+        predicts_n: number of items that ``Trainer.predict`` recommends to each user.
+        predicts_unseen_only: whether it leaves out the items that the user had before.
+        prediction: what it makes its lists with, from its start on.
         item_embedding: the embedding of the items' ids; None without.
         user_embedding: the embedding of the users' ids; None without.
         item_feature_embedding: the embedding of the items' features; None without.
@@ -124,6 +129,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self.metadata = ModelMetadata()
         self._finite = NaNGuard(self.loss)
         self.predicts_n = min(100, num_items)
+        self.predicts_unseen_only = True
+        self.prediction: Prediction | None = None
 
     # ------------------------------------------------------------------ what an architecture is
 
@@ -159,6 +166,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                     known_positives=self.negatives.exclude_known_positives,
                     whole_history=self.predicts_unseen_only if stage == "predict" else self.exclude_history,
                     first_events=not self.needs_history,
+                    known_users_only=self.needs_known_users,
                     all_positions=self.all_positions,
                 )
             )
@@ -169,6 +177,17 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             self._use_sparse_gradients()
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
             check_monitors([*callbacks, self._optimization.lr_scheduler], self.metric_names("val"))
+
+    # ------------------------------------------------------------------ prediction
+
+    def on_predict_epoch_start(self) -> None:
+        """Encode the catalogue once."""
+        self.prediction = Prediction(self, self.predicts_n, self.predicts_unseen_only)
+
+    def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
+        assert self.prediction is not None
+        return self.prediction(batch)
 
     @property
     def facts(self) -> ModelMetadata:

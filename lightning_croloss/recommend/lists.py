@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_croloss.recommend.item_table import ItemTable
+from lightning_croloss.recommend.popular import PopularItems, Ranked
 from lightning_croloss.recommend.results import UserRecommendations
 from lightning_croloss.recommend.users import UserKnowledge
-
-#: The ids (n,) and scores (n,) of the items for one user, best first.
-Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 def check_n(n: int, largest: int, what: str = "items") -> None:
@@ -22,23 +19,6 @@ def check_n(n: int, largest: int, what: str = "items") -> None:
         raise ValueError(
             f"n must be in 1 … {largest}, the number of {what}, got {n}: choose how many to return"
         )
-
-
-def popular_items(items: ItemTable, n: int, allowed: NDArray[np.int64] | None) -> Ranked:
-    """Return the n items with the most training events, of equal ones the smaller id, and those numbers.
-
-    Fewer where no more are allowed, none if the training events are not known.
-
-    Args:
-        items: the items.
-        n: how many.
-        allowed: ids of the only items to choose from, in ascending order; None = all.
-    """
-    if items.counts is None:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-    ids = np.arange(1, len(items) + 1) if allowed is None else allowed
-    best = ids[np.argsort(-items.counts[ids - 1], kind="stable")[:n]]
-    return best, items.counts[best - 1].astype(np.float32)
 
 
 def user_recommendations(
@@ -83,7 +63,7 @@ class UserLists:
         self._knowledge = knowledge
         self._n = n
         self._exclude_history = exclude_history
-        self._allowed = allowed
+        self._popular = PopularItems(items, allowed)
 
     def __call__(
         self,
@@ -103,26 +83,14 @@ class UserLists:
         lists = []
         for history, number, user, best in zip(histories, unknown, users, found, strict=True):
             answered = self._knowledge.answers(user, history)
+            excluded = history if self._exclude_history else ()
             lists.append(
                 user_recommendations(
                     self._items,
-                    best if answered else self._popular_for(history),
+                    best if answered else self._popular.best(self._n, excluded),
                     number,
                     fallback=not answered,
                     unknown_user=self._knowledge.uses_users and user == 0,
                 )
             )
         return lists
-
-    @cached_property
-    def _popular(self) -> Ranked:
-        """All items that may be recommended, the most popular first."""
-        return popular_items(self._items, len(self._items), self._allowed)
-
-    def _popular_for(self, history: Sequence[int]) -> Ranked:
-        if not (self._exclude_history and len(history)):
-            return self._popular[0][: self._n], self._popular[1][: self._n]
-        first = self._n + len(history)  # so many at most are of the history
-        ids, counts = self._popular[0][:first], self._popular[1][:first]
-        kept = ~np.isin(ids, history)
-        return ids[kept][: self._n], counts[kept][: self._n]

@@ -5,7 +5,8 @@ import pytest
 
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.recommend import ItemTable, UserRecommendations
-from lightning_croloss.recommend.lists import UserLists, check_n, popular_items, user_recommendations
+from lightning_croloss.recommend.lists import UserLists, check_n, user_recommendations
+from lightning_croloss.recommend.popular import PopularItems
 from lightning_croloss.recommend.users import UserKnowledge
 
 WORDS = Vocabulary(["a", "b", "c", "d", "e"])
@@ -18,14 +19,16 @@ ITEMS = ItemTable(WORDS, np.array([3, 9, 0, 9, 4]), ["A", "B", "C", "D", "E"])
     [(3, None, [2, 4, 5]), (5, None, [2, 4, 5, 1, 3]), (2, [1, 4, 5], [4, 5]), (4, [3], [3]), (4, [], [])],
 )
 def test_popular_items(n, allowed, ids):
-    found, counts = popular_items(ITEMS, n, allowed if allowed is None else np.array(allowed, dtype=np.int64))
+    found, counts = PopularItems(
+        ITEMS, allowed if allowed is None else np.array(allowed, dtype=np.int64)
+    ).best(n)
     assert found.tolist() == ids
     assert counts.tolist() == [[3, 9, 0, 9, 4][i - 1] for i in ids]
     assert counts.dtype == np.float32
 
 
 def test_without_training_events_nothing_is_popular():
-    ids, counts = popular_items(ItemTable(WORDS), 3, None)
+    ids, counts = PopularItems(ItemTable(WORDS)).best(3)
     assert (len(ids), len(counts)) == (0, 0)
 
 

@@ -20,6 +20,7 @@ CLOSED_SET = {
     "recommend",
     "recommend.item_table",
     "recommend.lists",
+    "recommend.popular",
     "recommend.results",
     "recommend.token_table",
     "recommend.tokens",
