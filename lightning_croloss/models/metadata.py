@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
@@ -28,6 +29,8 @@ class ModelMetadata:
         item_counts: (num_items + 1,) int64 training events of each item, None until then.
         user_vocabulary: the tokens of the users, in a model that knows single users; None in others, until
             the model met its data, or if the file it came from does not hold them.
+        user_encodings: how the features of users are read, to read those of new users; None as of
+            ``user_vocabulary``, or if there are none.
         user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
         max_history: number of events that the model was trained on at most, None until then.
         seed: seed of the run, from which each step is seeded.
@@ -38,17 +41,21 @@ class ModelMetadata:
         self.item_titles: list[str] | None = None
         self.item_counts: Tensor | None = None
         self.user_vocabulary: Vocabulary | None = None
+        self.user_encodings: list[FeatureEncoding] | None = None
         self.user_fingerprint: str | None = None
         self.max_history: int | None = None
         self.seed = run_seed()
 
-    def take_from(self, data: RetrievalDataModule, knows_users: bool, trains: bool = True) -> None:
+    def take_from(
+        self, data: RetrievalDataModule, knows_users: bool, trains: bool = True, uses_features: bool = False
+    ) -> None:
         """Take the metadata of the data that the model is attached to.
 
         Args:
             data: the data.
             knows_users: whether the model has embeddings or features of single users.
             trains: whether the model is about to be trained on them.
+            uses_features: whether the model has embeddings of features of users.
 
         Raises:
             ValueError: the model was trained on another catalogue, or knows other users.
@@ -62,6 +69,8 @@ class ModelMetadata:
                 raise ValueError(OTHER_USERS)
             self.user_fingerprint = users
             self.user_vocabulary = data.user_vocabulary
+            if uses_features:
+                self.user_encodings = [feature.encoding for feature in data.features[1]]
         self.item_vocabulary = data.item_vocabulary
         self.item_titles = data.item_titles or self.item_titles
         if self.item_counts is None or trains:
@@ -77,6 +86,7 @@ class ModelMetadata:
             "counts": self.item_counts,
             "users": self.user_fingerprint,
             "user_tokens": None if self.user_vocabulary is None else list(self.user_vocabulary.tokens),
+            "user_features": plain_encodings(self.user_encodings),
             "max_history": self.max_history,
             "seed": self.seed,
         }
@@ -106,6 +116,7 @@ class ModelMetadata:
         self.item_counts = kept.get("counts")
         self.user_fingerprint = users
         self.user_vocabulary = _user_vocabulary(kept.get("user_tokens"), users)
+        self.user_encodings = read_encodings(kept.get("user_features"))
         self.max_history = kept["max_history"]
         self.seed = kept["seed"]
 

@@ -34,6 +34,7 @@ from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
+from lightning_croloss.recommend.user_features import UserFeatures
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
@@ -160,7 +161,9 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
         data = self.data
         if data is not None:
-            self.metadata.take_from(data, self.knows_users, trains=stage == "fit")
+            self.metadata.take_from(
+                data, self.knows_users, stage == "fit", self.user_feature_embedding is not None
+            )
             data.prepare_for(
                 DataRequest(
                     known_positives=self.negatives.exclude_known_positives,
@@ -262,6 +265,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         diversity: float | None = None,
         category: str | None = None,
         users: Sequence[Token] | None = None,
+        user_features: UserFeatures | None = None,
     ) -> Recommendations:
         """Return the n best items for each history of tokens, as tokens with titles and scores.
 
@@ -279,14 +283,16 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             diversity: as in :meth:`recommend`; None is 0.
             category: as in :meth:`recommend`.
             users: the token of each user, for a model that uses ids or features of users; None = all unknown.
+            user_features: for each feature of users a value of each user, for those whom the model does not
+                know; see :class:`TokenRecommender`.
 
         Raises:
-            ValueError: the model has no vocabulary, users do not fit the model or the histories, or n or the
-                diversity is out of range.
+            ValueError: the model has no vocabulary, users or their features do not fit the model or the
+                histories, or n or the diversity is out of range.
             TypeError: tokens are neither text nor integers.
         """
         recommender = TokenRecommender(self, n, exclude_history, allow, deny, diversity, category)
-        return recommender(histories, users)
+        return recommender(histories, users, user_features)
 
     def similar_items(self, tokens: Sequence[Token], n: int = 10) -> Recommendations:
         """Return for each item the n items whose vectors are most similar; see ``models.similar_items``."""

@@ -14,11 +14,13 @@ VOCABULARY = "vocabulary.parquet"
 METRICS = "metrics.json"
 #: Tokens of the users, of a model that uses their ids or features; not in folders of earlier releases.
 USERS = "users.parquet"
+#: How the features of users are read, of a model that uses them; not in folders of earlier releases.
+USER_FEATURES = "user_features.json"
 CARD = "README.md"
 #: What loading needs and checks; the card may be corrected by hand.
 REQUIRED = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
 #: What a folder may hold besides; checked where the manifest lists it.
-OPTIONAL = (USERS,)
+OPTIONAL = (USERS, USER_FEATURES)
 
 FORMAT = Format("lightning-croloss model", 1, "a pretrained model", ("facts", "from_data"))
 
@@ -55,6 +57,7 @@ __all__ = [
     "OPTIONAL",
     "REQUIRED",
     "USERS",
+    "USER_FEATURES",
     "VOCABULARY",
     "WEIGHTS",
     "read_manifest",

@@ -13,11 +13,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding, read_encodings
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.checkpoint import described_model, read_checkpoint
-from lightning_croloss.pretrained.layout import CONFIG, METRICS, USERS, VOCABULARY, WEIGHTS, read_manifest
+from lightning_croloss.pretrained.layout import (
+    CONFIG,
+    METRICS,
+    USER_FEATURES,
+    USERS,
+    VOCABULARY,
+    WEIGHTS,
+    read_manifest,
+)
 from lightning_croloss.pretrained.registry import find_pretrained
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
@@ -100,6 +109,8 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     model.metadata.seed = kept["seed"]
     if USERS in manifest["files"]:
         _load_users(model, folder / USERS)
+    if USER_FEATURES in manifest["files"]:
+        model.metadata.user_encodings = _user_encodings(folder / USER_FEATURES)
     _load_items(model, folder / VOCABULARY)
     if model.metadata.item_titles is None:
         model.metadata.item_titles = titles_at_hand(config, model.metadata.item_vocabulary, trusted)
@@ -134,6 +145,13 @@ def _load_users(model: RetrievalModel, path: Path) -> None:
     if vocabulary.fingerprint() != model.metadata.user_fingerprint:
         raise PretrainedError(f"{path} holds other users than the weights are for")
     model.metadata.user_vocabulary = vocabulary
+
+
+def _user_encodings(path: Path) -> list[FeatureEncoding] | None:
+    try:
+        return read_encodings(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise PretrainedError(f"{path} does not say how features of users are read: it is damaged") from None
 
 
 def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:

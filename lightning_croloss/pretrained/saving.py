@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import plain_encodings
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
@@ -21,6 +22,7 @@ from lightning_croloss.pretrained.layout import (
     CARD,
     CONFIG,
     METRICS,
+    USER_FEATURES,
     USERS,
     VOCABULARY,
     WEIGHTS,
@@ -86,6 +88,9 @@ def save_pretrained(
         items.write(temporary / VOCABULARY, "a pretrained model", "tables")
         if users and metadata.user_vocabulary is not None:
             write_tokens(metadata.user_vocabulary, temporary / USERS, "a pretrained model", "tables")
+        if metadata.user_encodings is not None:
+            encodings = json.dumps(plain_encodings(metadata.user_encodings), ensure_ascii=False)
+            (temporary / USER_FEATURES).write_text(encodings + "\n", "utf-8")
         (temporary / METRICS).write_text(json.dumps(dict(metrics or {}), indent=2) + "\n", "utf-8")
         (temporary / CARD).write_text(card or _short_card(model), "utf-8")
         write_manifest(

@@ -71,6 +71,7 @@ class UserLists:
         unknown: Sequence[int],
         users: Sequence[int],
         found: Iterable[Ranked],
+        has_features: Sequence[bool] | None = None,
     ) -> list[UserRecommendations]:
         """Return what is recommended to each user.
 
@@ -79,10 +80,12 @@ class UserLists:
             unknown: for each user the number of tokens that are not known.
             users: for each user its id, 0 = unknown.
             found: for each user the best items by the model.
+            has_features: for each user whether features are given that the model uses; None = of no one.
         """
         lists = []
-        for history, number, user, best in zip(histories, unknown, users, found, strict=True):
-            answered = self._knowledge.answers(user, history)
+        given = has_features or [False] * len(users)
+        for history, number, user, best, known in zip(histories, unknown, users, found, given, strict=True):
+            answered = self._knowledge.answers(user, history, known)
             excluded = history if self._exclude_history else ()
             lists.append(
                 user_recommendations(

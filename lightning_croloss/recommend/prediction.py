@@ -44,6 +44,8 @@ class Prediction:
         answered = torch.zeros_like(batch.users, dtype=torch.bool)
         if self._knowledge.uses_users:
             answered |= batch.users > 0
+            if batch.user_features is not None:
+                answered |= batch.user_features.given
         if self._knowledge.uses_history:
             answered |= (before != 0).any(1)
         if self._popular is None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.recommend.item_table import ItemTable
@@ -23,6 +24,10 @@ class CatalogueMetadata(Protocol):
     @property
     def user_vocabulary(self) -> Vocabulary | None:
         """The tokens of the users; None if the model does not use them, or its file did not hold them."""
+
+    @property
+    def user_encodings(self) -> list[FeatureEncoding] | None:
+        """How the features of users are read; None if the model has none, or its file did not hold them."""
 
     @property
     def item_titles(self) -> list[str] | None:

@@ -21,6 +21,7 @@ from lightning_croloss.recommend.tokens import (
     ids_of_histories,
 )
 from lightning_croloss.recommend.top_items import TopItems, evaluating
+from lightning_croloss.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
 from lightning_croloss.retrieval import top_items
 
 #: Users whose histories are encoded together.
@@ -73,7 +74,10 @@ class TokenRecommender:
         self._model = model
 
     def __call__(
-        self, histories: Sequence[Sequence[Token]] | None = None, users: Sequence[Token] | None = None
+        self,
+        histories: Sequence[Sequence[Token]] | None = None,
+        users: Sequence[Token] | None = None,
+        user_features: UserFeatures | None = None,
     ) -> Recommendations:
         """Recommend to each history.
 
@@ -81,22 +85,33 @@ class TokenRecommender:
             histories: for each user the tokens of its events, oldest first; None = no events of any of the
                 users.
             users: the token of each user, for a model that uses ids or features of users; None = all unknown.
+            user_features: for each feature of users that the model was trained with a value of each user, for
+                those whom it does not know: a text or a number, for "multi" a text or a list; None or "" is
+                missing.
 
         Raises:
-            ValueError: neither histories nor users are given, or users do not fit the model or the histories.
+            ValueError: neither histories nor users are given, or users or their features do not fit the model
+                or the histories.
             TypeError: histories or users are not lists, or a token neither text nor integer.
         """
         histories = histories_of(histories, users)
         ids, unknown = ids_of_histories(histories, self._items.vocabulary)
         known = self._knowledge.ids(users, len(ids))
+        encodings = self._model.metadata.user_encodings
+        features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
         found: list[UserRecommendations] = []
         for first in range(0, len(ids), BATCH_SIZE):
             part = slice(first, first + BATCH_SIZE)
-            found += self._recommend(ids[part], unknown[part], known[part])
+            some = None if features is None else features.rows(part)
+            found += self._recommend(ids[part], unknown[part], known[part], some)
         return Recommendations(found)
 
     def _recommend(
-        self, histories: list[list[int]], unknown: list[int], users: NDArray[np.int64]
+        self,
+        histories: list[list[int]],
+        unknown: list[int],
+        users: NDArray[np.int64],
+        features: EncodedFeatures | None,
     ) -> list[UserRecommendations]:
         model = self._model
         batch = batch_of_histories(
@@ -106,10 +121,12 @@ class TokenRecommender:
             num_users=model.num_users,
             max_history=model.metadata.max_history,
             device=model.device,
+            user_features=features,
         )
         ids, scores = self._top_items(batch)
         found = zip(ids.cpu().numpy(), scores.cpu().numpy(), strict=True)
-        return self._lists(histories, unknown, users.tolist(), found)
+        given = None if features is None else features.given.tolist()
+        return self._lists(histories, unknown, users.tolist(), found, given)
 
 
 def similar_items(model: Retriever, tokens: Sequence[Token], n: int = 10) -> Recommendations:

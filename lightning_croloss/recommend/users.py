@@ -70,11 +70,12 @@ class UserKnowledge(NamedTuple):
             raise ValueError(f"users must hold a token for each of the {count} histories, got {len(known)}")
         return known
 
-    def answers(self, user: int, history: Sequence[int]) -> bool:
+    def answers(self, user: int, history: Sequence[int], has_features: bool = False) -> bool:
         """Tell whether the model has anything to go by for a user.
 
         Args:
             user: the user's id, 0 = unknown.
             history: the known ids of the history.
+            has_features: whether features are given that the model uses.
         """
-        return (user > 0 and self.uses_users) or (self.uses_history and len(history) > 0)
+        return has_features or (user > 0 and self.uses_users) or (self.uses_history and len(history) > 0)

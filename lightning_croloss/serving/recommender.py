@@ -17,20 +17,25 @@ from lightning_croloss.recommend.lists import UserLists, check_n
 from lightning_croloss.recommend.results import Recommendations, UserRecommendations
 from lightning_croloss.recommend.token_table import read_tokens
 from lightning_croloss.recommend.tokens import Token, allowed_ids, histories_of, ids_of_histories
+from lightning_croloss.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
 from lightning_croloss.recommend.users import UserKnowledge
 from lightning_croloss.serving.index import read_index
 from lightning_croloss.serving.layout import (
     ENCODER,
+    FEATURE_VECTORS,
     FORMAT,
     HISTORY,
     INDEX,
     INTERESTS,
     ITEMS,
+    USER_FEATURES,
     USER_TABLE,
+    USER_VECTORS,
     USERS,
     VECTORS,
 )
 from lightning_croloss.serving.search import Ids, Scores, exact_search, index_search
+from lightning_croloss.serving.user_features import UserFeatureVectors
 
 #: What serving says is missing, and the extra that brings it.
 NEEDED_BY = ("serving a model", "serve")
@@ -56,6 +61,7 @@ class Recommender:
         model: dict[str, Any],
         index: Any = None,
         users: Vocabulary | None = None,
+        user_features: UserFeatureVectors | None = None,
     ) -> None:
         self.items = items
         self.model = model
@@ -67,7 +73,10 @@ class Recommender:
         self._session = session
         self._vectors = vectors
         self._index = index
-        self._inputs = {entry.name for entry in session.get_inputs()}
+        self._user_features = user_features
+        self._inputs = {
+            entry.name for entry in [*session.get_inputs(), *session.get_overridable_initializers()]
+        }
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -104,6 +113,7 @@ class Recommender:
         manifest = FORMAT.read(path)
         runtime = _onnxruntime()
         options = runtime.SessionOptions()
+        options.log_severity_level = 3  # it warns of an input that has a default
         if threads is not None:
             options.intra_op_num_threads = threads
         session = runtime.InferenceSession(str(path / ENCODER), options, providers=["CPUExecutionProvider"])
@@ -115,6 +125,9 @@ class Recommender:
             manifest["model"],
             read_index(path / INDEX, nprobe, ef_search) if has_index else None,
             read_tokens(path / USER_TABLE, *NEEDED_BY) if USER_TABLE in manifest["files"] else None,
+            UserFeatureVectors.read(path / USER_VECTORS, path / USER_FEATURES)
+            if USER_VECTORS in manifest["files"]
+            else None,
         )
 
     def recommend(
@@ -125,6 +138,7 @@ class Recommender:
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         users: Sequence[Token] | None = None,
+        user_features: UserFeatures | None = None,
     ) -> Recommendations:
         """Return the n best items for each history, as ``model.recommend_tokens`` does.
 
@@ -138,22 +152,28 @@ class Recommender:
             allow: tokens of the only items to recommend; None = all.
             deny: tokens of items never to recommend.
             users: the token of each user, for a model that uses ids or features of users; None = all unknown.
+            user_features: for each feature of users that the model was trained with a value of each user, for
+                those whom it does not know: a text or a number, for "multi" a text or a list; None or "" is
+                missing.
 
         Raises:
-            ValueError: n is outside 1 … num_items, neither histories nor users are given, or users do not fit
-                the model or the histories.
+            ValueError: n is outside 1 … num_items, neither histories nor users are given, or users or their
+                features do not fit the model or the histories.
             TypeError: tokens are neither text nor integers.
         """
         check_n(n, len(self.items))
         ids, unknown = ids_of_histories(histories_of(histories, users), self.vocabulary)
         known_users = self._knowledge.ids(users, len(ids))
+        encodings = None if self._user_features is None else self._user_features.encodings
+        features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
         allowed = allowed_ids(self.vocabulary, allow, deny)
         denied = self._others(allowed)
         lists = UserLists(self.items, self._knowledge, n, exclude_history, allowed)
         found: list[UserRecommendations] = []
         for first in range(0, len(ids), BATCH_SIZE):
             part = slice(first, first + BATCH_SIZE)
-            interests = self.encode(ids[part], known_users[part])
+            some = None if features is None else features.rows(part)
+            interests = self.encode(ids[part], known_users[part], some)
             excluded = [
                 np.concatenate([np.unique(history) if exclude_history else [], denied]).astype(np.int64)
                 for history in ids[part]
@@ -162,15 +182,22 @@ class Recommender:
                 best = exact_search(interests, self._vectors, n, excluded)
             else:
                 best = index_search(interests, self._index, n, excluded)
-            found += lists(ids[part], unknown[part], known_users[part].tolist(), best)
+            given = None if some is None else some.given.tolist()
+            found += lists(ids[part], unknown[part], known_users[part].tolist(), best, given)
         return Recommendations(found)
 
-    def encode(self, histories: Sequence[Sequence[int]], users: NDArray[np.int64]) -> Scores:
+    def encode(
+        self,
+        histories: Sequence[Sequence[int]],
+        users: NDArray[np.int64],
+        user_features: EncodedFeatures | None = None,
+    ) -> Scores:
         """Return the interests (B, K, D) of histories of item ids.
 
         Args:
             histories: for each user the ids of its events, oldest first; the last ``max_history`` count.
             users: (B,) user ids, 0 = unknown.
+            user_features: features of the users, for those who are unknown.
         """
         longest = self.model["max_history"] or max(map(len, histories), default=1)
         cut = [history[-longest:] for history in histories]
@@ -178,7 +205,9 @@ class Recommender:
         for row, history in zip(batch, cut, strict=True):
             if history:
                 row[-len(history) :] = history
-        inputs = {HISTORY: batch, USERS: users}
+        inputs: dict[str, NDArray[Any]] = {HISTORY: batch, USERS: users}
+        if self._user_features is not None:
+            inputs[FEATURE_VECTORS] = self._user_features.vectors(users, user_features)
         given = {name: value for name, value in inputs.items() if name in self._inputs}
         interests: Scores = self._session.run([INTERESTS], given)[0]
         return interests

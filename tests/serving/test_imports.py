@@ -13,6 +13,7 @@ SERVING = f"{PACKAGE}.serving.recommender"
 #: Every module of the package that serving needs; they could be a distribution of their own.
 CLOSED_SET = {
     "common",
+    "common.feature_encoding",
     "common.hashing",
     "common.manifest",
     "common.vocabulary",
@@ -24,12 +25,14 @@ CLOSED_SET = {
     "recommend.results",
     "recommend.token_table",
     "recommend.tokens",
+    "recommend.user_features",
     "recommend.users",
     "serving",
     "serving.index",
     "serving.layout",
     "serving.recommender",
     "serving.search",
+    "serving.user_features",
 }
 #: What else they import, wherever the import stands; the last three on use, with a message if one is missing.
 OTHERS = {"numpy", "pyarrow", "onnxruntime", "faiss"}
@@ -42,6 +45,7 @@ STANDARD_LIBRARY = {
     "hashlib",
     "itertools",
     "json",
+    "math",
     "pathlib",
     "re",
     "types",
