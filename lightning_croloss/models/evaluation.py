@@ -1,4 +1,4 @@
-"""ExactEvaluation: validation, test and prediction over the whole catalogue."""
+"""ExactEvaluation: validation and test over the whole catalogue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.encoder import Encoder
-from lightning_croloss.retrieval import target_ranks, top_items
+from lightning_croloss.retrieval import target_ranks
 
 
 class ExactEvaluation(Encoder):
@@ -19,10 +19,6 @@ class ExactEvaluation(Encoder):
         ns: the N of every metric @N.
         exclude_history: never rank an item that the user had before.
         tile_elements: number of scores that evaluation holds at a time.
-
-    Attributes:
-        predicts_n: number of items that ``Trainer.predict`` recommends to each user.
-        predicts_unseen_only: whether it leaves out the items that the user had before.
     """
 
     def __init__(self, ns: Sequence[int], exclude_history: bool, tile_elements: int) -> None:
@@ -31,8 +27,6 @@ class ExactEvaluation(Encoder):
         self.tile_elements = tile_elements
         self.metrics = nn.ModuleDict({stage: RankMetrics(ns) for stage in ("val", "test")})
         self._item_matrix: Tensor | None = None
-        self.predicts_n = 100
-        self.predicts_unseen_only = True
 
     def on_validation_epoch_start(self) -> None:
         """Encode the catalogue once."""
@@ -57,25 +51,6 @@ class ExactEvaluation(Encoder):
     def on_test_epoch_end(self) -> None:
         """Log the metrics of all users."""
         self._log("test")
-
-    def on_predict_epoch_start(self) -> None:
-        """Encode the catalogue once."""
-        self._item_matrix = self.encode_catalogue()
-
-    def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
-        assert self._item_matrix is not None
-        return top_items(
-            self.encode_users(batch).float(),
-            self._item_matrix,
-            self.predicts_n,
-            excluded=batch.items_before if self.predicts_unseen_only else None,
-            tile_elements=self.tile_elements,
-        )
-
-    def on_predict_epoch_end(self) -> None:
-        """Forget the encoded catalogue."""
-        self._item_matrix = None
 
     def metric_names(self, stage: str) -> list[str]:
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""

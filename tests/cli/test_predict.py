@@ -54,8 +54,13 @@ def test_predictions_are_the_recommendations(checkpoint: Path, exclude: bool) ->
     assert list(table) == ["user", "rank", "item", "score"]
     assert table["rank"] == list(range(1, 8)) * 943
 
+    # every user, by the whole history, whatever part of it was held out
     data = RecBoleDataModule(eval_batch_size=943)
     data.prepare_for(DataRequest(whole_history=True))
+    events = data.interactions
+    assert torch.equal(
+        next(iter(data.predict_dataloader())).history[:, -1], events.items[events.user_offsets[2:] - 1]
+    )
     (batch,) = data.predict_dataloader()
     model = YouTubeDNN.load_from_checkpoint(checkpoint, weights_only=True)
     ids, scores = model.recommend(batch.items_before, n=7, exclude_history=exclude)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning_croloss.common.checks import check_choice, check_lists
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.recbole.settings import read_settings
+from lightning_croloss.data.recbole.settings import COUNT_FILTERS, read_settings
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
@@ -47,6 +47,9 @@ class RecBoleDataModule(RetrievalDataModule):
         title_field: column of ``<dataset>.item`` that says what a person calls an item; None = no titles.
         ragged: what to do with lines of another number of fields than the header: "error", or "drop" to leave
             them out, which is told.
+        predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
+            events, also those that have too few for training; "test" is the rows of the test part, with the
+            events before their targets.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -70,8 +73,9 @@ class RecBoleDataModule(RetrievalDataModule):
         missing_values: Sequence[str] = (),
         title_field: str | None = None,
         ragged: str = "error",
+        predict_users: Literal["all", "test"] = "all",
     ) -> None:
-        super().__init__(split, batch_size, eval_batch_size, max_history, seed)
+        super().__init__(split, batch_size, eval_batch_size, max_history, seed, predict_users)
         check_lists(
             config_files=config_files,
             item_features=item_features,
@@ -97,6 +101,20 @@ class RecBoleDataModule(RetrievalDataModule):
             DataError: if files or columns are missing, or nothing is left after the filters.
             MissingExtraError: if RecBole is not installed.
         """
+        return self._load(self._settings())
+
+    def load_unfiltered(self) -> Interactions | None:
+        """Let RecBole load again without ``user_inter_num_interval`` and ``item_inter_num_interval``.
+
+        Returns:
+            The events; None if neither is set.
+        """
+        given = self._settings()
+        if not any(given.get(name) for name in COUNT_FILTERS):
+            return None
+        return self._load({name: value for name, value in given.items() if name not in COUNT_FILTERS})
+
+    def _load(self, given: dict[str, Any]) -> Interactions:
         try:
             import pandas  # noqa: F401
             import recbole  # noqa: F401
@@ -106,7 +124,6 @@ class RecBoleDataModule(RetrievalDataModule):
             if (error.name or "").partition(".")[0] not in ("recbole", "pandas", "polars", "pyarrow"):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
-        given = self._settings()
         return load(self.dataset, self._folder(given), given, self.ragged)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
@@ -91,6 +92,9 @@ class TableDataModule(RetrievalDataModule):
         quotes: whether fields of text files may stand in quotes: ``auto`` sees for each field, so that a
             quote in a field, such as an inch mark, is a character; with ``fields`` a quote that begins a
             field must end it; with ``text`` every quote is a character.
+        predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
+            events, also those that have too few for training; "test" is the rows of the test part, with the
+            events before their targets.
 
     Attributes:
         spec: the arguments that decide about events, features and titles.
@@ -141,8 +145,9 @@ class TableDataModule(RetrievalDataModule):
         comment: str | None = None,
         ragged: Literal["error", "drop"] = "error",
         quotes: Literal["auto", "fields", "text"] = "auto",
+        predict_users: Literal["all", "test"] = "all",
     ) -> None:
-        super().__init__(split, batch_size, eval_batch_size, max_history, seed)
+        super().__init__(split, batch_size, eval_batch_size, max_history, seed, predict_users)
         self.spec = TableSpec(
             interactions=interactions,
             items=items,
@@ -222,6 +227,20 @@ class TableDataModule(RetrievalDataModule):
         cached = " (from the cache)" if found else ""
         rank_zero_info(f"{first_of(self._report.sources)}{cached}: {self._report}")
         return interactions
+
+    def load_unfiltered(self) -> Interactions | None:
+        """Read the events again without ``min_user_interactions`` and ``min_item_interactions``.
+
+        Returns:
+            The events; None if these filters leave nothing out.
+        """
+        spec = self.spec
+        if spec.min_user_interactions <= 1 and spec.min_item_interactions <= 1:
+            return None
+        from lightning_croloss.data.table.preparation import prepare
+
+        everyone, _ = prepare(replace(spec, min_user_interactions=1, min_item_interactions=1, k_core=False))
+        return everyone
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.

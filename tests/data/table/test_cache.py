@@ -149,6 +149,7 @@ SAME = {
     "seed": 7,
     "title_column": "price",
     "cache_dir": "elsewhere",
+    "predict_users": "test",
 }
 
 
