@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass
+class GivenFeatures:
+    """Features of users that are given with a batch, for users whom the model does not know by their ids.
+
+    Attributes:
+        values: for each feature (B, W), int64 ids of tokens padded with 0, or float32 with NaN where missing.
+        given: (B,) bool, whether a user has any.
+    """
+
+    values: list[Tensor]
+    given: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> GivenFeatures:
+        """Return the features with every tensor on ``device``."""
+        values = [value.to(device, non_blocking=non_blocking) for value in self.values]
+        return GivenFeatures(values, self.given.to(device, non_blocking=non_blocking))
 
 
 @dataclass
@@ -24,6 +43,9 @@ class RetrievalBatch:
             asked for it; else None.
         whole_history: (B, E) every item that the user had before the first target, left-padded with 0,
             where evaluation leaves them out; else None.
+        recipients: (B,) in prediction the number of each user among the data's ``recipients``, from 1, which
+            has users that training left out too; else None.
+        user_features: features of users whose id is 0; None = the model's own alone.
     """
 
     history: Tensor
@@ -32,6 +54,8 @@ class RetrievalBatch:
     sample_weight: Tensor | None = None
     known_positives: Tensor | None = None
     whole_history: Tensor | None = None
+    recipients: Tensor | None = None
+    user_features: GivenFeatures | None = None
 
     @property
     def items_before(self) -> Tensor:
@@ -45,8 +69,8 @@ class RetrievalBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RetrievalBatch:
         """Return the batch with every tensor on ``device``."""
-        moved = {
-            field.name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+        moved: dict[str, Any] = {
+            field.name: None if value is None else value.to(device, non_blocking=non_blocking)
             for field in fields(self)
             for value in (getattr(self, field.name),)
         }

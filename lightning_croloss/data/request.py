@@ -15,9 +15,11 @@ class DataRequest:
         first_events: whether the training events that are their user's first, which have an empty history,
             are targets too, for a model that needs no history.
         all_positions: whether training rows are windows with a target at each position.
+        known_users_only: whether prediction leaves out users that training left out.
     """
 
     known_positives: bool = False
     whole_history: bool = False
     first_events: bool = False
     all_positions: bool = False
+    known_users_only: bool = False

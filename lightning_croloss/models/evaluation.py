@@ -1,4 +1,4 @@
-"""ExactEvaluation: validation, test and prediction over the whole catalogue."""
+"""ExactEvaluation: validation and test over the whole catalogue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.encoder import Encoder
-from lightning_croloss.retrieval import target_ranks, top_items
+from lightning_croloss.retrieval import target_ranks
 
 #: Name under which the number of targets is logged that no list can hold, if there are any.
 EXCLUDED_TARGETS = "excluded_targets"
@@ -25,11 +25,6 @@ class ExactEvaluation(Encoder):
         ns: the N of every metric @N.
         exclude_history: never rank an item that the user had before. A target among these is a miss.
         tile_elements: number of scores that evaluation holds at a time.
-
-    Attributes:
-        predicts_n: number of items that ``Trainer.predict`` recommends to each user.
-        predicts_unseen_only: whether it leaves out the items that the user had before; None is
-            ``exclude_history``.
     """
 
     def __init__(self, ns: Sequence[int], exclude_history: bool, tile_elements: int) -> None:
@@ -38,8 +33,6 @@ class ExactEvaluation(Encoder):
         self.tile_elements = tile_elements
         self.metrics = nn.ModuleDict({stage: RankMetrics(ns) for stage in ("val", "test")})
         self._item_matrix: Tensor | None = None
-        self.predicts_n = 100
-        self.predicts_unseen_only: bool | None = None
         self._warned_of: set[str] = set()
 
     @property
@@ -52,11 +45,6 @@ class ExactEvaluation(Encoder):
         self._exclude_history = value
         if "exclude_history" in self.hparams:
             self.hparams["exclude_history"] = value
-
-    @property
-    def predicts_without_history(self) -> bool:
-        """Whether ``Trainer.predict`` leaves out the items that the user had before."""
-        return self.exclude_history if self.predicts_unseen_only is None else self.predicts_unseen_only
 
     def on_validation_epoch_start(self) -> None:
         """Encode the catalogue once."""
@@ -81,25 +69,6 @@ class ExactEvaluation(Encoder):
     def on_test_epoch_end(self) -> None:
         """Log the metrics of all users."""
         self._log("test")
-
-    def on_predict_epoch_start(self) -> None:
-        """Encode the catalogue once."""
-        self._item_matrix = self.encode_catalogue()
-
-    def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
-        assert self._item_matrix is not None
-        return top_items(
-            self.encode_users(batch).float(),
-            self._item_matrix,
-            self.predicts_n,
-            excluded=batch.items_before if self.predicts_without_history else None,
-            tile_elements=self.tile_elements,
-        )
-
-    def on_predict_epoch_end(self) -> None:
-        """Forget the encoded catalogue."""
-        self._item_matrix = None
 
     def metric_names(self, stage: str) -> list[str]:
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""

@@ -190,7 +190,7 @@ def test_what_fails_leaves_the_old_file(model, monkeypatch, capsys):
         (["--histories=nowhere.parquet"], "there is no file 'nowhere.parquet'"),
         (["--histories=events.csv", "--user-column=user"], "--user-column names 'user'"),
         (["--histories=events.csv", "--item-column=item"], "did you mean 'item_id'?"),
-        (["--histories=floats.parquet"], "column 'item_id' holds Float64"),
+        (["--histories=floats.parquet"], "floats.parquet, row 1: column 'item_id' holds 1.5"),
         (["--histories=lists.parquet"], "column 'history' holds large_string: it must hold lists"),
         (["--histories=broken.jsonl"], "broken.jsonl, line 2 is not JSON"),
         (["--histories=strange.jsonl"], "strange.jsonl, line 1: a history must be a list of tokens, got 3"),
