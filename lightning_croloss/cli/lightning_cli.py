@@ -182,9 +182,9 @@ class CROLossCLI(LightningCLI):
             parser.add_argument("--n", type=int, default=100, help="Number of items for each user.")
             parser.add_argument(
                 "--exclude_history",
-                type=bool,
-                default=True,
-                help="Leave out every item that the user had before.",
+                type=bool | None,
+                default=None,
+                help="Leave out every item that the user had before; null is the model's own setting.",
             )
         return parser
 

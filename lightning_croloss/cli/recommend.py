@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
         None if file is None else read_tokens(f"--{name}", file, given, trained)
         for name, file in (("allow", given.allow), ("deny", given.deny))
     )
-    recommender = TokenRecommender(model, given.n, not given.include_history, only, never)
+    recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
     batches = _histories(given, lists, trained)
     users = unknown = fallback = 0
     with _writer(given.output, model) as write, _progress() as advance:
@@ -95,7 +95,18 @@ def _parser() -> argparse.ArgumentParser:
         help="a .parquet, .csv, .tsv or .jsonl file; without: JSON lines on the standard output",
     )
     add("--n", type=int, default=100, help="number of items for each user (100)")
-    add("--include-history", action="store_true", help="also recommend items of the history")
+    add(
+        "--exclude-history",
+        action=argparse.BooleanOptionalAction,
+        help="whether to leave out the items of the history (as the model does in evaluation)",
+    )
+    add(
+        "--include-history",
+        dest="exclude_history",
+        action="store_false",
+        default=None,
+        help="the same as --no-exclude-history",
+    )
     add("--allow", help="a table of the only items to recommend: its item column, or its only one")
     add("--deny", help="a table of items never to recommend")
     add("--user-column", help=f"column of the users (as in training, else {USER_COLUMN})")

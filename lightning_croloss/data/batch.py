@@ -33,8 +33,9 @@ class RetrievalBatch:
 
     Attributes:
         history: (B, L) item ids, left-padded with 0, oldest first.
-        targets: (B, T) item ids, right-padded with 0; T is 1 in training and for leave-one-out. In training
-            on all positions (B, L), at each position the item that follows the history's, 0 = none.
+        targets: (B, T) item ids, right-padded with 0; T is 1 in training and for leave-one-out. In
+            evaluation they are a set: no item comes twice. In training on all positions (B, L), at each
+            position the item that follows the history's, 0 = none.
         users: (B,) user ids, 1 … num_users.
         sample_weight: (B,) weight of each row in the loss, or None for equal weights; in training on all
             positions (B, L), that of each target.

@@ -11,10 +11,11 @@ from torch.utils.data import Dataset
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import TargetRows
+from lightning_croloss.data.targets import padded_targets
 
 
 class SequenceDataset(Dataset[RetrievalBatch]):
-    """Rows of a split as :class:`RetrievalBatch`.
+    """Rows of a split as :class:`RetrievalBatch`; an item that comes twice among a row's targets is one.
 
     Args:
         interactions: the events.
@@ -83,7 +84,6 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         start = data.user_offsets[users]
         length = self.max_history
         beginning = torch.maximum(first - length, start)
-        width = int((stop - first).max()) if len(index) else 1
         known = whole = None
         if self.include_whole_history:
             longest = int((first - start).max()) if len(index) else 0
@@ -94,7 +94,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             known = window(items, offsets[users], offsets[users], offsets[users + 1], longest)
         weight = None
         if self._is_target is None:
-            targets = window(data.items, first, first, stop, width)
+            targets = padded_targets(data, first, stop)
             if self._weights is not None:
                 weight = self._weights[first]
         else:

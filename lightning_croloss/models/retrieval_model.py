@@ -56,7 +56,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         negatives: the sampler of negatives; None is ``UniformNegatives()``. The model draws from a copy.
         similarity: "cosine" (unit vectors) or "dot".
         ns: the N of every metric @N.
-        exclude_history: never rank an item that the user had before, in validation and test.
+        exclude_history: never rank or recommend an item that the user had before. A target among these is a
+            miss.
         optimizer: any torch optimizer; None is Adam with learning rate 0.001.
         lr_scheduler: any torch learning rate scheduler; None keeps the rate.
         lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
@@ -74,7 +75,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         num_users: number of users that the model knows by their ids or features; 0 if none.
         max_length: number of events of a history that the architecture sees at most; None = all.
         predicts_n: number of items that ``Trainer.predict`` recommends to each user.
-        predicts_unseen_only: whether it leaves out the items that the user had before.
+        predicts_unseen_only: whether it leaves out the items that the user had before; None is
+            ``exclude_history``.
         prediction: what it makes its lists with, from its start on.
         item_embedding: the embedding of the items' ids; None without.
         user_embedding: the embedding of the users' ids; None without.
@@ -130,7 +132,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self.metadata = ModelMetadata()
         self._finite = NaNGuard(self.loss)
         self.predicts_n = min(100, num_items)
-        self.predicts_unseen_only = True
+        self.predicts_unseen_only: bool | None = None
         self.prediction: Prediction | None = None
 
     # ------------------------------------------------------------------ what an architecture is
@@ -167,7 +169,9 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             data.prepare_for(
                 DataRequest(
                     known_positives=self.negatives.exclude_known_positives,
-                    whole_history=self.predicts_unseen_only if stage == "predict" else self.exclude_history,
+                    whole_history=self.predicts_without_history
+                    if stage == "predict"
+                    else self.exclude_history,
                     first_events=not self.needs_history,
                     known_users_only=self.needs_known_users,
                     all_positions=self.all_positions,
@@ -183,9 +187,14 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     # ------------------------------------------------------------------ prediction
 
+    @property
+    def predicts_without_history(self) -> bool:
+        """Whether ``Trainer.predict`` leaves out the items that the user had before."""
+        return self.exclude_history if self.predicts_unseen_only is None else self.predicts_unseen_only
+
     def on_predict_epoch_start(self) -> None:
         """Encode the catalogue once."""
-        self.prediction = Prediction(self, self.predicts_n, self.predicts_unseen_only)
+        self.prediction = Prediction(self, self.predicts_n, self.predicts_without_history)
 
     def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
@@ -215,7 +224,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self,
         histories: Sequence[Sequence[int]] | Tensor | None = None,
         n: int = 100,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         users: Tensor | None = None,
         diversity: float = 0.0,
         category: str | None = None,
@@ -227,7 +236,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
                 left-padded with 0. None: users without events, or of whom the ids are enough.
             n: how many items.
-            exclude_history: leave out the items of the history.
+            exclude_history: whether to leave out the items of the history; None is the model's own
+                ``exclude_history``, as in evaluation.
             users: (B,) ids of the users, 0 = unknown, for models that use user ids or features; None = all
                 unknown.
             diversity: what an item gains, in units of the score, for each item chosen before it that is of
@@ -259,7 +269,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self,
         histories: Sequence[Sequence[Token]] | None = None,
         n: int = 10,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         diversity: float | None = None,
@@ -277,7 +287,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             histories: for each user the tokens of its events, text or integers, oldest first; None = no
                 events of any of the users.
             n: how many items.
-            exclude_history: leave out the items of the history.
+            exclude_history: whether to leave out the items of the history; None is the model's own
+                ``exclude_history``, as in evaluation.
             allow: tokens of the only items to recommend; None = all.
             deny: tokens of items never to recommend.
             diversity: as in :meth:`recommend`; None is 0.

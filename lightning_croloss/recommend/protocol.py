@@ -62,6 +62,10 @@ class Retriever(Protocol):
         """Whether it can recommend to users of known ids only."""
 
     @property
+    def exclude_history(self) -> bool:
+        """Whether items that a user had before are left out, unless the caller says otherwise."""
+
+    @property
     def needs_history(self) -> bool:
         """Whether it goes by the users' histories."""
 

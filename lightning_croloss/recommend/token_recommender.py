@@ -37,7 +37,7 @@ class TokenRecommender:
     Args:
         model: the model, with its vocabulary.
         n: how many items.
-        exclude_history: leave out the items of the history.
+        exclude_history: whether to leave out the items of the history; None is the model's own.
         allow: tokens of the only items to recommend; None = all. Tokens the model does not know are passed
             over.
         deny: tokens of items never to recommend.
@@ -53,12 +53,14 @@ class TokenRecommender:
         self,
         model: Retriever,
         n: int = 10,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         diversity: float | None = None,
         category: str | None = None,
     ) -> None:
+        if exclude_history is None:
+            exclude_history = model.exclude_history
         self._items = items_of(model)
         self._knowledge = user_knowledge(model)
         allowed = allowed_ids(self._items.vocabulary, allow, deny)

@@ -30,7 +30,12 @@ from lightning_croloss.serving.user_features import UserFeatureVectors
 
 
 def export_model(
-    model: RetrievalModel, folder: str | Path, *, index: str | None = None, overwrite: bool = False
+    model: RetrievalModel,
+    folder: str | Path,
+    *,
+    index: str | None = None,
+    overwrite: bool = False,
+    exclude_history: bool | None = None,
 ) -> Path:
     """Write a model for serving, complete or not at all.
 
@@ -45,6 +50,8 @@ def export_model(
         folder: where to.
         index: "flat", "ivf", "hnsw", or None for none: the vectors are then searched exactly.
         overwrite: whether the folder may exist.
+        exclude_history: whether ``Recommender`` leaves out the items of the history, unless it is told
+            otherwise; None is the model's own ``exclude_history``.
 
     Returns:
         The folder.
@@ -89,6 +96,7 @@ def export_model(
             "num_users": model.num_users,
             "uses_history": knowledge.uses_history,
             "index": index,
+            "exclude_history": model.exclude_history if exclude_history is None else exclude_history,
         }
         FORMAT.write(temporary, {"model": described, "lightning_croloss": __version__}, files)
     return Path(folder)

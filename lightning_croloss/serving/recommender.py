@@ -137,7 +137,7 @@ class Recommender:
         self,
         histories: Sequence[Sequence[Token]] | None = None,
         n: int = 10,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         users: Sequence[Token] | None = None,
@@ -154,7 +154,8 @@ class Recommender:
             histories: for each user the tokens of its events, oldest first; None = no events of any of the
                 users.
             n: how many items.
-            exclude_history: leave out the items of the history.
+            exclude_history: whether to leave out the items of the history; None is as the model was exported
+                (exports of version 0.1 leave them out).
             allow: tokens of the only items to recommend; None = all.
             deny: tokens of items never to recommend.
             users: the token of each user, for a model that uses ids or features of users; None = all unknown.
@@ -167,6 +168,8 @@ class Recommender:
                 features do not fit the model or the histories.
             TypeError: tokens are neither text nor integers.
         """
+        if exclude_history is None:
+            exclude_history = bool(self.model.get("exclude_history", True))
         check_n(n, len(self.items))
         ids, unknown = ids_of_histories(histories_of(histories, users), self.vocabulary)
         known_users = self._knowledge.ids(users, len(ids))

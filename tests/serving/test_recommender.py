@@ -74,6 +74,23 @@ def test_what_the_model_recommends(cls, arguments, index, tmp_path):
         )
 
 
+@pytest.mark.parametrize("flag", [None, True, False])
+def test_the_history_is_left_out_as_the_export_says(tmp_path, flag):
+    model = small_model(exclude_history=True)
+    fit(model, limit_train_batches=1)
+    model.metadata.item_titles = [f"Title {position}" for position in range(40)]
+    recommender = Recommender.from_export(export_model(model, tmp_path / "export", exclude_history=flag))
+    assert recommender.model["exclude_history"] == (flag is not False)
+    assert_same(recommender.recommend(HISTORIES, 40), model.recommend_tokens(HISTORIES, 40, flag))
+    for given in (True, False):
+        assert_same(recommender.recommend(HISTORIES, 40, given), model.recommend_tokens(HISTORIES, 40, given))
+    model.exclude_history = False
+    again = Recommender.from_export(export_model(model, tmp_path / "again"))
+    assert_same(again.recommend(HISTORIES, 40), model.recommend_tokens(HISTORIES, 40, False))
+    del again.model["exclude_history"]  # an export of version 0.1
+    assert_same(again.recommend(HISTORIES, 40), model.recommend_tokens(HISTORIES, 40, True))
+
+
 @pytest.mark.parametrize(
     "limits",
     [
