@@ -98,5 +98,10 @@ def align_features(
         feature = build_feature(name, kind, known, source, separator, locations)
         if feature.num_missing > absent:
             notes.append(f"{name} is missing for {feature.num_missing} of {num_ids}")
+        if feature.num_absurd:
+            notes.append(
+                f"{name} has {feature.num_absurd} numbers far from all others, which count as the farthest "
+                "of these: name them in missing_values if they mean that nothing is known"
+            )
         features.append(feature)
     return features, notes

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.sequences import window
@@ -97,8 +98,7 @@ class RecipientDataset(Dataset[RetrievalBatch]):
         start, stop = events.user_offsets[numbers], events.user_offsets[numbers + 1]
         whole = None
         if self.include_whole_history:
-            longest = int((stop - start).max()) if len(numbers) else 0
-            whole = window(events.items, stop - longest, start, stop, longest)
+            whole = ItemLists.of_ranges(events.items, start, stop).compact(left=True)
         length = self.max_history
         return RetrievalBatch(
             history=window(events.items, stop - length, torch.maximum(stop - length, start), stop, length),

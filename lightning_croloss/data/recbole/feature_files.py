@@ -50,7 +50,7 @@ def load_features(
         wanted,
         {name: kind for name, kind in opened.types.items() if name != id_field},
         lambda _, kind: KIND_OF_TYPE.get(kind, ""),
-        vocabulary.encode(table.frame[id_field].to_numpy()),
+        vocabulary.encode(table.frame[id_field].to_list()),
         lambda name, _: _texts(table, name, missing_values),
         len(vocabulary),
         settings.get("seq_separator") or " ",
@@ -89,7 +89,7 @@ def load_titles(
     table, opened = _read(file, id_field, [field], settings, ragged)
     if field not in opened.types:
         raise DataError(f"{file.name} has no column {field!r}{suggest(field, opened.types)}")
-    ids = vocabulary.encode(table.frame[id_field].to_numpy())
+    ids = vocabulary.encode(table.frame[id_field].to_list())
     return align_titles(ids, _texts(table, field, missing_values), len(vocabulary))
 
 
