@@ -175,6 +175,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                     else self.exclude_history,
                     first_events=not self.needs_history,
                     known_users_only=self.needs_known_users,
+                    user_features=self.user_feature_embedding is not None,
                     all_positions=self.all_positions,
                 )
             )
