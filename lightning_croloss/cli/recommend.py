@@ -26,6 +26,7 @@ from lightning_croloss.cli.history_input import (
     read_json_lines,
     read_lists,
 )
+from lightning_croloss.common.arrow_tokens import token_array, token_type
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.row_file import LINES, RowFile, is_writable
 from lightning_croloss.errors import MissingExtraError
@@ -186,7 +187,7 @@ class ParquetRows:
         self._path = path
         vocabulary = model.metadata.item_vocabulary
         assert vocabulary is not None
-        columns = {"rank": pa.int32(), "item": pa.array(vocabulary.tokens).type, "score": pa.float32()}
+        columns = {"rank": pa.int32(), "item": token_type(vocabulary.tokens), "score": pa.float32()}
         if model.metadata.item_titles is not None:
             columns["title"] = pa.string()
         self._columns = columns
@@ -203,7 +204,8 @@ class ParquetRows:
             "score": [score for user in found for score in user.scores],
             "title": [title for user in found for title in user.titles or ()],
         }
-        users = pa.array(batch.users)
+        kind = batch.user_type if self._file is None else self._file.schema.field("user").type
+        users = token_array(batch.users, kind)
         rows = [row for row, length in enumerate(lengths) for _ in range(length)]
         columns = {name: pa.array(values[name], kind) for name, kind in self._columns.items()}
         self._append(pa.table({"user": users.take(pa.array(rows, pa.int64())), **columns}))

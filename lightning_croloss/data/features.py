@@ -32,6 +32,8 @@ class Feature:
             where missing; row i belongs to id i, row 0 to padding.
         num_missing: number of ids without a value.
         encoding: how the values of others are read.
+        num_absurd: number of ids whose number is so far from all others that it counts as the farthest of
+            these.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Feature:
     values: Tensor
     num_missing: int
     encoding: FeatureEncoding
+    num_absurd: int = 0
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -99,7 +102,9 @@ def build_feature(
     padding = np.full((1, values.shape[1]), math.nan if kind == "numeric" else 0, dtype=values.dtype)
     table = torch.from_numpy(np.concatenate([padding, values]))
     size = 0 if used.tokens is None else len(used.tokens) + 1
-    return Feature(name, kind, size, table, int(missing.sum()), used)
+    learned = used.standardisation if encoding is None else None
+    num_absurd = 0 if learned is None else learned.num_absurd
+    return Feature(name, kind, size, table, int(missing.sum()), used, num_absurd)
 
 
 def _numbers(

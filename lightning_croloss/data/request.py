@@ -15,6 +15,7 @@ class DataRequest:
         first_events: whether the training events that are their user's first, which have an empty history,
             are targets too, for a model that needs no history.
         all_positions: whether training rows are windows with a target at each position.
+        user_features: whether prediction batches hold the features of users that training left out.
         known_users_only: whether prediction leaves out users that training left out.
     """
 
@@ -23,3 +24,4 @@ class DataRequest:
     first_events: bool = False
     all_positions: bool = False
     known_users_only: bool = False
+    user_features: bool = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.common.class_only import class_only
@@ -24,11 +24,12 @@ from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.known_users import refuse_unknown_users
 from lightning_croloss.models.layers.features import FeatureEmbedding
+from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.models.metadata import ModelMetadata, check_features
 from lightning_croloss.models.own_parts import own_loss, own_negatives
 from lightning_croloss.models.sampled_training import SampledTraining
 from lightning_croloss.negatives import Negatives
-from lightning_croloss.recommend.histories import batch_of_histories
+from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories, check_one_user_each
 from lightning_croloss.recommend.prediction import Prediction
 from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
@@ -139,7 +140,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
-        return functional.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
+        return unit_length(vectors) if self.similarity == "cosine" else vectors
 
     def item_categories(self, name: str) -> Tensor:
         """Return the categories (num_items + 1, W) of the items, 0 = no more.
@@ -174,6 +175,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                     else self.exclude_history,
                     first_events=not self.needs_history,
                     known_users_only=self.needs_known_users,
+                    user_features=self.user_feature_embedding is not None,
                     all_positions=self.all_positions,
                 )
             )
@@ -255,15 +257,24 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         """
         if self.needs_known_users:
             refuse_unknown_users(users, type(self).__name__)
-        batch = batch_of_histories(
-            histories,
-            users,
-            num_items=self.num_items,
-            num_users=self.num_users,
-            max_history=self.metadata.max_history,
-            device=self.device,
-        )
-        return TopItems(self, n, exclude_history, diversity, category, candidates)(batch)
+        longest = self.metadata.max_history
+        parts = list(blocks_of_histories(histories, longest))
+        if users is not None and len(parts) > 1:
+            check_one_user_each(users, len(histories or ()))
+        batches = [
+            batch_of_histories(
+                None if histories is None else histories[part],
+                None if users is None else users[part],
+                num_items=self.num_items,
+                num_users=self.num_users,
+                max_history=longest,
+                device=self.device,
+            )
+            for part in parts
+        ]
+        top_items = TopItems(self, n, exclude_history, diversity, category, candidates)
+        ids, scores = zip(*map(top_items, batches), strict=True)
+        return torch.cat(ids), torch.cat(scores)
 
     def recommend_tokens(
         self,

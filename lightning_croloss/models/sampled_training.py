@@ -13,6 +13,7 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.training.half_precision import raise_eps
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
@@ -48,6 +49,7 @@ class SampledTraining(Encoder):
     def on_train_start(self) -> None:
         """Let a run that was resumed in the middle of an epoch be resumed again (see resume.py)."""
         count_resumed_epoch(self.trainer)
+        raise_eps(self.trainer.optimizers)
 
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Seed the step by its number, so that a resumed run draws what the uninterrupted run draws."""
@@ -63,7 +65,7 @@ class SampledTraining(Encoder):
     def loss_of(self, batch: RetrievalBatch) -> Tensor:
         """Return the training loss of one batch, a scalar with gradient."""
         users, batch = self.training_users(batch)
-        targets = batch.targets[:, 0]
+        targets = batch.first_targets
         positives = self.encode_items(targets)
         candidates = self.negatives.sample(batch)
         return self.loss.from_embeddings(

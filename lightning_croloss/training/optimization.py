@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.training.half_precision import refuses_sparse
 from lightning_croloss.training.optimizers import build_optimizers, without_numpy
 from lightning_croloss.training.sparse_gradients import check_sparse, lazy_optimizer, pays
 
@@ -63,10 +64,19 @@ class Optimization:
             negatives: the model's sampler.
             trainer: what will train the model.
             compiled: whether the model is compiled.
+
+        Raises:
+            ValueError: sparse gradients are asked for in float16 on a processor.
         """
+        dense_only = refuses_sparse(embeddings, trainer)
+        if dense_only and self._sparse:
+            raise ValueError(
+                "sparse_gradients=True with precision 16-true: a processor cannot add up sparse gradients in "
+                "float16: leave sparse_gradients out, or choose precision bf16-true"
+            )
         on_devices = trainer.world_size > 1 and trainer.strategy.root_device.type != "cpu"
         sparse = pays(embeddings, self._sparse, self._optimizer, negatives, on_devices, compiled)
-        self.set_sparse(embeddings, sparse)
+        self.set_sparse(embeddings, sparse and not dense_only)
 
     def set_sparse(self, embeddings: Iterable[nn.Embedding], sparse: bool) -> None:
         """Let the embeddings of ids have sparse gradients, or dense ones."""
