@@ -210,11 +210,8 @@ def test_users_who_had_everything_are_counted(tmp_path, capsys):
     )
     data = TableDataModule(str(tmp_path / "e.parquet"))
     trainer = quiet_trainer(callbacks=[PredictionWriter(str(tmp_path / "all.parquet"))])
-    trainer.predict(
-        YouTubeDNN(num_items=6, embedding_dim=4, ns=(2,), exclude_history=True),
-        data,
-        return_predictions=False,
-    )
+    model = YouTubeDNN(num_items=6, embedding_dim=4, ns=(2,), exclude_history=True)
+    trainer.predict(model, data, return_predictions=False)
     assert "(8 users; 1 users for whom no item is left have no rows)" in capsys.readouterr().out
 
 

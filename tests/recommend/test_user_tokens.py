@@ -25,7 +25,7 @@ HISTORIES = [["item 1", "item 9"], ["item 30"], ["item 12", "item 13"], [], ["it
 def trained(request, tmp_path_factory):
     torch.manual_seed(0)
     cls, arguments = MODELS[request.param]
-    model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)
+    model = cls(num_items=40, embedding_dim=8, ns=(5,), exclude_history=True, **arguments)
     trainer = fit(model, FeaturedData(), limit_train_batches=4)
     folder = tmp_path_factory.mktemp("users")
     trainer.save_checkpoint(folder / "run.ckpt")
