@@ -552,7 +552,9 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
         ["--time-column", "--decimal", "--quotes"], test_how_recommend_orders_and_unquotes_a_table
     )
     | {"--allow_classes": test_a_strange_class_is_allowed_on_request},
-    "export": dict.fromkeys(["--model", "--output", "--index", "--exclude-history", "--overwrite"], test_export)
+    "export": dict.fromkeys(
+        ["--model", "--output", "--index", "--exclude-history", "--overwrite"], test_export
+    )
     | {"--allow_classes": test_a_strange_class_is_allowed_on_request},
     "zoo list": {"--zoo": test_zoo_list_and_show},
     "zoo show": {"--zoo": test_zoo_list_and_show},
