@@ -15,9 +15,12 @@ class DataRequest:
         first_events: whether the training events that are their user's first, which have an empty history,
             are targets too, for a model that needs no history.
         all_positions: whether training rows are windows with a target at each position.
+        recounted: whether the model counts the batches of an epoch anew that it takes up in the middle, see
+            ``BatchLoader``.
     """
 
     known_positives: bool = False
     whole_history: bool = False
     first_events: bool = False
     all_positions: bool = False
+    recounted: bool = False

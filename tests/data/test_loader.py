@@ -75,10 +75,18 @@ def test_resume_continues_at_the_saved_batch(stop):
     taken = [next(iterator) for _ in range(stop)]
     state = loader.state_dict()
     assert all(type(value) is int for value in state.values())
-    assert state == {"seed": 3, "epoch": 1 if stop else 0, "batches": stop or 5}
+    # 24 rows in batches of 5: rows are counted, so that other batches can follow
+    assert state == {
+        "seed": 3,
+        "epoch": 1 if stop else 0,
+        "rows": [24, 5, 10, 15, 20, 24][stop],
+        "rows_before": [20, 0, 5, 10, 15, 20][stop],
+        "rows_of_a_step": 5,
+        "rows_of_the_epoch": 24,
+    }
     other = BatchLoader(make_dataset(), 5, True, seed=99)
     other.load_state_dict(state)
-    assert other.state_dict() == {**state, "trainer_epoch": state["epoch"]}
+    assert other.state_dict() == {**state, "rows_before": state["rows"], "trainer_epoch": state["epoch"]}
     iter(other)  # Lightning asks for iterators it does not read
     rest = targets(other)
     assert len(other) == 5
