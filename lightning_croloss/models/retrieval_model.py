@@ -18,7 +18,7 @@ from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses import RetrievalLoss
-from lightning_croloss.models.checkpoint import Source, built_model, read_checkpoint
+from lightning_croloss.models.checkpoint import KEY, Source, built_model, read_checkpoint
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.known_users import refuse_unknown_users
@@ -32,9 +32,12 @@ from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
+from lightning_croloss.training.best_models import keep_best_models
+from lightning_croloss.training.continuation import Continuation
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
+from lightning_croloss.training.position import Position
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -123,6 +126,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self.user_feature_embedding: FeatureEmbedding | None = None
         self.metadata = ModelMetadata()
         self._finite = NaNGuard(self.loss)
+        self._position = Position()
+        self._continuation: Continuation | None = None
         self.predicts_n = min(100, num_items)
 
     # ------------------------------------------------------------------ what an architecture is
@@ -160,6 +165,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                     whole_history=self.predicts_unseen_only if stage == "predict" else self.exclude_history,
                     first_events=not self.needs_history,
                     all_positions=self.all_positions,
+                    recounted=True,
                 )
             )
             if stage == "fit":
@@ -328,6 +334,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
+        if self._trainer is not None:
+            checkpoint[KEY]["position"] = self._position.describe(self.trainer, self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back; refuse a checkpoint of another catalogue.
@@ -338,8 +346,18 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         """
         self.metadata.load(checkpoint, self.num_items)
         check_features(checkpoint["hyper_parameters"], self.hparams)
+        if self._trainer is not None and self.trainer.state.fn == "fit":
+            self._continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside
+
+    def _continue_from(self, checkpoint: dict[str, Any]) -> None:
+        """Prepare to go on with the run of a checkpoint; one of the first format has no position."""
+        position = checkpoint[KEY].get("position")
+        self._continuation = Continuation(checkpoint, position) if position else None
+        if position:
+            Continuation.leave_out_searches(self.trainer)
+        keep_best_models(self.trainer, checkpoint)
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)
