@@ -205,8 +205,8 @@ class BatchLoader:
             )
         if of_a_step != self.rows_of_a_step and not self.recounted:
             raise ValueError(
-                f"the checkpoint was taken in the middle of an epoch of batches of {of_a_step} rows (over all "
-                f"processes), now they have {self.rows_of_a_step}: resume with the same batch_size and number "
-                "of processes, or train a RetrievalModel, which counts the batches anew"
+                f"the checkpoint was taken in the middle of an epoch of {of_a_step} rows a step (over all "
+                f"processes), now it would be {self.rows_of_a_step}: resume with the same batch_size and "
+                "number of processes, or train a RetrievalModel, which counts the batches anew"
             )
         return int(rows)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional
@@ -128,6 +129,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self._finite = NaNGuard(self.loss)
         self._position = Position()
         self._continuation: Continuation | None = None
+        self._in_started_process = False
         self.predicts_n = min(100, num_items)
 
     # ------------------------------------------------------------------ what an architecture is
@@ -171,10 +173,17 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             if stage == "fit":
                 self.negatives.prepare(data.item_counts, data.target_counts)
                 self._fill_features(data)
+        self._in_started_process = isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher)
         if stage == "fit":
             self._use_sparse_gradients()
+            self._rate_at_setup = self._optimization.learning_rate
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
             check_monitors([*callbacks, self._optimization.lr_scheduler], self.metric_names("val"))
+
+    def on_train_start(self) -> None:
+        """Check what the schedulers monitor that were really built, and begin or go on."""
+        check_monitors(self.trainer.lr_scheduler_configs, self.metric_names("val"))
+        super().on_train_start()
 
     @property
     def facts(self) -> ModelMetadata:
@@ -331,9 +340,27 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             rank_zero_warn(f"{checkpoint_path} and the {type(model).__name__} do not share {', '.join(left)}")
         return model.to(next((value.device for value in weights.values()), model.device))
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the weights; at the end of a process that a trainer has started, the metadata with them.
+
+        Lightning brings nothing else back to the process that called it.
+        """
+        state = super().state_dict(*args, **kwargs)
+        if self._in_started_process and self.trainer.state.finished:
+            self.metadata.save(state)
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load weights, and the metadata that came with them from a process that a trainer has started."""
+        if KEY in state_dict:
+            self.metadata.load(dict(state_dict), self.num_items)
+            state_dict = {name: value for name, value in state_dict.items() if name != KEY}
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
+        checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
         if self._trainer is not None:
             checkpoint[KEY]["position"] = self._position.describe(self.trainer, self, checkpoint)
 
@@ -345,6 +372,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                 or of its data.
         """
         self.metadata.load(checkpoint, self.num_items)
+        self._optimization.learning_rate = checkpoint[KEY].get("learning_rate")
         check_features(checkpoint["hyper_parameters"], self.hparams)
         if self._trainer is not None and self.trainer.state.fn == "fit":
             self._continue_from(checkpoint)
@@ -353,10 +381,16 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def _continue_from(self, checkpoint: dict[str, Any]) -> None:
         """Prepare to go on with the run of a checkpoint; one of the first format has no position."""
-        position = checkpoint[KEY].get("position")
-        self._continuation = Continuation(checkpoint, position) if position else None
-        if position:
+        position = checkpoint[KEY].get("position") or {}
+        self._continuation = None
+        if "moment" in position:
+            self._continuation = Continuation(checkpoint, position)
             Continuation.leave_out_searches(self.trainer)
+        elif "unknown" in position:
+            rank_zero_warn(
+                "the checkpoint was saved by a process that had others train, and knows their weights only: "
+                "training begins anew with them; those of ModelCheckpoint can be resumed"
+            )
         keep_best_models(self.trainer, checkpoint)
 
     def _fill_features(self, data: RetrievalDataModule) -> None:

@@ -1,4 +1,4 @@
-"""What a resumed run knows of the best checkpoints of the run that it continues, in whatever folder they lie."""
+"""What a resumed run knows of the best checkpoints of the run that it continues, in whatever folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 def keep_best_models(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Let each ``ModelCheckpoint`` know the best scores so far though it may write to another folder.
 
-    Lightning would forget them, and a worse model would become the best. A checkpoint that moved together with
-    the one that is resumed is looked for beside it; one that is gone is forgotten, with a warning.
+    Lightning would forget them, and a worse model would become the best. A checkpoint that moved together
+    with the one that is resumed is looked for beside it; one that is gone is forgotten, with a warning.
 
     Args:
         trainer: the trainer of the resumed run.
@@ -44,8 +44,8 @@ def _with_files_that_exist(state: dict[str, Any], beside: Path, mode: str) -> di
         kept["kth_best_model_path"] = _find(kept.get("kth_best_model_path") or "", beside)
         return kept
     rank_zero_warn(
-        f"the best checkpoint so far, {state.get('best_model_path')}, or another of the best, is neither there nor "
-        "in the folder of the resumed one: its score is forgotten"
+        f"the best checkpoint so far, {state.get('best_model_path')}, or another of the best, is neither "
+        "there nor in the folder of the resumed one: its score is forgotten"
     )
     in_order = sorted(scores, key=lambda path: float(scores[path]), reverse=mode == "max")
     if in_order:

@@ -25,8 +25,8 @@ from lightning_croloss.training.position import AFTER_BATCH, AFTER_EPOCH, AFTER_
 class Continuation:
     """What a resumed run does before its first step, so that it goes on as the uninterrupted run did.
 
-    Lightning restores weights, optimizers, callbacks and counts. At the end of an epoch or a validation it then
-    leaves out what came after the checkpoint: a ``ReduceLROnPlateau`` loses its step, a callback the epoch.
+    Lightning restores weights, optimizers, callbacks and counts. At the end of an epoch or a validation it
+    then leaves out what came after the checkpoint: ``ReduceLROnPlateau`` loses its step, callbacks the epoch.
 
     Args:
         checkpoint: the content of the checkpoint.
@@ -50,7 +50,9 @@ class Continuation:
         for callback in list(callbacks):
             if getattr(type(callback), "on_fit_start", None) in searches:
                 callbacks.remove(callback)
-                rank_zero_info(f"{type(callback).__name__}: left out, since a resumed run keeps what it found")
+                rank_zero_info(
+                    f"{type(callback).__name__}: left out, since a resumed run keeps what it found"
+                )
 
     def begin(self, trainer: Trainer, module: LightningModule) -> None:
         """Restore the moment, and do what Lightning was about to do when the checkpoint was taken.
@@ -59,7 +61,7 @@ class Continuation:
             trainer: the trainer, whose loop is about to begin its first epoch.
             module: what it trains.
         """
-        loop, inner = trainer.fit_loop, trainer.fit_loop.epoch_loop
+        loop, inner = _loops(trainer)
         self._restore(trainer, module)
         moment = self._described["moment"]
         self._restart(trainer, in_an_epoch=False)
@@ -81,7 +83,7 @@ class Continuation:
         _begin_callbacks(trainer, module, in_an_epoch)
 
     def _restore(self, trainer: Trainer, module: LightningModule) -> None:
-        loop, inner = trainer.fit_loop, trainer.fit_loop.epoch_loop
+        loop, inner = _loops(trainer)
         loop.epoch_progress.load_state_dict(self._loops["epoch_progress"])
         inner.batch_progress.load_state_dict(self._loops["epoch_loop.batch_progress"])
         inner.batch_progress.is_last_batch = self._loops["epoch_loop.batch_progress"]["is_last_batch"]
@@ -103,14 +105,21 @@ class Continuation:
             _count_batches_anew(trainer)
 
     def _restore_checkpoints(self, trainer: Trainer) -> None:
-        """Let each ``ModelCheckpoint`` know what it has saved at this step, so that it does not do so again."""
+        """Let each ``ModelCheckpoint`` know what it has saved at this step, so as not to save it again."""
         resumed = Path(str(trainer.ckpt_path)).name
         for callback in trainer.checkpoint_callbacks:
-            if not isinstance(callback, ModelCheckpoint) or callback.state_key not in self._described["saved"]:
+            if (
+                not isinstance(callback, ModelCheckpoint)
+                or callback.state_key not in self._described["saved"]
+            ):
                 continue
             step, waits = self._described["saved"][callback.state_key]
             state = self._callbacks.get(callback.state_key, {})
-            written = [state.get("best_model_path"), state.get("last_model_path"), *state.get("best_k_models", [])]
+            written = [
+                state.get("best_model_path"),
+                state.get("last_model_path"),
+                *state.get("best_k_models", []),
+            ]
             if resumed in {Path(path).name for path in written if path}:  # it was writing this very file
                 step, waits = self._step, False
                 callback._last_checkpoint_saved = str(trainer.ckpt_path)
@@ -128,7 +137,7 @@ class Continuation:
 
     def _restart(self, trainer: Trainer, in_an_epoch: bool) -> None:
         """Tell the loops whether they go on within an epoch or begin one; nothing else is left to restart."""
-        loop, inner = trainer.fit_loop, trainer.fit_loop.epoch_loop
+        loop, inner = _loops(trainer)
         for each in (loop, inner, inner.val_loop, inner.automatic_optimization, inner.manual_optimization):
             each._restarting = False
             each.reset_restart_stage()
@@ -139,9 +148,14 @@ class Continuation:
                 inner._batches_that_stepped -= 1  # which a loop that restarts counts itself
 
 
+def _loops(trainer: Trainer) -> tuple[Any, Any]:
+    """Return the loop over epochs and that over the batches of one."""
+    return trainer.fit_loop, trainer.fit_loop.epoch_loop
+
+
 def _count_batches_anew(trainer: Trainer) -> None:
     """Let Lightning count the batches of the epoch as if all had had today's size."""
-    loop, inner = trainer.fit_loop, trainer.fit_loop.epoch_loop
+    loop, inner = _loops(trainer)
     loaders = loop._combined_loader.flattened if loop._combined_loader is not None else []
     if len(loaders) != 1 or not isinstance(loaders[0], BatchLoader):
         return
@@ -172,5 +186,3 @@ def _kept_rates(trainer: Trainer) -> Iterator[None]:
     yield
     for group, rate in zip(groups, kept, strict=True):
         group["lr"] = rate
-
-

@@ -43,7 +43,9 @@ class Position:
         self._before_stop = copy.deepcopy({key: state for key, state in states.items() if state})
         self._stopped_at = inner.batch_progress.total.ready
 
-    def describe(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    def describe(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return what to keep in ``checkpoint``, whose counts are corrected where training stops in an epoch.
 
         Args:
@@ -57,18 +59,20 @@ class Position:
         loops = checkpoint["loops"]["fit_loop"]
         epochs, batches = (loops[f"{name}_progress"]["current"] for name in ("epoch", "epoch_loop.batch"))
         if epochs["ready"] == 0:
-            return {}
+            # of a fit in processes that the trainer started, this one knows the weights only
+            return {"unknown": True} if trainer.state.fn == "fit" and trainer.state.finished else {}
         moment = _moment(trainer, epochs, batches)
         inner = trainer.fit_loop.epoch_loop
-        if moment in (AFTER_EPOCH, BETWEEN) and epochs["processed"] == epochs["ready"]:
-            if not inner._num_ready_batches_reached():
-                moment = BETWEEN
-                self._take_back_the_epochs_end(loops, checkpoint, inner.batch_progress.total.ready)
+        if epochs["processed"] == epochs["ready"] and not inner._num_ready_batches_reached():
+            moment = BETWEEN
+            self._take_back_the_epochs_end(loops, checkpoint, inner.batch_progress.total.ready)
         if batches["processed"] < batches["ready"]:
             _take_back_the_batch(loops)
         described: dict[str, Any] = {
             "moment": moment,
-            "metrics": {name: value.detach().cpu().clone() for name, value in trainer.callback_metrics.items()},
+            "metrics": {
+                name: value.detach().cpu().clone() for name, value in trainer.callback_metrics.items()
+            },
             "saved": {
                 callback.state_key: [callback._last_global_step_saved, callback._defer_save_until_validation]
                 for callback in trainer.checkpoint_callbacks
@@ -79,7 +83,9 @@ class Position:
             described["gradients"] = _gradients(trainer, module)
         return described
 
-    def _take_back_the_epochs_end(self, loops: dict[str, Any], checkpoint: dict[str, Any], batch: int) -> None:
+    def _take_back_the_epochs_end(
+        self, loops: dict[str, Any], checkpoint: dict[str, Any], batch: int
+    ) -> None:
         for counts in loops["epoch_progress"].values():
             counts["completed"] = counts["processed"] = counts["ready"] - 1
         if self._stopped_at == batch and "callbacks" in checkpoint:

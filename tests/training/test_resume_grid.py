@@ -47,7 +47,9 @@ class Watch(Callback):
     def on_validation_end(self, trainer, pl_module):
         if not trainer.sanity_checking:
             self.counts["validations"] += 1
-            figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "val/" in name}
+            figures = {
+                name: float(value) for name, value in trainer.callback_metrics.items() if "val/" in name
+            }
             batch = trainer.fit_loop.epoch_loop.total_batch_idx
             self.seen["validation", batch] = (figures, trainer.current_epoch, trainer.global_step)
 
@@ -89,7 +91,9 @@ MODELS = {
     "epoch": given(functools.partial(ExponentialLR, gamma=0.7)),
     "step": given(functools.partial(StepLR, step_size=2, gamma=0.9), "step"),
     "cyclic": given(functools.partial(CyclicLR, base_lr=0.1, max_lr=0.6, step_size_up=3), "step"),
-    "plateau": given(functools.partial(ReduceLROnPlateau, monitor=RECALL, mode="max", patience=0, factor=0.5)),
+    "plateau": given(
+        functools.partial(ReduceLROnPlateau, monitor=RECALL, mode="max", patience=0, factor=0.5)
+    ),
     "plateau of the loss": given(functools.partial(ReduceLROnPlateau, monitor="train/loss", patience=0)),
     "every second epoch": own(functools.partial(StepLR, step_size=1, gamma=0.5), frequency=2),
     "every third step": own(functools.partial(StepLR, step_size=1, gamma=0.5), interval="step", frequency=3),
@@ -131,8 +135,12 @@ def run(folder, kind, callbacks, ckpt_path=None, **options):
     watch, model = Watch(), built(kind)
     everything = [watch, *(CALLBACKS[callbacks]() if callbacks else []), *checkpoints(folder)]
     trainer = fit(
-        model, ClusteredData(batch_size=BATCH, eval_batch_size=32), callbacks=everything,
-        enable_checkpointing=True, ckpt_path=ckpt_path, **{"max_epochs": 4, **options},
+        model,
+        ClusteredData(batch_size=BATCH, eval_batch_size=32),
+        callbacks=everything,
+        enable_checkpointing=True,
+        ckpt_path=ckpt_path,
+        **{"max_epochs": 4, **options},
     )
     return trainer, model, watch
 
@@ -152,7 +160,7 @@ def assert_equal(one, other):
 
 
 def assert_same(whole, resumed, where):
-    for (ours, theirs) in ((resumed[1].state_dict(), whole[1].state_dict()),):
+    for ours, theirs in ((resumed[1].state_dict(), whole[1].state_dict()),):
         for name in theirs:
             assert torch.equal(ours[name], theirs[name]), (where, name)
     seen, expected = resumed[2].seen, whole[2].seen
@@ -219,5 +227,7 @@ def test_after_max_steps(tmp_path, kind, accumulate, callbacks):
         first[0].save_checkpoint(folder / "after.ckpt")
         for path in sorted(folder.glob("*.ckpt")):
             if int(torch.load(path, weights_only=True)["global_step"]) == steps:
-                resumed = run(folder / path.stem, kind, callbacks, str(path), accumulate_grad_batches=accumulate)
+                resumed = run(
+                    folder / path.stem, kind, callbacks, str(path), accumulate_grad_batches=accumulate
+                )
                 assert_same(whole, resumed, f"{steps} {path.stem}")
