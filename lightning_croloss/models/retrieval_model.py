@@ -361,8 +361,11 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
         checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
-        if self._trainer is not None:
-            checkpoint[KEY]["position"] = self._position.describe(self.trainer, self, checkpoint)
+        # without a trainer: others trained, in processes that the trainer started
+        here = self._trainer is not None
+        checkpoint[KEY]["position"] = (
+            self._position.describe(self.trainer, self, checkpoint) if here else {"unknown": True}
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back; refuse a checkpoint of another catalogue.

@@ -108,8 +108,8 @@ class Optimization:
             refusing = [type(each).__name__ for each in own if takes_dense_only(each)]
             if self._sparse and embedding.sparse and refusing:
                 raise ValueError(
-                    f"sparse_gradients=True, but configure_optimizers builds {refusing[0]} for the embeddings, "
-                    "which takes dense gradients only: build LazyAdam there, or leave sparse_gradients out"
+                    f"sparse_gradients=True, but configure_optimizers builds {refusing[0]} for the embeddings"
+                    ", which takes dense gradients only: build LazyAdam there, or leave sparse_gradients out"
                 )
             if not self._sparse:
                 lazy = embedding.sparse and all(isinstance(each, LazyAdam) for each in own)

@@ -59,8 +59,7 @@ class Position:
         loops = checkpoint["loops"]["fit_loop"]
         epochs, batches = (loops[f"{name}_progress"]["current"] for name in ("epoch", "epoch_loop.batch"))
         if epochs["ready"] == 0:
-            # of a fit in processes that the trainer started, this one knows the weights only
-            return {"unknown": True} if trainer.state.fn == "fit" and trainer.state.finished else {}
+            return {}
         moment = _moment(trainer, epochs, batches)
         inner = trainer.fit_loop.epoch_loop
         if epochs["processed"] == epochs["ready"] and not inner._num_ready_batches_reached():
