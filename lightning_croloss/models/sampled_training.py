@@ -75,12 +75,12 @@ class SampledTraining(Encoder):
 
     def on_train_batch_end(self, outputs: Any, batch: RetrievalBatch, batch_idx: int) -> None:
         """Note how things stand if training stops in the middle of an epoch."""
-        self._position.note_stop(self.trainer)
+        self._position.note_stop(self.trainer, self)
 
     def on_validation_end(self) -> None:
         """Note how things stand if training stops in the middle of an epoch."""
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            self._position.note_stop(self.trainer)
+            self._position.note_stop(self.trainer, self)
 
     @property
     def learning_rate(self) -> float | None:

@@ -62,13 +62,14 @@ class Continuation:
             module: what it trains.
         """
         loop, inner = _loops(trainer)
-        self._restore(trainer, module)
+        recounted = self._restore(trainer, module)
         moment = self._described["moment"]
         self._restart(trainer, in_an_epoch=False)
         if moment in (AFTER_BATCH, AFTER_VALIDATION):
             if moment == AFTER_VALIDATION:
                 self._call_checkpoints(trainer, module, "on_validation_end")
-            inner._skip_next_val = moment == AFTER_VALIDATION
+            # in the middle of an epoch of other batches than before, none says that a validation is due
+            inner._skip_next_val = moment == AFTER_VALIDATION or recounted
             inner.on_advance_end(loop._data_fetcher)
             inner._skip_next_val = False
         epochs = loop.epoch_progress.current
@@ -82,7 +83,8 @@ class Continuation:
         self._restart(trainer, in_an_epoch)
         _begin_callbacks(trainer, module, in_an_epoch)
 
-    def _restore(self, trainer: Trainer, module: LightningModule) -> None:
+    def _restore(self, trainer: Trainer, module: LightningModule) -> bool:
+        """Restore the moment; return whether other batches than before are left of the epoch."""
         loop, inner = _loops(trainer)
         loop.epoch_progress.load_state_dict(self._loops["epoch_progress"])
         inner.batch_progress.load_state_dict(self._loops["epoch_loop.batch_progress"])
@@ -97,12 +99,13 @@ class Continuation:
                 counts.ready -= 1
         metrics = {name: value.to(module.device) for name, value in self._described["metrics"].items()}
         trainer.callback_metrics.update(metrics)
+        if "weights" in self._described:  # those that the averages replaced
+            module.load_state_dict(self._described["weights"])
         parameters = dict(module.named_parameters())
         for name, gradient in self._described.get("gradients", {}).items():
             parameters[name].grad = gradient.to(parameters[name].device)
         self._restore_checkpoints(trainer)
-        if epochs.current.processed < epochs.current.started:
-            _count_batches_anew(trainer)
+        return bool(epochs.current.processed < epochs.current.started) and _count_batches_anew(trainer)
 
     def _restore_checkpoints(self, trainer: Trainer) -> None:
         """Let each ``ModelCheckpoint`` know what it has saved at this step, so as not to save it again."""
@@ -153,20 +156,25 @@ def _loops(trainer: Trainer) -> tuple[Any, Any]:
     return trainer.fit_loop, trainer.fit_loop.epoch_loop
 
 
-def _count_batches_anew(trainer: Trainer) -> None:
-    """Let Lightning count the batches of the epoch as if all had had today's size."""
+def _count_batches_anew(trainer: Trainer) -> bool:
+    """Let Lightning count the batches of the epoch as if all had had today's size.
+
+    Returns:
+        Whether their number changed and some are left.
+    """
     loop, inner = _loops(trainer)
     loaders = loop._combined_loader.flattened if loop._combined_loader is not None else []
     if len(loaders) != 1 or not isinstance(loaders[0], BatchLoader):
-        return
+        return False
     batches, counts = int(loop.max_batches), inner.batch_progress.current
     done = batches - loaders[0].batches_left(batches)
     if done == counts.ready:
-        return
+        return False
     counts.ready = counts.started = counts.processed = counts.completed = done
     if done == batches:  # the rest of the epoch is smaller than a batch
         inner.batch_progress.is_last_batch = True
         inner.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+    return done < batches
 
 
 def _begin_callbacks(trainer: Trainer, module: LightningModule, in_an_epoch: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -21,7 +22,8 @@ def check_monitors(watchers: Iterable[object], names: Sequence[str]) -> None:
     """Refuse to monitor a metric @N that is not measured, or in the wrong direction.
 
     Lightning would notice the one after the first epoch, and the other never: ``EarlyStopping`` and
-    ``ModelCheckpoint`` have the mode "min" unless told otherwise, and would keep the worst epoch.
+    ``ModelCheckpoint`` have the mode "min" unless told otherwise, and would keep the worst epoch. Of a
+    scheduler the wrong direction gets a warning.
 
     A subclass of the model may log what it likes. So a name is refused only if it is one of ours with another
     N, or a slip of the pen for one: letters in another order or case, another separator, or one letter too
@@ -40,10 +42,11 @@ def check_monitors(watchers: Iterable[object], names: Sequence[str]) -> None:
         cls, monitor, mode = _described(watcher)
         right = "max" if monitor in names else "min" if monitor in FALLING else mode
         if mode is not None and mode != right:
-            raise ValueError(
-                f"{cls.__name__} monitors {monitor!r} with mode={mode!r} and would take the worst for the "
-                f"best: set mode={right!r}"
-            )
+            told = f"{cls.__name__} monitors {monitor!r} with mode={mode!r}"
+            if not issubclass(cls, ReduceLROnPlateau):
+                raise ValueError(f"{told} and would take the worst for the best: set mode={right!r}")
+            # runs of the first release may go on that have it
+            rank_zero_warn(f"{told} and lowers the rate while it improves: set mode={right!r}")
         if not isinstance(monitor, str) or monitor in names:
             continue
         kind = _kind(monitor)
@@ -66,7 +69,9 @@ def _best_now(watcher: object, trainer: Trainer) -> bool:
     if isinstance(watcher, EarlyStopping):
         best, latest = watcher.best_score, watcher.wait_count == 0
     elif isinstance(watcher, ModelCheckpoint) and watcher.best_model_score is not None:
-        best, latest = watcher.best_model_score, list(watcher.best_k_models)[-1] == watcher.best_model_path
+        best = watcher.best_model_score
+        saved_now = watcher._last_global_step_saved == trainer.global_step
+        latest = saved_now and [*watcher.best_k_models][-1:] == [watcher.best_model_path]
     else:
         return False
     now = trainer.callback_metrics.get(str(watcher.monitor))

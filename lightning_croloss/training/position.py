@@ -9,7 +9,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from torch import Tensor
 
 #: Moments at which a checkpoint is taken: what Lightning would have done next differs.
@@ -17,6 +22,9 @@ AFTER_BATCH = "batch"
 AFTER_VALIDATION = "validation"
 AFTER_EPOCH = "epoch"
 BETWEEN = "between"
+
+#: Callbacks that replace the weights when training ends.
+AVERAGES = (StochasticWeightAveraging, WeightAveraging)
 
 
 class Position:
@@ -29,19 +37,28 @@ class Position:
 
     def __init__(self) -> None:
         self._before_stop: dict[str, Any] = {}
+        self._weights: dict[str, Tensor] = {}
         self._stopped_at = -1
 
-    def note_stop(self, trainer: Trainer) -> None:
-        """Note the callbacks' states if training is about to stop in the middle of an epoch.
+    def note_stop(self, trainer: Trainer, module: LightningModule) -> None:
+        """Note how things stand if training is about to stop.
 
-        Lightning then calls the hooks of an epoch's end, which in a run that goes on come only later.
+        In the middle of an epoch Lightning then calls the hooks of its end, which in a run that goes on come
+        only later. And in the end the callbacks that average the weights replace them.
         """
         inner = trainer.fit_loop.epoch_loop
-        if inner._num_ready_batches_reached() or not (inner._is_training_done or trainer.should_stop):
+        last_batch = inner._num_ready_batches_reached()
+        last_epoch = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= trainer.max_epochs
+        if not (trainer.should_stop or (inner._is_training_done and (last_epoch or not last_batch))):
+            return
+        if any(isinstance(callback, AVERAGES) for callback in _acting(trainer)):
+            self._weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        self._stopped_at = inner.batch_progress.total.ready
+        if last_batch:
+            self._before_stop = {}
             return
         states = {callback.state_key: callback.state_dict() for callback in _acting(trainer)}
         self._before_stop = copy.deepcopy({key: state for key, state in states.items() if state})
-        self._stopped_at = inner.batch_progress.total.ready
 
     def describe(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
@@ -78,6 +95,8 @@ class Position:
                 if isinstance(callback, ModelCheckpoint)
             },
         }
+        if self._weights and self._stopped_at == inner.batch_progress.total.ready:
+            described["weights"] = self._weights
         if batches["completed"] and inner._should_accumulate():
             described["gradients"] = _gradients(trainer, module)
         return described

@@ -78,37 +78,49 @@ WATCHERS = {
 }
 
 
+def reported(kind, said):
+    """Expect the error of a callback, the warning of a scheduler."""
+    if kind == "ReduceLROnPlateau":
+        return pytest.warns(UserWarning, match=said)
+    return pytest.raises(ValueError, match=said)
+
+
 @pytest.mark.parametrize("kind", WATCHERS)
 @pytest.mark.parametrize("monitor", [*NAMES, "train/loss", "train/soft_rank"])
 def test_the_mode_is_that_of_the_metric(kind, monitor):
     right, wrong = ("max", "min") if monitor in NAMES else ("min", "max")
     check_monitors([WATCHERS[kind](monitor, mode=right)], NAMES)
     check_monitors([WATCHERS[kind]("val/mine", mode=wrong)], NAMES)
-    with pytest.raises(
-        ValueError, match=f"{kind} monitors '{monitor}' with mode='{wrong}'.* set mode='{right}'"
-    ):
+    with reported(kind, f"{kind} monitors '{monitor}' with mode='{wrong}'.* set mode='{right}'"):
         check_monitors([WATCHERS[kind](monitor, mode=wrong)], NAMES)
 
 
 @pytest.mark.parametrize("kind", WATCHERS)
 def test_the_mode_that_is_left_out_is_min(kind):
     check_monitors([WATCHERS[kind]("train/loss")], NAMES)
-    with pytest.raises(ValueError, match="set mode='max'"):
+    with reported(kind, "set mode='max'"):
         check_monitors([WATCHERS[kind](NAMES[0])], NAMES)
 
 
-@pytest.mark.parametrize(
-    ("monitor", "mode"), [("val/recall@5", "min"), ("train/loss", "max"), ("val/recal@5", "max")]
-)
-def test_the_scheduler_of_an_own_configure_optimizers_is_checked(monitor, mode):
+def with_own_plateau(monitor, mode):
     class Own(YouTubeDNN):
         def configure_optimizers(self):
             optimizer = SGD(self.parameters(), lr=0.1)
             scheduler = PlainPlateau(optimizer, mode=mode)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
 
-    with pytest.raises(ValueError, match=f"ReduceLROnPlateau monitors '{monitor}'"):
-        fit(small_model(Own))
+    return small_model(Own)
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val/recall@5", "min"), ("train/loss", "max")])
+def test_the_scheduler_of_an_own_configure_optimizers_is_checked(monitor, mode):
+    with pytest.warns(UserWarning, match=f"ReduceLROnPlateau monitors '{monitor}' with mode='{mode}'"):
+        fit(with_own_plateau(monitor, mode))
+
+
+def test_a_slip_in_an_own_configure_optimizers():
+    with pytest.raises(ValueError, match="ReduceLROnPlateau monitors 'val/recal@5', which is not measured"):
+        fit(with_own_plateau("val/recal@5", "max"))
 
 
 # 60 rows in batches of 32: 2 steps an epoch, far from the 50 between two logs
