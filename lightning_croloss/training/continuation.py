@@ -19,6 +19,7 @@ from lightning.pytorch.loops.fit_loop import RestartStage
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_croloss.data.loader import BatchLoader
+from lightning_croloss.training.epoch_sums import restore_sums
 from lightning_croloss.training.position import AFTER_BATCH, AFTER_EPOCH, AFTER_VALIDATION
 
 
@@ -104,6 +105,7 @@ class Continuation:
         parameters = dict(module.named_parameters())
         for name, gradient in self._described.get("gradients", {}).items():
             parameters[name].grad = gradient.to(parameters[name].device)
+        restore_sums(trainer, self._described.get("sums", []))
         self._restore_checkpoints(trainer)
         return bool(epochs.current.processed < epochs.current.started) and _count_batches_anew(trainer)
 

@@ -17,6 +17,8 @@ from lightning.pytorch.callbacks import (
 )
 from torch import Tensor
 
+from lightning_croloss.training.epoch_sums import sums_of_the_epoch
+
 #: Moments at which a checkpoint is taken: what Lightning would have done next differs.
 AFTER_BATCH = "batch"
 AFTER_VALIDATION = "validation"
@@ -95,6 +97,8 @@ class Position:
                 if isinstance(callback, ModelCheckpoint)
             },
         }
+        if epochs["processed"] < epochs["started"]:
+            described["sums"] = sums_of_the_epoch(trainer)
         if self._weights and self._stopped_at == inner.batch_progress.total.ready:
             described["weights"] = self._weights
         if batches["completed"] and inner._should_accumulate():

@@ -73,6 +73,18 @@ class Own(GRU4Rec):
         return {"optimizer": optimizer, "lr_scheduler": {**entry, "scheduler": entry["scheduler"](optimizer)}}
 
 
+class Logging(GRU4Rec):
+    """Logs values of the epoch, which a scheduler monitors."""
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        rows = batch.batch_size
+        self.log("train/mean", loss, on_step=True, on_epoch=True, batch_size=rows)
+        for reduce in ("sum", "min", "max"):
+            self.log(f"train/{reduce}", loss, on_step=False, on_epoch=True, reduce_fx=reduce, batch_size=rows)
+        return loss
+
+
 def own(scheduler, **entry):
     return type("Own", (Own,), {"entry": {"scheduler": scheduler, **entry}, "__module__": __name__})
 
@@ -94,6 +106,11 @@ MODELS = {
         functools.partial(ReduceLROnPlateau, monitor=RECALL, mode="max", patience=0, factor=0.5)
     ),
     "plateau of the loss": given(functools.partial(ReduceLROnPlateau, monitor="train/loss", patience=0)),
+    "plateau of a mean": functools.partial(
+        Logging,
+        optimizer=functools.partial(SGD, lr=0.5),
+        lr_scheduler=functools.partial(ReduceLROnPlateau, monitor="train/mean_epoch", patience=0),
+    ),
     "every second epoch": own(functools.partial(StepLR, step_size=1, gamma=0.5), frequency=2),
     "every third step": own(functools.partial(StepLR, step_size=1, gamma=0.5), interval="step", frequency=3),
     "plateau, second epoch": own(PLATEAU, monitor=RECALL, frequency=2),

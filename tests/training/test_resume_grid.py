@@ -104,6 +104,17 @@ def test_a_window_of_gradients_goes_on(tmp_path):
     assert_same(whole, run(tmp_path / "resumed", "adam", None, str(path), **options), "window")
 
 
+@pytest.mark.parametrize("kind", ["plateau", "plateau of a mean"])
+def test_resuming_twice(tmp_path, kind):
+    options = {"val_check_interval": 3}
+    whole = run(tmp_path / "whole", kind, "stopping at validation", **options)
+    path = tmp_path / "whole" / "val-3.ckpt"
+    for name in ("step-6", "end-10", "val-13"):
+        resumed = run(tmp_path / name, kind, "stopping at validation", str(path), **options)
+        assert_same(whole, resumed, name)
+        path = tmp_path / name / f"{name}.ckpt"
+
+
 class Failing(Callback):
     """Fails once, in the middle of a batch; a fit that goes on does not."""
 
