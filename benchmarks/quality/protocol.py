@@ -40,6 +40,7 @@ from lightning_croloss import (
     UserDisjoint,
 )
 from lightning_croloss.callbacks import Geometric
+from lightning_croloss.data.targets import num_targets as targets_of_rows
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.retrieval import target_ranks
 
@@ -217,5 +218,5 @@ def final_runs(rows: dict[str, Row], architectures: list[str]) -> list[Settings]
 
 def num_targets(path: str) -> NDArray[np.int64]:
     """Return the number of targets of each test user, in the order of the rows."""
-    rows = build_data(path, 0).rows.test
-    return (rows.stop - rows.first).numpy()
+    data = build_data(path, 0)
+    return targets_of_rows(data.interactions, data.rows.test).numpy()

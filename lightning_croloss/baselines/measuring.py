@@ -11,8 +11,10 @@ from torch import Tensor
 
 from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity
 from lightning_croloss.baselines.popularity import Popularity
+from lightning_croloss.common.repeats import without_repeats
 from lightning_croloss.data import BatchLoader, DataRequest, RetrievalBatch, RetrievalDataModule
 from lightning_croloss.metrics import RankMetrics
+from lightning_croloss.retrieval.ranks import deliverable
 
 #: Settings of item kNN among which validation chooses.
 NEIGHBOURS = (20, 100, 400)
@@ -77,18 +79,18 @@ def baseline_ranks(scores: Tensor, targets: Tensor, excluded: Tensor | None) -> 
         excluded: (B, E) ids that are not candidates, 0 = padding; or None.
 
     Returns:
-        (B, T) ranks; 0 for padding.
+        (B, T) ranks; 0 for padding and repetitions, beyond every n for excluded targets.
     """
+    targets = without_repeats(targets)
+    excluded = targets[:, :0] if excluded is None else excluded
+    targets, ranks = deliverable(targets, excluded, scores.shape[1])
     padded = torch.cat([scores.new_full((len(scores), 1), -torch.inf), scores], dim=1)
-    target_scores = padded.gather(1, targets)
-    if excluded is not None:
-        padded = padded.scatter(1, excluded, -torch.inf)
-    ranks = torch.zeros_like(targets)
+    padded = padded.scatter(1, excluded, -torch.inf)
     for column in range(targets.shape[1]):
         rows = targets[:, column].nonzero().squeeze(1)
-        candidates, own = padded[rows], target_scores[rows, column, None]
-        itself = candidates.gather(1, targets[rows, column, None]) >= own
-        ranks[rows, column] = 1 + (candidates >= own).sum(1) - itself.squeeze(1).long()
+        candidates, wanted = padded[rows], targets[rows, column, None]
+        # all that is not below, itself among them
+        ranks[rows, column] = (candidates >= candidates.gather(1, wanted)).sum(1)
     return ranks
 
 

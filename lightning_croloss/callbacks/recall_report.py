@@ -13,6 +13,7 @@ from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.plotting import plot_metrics_against_n
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.models.evaluation import EXCLUDED_TARGETS
 from lightning_croloss.training.run_folder import run_folder
 from lightning_croloss.training.trackers import Results, log_checkpoint, log_curve
 
@@ -54,6 +55,9 @@ class RecallReport(Callback):
         if not results:
             return
         print("\n" + format_table(results, stage))
+        excluded = int(values.get(f"{stage}/{EXCLUDED_TARGETS}", 0))
+        if excluded:
+            print(f"misses:     {excluded:,} targets that their users had before: exclude_history bars them")
         if trainer.ckpt_path:
             print(f"checkpoint: {trainer.ckpt_path}")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -19,6 +19,11 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="the folder to write")
     parser.add_argument("--index", help="flat (exact), ivf or hnsw (approximate); without: no index")
+    parser.add_argument(
+        "--exclude-history",
+        action=argparse.BooleanOptionalAction,
+        help="whether the Recommender leaves out the items of the history (as the model does in evaluation)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
     given = parser.parse_args(arguments)
 
@@ -28,7 +33,13 @@ def main(arguments: list[str]) -> None:
     if given.output.exists() and not given.overwrite:
         raise FileExistsError(f"--output {given.output} exists: choose another folder, or give --overwrite")
     model = load_pretrained(given.model)
-    folder = export_model(model, given.output, index=given.index, overwrite=given.overwrite)
+    folder = export_model(
+        model,
+        given.output,
+        index=given.index,
+        overwrite=given.overwrite,
+        exclude_history=given.exclude_history,
+    )
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     for name, size in sizes.items():
         print(f"{size / 2**20:10.2f} MiB  {folder / name}")

@@ -172,14 +172,19 @@ class CROLossCLI(LightningCLI):
     ) -> LightningArgumentParser:
         parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
-            parser.add_argument("--output", type=str, default="predictions.parquet", help="File to write.")
+            parser.add_argument(
+                "--output",
+                type=str,
+                default="predictions.parquet",
+                help="File to write: Parquet, .csv, .tsv or .jsonl.",
+            )
             parser.add_argument("--overwrite", type=bool, default=False, help="Whether it may exist.")
             parser.add_argument("--n", type=int, default=100, help="Number of items for each user.")
             parser.add_argument(
                 "--exclude_history",
-                type=bool,
-                default=True,
-                help="Leave out every item that the user had before.",
+                type=bool | None,
+                default=None,
+                help="Leave out every item that the user had before; null is the model's own setting.",
             )
         return parser
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,18 @@ from lightning_croloss.data.features import KINDS, Feature, build_feature
 from lightning_croloss.errors import DataError, suggest
 
 Texts = Sequence[str] | Sequence[Sequence[str]]
+
+
+def split_feature(entry: str, columns: Collection[str]) -> tuple[str, str]:
+    """Return the column that ``"name"`` or ``"name:kind"`` names, and the kind or "".
+
+    Args:
+        entry: what the user wrote; a name may hold colons itself, as ``og:brand`` does.
+        columns: the columns that there are.
+    """
+    name, _, kind = entry.rpartition(":")
+    named = entry not in columns and (name in columns or kind in KINDS)
+    return (name, kind) if named else (entry, "")
 
 
 def align_titles(ids: NDArray[np.int64], titles: Iterable[str], num_ids: int) -> list[str]:
@@ -72,7 +84,7 @@ def align_features(
     for number, entry in enumerate(wanted):
         if entry in wanted[:number]:
             raise DataError(f"{source}: feature {entry!r} is wanted twice: name it once")
-        name, _, kind = entry.partition(":")
+        name, kind = split_feature(entry, types)
         if name not in types:
             raise DataError(f"{source} has no feature {name!r}{suggest(name, types)}")
         kind = kind or kind_of_type(name, types[name])

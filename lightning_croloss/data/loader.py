@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.data.sequences import SequenceDataset
+
+
+class Rows(Protocol):
+    """What a loader needs of a dataset."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def __getitems__(self, indices: Tensor) -> RetrievalBatch:
+        """Return rows as one batch."""
 
 
 class BatchLoader:
@@ -42,7 +51,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        dataset: SequenceDataset,
+        dataset: Rows,
         batch_size: int,
         shuffle: bool,
         seed: int,

@@ -17,6 +17,7 @@ class DataRequest:
         all_positions: whether training rows are windows with a target at each position.
         recounted: whether the model counts the batches of an epoch anew that it takes up in the middle, see
             ``BatchLoader``.
+        known_users_only: whether prediction leaves out users that training left out.
     """
 
     known_positives: bool = False
@@ -24,3 +25,4 @@ class DataRequest:
     first_events: bool = False
     all_positions: bool = False
     recounted: bool = False
+    known_users_only: bool = False

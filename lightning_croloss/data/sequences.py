@@ -11,10 +11,11 @@ from torch.utils.data import Dataset
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import TargetRows
+from lightning_croloss.data.targets import padded_targets
 
 
 class SequenceDataset(Dataset[RetrievalBatch]):
-    """Rows of a split as :class:`RetrievalBatch`.
+    """Rows of a split as :class:`RetrievalBatch`; an item that comes twice among a row's targets is one.
 
     Args:
         interactions: the events.
@@ -83,28 +84,27 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         start = data.user_offsets[users]
         length = self.max_history
         beginning = torch.maximum(first - length, start)
-        width = int((stop - first).max()) if len(index) else 1
         known = whole = None
         if self.include_whole_history:
             longest = int((first - start).max()) if len(index) else 0
-            whole = _window(data.items, first - longest, start, first, longest)
+            whole = window(data.items, first - longest, start, first, longest)
         if self._known is not None:
             items, offsets = self._known
             longest = int((offsets[users + 1] - offsets[users]).max()) if len(index) else 0
-            known = _window(items, offsets[users], offsets[users], offsets[users + 1], longest)
+            known = window(items, offsets[users], offsets[users], offsets[users + 1], longest)
         weight = None
         if self._is_target is None:
-            targets = _window(data.items, first, first, stop, width)
+            targets = padded_targets(data, first, stop)
             if self._weights is not None:
                 weight = self._weights[first]
         else:
             follows = first - length + 1, start, stop, length  # one event after the history's
-            is_target = _window(self._is_target, *follows).bool()
-            targets = _window(data.items, *follows).where(is_target, 0)
+            is_target = window(self._is_target, *follows).bool()
+            targets = window(data.items, *follows).where(is_target, 0)
             if self._weights is not None:
-                weight = _window(self._weights, *follows).where(is_target, 0.0)
+                weight = window(self._weights, *follows).where(is_target, 0.0)
         return RetrievalBatch(
-            history=_window(data.items, first - length, beginning, first, length),
+            history=window(data.items, first - length, beginning, first, length),
             targets=targets,
             users=users,
             sample_weight=weight,
@@ -113,7 +113,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         )
 
 
-def _window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> Tensor:
+def window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> Tensor:
     """Return (B, width): column[origin … origin + width) with 0 outside of [begin, stop)."""
     position = origin.unsqueeze(1) + torch.arange(width)
     inside = (position >= begin.unsqueeze(1)) & (position < stop.unsqueeze(1))

@@ -13,6 +13,7 @@ from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import TargetRows
+from lightning_croloss.data.targets import distinct_targets
 
 #: Quantiles of the lengths of histories by name.
 QUANTILES = {"min": 0.0, "p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
@@ -97,7 +98,7 @@ def _part(
     interactions: Interactions, rows: TargetRows, seen_users: Tensor, seen_items: Tensor
 ) -> dict[str, Any]:
     """Describe one part; seen is, by id, what training has an event of."""
-    targets = interactions.items[_covered(interactions, rows.first, rows.stop)]
+    targets = distinct_targets(interactions, rows.first, rows.stop)[1]
     items, users = targets.unique(), interactions.users[rows.first].unique()
     return {
         "rows": len(rows),

@@ -5,13 +5,17 @@ from __future__ import annotations
 import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.wrappers import ClasswiseWrapper
 
 from lightning_croloss.configurable import Configurable
+from lightning_croloss.metrics.one_cutoff import OneCutoff
+from lightning_croloss.metrics.states import StateNames
 
 # Per-user values lie in [0, 1] and are summed as integers in this unit. Integer sums do not depend on their
 # order, so the result is the same to the last bit for every batch size and number of processes; and int64
@@ -27,6 +31,10 @@ class RankMetric(Configurable, Metric):
     under DDP when each user is seen by one process, however unevenly users divide. A user without any target
     does not count; without any user the value is 0 (and torchmetrics warns, if ``update`` never ran).
 
+    It works in torchmetrics' ``MetricCollection`` with its default groups, and in ``MetricTracker``. Since it
+    computes a dictionary, log it by ``self.log_dict(metric.compute())``; for ``self.log(name, metric)`` take
+    :meth:`at`, which computes a tensor.
+
     Subclasses give :attr:`metric_name` and :meth:`user_values`.
 
     Args:
@@ -35,8 +43,6 @@ class RankMetric(Configurable, Metric):
 
     Attributes:
         ns: the cutoffs, ascending.
-        total: (n,) int64, the sum of the users' values at each cutoff, in units of 2^-32.
-        count: () int64, the number of users.
 
     Raises:
         ValueError: if ``ns`` is empty or holds a number below 1 or the same one twice.
@@ -49,20 +55,50 @@ class RankMetric(Configurable, Metric):
     higher_is_better = True
     full_state_update = False
 
-    total: Tensor
-    count: Tensor
-
     def __init__(self, ns: Sequence[int] = (20, 50, 100, 200, 500), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ns = _checked_cutoffs(ns)
-        self.add_state("total", torch.zeros(len(self.ns), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self._states = StateNames.of(type(self), self._init_arguments)
+        self.add_state(self._states.total, torch.zeros(len(self.ns), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state(self._states.count, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @classmethod
+    def at(cls, n: int, **kwargs: Any) -> OneCutoff:
+        """Return this metric at one cutoff, computing a scalar tensor, for ``self.log(name, metric)``.
+
+        Args:
+            n: the cutoff N, a positive integer.
+            **kwargs: further arguments of the constructor.
+
+        Raises:
+            ValueError: if ``n`` is below 1.
+            TypeError: if ``n`` is not an integer.
+        """
+        return OneCutoff(cls((n,), **kwargs))
+
+    @property
+    def total(self) -> Tensor:
+        """(n,) int64, the sum of the users' values at each cutoff, in units of 2^-32."""
+        total: Tensor = getattr(self, self._states.total)
+        return total
+
+    @property
+    def count(self) -> Tensor:
+        """() int64, the number of users."""
+        count: Tensor = getattr(self, self._states.count)
+        return count
+
+    @property
+    def metric(self) -> SimpleNamespace:
+        """What ``MetricTracker`` looks up: how many values the metric has, as its ``num_classes``."""
+        return SimpleNamespace(num_classes=len(self.ns))
 
     def update(self, ranks: Tensor, mask: Tensor | None = None) -> None:
         """Count a batch of users.
 
         Args:
             ranks: (B, T) integer ranks of each user's distinct targets, the best being 1; 0 = no target.
+                :func:`lightning_croloss.retrieval.target_ranks` gives 0 to a target that comes again.
             mask: (B, T) bool, True for a real target; None: every rank above 0 is one.
 
         Raises:
@@ -90,8 +126,9 @@ class RankMetric(Configurable, Metric):
         values = self.user_values(ranks, real, torch.tensor(self.ns, device=ranks.device))
         units = (values * _UNITS).round().to(torch.int64)
         # not in place: a state that was reset in inference mode could not be changed outside it
-        self.total = self.total + units.masked_fill(~counted.unsqueeze(1), 0).sum(0)
-        self.count = self.count + counted.sum()
+        total = self.total + units.masked_fill(~counted.unsqueeze(1), 0).sum(0)
+        setattr(self, self._states.total, total)
+        setattr(self, self._states.count, self.count + counted.sum())
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``{"<metric_name>@<N>": mean over users}``, one scalar tensor for each cutoff."""
@@ -112,6 +149,10 @@ class RankMetric(Configurable, Metric):
         Returns:
             (B, n) values in [0, 1], of dtype :func:`widest_float`.
         """
+
+
+# MetricTracker expects a dictionary of no other kind of metric (before torchmetrics 1.7, of none)
+ClasswiseWrapper.register(RankMetric)  # type: ignore[type-abstract]
 
 
 def widest_float(device: torch.device) -> torch.dtype:

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.repeats import without_repeats
 from lightning_croloss.retrieval.tiles import ScoreTiles, check_ids, checked_excluded
+
+#: Ranks above this one are of targets that no list can hold, since they are excluded: a miss for every n.
+UNREACHABLE = 2**30
 
 # A processor counts four times faster while a tile that was just computed is still in its cache.
 _CACHED_ELEMENTS = 2**19
@@ -31,17 +35,20 @@ def target_ranks(
     same to the last bit as in the matrix product that has its rivals' scores. Memory stays within a small
     multiple of ``tile_elements``. Autocast does not apply.
 
+    A user's targets are a set: one that comes again in its row has rank 0, as padding has. A target that is
+    itself excluded can never be delivered: it is a miss, with a rank beyond every n that no other target of
+    the user has. Metrics count it among the targets, not among the hits.
+
     Args:
         users: (B, K, D) user representations; the score of an item is the maximum over the K interests.
         item_matrix: (N, D); row i is item id i + 1.
         targets: (B, T) item ids, 0 = padding.
-        excluded: (B, E) ids that are not candidates, such as the history; 0 = padding. A target that is
-            itself excluded keeps its score, but is not a rival of others.
+        excluded: (B, E) ids that are not candidates, such as the history; 0 = padding.
         tile_elements: the most scores (rows × K × items) to hold at a time; on a processor, tiles are
             smaller than that if they would not fit its cache.
 
     Returns:
-        (B, T) int64 ranks, 1 … N; 0 for padding.
+        (B, T) int64 ranks, 1 … N; above ``UNREACHABLE`` = 2^30 for excluded targets; 0 for padding.
 
     Raises:
         ValueError: if a shape does not fit, an id is outside 0 … N, or ``tile_elements`` is below 1.
@@ -57,12 +64,40 @@ def target_ranks(
         excluded = checked_excluded(excluded, users, tiles.num_items)
         ranks = torch.zeros_like(targets)
         for block in tiles.blocks():
-            _rank_block(tiles, block, targets[block], _without_repeats(excluded[block]), ranks[block])
+            wanted, barred = without_repeats(targets[block]), without_repeats(excluded[block])
+            wanted, ranks[block] = deliverable(wanted, barred, tiles.num_items)
+            _rank_block(tiles, block, wanted, barred, ranks[block])
         return ranks
 
 
+def deliverable(targets: Tensor, excluded: Tensor, num_items: int) -> tuple[Tensor, Tensor]:
+    """Divide targets into those that a list can hold, and the others.
+
+    Args:
+        targets: (B, T) item ids, 0 = padding.
+        excluded: (B, E) ids that are not candidates, 0 = padding.
+        num_items: the largest id that there is.
+
+    Returns:
+        (B, T) the targets with 0 in place of the excluded ones; and (B, T) ranks beyond every n of these, 0
+        for the others.
+    """
+    rows, columns = targets.nonzero(as_tuple=True)
+    others, places = excluded.nonzero(as_tuple=True)
+    size = num_items + 1
+    # pairs of row and id: memory follows their number, not that of targets times excluded
+    barred = torch.isin(rows * size + targets[rows, columns], others * size + excluded[others, places])
+    is_barred = torch.zeros_like(targets, dtype=torch.bool)
+    is_barred[rows, columns] = barred
+    beyond = UNREACHABLE + 1 + torch.arange(targets.shape[1], device=targets.device)
+    return targets.masked_fill(is_barred, 0), beyond * is_barred
+
+
 def _rank_block(tiles: ScoreTiles, block: slice, targets: Tensor, excluded: Tensor, ranks: Tensor) -> None:
-    """Fill ``ranks`` (b, T) of a block's targets (b, T); ``excluded`` (b, E) holds no id twice."""
+    """Fill in ``ranks`` (b, T) those of a block's targets (b, T), none of which is among ``excluded`` (b, E).
+
+    Neither holds an id twice.
+    """
     pairs, rivals = _Pairs.of(targets), _Pairs.of(excluded)
     if len(pairs.rows) == 0:
         return
@@ -84,7 +119,7 @@ def _rank_block(tiles: ScoreTiles, block: slice, targets: Tensor, excluded: Tens
         excluded_scores[rivals.rows, rivals.columns] = theirs
         for part in torch.arange(len(found), device=found.device).split(tiles.rows):
             rows = pairs.rows[part]
-            others = (excluded[rows] != pairs.ids[part, None]) & (excluded[rows] > 0)
+            others = excluded[rows] > 0
             found[part] -= (others & ~(excluded_scores[rows] < scores[part, None])).sum(1)
     ranks[pairs.rows, pairs.columns] = found
 
@@ -183,11 +218,3 @@ def _below(scores: Tensor, bound: Tensor, room: Tensor) -> Tensor:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return bool(((a == b) | (a.isnan() & b.isnan())).all())
-
-
-def _without_repeats(ids: Tensor) -> Tensor:
-    """Return (b, X) ids with every repetition within a row replaced by 0, in another order."""
-    ordered = ids.sort(dim=1).values
-    repeated = ordered[:, 1:] == ordered[:, :-1]
-    ordered[:, 1:].masked_fill_(repeated, 0)
-    return ordered

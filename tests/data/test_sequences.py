@@ -21,7 +21,8 @@ def expected(data, rows, index, max_history):
     items, users = data.items.tolist(), data.users.tolist()
     first, stop = int(rows.first[index]), int(rows.stop[index])
     history = [items[e] for e in range(first) if users[e] == users[first]][-max_history:]
-    return [0] * (max_history - len(history)) + history, items[first:stop], users[first]
+    targets = list(dict.fromkeys(items[first:stop]))  # a set, in the order of the events
+    return [0] * (max_history - len(history)) + history, targets, users[first]
 
 
 @settings(max_examples=40, deadline=None)

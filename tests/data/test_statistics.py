@@ -45,7 +45,7 @@ def test_numbers_equal_loops(log):
             wanted = [event for event, part in mine if part == number]
             history = [event for event, part in mine if part < number]
             if wanted and history:
-                targets += wanted
+                targets += {event[1]: event for event in wanted}.values()  # a set of items
                 users.add(user)
                 used += [event for event in history + wanted if event not in used]
         assert found["split"]["parts"][name] == {

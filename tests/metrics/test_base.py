@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from lightning_croloss.metrics import RankMetric, RecallAtN
 from tests.distributed import run_distributed
@@ -135,6 +136,10 @@ def compute_share(rank: int, world_size: int, ranks: Tensor, boundary: int) -> l
         for part in share.split(3):
             metric.update(part)
         results.append({name: value.item() for name, value in metric.compute().items()})
+    collection = MetricCollection([metric_class(ns=(1, 5, 20)) for metric_class in METRICS])
+    for part in share.split(3):
+        collection.update(part)
+    results.append({name: value.item() for name, value in collection.compute().items()})
     return results
 
 
@@ -147,4 +152,5 @@ def test_is_exact_over_two_processes_with_unequal_shares(boundary: int) -> None:
         metric = metric_class(ns=(1, 5, 20))
         metric.update(ranks)
         single.append({name: value.item() for name, value in metric.compute().items()})
+    single.append({name: value for values in single for name, value in values.items()})
     assert run_distributed(compute_share, 2, ranks, boundary) == [single, single]

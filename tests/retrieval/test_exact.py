@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.retrieval import target_ranks, top_items
+from lightning_croloss.retrieval.ranks import UNREACHABLE
 from lightning_croloss.retrieval.tiles import ScoreTiles
 
 Case = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -41,7 +43,10 @@ def naive_ranks(users: Tensor, items: Tensor, targets: Tensor, excluded: Tensor 
     for user, scores in enumerate(score_lists(users, items)):
         banned = set(excluded[user].tolist()) if excluded is not None else set()
         for place, target in enumerate(targets[user].tolist()):
-            if target == 0:
+            if target == 0 or target in targets[user, :place]:
+                continue
+            if target in banned:
+                ranks[user, place] = UNREACHABLE + 1 + place
                 continue
             rank = 1
             for item in range(1, len(items) + 1):
@@ -179,10 +184,11 @@ def test_nan_counts_against_the_target(tile_elements: int) -> None:
     assert (ranks[:, 1] == 40).all()
     assert torch.equal(ranks, naive_ranks(users, one, targets))
     # an excluded NaN is no rival; a NaN target is not beaten by the excluded
-    excluded = torch.tensor([[7, 7, 3]]).expand(6, 3)
-    ranks = target_ranks(users, one, targets, excluded=excluded, **budget)
-    assert torch.equal(ranks, naive_ranks(users, one, targets, excluded))
-    assert (ranks[:, 1] == 39).all()
+    for ids in ([7, 7, 3], [3, 5, 0]):
+        excluded = torch.tensor([ids]).expand(6, 3)
+        ranks = target_ranks(users, one, targets, excluded=excluded, **budget)
+        assert torch.equal(ranks, naive_ranks(users, one, targets, excluded))
+    assert (ranks[:, 1] == 38).all()
 
 
 def test_top_items_puts_nan_and_infinity_last() -> None:
@@ -222,13 +228,55 @@ def test_a_target_is_ranked_against_itself_never() -> None:
         assert (target_ranks(users, items, targets, tile_elements=tile_elements) == 1).all()
 
 
-def test_other_targets_stay_candidates_and_excluded_targets_keep_their_score() -> None:
+def test_other_targets_stay_candidates_and_excluded_targets_are_misses() -> None:
     users, items = torch.ones(1, 1, 1), torch.tensor([[5.0], [4.0], [3.0], [2.0]])
     targets = torch.tensor([[1, 2, 4]])
     assert target_ranks(users, items, targets).tolist() == [[1, 2, 4]]
-    # repeated ids count once; item 2 is excluded, so it is no rival of item 4, but keeps its own rank
+    # repeated ids count once; item 2 is excluded, so it is no rival of item 4, and in no list itself
     excluded = torch.tensor([[2, 2, 0]])
-    assert target_ranks(users, items, targets, excluded=excluded).tolist() == [[1, 2, 3]]
+    assert target_ranks(users, items, targets, excluded=excluded).tolist() == [[1, UNREACHABLE + 2, 3]]
+    assert target_ranks(users, items, targets, excluded=targets).tolist() == [
+        [UNREACHABLE + 1, UNREACHABLE + 2, UNREACHABLE + 3]
+    ]
+
+
+def test_a_target_that_comes_again_is_no_other_target() -> None:
+    users, items = torch.ones(1, 1, 1), torch.tensor([[5.0], [4.0], [3.0], [2.0]])
+    targets = torch.tensor([[4, 1, 4, 0, 1, 4]])
+    assert target_ranks(users, items, targets).tolist() == [[4, 1, 0, 0, 0, 0]]
+
+
+METRICS = (RecallAtN, HitRateAtN, NDCGAtN, MRRAtN)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31), num_items=st.integers(1, 9), width=st.integers(1, 12), excludes=st.booleans()
+)
+def test_metrics_are_those_of_the_lists_whatever_the_targets(
+    seed: int, num_items: int, width: int, excludes: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    users = torch.randn(4, 2, 3, generator=generator, dtype=torch.float64)
+    items = torch.randn(num_items, 3, generator=generator, dtype=torch.float64)
+    targets = torch.randint(0, num_items + 1, (4, width), generator=generator)  # repeats, often barred
+    excluded = torch.randint(0, num_items + 1, (4, 5), generator=generator) if excludes else None
+    ranks = target_ranks(users, items, targets, excluded=excluded)
+    lists = top_items(users, items, num_items, excluded=excluded)[0].tolist()
+    ns = (1, 2, 5, 600)  # also more than there are
+    found = {}
+    for kind in METRICS:
+        metric = kind(ns)
+        metric.update(ranks, targets != 0)
+        found |= {name: value.item() for name, value in metric.compute().items()}
+        assert all(0 <= value <= 1 + 1e-9 for value in found.values())
+    shares = {n: [] for n in ns}
+    for wanted, got in zip(targets.tolist(), lists, strict=True):
+        if wanted := set(wanted) - {0}:
+            for n in ns:
+                shares[n].append(len(wanted & set(got[:n])) / len(wanted))
+    for n, values in shares.items():
+        assert found[f"recall@{n}"] == pytest.approx(sum(values) / max(1, len(values)), abs=1e-9)
 
 
 def test_autocast_and_gradients_do_not_reach_inside() -> None:

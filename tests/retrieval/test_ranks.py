@@ -17,6 +17,11 @@ def naive(users: Tensor, items: Tensor, targets: Tensor, excluded: Tensor) -> Te
     found = torch.zeros_like(targets)
     for row, column in targets.nonzero().tolist():
         target = targets[row, column] - 1
+        if target + 1 in targets[row, :column]:
+            continue
+        if target + 1 in excluded[row]:
+            found[row, column] = ranks.UNREACHABLE + 1 + column
+            continue
         rival = ~(scores[row] < scores[row, target])
         rival[target] = False
         rival[excluded[row][excluded[row] > 0] - 1] = False
@@ -35,7 +40,8 @@ def case(
     targets[:, 2:] *= torch.rand(num_users, 5, generator=generator) < 0.3
     targets[::11] = 0
     excluded = torch.randint(0, num_items + 1, (num_users, 40), generator=generator)
-    excluded[:, 0] = targets[:, 0]
+    excluded[::2, 0] = targets[::2, 0]
+    targets[::5, 1] = targets[::5, 0]
     return users, items, targets, excluded
 
 

@@ -13,6 +13,7 @@ SERVING = f"{PACKAGE}.serving.recommender"
 #: Every module of the package that serving needs; they could be a distribution of their own.
 CLOSED_SET = {
     "common",
+    "common.feature_encoding",
     "common.hashing",
     "common.manifest",
     "common.vocabulary",
@@ -20,13 +21,18 @@ CLOSED_SET = {
     "recommend",
     "recommend.item_table",
     "recommend.lists",
+    "recommend.popular",
     "recommend.results",
+    "recommend.token_table",
     "recommend.tokens",
+    "recommend.user_features",
+    "recommend.users",
     "serving",
     "serving.index",
     "serving.layout",
     "serving.recommender",
     "serving.search",
+    "serving.user_features",
 }
 #: What else they import, wherever the import stands; the last three on use, with a message if one is missing.
 OTHERS = {"numpy", "pyarrow", "onnxruntime", "faiss"}
@@ -35,13 +41,16 @@ STANDARD_LIBRARY = {
     "collections",
     "dataclasses",
     "difflib",
+    "functools",
     "hashlib",
     "itertools",
     "json",
+    "math",
     "pathlib",
     "re",
     "types",
     "typing",
+    "warnings",
 }
 
 

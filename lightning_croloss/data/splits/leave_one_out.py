@@ -10,7 +10,8 @@ class LeaveOneOut(Split):
     """Each user's last target is for test, the one before for validation, the others for training.
 
     The rule of RecBole: a user's targets are all events but the first. Three or more: as above. Two: one for
-    training, one for test. One: for training.
+    training, one for test. One: for training. The events before the targets, and the single event of a user
+    who has no more, are for training too.
     """
 
     def assign(self, interactions: Interactions) -> SplitRows:
@@ -25,6 +26,6 @@ class LeaveOneOut(Split):
             train=TargetRows.single((position >= 1) & ~held_out),
             valid=TargetRows.single(valid),
             test=TargetRows.single(test),
-            training_events=(targets >= 1) & ~held_out,
+            training_events=~held_out,
             unseen_users=False,
         )

@@ -14,6 +14,8 @@ from lightning_croloss.data.splits.fractions import check_fractions, check_whole
 class UserDisjoint(Split):
     """Users are divided at random: evaluation users are new, their first events are given as history.
 
+    A user with one event cannot be evaluated: wherever the user was drawn, the event is for training.
+
     Args:
         train: fraction of the users for training: each of their events but the first is a target.
         valid: fraction of the users for validation.
@@ -40,11 +42,11 @@ class UserDisjoint(Split):
         self.train, self.valid, self.test, self.history, self.seed = train, valid, test, history, seed
 
     def assign(self, interactions: Interactions) -> SplitRows:
-        """Return the rows of each part; users with fewer than two events give none."""
+        """Return the rows of each part; users with one event give none."""
         group = self._groups(interactions.num_users)
         length = interactions.lengths
         history = torch.minimum(share(length, self.history).clamp(min=1), length - 1)
-        in_training = (group == 0)[interactions.users] & (length >= 2)[interactions.users]
+        in_training = ((group == 0) | (length == 1))[interactions.users]
         return SplitRows(
             train=TargetRows.single(in_training & (interactions.positions >= 1)),
             valid=self._evaluation(interactions, (group == 1) & (length >= 2), history),

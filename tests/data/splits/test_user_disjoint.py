@@ -31,6 +31,7 @@ def test_user_disjoint_equals_a_loop(lengths, history, seed):
         length = stop - begin
         if length < 2:
             assert user not in group
+            seen += range(begin, stop)
         elif group[user] == "train":
             train += [(t, t + 1) for t in range(begin + 1, stop)]
             seen += range(begin, stop)

@@ -1,0 +1,185 @@
+"""The metrics inside torchmetrics' collections and trackers, and logged by Lightning."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+import torchmetrics.wrappers.tracker
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchmetrics import MetricCollection
+from torchmetrics.wrappers import MetricTracker
+
+from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, OneCutoff, RankMetric, RecallAtN
+from tests.data_for_tests import quiet_trainer
+from tests.metrics.cases import METRICS, PER_METRIC
+
+
+class PrecisionAtN(RankMetric):
+    """A user's own metric, with a name that another has too."""
+
+    metric_name = "recall"
+
+    def __init__(self, ns: tuple[int, ...] = (20,), share: float = 1.0, **kwargs: object) -> None:
+        super().__init__(ns, **kwargs)
+        self.share = share
+
+    def user_values(self, ranks: Tensor, real: Tensor, cutoffs: Tensor) -> Tensor:
+        hits = ((ranks.unsqueeze(-1) <= cutoffs) & real.unsqueeze(-1)).sum(1)
+        return self.share * hits.double() / cutoffs.clamp(min=ranks.shape[1])
+
+
+def made_by_a_function(power: float) -> type[RankMetric]:
+    class Powered(RecallAtN):
+        def user_values(self, ranks: Tensor, real: Tensor, cutoffs: Tensor) -> Tensor:
+            return super().user_values(ranks, real, cutoffs) ** power
+
+    return Powered
+
+
+def many() -> dict[str, RankMetric]:
+    """Metrics of which no two compute the same."""
+    two, three = made_by_a_function(2), made_by_a_function(3)
+    return {
+        **{f"{kind.__name__} {n}": kind(ns=(n,)) for kind in METRICS for n in (1, 10)},
+        "several": RecallAtN(ns=(1, 10)),
+        "precision": PrecisionAtN(ns=(10,)),
+        "halved": PrecisionAtN(ns=(10,), share=0.5),
+        "squared": two(ns=(10,)),
+        "cubed": three(ns=(10,)),
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**31), batches=st.integers(1, 4), width=st.integers(1, 3), highest=st.integers(1, 30)
+)
+def test_a_collection_computes_what_its_metrics_do(seed: int, batches: int, width: int, highest: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    together, alone = MetricCollection(many()), many()
+    for _ in range(batches):
+        # often no hit, or the same of all: where states are equal by accident
+        ranks = torch.randint(0, highest + 1, (2, width), generator=generator)
+        mask = torch.rand(2, width, generator=generator) < 0.8
+        in_batch = together(ranks, mask)
+        values = {name: metric(ranks, mask) for name, metric in alone.items()}
+        assert in_batch == prefixed(values)
+    assert together.compute() == prefixed({name: metric.compute() for name, metric in alone.items()})
+    assert together.clone(prefix="val/").compute().keys() == {f"val/{name}" for name in together.compute()}
+
+
+def prefixed(values: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{name}_{key}": value for name, of_one in values.items() for key, value in of_one.items()}
+
+
+def test_a_collection_of_one_n_has_the_names_of_the_metrics() -> None:
+    metrics = MetricCollection([RecallAtN((10,)), HitRateAtN((10,)), NDCGAtN((10,)), MRRAtN((10,))])
+    metrics.update(torch.tensor([[50], [60]]))
+    metrics.update(torch.tensor([[1, 30], [3, 40]]))
+    found = {name: round(value.item(), 3) for name, value in metrics.compute().items()}
+    assert found == {"recall@10": 0.25, "hit_rate@10": 0.5, "ndcg@10": 0.23, "mrr@10": 0.333}
+
+
+def test_metrics_of_the_same_settings_may_share_their_states() -> None:
+    metrics = MetricCollection({"one": RecallAtN((10,)), "other": RecallAtN((10,))})
+    for ranks in ([[1]], [[30]]):
+        metrics.update(torch.tensor(ranks))
+    assert [value.item() for value in metrics.compute().values()] == [0.5, 0.5]
+
+
+TRACKS_DICTIONARIES = pytest.mark.skipif(
+    not hasattr(torchmetrics.wrappers.tracker, "ClasswiseWrapper"), reason="needs torchmetrics 1.7"
+)
+
+
+def tracked(base: RankMetric | OneCutoff | MetricCollection) -> object:
+    tracker = MetricTracker(base)
+    for best in (2, 1, 5):
+        tracker.increment()
+        tracker.update(torch.tensor([[best], [20]]))
+    return tracker.best_metric(return_step=True)
+
+
+@TRACKS_DICTIONARIES
+def test_a_tracker_knows_the_best_of_each_n() -> None:
+    assert tracked(RecallAtN(ns=(1, 10))) == (
+        {"recall@1": 0.5, "recall@10": 0.5},
+        {"recall@1": 1, "recall@10": 0},
+    )
+    assert tracked(MRRAtN(ns=(10,))) == ({"mrr@10": 0.5}, {"mrr@10": 1})
+    assert tracked(PrecisionAtN(ns=(2, 10)))[1] == {"recall@2": 0, "recall@10": 0}
+    collection = MetricCollection([RecallAtN(ns=(1, 10)), MRRAtN(ns=(10,)), NDCGAtN(ns=(1, 4, 10))])
+    _, steps = tracked(collection)
+    assert {name: step for name, step in steps.items() if step != 1} == {"recall@10": 0}
+    assert steps.keys() == {"recall@1", "recall@10", "mrr@10", "ndcg@1", "ndcg@4", "ndcg@10"}
+
+
+def test_a_tracker_knows_the_best_of_a_single_n() -> None:
+    assert tracked(MRRAtN.at(10)) == (0.5, 1)
+    both = MetricCollection({"mrr": MRRAtN.at(10), "recall": RecallAtN.at(1)})
+    assert tracked(both) == ({"mrr": 0.5, "recall": 0.5}, {"mrr": 1, "recall": 1})
+
+
+@PER_METRIC
+def test_at_computes_the_value_as_a_tensor(metric_class: type[RankMetric]) -> None:
+    ranks = torch.randint(0, 40, (101, 4), generator=torch.Generator().manual_seed(0))
+    expected = metric_class(ns=(7,))
+    single = pickle.loads(pickle.dumps(metric_class.at(7)))
+    for part in ranks.split(30):
+        (in_batch,) = expected(part, part > 0).values()
+        assert single(part, part > 0) == in_batch
+    assert single.compute() == expected.compute()[f"{metric_class.metric_name}@7"]
+    assert single.compute().shape == ()
+    single.reset()
+    single.update(ranks[:1])
+    alone = metric_class(ns=(7,))
+    alone.update(ranks[:1])
+    assert single.compute() == next(iter(alone.compute().values()))
+
+
+def test_at_takes_one_positive_integer() -> None:
+    with pytest.raises(ValueError, match="ns must hold distinct cutoffs of at least 1"):
+        RecallAtN.at(0)
+    with pytest.raises(TypeError, match="ns must be a sequence of integers"):
+        RecallAtN.at((1, 2))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"the metric must have one cutoff, got \[1, 2\]"):
+        OneCutoff(RecallAtN((1, 2)))
+
+
+class Logs(LightningModule):
+    """Logs the Recall of ranks that get worse, by the metric itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.recall = RecallAtN.at(10)
+        self.seen: list[float] = []
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.layer(batch.float()).mean()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.recall.update(batch + 8 * self.current_epoch)
+        self.log("val/recall", self.recall)
+
+    def on_validation_end(self) -> None:
+        self.seen.append(self.trainer.callback_metrics["val/recall"].item())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_lightning_logs_and_monitors_a_single_n() -> None:
+    ranks = DataLoader(torch.tensor([[1], [4], [9], [30]]), batch_size=3)
+    model = Logs()
+    stop = EarlyStopping("val/recall", mode="max", patience=1)
+    trainer = quiet_trainer(max_epochs=6, callbacks=[stop], num_sanity_val_steps=0)
+    trainer.fit(model, ranks, ranks)
+    assert model.seen == [0.75, 0.25]  # of all four, and of this epoch alone
+    assert trainer.current_epoch == 2
