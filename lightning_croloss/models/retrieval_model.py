@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,7 +26,7 @@ from lightning_croloss.models.known_users import refuse_unknown_users
 from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.metadata import ModelMetadata, check_features
 from lightning_croloss.models.own_parts import own_loss, own_negatives
-from lightning_croloss.models.sampled_training import SampledTraining
+from lightning_croloss.models.resumable_training import ResumableTraining
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.recommend.histories import batch_of_histories
 from lightning_croloss.recommend.prediction import Prediction
@@ -36,12 +35,9 @@ from lightning_croloss.recommend.token_recommender import TokenRecommender, simi
 from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
 from lightning_croloss.recommend.user_features import UserFeatures
-from lightning_croloss.training.best_models import keep_best_models
-from lightning_croloss.training.continuation import Continuation
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
-from lightning_croloss.training.position import Position
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,7 +45,7 @@ if TYPE_CHECKING:
 SIMILARITIES = ("cosine", "dot")
 
 
-class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
+class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation):
     """Base of the architectures: a subclass implements :meth:`encode_users` and :meth:`encode_items`.
 
     Args:
@@ -135,9 +131,6 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self.user_feature_embedding: FeatureEmbedding | None = None
         self.metadata = ModelMetadata()
         self._finite = NaNGuard(self.loss)
-        self._position = Position()
-        self._continuation: Continuation | None = None
-        self._in_started_process = False
         self.predicts_n = min(100, num_items)
         self.predicts_unseen_only: bool | None = None
         self.prediction: Prediction | None = None
@@ -168,6 +161,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def setup(self, stage: str) -> None:
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
+        super().setup(stage)
         data = self.data
         if data is not None:
             self.metadata.take_from(
@@ -188,7 +182,6 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             if stage == "fit":
                 self.negatives.prepare(data.item_counts, data.target_counts)
                 self._fill_features(data)
-        self._in_started_process = isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher)
         if stage == "fit":
             self._use_sparse_gradients()
             self._rate_at_setup = self._optimization.learning_rate
@@ -380,32 +373,11 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             rank_zero_warn(f"{checkpoint_path} and the {type(model).__name__} do not share {', '.join(left)}")
         return model.to(next((value.device for value in weights.values()), model.device))
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the weights; at the end of a process that a trainer has started, the metadata with them.
-
-        Lightning brings nothing else back to the process that called it.
-        """
-        state = super().state_dict(*args, **kwargs)
-        if self._in_started_process and self.trainer.state.finished:
-            self.metadata.save(state)
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load weights, and the metadata that came with them from a process that a trainer has started."""
-        if KEY in state_dict:
-            self.metadata.load(dict(state_dict), self.num_items)
-            state_dict = {name: value for name, value in state_dict.items() if name != KEY}
-        return super().load_state_dict(state_dict, *args, **kwargs)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
         checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
-        # without a trainer: others trained, in processes that the trainer started
-        here = self._trainer is not None
-        checkpoint[KEY]["position"] = (
-            self._position.describe(self.trainer, self, checkpoint) if here else {"unknown": True}
-        )
+        self.note_position(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back; refuse a checkpoint of another catalogue.
@@ -415,26 +387,12 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                 or of its data.
         """
         self.metadata.load(checkpoint, self.num_items)
-        self._optimization.learning_rate = checkpoint[KEY].get("learning_rate")
+        # the optimizer is built after this
+        self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
         check_features(checkpoint["hyper_parameters"], self.hparams)
-        if self._trainer is not None and self.trainer.state.fn == "fit":
-            self._continue_from(checkpoint)
+        self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside
-
-    def _continue_from(self, checkpoint: dict[str, Any]) -> None:
-        """Prepare to go on with the run of a checkpoint; one of the first format has no position."""
-        position = checkpoint[KEY].get("position") or {}
-        self._continuation = None
-        if "moment" in position:
-            self._continuation = Continuation(checkpoint, position)
-            Continuation.leave_out_searches(self.trainer)
-        elif "unknown" in position:
-            rank_zero_warn(
-                "the checkpoint was saved by a process that had others train, and knows their weights only: "
-                "training begins anew with them; those of ModelCheckpoint can be resumed"
-            )
-        keep_best_models(self.trainer, checkpoint)
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)

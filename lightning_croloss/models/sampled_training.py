@@ -15,13 +15,11 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.negatives import Negatives
-from lightning_croloss.training.continuation import Continuation
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.monitors import still_improving
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
-from lightning_croloss.training.position import Position
-from lightning_croloss.training.resume import batches_so_far, count_resumed_epoch, seed_step
+from lightning_croloss.training.resume import batches_so_far, seed_step
 from lightning_croloss.training.sparse_gradients import clip_gradients
 
 
@@ -44,8 +42,6 @@ class SampledTraining(Encoder):
     user_embedding: nn.Embedding | None
     _optimization: Optimization
     _finite: NaNGuard
-    _position: Position
-    _continuation: Continuation | None
     _rate_at_setup: float | None = None
 
     def id_embeddings(self) -> list[nn.Embedding]:
@@ -54,12 +50,7 @@ class SampledTraining(Encoder):
         return [table for table in tables if table is not None]
 
     def on_train_start(self) -> None:
-        """Let a resumed run do first what the uninterrupted one did next (see continuation.py)."""
-        continuation, self._continuation = self._continuation, None
-        if continuation is not None:
-            continuation.begin(self.trainer, self)
-        else:
-            count_resumed_epoch(self.trainer)
+        """Look at the optimizer that was really built."""
         self._optimization.confirm(self.id_embeddings(), self.trainer.optimizers)
 
     def on_train_end(self) -> None:
@@ -72,15 +63,6 @@ class SampledTraining(Encoder):
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Seed the step by its number, so that a resumed run draws what the uninterrupted run draws."""
         seed_step(self.metadata.seed, batches_so_far(self.trainer), self.global_rank, self.device)
-
-    def on_train_batch_end(self, outputs: Any, batch: RetrievalBatch, batch_idx: int) -> None:
-        """Note how things stand if training stops in the middle of an epoch."""
-        self._position.note_stop(self.trainer, self)
-
-    def on_validation_end(self) -> None:
-        """Note how things stand if training stops in the middle of an epoch."""
-        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            self._position.note_stop(self.trainer, self)
 
     @property
     def learning_rate(self) -> float | None:
