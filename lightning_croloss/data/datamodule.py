@@ -274,4 +274,5 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
             )
         seed = run_seed() if self.seed is None else self.seed
-        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size)
+        recounted = self.request.recounted
+        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size, recounted=recounted)
