@@ -107,5 +107,10 @@ def align_features(
                 f"{name} has {feature.num_absurd} numbers far from all others, which count as the farthest "
                 "of these: name them in missing_values if they mean that nothing is known"
             )
+        if feature.num_shortened:
+            notes.append(
+                f"{name} has far more values than usual for {feature.num_shortened} ids: their most common "
+                f"{feature.values.shape[1]} are kept"
+            )
         features.append(feature)
     return features, notes
