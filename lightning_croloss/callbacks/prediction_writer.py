@@ -1,4 +1,4 @@
-"""PredictionWriter: recommendations as a Parquet file, in a stream."""
+"""PredictionWriter: recommendations as a file, in a stream."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightning_croloss.common.arrow_tokens import token_array
 from lightning_croloss.common.files import replacing
+from lightning_croloss.common.row_file import EXTENSIONS, RowFile, is_writable
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import MissingExtraError
@@ -24,11 +25,12 @@ class PredictionWriter(Callback):
     are written as they come; the file appears when the last one is written, or not at all if something fails.
 
     Args:
-        output: the Parquet file to write.
+        output: the file to write: Parquet (``.parquet``), ``.csv``, ``.tsv``, or ``.jsonl`` with a line for
+            each user.
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        ValueError: the file exists and must not be replaced.
+        ValueError: the file exists and must not be replaced, or has another extension.
         MissingExtraError: pyarrow is not installed.
     """
 
@@ -36,6 +38,8 @@ class PredictionWriter(Callback):
         self.output = Path(output)
         if self.output.exists() and not overwrite:
             raise ValueError(f"output {output!r} exists: choose another file, or set overwrite to true")
+        if not is_writable(self.output):
+            raise ValueError(f"output {output!r} must end in {', '.join(EXTENSIONS)}")
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
@@ -43,6 +47,7 @@ class PredictionWriter(Callback):
         self._stack = ExitStack()
         self._writer: Any = None
         self._tokens: tuple[Any, Any] | None = None
+        self._users = self._without = self._left_out = 0
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open a temporary file beside the output.
@@ -51,7 +56,6 @@ class PredictionWriter(Callback):
             ValueError: there are several processes, or the data is not a ``RetrievalDataModule``.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         if trainer.world_size > 1:
             raise ValueError(
@@ -62,13 +66,16 @@ class PredictionWriter(Callback):
             raise ValueError(
                 "predictions are written in the tokens of a RetrievalDataModule: give the trainer one"
             )
-        users, items = _tokens(data.user_vocabulary), _tokens(data.item_vocabulary)
+        recipients = data.recipients
+        vocabulary = data.user_vocabulary if recipients is None else recipients.vocabulary
+        self._left_out = 0 if recipients is None else recipients.num_left_out
+        users, items = _tokens(vocabulary), _tokens(data.item_vocabulary)
         self._tokens = users, items
         schema = pa.schema(
             [("user", users.type), ("rank", pa.int32()), ("item", items.type), ("score", pa.float32())]
         )
         temporary = self._stack.enter_context(replacing(self.output))
-        self._writer = self._stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
+        self._writer = self._stack.enter_context(RowFile(temporary, schema))
 
     def on_predict_batch_end(
         self,
@@ -85,7 +92,11 @@ class PredictionWriter(Callback):
         assert self._tokens is not None
         ids, scores = (output.cpu() for output in outputs)
         kept = ids != 0  # 0: fewer candidates were left than asked for
-        users = batch.users.cpu().unsqueeze(1).expand_as(ids)
+        served = int(kept.any(1).sum())
+        self._users += served
+        self._without += len(ids) - served
+        numbers = batch.users if batch.recipients is None else batch.recipients
+        users = numbers.cpu().unsqueeze(1).expand_as(ids)
         ranks = torch.arange(1, ids.shape[1] + 1, dtype=torch.int32).expand_as(ids)
         columns = [
             _decode(self._tokens[0], users[kept]),
@@ -98,7 +109,25 @@ class PredictionWriter(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the file and move it to its path."""
         self._stack.close()
-        print(f"predictions: {self.output}")
+        print(f"predictions: {self.output} ({self._summary(pl_module)})")
+
+    def _summary(self, model: LightningModule) -> str:
+        """Tell how many users were served, and how many were not and why."""
+        said = f"{self._users:,} users"
+        prediction = getattr(model, "prediction", None)
+        if prediction is not None and prediction.num_popular:
+            said += (
+                f", {prediction.num_popular:,} of them without anything that the model knows, who got the "
+                "most popular items"
+            )
+        if self._without:
+            said += f"; {self._without:,} users for whom no item is left have no rows"
+        if self._left_out:
+            said += (
+                f"; {self._left_out:,} users left out, whom the filters of the data kept from training: a "
+                f"{type(model).__name__} recommends to users that it was trained with"
+            )
+        return said
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Remove the temporary file."""

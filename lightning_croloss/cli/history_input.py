@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.cli.event_table import read_event_table
 from lightning_croloss.common.arrow_tokens import token_type
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 from lightning_croloss.recommend.tokens import check_tokens
@@ -47,7 +49,7 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
     """
     batch = Histories()
     kind: type | None = None
-    for number, line in enumerate(lines, start=1):
+    for number, line in _decoded_lines(lines, source):
         if not line.strip():
             continue
         location = f"{source}, line {number}"
@@ -72,6 +74,18 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
         yield batch
 
 
+def _decoded_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, str]]:
+    """Yield the number of each line and its text, without a byte-order mark."""
+    number = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            yield number, line.removeprefix("\ufeff")
+    except UnicodeError as error:
+        raise DataError(
+            f"{source} cannot be read after line {number}: it is not UTF-8 text: convert it"
+        ) from error
+
+
 def read_lists(path: Path, user_column: str, history_column: str, size: int) -> Iterator[Histories]:
     """Yield the histories of a Parquet file with a row for each user, without reading it whole.
 
@@ -93,6 +107,8 @@ def read_lists(path: Path, user_column: str, history_column: str, size: int) -> 
         row = 0
         for part in file.iter_batches(batch_size=size, columns=names):
             lists = part.column(history_column).to_pylist()
+            if _holds_floats(part.schema.field(history_column).type):
+                lists = [None if tokens is None else list(map(_whole, tokens)) for tokens in lists]
             users = part.column(user_column).to_pylist() if user_column in names else None
             batch = Histories()
             if users is not None and str(part.schema.field(user_column).type) == "uint64":
@@ -105,49 +121,30 @@ def read_lists(path: Path, user_column: str, history_column: str, size: int) -> 
 
 
 def read_events(
-    given: str, user_column: str, item_column: str, time_column: str | None, size: int
+    given: argparse.Namespace,
+    trained: Mapping[str, Any] | None,
+    size: int,
+    say: Callable[[str], None] = lambda note: None,
 ) -> Iterator[Histories]:
     """Yield the histories of a table with a row for each event; its columns are sorted in memory.
 
     Args:
-        given: a file, a folder or a glob: Parquet, CSV, TSV, or RecBole's atomic files.
-        user_column: the column of the users.
-        item_column: the column of the items.
-        time_column: the column that orders the events of a user; None = the order of the rows.
+        given: the options of the command, None where they were not given; ``histories`` is a file, a folder
+            or a glob: Parquet, CSV, TSV, or RecBole's atomic files.
+        trained: how the model's training read its events; None if that is not known.
         size: number of users in a batch.
+        say: is told how the events are ordered, and what is left out.
 
     Raises:
         DataError: a file or a column is missing, or a row lacks a value.
     """
-    try:
-        import polars as pl
-    except ImportError as error:
-        raise MissingExtraError("reading a table", "tables") from error
-    from lightning_croloss.data.table.conversion import to_times
-    from lightning_croloss.data.table.reading import read_table
-    from lightning_croloss.data.table.sources import find_files
-
-    columns = {"--user-column": user_column, "--item-column": item_column}
-    if time_column is not None:
-        columns["--time-column"] = time_column
-    table = read_table(find_files("--histories", given, ".inter"), columns)
-    for name in dict.fromkeys(columns.values()):
-        if table.frame[name].null_count():
-            location = table.location(int(table.frame[name].is_null().arg_max() or 0))
-            raise DataError(f"{location}: column {name!r} has no value: every event needs one")
-    frame = table.frame.select(user=pl.col(user_column), item=pl.col(item_column))
-    for name in ("user", "item"):
-        if not (frame[name].dtype.is_integer() or frame[name].dtype == pl.String):
-            column = {"user": user_column, "item": item_column}[name]
-            raise DataError(
-                f"{table.name}: column {column!r} holds {frame[name].dtype}: it must be integers or text"
-            )
-    if time_column is not None:
-        times, _ = to_times(table, time_column)
-        frame = frame.with_columns(time=pl.Series(times)).sort("time", maintain_order=True)
+    table = read_event_table(given, trained)
+    for note in table.notes:
+        say(note)
+    frame = table.frame
     # users in the order of their first row
     grouped = frame.group_by("user", maintain_order=True).agg("item")
-    user_type = token_type([grouped["user"].max()]) if grouped["user"].dtype == pl.UInt64 else None
+    user_type = token_type([grouped["user"].max()]) if str(grouped["user"].dtype) == "UInt64" else None
     for first in range(0, grouped.height, size):
         part = grouped[first : first + size]
         yield Histories(part["user"].to_list(), part["item"].to_list(), user_type)
@@ -159,7 +156,7 @@ def has_lists(given: str, history_column: str) -> bool:
     Raises:
         DataError: the file is missing or damaged.
     """
-    path = Path(given)
+    path = Path(given).expanduser()
     if path.suffix.lower() not in (".parquet", ".pq") or not path.is_file():
         return False
     try:
@@ -174,9 +171,21 @@ def has_lists(given: str, history_column: str) -> bool:
     if history_column not in schema.names:
         return False
     kind = schema.field(history_column).type
-    if not (pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind)):
+    types = pyarrow.types
+    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
         raise DataError(f"{path.name}: column {history_column!r} holds {kind}: it must hold lists of tokens")
     return True
+
+
+def _holds_floats(kind: Any) -> bool:
+    import pyarrow
+
+    return bool(pyarrow.types.is_floating(kind.value_type))
+
+
+def _whole(value: Any) -> Any:
+    """Return the integer that a float stands for, as pandas stores it; anything else is refused later."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _checked(history: Any, location: str) -> Sequence[Any]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
+from lightning_croloss.cli.event_table import (
+    ITEM_COLUMN,
+    USER_COLUMN,
+    add_reading_options,
+    read_tokens,
+)
 from lightning_croloss.cli.history_input import (
     LIST_COLUMN,
     Histories,
@@ -20,8 +26,11 @@ from lightning_croloss.cli.history_input import (
     read_json_lines,
     read_lists,
 )
+from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
+from lightning_croloss.cli.unused_options import refuse_unused
 from lightning_croloss.common.arrow_tokens import token_array, token_type
 from lightning_croloss.common.files import replacing
+from lightning_croloss.common.row_file import LINES, RowFile, is_writable
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.recommend.results import Recommendations
 
@@ -32,7 +41,8 @@ DESCRIPTION = """Recommend items to histories that the model has never seen.
 
 The histories are a table with a row for each event (user, item and perhaps time; Parquet, CSV, TSV, a folder
 or a glob), a Parquet file with a list of tokens for each user, or JSON lines on the standard input: a list
-of tokens, or {"user": ..., "history": [...]}. The answer is a Parquet file with a row for each user and item
+of tokens, or {"user": ..., "history": [...]}. A table is read and ordered as the model's training read its
+own, unless an option says otherwise. The answer is a Parquet or CSV file with a row for each user and item
 (user, rank, item, score, and title if the model knows titles), or JSON lines with a line for each user."""
 
 SIZE = 1024  # users in a batch
@@ -44,15 +54,22 @@ def main(arguments: list[str]) -> None:
     given = _parser().parse_args(arguments)
     if given.output is not None and given.output.exists() and not given.overwrite:
         raise FileExistsError(f"--output {given.output} exists: choose another file, or give --overwrite")
-    if given.output is not None and given.output.suffix not in (".parquet", ".jsonl"):
-        raise ValueError(f"--output {given.output} must end in .parquet or .jsonl")
-    batches = _histories(given)
+    if given.output is not None and not is_writable(given.output):
+        raise ValueError(f"--output {given.output} must end in .parquet or .jsonl, or in .csv or .tsv")
+    kind = _kind(given)
+    refuse_unused(given, kind)
 
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.recommend.token_recommender import TokenRecommender
 
-    model = load_pretrained(given.model)
-    recommender = TokenRecommender(model, given.n, not given.include_history)
+    model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
+    trained = model.metadata.reading
+    only, never = (
+        None if file is None else read_tokens(f"--{name}", file, given, trained)
+        for name, file in (("allow", given.allow), ("deny", given.deny))
+    )
+    recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
+    batches = _histories(given, kind, trained)
     users = unknown = fallback = 0
     with _writer(given.output, model) as write, _progress() as advance:
         for batch in batches:
@@ -76,29 +93,63 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run")
     add("--histories", default="-", help="the table; - is JSON lines on the standard input (default)")
-    add("--output", type=Path, help="a .parquet or .jsonl file; without: JSON lines on the standard output")
+    add(
+        "--output",
+        type=Path,
+        help="a .parquet, .csv, .tsv or .jsonl file; without: JSON lines on the standard output",
+    )
     add("--n", type=int, default=100, help="number of items for each user (100)")
-    add("--include-history", action="store_true", help="also recommend items of the history")
-    add("--user-column", default="user_id", help="column of the users (user_id)")
-    add("--item-column", default="item_id", help="column of the items (item_id)")
-    add("--time-column", help="column that orders a user's events; without: the order of the rows")
-    add("--history-column", default=LIST_COLUMN, help=f"column of the lists ({LIST_COLUMN})")
+    add(
+        "--exclude-history",
+        action=argparse.BooleanOptionalAction,
+        help="whether to leave out the items of the history (as the model does in evaluation)",
+    )
+    add(
+        "--include-history",
+        dest="exclude_history",
+        action="store_false",
+        default=None,
+        help="the same as --no-exclude-history",
+    )
+    add("--allow", help="a table of the only items to recommend: its item column, or its only one")
+    add("--deny", help="a table of items never to recommend")
+    add("--user-column", help=f"column of the users (as in training, else {USER_COLUMN})")
+    add("--item-column", help=f"column of the items (as in training, else {ITEM_COLUMN})")
+    add(
+        "--time-column",
+        help="column that orders a user's events, '' for the order of the rows (as in training if the table "
+        "has that column, else the order of the rows)",
+    )
+    add("--history-column", help=f"column of the lists ({LIST_COLUMN})")
     add("--overwrite", action="store_true", help="replace the output if it exists")
+    add_reading_options(parser)
+    add_allow_classes(parser)
     return parser
 
 
-def _histories(given: argparse.Namespace) -> Iterator[Histories]:
+def _kind(given: argparse.Namespace) -> str:
+    """Return what the histories are: "lines" of JSON, "lists" or "events"."""
+    if given.histories == "-" or given.histories.endswith(".jsonl"):
+        return "lines"
+    return "lists" if has_lists(given.histories, given.history_column or LIST_COLUMN) else "events"
+
+
+def _histories(
+    given: argparse.Namespace, kind: str, trained: Mapping[str, Any] | None
+) -> Iterator[Histories]:
     if given.histories == "-":
         return read_json_lines(sys.stdin, "the standard input", SIZE)
-    if given.histories.endswith(".jsonl"):
+    if kind == "lines":
         return _json_file(Path(given.histories))
-    if has_lists(given.histories, given.history_column):
-        return read_lists(Path(given.histories), given.user_column, given.history_column, SIZE)
-    return read_events(given.histories, given.user_column, given.item_column, given.time_column, SIZE)
+    if kind == "lists":
+        column = given.history_column or LIST_COLUMN
+        users = given.user_column or USER_COLUMN
+        return read_lists(Path(given.histories).expanduser(), users, column, SIZE)
+    return read_events(given, trained, SIZE, lambda note: print(f"croloss: {note}", file=sys.stderr))
 
 
 def _json_file(path: Path) -> Iterator[Histories]:
-    with path.open(encoding="utf-8") as lines:
+    with path.expanduser().open(encoding="utf-8") as lines:
         yield from read_json_lines(lines, path.name, SIZE)
 
 
@@ -109,7 +160,7 @@ def _writer(output: Path | None, model: RetrievalModel) -> Iterator[Write]:
         yield lambda batch, found: _write_lines(sys.stdout, batch, found)
         return
     with replacing(output) as temporary:
-        if output.suffix == ".jsonl":
+        if output.suffix.lower() == LINES:
             with temporary.open("w", encoding="utf-8") as file:
                 yield lambda batch, found: _write_lines(file, batch, found)
         else:
@@ -133,7 +184,7 @@ class ParquetRows:
     """Writes a row for each user and item, batch after batch.
 
     Args:
-        path: the file.
+        path: the file, Parquet or text as its extension says.
         model: the model, which says what its tokens are and whether it has titles.
 
     Raises:
@@ -143,10 +194,8 @@ class ParquetRows:
     def __init__(self, path: Path, model: RetrievalModel) -> None:
         try:
             import pyarrow as pa
-            import pyarrow.parquet as parquet
         except ImportError as error:
             raise MissingExtraError("writing recommendations", "tables") from error
-        self._parquet = parquet
         self._path = path
         vocabulary = model.metadata.item_vocabulary
         assert vocabulary is not None
@@ -154,7 +203,7 @@ class ParquetRows:
         if model.metadata.item_titles is not None:
             columns["title"] = pa.string()
         self._columns = columns
-        self._file: Any = None
+        self._file: RowFile | None = None
 
     def write(self, batch: Histories, found: Recommendations) -> None:
         """Append the rows of a batch."""
@@ -180,11 +229,12 @@ class ParquetRows:
         if self._file is None:  # no users at all
             empty = {name: pa.array([], kind) for name, kind in self._columns.items()}
             self._append(pa.table({"user": pa.array([], pa.string()), **empty}))
+        assert self._file is not None
         self._file.close()
 
     def _append(self, table: Any) -> None:
         if self._file is None:
-            self._file = self._parquet.ParquetWriter(self._path, table.schema, compression="zstd")
+            self._file = RowFile(self._path, table.schema)
         self._file.write_table(table)
 
 

@@ -6,6 +6,7 @@ from lightning_croloss.data.features import Feature, build_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.recbole.datamodule import RecBoleDataModule
+from lightning_croloss.data.recipients import Recipients
 from lightning_croloss.data.report import Counts, PreparationReport, PreparationStep
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
@@ -34,6 +35,7 @@ __all__ = [
     "PreparationReport",
     "PreparationStep",
     "RecBoleDataModule",
+    "Recipients",
     "RetrievalBatch",
     "RetrievalDataModule",
     "SequenceDataset",

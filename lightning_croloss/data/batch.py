@@ -13,6 +13,28 @@ from lightning_croloss.common.item_lists import Ids, ItemLists, blocks_of
 
 
 @dataclass
+class GivenFeatures:
+    """Features of users that are given with a batch, for users whom the model does not know by their ids.
+
+    Attributes:
+        values: for each feature (B, W), int64 ids of tokens padded with 0, or float32 with NaN where missing.
+        given: (B,) bool, whether a user has any.
+    """
+
+    values: list[Tensor]
+    given: Tensor
+
+    def __getitem__(self, rows: slice) -> GivenFeatures:
+        """Return those of some rows."""
+        return GivenFeatures([value[rows] for value in self.values], self.given[rows])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> GivenFeatures:
+        """Return the features with every tensor on ``device``."""
+        values = [value.to(device, non_blocking=non_blocking) for value in self.values]
+        return GivenFeatures(values, self.given.to(device, non_blocking=non_blocking))
+
+
+@dataclass
 class RetrievalBatch:
     """One batch of users with their histories and targets; ids are int64, 0 is padding.
 
@@ -28,6 +50,9 @@ class RetrievalBatch:
             asked for it; else None.
         whole_history: (B, E) every item that the user had before the first target, left-padded with 0,
             where evaluation leaves them out; else None.
+        recipients: (B,) in prediction the number of each user among the data's ``recipients``, from 1, which
+            has users that training left out too; else None.
+        user_features: features of users whose id is 0; None = the model's own alone.
 
     Where some rows are so long that padding would take much more memory than the ids, ``targets`` of
     evaluation, ``known_positives`` and ``whole_history`` are :class:`ItemLists`; see :meth:`pieces`.
@@ -39,6 +64,8 @@ class RetrievalBatch:
     sample_weight: Tensor | None = None
     known_positives: Ids | None = None
     whole_history: Ids | None = None
+    recipients: Tensor | None = None
+    user_features: GivenFeatures | None = None
 
     @property
     def first_targets(self) -> Tensor:
@@ -66,6 +93,8 @@ class RetrievalBatch:
             None if self.sample_weight is None else self.sample_weight[rows],
             None if self.known_positives is None else _padded(self.known_positives, rows),
             None if self.whole_history is None else _padded(self.whole_history, rows, left=True),
+            None if self.recipients is None else self.recipients[rows],
+            None if self.user_features is None else self.user_features[rows],
         )
 
     @property

@@ -10,11 +10,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from lightning_croloss.common.checks import check_choice
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
+from lightning_croloss.data.recipients import RecipientDataset, Recipients
 from lightning_croloss.data.report import PreparationReport
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
@@ -33,12 +35,16 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         eval_batch_size: rows of a validation, test or prediction batch, in each process.
         max_history: length of the histories: the last events before the target.
         seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
+        predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
+            events, also those that have too few for training; "test" is the rows of the test part, with the
+            events before their targets.
 
     Attributes:
         request: what the loaders, ``train_rows`` and ``target_counts`` follow, see :meth:`prepare_for`.
 
     Raises:
         ValueError: if a size is below 1 or the seed is negative.
+        ValueError: if predict_users is neither.
         TypeError: if split is not a :class:`Split`.
     """
 
@@ -49,6 +55,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         eval_batch_size: int = 1024,
         max_history: int = 50,
         seed: int | None = None,
+        predict_users: Literal["all", "test"] = "all",
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "max_history": max_history}
@@ -59,12 +66,15 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             raise ValueError(f"seed={seed} must not be negative")
         if split is not None and not isinstance(split, Split):
             raise TypeError(f"split={split!r} must be a Split, for example LeaveOneOut()")
+        check_choice("predict_users", predict_users, ("all", "test"))
         self.split = split or LeaveOneOut()
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.max_history = max_history
         self.seed = seed
+        self.predict_users = predict_users
         self.request = DataRequest()
+        self._recipients: dict[bool, Recipients] = {}
 
     def prepare_for(self, request: DataRequest) -> None:
         """Give a model what it needs: loaders made from now on, and the training targets, follow ``request``.
@@ -82,9 +92,42 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         """All events."""
         return self.split.arrange(self.load())
 
+    def load_unfiltered(self) -> Interactions | None:
+        """Read the events again without the filters that count those of a user or item.
+
+        Returns:
+            The events; None if there are no such filters, as here.
+        """
+        return None
+
+    @cached_property
+    def _everyone(self) -> Interactions | None:
+        return self.load_unfiltered()
+
+    @property
+    def recipients(self) -> Recipients | None:
+        """The users that ``Trainer.predict`` serves; None if these are the rows of the test part."""
+        if self.predict_users == "test":
+            return None
+        known_only = self.request.known_users_only
+        if known_only not in self._recipients:
+            self._recipients[known_only] = Recipients.of(self.interactions, self._everyone, known_only)
+        return self._recipients[known_only]
+
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Return the features of the items and of the users; none unless overridden."""
         return [], []
+
+    def load_user_features(self, users: Vocabulary) -> list[Feature]:
+        """Return the features of users that training left out, as those of :attr:`features` are read.
+
+        Args:
+            users: their tokens.
+
+        Returns:
+            Those features, or none, as here: then nothing is known of them.
+        """
+        return []
 
     @cached_property
     def features(self) -> tuple[list[Feature], list[Feature]]:
@@ -94,6 +137,11 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
     @property
     def report(self) -> PreparationReport | None:
         """The record of the preparation, where the source keeps one."""
+        return None
+
+    @property
+    def reading(self) -> dict[str, Any] | None:
+        """How the events were read, in plain types, where more of them can be read likewise."""
         return None
 
     @property
@@ -184,8 +232,15 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         return self._evaluation(self.rows.test, "test", self.request)
 
     def predict_dataloader(self) -> BatchLoader:
-        """Return the loader of prediction, which takes the test rows."""
-        return self._evaluation(self.rows.test, "prediction", self.request)
+        """Return the loader of the users that are served, in the order of :attr:`recipients`."""
+        recipients = self.recipients
+        if recipients is None:
+            return self._evaluation(self.rows.test, "prediction", self.request)
+        features: list[Feature] = []
+        if self.request.user_features and len(recipients) > recipients.num_known:
+            features = self.load_user_features(recipients.vocabulary)
+        dataset = RecipientDataset(recipients, self.max_history, self.request.whole_history, features)
+        return self._loader(dataset, self.eval_batch_size, "prediction", shuffle=False)
 
     def evaluation_loader(self, part: Literal["valid", "test"], request: DataRequest) -> BatchLoader:
         """Return a loader of evaluation rows for somebody else than the model, whose request stays.
@@ -208,7 +263,9 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         )
         return self._loader(dataset, self.eval_batch_size, purpose, shuffle=False)
 
-    def _loader(self, dataset: SequenceDataset, batch_size: int, purpose: str, shuffle: bool) -> BatchLoader:
+    def _loader(
+        self, dataset: SequenceDataset | RecipientDataset, batch_size: int, purpose: str, shuffle: bool
+    ) -> BatchLoader:
         rank, world_size = 0, 1
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
@@ -217,4 +274,5 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
             )
         seed = run_seed() if self.seed is None else self.seed
-        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size)
+        recounted = self.request.recounted
+        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size, recounted=recounted)

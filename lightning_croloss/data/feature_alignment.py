@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.features import KINDS, Feature, build_feature
 from lightning_croloss.errors import DataError, suggest
 
 Texts = Sequence[str] | Sequence[Sequence[str]]
+
+
+def split_feature(entry: str, columns: Collection[str]) -> tuple[str, str]:
+    """Return the column that ``"name"`` or ``"name:kind"`` names, and the kind or "".
+
+    Args:
+        entry: what the user wrote; a name may hold colons itself, as ``og:brand`` does.
+        columns: the columns that there are.
+    """
+    name, _, kind = entry.rpartition(":")
+    named = entry not in columns and (name in columns or kind in KINDS)
+    return (name, kind) if named else (entry, "")
 
 
 def align_titles(ids: NDArray[np.int64], titles: Iterable[str], num_ids: int) -> list[str]:
@@ -35,6 +48,7 @@ def align_features(
     num_ids: int,
     separator: str = " ",
     location: Callable[[int], str] | None = None,
+    encodings: Sequence[FeatureEncoding] = (),
 ) -> tuple[list[Feature], list[str]]:
     """Build features in the order of the ids, and tell what is missing.
 
@@ -50,6 +64,7 @@ def align_features(
         num_ids: number of ids n of the vocabulary.
         separator: what stands between the tokens of a "multi" feature.
         location: from a row to where it stands in the file, for errors; None is ``line row + 2``.
+        encodings: how each wanted feature is read, for ids that training did not know; none to learn that.
 
     Returns:
         the features, and sentences about missing values, ids without a row, and rows of ids without
@@ -72,10 +87,11 @@ def align_features(
     for number, entry in enumerate(wanted):
         if entry in wanted[:number]:
             raise DataError(f"{source}: feature {entry!r} is wanted twice: name it once")
-        name, _, kind = entry.partition(":")
+        name, kind = split_feature(entry, types)
         if name not in types:
             raise DataError(f"{source} has no feature {name!r}{suggest(name, types)}")
-        kind = kind or kind_of_type(name, types[name])
+        encoding = encodings[number] if encodings else None
+        kind = encoding.kind if encoding else kind or kind_of_type(name, types[name])
         if kind not in KINDS:
             raise DataError(
                 f"{source}: feature {entry!r} of type {types[name]!r} must be one of {', '.join(KINDS)}: "
@@ -83,7 +99,7 @@ def align_features(
             )
         column = texts(name, kind)
         known = ["" if row < 0 else column[row] for row in rows]
-        feature = build_feature(name, kind, known, source, separator, locations)
+        feature = build_feature(name, kind, known, source, separator, locations, encoding)
         if feature.num_missing > absent:
             notes.append(f"{name} is missing for {feature.num_missing} of {num_ids}")
         if feature.num_absurd:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_croloss.common.standardisation import Standardisation
+from lightning_croloss.common.feature_encoding import KINDS as KINDS
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.common.token_sets import shortened
-from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import DataError
 
-KINDS = ("categorical", "multi", "numeric")
 #: The kinds that RecBole's types of columns are unless the user says otherwise.
 KIND_OF_TYPE = {"token": "categorical", "token_seq": "multi", "float": "numeric"}
 
@@ -32,6 +32,7 @@ class Feature:
         values: (n + 1, W) int64 token ids padded with 0, or (n + 1, 1) float32 standardised numbers with NaN
             where missing; row i belongs to id i, row 0 to padding.
         num_missing: number of ids without a value.
+        encoding: how the values of others are read.
         num_absurd: number of ids whose number is so far from all others that it counts as the farthest of
             these.
         num_shortened: number of ids with so many more tokens than the others that only the most common of
@@ -43,6 +44,7 @@ class Feature:
     size: int
     values: Tensor
     num_missing: int
+    encoding: FeatureEncoding
     num_absurd: int = 0
     num_shortened: int = 0
 
@@ -60,6 +62,7 @@ def build_feature(
     source: str,
     separator: str = " ",
     locations: Sequence[tuple[int, str]] | None = None,
+    encoding: FeatureEncoding | None = None,
 ) -> Feature:
     """Turn a column of texts into a feature.
 
@@ -71,44 +74,43 @@ def build_feature(
         separator: what stands between the tokens of a "multi" feature.
         locations: for each id the number of its row and the location to name in errors; None if the ids are
             in the order of the rows.
+        encoding: how the model reads the feature, for ids that it does not know; None learns it.
 
     Raises:
-        DataError: a number cannot be read, or the feature is missing or the same everywhere.
+        DataError: a number cannot be read, or a feature to learn is missing or the same everywhere.
         ValueError: the kind is unknown.
     """
     num_shortened = 0
     if kind == "numeric":
-        size, values = 0, _numbers(name, column, source, locations)
-        present = ~torch.isnan(values[1:, 0])
-        varied = bool(present.any()) and bool((values[1:, 0][present] != values[1:, 0][present][0]).any())
+        numbers = _numbers(name, column, source, locations)
+        missing = np.isnan(numbers)
+        varied = len(np.unique(numbers[~missing])) > 1
+        used = encoding or (FeatureEncoding.of_numbers(name, numbers) if varied else None)
+        values: NDArray[Any] = numbers[:, None] if used is None else used.scaled(numbers)
     elif kind in KINDS:
         rows = [
             text if not isinstance(text, str) else text.split(separator) if kind == "multi" else [text]
             for text in column
         ]
         sets, num_shortened = shortened([sorted({token for token in row if token}) for row in rows])
-        flat = [token for tokens in sets for token in tokens]
-        vocabulary = Vocabulary(sorted(set(flat)))
-        counts = np.array([0, *map(len, sets)])
-        filled = np.arange(max(counts.max(), 1)) < counts[:, None]  # (n + 1, W)
-        values = torch.zeros(filled.shape, dtype=torch.long)
-        values[torch.from_numpy(filled)] = torch.from_numpy(vocabulary.encode(flat))
-        size = len(vocabulary) + 1
-        present = (values[1:] != 0).any(1)
-        varied = bool(present.any()) and bool((values[1:][present] != values[1:][present][0]).any())
+        used = encoding or FeatureEncoding.of_tokens(name, kind, sets, separator)
+        values = used.ids(sets)
+        missing = values[:, 0] == 0
+        varied = bool((values[~missing] != values[~missing][:1]).any())
     else:
         raise ValueError(f"feature {name!r} has kind {kind!r}: it must be one of {', '.join(KINDS)}")
-    if not present.any():
-        raise DataError(f"{source}: column {name!r} is missing everywhere: take it out of the features")
-    if not varied:
-        raise DataError(f"{source}: column {name!r} is the same everywhere: take it out of the features")
-    num_absurd = 0
-    if kind == "numeric":
-        numbers = values[:, 0].numpy()
-        standardisation = Standardisation.of(numbers)
-        num_absurd = standardisation.num_absurd
-        values = torch.from_numpy(standardisation.apply(numbers)).unsqueeze(1)
-    return Feature(name, kind, size, values, int((~present).sum()), num_absurd, num_shortened)
+    if encoding is None:
+        if missing.all():
+            raise DataError(f"{source}: column {name!r} is missing everywhere: take it out of the features")
+        if not varied:
+            raise DataError(f"{source}: column {name!r} is the same everywhere: take it out of the features")
+    assert used is not None
+    padding = np.full((1, values.shape[1]), math.nan if kind == "numeric" else 0, dtype=values.dtype)
+    table = torch.from_numpy(np.concatenate([padding, values]))
+    size = 0 if used.tokens is None else len(used.tokens) + 1
+    learned = used.standardisation if encoding is None else None
+    num_absurd = 0 if learned is None else learned.num_absurd
+    return Feature(name, kind, size, table, int(missing.sum()), used, num_absurd, num_shortened)
 
 
 def _numbers(
@@ -116,10 +118,10 @@ def _numbers(
     column: Sequence[str | Sequence[str]],
     source: str,
     locations: Sequence[tuple[int, str]] | None,
-) -> Tensor:
-    """Return (n + 1, 1) float64 with NaN where missing; refuse what is not a finite number."""
-    numbers = [math.nan, *(_number(text) if text else math.nan for text in column)]
-    wrong = [row for row, text in enumerate(column) if text and not math.isfinite(numbers[row + 1])]
+) -> NDArray[np.float64]:
+    """Return (n,) numbers, NaN where missing; refuse what is not a finite number."""
+    numbers = [_number(text) if text else math.nan for text in column]
+    wrong = [row for row, text in enumerate(column) if text and not math.isfinite(numbers[row])]
     if wrong:
         where = locations or [(row, f"row {row + 1}") for row in range(len(column))]
         first = min(wrong, key=lambda row: where[row][0])
@@ -127,7 +129,7 @@ def _numbers(
             f"{source}: column {name!r} is numeric, but holds {column[first]!r} in {where[first][1]}: "
             "correct it, name it in missing_values, or make the feature categorical"
         )
-    return torch.tensor(numbers, dtype=torch.float64).unsqueeze(1)
+    return np.array(numbers, dtype=np.float64)
 
 
 def _number(text: str | Sequence[str]) -> float:

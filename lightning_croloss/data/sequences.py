@@ -102,14 +102,14 @@ class SequenceDataset(Dataset[RetrievalBatch]):
                 weight = self._weights[first]
         else:
             follows = first - length + 1, start, stop, length  # one event after the history's
-            is_target = _window(self._is_target, *follows).bool()
-            targets = _window(data.items, *follows).where(is_target, 0)
+            is_target = window(self._is_target, *follows).bool()
+            targets = window(data.items, *follows).where(is_target, 0)
             if self._weights is not None:
-                weight = _window(self._weights, *follows).where(is_target, 0.0)
+                weight = window(self._weights, *follows).where(is_target, 0.0)
         if weight is not None:
             weight = _within_half_precision(weight)
         return RetrievalBatch(
-            history=_window(data.items, first - length, beginning, first, length),
+            history=window(data.items, first - length, beginning, first, length),
             targets=targets,
             users=users,
             sample_weight=weight,
@@ -118,7 +118,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         )
 
 
-def _window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> Tensor:
+def window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> Tensor:
     """Return (B, width): column[origin … origin + width) with 0 outside of [begin, stop)."""
     position = origin.unsqueeze(1) + torch.arange(width)
     inside = (position >= begin.unsqueeze(1)) & (position < stop.unsqueeze(1))

@@ -152,7 +152,7 @@ class RankMetric(Configurable, Metric):
 
 
 # MetricTracker expects a dictionary of no other kind of metric (before torchmetrics 1.7, of none)
-ClasswiseWrapper.register(RankMetric)
+ClasswiseWrapper.register(RankMetric)  # type: ignore[type-abstract]
 
 
 def widest_float(device: torch.device) -> torch.dtype:

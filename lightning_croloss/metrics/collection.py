@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from lightning_croloss.metrics.base import RankMetric
+from lightning_croloss.metrics.excluded_targets import ExcludedTargets
 from lightning_croloss.metrics.hit_rate import HitRateAtN
 from lightning_croloss.metrics.mrr import MRRAtN
 from lightning_croloss.metrics.ndcg import NDCGAtN
@@ -14,7 +15,7 @@ from lightning_croloss.metrics.recall import RecallAtN
 
 
 class RankMetrics(nn.Module):
-    """Recall, HitRate, NDCG and MRR at several N.
+    """Recall, HitRate, NDCG and MRR at several N, and how many targets no list can hold.
 
     Args:
         ns: the cutoffs N, distinct positive integers.
@@ -23,6 +24,7 @@ class RankMetrics(nn.Module):
     def __init__(self, ns: Sequence[int]) -> None:
         super().__init__()
         self.metrics = nn.ModuleList([RecallAtN(ns), HitRateAtN(ns), NDCGAtN(ns), MRRAtN(ns)])
+        self.excluded = ExcludedTargets()
 
     def names(self) -> list[str]:
         """Return the keys of :meth:`compute`: ``recall@20`` and so on."""
@@ -30,11 +32,13 @@ class RankMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all users."""
+        self.excluded.reset()
         for metric in self._each():
             metric.reset()
 
     def update(self, ranks: Tensor, mask: Tensor) -> None:
         """Count a batch of users: ranks (B, T) of their targets, mask (B, T) True for a real one."""
+        self.excluded.update(ranks.masked_fill(~mask, 0))
         for metric in self._each():
             metric.update(ranks, mask)
 

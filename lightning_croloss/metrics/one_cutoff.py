@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.wrappers.abstract import WrapperMetric
-
-if TYPE_CHECKING:
-    from lightning_croloss.metrics.base import RankMetric
 
 
 class OneCutoff(WrapperMetric):
-    """The value of a :class:`RankMetric` of one cutoff as a scalar tensor, which ``self.log`` takes.
+    """The value of a ``RankMetric`` of one cutoff as a scalar tensor, which ``self.log`` takes.
 
-    Made by :meth:`RankMetric.at`. In a ``MetricCollection`` name each by a dictionary.
+    Made by ``RankMetric.at``. In a ``MetricCollection`` name each by a dictionary.
 
     Example:
         >>> import torch
@@ -25,7 +23,7 @@ class OneCutoff(WrapperMetric):
         0.8333
 
     Args:
-        ranked: the metric, of a single cutoff.
+        ranked: a ``RankMetric`` of a single cutoff.
 
     Attributes:
         ranked: the metric.
@@ -38,10 +36,11 @@ class OneCutoff(WrapperMetric):
     higher_is_better = True
     full_state_update = False
 
-    def __init__(self, ranked: RankMetric) -> None:
+    def __init__(self, ranked: Metric) -> None:
         super().__init__()
-        if len(ranked.ns) != 1:
-            raise ValueError(f"the metric must have one cutoff, got {list(ranked.ns)}: give it a single n")
+        ns: tuple[int, ...] = getattr(ranked, "ns", ())
+        if len(ns) != 1:
+            raise ValueError(f"the metric must have one cutoff, got {list(ns)}: give it a single n")
         self.ranked = ranked
 
     def update(self, ranks: Tensor, mask: Tensor | None = None) -> None:
@@ -50,13 +49,15 @@ class OneCutoff(WrapperMetric):
 
     def compute(self) -> Tensor:
         """Return the mean over users, a scalar."""
+        value: Tensor
         (value,) = self.ranked.compute().values()
         return value
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Count a batch of users and return the mean over these."""
+        value: Tensor
         (value,) = self.ranked(*args, **kwargs).values()
-        self._forward_cache = value
+        self._forward_cache = value  # type: ignore[assignment]
         self._update_count += 1
         self._computed = None
         return value

@@ -1,17 +1,22 @@
-"""ExactEvaluation: validation, test and prediction over the whole catalogue."""
+"""ExactEvaluation: validation and test over the whole catalogue."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.encoder import Encoder
-from lightning_croloss.retrieval import target_ranks, top_items
+from lightning_croloss.retrieval import target_ranks
+
+#: Name under which the number of targets is logged that no list can hold, if there are any.
+EXCLUDED_TARGETS = "excluded_targets"
+#: From which share of the targets on there is a warning.
+COMMON = 0.1
 
 
 class ExactEvaluation(Encoder):
@@ -19,22 +24,28 @@ class ExactEvaluation(Encoder):
 
     Args:
         ns: the N of every metric @N.
-        exclude_history: never rank an item that the user had before.
+        exclude_history: never rank an item that the user had before. A target among these is a miss.
         tile_elements: number of scores that evaluation holds at a time.
-
-    Attributes:
-        predicts_n: number of items that ``Trainer.predict`` recommends to each user.
-        predicts_unseen_only: whether it leaves out the items that the user had before.
     """
 
     def __init__(self, ns: Sequence[int], exclude_history: bool, tile_elements: int) -> None:
         super().__init__()
-        self.exclude_history = exclude_history
+        self._exclude_history = exclude_history
         self.tile_elements = tile_elements
         self.metrics = nn.ModuleDict({stage: RankMetrics(ns) for stage in ("val", "test")})
         self._item_matrix: Tensor | None = None
-        self.predicts_n = 100
-        self.predicts_unseen_only = True
+        self._warned_of: set[str] = set()
+
+    @property
+    def exclude_history(self) -> bool:
+        """Whether items that the user had before are left out; if set, checkpoints keep it too."""
+        return self._exclude_history
+
+    @exclude_history.setter
+    def exclude_history(self, value: bool) -> None:
+        self._exclude_history = value
+        if "exclude_history" in self.hparams:
+            self.hparams["exclude_history"] = value
 
     def on_validation_epoch_start(self) -> None:
         """Encode the catalogue once."""
@@ -60,31 +71,6 @@ class ExactEvaluation(Encoder):
         """Log the metrics of all users."""
         self._log("test")
 
-    def on_predict_epoch_start(self) -> None:
-        """Encode the catalogue once."""
-        self._item_matrix = self.encode_catalogue()
-
-    def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
-        assert self._item_matrix is not None
-        users = self.encode_users(batch).float()
-        found = [
-            top_items(
-                users[rows],
-                self._item_matrix,
-                self.predicts_n,
-                excluded=piece.padded_items_before if self.predicts_unseen_only else None,
-                tile_elements=self.tile_elements,
-            )
-            for rows, piece in batch.pieces()
-        ]
-        ids, scores = zip(*found, strict=True)
-        return torch.cat(ids), torch.cat(scores)
-
-    def on_predict_epoch_end(self) -> None:
-        """Forget the encoded catalogue."""
-        self._item_matrix = None
-
     def metric_names(self, stage: str) -> list[str]:
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
         return [f"{stage}/{name}" for name in self._metrics(stage).names()]
@@ -104,6 +90,7 @@ class ExactEvaluation(Encoder):
     def _count(self, users: Tensor, batch: RetrievalBatch, stage: str) -> None:
         """Rank the targets of a batch for its users' vectors (B, K, D); nothing here is worth compiling."""
         assert self._item_matrix is not None
+        self._warn_of_short_histories(batch)
         for rows, piece in batch.pieces():
             targets = piece.padded_targets
             ranks = target_ranks(
@@ -118,10 +105,38 @@ class ExactEvaluation(Encoder):
     @uncompiled
     def _log(self, stage: str) -> None:
         self._item_matrix = None
-        values = {f"{stage}/{name}": value for name, value in self._metrics(stage).compute().items()}
+        metrics = self._metrics(stage)
+        values = {f"{stage}/{name}": value for name, value in metrics.compute().items()}
         first = next(iter(values))
         self.log(first, values.pop(first), prog_bar=True)
         self.log_dict(values)
+        excluded, targets = (int(count) for count in metrics.excluded.compute())
+        if excluded:
+            self.log(f"{stage}/{EXCLUDED_TARGETS}", float(excluded))
+            self._warn_of_repeats(excluded, targets)
+
+    def _warn_of_repeats(self, excluded: int, targets: int) -> None:
+        """Say once that many targets are misses whatever the model learns."""
+        if excluded < COMMON * targets or "repeats" in self._warned_of or self.trainer.sanity_checking:
+            return
+        self._warned_of.add("repeats")
+        rank_zero_warn(
+            f"{excluded:,} of {targets:,} targets are items that their users had before, which "
+            "exclude_history leaves out of every list: they count as misses; where repeats are wanted, set "
+            "exclude_history to false"
+        )
+
+    def _warn_of_short_histories(self, batch: RetrievalBatch) -> None:
+        """Say once that a loader of one's own may hold too little to leave out."""
+        if not self.exclude_history or batch.whole_history is not None or "histories" in self._warned_of:
+            return
+        if bool((batch.history[:, :1] != 0).any()):  # perhaps there were events before
+            self._warned_of.add("histories")
+            rank_zero_warn(
+                f"exclude_history leaves out the last {batch.history.shape[1]} events of each user only, as "
+                "the batches have no whole_history: give the trainer the data module itself, or call "
+                "prepare_for(DataRequest(whole_history=True)) before you take its loader"
+            )
 
     def _metrics(self, stage: str) -> RankMetrics:
         metrics = self.metrics[stage]

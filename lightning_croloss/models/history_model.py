@@ -127,6 +127,12 @@ class HistoryModel(RetrievalModel):
         events = functional.dropout(self.embed_items(history), self.embedding_dropout, self.training)
         return events, history != 0
 
+    def embed_user_features(self, batch: RetrievalBatch) -> Tensor:
+        """Return the embeddings (B, D) of the users' features, for a model that has them."""
+        assert self.user_feature_embedding is not None
+        embeddings: Tensor = self.user_feature_embedding(batch.users, batch.user_features)
+        return embeddings
+
     def encode_items(self, ids: Tensor | None) -> Tensor:
         """Return item vectors, (..., D), or (num_items, D)."""
         return self.normalize(self.embed_items(ids))

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
@@ -26,8 +27,13 @@ class ModelMetadata:
         item_titles: what a person calls each item of 1 … num_items, "" where nothing is known; None without
             titles.
         item_counts: (num_items + 1,) int64 training events of each item, None until then.
+        user_vocabulary: the tokens of the users, in a model that knows single users; None in others, until
+            the model met its data, or if the file it came from does not hold them.
+        user_encodings: how the features of users are read, to read those of new users; None as of
+            ``user_vocabulary``, or if there are none.
         user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
         max_history: number of events that the model was trained on at most, None until then.
+        reading: how the events of training were read, in plain types; None if that is not known.
         seed: seed of the run, from which each step is seeded.
     """
 
@@ -35,17 +41,23 @@ class ModelMetadata:
         self.item_vocabulary: Vocabulary | None = None
         self.item_titles: list[str] | None = None
         self.item_counts: Tensor | None = None
+        self.user_vocabulary: Vocabulary | None = None
+        self.user_encodings: list[FeatureEncoding] | None = None
         self.user_fingerprint: str | None = None
         self.max_history: int | None = None
+        self.reading: dict[str, Any] | None = None
         self.seed = run_seed()
 
-    def take_from(self, data: RetrievalDataModule, knows_users: bool, trains: bool = True) -> None:
+    def take_from(
+        self, data: RetrievalDataModule, knows_users: bool, trains: bool = True, uses_features: bool = False
+    ) -> None:
         """Take the metadata of the data that the model is attached to.
 
         Args:
             data: the data.
             knows_users: whether the model has embeddings or features of single users.
             trains: whether the model is about to be trained on them.
+            uses_features: whether the model has embeddings of features of users.
 
         Raises:
             ValueError: the model was trained on another catalogue, or knows other users.
@@ -58,10 +70,14 @@ class ModelMetadata:
             if self.user_fingerprint not in (None, users):
                 raise ValueError(OTHER_USERS)
             self.user_fingerprint = users
+            self.user_vocabulary = data.user_vocabulary
+            if uses_features:
+                self.user_encodings = [feature.encoding for feature in data.features[1]]
         self.item_vocabulary = data.item_vocabulary
         self.item_titles = data.item_titles or self.item_titles
         if self.item_counts is None or trains:
             self.item_counts = data.item_counts.cpu()
+            self.reading = data.reading
         self.max_history = data.max_history
 
     def save(self, checkpoint: dict[str, Any]) -> None:
@@ -72,7 +88,10 @@ class ModelMetadata:
             "titles": self.item_titles,
             "counts": self.item_counts,
             "users": self.user_fingerprint,
+            "user_tokens": None if self.user_vocabulary is None else list(self.user_vocabulary.tokens),
+            "user_features": plain_encodings(self.user_encodings),
             "max_history": self.max_history,
+            "reading": self.reading,
             "seed": self.seed,
         }
 
@@ -100,8 +119,23 @@ class ModelMetadata:
         self.item_titles = kept.get("titles")
         self.item_counts = kept.get("counts")
         self.user_fingerprint = users
+        self.user_vocabulary = _user_vocabulary(kept.get("user_tokens"), users)
+        self.user_encodings = read_encodings(kept.get("user_features"))
         self.max_history = kept["max_history"]
+        self.reading = kept.get("reading")
         self.seed = kept["seed"]
+
+
+def _user_vocabulary(tokens: list[Any] | None, fingerprint: str | None) -> Vocabulary | None:
+    """Return the vocabulary of users that a checkpoint holds; None if an earlier release wrote it."""
+    if tokens is None:
+        return None
+    vocabulary = Vocabulary(tokens)
+    if vocabulary.fingerprint() != fingerprint:
+        raise ValueError(
+            "the checkpoint's users are not those that its model was trained with: it is damaged"
+        )
+    return vocabulary
 
 
 def check_features(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

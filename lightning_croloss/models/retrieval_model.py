@@ -14,11 +14,12 @@ from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.common.class_only import class_only
 from lightning_croloss.common.deprecation import warn_deprecated
 from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses import RetrievalLoss
-from lightning_croloss.models.checkpoint import Source, built_model, read_checkpoint
+from lightning_croloss.models.checkpoint import KEY, Source, built_model, read_checkpoint
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.known_users import refuse_unknown_users
@@ -26,13 +27,15 @@ from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.models.metadata import ModelMetadata, check_features
 from lightning_croloss.models.own_parts import own_loss, own_negatives
-from lightning_croloss.models.sampled_training import SampledTraining
+from lightning_croloss.models.resumable_training import ResumableTraining
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories, check_one_user_each
+from lightning_croloss.recommend.prediction import Prediction
 from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
+from lightning_croloss.recommend.user_features import UserFeatures
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 SIMILARITIES = ("cosine", "dot")
 
 
-class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
+class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation):
     """Base of the architectures: a subclass implements :meth:`encode_users` and :meth:`encode_items`.
 
     Args:
@@ -54,7 +57,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         negatives: the sampler of negatives; None is ``UniformNegatives()``. The model draws from a copy.
         similarity: "cosine" (unit vectors) or "dot".
         ns: the N of every metric @N.
-        exclude_history: never rank an item that the user had before, in validation and test.
+        exclude_history: never rank or recommend an item that the user had before. A target among these is a
+            miss.
         optimizer: any torch optimizer; None is Adam with learning rate 0.001.
         lr_scheduler: any torch learning rate scheduler; None keeps the rate.
         lr_scheduler_interval: "epoch" or "step": how often the scheduler steps.
@@ -71,6 +75,10 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         needs_known_users: whether the model can recommend to users of known ids only.
         num_users: number of users that the model knows by their ids or features; 0 if none.
         max_length: number of events of a history that the architecture sees at most; None = all.
+        predicts_n: number of items that ``Trainer.predict`` recommends to each user.
+        predicts_unseen_only: whether it leaves out the items that the user had before; None is
+            ``exclude_history``.
+        prediction: what it makes its lists with, from its start on.
         item_embedding: the embedding of the items' ids; None without.
         user_embedding: the embedding of the users' ids; None without.
         item_feature_embedding: the embedding of the items' features; None without.
@@ -125,6 +133,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self.metadata = ModelMetadata()
         self._finite = NaNGuard(self.loss)
         self.predicts_n = min(100, num_items)
+        self.predicts_unseen_only: bool | None = None
+        self.prediction: Prediction | None = None
 
     # ------------------------------------------------------------------ what an architecture is
 
@@ -152,15 +162,23 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def setup(self, stage: str) -> None:
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
+        super().setup(stage)
         data = self.data
         if data is not None:
-            self.metadata.take_from(data, self.knows_users, trains=stage == "fit")
+            self.metadata.take_from(
+                data, self.knows_users, stage == "fit", self.user_feature_embedding is not None
+            )
             data.prepare_for(
                 DataRequest(
                     known_positives=self.negatives.exclude_known_positives,
-                    whole_history=self.predicts_unseen_only if stage == "predict" else self.exclude_history,
+                    whole_history=self.predicts_without_history
+                    if stage == "predict"
+                    else self.exclude_history,
                     first_events=not self.needs_history,
+                    known_users_only=self.needs_known_users,
+                    user_features=self.user_feature_embedding is not None,
                     all_positions=self.all_positions,
+                    recounted=True,
                 )
             )
             if stage == "fit":
@@ -168,8 +186,30 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                 self._fill_features(data)
         if stage == "fit":
             self._use_sparse_gradients()
+            self._rate_at_setup = self._optimization.learning_rate
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
             check_monitors([*callbacks, self._optimization.lr_scheduler], self.metric_names("val"))
+
+    def on_train_start(self) -> None:
+        """Check what the schedulers monitor that were really built, and begin or go on."""
+        check_monitors(self.trainer.lr_scheduler_configs, self.metric_names("val"))
+        super().on_train_start()
+
+    # ------------------------------------------------------------------ prediction
+
+    @property
+    def predicts_without_history(self) -> bool:
+        """Whether ``Trainer.predict`` leaves out the items that the user had before."""
+        return self.exclude_history if self.predicts_unseen_only is None else self.predicts_unseen_only
+
+    def on_predict_epoch_start(self) -> None:
+        """Encode the catalogue once."""
+        self.prediction = Prediction(self, self.predicts_n, self.predicts_without_history)
+
+    def predict_step(self, batch: RetrievalBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Return the ids (B, n) and scores (B, n) of the best items, n being ``predicts_n``."""
+        assert self.prediction is not None
+        return self.prediction(batch)
 
     @property
     def facts(self) -> ModelMetadata:
@@ -194,7 +234,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         self,
         histories: Sequence[Sequence[int]] | Tensor | None = None,
         n: int = 100,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         users: Tensor | None = None,
         diversity: float = 0.0,
         category: str | None = None,
@@ -206,7 +246,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
             histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
                 left-padded with 0. None: users without events, or of whom the ids are enough.
             n: how many items.
-            exclude_history: leave out the items of the history.
+            exclude_history: whether to leave out the items of the history; None is the model's own
+                ``exclude_history``, as in evaluation.
             users: (B,) ids of the users, 0 = unknown, for models that use user ids or features; None = all
                 unknown.
             diversity: what an item gains, in units of the score, for each item chosen before it that is of
@@ -245,35 +286,43 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def recommend_tokens(
         self,
-        histories: Sequence[Sequence[Token]],
+        histories: Sequence[Sequence[Token]] | None = None,
         n: int = 10,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         diversity: float | None = None,
         category: str | None = None,
+        users: Sequence[Token] | None = None,
+        user_features: UserFeatures | None = None,
     ) -> Recommendations:
         """Return the n best items for each history of tokens, as tokens with titles and scores.
 
-        Tokens that the model does not know are counted and passed over; a history without any known token
-        gets the most popular items of training. To encode the catalogue once for many calls, keep a
+        Tokens that the model does not know are counted and passed over; a user of whom it knows nothing gets
+        the most popular items of training. To encode the catalogue once for many calls, keep a
         ``models.TokenRecommender``, which takes the same arguments.
 
         Args:
-            histories: for each user the tokens of its events, text or integers, oldest first.
+            histories: for each user the tokens of its events, text or integers, oldest first; None = no
+                events of any of the users.
             n: how many items.
-            exclude_history: leave out the items of the history.
+            exclude_history: whether to leave out the items of the history; None is the model's own
+                ``exclude_history``, as in evaluation.
             allow: tokens of the only items to recommend; None = all.
             deny: tokens of items never to recommend.
             diversity: as in :meth:`recommend`; None is 0.
             category: as in :meth:`recommend`.
+            users: the token of each user, for a model that uses ids or features of users; None = all unknown.
+            user_features: for each feature of users a value of each user, for those whom the model does not
+                know; see :class:`TokenRecommender`.
 
         Raises:
-            ValueError: the model has no vocabulary or recommends to known users only, or n or the diversity
-                is out of range.
+            ValueError: the model has no vocabulary, users or their features do not fit the model or the
+                histories, or n or the diversity is out of range.
             TypeError: tokens are neither text nor integers.
         """
-        return TokenRecommender(self, n, exclude_history, allow, deny, diversity, category)(histories)
+        recommender = TokenRecommender(self, n, exclude_history, allow, deny, diversity, category)
+        return recommender(histories, users, user_features)
 
     def similar_items(self, tokens: Sequence[Token], n: int = 10) -> Recommendations:
         """Return for each item the n items whose vectors are most similar; see ``models.similar_items``."""
@@ -338,6 +387,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
+        checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
+        self.note_position(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back; refuse a checkpoint of another catalogue.
@@ -347,7 +398,10 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                 or of its data.
         """
         self.metadata.load(checkpoint, self.num_items)
+        # the optimizer is built after this
+        self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
         check_features(checkpoint["hyper_parameters"], self.hparams)
+        self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside
 

@@ -87,7 +87,7 @@ class TwoTower(HistoryModel):
         if self.user_embedding is not None:
             parts.append(self.user_embedding(batch.users))
         if self.user_feature_embedding is not None:
-            parts.append(self.user_feature_embedding(batch.users))
+            parts.append(self.embed_user_features(batch))
         return self.normalize(self.user_tower(torch.cat(parts, dim=-1))).unsqueeze(1)
 
     def encode_items(self, ids: Tensor | None) -> Tensor:

@@ -54,5 +54,5 @@ class YouTubeDNN(HistoryModel):
         """Return one vector for each user, (B, 1, D)."""
         pooled = pool_history(*self.embed_history(batch), self.pooling)
         if self.user_feature_embedding is not None:
-            pooled = torch.cat([pooled, self.user_feature_embedding(batch.users)], dim=-1)
+            pooled = torch.cat([pooled, self.embed_user_features(batch)], dim=-1)
         return self.normalize(self.user_layers(pooled)).unsqueeze(1)

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from lightning_croloss.errors import MissingExtraError, PretrainedError
-from lightning_croloss.pretrained.layout import CARD, MANIFEST, REQUIRED
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, OPTIONAL, REQUIRED
 
 PREFIX = "hf://"
 
@@ -48,7 +48,7 @@ def download(text: str) -> Path:
     """
     address = parse_address(text)
     beginning = f"{address.folder}/" if address.folder else ""
-    files = [f"{beginning}{name}" for name in (MANIFEST, CARD, *REQUIRED)]
+    files = [f"{beginning}{name}" for name in (MANIFEST, CARD, *REQUIRED, *OPTIONAL)]
     folder = _snapshot(address, files) / address.folder
     if not (folder / MANIFEST).is_file():
         within = f" in its folder {address.folder!r}" if address.folder else ""
@@ -86,7 +86,7 @@ def upload(folder: Path, address: str, private: bool, token: str | None, message
             revision=target.revision,
             token=token,
             commit_message=message,
-            allow_patterns=[MANIFEST, CARD, *REQUIRED],
+            allow_patterns=[MANIFEST, CARD, *REQUIRED, *OPTIONAL],
         )
     except (OSError, ValueError) as error:
         raise PretrainedError(f"{address} cannot be written: {_first_line(error)}") from error

@@ -12,30 +12,41 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
 VOCABULARY = "vocabulary.parquet"
 METRICS = "metrics.json"
+#: Tokens of the users, of a model that uses their ids or features; not in folders of earlier releases.
+USERS = "users.parquet"
+#: How the features of users are read, of a model that uses them; not in folders of earlier releases.
+USER_FEATURES = "user_features.json"
 CARD = "README.md"
 #: What loading needs and checks; the card may be corrected by hand.
 REQUIRED = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
+#: What a folder may hold besides; checked where the manifest lists it.
+OPTIONAL = (USERS, USER_FEATURES)
 
 FORMAT = Format("lightning-croloss model", 1, "a pretrained model", ("facts", "from_data"))
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
     """Write the manifest of the files that lie in ``folder``, with ``content`` beside their checksums."""
-    FORMAT.write(folder, content, (*REQUIRED, CARD))
+    present = [name for name in OPTIONAL if (folder / name).is_file()]
+    FORMAT.write(folder, content, (*REQUIRED, *present, CARD))
 
 
-def read_manifest(folder: Path, check: Iterable[str] = REQUIRED) -> dict[str, Any]:
+def read_manifest(folder: Path, check: Iterable[str] | None = None) -> dict[str, Any]:
     """Return the manifest of a pretrained model, after checking its files.
 
     Args:
         folder: the model's folder.
-        check: names of the files to check.
+        check: names of the files to check; None = all that loading needs.
 
     Raises:
         PretrainedError: the folder is not a pretrained model, has another format version, or a file is
             missing, cut off or changed.
     """
-    return FORMAT.read(folder, check)
+    if check is not None:
+        return FORMAT.read(folder, check)
+    manifest = FORMAT.read(folder, REQUIRED)
+    FORMAT.read(folder, [name for name in OPTIONAL if name in manifest["files"]])
+    return manifest
 
 
 __all__ = [
@@ -43,7 +54,10 @@ __all__ = [
     "CONFIG",
     "MANIFEST",
     "METRICS",
+    "OPTIONAL",
     "REQUIRED",
+    "USERS",
+    "USER_FEATURES",
     "VOCABULARY",
     "WEIGHTS",
     "read_manifest",

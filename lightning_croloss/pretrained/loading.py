@@ -13,18 +13,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding, read_encodings
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.checkpoint import described_model, read_checkpoint
-from lightning_croloss.pretrained.layout import CONFIG, METRICS, VOCABULARY, WEIGHTS, read_manifest
+from lightning_croloss.pretrained.layout import (
+    CONFIG,
+    METRICS,
+    USER_FEATURES,
+    USERS,
+    VOCABULARY,
+    WEIGHTS,
+    read_manifest,
+)
 from lightning_croloss.pretrained.registry import find_pretrained
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
 from lightning_croloss.recommend.item_table import ItemTable
+from lightning_croloss.recommend.token_table import read_tokens
 
 
-def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> RetrievalModel:
+def load_pretrained(name: str | Path, *, allow: Iterable[type | str] | TrustedClasses = ()) -> RetrievalModel:
     """Return a pretrained model, ready to recommend.
 
     No code is run because a file names it: weights are safetensors (or plain types, in a checkpoint),
@@ -35,7 +45,7 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> Re
             ``save_pretrained`` wrote; ``"hf://owner/name"``, ``"hf://owner/name@revision/some/folder"``; or
             the ``.ckpt`` file of a run.
         allow: further classes that the config may name, or their dotted paths: a model of your own, for
-            example.
+            example. Or all that it may name, as ``TrustedClasses``.
 
     Returns:
         The model in evaluation mode, on the CPU. Its ``metadata`` holds ``item_vocabulary``, ``item_counts``,
@@ -46,7 +56,7 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> Re
             not allowed, or weights and config do not match.
         MissingExtraError: a package that reading needs is missing.
     """
-    trusted = trusted_classes(allow)
+    trusted = allow if isinstance(allow, TrustedClasses) else trusted_classes(allow)
     path = Path(name)
     # the random weights of a new model are overwritten: the caller's random numbers go on undisturbed
     with torch.random.fork_rng(devices=[]):
@@ -95,8 +105,13 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     _load_weights(model, tensors, f"{folder / WEIGHTS}")
     kept = manifest["facts"]
     model.metadata.max_history = kept["max_history"]
+    model.metadata.reading = kept.get("reading")
     model.metadata.user_fingerprint = kept["user_fingerprint"]
     model.metadata.seed = kept["seed"]
+    if USERS in manifest["files"]:
+        _load_users(model, folder / USERS)
+    if USER_FEATURES in manifest["files"]:
+        model.metadata.user_encodings = _user_encodings(folder / USER_FEATURES)
     _load_items(model, folder / VOCABULARY)
     if model.metadata.item_titles is None:
         model.metadata.item_titles = titles_at_hand(config, model.metadata.item_vocabulary, trusted)
@@ -119,6 +134,25 @@ def _load_items(model: RetrievalModel, path: Path) -> None:
     metadata.item_counts = None
     if items.counts is not None:
         metadata.item_counts = torch.cat([torch.zeros(1, dtype=torch.int64), torch.from_numpy(items.counts)])
+
+
+def _load_users(model: RetrievalModel, path: Path) -> None:
+    """Read the tokens of the users of a model from a file.
+
+    Raises:
+        PretrainedError: the file is not such a table, or holds other users.
+    """
+    vocabulary = read_tokens(path, "a pretrained model", "tables")
+    if vocabulary.fingerprint() != model.metadata.user_fingerprint:
+        raise PretrainedError(f"{path} holds other users than the weights are for")
+    model.metadata.user_vocabulary = vocabulary
+
+
+def _user_encodings(path: Path) -> list[FeatureEncoding] | None:
+    try:
+        return read_encodings(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise PretrainedError(f"{path} does not say how features of users are read: it is damaged") from None
 
 
 def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:

@@ -14,11 +14,22 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import plain_encodings
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
-from lightning_croloss.pretrained.layout import CARD, CONFIG, METRICS, VOCABULARY, WEIGHTS, write_manifest
+from lightning_croloss.pretrained.layout import (
+    CARD,
+    CONFIG,
+    METRICS,
+    USER_FEATURES,
+    USERS,
+    VOCABULARY,
+    WEIGHTS,
+    write_manifest,
+)
 from lightning_croloss.recommend.protocol import items_of
+from lightning_croloss.recommend.token_table import write_tokens
 
 #: Arguments of a model that come from its data, so that a config does not write them.
 FROM_DATA = ("num_items", "num_users", "item_features", "user_features")
@@ -33,6 +44,7 @@ def save_pretrained(
     metrics: Mapping[str, Any] | None = None,
     card: str | None = None,
     titles: bool = True,
+    users: bool = True,
     dtype: str = "float32",
     overwrite: bool = False,
 ) -> Path:
@@ -47,6 +59,8 @@ def save_pretrained(
         card: the text of the model card; None writes a short one.
         titles: whether to write the titles of the items, if the model knows them. False where the licence of
             the data does not let them be shown.
+        users: whether to write the tokens of the users, if the model uses their ids or features. Without them
+            it cannot be asked for a user by its token. False where they must not be shown.
         dtype: "float32", or "float16" or "bfloat16" to store numbers in half the space.
         overwrite: whether the folder may exist.
 
@@ -72,6 +86,11 @@ def save_pretrained(
         (temporary / CONFIG).write_text(text, "utf-8")
         shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which only its owner could read
         items.write(temporary / VOCABULARY, "a pretrained model", "tables")
+        if users and metadata.user_vocabulary is not None:
+            write_tokens(metadata.user_vocabulary, temporary / USERS, "a pretrained model", "tables")
+        if metadata.user_encodings is not None:
+            encodings = json.dumps(plain_encodings(metadata.user_encodings), ensure_ascii=False)
+            (temporary / USER_FEATURES).write_text(encodings + "\n", "utf-8")
         (temporary / METRICS).write_text(json.dumps(dict(metrics or {}), indent=2) + "\n", "utf-8")
         (temporary / CARD).write_text(card or _short_card(model), "utf-8")
         write_manifest(
@@ -81,6 +100,7 @@ def save_pretrained(
                 "from_data": from_data,
                 "facts": {
                     "max_history": metadata.max_history,
+                    "reading": metadata.reading,
                     "user_fingerprint": metadata.user_fingerprint,
                     "seed": metadata.seed,
                 },

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lightning_croloss.common.blocks import blocks
 from lightning_croloss.common.item_lists import Ids, ItemLists
-from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.batch import GivenFeatures, RetrievalBatch
+from lightning_croloss.recommend.user_features import EncodedFeatures
 
 
 def batch_of_histories(
@@ -20,6 +21,7 @@ def batch_of_histories(
     num_users: int,
     max_history: int | None,
     device: torch.device,
+    user_features: EncodedFeatures | None = None,
 ) -> RetrievalBatch:
     """Check histories and users and make a batch without targets of them.
 
@@ -31,6 +33,7 @@ def batch_of_histories(
         num_users: number of users that the model knows; 0 if it has no use for them.
         max_history: number of events that the model sees, the last ones; None = all.
         device: where the batch is wanted.
+        user_features: features of the users, for those who are unknown; None = of no one.
 
     Raises:
         ValueError: an id is out of range, or users do not fit the histories.
@@ -65,11 +68,16 @@ def batch_of_histories(
             f"users must hold user ids 1 … {num_users} (0 = unknown), "
             f"got {int(users.min())} … {int(users.max())}"
         )
+    features = None
+    if user_features is not None:
+        values = [torch.from_numpy(value).to(device) for value in user_features.values]
+        features = GivenFeatures(values, torch.from_numpy(user_features.given).to(device))
     return RetrievalBatch(
         history if max_history is None else history[:, -max_history:],
         targets=torch.zeros_like(history[:, :1]),
         users=users,
         whole_history=whole,
+        user_features=features,
     )
 
 

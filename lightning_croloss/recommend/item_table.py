@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_croloss.common.arrow_tokens import token_array
 from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.errors import MissingExtraError, PretrainedError
+from lightning_croloss.recommend.token_table import import_pyarrow, read_columns
 
 
 @dataclass(frozen=True)
@@ -48,16 +47,12 @@ class ItemTable:
             PretrainedError: the file is not such a table.
             MissingExtraError: pyarrow is not installed.
         """
-        pyarrow, parquet = _pyarrow(what, extra)
-        try:
-            table = parquet.read_table(path)
-            tokens, counts = table["token"].to_pylist(), table["count"].to_pylist()
-        except (pyarrow.ArrowException, KeyError):
-            raise PretrainedError(f"{path} is not a table with the columns token and count") from None
+        columns = read_columns(path, ("token", "count", "title?"), what, extra)
+        counts = columns["count"]
         return cls(
-            Vocabulary(tokens),
+            Vocabulary(columns["token"]),
             None if None in counts else np.array(counts, dtype=np.int64),
-            table["title"].to_pylist() if "title" in table.column_names else None,
+            columns.get("title"),
         )
 
     def write(self, path: Path, what: str, extra: str) -> None:
@@ -71,22 +66,12 @@ class ItemTable:
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
-        pyarrow, parquet = _pyarrow(what, extra)
-        tokens = self.vocabulary.tokens
-        counts = [None] * len(tokens) if self.counts is None else self.counts.tolist()
+        pyarrow, parquet = import_pyarrow(what, extra)
+        counts = [None] * len(self) if self.counts is None else self.counts.tolist()
         columns = {
-            "token": token_array(tokens),
+            "token": token_array(self.vocabulary.tokens),
             "count": pyarrow.array(counts, pyarrow.int64()),
         }
         if self.titles is not None:
             columns["title"] = pyarrow.array(self.titles, pyarrow.string())
         parquet.write_table(pyarrow.table(columns), path, compression="zstd")
-
-
-def _pyarrow(what: str, extra: str) -> tuple[ModuleType, ModuleType]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(what, extra) from error
-    return pyarrow, pyarrow.parquet

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_croloss.recommend.item_table import ItemTable
+from lightning_croloss.recommend.popular import PopularItems, Ranked
 from lightning_croloss.recommend.results import UserRecommendations
-
-#: The ids (n,) and scores (n,) of the items for one user, best first.
-Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]
+from lightning_croloss.recommend.users import UserKnowledge
 
 
 def check_n(n: int, largest: int, what: str = "items") -> None:
@@ -22,25 +21,8 @@ def check_n(n: int, largest: int, what: str = "items") -> None:
         )
 
 
-def popular_items(items: ItemTable, n: int, allowed: NDArray[np.int64] | None) -> Ranked:
-    """Return the n items with the most training events, of equal ones the smaller id, and those numbers.
-
-    Fewer where no more are allowed, none if the training events are not known.
-
-    Args:
-        items: the items.
-        n: how many.
-        allowed: ids of the only items to choose from, in ascending order; None = all.
-    """
-    if items.counts is None:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-    ids = np.arange(1, len(items) + 1) if allowed is None else allowed
-    best = ids[np.argsort(-items.counts[ids - 1], kind="stable")[:n]]
-    return best, items.counts[best - 1].astype(np.float32)
-
-
 def user_recommendations(
-    items: ItemTable, ranked: Ranked, unknown: int = 0, fallback: bool = False
+    items: ItemTable, ranked: Ranked, unknown: int = 0, fallback: bool = False, unknown_user: bool = False
 ) -> UserRecommendations:
     """Return the items recommended to one user, as tokens with titles.
 
@@ -49,29 +31,69 @@ def user_recommendations(
         ranked: the ids and scores of those recommended; ids of 0 at the end stand for nothing.
         unknown: number of tokens of the history that are not known.
         fallback: whether these are the popular items.
+        unknown_user: whether the model uses users and does not know this one.
     """
     ids, scores = (values[: int((ranked[0] > 0).sum())] for values in ranked)
     titles = None if items.titles is None else [items.titles[i - 1] for i in ids.tolist()]
-    return UserRecommendations(items.vocabulary.decode(ids), titles, scores.tolist(), unknown, fallback)
+    return UserRecommendations(
+        items.vocabulary.decode(ids), titles, scores.tolist(), unknown, fallback, unknown_user
+    )
 
 
-def with_fallback(
-    items: ItemTable,
-    histories: Sequence[Sequence[int]],
-    unknown: Sequence[int],
-    found: Iterable[Ranked],
-    popular: Ranked,
-) -> list[UserRecommendations]:
-    """Return what is recommended to each user: the popular items where nothing of the history is known.
+class UserLists:
+    """Makes the lists of users out of what a model found: the popular items where it has nothing to go by.
 
     Args:
         items: the items.
-        histories: for each user the known ids of its history.
-        unknown: for each user the number of tokens that are not known.
-        found: for each user the best items by the model.
-        popular: the popular items.
+        knowledge: what the model knows of users.
+        n: how many items.
+        exclude_history: whether popular items of the history are left out, as the model's are.
+        allowed: ids of the only items to choose from, in ascending order; None = all.
     """
-    return [
-        user_recommendations(items, best if history else popular, number, fallback=not history)
-        for history, number, best in zip(histories, unknown, found, strict=True)
-    ]
+
+    def __init__(
+        self,
+        items: ItemTable,
+        knowledge: UserKnowledge,
+        n: int,
+        exclude_history: bool,
+        allowed: NDArray[np.int64] | None,
+    ) -> None:
+        self._items = items
+        self._knowledge = knowledge
+        self._n = n
+        self._exclude_history = exclude_history
+        self._popular = PopularItems(items, allowed)
+
+    def __call__(
+        self,
+        histories: Sequence[Sequence[int]],
+        unknown: Sequence[int],
+        users: Sequence[int],
+        found: Iterable[Ranked],
+        has_features: Sequence[bool] | None = None,
+    ) -> list[UserRecommendations]:
+        """Return what is recommended to each user.
+
+        Args:
+            histories: for each user the known ids of its history.
+            unknown: for each user the number of tokens that are not known.
+            users: for each user its id, 0 = unknown.
+            found: for each user the best items by the model.
+            has_features: for each user whether features are given that the model uses; None = of no one.
+        """
+        lists = []
+        given = has_features or [False] * len(users)
+        for history, number, user, best, known in zip(histories, unknown, users, found, given, strict=True):
+            answered = self._knowledge.answers(user, history, known)
+            excluded = history if self._exclude_history else ()
+            lists.append(
+                user_recommendations(
+                    self._items,
+                    best if answered else self._popular.best(self._n, excluded),
+                    number,
+                    fallback=not answered,
+                    unknown_user=self._knowledge.uses_users and user == 0,
+                )
+            )
+        return lists

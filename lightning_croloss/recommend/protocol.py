@@ -7,9 +7,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.recommend.item_table import ItemTable
+from lightning_croloss.recommend.users import UserKnowledge
 
 
 class CatalogueMetadata(Protocol):
@@ -18,6 +20,14 @@ class CatalogueMetadata(Protocol):
     @property
     def item_vocabulary(self) -> Vocabulary | None:
         """The tokens of the items; None until the model met its data."""
+
+    @property
+    def user_vocabulary(self) -> Vocabulary | None:
+        """The tokens of the users; None if the model does not use them, or its file did not hold them."""
+
+    @property
+    def user_encodings(self) -> list[FeatureEncoding] | None:
+        """How the features of users are read; None if the model has none, or its file did not hold them."""
 
     @property
     def item_titles(self) -> list[str] | None:
@@ -44,8 +54,20 @@ class Retriever(Protocol):
         """Number of users that the model knows by their ids or features; 0 if none."""
 
     @property
+    def knows_users(self) -> bool:
+        """Whether it has embeddings or features of single users."""
+
+    @property
     def needs_known_users(self) -> bool:
         """Whether it can recommend to users of known ids only."""
+
+    @property
+    def exclude_history(self) -> bool:
+        """Whether items that a user had before are left out, unless the caller says otherwise."""
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether it goes by the users' histories."""
 
     @property
     def tile_elements(self) -> int:
@@ -81,6 +103,17 @@ class Retriever(Protocol):
         Raises:
             ValueError: the model has no such feature.
         """
+
+
+def user_knowledge(model: Retriever) -> UserKnowledge:
+    """Return what a model knows of single users."""
+    return UserKnowledge(
+        f"this {type(model).__name__}",
+        model.knows_users,
+        model.needs_known_users,
+        model.needs_history,
+        model.metadata.user_vocabulary,
+    )
 
 
 def items_of(model: Retriever) -> ItemTable:

@@ -20,7 +20,8 @@ class UserRecommendations:
         titles: what a person calls them, None if the model knows no titles.
         scores: their scores; for a popular fallback the number of training events.
         unknown: number of tokens of the history that the model does not know.
-        fallback: whether these are the most popular items, because nothing of the history is known.
+        fallback: whether these are the most popular items, because nothing is known that the model goes by.
+        unknown_user: whether the model uses ids or features of users and does not know this user.
     """
 
     tokens: list[Token]
@@ -28,6 +29,7 @@ class UserRecommendations:
     scores: list[float]
     unknown: int
     fallback: bool
+    unknown_user: bool = False
 
     def __str__(self) -> str:
         """Return a line for each of the first items: score, token, title."""
@@ -61,6 +63,11 @@ class Recommendations(Sequence[UserRecommendations]):
         """Number of users who were recommended the most popular items."""
         return sum(user.fallback for user in self.users)
 
+    @property
+    def num_unknown_users(self) -> int:
+        """Number of users whom the model does not know, though it uses ids or features of users."""
+        return sum(user.unknown_user for user in self.users)
+
     def __len__(self) -> int:
         """Return the number of users."""
         return len(self.users)
@@ -77,9 +84,12 @@ class Recommendations(Sequence[UserRecommendations]):
         """Return the first users' items as text, and what was not known."""
         parts = []
         for number, user in enumerate(self.users[:SHOWN], start=1):
-            notes = [f"{user.unknown} unknown tokens"] * bool(user.unknown) + ["popular"] * user.fallback
+            notes = ["unknown user"] * user.unknown_user
+            notes += [f"{user.unknown} unknown tokens"] * bool(user.unknown) + ["popular"] * user.fallback
             note = f" ({', '.join(notes)})" if notes else ""
             parts.append(f"user {number}{note}\n{user}")
         if len(self.users) > SHOWN:
             parts.append(f"… {len(self.users) - SHOWN} more users")
+        if self.num_unknown_users:
+            parts.append(f"the model does not know {self.num_unknown_users} of the {len(self.users)} users")
         return "\n".join(parts)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories
-from lightning_croloss.recommend.lists import check_n, popular_items, user_recommendations, with_fallback
-from lightning_croloss.recommend.protocol import Retriever, items_of
+from lightning_croloss.recommend.lists import UserLists, check_n, user_recommendations
+from lightning_croloss.recommend.protocol import Retriever, items_of, user_knowledge
 from lightning_croloss.recommend.results import Recommendations, UserRecommendations
 from lightning_croloss.recommend.tokens import (
     Token,
     allowed_ids,
     check_tokens,
     encode_tokens,
+    histories_of,
     ids_of_histories,
 )
 from lightning_croloss.recommend.top_items import TopItems, evaluating
+from lightning_croloss.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
 from lightning_croloss.retrieval import top_items
 
 #: Users whose histories are encoded together.
@@ -27,12 +31,13 @@ BATCH_SIZE = 1024
 class TokenRecommender:
     """Recommends to histories of tokens; the catalogue is encoded once.
 
-    A history without any token that the model knows gets the most popular items of training.
+    A user of whom the model knows nothing that it goes by, neither a token of the history nor, if it uses
+    users, the user, gets the most popular items of training.
 
     Args:
         model: the model, with its vocabulary.
         n: how many items.
-        exclude_history: leave out the items of the history.
+        exclude_history: whether to leave out the items of the history; None is the model's own.
         allow: tokens of the only items to recommend; None = all. Tokens the model does not know are passed
             over.
         deny: tokens of items never to recommend.
@@ -40,8 +45,7 @@ class TokenRecommender:
         category: the item feature that holds the categories of the diversity.
 
     Raises:
-        ValueError: the model has no vocabulary or recommends to known users only, n or the diversity is out
-            of range.
+        ValueError: the model has no vocabulary, n or the diversity is out of range.
         TypeError: tokens are neither text nor integers.
     """
 
@@ -49,18 +53,16 @@ class TokenRecommender:
         self,
         model: Retriever,
         n: int = 10,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         allow: Collection[Token] | None = None,
         deny: Collection[Token] | None = None,
         diversity: float | None = None,
         category: str | None = None,
     ) -> None:
+        if exclude_history is None:
+            exclude_history = model.exclude_history
         self._items = items_of(model)
-        if model.needs_known_users:
-            raise ValueError(
-                f"a {type(model).__name__} recommends to users whose ids it was trained with, not to "
-                "histories: use recommend(users=…)"
-            )
+        self._knowledge = user_knowledge(model)
         allowed = allowed_ids(self._items.vocabulary, allow, deny)
         self._top_items = TopItems(
             model,
@@ -70,38 +72,63 @@ class TokenRecommender:
             category,
             allowed=None if allowed is None else torch.from_numpy(allowed),
         )
-        self._popular = popular_items(self._items, n, allowed)
+        self._lists = UserLists(self._items, self._knowledge, n, exclude_history, allowed)
         self._model = model
         self._longest = model.metadata.max_history
 
-    def __call__(self, histories: Sequence[Sequence[Token]]) -> Recommendations:
+    def __call__(
+        self,
+        histories: Sequence[Sequence[Token]] | None = None,
+        users: Sequence[Token] | None = None,
+        user_features: UserFeatures | None = None,
+    ) -> Recommendations:
         """Recommend to each history.
 
         Args:
-            histories: for each user the tokens of its events, oldest first.
+            histories: for each user the tokens of its events, oldest first; None = no events of any of the
+                users.
+            users: the token of each user, for a model that uses ids or features of users; None = all unknown.
+            user_features: for each feature of users that the model was trained with a value of each user, for
+                those whom it does not know: a text or a number, for "multi" a text or a list; None or "" is
+                missing.
 
         Raises:
-            TypeError: a history is not a list, or a token neither text nor integer.
+            ValueError: neither histories nor users are given, or users or their features do not fit the model
+                or the histories.
+            TypeError: histories or users are not lists, or a token neither text nor integer.
         """
+        histories = histories_of(histories, users)
         ids, unknown = ids_of_histories(histories, self._items.vocabulary)
-        users: list[UserRecommendations] = []
+        known = self._knowledge.ids(users, len(ids))
+        encodings = self._model.metadata.user_encodings
+        features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
+        found: list[UserRecommendations] = []
         for part in blocks_of_histories(ids, self._longest, BATCH_SIZE):
-            users += self._recommend(ids[part], unknown[part])
-        return Recommendations(users)
+            some = None if features is None else features.rows(part)
+            found += self._recommend(ids[part], unknown[part], known[part], some)
+        return Recommendations(found)
 
-    def _recommend(self, histories: list[list[int]], unknown: list[int]) -> list[UserRecommendations]:
+    def _recommend(
+        self,
+        histories: list[list[int]],
+        unknown: list[int],
+        users: NDArray[np.int64],
+        features: EncodedFeatures | None,
+    ) -> list[UserRecommendations]:
         model = self._model
         batch = batch_of_histories(
             histories,
-            None,
+            torch.from_numpy(users),
             num_items=model.num_items,
-            num_users=0,
+            num_users=model.num_users,
             max_history=self._longest,
             device=model.device,
+            user_features=features,
         )
         ids, scores = self._top_items(batch)
         found = zip(ids.cpu().numpy(), scores.cpu().numpy(), strict=True)
-        return with_fallback(self._items, histories, unknown, found, self._popular)
+        given = None if features is None else features.given.tolist()
+        return self._lists(histories, unknown, users.tolist(), found, given)
 
 
 def similar_items(model: Retriever, tokens: Sequence[Token], n: int = 10) -> Recommendations:

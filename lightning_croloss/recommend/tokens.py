@@ -34,6 +34,22 @@ def encode_tokens(tokens: Collection[Token], vocabulary: Vocabulary) -> NDArray[
     return vocabulary.encode(list(tokens))
 
 
+def histories_of(
+    histories: Sequence[Sequence[Token]] | None, users: Sequence[Token] | None
+) -> Sequence[Sequence[Token]]:
+    """Return the histories, empty ones if only users are given.
+
+    Raises:
+        ValueError: neither is given.
+        TypeError: users without histories are not a list.
+    """
+    if histories is not None:
+        return histories
+    if users is None:
+        raise ValueError("give histories, or users if the model uses them")
+    return [[] for _ in check_tokens("users", users)]
+
+
 def ids_of_histories(
     histories: Sequence[Sequence[Token]], vocabulary: Vocabulary
 ) -> tuple[list[list[int]], list[int]]:

@@ -20,7 +20,7 @@ class TopItems:
     Args:
         model: the model; its weights must not change between the batches.
         n: how many items.
-        exclude_history: leave out the items that the user had before.
+        exclude_history: whether to leave out the items that the user had before; None is the model's own.
         diversity: what an item gains, in units of the score, for each item chosen before it that is of
             another category; 0 chooses by the score alone. See ``retrieval.diverse_items``.
         category: name of the item feature, categorical or multi-valued, that holds the categories.
@@ -36,7 +36,7 @@ class TopItems:
         self,
         model: Retriever,
         n: int,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         diversity: float = 0.0,
         category: str | None = None,
         candidates: int | None = None,
@@ -50,7 +50,7 @@ class TopItems:
             raise ValueError(f"candidates must be in n = {n} … {model.num_items}, got {candidates}")
         self.model = model
         self.n = n
-        self.exclude_history = exclude_history
+        self.exclude_history = model.exclude_history if exclude_history is None else exclude_history
         self._diversity = diversity
         self._wanted = n if self._categories is None else candidates
         with evaluating(model):

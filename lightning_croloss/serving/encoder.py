@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.models import HistoryModel, RetrievalModel
 from lightning_croloss.recommend.top_items import evaluating
-from lightning_croloss.serving.layout import HISTORY, INTERESTS, USERS
+from lightning_croloss.serving.layout import FEATURE_VECTORS, HISTORY, INTERESTS, USERS
 
 OPSET = 20
 
@@ -26,6 +28,7 @@ class UserEncoder(nn.Module):
     """From histories, and users where the model knows them, to the users' vectors.
 
     What an id embeds to, features included, is one table here: the graph looks ids up and knows no features.
+    Those of new users come in as the sum of their embeddings, which ``serving.user_features`` makes.
 
     Args:
         model: the model; it is copied.
@@ -35,6 +38,7 @@ class UserEncoder(nn.Module):
         super().__init__()
         model = _copy(model)
         self.needs_users = model.knows_users
+        self.takes_features = model.user_feature_embedding is not None
         with torch.no_grad(), evaluating(model):
             if isinstance(model, HistoryModel):
                 ids = torch.arange(model.num_items + 1, device=model.device)
@@ -42,8 +46,8 @@ class UserEncoder(nn.Module):
                 model.embed_items = self.items.forward  # type: ignore[method-assign]
             if model.user_feature_embedding is not None:
                 ids = torch.arange(model.num_users + 1, device=model.device)
-                features = nn.Embedding.from_pretrained(model.user_feature_embedding(ids).float())
-                model.user_feature_embedding = features  # type: ignore[assignment]
+                table = model.user_feature_embedding(ids).float()
+                model.user_feature_embedding = UserFeatures(table)  # type: ignore[assignment]
         for name, module in list(model.named_modules()):
             if isinstance(module, nn.GRU):
                 parent, _, child = name.rpartition(".")
@@ -51,12 +55,16 @@ class UserEncoder(nn.Module):
         self.model = model
         self.eval()
 
-    def forward(self, history: Tensor, users: Tensor | None = None) -> Tensor:
+    def forward(
+        self, history: Tensor, users: Tensor | None = None, user_features: Tensor | None = None
+    ) -> Tensor:
         """Encode users.
 
         Args:
             history: (B, L) int64 item ids, left-padded with 0, oldest first, L at least 1.
             users: (B,) int64 user ids, 0 = unknown; for models that know users.
+            user_features: (B, D) float32 embeddings of the features of unknown users, zeros where nothing is
+                known, or (1, D) for all; for models that have features of users.
 
         Returns:
             (B, K, D) float32.
@@ -64,8 +72,30 @@ class UserEncoder(nn.Module):
         if users is None:
             users = torch.zeros_like(history[:, 0])
         batch = RetrievalBatch(history, targets=history[:, :1], users=users)
+        batch.user_features = user_features  # type: ignore[assignment]  # embedded already
         vectors: Tensor = self.model.encode_users(batch).float()
         return vectors
+
+
+class UserFeatures(nn.Module):
+    """Embeddings of the features of users: of known ones from a table, of others what is given.
+
+    Args:
+        table: (num_users + 1, D), zeros for id 0.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.table = nn.Embedding.from_pretrained(table)
+
+    def forward(self, users: Tensor, given: Tensor | None) -> Tensor:
+        """Return (B, D) for users (B,) and what is given, (B, D) or (1, D)."""
+        found: Tensor = self.table(users)
+        if given is None:
+            return found
+        last = torch.arange(given.shape[0], device=users.device)[-1]
+        rows = torch.minimum(torch.arange(users.shape[0], device=users.device), last)
+        return found + given[rows] * (users == 0).unsqueeze(-1)
 
 
 class OnnxGRU(nn.Module):
@@ -127,6 +157,9 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
     shapes: dict[str, Any] = {HISTORY: {0: batch, 1: length}}
     if encoder.needs_users:
         inputs[USERS], shapes[USERS] = torch.zeros(3, dtype=torch.long), {0: batch}
+    if encoder.takes_features:
+        rows = torch.export.Dim("feature_rows", min=1)
+        inputs[FEATURE_VECTORS], shapes[FEATURE_VECTORS] = torch.zeros(2, model.embedding_dim), {0: rows}
     with _quiet():
         program = torch.onnx.export(
             encoder,
@@ -139,10 +172,21 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
+    if encoder.takes_features:
+        _make_optional(program.model.graph, FEATURE_VECTORS, np.zeros((1, model.embedding_dim), np.float32))
     # the exporter notes for each node the lines of code it comes from, with the paths of this machine
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
     program.save(str(path), external_data=False)
+
+
+def _make_optional(graph: Any, name: str, default: NDArray[np.float32]) -> None:
+    """Give an input of an ONNX graph a default: an initializer of the same name."""
+    import onnx_ir
+
+    (value,) = [value for value in graph.inputs if value.name == name]
+    value.const_value = onnx_ir.tensor(default, name=name)
+    graph.register_initializer(value)
 
 
 @contextmanager

@@ -11,27 +11,47 @@ from lightning_croloss import __version__
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.recommend.protocol import items_of
+from lightning_croloss.recommend.protocol import items_of, user_knowledge
+from lightning_croloss.recommend.token_table import write_tokens
 from lightning_croloss.recommend.top_items import evaluating
 from lightning_croloss.serving.encoder import write_encoder
 from lightning_croloss.serving.index import INDEXES, build_index, write_index
-from lightning_croloss.serving.layout import ENCODER, FORMAT, INDEX, ITEMS, VECTORS
+from lightning_croloss.serving.layout import (
+    ENCODER,
+    FORMAT,
+    INDEX,
+    ITEMS,
+    USER_FEATURES,
+    USER_TABLE,
+    USER_VECTORS,
+    VECTORS,
+)
+from lightning_croloss.serving.user_features import UserFeatureVectors
 
 
 def export_model(
-    model: RetrievalModel, folder: str | Path, *, index: str | None = None, overwrite: bool = False
+    model: RetrievalModel,
+    folder: str | Path,
+    *,
+    index: str | None = None,
+    overwrite: bool = False,
+    exclude_history: bool | None = None,
 ) -> Path:
     """Write a model for serving, complete or not at all.
 
     The folder holds the user encoder as ONNX (``encoder.onnx``), the item vectors (``items.npy``, float32,
-    row i for item id i + 1), tokens, training events and titles of the items (``items.parquet``), on request
-    a faiss index of the vectors (``index.faiss``), and a manifest with checksums. ``Recommender`` serves it.
+    row i for item id i + 1), tokens, training events and titles of the items (``items.parquet``), the tokens
+    of the users if the model uses their ids or features (``users.parquet``) and the embeddings of their
+    features (``user_features.npy``, ``user_features.npz``), on request a faiss index of the vectors
+    (``index.faiss``), and a manifest with checksums. ``Recommender`` serves it.
 
     Args:
         model: the model; it must know its vocabulary.
         folder: where to.
         index: "flat", "ivf", "hnsw", or None for none: the vectors are then searched exactly.
         overwrite: whether the folder may exist.
+        exclude_history: whether ``Recommender`` leaves out the items of the history, unless it is told
+            otherwise; None is the model's own ``exclude_history``.
 
     Returns:
         The folder.
@@ -57,6 +77,13 @@ def export_model(
         np.save(temporary / VECTORS, vectors)
         items.write(temporary / ITEMS, "exporting a model", "export")
         files = [ENCODER, VECTORS, ITEMS]
+        knowledge = user_knowledge(model)
+        if knowledge.vocabulary is not None:
+            write_tokens(knowledge.vocabulary, temporary / USER_TABLE, "exporting a model", "export")
+            files.append(USER_TABLE)
+        if model.user_feature_embedding is not None:
+            _user_features(model).write(temporary / USER_VECTORS, temporary / USER_FEATURES)
+            files += [USER_VECTORS, USER_FEATURES]
         if index is not None:
             write_index(build_index(index, vectors), temporary / INDEX)
             files.append(INDEX)
@@ -67,7 +94,20 @@ def export_model(
             "dim": vectors.shape[1],
             "max_history": min(lengths, default=None),
             "num_users": model.num_users,
+            "uses_history": knowledge.uses_history,
             "index": index,
+            "exclude_history": model.exclude_history if exclude_history is None else exclude_history,
         }
         FORMAT.write(temporary, {"model": described, "lightning_croloss": __version__}, files)
     return Path(folder)
+
+
+@torch.no_grad()
+def _user_features(model: RetrievalModel) -> UserFeatureVectors:
+    """Return the embeddings of the features of a model's users."""
+    embedding = model.user_feature_embedding
+    assert embedding is not None
+    with evaluating(model):
+        table = embedding(torch.arange(model.num_users + 1, device=model.device))
+    weights = [weight.float().cpu().numpy() for weight in embedding.weights()]
+    return UserFeatureVectors(table.float().cpu().numpy(), model.metadata.user_encodings, weights)

@@ -8,7 +8,11 @@ ENCODER = "encoder.onnx"
 VECTORS = "items.npy"
 ITEMS = "items.parquet"
 INDEX = "index.faiss"
+#: Tokens of the users, if the model uses their ids or features.
+USER_TABLE = "users.parquet"
 FORMAT = Format("lightning-croloss export", 1, "an export of a model", ("model",))
 
+#: Vectors of the features of the users, and what makes those of new users; if the model uses features.
+USER_VECTORS, USER_FEATURES = "user_features.npy", "user_features.npz"
 #: Names of the encoder's inputs and output.
-HISTORY, USERS, INTERESTS = "history", "users", "interests"
+HISTORY, USERS, FEATURE_VECTORS, INTERESTS = "history", "users", "user_features", "interests"

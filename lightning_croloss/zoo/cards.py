@@ -57,6 +57,8 @@ def _test(
     ]
     counts = metrics["data"]
     seen = "Items that the user had before are not candidates. " if arguments["exclude_history"] else ""
+    if excluded := counts.get("excluded_targets"):
+        seen += f"{excluded:,} of the targets are among them: misses. "
     return [
         *tables,
         f"Exact, over the whole catalogue; the mean of {counts['test_users']:,} users with "

@@ -14,6 +14,7 @@ from lightning_croloss.baselines import measure_baselines
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.data.targets import num_targets
 from lightning_croloss.models import RetrievalModel
+from lightning_croloss.models.evaluation import EXCLUDED_TARGETS
 
 
 def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | None = None) -> dict[str, Any]:
@@ -41,8 +42,9 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
     test = {
         name.removeprefix("test/"): float(value)
         for name, value in trainer.callback_metrics.items()
-        if name.startswith("test/")
+        if name.startswith("test/") and "@" in name
     }
+    excluded = int(trainer.callback_metrics.get(f"test/{EXCLUDED_TARGETS}", 0))
     rows = data.rows
     return {
         "data": {
@@ -52,6 +54,7 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
             "training_events": int(rows.training_events.sum()),
             "test_users": len(rows.test),
             "test_targets": int(num_targets(data.interactions, rows.test).sum()),
+            **({"excluded_targets": excluded} if excluded else {}),
         },
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "choose_by": choose_by,

@@ -72,7 +72,8 @@ def data_of(
         except DataError as error:
             raise AbsentDataError(str(error)) from None
     if isinstance(data, TableDataModule):
-        files = [path for path in data.files.values() if path is not None]
+        named = [given for given in data.files.values() if given is not None]
+        files = [path for given in named for path in ([given] if isinstance(given, str) else given)]
         missing = [
             path for path in files if not any(sign in path for sign in "*?[") and not Path(path).exists()
         ]

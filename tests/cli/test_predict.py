@@ -43,19 +43,23 @@ def predict(checkpoint: Path, *arguments: str) -> list[str]:
     return ["predict", "--config", str(CONFIG), "--ckpt_path", str(checkpoint), bar, *arguments]
 
 
-@pytest.mark.parametrize("exclude", [True, False])
+@pytest.mark.parametrize("exclude", [True, False, None])
 @pytest.mark.slow
-def test_predictions_are_the_recommendations(checkpoint: Path, exclude: bool) -> None:
-    main(
-        predict(checkpoint, "--n=7", "--output=out/mine.parquet", f"--exclude_history={str(exclude).lower()}")
-    )
+def test_predictions_are_the_recommendations(checkpoint: Path, exclude: bool | None) -> None:
+    flag = [] if exclude is None else [f"--exclude_history={str(exclude).lower()}"]
+    main(predict(checkpoint, "--n=7", "--output=out/mine.parquet", *flag))
     assert [path.name for path in Path("out").iterdir()] == ["mine.parquet"]
     table = parquet.read_table("out/mine.parquet").to_pydict()
     assert list(table) == ["user", "rank", "item", "score"]
     assert table["rank"] == list(range(1, 8)) * 943
 
+    # every user, by the whole history, whatever part of it was held out
     data = RecBoleDataModule(eval_batch_size=943)
     data.prepare_for(DataRequest(whole_history=True))
+    events = data.interactions
+    assert torch.equal(
+        next(iter(data.predict_dataloader())).history[:, -1], events.items[events.user_offsets[2:] - 1]
+    )
     (batch,) = data.predict_dataloader()
     model = YouTubeDNN.load_from_checkpoint(checkpoint, weights_only=True)
     ids, scores = model.recommend(batch.items_before, n=7, exclude_history=exclude)
@@ -63,7 +67,7 @@ def test_predictions_are_the_recommendations(checkpoint: Path, exclude: bool) ->
     assert table["item"] == data.item_vocabulary.decode(ids.flatten())
     assert torch.tensor(table["score"]) == pytest.approx(scores.flatten())
     seen = (ids.unsqueeze(-1) == batch.items_before.unsqueeze(1)).any()
-    assert bool(seen) != exclude
+    assert bool(seen) == (exclude is False)  # the config of the model leaves them out
 
 
 @pytest.mark.slow
@@ -198,7 +202,7 @@ def test_batches_are_written_as_they_come_and_forgotten() -> None:
 
 
 def test_where_few_items_are_left_there_are_fewer_rows() -> None:
-    data, model = ClusteredData(num_users=8), small_model()
+    data, model = ClusteredData(num_users=8), small_model(exclude_history=True)
     model.predicts_n = 40
     trainer = quiet_trainer(callbacks=[PredictionWriter("all.parquet")])
     trainer.predict(model, data, return_predictions=False)
@@ -214,3 +218,27 @@ def test_data_without_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match="in the tokens of a RetrievalDataModule"):
         trainer.predict(small_model(), ClusteredData().predict_dataloader(), return_predictions=False)
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("name", ["all.csv", "all.tsv", "all.jsonl"])
+def test_text_holds_what_parquet_holds(name: str) -> None:
+    import polars as pl
+
+    model, data = small_model(), ClusteredData()
+    for output in ("all.parquet", name):
+        trainer = quiet_trainer(callbacks=[PredictionWriter(output)])
+        trainer.predict(model, data, return_predictions=False)
+    wanted = pl.read_parquet("all.parquet")
+    if name == "all.jsonl":
+        found = pl.read_ndjson(name).explode("items", "scores")
+        found = found.rename({"items": "item", "scores": "score"}).cast({"score": pl.Float32})
+        assert found.equals(wanted.drop("rank"))
+    else:
+        found = pl.read_csv(name, separator="," if name == "all.csv" else "\t", schema=wanted.schema)
+        assert found.equals(wanted)
+
+
+@pytest.mark.parametrize("output", ["predictions", "all.xlsx", "all.csv.gz"])
+def test_an_output_of_another_kind_is_refused_before_any_work(output: str) -> None:
+    with pytest.raises(ValueError, match=rf"output '{output}' must end in .parquet, .pq, .csv, .tsv, .jsonl"):
+        PredictionWriter(output)

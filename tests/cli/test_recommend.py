@@ -23,7 +23,7 @@ EVENTS = [(user, item, when) for user, history in HISTORIES.items() for when, it
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    model = small_model()
+    model = small_model(exclude_history=True)
     fit(model, ClusteredData(), max_epochs=1)
     model.metadata.item_titles = [f"Title {item}" for item in range(40)]
     return save_pretrained(model, tmp_path_factory.mktemp("models") / "model")
@@ -132,6 +132,28 @@ def test_the_history_on_request(model):
     assert found("recs.parquet") != expected(model, 6)
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_without_a_flag_the_setting_of_the_model_counts(tmp_path, own):
+    model = small_model(exclude_history=own)
+    fit(model, ClusteredData(), limit_train_batches=1)
+    model.metadata.item_titles = [f"Title {item}" for item in range(40)]
+    folder = save_pretrained(model, tmp_path / "model")
+    events(EVENTS).write_csv("events.csv")
+    answers = {}
+    for flag, wanted in ((None, own), ("--exclude-history", True), ("--no-exclude-history", False)):
+        given = [
+            f"--model={folder}",
+            "--histories=events.csv",
+            "--n=6",
+            "--output=recs.parquet",
+            "--overwrite",
+        ]
+        main(["recommend", *given, *([flag] if flag else [])])
+        answers[flag] = found("recs.parquet")
+        assert answers[flag] == expected(folder, 6, exclude_history=wanted)
+    assert answers["--exclude-history"] != answers["--no-exclude-history"]
+
+
 def test_no_users(model):
     open("empty.jsonl", "w").close()
     main(["recommend", f"--model={model}", "--histories=empty.jsonl", "--n=6", "--output=recs.parquet"])
@@ -168,7 +190,7 @@ def test_what_fails_leaves_the_old_file(model, monkeypatch, capsys):
         (["--histories=nowhere.parquet"], "there is no file 'nowhere.parquet'"),
         (["--histories=events.csv", "--user-column=user"], "--user-column names 'user'"),
         (["--histories=events.csv", "--item-column=item"], "did you mean 'item_id'?"),
-        (["--histories=floats.parquet"], "column 'item_id' holds Float64"),
+        (["--histories=floats.parquet"], "floats.parquet, row 1: column 'item_id' holds 1.5"),
         (["--histories=lists.parquet"], "column 'history' holds large_string: it must hold lists"),
         (["--histories=broken.jsonl"], "broken.jsonl, line 2 is not JSON"),
         (["--histories=strange.jsonl"], "strange.jsonl, line 1: a history must be a list of tokens, got 3"),

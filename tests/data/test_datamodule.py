@@ -23,7 +23,9 @@ def test_properties_right_after_construction():
 
 def test_arguments_reach_the_loaders(monkeypatch):
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    module = Module(UserDisjoint(0.5, 0.25, 0.25), batch_size=3, eval_batch_size=2, max_history=4)
+    module = Module(
+        UserDisjoint(0.5, 0.25, 0.25), batch_size=3, eval_batch_size=2, max_history=4, predict_users="test"
+    )
     assert targets(module.train_dataloader()) == targets(
         Module(UserDisjoint(0.5, 0.25, 0.25), 3, seed=0).train_dataloader()
     )
@@ -50,7 +52,7 @@ def test_arguments_reach_the_loaders(monkeypatch):
 def test_the_latest_request_counts_and_one_of_its_own_disturbs_nobody():
     module = Module(batch_size=4)
     plain = module.test_dataloader()
-    everything = DataRequest(True, True, True, True)
+    everything = DataRequest(True, True, True, True, True, True, True)
     module.prepare_for(everything)
     assert module.request == everything
     assert next(iter(plain)).whole_history is None  # made before

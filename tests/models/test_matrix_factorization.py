@@ -77,7 +77,7 @@ def test_the_history_is_left_out_of_recommendations_only():
     model, users = small(), torch.tensor([7, 3])
     everything, _ = model.recommend(n=40, users=users)
     histories = everything[:, :3].tolist()
-    assert torch.equal(model.recommend(histories, 37, users=users)[0], everything[:, 3:])
+    assert torch.equal(model.recommend(histories, 37, True, users=users)[0], everything[:, 3:])
     assert torch.equal(model.recommend(histories, 40, exclude_history=False, users=users)[0], everything)
 
 

@@ -5,9 +5,12 @@ import pytest
 
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.recommend import ItemTable, UserRecommendations
-from lightning_croloss.recommend.lists import check_n, popular_items, user_recommendations, with_fallback
+from lightning_croloss.recommend.lists import UserLists, check_n, user_recommendations
+from lightning_croloss.recommend.popular import PopularItems
+from lightning_croloss.recommend.users import UserKnowledge
 
 WORDS = Vocabulary(["a", "b", "c", "d", "e"])
+HISTORIES_ONLY = UserKnowledge("a model", False, False, True, None)
 ITEMS = ItemTable(WORDS, np.array([3, 9, 0, 9, 4]), ["A", "B", "C", "D", "E"])
 
 
@@ -16,14 +19,16 @@ ITEMS = ItemTable(WORDS, np.array([3, 9, 0, 9, 4]), ["A", "B", "C", "D", "E"])
     [(3, None, [2, 4, 5]), (5, None, [2, 4, 5, 1, 3]), (2, [1, 4, 5], [4, 5]), (4, [3], [3]), (4, [], [])],
 )
 def test_popular_items(n, allowed, ids):
-    found, counts = popular_items(ITEMS, n, allowed if allowed is None else np.array(allowed, dtype=np.int64))
+    found, counts = PopularItems(
+        ITEMS, allowed if allowed is None else np.array(allowed, dtype=np.int64)
+    ).best(n)
     assert found.tolist() == ids
     assert counts.tolist() == [[3, 9, 0, 9, 4][i - 1] for i in ids]
     assert counts.dtype == np.float32
 
 
 def test_without_training_events_nothing_is_popular():
-    ids, counts = popular_items(ItemTable(WORDS), 3, None)
+    ids, counts = PopularItems(ItemTable(WORDS)).best(3)
     assert (len(ids), len(counts)) == (0, 0)
 
 
@@ -40,11 +45,33 @@ def test_nothing_stands_behind_the_last_item():
 
 def test_the_fallback_is_for_histories_of_which_nothing_is_known():
     best = [ranked([3], [0.5]), ranked([1], [0.75])]
-    found = with_fallback(ITEMS, [[1, 2], []], [0, 4], best, ranked([2], [9.0]))
+    found = UserLists(ITEMS, HISTORIES_ONLY, 1, True, None)([[1, 2], []], [0, 4], [0, 0], best)
     assert found == [
         UserRecommendations(["c"], ["C"], [0.5], 0, False),
         UserRecommendations(["b"], ["B"], [9.0], 4, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("needs_users", "uses_history", "answered"),
+    [(False, True, [True, True, True, False]), (True, False, [True, True, False, False])],
+)
+def test_a_known_user_is_answered_without_a_history(needs_users, uses_history, answered):
+    knowledge = UserKnowledge("a model", True, needs_users, uses_history, Vocabulary(["u", "v"]))
+    best = [ranked([3], [0.5])] * 4
+    found = UserLists(ITEMS, knowledge, 1, True, None)([[1], [], [2], []], [0] * 4, [1, 2, 0, 0], best)
+    assert [not user.fallback for user in found] == answered
+    assert [user.unknown_user for user in found] == [False, False, True, True]
+    assert all(
+        user.tokens == (["c"] if known else user.tokens) for user, known in zip(found, answered, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("exclude_history", "tokens"), [(True, ["e", "a"]), (False, ["b", "d"])])
+def test_popular_items_leave_out_the_history_as_the_models_do(exclude_history, tokens):
+    knowledge = UserKnowledge("a model", True, True, False, WORDS)
+    found = UserLists(ITEMS, knowledge, 2, exclude_history, None)([[2, 4, 2]], [0], [0], [ranked([3], [0.5])])
+    assert found[0].tokens == tokens
 
 
 def test_check_n():

@@ -18,7 +18,7 @@ HISTORIES = [["item 2", "item 0", "item 1"], ["item 10", "item 11"], ["item 39"]
 
 @pytest.fixture(scope="module")
 def model():
-    model = small_model()
+    model = small_model(exclude_history=True)
     fit(model, ClusteredData(), max_epochs=1)
     return model
 

@@ -28,12 +28,12 @@ def test_recommend_equals_sorting_all_scores(trained, exclude_history):
 
 
 def test_recommend_leaves_out_the_whole_history(trained):
-    ids, _ = trained.recommend([[20, 21, *HISTORIES[1]]], 40)
+    ids, _ = trained.recommend([[20, 21, *HISTORIES[1]]], 40, exclude_history=True)
     assert not {20, 21, *HISTORIES[1]} & set(ids[0].tolist())
 
 
 def test_recommend_without_enough_candidates(trained):
-    ids, scores = trained.recommend([[1, 2, 3]], n=40)
+    ids, scores = trained.recommend([[1, 2, 3]], n=40, exclude_history=True)
     assert sorted(ids[0, :37].tolist()) == list(range(4, 41))
     assert ids[0, 37:].tolist() == [0, 0, 0]
     assert scores[0, 37:].tolist() == [-math.inf] * 3

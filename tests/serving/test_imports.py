@@ -13,20 +13,29 @@ SERVING = f"{PACKAGE}.serving.recommender"
 #: Every module of the package that serving needs; they could be a distribution of their own.
 CLOSED_SET = {
     "common",
+    "common.arrow_tokens",
+    "common.blocks",
+    "common.feature_encoding",
     "common.hashing",
     "common.manifest",
+    "common.standardisation",
     "common.vocabulary",
     "errors",
     "recommend",
     "recommend.item_table",
     "recommend.lists",
+    "recommend.popular",
     "recommend.results",
+    "recommend.token_table",
     "recommend.tokens",
+    "recommend.user_features",
+    "recommend.users",
     "serving",
     "serving.index",
     "serving.layout",
     "serving.recommender",
     "serving.search",
+    "serving.user_features",
 }
 #: What else they import, wherever the import stands; the last three on use, with a message if one is missing.
 OTHERS = {"numpy", "pyarrow", "onnxruntime", "faiss"}
@@ -35,13 +44,16 @@ STANDARD_LIBRARY = {
     "collections",
     "dataclasses",
     "difflib",
+    "functools",
     "hashlib",
     "itertools",
     "json",
+    "math",
     "pathlib",
     "re",
     "types",
     "typing",
+    "warnings",
 }
 
 

@@ -76,6 +76,23 @@ def test_what_the_model_recommends(cls, arguments, index, tmp_path):
         )
 
 
+@pytest.mark.parametrize("flag", [None, True, False])
+def test_the_history_is_left_out_as_the_export_says(tmp_path, flag):
+    model = small_model(exclude_history=True)
+    fit(model, limit_train_batches=1)
+    model.metadata.item_titles = [f"Title {position}" for position in range(40)]
+    recommender = Recommender.from_export(export_model(model, tmp_path / "export", exclude_history=flag))
+    assert recommender.model["exclude_history"] == (flag is not False)
+    assert_same(recommender.recommend(HISTORIES, 40), model.recommend_tokens(HISTORIES, 40, flag))
+    for given in (True, False):
+        assert_same(recommender.recommend(HISTORIES, 40, given), model.recommend_tokens(HISTORIES, 40, given))
+    model.exclude_history = False
+    again = Recommender.from_export(export_model(model, tmp_path / "again"))
+    assert_same(again.recommend(HISTORIES, 40), model.recommend_tokens(HISTORIES, 40, False))
+    del again.model["exclude_history"]  # an export of version 0.1
+    assert_same(again.recommend(HISTORIES, 40), model.recommend_tokens(HISTORIES, 40, True))
+
+
 @pytest.mark.parametrize(
     "limits",
     [
@@ -95,15 +112,19 @@ def test_users(tmp_path):
     model = trained(TwoTower, **FEATURES, use_user_id=True)
     recommender = Recommender.from_export(export_model(model, tmp_path / "export"))
     users = [5, 0, 17]
+    tokens = [model.metadata.user_vocabulary.tokens[4], "nobody", model.metadata.user_vocabulary.tokens[16]]
     histories = [["item 2"], ["item 10"], ["item 10"]]
     ids, scores = model.recommend([[3], [11], [11]], 6, users=torch.tensor(users))
-    found = recommender.recommend(histories, 6, users=users)
+    found = recommender.recommend(histories, 6, users=tokens)
+    assert [user.unknown_user for user in found] == [False, True, False]
     for row, user in enumerate(found):
         assert user.tokens == [f"item {item - 1}" for item in ids[row].tolist()]
         assert user.scores == pytest.approx(scores[row].tolist(), abs=2e-6)
     assert found[1].tokens != found[2].tokens
-    with pytest.raises(ValueError, match=r"users must hold an id of 0 … 60 for each of the 3 histories"):
-        recommender.recommend(histories, 6, users=[1, 2, 61])
+    with pytest.raises(ValueError, match=r"users must hold a token for each of the 3 histories, got 2"):
+        recommender.recommend(histories, 6, users=tokens[:2])
+    with pytest.warns(UserWarning, match="no users are given: all 3 count as unknown"):
+        assert recommender.recommend(histories, 6).num_unknown_users == 3
 
 
 def test_more_users_than_a_batch(exported, monkeypatch):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.data.recbole.atomic import EXTENSIONS, AtomicFile, open_atomic
 from lightning_croloss.data.recbole.settings import check_interval
 from lightning_croloss.errors import DataError, suggest
 
@@ -18,33 +19,25 @@ class Columns:
         folder: folder with the files.
         dataset: name of the dataset.
         settings: RecBole settings with their defaults.
+        ragged: as for :func:`open_atomic`.
 
     Raises:
-        DataError: if a header is malformed.
+        ValueError: if a setting is unusable.
+        DataError: if a file cannot be read, or its header is malformed.
     """
 
-    def __init__(self, folder: Path, dataset: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, dataset: str, settings: Mapping[str, Any], ragged: str = "error"
+    ) -> None:
         self.settings = settings
-        self.types: dict[str, dict[str, str]] = {}
+        self.files: dict[str, AtomicFile] = {}
+        self.types: dict[str, Mapping[str, str]] = {}
         self.names: dict[str, str] = {}
-        for extension in ("inter", "user", "item"):
-            file = folder / f"{dataset}.{extension}"
-            if file.is_file():
-                self.names[extension] = file.name
-                self.types[extension] = self._header(file)
-
-    def _header(self, file: Path) -> dict[str, str]:
-        with file.open(encoding=self.settings.get("encoding")) as lines:
-            head = lines.readline().rstrip("\r\n")
-        types = {}
-        for field in head.split(self.settings["field_separator"]):
-            name, separator, kind = field.partition(":")
-            if not separator or ":" in kind:
-                raise DataError(
-                    f"the header of {file.name} has {field!r}: write name and type, such as user_id:token"
-                )
-            types[name] = kind
-        return types
+        for extension in EXTENSIONS:
+            path = folder / f"{dataset}.{extension}"
+            if path.is_file():
+                file = self.files[extension] = open_atomic(path, settings, ragged)
+                self.names[extension], self.types[extension] = file.name, file.types
 
     def default(self) -> dict[str, list[str]]:
         """Return a ``load_col`` with the user, the item, the time and the columns of ``val_interval``."""
@@ -71,6 +64,23 @@ class Columns:
         chosen = present if load_col is None or load_col[extension] == "*" else load_col[extension]
         return [name for name in present if name in chosen and name not in unload_col.get(extension, [])]
 
+    def ids(self, extension: str) -> list[str]:
+        """Return the columns of users and items that the file with this extension must have."""
+        user, item = str(self.settings["USER_ID_FIELD"]), str(self.settings["ITEM_ID_FIELD"])
+        return {"inter": [user, item], "user": [user], "item": [item]}[extension]
+
+    @property
+    def aliases(self) -> list[str]:
+        """The columns whose tokens are users or items, too."""
+        keys = ("alias_of_user_id", "alias_of_item_id")
+        return [name for key in keys for name in self.settings.get(key) or []]
+
+    def used(self, extension: str) -> list[str]:
+        """Return those of the loaded columns that something depends on: ids, time, filters, aliases."""
+        filtered = self.settings.get("val_interval") or {}
+        used = {*self.ids(extension), *self.aliases, *filtered, self.settings.get("TIME_FIELD")}
+        return [name for name in self.loaded(extension) if name in used]
+
     def check(self) -> None:
         """Refuse settings that name columns which are not there.
 
@@ -83,22 +93,22 @@ class Columns:
         for extension, names in (self.settings.get("load_col") or {}).items():
             for name in names if extension in self.types and names != "*" else ():
                 self._check_present(name, extension, f"load_col[{extension!r}]")
-        for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
-            name = self.settings[key]
-            if name not in self.loaded("inter"):
-                raise ValueError(f"load_col['inter'] must list {name!r}, which is the {key}")
-            if self.types["inter"][name] != "token":
-                raise DataError(
-                    f"column {name!r} of {self.names['inter']} is of type {self.types['inter'][name]!r}: "
-                    "users and items must be of type 'token'"
-                )
+        for extension, kinds in self.types.items():
+            loaded_here = self.loaded(extension)
+            for name in self.ids(extension) if extension == "inter" or loaded_here else ():
+                if name not in loaded_here:
+                    key = "USER_ID_FIELD" if name == self.settings["USER_ID_FIELD"] else "ITEM_ID_FIELD"
+                    self._check_present(name, extension, key)
+                    raise ValueError(f"load_col[{extension!r}] must list {name!r}, which is the {key}")
+                if kinds[name] != "token":
+                    raise DataError(
+                        f"column {name!r} of {self.names[extension]} is of type {kinds[name]!r}: "
+                        "users and items must be of type 'token'"
+                    )
         everything = [name for extension in self.types for name in self.types[extension]]
         loaded = {name: kinds[name] for end, kinds in self.types.items() for name in self.loaded(end)}
         filtered = dict(self.settings.get("val_interval") or {})
-        aliases = [
-            n for key in ("alias_of_user_id", "alias_of_item_id") for n in self.settings.get(key) or []
-        ]
-        for name in [*filtered, *aliases]:
+        for name in [*filtered, *self.aliases]:
             where = "val_interval" if name in filtered else "alias_of_user_id or alias_of_item_id"
             if name not in everything:
                 files = ", ".join(self.names.values())
@@ -107,8 +117,14 @@ class Columns:
                 )
             if name not in loaded:
                 raise ValueError(f"{where} names {name!r}, which load_col does not load: add it to load_col")
+            kind = loaded[name]
+            if kind not in (("token", "float") if name in filtered else ("token", "token_seq")):
+                raise DataError(
+                    f"{where} names {name!r}, which is of type {kind!r}: it must be "
+                    f"{'token or float' if name in filtered else 'token or token_seq'}"
+                )
         for name, value in filtered.items():
-            if loaded[name].startswith("float"):
+            if loaded[name] == "float":
                 check_interval(f"val_interval[{name!r}]", value)
             elif not isinstance(value, list) or not all(isinstance(token, str) for token in value):
                 raise ValueError(

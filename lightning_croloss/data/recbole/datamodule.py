@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lightning_croloss.common.checks import check_lists
+from lightning_croloss.common.checks import check_choice, check_lists
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.recbole.settings import read_settings
+from lightning_croloss.data.recbole.settings import COUNT_FILTERS, read_settings
 from lightning_croloss.data.splits import Split
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
 
 class RecBoleDataModule(RetrievalDataModule):
-    """Interactions read and filtered by RecBole, from its atomic files and with its configuration.
+    """Interactions from RecBole's atomic files, filtered by RecBole with its configuration.
 
+    The files are read as :class:`TableDataModule` reads them: every text is an id, ``NA`` and ``null`` too,
+    blank lines are left out, and lines that lack a user, an item or a time, or have other fields than the
+    header, are refused.
     Everything of RecBole's configuration that loads and filters has its effect: ``load_col``,
     ``val_interval``, ``user_inter_num_interval``, ``item_inter_num_interval``, ``rm_dup_inter``,
     ``USER_ID_FIELD`` and so on. Ids are RecBole's. What RecBole does for training and evaluation has none.
@@ -42,6 +46,11 @@ class RecBoleDataModule(RetrievalDataModule):
         user_features: the same of ``<dataset>.user``.
         missing_values: texts in the feature files that mean "missing", besides the empty one.
         title_field: column of ``<dataset>.item`` that says what a person calls an item; None = no titles.
+        ragged: what to do with lines of another number of fields than the header: "error", or "drop" to leave
+            them out, which is told.
+        predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
+            events, also those that have too few for training; "test" is the rows of the test part, with the
+            events before their targets.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -64,8 +73,10 @@ class RecBoleDataModule(RetrievalDataModule):
         user_features: Sequence[str] = (),
         missing_values: Sequence[str] = (),
         title_field: str | None = None,
+        ragged: str = "error",
+        predict_users: Literal["all", "test"] = "all",
     ) -> None:
-        super().__init__(split, batch_size, eval_batch_size, max_history, seed)
+        super().__init__(split, batch_size, eval_batch_size, max_history, seed, predict_users)
         check_lists(
             config_files=config_files,
             item_features=item_features,
@@ -80,6 +91,8 @@ class RecBoleDataModule(RetrievalDataModule):
         self.user_feature_names = list(user_features)
         self.missing_values = list(missing_values)
         self.title_field = title_field
+        check_choice("ragged", ragged, ("error", "drop"))
+        self.ragged = ragged
 
     def load(self) -> Interactions:
         """Let RecBole load and filter, then take over its events.
@@ -89,17 +102,41 @@ class RecBoleDataModule(RetrievalDataModule):
             DataError: if files or columns are missing, or nothing is left after the filters.
             MissingExtraError: if RecBole is not installed.
         """
+        return self._load(self._settings())
+
+    def load_unfiltered(self) -> Interactions | None:
+        """Let RecBole load again without ``user_inter_num_interval`` and ``item_inter_num_interval``.
+
+        Returns:
+            The events; None if neither is set.
+        """
+        given = self._settings()
+        if not any(given.get(name) for name in COUNT_FILTERS):
+            return None
+        return self._load({name: value for name, value in given.items() if name not in COUNT_FILTERS})
+
+    def _load(self, given: dict[str, Any]) -> Interactions:
         try:
             import pandas  # noqa: F401
             import recbole  # noqa: F401
 
             from lightning_croloss.data.recbole.loading import load
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in ("recbole", "pandas"):
+            if (error.name or "").partition(".")[0] not in ("recbole", "pandas", "polars", "pyarrow"):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
+        return load(self.dataset, self._folder(given), given, self.ragged)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The columns of the events, for whoever reads more of them; RecBole's separators are its own."""
         given = self._settings()
-        return load(self.dataset, self._folder(given), given)
+        timed = self.interactions.times is not None
+        return {
+            "user_column": given.get("USER_ID_FIELD") or "user_id",
+            "item_column": given.get("ITEM_ID_FIELD") or "item_id",
+            "time_column": (given.get("TIME_FIELD") or "timestamp") if timed else None,
+        }
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.
@@ -107,26 +144,47 @@ class RecBoleDataModule(RetrievalDataModule):
         Raises:
             DataError: a file or column is missing, or cannot be used.
         """
-        wanted = {"item": self.item_feature_names, "user": self.user_feature_names}
-        if not any(wanted.values()):
+        names = self.item_feature_names, self.user_feature_names
+        if not any(names):
             return [], []
-        vocabularies = {"item": self.item_vocabulary, "user": self.user_vocabulary}
+        vocabularies = self.item_vocabulary, self.user_vocabulary
+        items, users = (
+            self._read_features(extension, wanted, vocabulary)
+            for extension, wanted, vocabulary in zip(("item", "user"), names, vocabularies, strict=True)
+        )
+        return items, users
+
+    def load_user_features(self, users: Vocabulary) -> list[Feature]:
+        """Read the features of other users, as those of the data's users are read.
+
+        Raises:
+            DataError: a value cannot be read.
+        """
+        encodings = [feature.encoding for feature in self.features[1]]
+        return self._read_features("user", self.user_feature_names, users, encodings)
+
+    def _read_features(
+        self,
+        extension: str,
+        names: Sequence[str],
+        vocabulary: Vocabulary,
+        encodings: Sequence[FeatureEncoding] = (),
+    ) -> list[Feature]:
+        if not names:
+            return []
         from lightning_croloss.data.recbole.feature_files import load_features
 
         given = self._settings()
-        loaded = {
-            extension: load_features(
-                self._folder(given) / f"{self.dataset}.{extension}",
-                names,
-                given.get(f"{extension.upper()}_ID_FIELD") or f"{extension}_id",
-                vocabularies[extension],
-                given,
-                self.missing_values,
-            )
-            for extension, names in wanted.items()
-            if names
-        }
-        return loaded.get("item", []), loaded.get("user", [])
+        return load_features(
+            self._folder(given) / f"{self.dataset}.{extension}",
+            names,
+            given.get(f"{extension.upper()}_ID_FIELD") or f"{extension}_id",
+            vocabulary,
+            given,
+            self.missing_values,
+            self.ragged,
+            encodings,
+        )
 
     def check_files(self) -> None:
         """See that the files are there, without reading them.
@@ -154,6 +212,7 @@ class RecBoleDataModule(RetrievalDataModule):
             vocabulary,
             given,
             self.missing_values,
+            self.ragged,
         )
 
     def _settings(self) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from lightning.pytorch.utilities import rank_zero_info
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.feature_alignment import align_features, align_titles
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.data.recbole.atomic import AtomicFile, line_of, open_atomic
+from lightning_croloss.data.table.reading import Table
 from lightning_croloss.errors import DataError, suggest
 
 
@@ -22,6 +24,8 @@ def load_features(
     vocabulary: Vocabulary,
     settings: Mapping[str, Any],
     missing_values: Sequence[str] = (),
+    ragged: str = "error",
+    encodings: Sequence[FeatureEncoding] = (),
 ) -> list[Feature]:
     """Read features for the ids of a vocabulary.
 
@@ -35,24 +39,28 @@ def load_features(
         vocabulary: the ids' tokens.
         settings: RecBole settings; its separators and encoding count.
         missing_values: texts that mean "missing", besides the empty one.
+        ragged: as for :class:`RecBoleDataModule`.
+        encodings: how each feature is read, for ids that training did not know; none to learn that.
 
     Raises:
         DataError: the file or a column is missing, an id stands twice, or a column cannot be used.
     """
     if not file.is_file():
         raise DataError(f"features {list(wanted)} need the file {file.name}, which is not in {file.parent}")
-    table, types = _read(file, id_field, settings)
+    table, opened = _read(file, id_field, [entry.partition(":")[0] for entry in wanted], settings, ragged)
     features, notes = align_features(
         file.name,
         wanted,
-        {name: kind for name, kind in types.items() if name != id_field},
+        {name: kind for name, kind in opened.types.items() if name != id_field},
         lambda _, kind: KIND_OF_TYPE.get(kind, ""),
-        vocabulary.encode(table[id_field].tolist()),
-        lambda name, _: list(table[name].replace(list(missing_values), "")),
+        vocabulary.encode(table.frame[id_field].to_list()),
+        lambda name, _: _texts(table, name, missing_values),
         len(vocabulary),
         settings.get("seq_separator") or " ",
+        lambda row: line_of(table, row),
+        encodings,
     )
-    if notes:
+    if notes and not encodings:
         rank_zero_info(f"{file.name}: {'; '.join(notes)}")
     return features
 
@@ -64,6 +72,7 @@ def load_titles(
     vocabulary: Vocabulary,
     settings: Mapping[str, Any],
     missing_values: Sequence[str] = (),
+    ragged: str = "error",
 ) -> list[str]:
     """Read the titles of the items of a vocabulary, "" where there is none.
 
@@ -74,41 +83,37 @@ def load_titles(
         vocabulary: the items' tokens.
         settings: RecBole settings; its separators and encoding count.
         missing_values: texts that mean "missing", besides the empty one.
+        ragged: as for :class:`RecBoleDataModule`.
 
     Raises:
         DataError: the file or a column is missing, or an id stands twice.
     """
     if not file.is_file():
         raise DataError(f"title_field={field!r} needs the file {file.name}, which is not in {file.parent}")
-    table, types = _read(file, id_field, settings)
-    if field not in types:
-        raise DataError(f"{file.name} has no column {field!r}{suggest(field, types)}")
-    titles = table[field].replace(list(missing_values), "")
-    return align_titles(vocabulary.encode(table[id_field].tolist()), titles, len(vocabulary))
+    table, opened = _read(file, id_field, [field], settings, ragged)
+    if field not in opened.types:
+        raise DataError(f"{file.name} has no column {field!r}{suggest(field, opened.types)}")
+    ids = vocabulary.encode(table.frame[id_field].to_list())
+    return align_titles(ids, _texts(table, field, missing_values), len(vocabulary))
 
 
-def _read(file: Path, id_field: str, settings: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return a file's columns as text, and the type of each."""
-    try:
-        table = pd.read_csv(
-            file,
-            sep=settings.get("field_separator") or "\t",
-            dtype=str,
-            keep_default_na=False,
-            encoding=settings.get("encoding") or "utf-8",
-        ).fillna("")  # the last columns of a row that is too short
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{file.name} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first fields for names of the rows
-        raise DataError(f"{file.name} has more fields in line 2 than columns in its header")
-    types = dict(column.partition(":")[::2] for column in table.columns)
-    if len(types) < len(table.columns):
-        raise DataError(f"{file.name} has two columns of the same name in its header: rename one")
-    table.columns = pd.Index(list(types))
-    if id_field not in types:
-        raise DataError(f"{file.name} has no column {id_field!r}{suggest(id_field, types)}")
-    repeated = table.index[table[id_field].duplicated()]
-    if len(repeated):
-        token = table[id_field][repeated[0]]
-        raise DataError(f"{file.name} holds {id_field} {token!r} again in line {repeated[0] + 2}: keep one")
-    return table, types
+def _read(
+    path: Path, id_field: str, wanted: Sequence[str], settings: Mapping[str, Any], ragged: str
+) -> tuple[Table, AtomicFile]:
+    """Return the column of the ids and those wanted that the file has, as text."""
+    file = open_atomic(path, settings, ragged)
+    if id_field not in file.types:
+        raise DataError(f"{file.name} has no column {id_field!r}{suggest(id_field, file.types)}")
+    table = file.read([name for name in wanted if name in file.types], [id_field])
+    ids = table.frame[id_field]
+    repeated = ~ids.is_first_distinct()
+    if repeated.any():
+        row = int(repeated.arg_max() or 0)
+        raise DataError(f"{file.name} holds {id_field} {ids[row]!r} again in {line_of(table, row)}: keep one")
+    return table, file
+
+
+def _texts(table: Table, column: str, missing_values: Sequence[str]) -> list[str]:
+    """Return a column as text, "" where missing."""
+    texts = table.frame[column].replace(list(missing_values), "") if missing_values else table.frame[column]
+    return texts.fill_null("").to_list()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from numpy.typing import NDArray
 from recbole.config import Config
 from recbole.data.dataset import Dataset
-from recbole.utils.enum_type import InputType, ModelType
+from recbole.utils.enum_type import FeatureSource, FeatureType, InputType, ModelType
 
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.columns import Columns
 from lightning_croloss.data.recbole.settings import COUNT_FILTERS, LOADING, check_filters, check_names
+from lightning_croloss.data.recbole.values import exact_times, floats, token_lists, tokens
 from lightning_croloss.errors import DataError
 
 
@@ -63,13 +64,71 @@ class LoadingConfig(Config):
 
 
 class FilteredDataset(Dataset):
-    """RecBole's dataset up to its filters and its token mapping.
+    """RecBole's dataset up to its filters and its token mapping, of files that we read.
 
     What RecBole does next (filling of missing values, normalisation, labels) would change the times, and
     ml-100k is normalised by default.
     """
 
+    inter_feat: pd.DataFrame
     file_order: NDArray[np.int64]
+
+    def __init__(self, config: LoadingConfig, columns: Columns, time_field: str | None) -> None:
+        self._columns = columns
+        self._ordered_by = time_field
+        self.has_dates = False
+        super().__init__(config)
+
+    def _load_feat(self, filepath: str, source: FeatureSource) -> pd.DataFrame | None:
+        """Read what is used of a file; the original has pandas guess at missing values and row names."""
+        extension = source.value
+        used = self._columns.used(extension)
+        if not used:
+            return None
+        needed = self._columns.ids(extension)
+        if extension == "inter" and self._ordered_by is not None:
+            needed.append(self._ordered_by)
+        file = self._columns.files[extension]
+        table = file.read(used, needed)
+        values: dict[str, Any] = {}
+        for name in used:
+            self.field2type[name] = kind = FeatureType(file.types[name])
+            self.field2source[name] = source
+            if extension == "inter" and name == self._ordered_by:
+                values[name], self.has_dates = exact_times(table, name)
+                if self.has_dates and name in (self.config["val_interval"] or {}):
+                    raise DataError(
+                        f"{file.name}: column {name!r} holds dates, which val_interval cannot bound"
+                    )
+            elif kind == FeatureType.FLOAT:
+                values[name] = floats(table, name)
+            elif kind == FeatureType.TOKEN:
+                values[name] = tokens(table, name)
+            else:
+                length = (self.config["seq_len"] or {}).get(name)
+                values[name] = token_lists(table, name, self.config["seq_separator"], length)
+        return pd.DataFrame(values, index=table.rows)
+
+    def _remap(self, remap_list: list[tuple[pd.DataFrame, str, FeatureType]]) -> None:
+        """Number the tokens in the order in which they come; the original pads all to the longest."""
+        if not remap_list:
+            return
+        everything, ends = self._concat_remaped_tokens(remap_list)
+        numbers, distinct = pd.factorize(everything)
+        for (frame, field, kind), ids in zip(remap_list, np.split(numbers + 1, ends), strict=True):
+            self.field2id_token[field] = ["[PAD]", *distinct]
+            if kind == FeatureType.TOKEN:
+                frame[field] = ids
+
+    def _remove_duplication(self) -> None:
+        # the original sorts by time, and not stably
+        if self.config["rm_dup_inter"] is not None and self._ordered_by is not None:
+            self.inter_feat = self.inter_feat.sort_values(self._ordered_by, kind="stable")
+            self.inter_feat = self.inter_feat.drop_duplicates(
+                [self.uid_field, self.iid_field], keep=self.config["rm_dup_inter"]
+            )
+        else:
+            super()._remove_duplication()
 
     def _data_processing(self) -> None:
         self.feat_name_list = self._build_feat_name_list()
@@ -84,24 +143,26 @@ class FilteredDataset(Dataset):
                 active = [f"{key}={self.config[key]!r}" for key in keys if self.config[key]]
                 raise DataError(
                     f"nothing is left of {self.dataset_name}.{name.removesuffix('_feat')} after the filters "
-                    f"({', '.join(active) or 'rows without user or item'}): make them milder"
+                    f"({', '.join(active) or 'filter_inter_by_user_or_item'}): make them milder"
                 )
-        # rm_dup_inter sorts by time, and not stably
+        # rm_dup_inter sorts by time
         self.file_order = self.inter_feat.index.to_numpy().copy()
         super()._reset_index()
 
 
-def load(dataset: str, folder: Path, given: dict[str, Any]) -> Interactions:
+def load(dataset: str, folder: Path, given: dict[str, Any], ragged: str = "error") -> Interactions:
     """Return the events of ``folder`` after RecBole's filters, with RecBole's ids.
 
     Args:
         dataset: name of the dataset.
         folder: folder with its atomic files.
         given: RecBole settings.
+        ragged: as for :class:`RecBoleDataModule`.
 
     Raises:
         ValueError: for an unusable setting.
-        DataError: if columns or times are missing, or nothing is left after the filters.
+        DataError: if a file cannot be read, columns, ids or times are missing, or nothing is left after the
+            filters.
     """
     config = LoadingConfig(dataset, folder, given)
     final = config.final_config_dict
@@ -110,24 +171,20 @@ def load(dataset: str, folder: Path, given: dict[str, Any]) -> Interactions:
     )
     check_names(given, {*known, *LOADING, "dataset", "model"})
     check_filters({name: given.get(name) for name in LOADING})
-    columns = Columns(folder, dataset, final)
+    for name in COUNT_FILTERS:
+        # RecBole's default, '[0,inf)', counts everything and leaves out nothing
+        final[name] = given.get(name)
+    columns = Columns(folder, dataset, final, ragged)
     if "load_col" not in given:
         final["load_col"] = None if given.get("unload_col") else columns.default()
     columns.check()
     time_field = columns.time_field(explicit="TIME_FIELD" in given)
-    with warnings.catch_warnings():
-        # RecBole fills missing values in a way that pandas is about to drop
-        warnings.filterwarnings("ignore", "A value is trying to be set on a copy", FutureWarning)
-        data = FilteredDataset(config)
+    data = FilteredDataset(config, columns, time_field)
     frame = data.inter_feat.set_axis(data.file_order).sort_index()
     user, item = final["USER_ID_FIELD"], final["ITEM_ID_FIELD"]
-    times = None
-    if time_field is not None:
-        times = frame[time_field].to_numpy(np.float64)
-        missing = np.flatnonzero(np.isnan(times))
-        if len(missing):
-            line = frame.index[missing[0]] + 2  # the header is line 1
-            raise DataError(f"{dataset}.inter has no {time_field} in line {line}: fill it or remove the line")
+    times = None if time_field is None else frame[time_field].to_numpy()
+    if times is not None and data.has_dates:
+        times = times.view("datetime64[ns]")
     return Interactions.from_ids(
         frame[user].to_numpy(np.int64),
         frame[item].to_numpy(np.int64),

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.hashing import sha256_of_file
 from lightning_croloss.configurable import to_config
@@ -68,7 +70,7 @@ class TableCache:
             "settings": settings,
             "parts": part_of_file,
             "files": contents,
-            "code": [_code(), pl.__version__, np.__version__, torch.__version__],
+            "code": [_code(), pl.__version__, pyarrow.__version__, np.__version__, torch.__version__],
         }
         self.key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
         self._folder = Path(folder).expanduser()
@@ -95,12 +97,21 @@ class TableCache:
         found = self._read("features")
         if found is None:
             return None
-        features = {table: [Feature(**one) for one in found[table]] for table in ("items", "users")}
+        features = {
+            table: [
+                Feature(**{**one, "encoding": FeatureEncoding.from_plain(one["encoding"])})
+                for one in found[table]
+            ]
+            for table in ("items", "users")
+        }
         return features, found["notes"]
 
     def write_features(self, features: dict[str, list[Feature]], notes: list[str]) -> None:
         """Keep the features."""
-        plain = {table: [vars(feature) for feature in list_] for table, list_ in features.items()}
+        plain = {
+            table: [{**vars(feature), "encoding": feature.encoding.to_plain()} for feature in list_]
+            for table, list_ in features.items()
+        }
         self._write("features", {**plain, "notes": notes})
 
     def _path(self, kind: str) -> Path:

@@ -35,7 +35,7 @@ def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any
     """
     series = table.frame[column]
     if series.dtype.is_float():
-        series = _whole_numbers(table, column, series)
+        series = whole_numbers(table, column)
     if series.dtype == pl.String:
         distinct = series.drop_nulls().unique()
         if table.files[0].is_text:
@@ -61,8 +61,13 @@ def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any
     return codes.fill_null(-1).to_numpy(), distinct.to_numpy()
 
 
-def _whole_numbers(table: Table, column: str, series: pl.Series) -> pl.Series:
-    """Return integers that were stored as floats, as pandas does where some are missing."""
+def whole_numbers(table: Table, column: str) -> pl.Series:
+    """Return a column of floats as integers, which pandas stores so where some are missing.
+
+    Raises:
+        DataError: something is not a whole number, or too large for a float to tell it from the next.
+    """
+    series = table.frame[column]
     limit = 2**24 if series.dtype == pl.Float32 else 2**53
     exact = (series == series.round()) & (series.abs() <= limit)
     if not exact.all():
@@ -83,9 +88,41 @@ def to_numbers(table: Table, column: str) -> NDArray[np.float64]:
     series = table.frame[column]
     if not (series.dtype.is_numeric() or series.dtype == pl.String):
         raise DataError(f"{table.name}: column {column!r} holds {series.dtype}, not numbers")
-    values = series.cast(pl.Float64, strict=False)
-    _refuse(table, column, ~values.is_finite().fill_null(False), "which is not a finite number")
+    values = parse_numbers(series, table.decimal)
+    wrong = ~values.is_finite().fill_null(False)
+    _refuse(table, column, wrong, f"which is not a finite number{_decimal_hint(series, wrong, table)}")
     return values.to_numpy()
+
+
+def parse_numbers(series: pl.Series, decimal: str) -> pl.Series:
+    """Return numbers or texts as Float64, null where a text is no number.
+
+    Args:
+        series: the column.
+        decimal: what stands before the decimals in a text.
+    """
+    if decimal == "," and series.dtype == pl.String:
+        # a point may stand before three digits then: nothing that has one is taken for a number
+        points = series.str.contains(".", literal=True)
+        series = series.str.replace(",", ".", literal=True).set(points.fill_null(False), None)
+    return series.cast(pl.Float64, strict=False)
+
+
+def looks_like_decimal_commas(series: pl.Series) -> bool:
+    """Tell whether texts are numbers, and some of them have a comma before their decimals."""
+    if series.dtype != pl.String:
+        return False
+    present = series.drop_nulls()
+    return (
+        bool(present.str.contains(",", literal=True).any())
+        and parse_numbers(present, ",").null_count() == present.str.contains(".", literal=True).sum() == 0
+    )
+
+
+def _decimal_hint(series: pl.Series, wrong: pl.Series, table: Table) -> str:
+    if table.decimal == "." and wrong.any() and looks_like_decimal_commas(series.filter(wrong)):
+        return "; is it written with a decimal comma? Then set decimal to ','"
+    return ""
 
 
 def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
@@ -138,7 +175,7 @@ def parse_bound(argument: str, bound: str | float, dates: bool) -> float:
 def _parsed(table: Table, column: str, series: pl.Series) -> tuple[NDArray[Any], bool]:
     """Read times written as text: all are integers, or all numbers, or all ISO dates."""
     first = series.head(1)
-    if first.cast(pl.Float64, strict=False).null_count():
+    if parse_numbers(first, table.decimal).null_count():
         nanoseconds, zoned = _iso(series)
         _refuse(table, column, nanoseconds.is_null(), f"which is not {_ISO_EXAMPLE}, as the first is")
         _refuse(
@@ -151,7 +188,7 @@ def _parsed(table: Table, column: str, series: pl.Series) -> tuple[NDArray[Any],
     whole = series.cast(pl.Int64, strict=False)
     if not whole.null_count():
         return whole.to_numpy(), False
-    values = series.cast(pl.Float64, strict=False)
+    values = parse_numbers(series, table.decimal)
     _refuse(table, column, ~values.is_finite().fill_null(False), "which is not a number, as the first is")
     return values.to_numpy(), False
 

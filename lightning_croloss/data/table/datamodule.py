@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_croloss.configurable import class_path
+from lightning_croloss.configurable import class_path, to_config
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
@@ -15,6 +16,9 @@ from lightning_croloss.data.report import PreparationReport, first_of
 from lightning_croloss.data.splits import Predefined, Split
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import MissingExtraError
+
+#: Settings besides the reading options that say how events are read and ordered.
+READ_ALIKE = ("user_column", "item_column", "time_column", "missing_values", "drop_missing")
 
 if TYPE_CHECKING:
     from lightning_croloss.data.table.cache import TableCache
@@ -38,10 +42,10 @@ class TableDataModule(RetrievalDataModule):
     6. ``min_item_interactions``, then ``min_user_interactions``; over and over with ``k_core``.
 
     Args:
-        interactions: the events: a file, a folder (searched to its depths) or a glob such as
-            ``"logs/2024-*.parquet"``. With the split :class:`Predefined` without a column, the folder of its
-            files.
-        items: the table of the items, for ``item_features``: a file, folder or glob.
+        interactions: the events: a file, a folder (searched to its depths, through links too), a glob such as
+            ``"logs/2024-*.parquet"``, or a list of these. With the split :class:`Predefined` without a
+            column, the folder of its files. A data frame is written to a Parquet file first.
+        items: the table of the items, for ``item_features``: a file, folder, glob or list.
         users: the table of the users, for ``user_features``.
         user_column: column of the users.
         item_column: column of the items.
@@ -71,13 +75,26 @@ class TableDataModule(RetrievalDataModule):
         user_features: the same of ``users``.
         items_id_column: column of the ids in ``items``; null is ``item_column``.
         users_id_column: column of the ids in ``users``; null is ``user_column``.
-        separator: what stands between the fields of text files; null is a comma in ``.csv``, else a tab.
+        separator: what stands between the fields of text files; null is a comma in ``.csv``, else a tab,
+            unless the header has another one alone, as ``user_id;item_id;timestamp`` has.
         multi_separator: what stands between the tokens of a multi-valued text.
         missing_values: texts that mean "missing", besides the empty one.
         title_column: column of ``items`` that says what a person calls an item; null = no titles.
         cache_dir: a folder in which to keep what was prepared, for example ``~/.cache/lightning-croloss``;
             null keeps nothing. It pays for large text files and large feature tables only. Entries are found
             by the content of the files and the settings, so none is ever outdated; delete them at any time.
+        encoding: encoding of text files, such as ``latin-1``, ``cp1252`` or ``utf-16``; null is UTF-8.
+        decimal: what stands before the decimals of numbers in text files.
+        comment: what lines of text files begin with that are no rows; null leaves out those lines beginning
+            with ``#`` that have another number of fields than the header, and counts them.
+        ragged: what to do with lines of another number of fields than the header: refuse them, or drop them
+            and count them.
+        quotes: whether fields of text files may stand in quotes: ``auto`` sees for each field, so that a
+            quote in a field, such as an inch mark, is a character; with ``fields`` a quote that begins a
+            field must end it; with ``text`` every quote is a character.
+        predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
+            events, also those that have too few for training; "test" is the rows of the test part, with the
+            events before their targets.
 
     Attributes:
         spec: the arguments that decide about events, features and titles.
@@ -91,9 +108,9 @@ class TableDataModule(RetrievalDataModule):
 
     def __init__(
         self,
-        interactions: str,
-        items: str | None = None,
-        users: str | None = None,
+        interactions: str | list[str],
+        items: str | list[str] | None = None,
+        users: str | list[str] | None = None,
         user_column: str = "user_id",
         item_column: str = "item_id",
         time_column: str | None = "timestamp",
@@ -123,8 +140,14 @@ class TableDataModule(RetrievalDataModule):
         missing_values: Sequence[str] = (),
         title_column: str | None = None,
         cache_dir: str | None = None,
+        encoding: str | None = None,
+        decimal: Literal[".", ","] = ".",
+        comment: str | None = None,
+        ragged: Literal["error", "drop"] = "error",
+        quotes: Literal["auto", "fields", "text"] = "auto",
+        predict_users: Literal["all", "test"] = "all",
     ) -> None:
-        super().__init__(split, batch_size, eval_batch_size, max_history, seed)
+        super().__init__(split, batch_size, eval_batch_size, max_history, seed, predict_users)
         self.spec = TableSpec(
             interactions=interactions,
             items=items,
@@ -154,13 +177,18 @@ class TableDataModule(RetrievalDataModule):
             missing_values=missing_values,
             title_column=title_column,
             cache_dir=cache_dir,
+            encoding=encoding,
+            decimal=decimal,
+            comment=comment,
+            ragged=ragged,
+            quotes=quotes,
         )
         self._report: PreparationReport | None = None
         self._cache: TableCache | None = None
 
     @property
-    def files(self) -> dict[str, str | None]:
-        """The files of the tables "interactions", "items" and "users": a file, a folder or a glob each."""
+    def files(self) -> dict[str, str | Sequence[str] | None]:
+        """The files of the tables "interactions", "items" and "users": a file, a folder, a glob or a list."""
         return self.spec.files
 
     @property
@@ -170,6 +198,12 @@ class TableDataModule(RetrievalDataModule):
         self.interactions  # noqa: B018
         assert self._report is not None
         return self._report
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the events were read, for whoever reads more of them."""
+        names = (*READ_ALIKE, *vars(self.spec.reading))
+        return {name: to_config(getattr(self.spec, name)) for name in names}
 
     def load(self) -> Interactions:
         """Read and filter the events.
@@ -194,6 +228,20 @@ class TableDataModule(RetrievalDataModule):
         rank_zero_info(f"{first_of(self._report.sources)}{cached}: {self._report}")
         return interactions
 
+    def load_unfiltered(self) -> Interactions | None:
+        """Read the events again without ``min_user_interactions`` and ``min_item_interactions``.
+
+        Returns:
+            The events; None if these filters leave nothing out.
+        """
+        spec = self.spec
+        if spec.min_user_interactions <= 1 and spec.min_item_interactions <= 1:
+            return None
+        from lightning_croloss.data.table.preparation import prepare
+
+        everyone, _ = prepare(replace(spec, min_user_interactions=1, min_item_interactions=1, k_core=False))
+        return everyone
+
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.
 
@@ -213,6 +261,19 @@ class TableDataModule(RetrievalDataModule):
         for note in notes:
             rank_zero_info(note)
         return features["items"], features["users"]
+
+    def load_user_features(self, users: Vocabulary) -> list[Feature]:
+        """Read the features of other users, as those of the data's users are read.
+
+        Raises:
+            DataError: a value cannot be read.
+        """
+        if not self.features[1]:
+            return []
+        from lightning_croloss.data.table.feature_tables import load_features
+
+        encodings = [feature.encoding for feature in self.features[1]]
+        return load_features(self.spec, {"users": users}, encodings)[0]["users"]
 
     def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
         """Read the titles of the items of a vocabulary, "" where there is none.

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
-from lightning_croloss.data.feature_alignment import Texts, align_features, align_titles
+from lightning_croloss.common.feature_encoding import FeatureEncoding
+from lightning_croloss.data.feature_alignment import Texts, align_features, align_titles, split_feature
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.data.table.reading import Table, read_table
-from lightning_croloss.data.table.sources import feature_files
+from lightning_croloss.data.table.conversion import looks_like_decimal_commas, parse_numbers, whole_numbers
+from lightning_croloss.data.table.reading import Table, describe_comments, read_table
+from lightning_croloss.data.table.sources import TableFile, feature_files
 from lightning_croloss.data.table.spec import TableSpec
+from lightning_croloss.data.table.vectors import holds_vectors
 from lightning_croloss.errors import DataError, suggest
 
 
 def load_features(
-    spec: TableSpec, vocabularies: Mapping[str, Vocabulary]
+    spec: TableSpec,
+    vocabularies: Mapping[str, Vocabulary],
+    encodings: Sequence[FeatureEncoding] = (),
 ) -> tuple[dict[str, list[Feature]], list[str]]:
     """Read the features of the items and users that vocabularies hold.
 
     Args:
         spec: which files and columns.
-        vocabularies: the tokens of "items" and of "users".
+        vocabularies: the tokens of "items" and of "users", or of one of them.
+        encodings: how each feature is read, for ids that training did not know; none to learn that.
 
     Returns:
         the features of each table, and sentences about what is missing and what was left out.
@@ -37,7 +44,7 @@ def load_features(
     for table, vocabulary in vocabularies.items():
         features[table] = []
         if spec.files[table] is not None:
-            features[table], more = _features_of(spec, table, vocabulary)
+            features[table], more = _features_of(spec, table, vocabulary, encodings)
             notes += more
     return features, notes
 
@@ -50,25 +57,29 @@ def load_titles(spec: TableSpec, title_column: str, vocabulary: Vocabulary) -> l
     """
     id_column = spec.id_columns["items"]
     files = feature_files(spec, "items")
-    table = read_table(files, {"items_id_column": id_column, "title_column": title_column})
+    table = _read(files, {"items_id_column": id_column, "title_column": title_column})
     titles = table.frame[title_column]
     if titles.dtype.is_nested():
         raise DataError(f"{table.name}: column {title_column!r} holds {titles.dtype}, which is not a title")
     texts = titles.cast(pl.String).replace(list(spec.missing_values), None).fill_null("")
+    for note in _left_out(table):
+        rank_zero_info(f"{table.name}: {note}")
     return align_titles(_ids(table, id_column, vocabulary), texts.to_list(), len(vocabulary))
 
 
-def _features_of(spec: TableSpec, name: str, vocabulary: Vocabulary) -> tuple[list[Feature], list[str]]:
+def _features_of(
+    spec: TableSpec, name: str, vocabulary: Vocabulary, encodings: Sequence[FeatureEncoding]
+) -> tuple[list[Feature], list[str]]:
     """Read the features of one table, "items" or "users"."""
     wanted, id_column = spec.feature_names[name], spec.id_columns[name]
     files = feature_files(spec, name)
-    columns = [entry.partition(":")[0] for entry in wanted]
+    columns = [split_feature(entry, files[0].columns)[0] for entry in wanted]
     for column in columns:
         if column == id_column or column not in files[0].columns:
             known = files[0].columns.keys() - {id_column}
             raise DataError(f"{files[0].path.name} has no feature {column!r}{suggest(column, known)}")
     argument = f"{name.removesuffix('s')}_features"
-    table = read_table(
+    table = _read(
         files,
         {f"{name}_id_column": id_column, **{f"{argument} ({column!r})": column for column in columns}},
     )
@@ -80,14 +91,42 @@ def _features_of(spec: TableSpec, name: str, vocabulary: Vocabulary) -> tuple[li
         table.name,
         wanted,
         {column: _type(table, column) for column in columns},
-        lambda column, kind: _kind(frame[column], kind),
+        lambda column, kind: _kind(frame[column], kind, table.decimal),
         _ids(table, id_column, vocabulary),
-        lambda column, kind: _texts(table, frame[column], kind),
+        lambda column, kind: _texts(table, frame[column], kind, spec.multi_separator),
         len(vocabulary),
         spec.multi_separator,
         table.location,
+        encodings,
     )
+    notes = _left_out(table) + notes
+    for feature in features:
+        if feature.kind == "categorical" and looks_like_decimal_commas(frame[feature.name]):
+            notes.append(
+                f"{feature.name} is categorical, but looks like numbers with a decimal comma: set decimal to "
+                "',' if it is"
+            )
     return features, [f"{table.name}: {note}" for note in notes]
+
+
+def _read(files: Sequence[TableFile], columns: Mapping[str, str]) -> Table:
+    """Read columns, without blank lines."""
+    table = read_table(files, columns)
+    if table.files[0].is_text:
+        table.keep(table.frame.select(~pl.all_horizontal(pl.all().is_null())).to_series())
+    return table
+
+
+def _left_out(table: Table) -> list[str]:
+    """Return sentences about what reading left out."""
+    notes = []
+    if table.left_out.ragged:
+        notes.append(
+            f"{table.left_out.ragged} lines of another number of fields than the header are left out"
+        )
+    if table.left_out.comments:
+        notes.append(describe_comments(table.left_out))
+    return notes
 
 
 def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]:
@@ -97,8 +136,7 @@ def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]
         location = table.location(int(series.is_null().arg_max() or 0))
         raise DataError(f"{location}: column {column!r} has no value: every row needs an id")
     if series.dtype.is_float():
-        whole = series.cast(pl.Int64, strict=False)
-        series = whole if (whole == series).all() else series
+        series = whole_numbers(table, column)
     if not (series.dtype.is_integer() or series.dtype == pl.String):
         raise DataError(f"{table.name}: column {column!r} holds {series.dtype}: ids must be integers or text")
     repeated = ~series.is_first_distinct()
@@ -122,7 +160,7 @@ def _type(table: Table, name: str) -> str:
     return table.files[0].columns[name] if table.files[0].is_text else str(table.frame[name].dtype)
 
 
-def _kind(series: pl.Series, kind: str) -> str:
+def _kind(series: pl.Series, kind: str, decimal: str) -> str:
     """Return the kind of feature that a column is unless the user says otherwise, "" if none."""
     if kind in KIND_OF_TYPE:
         return KIND_OF_TYPE[kind]
@@ -130,20 +168,29 @@ def _kind(series: pl.Series, kind: str) -> str:
         return "multi"
     if kind == "text":  # a CSV file has no types
         present = series.drop_nulls()
-        return "categorical" if present.cast(pl.Float64, strict=False).null_count() else "numeric"
+        return "categorical" if parse_numbers(present, decimal).null_count() else "numeric"
     if series.dtype.is_numeric():
         return "numeric"
     return "categorical" if series.dtype in (pl.String, pl.Boolean) else ""
 
 
-def _texts(table: Table, series: pl.Series, kind: str) -> Texts:
+def _texts(table: Table, series: pl.Series, kind: str, separator: str) -> Texts:
+    if holds_vectors(series, separator if kind == "multi" else None):
+        raise DataError(
+            f"{table.name}: column {series.name!r} holds vectors of numbers, which is not a feature: leave "
+            "it out, or give each number a column of its own"
+        )
+    inner = series.dtype.inner if isinstance(series.dtype, (pl.List, pl.Array)) else series.dtype
+    if inner.is_nested() or series.dtype == pl.Binary:
+        raise DataError(f"{table.name}: column {series.name!r} holds {series.dtype}, which is not a feature")
     if isinstance(series.dtype, (pl.List, pl.Array)):
         if kind != "multi":
             raise DataError(
                 f"{table.name}: column {series.name!r} holds lists: it can only be multi, not {kind}"
             )
-        lists = series.cast(pl.List(pl.String), strict=False).to_list()
-        return [[token for token in tokens or () if token] for tokens in lists]
-    if series.dtype.is_nested():
-        raise DataError(f"{table.name}: column {series.name!r} holds {series.dtype}, which is not a feature")
+        sets = series.cast(pl.List(pl.String), strict=False).to_list()
+        return [[token for token in tokens or () if token] for tokens in sets]
+    if kind == "numeric" and table.decimal == "," and series.dtype == pl.String:
+        numbers = parse_numbers(series, table.decimal).cast(pl.String)
+        series = numbers.zip_with(numbers.is_not_null(), series)  # the others are refused as they are written
     return [text or "" for text in series.cast(pl.String).to_list()]

@@ -19,7 +19,7 @@ from lightning_croloss.data.table.filters import (
     without_duplicates,
     without_repeats,
 )
-from lightning_croloss.data.table.reading import Table, read_table
+from lightning_croloss.data.table.reading import Table, describe_comments, read_table
 from lightning_croloss.data.table.sources import TableFile, event_files
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import DataError
@@ -46,7 +46,7 @@ def _prepare(
     stages.begin("checking the columns")
     if spec.missing_values:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(spec.missing_values), None))
-    report = PreparationReport([file.path.name for file in table.files], _counts(table, spec))
+    report = _report(table, spec)
     _drop_missing(table, spec, report)
 
     users, user_tokens = factorize(table, spec.user_column)
@@ -106,15 +106,29 @@ def _counts(table: Table, spec: TableSpec) -> Counts:
     return Counts(table.frame.height, *(column.n_unique() for column in columns))
 
 
+def _report(table: Table, spec: TableSpec) -> PreparationReport:
+    """Begin the record, with what reading left out."""
+    left_out, counts = table.left_out, _counts(table, spec)
+    counts = replace(counts, interactions=counts.interactions + left_out.blank)
+    read = replace(counts, interactions=counts.interactions + left_out.ragged)
+    report = PreparationReport([file.path.name for file in table.files], read)
+    if spec.ragged == "drop" and table.files[0].is_text:
+        report.add("ragged", "lines of another number of fields than the header", counts)
+    if left_out.comments:
+        report.notes.append(f"{table.name}: {describe_comments(left_out)}")
+    return report
+
+
 def _drop_missing(table: Table, spec: TableSpec, report: PreparationReport) -> None:
     """Leave out blank lines, and rows that lack a value if that is wanted; else refuse them."""
     frame = table.frame
     missing = frame.select(pl.any_horizontal(pl.all().is_null())).to_series()
-    if table.files[0].is_text and missing.any():
+    if table.files[0].is_text and (missing.any() or table.left_out.blank):
         blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-        if blank.any():
+        if blank.any() or table.left_out.blank:
             table.keep(~blank)
-            report.add("blank", "blank lines", _counts(table, spec))
+            comments = " and comments" if spec.comment is not None else ""
+            report.add("blank", f"blank lines{comments}", _counts(table, spec))
             missing = missing.filter(~blank)
     if spec.drop_missing:
         table.keep(~missing)

@@ -10,7 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lightning_croloss.data.report import first_of
-from lightning_croloss.data.table.sources import FAILURES, TableFile, first_line
+from lightning_croloss.data.table.sources import FAILURES, TableFile, first_line, scan_parquet
+from lightning_croloss.data.table.text import LeftOut
 from lightning_croloss.errors import DataError, suggest
 
 
@@ -23,12 +24,19 @@ class Table:
         frame: the columns; those of text files are all String.
         rows: (R,) number of each row, counted from 0 over all files.
         ends: for each file the number of rows up to its end.
+        left_out: the records of text files that are no rows.
     """
 
     files: Sequence[TableFile]
     frame: pl.DataFrame
     rows: NDArray[np.int64]
     ends: list[int] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    @property
+    def decimal(self) -> str:
+        """What stands before the decimals of numbers in text."""
+        return self.files[0].decimal
 
     @property
     def name(self) -> str:
@@ -41,7 +49,9 @@ class Table:
         number = int(np.searchsorted(self.ends, row, side="right"))
         file = self.files[number]
         inside = row - ([0, *self.ends])[number]
-        return f"{file.path.name}, " + (f"line {inside + 2}" if file.is_text else f"row {inside + 1}")
+        return f"{file.path.name}, " + (
+            f"line {file.text.line(inside)}" if file.text else f"row {inside + 1}"
+        )
 
     def keep(self, mask: pl.Series) -> None:
         """Keep the rows that ``mask`` (R,) marks."""
@@ -52,6 +62,14 @@ class Table:
 def describe(files: Sequence[TableFile]) -> str:
     """Return the name of the file, or of the first one and how many more there are."""
     return first_of([file.path.name for file in files])
+
+
+def describe_comments(left_out: LeftOut) -> str:
+    """Say which lines were taken for comments though nobody said so."""
+    return (
+        f"{left_out.comments} lines that begin with '#' and have another number of fields than the header "
+        "are taken for comments"
+    )
 
 
 def read_table(
@@ -71,17 +89,21 @@ def read_table(
         for argument, column in columns.items():
             if column not in file.columns:
                 hint = ""
-                if file.is_text and len(file.columns) == 1:
-                    hint = f"; the header has one column only: is the separator really {file.separator!r}?"
+                if file.text and len(file.columns) == 1:
+                    separator = file.text.separator
+                    hint = f"; the header has one column only: is the separator really {separator!r}?"
                 raise DataError(
                     f"{argument} names {column!r}, which is not a column of {file.path.name}"
                     f"{hint or suggest(column, file.columns)}"
                 )
     names = list(dict.fromkeys(columns.values()))
     frames = []
+    left_out = LeftOut()
     for file in files:
         begin(f"reading {file.path.name}")
-        frames.append(_read(file, names))
+        frame, more = _read(file, names)
+        frames.append(frame)
+        left_out += more
     ends = np.cumsum([frame.height for frame in frames]).tolist()
     if not ends[-1]:
         raise DataError(f"{describe(files)} has no rows: it is empty")
@@ -91,7 +113,26 @@ def read_table(
         frame = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the files of {describe(files)} do not fit together: {first_line(error)}") from error
-    return Table(files, frame, np.arange(frame.height), ends)
+    table = Table(files, frame, np.arange(frame.height), ends, left_out)
+    _refuse_repeated_header(table)
+    return table
+
+
+def _refuse_repeated_header(table: Table) -> None:
+    """Refuse a row that repeats the header, as in joined files: its names would become a user and an item."""
+    columns = table.files[0].columns
+    typed = any(kind != "text" for kind in columns.values())
+    if not table.files[0].is_text or not (typed or len(table.frame.columns) > 1):
+        return
+    names = {name: f"{name}:{columns[name]}" if typed else name for name in table.frame.columns}
+    repeated = table.frame.select(pl.all_horizontal(pl.col(n).eq_missing(text) for n, text in names.items()))
+    if repeated.to_series().any():
+        row = int(repeated.to_series().arg_max() or 0)
+        column = next(iter(names))
+        raise DataError(
+            f"{table.location(row)}: column {column!r} holds {names[column]!r}, the line repeats the header: "
+            "remove it"
+        )
 
 
 def _check_alike(name: str, files: Sequence[TableFile], columns: Sequence[pl.Series]) -> None:
@@ -121,27 +162,17 @@ def _family(kind: pl.DataType) -> str:
     return "dates" if kind == pl.Date or isinstance(kind, pl.Datetime) else str(kind)
 
 
-def _read(file: TableFile, names: list[str]) -> pl.DataFrame:
+def _read(file: TableFile, names: list[str]) -> tuple[pl.DataFrame, LeftOut]:
     try:
-        if file.separator is None:
-            frame = pl.scan_parquet(file.path, hive_partitioning=False).select(names).collect()
+        if file.text is None:
+            frame, left_out = scan_parquet(file.path).select(names).collect(), LeftOut()
         else:
-            frame = (
-                pl.scan_csv(
-                    file.path,
-                    separator=file.separator,
-                    has_header=False,
-                    skip_rows=1,
-                    schema=dict.fromkeys(file.columns, pl.String),
-                    infer_schema=False,
-                )
-                .select(names)
-                .collect()
-            )
+            frame, left_out = file.text.read(names)
     except FAILURES as error:
         raise DataError(f"{file.path.name} cannot be read: {first_line(error)}") from error
     # what stands for text elsewhere; an empty text is a missing value
     frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
-    return frame.with_columns(
+    frame = frame.with_columns(
         pl.col(pl.String).replace("", None), pl.col(pl.Float32, pl.Float64).fill_nan(None)
     )
+    return frame, left_out

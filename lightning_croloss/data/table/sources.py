@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from lightning_croloss.data.table.finding import PARQUET, extension, find_paths, part_path
+from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.data.table.spec import TableSpec
-from lightning_croloss.errors import DataError, suggest
+from lightning_croloss.data.table.text import TextFile
+from lightning_croloss.errors import DataError
 
-#: Extensions of text files and their separators.
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t", ".user": "\t"}
-#: RecBole's atomic files, whose headers hold ``name:type``.
-ATOMIC = (".inter", ".item", ".user")
-PARQUET = (".parquet", ".pq")
-READABLE = (*PARQUET, *SEPARATORS)
-#: What may go wrong when a file is read.
+#: What may go wrong when a Parquet file is read.
 FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError)
-_COMPRESSED = (".gz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -30,17 +25,19 @@ class TableFile:
     Attributes:
         path: where it is.
         columns: its columns and their types: RecBole's in atomic files, polars' in Parquet, else "text".
-        separator: what stands between the fields of a text file; None for Parquet.
+        text: the opened file if it is a text file; None for Parquet.
+        decimal: what stands before the decimals of its numbers, where they are text.
     """
 
     path: Path
     columns: Mapping[str, str]
-    separator: str | None
+    text: TextFile | None = None
+    decimal: str = "."
 
     @property
     def is_text(self) -> bool:
         """Whether all columns are read as text."""
-        return self.separator is not None
+        return self.text is not None
 
 
 def event_files(spec: TableSpec) -> tuple[list[TableFile], list[int] | None]:
@@ -50,12 +47,11 @@ def event_files(spec: TableSpec) -> tuple[list[TableFile], list[int] | None]:
         DataError: if there are no such files.
     """
     if spec.split is None or spec.part_column is not None:
-        return find_files("interactions", spec.interactions, ".inter", spec.separator), None
+        return find_files("interactions", spec.interactions, ".inter", spec.reading), None
     files: list[TableFile] = []
     parts: list[int] = []
     for part, name in spec.split.names.items():
-        path = part_path(spec.interactions, name)
-        found = find_files("interactions", path, ".inter", spec.separator)
+        found = find_files("interactions", part_path(_folder(spec), name), ".inter", spec.reading)
         files += found
         parts += [part] * len(found)
     return files, parts
@@ -68,132 +64,60 @@ def feature_files(spec: TableSpec, table: str) -> list[TableFile]:
         DataError: if there are no such files.
     """
     given = spec.files[table]
-    return find_files(table, given, f".{table.removesuffix('s')}", spec.separator) if given else []
+    return find_files(table, given, f".{table.removesuffix('s')}", spec.reading) if given else []
 
 
-def find_files(field: str, given: str, atomic: str, separator: str | None = None) -> list[TableFile]:
+def find_files(
+    field: str, given: str | Sequence[str], atomic: str, options: ReadingOptions | None = None
+) -> list[TableFile]:
     """Return the files that an argument names, and their columns.
 
     Args:
         field: name of the argument, for errors.
-        given: a file, a folder (searched to its depths) or a glob.
+        given: a file, a folder (searched to its depths), a glob, or a list of these.
         atomic: the extension of RecBole's atomic file to take from a folder that holds several.
-        separator: what stands between the fields of text files; None goes by the extension.
+        options: how text files are read.
 
     Raises:
         DataError: nothing is there, or a file is not what its extension says.
     """
-    path = Path(given).expanduser()
-    if path.is_dir():
-        found = [entry for entry in sorted(path.rglob("*")) if entry.is_file() and not _hidden(entry, path)]
-        chosen = [entry for entry in found if _extension(entry) == atomic] or [
-            entry for entry in found if _extension(entry) in READABLE and _extension(entry) not in ATOMIC
-        ]
-        if not chosen:
-            raise DataError(f"{field}: the folder {given!r} has no file with an extension {_extensions()}")
-    elif path.is_file():
-        chosen = [path]
-    elif any(sign in given for sign in "*?["):
-        chosen = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
-        if not chosen:
-            raise DataError(f"{field}: {given!r} matches no file")
-    else:
-        if not path.parent.is_dir():
-            raise DataError(f"{field}: there is no file {given!r}, nor the folder {str(path.parent)!r}")
-        present = [
-            entry.name for entry in path.parent.iterdir() if entry.is_dir() or _extension(entry) in READABLE
-        ]
-        raise DataError(f"{field}: there is no file {given!r}{suggest(path.name, present)}")
-    extensions = sorted({_extension(entry) for entry in chosen})
-    if unknown := [entry for entry in chosen if _extension(entry) not in READABLE]:
-        raise DataError(f"{field}: {unknown[0].name} has no extension that can be read: {_extensions()}")
-    if len({(extension in PARQUET, extension in ATOMIC) for extension in extensions}) > 1:
-        different = ", ".join(extensions)
-        raise DataError(f"{field}: {given!r} holds files of different kinds ({different}): name one")
-    return [_open(entry, separator) for entry in chosen]
+    return [open_file(path, options or ReadingOptions()) for path in find_paths(field, given, atomic)]
 
 
-def part_path(folder: str, name: str) -> str:
-    """Return the path of one part of predefined data.
-
-    Args:
-        folder: the folder of the interactions.
-        name: a file or folder in it, with or without its extension, or a glob.
+def open_file(path: Path, options: ReadingOptions) -> TableFile:
+    """Return a file with its columns.
 
     Raises:
-        DataError: there is no such folder, or it has no such file, or several.
+        DataError: the file is not what its extension says, or has no usable header.
     """
-    root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise DataError(
-            f"interactions: {folder!r} is not a folder, but the split takes its parts from files in one: "
-            "name the folder, or give the split a column"
-        )
-    if (root / name).exists() or any(sign in name for sign in "*?["):
-        return str(root / name)
-    stems: dict[str, list[str]] = {}
-    for entry in sorted(root.iterdir()):
-        if entry.is_dir() or _extension(entry) in READABLE:
-            stem = entry.with_suffix("") if entry.suffix in _COMPRESSED else entry
-            stems.setdefault(entry.name if entry.is_dir() else stem.stem, []).append(entry.name)
-    found = stems.get(name, [])
-    if len(found) > 1:
-        raise DataError(
-            f"interactions: {folder!r} has several files {name!r}: write one of {', '.join(found)}"
-        )
-    if not found:
-        raise DataError(f"interactions: {folder!r} has no file {name!r} for the split{suggest(name, stems)}")
-    return str(root / found[0])
-
-
-def _open(path: Path, separator: str | None) -> TableFile:
-    """Return the file with its columns."""
-    extension = _extension(path)
+    if extension(path) not in PARQUET:
+        text = TextFile(path, options)
+        return TableFile(path, text.columns, text, options.decimal)
     with path.open("rb") as content:
-        beginning = content.read(4096)
+        beginning = content.read(4)
     if not beginning:
         raise DataError(f"{path.name} is empty")
-    if extension in PARQUET:
-        if beginning[:4] != b"PAR1":
-            raise DataError(f"{path.name} is not a Parquet file, whatever its extension says")
-        try:
-            schema = pl.scan_parquet(path, hive_partitioning=False).collect_schema()
-        except FAILURES as error:
-            raise DataError(f"{path.name} is damaged or cut off: {first_line(error)}") from error
-        return TableFile(path, {name: str(kind) for name, kind in schema.items()}, None)
-    if path.suffix not in _COMPRESSED and (beginning[:4] == b"PAR1" or b"\0" in beginning):
-        raise DataError(f"{path.name} is not a text file, whatever its extension says")
-    separator = separator or SEPARATORS[extension]
+    if beginning != b"PAR1":
+        raise DataError(f"{path.name} is not a Parquet file, whatever its extension says")
     try:
-        head = pl.read_csv(path, separator=separator, has_header=False, n_rows=1, infer_schema=False)
+        schema = scan_parquet(path).collect_schema()
     except FAILURES as error:
-        raise DataError(f"{path.name} cannot be read: {first_line(error)}") from error
-    fields = [str(name or "") for name in head.row(0)]
-    columns: dict[str, str] = {}
-    for name in fields:
-        kind = "text"
-        if extension in ATOMIC:
-            name, mark, kind = name.partition(":")
-            if not mark:
-                raise DataError(
-                    f"the header of {path.name} has {name!r}: write name and type, such as user_id:token"
-                )
-        if name in columns:
-            raise DataError(f"{path.name} has two columns {name!r} in its header: rename one")
-        columns[name] = kind
-    return TableFile(path, columns, separator)
+        raise DataError(f"{path.name} is damaged or cut off: {first_line(error)}") from error
+    return TableFile(path, {name: str(kind) for name, kind in schema.items()}, decimal=options.decimal)
 
 
-def _extension(path: Path) -> str:
-    return (path.with_suffix("") if path.suffix in _COMPRESSED else path).suffix.lower()
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """Return the columns of one file, whose path is no pattern and says nothing of its content."""
+    return pl.scan_parquet(path, hive_partitioning=False, glob=False)
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-
-
-def _extensions() -> str:
-    return ", ".join(READABLE)
+def _folder(spec: TableSpec) -> str:
+    if not isinstance(spec.interactions, str):
+        raise DataError(
+            "interactions: the split takes its parts from files in a folder: name the folder, not a list, or "
+            "give the split a column"
+        )
+    return spec.interactions
 
 
 def first_line(error: BaseException) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from lightning_croloss.common.checks import check_lists
 from lightning_croloss.data.splits import Predefined
+from lightning_croloss.data.table.finding import paths_of
+from lightning_croloss.data.table.options import ReadingOptions
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class TableSpec:
         ValueError: an argument is unusable, or does not go with another.
     """
 
-    interactions: str
-    items: str | None = None
-    users: str | None = None
+    interactions: str | Sequence[str]
+    items: str | Sequence[str] | None = None
+    users: str | Sequence[str] | None = None
     user_column: str = "user_id"
     item_column: str = "item_id"
     time_column: str | None = "timestamp"
@@ -51,15 +53,31 @@ class TableSpec:
     missing_values: Sequence[str] = ()
     title_column: str | None = None
     cache_dir: str | None = None
+    encoding: str | None = None
+    decimal: str = "."
+    comment: str | None = None
+    ragged: str = "error"
+    quotes: str = "auto"
 
     def __post_init__(self) -> None:
+        for table, given in self.files.items():
+            if given is not None or table == "interactions":
+                paths = paths_of(table, given)
+                object.__setattr__(self, table, paths[0] if len(paths) == 1 else paths)
         self._check_each()
         self._check_together()
 
     @property
-    def files(self) -> dict[str, str | None]:
-        """The files of each table: a file, a folder or a glob."""
+    def files(self) -> dict[str, str | Sequence[str] | None]:
+        """The files of each table: a file, a folder, a glob, or a list of these."""
         return {"interactions": self.interactions, "items": self.items, "users": self.users}
+
+    @property
+    def reading(self) -> ReadingOptions:
+        """How text files are read."""
+        return ReadingOptions(
+            self.separator, self.encoding, self.decimal, self.comment, self.ragged, self.quotes
+        )
 
     @property
     def columns(self) -> dict[str, str]:
@@ -104,9 +122,9 @@ class TableSpec:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.duplicates not in ("all", "first", "last"):
             raise ValueError(f"duplicates={self.duplicates!r} must be 'all', 'first' or 'last'")
-        for name, value in (("separator", self.separator), ("multi_separator", self.multi_separator)):
-            if value is not None and len(value.encode()) != 1 and (name == "separator" or not value):
-                raise ValueError(f"{name}={value!r} must be one character")
+        if not self.multi_separator:
+            raise ValueError("multi_separator='' must be a text: what stands between two tokens")
+        self.reading  # noqa: B018
 
     def _check_together(self) -> None:
         if self.user_column == self.item_column:

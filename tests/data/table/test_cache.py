@@ -135,6 +135,11 @@ OTHER = {
     "separator": {"separator": ";"},
     "multi_separator": {"multi_separator": "|"},
     "missing_values": {"missing_values": ["?"]},
+    "encoding": {"encoding": "latin-1"},
+    "decimal": {"decimal": ","},
+    "comment": {"comment": "#"},
+    "ragged": {"ragged": "drop"},
+    "quotes": {"quotes": "text"},
 }
 SAME = {
     "split": GlobalTime(3, 6),
@@ -144,6 +149,7 @@ SAME = {
     "seed": 7,
     "title_column": "price",
     "cache_dir": "elsewhere",
+    "predict_users": "test",
 }
 
 

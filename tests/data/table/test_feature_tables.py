@@ -214,3 +214,57 @@ def test_feature_rows(tmp_path, name, line):
 )
 def test_feature_values(tmp_path, column, wanted, message):
     assert features(tmp_path, {**SHELF, "f": column}, wanted).startswith(f"i.parquet: {message}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ("og:brand", "categorical"),
+        ("og:brand:multi", "multi"),
+        ("og", "numeric"),
+        ("og:categorical", "categorical"),
+    ],
+)
+@pytest.mark.parametrize("name", ["i.parquet", "i.csv"])
+def test_a_name_with_a_colon(make, name, entry, kind):
+    items = {"item_id": list("abcd"), "og:brand": list("xyxy"), "og": [1, 2, 3, 4]}
+    feature = make(entry, items=items, name=name).features[0][0]
+    assert (feature.name, feature.kind) == (entry.removesuffix(f":{kind}"), kind)
+
+
+def test_an_unknown_name_with_a_colon(tmp_path):
+    items = {"item_id": ["a", "b"], "og:brand": ["x", "y"]}
+    said = features(tmp_path, items, "og:brnd")
+    assert said == "i.parquet has no feature 'og:brnd'; did you mean 'og:brand'?"
+
+
+def test_decimal_commas_of_features(tmp_path):
+    pl.DataFrame(GOOD).write_parquet(tmp_path / "x.parquet")
+    (tmp_path / "i.csv").write_text("item_id;price\na;1,5\n\nb;2,5\n# end\n")
+    arguments = {"items": str(tmp_path / "i.csv"), "item_features": ["price"], "min_user_interactions": 1}
+    module = TableDataModule(str(tmp_path / "x.parquet"), decimal=",", **arguments)
+    assert module.features[0][0].values[1:, 0].tolist() == [-1, 1]
+    module = TableDataModule(str(tmp_path / "x.parquet"), **arguments)
+    assert module.features[0][0].kind == "categorical"
+    assert (
+        "i.csv: price is categorical, but looks like numbers with a decimal comma" in module.report.notes[-1]
+    )
+
+
+def test_a_float_is_the_integer_that_it_holds_and_a_text_is_not(tmp_path):
+    events = {"user_id": [1, 1, 1], "item_id": ["1", "1.0", "2"], "timestamp": [1, 2, 3]}
+    pl.DataFrame(events).write_parquet(tmp_path / "x.parquet")
+    items = pl.DataFrame({"item_id": [1.0, 2.0], "title": ["one", "two"]})
+    for values, titles in ((items["item_id"], ["one", "", "two"]), (["1.0", "2"], ["", "one", "two"])):
+        items.with_columns(item_id=pl.Series(values)).write_parquet(tmp_path / "i.parquet")
+        module = TableDataModule(
+            str(tmp_path / "x.parquet"),
+            items=str(tmp_path / "i.parquet"),
+            title_column="title",
+            min_user_interactions=1,
+        )
+        assert module.item_vocabulary.tokens == ["1", "1.0", "2"]
+        assert module.item_titles == titles
+    items.with_columns(item_id=pl.Series([1.0, 2.5])).write_parquet(tmp_path / "i.parquet")
+    with pytest.raises(DataError, match=r"i\.parquet, row 2: column 'item_id' holds 2\.5"):
+        module.load_titles(module.item_vocabulary)

@@ -144,8 +144,10 @@ def test_a_file_that_is_not_what_its_extension_says(tmp_path):
     pl.DataFrame(GOOD).write_parquet(tmp_path / "x.csv")
     assert refusal(tmp_path / "x.csv") == "x.csv is not a text file, whatever its extension says"
     (tmp_path / "y.csv").write_bytes("user_id,item_id\nu,a\n".encode("utf-16"))
+    assert refusal(tmp_path / "y.csv") == "y.csv is not UTF-8 text but UTF-16: set encoding to utf-16"
+    (tmp_path / "y.csv").write_bytes(b"user_id,item_id\nu,a\n\x00\x07")
     assert refusal(tmp_path / "y.csv") == "y.csv is not a text file, whatever its extension says"
-    (tmp_path / "y.csv").write_text("user_id\titem_id\ttimestamp\nu\ta\t1\n")
+    (tmp_path / "y.csv").write_text("user_id:item_id:timestamp\nu:a:1\n")
     assert refusal(tmp_path / "y.csv").endswith(
         "the header has one column only: is the separator really ','?"
     )

@@ -1,0 +1,245 @@
+"""A table of events for ``croloss recommend``, read and ordered as the model's training read its own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lightning_croloss.data.table.options import QUOTES, RAGGED, ReadingOptions
+from lightning_croloss.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lightning_croloss.data.table.reading import Table
+    from lightning_croloss.data.table.sources import TableFile
+
+USER_COLUMN, ITEM_COLUMN = "user_id", "item_id"
+_AS_TRAINED = "as the model's training, else"
+
+
+@dataclass
+class EventTable:
+    """Events in the order in which they count.
+
+    Attributes:
+        frame: the columns ``user`` and ``item``, integers or text.
+        notes: sentences about the order, and about what was left out.
+    """
+
+    frame: pl.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a table is read; one that is not given is as in training."""
+    add = parser.add_argument
+    add("--separator", help=f"between the fields of text ({_AS_TRAINED} guessed)")
+    add("--encoding", help=f"of text, such as latin-1 or utf-16 ({_AS_TRAINED} utf-8)")
+    add("--decimal", choices=(".", ","), help=f"before the decimals of text ({_AS_TRAINED} a point)")
+    add("--comment", help=f"what lines of text begin with that are no rows ({_AS_TRAINED} guessed)")
+    add("--ragged", choices=RAGGED, help=f"lines of another number of fields ({_AS_TRAINED} an error)")
+    add("--quotes", choices=QUOTES, help=f"what quotes in text mean ({_AS_TRAINED} auto)")
+    add("--missing-values", nargs="*", help=f"texts that mean 'missing' ({_AS_TRAINED} none)")
+    add(
+        "--drop-missing",
+        action=argparse.BooleanOptionalAction,
+        help=f"leave out events that lack a value ({_AS_TRAINED} refuse them)",
+    )
+
+
+def read_event_table(given: argparse.Namespace, trained: Mapping[str, Any] | None) -> EventTable:
+    """Read the events of ``--histories``.
+
+    Args:
+        given: the options of the command, None where they were not given.
+        trained: how the model's training read its events; None if that is not known.
+
+    Raises:
+        DataError: a file or a column is missing, or cannot be used.
+    """
+    _need_polars()
+    failures: list[DataError] = []
+    for options in _candidates(given, trained or {}):
+        try:
+            return _read(given, trained, options)
+        except DataError as error:
+            failures.append(error)
+    raise _telling(failures)
+
+
+def read_tokens(
+    argument: str, file: str, given: argparse.Namespace, trained: Mapping[str, Any] | None
+) -> list[Any]:
+    """Read the items of ``--allow`` or ``--deny``: those of a table's item column, or of its only column.
+
+    Args:
+        argument: the option, for errors.
+        file: a file, a folder or a glob.
+        given: the options of the command.
+        trained: how the model's training read its events; None if that is not known.
+
+    Raises:
+        DataError: a file or the column is missing, or cannot be used.
+    """
+    _need_polars()
+    from lightning_croloss.data.table.reading import read_table
+    from lightning_croloss.data.table.sources import find_files
+
+    failures: list[DataError] = []
+    for options in _candidates(given, trained or {}):
+        try:
+            files = find_files(argument, file, ".item", options)
+            only = list(files[0].columns) if len(files[0].columns) == 1 else []
+            column = _column(given.item_column, (trained or {}).get("item_column"), ITEM_COLUMN, files)
+            column = only[0] if only and given.item_column is None else column
+            table = read_table(files, {f"the item column of {argument}": column})
+            return list(_tokens(table, column).drop_nulls().to_list())
+        except DataError as error:
+            failures.append(error)
+    raise _telling(failures)
+
+
+def _read(
+    given: argparse.Namespace, trained: Mapping[str, Any] | None, options: ReadingOptions
+) -> EventTable:
+    import polars as pl
+
+    from lightning_croloss.data.table.conversion import to_times
+    from lightning_croloss.data.table.reading import describe_comments, read_table
+    from lightning_croloss.data.table.sources import find_files
+
+    known = trained or {}
+    files = find_files("--histories", given.histories, ".inter", options)
+    user = _column(given.user_column, known.get("user_column"), USER_COLUMN, files)
+    item = _column(given.item_column, known.get("item_column"), ITEM_COLUMN, files)
+    time, order = _time_column(given.time_column, trained, files)
+    columns = {"--user-column": user, "--item-column": item}
+    table = read_table(files, columns | ({"--time-column": time} if time is not None else {}))
+    notes = [order] if order else []
+    missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
+    if missing:
+        table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
+    drop = given.drop_missing if given.drop_missing is not None else known.get("drop_missing", False)
+    if dropped := _without_missing(table, drop):
+        notes.append(f"{dropped:,} events that lack a value are left out")
+    if table.left_out.ragged:
+        notes.append(
+            f"{table.left_out.ragged:,} lines of another number of fields than the header are left out"
+        )
+    if table.left_out.comments:
+        notes.append(describe_comments(table.left_out))
+    frame = pl.DataFrame({"user": _tokens(table, user), "item": _tokens(table, item)})
+    if time is not None:
+        times, _ = to_times(table, time)
+        frame = frame.with_columns(time=pl.Series(times)).sort("time", maintain_order=True).drop("time")
+    return EventTable(frame, notes)
+
+
+def _without_missing(table: Table, drop: bool) -> int:
+    """Leave out blank lines, and events that lack a value or refuse them; return how many."""
+    import polars as pl
+
+    if table.files[0].is_text:
+        table.keep(table.frame.select(~pl.all_horizontal(pl.all().is_null())).to_series())
+    missing = table.frame.select(pl.any_horizontal(pl.all().is_null())).to_series()
+    if drop:
+        table.keep(~missing)
+    elif missing.any():
+        row = int(missing.arg_max() or 0)
+        name = next(name for name in table.frame.columns if table.frame[name][row] is None)
+        raise DataError(
+            f"{table.location(row)}: column {name!r} has no value: every event needs one, or give "
+            "--drop-missing to leave such events out"
+        )
+    return int(missing.sum()) if drop else 0
+
+
+def _tokens(table: Table, column: str) -> pl.Series:
+    """Return users or items as integers or text; floats become the integers that they are."""
+    import polars as pl
+
+    from lightning_croloss.data.table.conversion import whole_numbers
+
+    series = table.frame[column]
+    if series.dtype.is_float():
+        return whole_numbers(table, column)
+    if series.dtype.is_integer() or series.dtype == pl.String:
+        return series
+    raise DataError(f"{table.name}: column {column!r} holds {series.dtype}: it must be integers or text")
+
+
+def _column(given: str | None, trained: str | None, usual: str, files: Sequence[TableFile]) -> str:
+    """Return the column that was given, else that of training if the files have it, else the usual one."""
+    if given is not None:
+        return given
+    in_all = trained is not None and all(trained in file.columns for file in files)
+    usual_in_all = all(usual in file.columns for file in files)
+    return trained if trained is not None and (in_all or not usual_in_all) else usual
+
+
+def _time_column(
+    given: str | None, trained: Mapping[str, Any] | None, files: Sequence[TableFile]
+) -> tuple[str | None, str]:
+    """Return the column that orders the events, None for the order of the rows, and a sentence about it."""
+    if given is not None:
+        return given or None, ""
+    if trained is None or "time_column" not in trained:
+        return None, (
+            "the events are taken in the order of the rows: the model does not say how its training ordered "
+            "them (--time-column names a column)"
+        )
+    column = trained["time_column"]
+    if column is None:
+        return None, "the events are taken in the order of the rows, as in training"
+    if all(column in file.columns for file in files):
+        return column, f"the events are ordered by the column {column!r}, as in training"
+    return None, (
+        f"the events are taken in the order of the rows: the table has no column {column!r}, by which "
+        "training ordered them (--time-column names another)"
+    )
+
+
+def _candidates(given: argparse.Namespace, trained: Mapping[str, Any]) -> Iterator[ReadingOptions]:
+    """Yield options to read with, the likeliest first.
+
+    What the user says holds. Of what training read with, separator and encoding are of those files: this one
+    is read as its header and UTF-8 say if that works, else as training read its own.
+    """
+
+    def chosen(name: str, usual: Any = None) -> Any:
+        said = getattr(given, name)
+        return said if said is not None else trained.get(name, usual)
+
+    def tries(name: str) -> list[Any]:
+        said = getattr(given, name)
+        return [said] if said is not None else list(dict.fromkeys([None, trained.get(name)]))
+
+    for encoding in tries("encoding"):
+        for separator in tries("separator"):
+            decimal = chosen("decimal", ".")
+            yield ReadingOptions(
+                separator,
+                encoding,
+                "." if decimal == separator and given.decimal is None else decimal,
+                chosen("comment"),
+                chosen("ragged", "error"),
+                chosen("quotes", "auto"),
+            )
+
+
+def _telling(failures: Sequence[DataError]) -> DataError:
+    """Return the failure that says most: of a file that is not UTF-8, the last try's."""
+    from lightning_croloss.data.table.content import NotUTF8Error
+
+    return next((error for error in reversed(failures) if not isinstance(error, NotUTF8Error)), failures[0])
+
+
+def _need_polars() -> None:
+    try:
+        import polars  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("reading a table", "tables") from error

@@ -1,0 +1,127 @@
+"""Recipients: the users that ``Trainer.predict`` recommends to, each with all of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_croloss.common.item_lists import ItemLists
+from lightning_croloss.data.batch import GivenFeatures, RetrievalBatch
+from lightning_croloss.data.features import Feature
+from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.sequences import window
+
+
+@dataclass(frozen=True)
+class Recipients:
+    """All users of the data, also those that its filters leave out, with the events whose items are known.
+
+    Attributes:
+        interactions: the events. The users of the data come first, under the ids that models know; then those
+            that training left out.
+        num_known: number of users of the data.
+        num_left_out: number of users that are left out because the model needs users it was trained with.
+    """
+
+    interactions: Interactions
+    num_known: int
+    num_left_out: int = 0
+
+    def __len__(self) -> int:
+        return self.interactions.num_users
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens of the users."""
+        return self.interactions.user_vocabulary
+
+    @classmethod
+    def of(cls, known: Interactions, everyone: Interactions | None, known_only: bool = False) -> Recipients:
+        """Gather the users.
+
+        Args:
+            known: the events that models are trained and evaluated on.
+            everyone: the events before the filters that count events; None if there are no such filters.
+            known_only: whether users without events in ``known`` are left out.
+        """
+        tokens = known.user_vocabulary.tokens
+        others: list[str | int] = []
+        if everyone is not None:
+            unknown = known.user_vocabulary.encode(everyone.user_vocabulary.tokens) == 0
+            others = [everyone.user_vocabulary.tokens[index] for index in np.flatnonzero(unknown)]
+        if everyone is None or known_only:
+            return cls(_in_time(known, known, known.user_vocabulary), len(tokens), len(others))
+        return cls(_in_time(everyone, known, Vocabulary([*tokens, *others])), len(tokens))
+
+
+def _in_time(events: Interactions, known: Interactions, users: Vocabulary) -> Interactions:
+    """Return events under the ids of ``users`` and of the known items, sorted by user and time.
+
+    Events of unknown items are left out. The parts of a split do not count here: what comes last in time is
+    the last event.
+    """
+    user_ids = users.encode(events.user_vocabulary.tokens)[events.users.numpy() - 1]
+    item_ids = known.item_vocabulary.encode(events.item_vocabulary.tokens)[events.items.numpy() - 1]
+    kept = item_ids > 0
+    times = None if events.times is None else events.times.numpy()[kept]
+    return Interactions.from_ids(user_ids[kept], item_ids[kept], users, known.item_vocabulary, times)
+
+
+class RecipientDataset(Dataset[RetrievalBatch]):
+    """A row for each recipient, as :class:`RetrievalBatch` without targets.
+
+    ``users`` are the ids that the model knows, 0 for a user that training left out; ``recipients`` number all
+    of them.
+
+    Args:
+        recipients: the users.
+        max_history: length L of the histories: the last L events.
+        include_whole_history: fill ``whole_history``.
+        features: features of the recipients, of whom those that training left out count; none to leave
+            ``user_features`` empty.
+    """
+
+    def __init__(
+        self,
+        recipients: Recipients,
+        max_history: int,
+        include_whole_history: bool,
+        features: Sequence[Feature] = (),
+    ) -> None:
+        self.recipients = recipients
+        self.max_history = max_history
+        self.include_whole_history = include_whole_history
+        self._values = [feature.values for feature in features]
+        self._given = torch.zeros(len(recipients) + 1, dtype=torch.bool)
+        for values in self._values:
+            known = ~values.isnan() if values.is_floating_point() else values != 0
+            self._given |= known.any(1)
+
+    def __len__(self) -> int:
+        return len(self.recipients)
+
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> RetrievalBatch:
+        """Return the rows ``indices`` (B,) as one batch."""
+        numbers = torch.as_tensor(indices, dtype=torch.int64) + 1
+        events = self.recipients.interactions
+        start, stop = events.user_offsets[numbers], events.user_offsets[numbers + 1]
+        whole = None
+        if self.include_whole_history:
+            whole = ItemLists.of_ranges(events.items, start, stop).compact(left=True)
+        length = self.max_history
+        return RetrievalBatch(
+            history=window(events.items, stop - length, torch.maximum(stop - length, start), stop, length),
+            targets=torch.zeros(len(numbers), 1, dtype=torch.int64),
+            users=numbers.where(numbers <= self.recipients.num_known, 0),
+            whole_history=whole,
+            recipients=numbers,
+            user_features=self._features_of(numbers) if self._values else None,
+        )
+
+    def _features_of(self, numbers: Tensor) -> GivenFeatures:
+        return GivenFeatures([values[numbers] for values in self._values], self._given[numbers])
