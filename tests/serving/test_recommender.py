@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from lightning_croloss import MIND, ComiRecSA, MatrixFactorization, TwoTower
 from lightning_croloss.cli import main
+from lightning_croloss.common import blocks
 from lightning_croloss.errors import MissingExtraError, PretrainedError
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
 from tests.models.cases import FEATURES
@@ -248,3 +250,31 @@ def test_refuses(mind, exported, tmp_path, monkeypatch):
         with pytest.raises(MissingExtraError, match=r"\[serve\]"):
             Recommender.from_export(exported)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_long_history_is_no_matter_of_the_others(mind, exported, monkeypatch):
+    """Blocks of bounded padded size, one of which is a single long history."""
+    recommender = Recommender.from_export(exported, threads=1)
+    long = [f"item {number % 40}" for number in range(3_000)]
+    histories = [*HISTORIES, long, *HISTORIES]
+    expected = mind.recommend_tokens(histories, 5, False)
+    shapes = []
+    run = recommender._session.run
+    recommender._session = SimpleNamespace(
+        run=lambda names, given: shapes.append(given["history"].shape) or run(names, given)
+    )
+    recommender.model["max_history"] = None  # as of a model that reads everything
+    monkeypatch.setattr(blocks, "MOST_ENTRIES", 40)
+    found = recommender.recommend([history[-5:] for history in histories], 5, False)
+    assert_same(found, expected)
+    recommender.recommend(histories, 5, True, deny=["item 3"])
+    assert all(rows == 1 or rows * length <= 40 for rows, length in shapes)
+    assert max(length for _, length in shapes) == 3_000
+
+
+def test_a_model_trained_in_half_precision_is_exported(tmp_path):
+    model = trained(MIND).half()
+    recommender = Recommender.from_export(export_model(model, tmp_path / "half"), threads=1)
+    expected = model.float().recommend_tokens(HISTORIES, 5)
+    for ours, theirs in zip(recommender.recommend(HISTORIES, 5), expected, strict=True):
+        assert ours.scores == pytest.approx(theirs.scores, abs=5e-3)
