@@ -36,6 +36,7 @@ def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
     model.eval()
     write_encoder(model, tmp_path / "encoder.onnx")
     assert model.trainer is not None
+    assert b".py" not in (tmp_path / "encoder.onnx").read_bytes()
     session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"))
     knows_users = "users" in {entry.name for entry in session.get_inputs()}
     assert knows_users == (cls is TwoTower or arguments is FEATURES)
