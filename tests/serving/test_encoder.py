@@ -54,6 +54,6 @@ def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
 
 
 def test_the_graph_holds_no_path_of_the_machine_that_exported_it(tmp_path):
-    model = GRU4Rec(num_items=40, embedding_dim=8, ns=(5,))
+    model = YouTubeDNN(num_items=40, embedding_dim=8, ns=(5,))
     write_encoder(model.eval(), tmp_path / "encoder.onnx")
     assert b".py" not in (tmp_path / "encoder.onnx").read_bytes()
