@@ -99,9 +99,9 @@ def _evaluate(
 ) -> dict[str, float]:
     metrics = RankMetrics(ns)
     for batch in _pieces(loader, most):
-        scores = baseline.scores(batch.items_before)
-        ranks = baseline_ranks(scores, batch.targets, batch.items_before if exclude_history else None)
-        metrics.update(ranks, batch.targets != 0)
+        before, targets = batch.padded_items_before, batch.padded_targets
+        ranks = baseline_ranks(baseline.scores(before), targets, before if exclude_history else None)
+        metrics.update(ranks, targets != 0)
     return {name: float(value) for name, value in metrics.compute().items()}
 
 
@@ -110,14 +110,10 @@ def _pieces(loader: BatchLoader, most: int | None) -> Iterator[RetrievalBatch]:
     seen = 0
     for batch in loader:
         assert batch.whole_history is not None
-        for first in range(0, batch.batch_size, ROWS):
-            if most is not None and seen >= most:
-                return
-            piece = slice(first, first + ROWS)
-            seen += len(batch.users[piece])
-            yield RetrievalBatch(
-                batch.history[piece],
-                batch.targets[piece],
-                batch.users[piece],
-                whole_history=batch.whole_history[piece],
-            )
+        for _, part in batch.pieces():
+            for first in range(0, part.batch_size, ROWS):
+                if most is not None and seen >= most:
+                    return
+                piece = part[first : first + ROWS]
+                seen += piece.batch_size
+                yield piece

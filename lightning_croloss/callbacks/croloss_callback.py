@@ -98,11 +98,10 @@ class CROLossCallback(Configurable, Callback):
         assert self._loss is not None
         assert self.total_steps is not None
         known = self._loss.schedulable()
-        logs_now = logs_next_step(trainer)
         for name, schedule in self.schedules.items():
             value = schedule.value(trainer.global_step, self.total_steps)
             known[name].fill_(value)
-            if logs_now:
+            if logs_next_step(trainer, f"croloss/{name}"):
                 pl_module.log(f"croloss/{name}", value, prog_bar=name == "n", batch_size=1)
 
     def on_train_batch_end(
@@ -111,7 +110,7 @@ class CROLossCallback(Configurable, Callback):
         """Log the mean soft rank of the positives."""
         assert self._loss is not None
         # the step has been counted by now, unless gradients are being accumulated
-        if not logged_last_step(trainer):
+        if not logged_last_step(trainer, "train/soft_rank"):
             return
         diagnostics = self._loss.diagnostics
         if "soft_rank" in diagnostics:

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_croloss.common.arrow_tokens import token_array
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.row_file import EXTENSIONS, RowFile, is_writable
 from lightning_croloss.data.batch import RetrievalBatch
@@ -134,10 +135,8 @@ class PredictionWriter(Callback):
 
 
 def _tokens(vocabulary: Vocabulary) -> Any:
-    import pyarrow as pa
-
     # index 0 is padding, which is never written
-    return pa.array([None, *vocabulary.tokens], None if len(vocabulary) else pa.string())
+    return token_array([None, *vocabulary.tokens])
 
 
 def _decode(tokens: Any, ids: Tensor) -> Any:

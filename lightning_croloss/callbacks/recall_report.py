@@ -14,7 +14,7 @@ from lightning_croloss.common.plotting import plot_metrics_against_n
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.models.evaluation import EXCLUDED_TARGETS
-from lightning_croloss.training.run_folder import run_folder
+from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.training.trackers import Results, log_checkpoint, log_curve
 
 
@@ -22,7 +22,8 @@ class RecallReport(Callback):
     """Print a table of every metric @N when ``validate`` or ``test`` ends, and keep it beside the logs.
 
     Writes ``<stage>_results.json`` and, with the extra [plot], ``<stage>_recall_at_n.png`` into the run's
-    folder, except in a dry run; gives W&B and TensorBoard the curve, and W&B the best checkpoint of a fit.
+    folder, except in a dry run; if another run's are there, a number is added to the names. Gives W&B and
+    TensorBoard the curve, and W&B the best checkpoint of a fit.
 
     Args:
         plot: whether to draw Recall against N.
@@ -62,20 +63,20 @@ class RecallReport(Callback):
             print(f"checkpoint: {trainer.ckpt_path}")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        folder = run_folder(trainer)
-        path = folder / f"{stage}_results.json"
+        path = own_file(trainer, f"{stage}_results.json")
         write_atomically(path, json.dumps(results, indent=2).encode())
         print(f"results:    {path}")
-        picture = self._draw(results, folder / f"{stage}_recall_at_n.png", pl_module, stage)
+        picture = None
+        if self.plot:
+            picture = self._draw(results, own_file(trainer, f"{stage}_recall_at_n.png"), pl_module, stage)
         for logger in trainer.loggers:
             log_curve(logger, results, stage, picture)
 
     def _draw(self, results: Results, path: Path, pl_module: LightningModule, stage: str) -> Path | None:
-        if not self.plot:
-            return None
         try:
             plot_metrics_against_n(results, path, title=f"{type(pl_module).__name__}, {stage}")
         except MissingExtraError as missing:
+            path.unlink(missing_ok=True)
             print(f"no plot:    {missing}")
             return None
         print(f"plot:       {path}")

@@ -28,10 +28,7 @@ def main(arguments: list[str]) -> None:
             return
         given = f"not {arguments[0]!r}" if arguments else "and a config"
         raise ValueError(f"croloss data takes the word inspect, {given}: croloss data inspect --config FILE")
-    parser = SectionParser(prog="croloss data inspect", description=DESCRIPTION, section="data")
-    parser.add_argument("--config", "-c", action="config", help="Config file; later ones win.")
-    parser.add_subclass_arguments(RetrievalDataModule, "data", required=True)
-    parser.add_argument("--json", action="store_true", help="Print JSON.")
+    parser = _parser()
     for argument in arguments[1:]:
         if argument.startswith(("--model", "--trainer")):
             raise ValueError(
@@ -40,6 +37,14 @@ def main(arguments: list[str]) -> None:
     config = parser.parse_args(arguments[1:])
     described = describe(parser.instantiate_classes(config).data)
     print(json.dumps(described, indent=2, ensure_ascii=False) if config.json else format_text(described))
+
+
+def _parser() -> SectionParser:
+    parser = SectionParser(prog="croloss data inspect", description=DESCRIPTION, section="data")
+    parser.add_argument("--config", "-c", action="config", help="Config file; later ones win.")
+    parser.add_subclass_arguments(RetrievalDataModule, "data", required=True)
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+    return parser
 
 
 def format_text(described: dict[str, Any]) -> str:

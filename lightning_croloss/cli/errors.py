@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import inspect
 import re
@@ -44,6 +45,7 @@ _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*)\]")
 PACKAGE = Path(__file__).parents[1]
 SECTIONS = ("data", "model", "trainer")
 OPTIONS = ("config", "ckpt_path", "seed_everything", "test_after_fit", "weights_only", "print_config")
+SLIP = 0.8  # how like two words are, as difflib has it, if one is a slip for the other
 MANY = 20  # so many names are too many for one sentence
 FOREIGN = (Callback, Optimizer, LRScheduler)  # with fields of their own that are seldom meant
 
@@ -146,10 +148,14 @@ def _no_such_option(option: str) -> str:
 def _nearest(field: str) -> str:
     ours: list[type] = [Trainer, *(cls for cls in _classes(abstract=True) if not issubclass(cls, FOREIGN))]
     others = [cls for cls in _classes() if issubclass(cls, FOREIGN)]
-    for classes in (ours, others):
-        fields = {name for cls in classes for name in inspect.signature(cls).parameters}
-        if advice := _if_near(suggest(field, fields | {"class_path", "init_args"})):
-            return advice
+    fields = [
+        {name for cls in classes for name in inspect.signature(cls).parameters} | {"class_path", "init_args"}
+        for classes in (ours, others)
+    ]
+    # foreign ones are seldom meant, unless it is a mere slip
+    for known, likeness in ((fields[0], SLIP), (fields[1], SLIP), (fields[0], 0.6), (fields[1], 0.6)):
+        if nearest := difflib.get_close_matches(field, known, n=1, cutoff=likeness):
+            return f"; did you mean {nearest[0]!r}?"
     return ""
 
 

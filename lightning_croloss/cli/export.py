@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.serving.layout import FORMAT
+
 DESCRIPTION = (
     "Export a model for serving: its user encoder as ONNX, the vectors, tokens and titles of the items, and "
     "on request a faiss index. lightning_croloss.serving.Recommender serves the folder without torch."
@@ -13,26 +17,13 @@ DESCRIPTION = (
 
 def main(arguments: list[str]) -> None:
     """Run ``croloss export`` with the arguments after it."""
-    parser = argparse.ArgumentParser(prog="croloss export", description=DESCRIPTION)
-    parser.add_argument(
-        "--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run"
-    )
-    parser.add_argument("--output", required=True, type=Path, help="the folder to write")
-    parser.add_argument("--index", help="flat (exact), ivf or hnsw (approximate); without: no index")
-    parser.add_argument(
-        "--exclude-history",
-        action=argparse.BooleanOptionalAction,
-        help="whether the Recommender leaves out the items of the history (as the model does in evaluation)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
 
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.serving.export import export_model
 
-    if given.output.exists() and not given.overwrite:
-        raise FileExistsError(f"--output {given.output} exists: choose another folder, or give --overwrite")
-    model = load_pretrained(given.model)
+    _refuse_to_replace(given.output, given.overwrite)
+    model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
     folder = export_model(
         model,
         given.output,
@@ -43,3 +34,45 @@ def main(arguments: list[str]) -> None:
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     for name, size in sizes.items():
         print(f"{size / 2**20:10.2f} MiB  {folder / name}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="croloss export", description=DESCRIPTION)
+    made.add_argument(
+        "--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run"
+    )
+    made.add_argument("--output", required=True, type=Path, help="the folder to write")
+    made.add_argument("--index", help="flat (exact), ivf or hnsw (approximate); without: no index")
+    made.add_argument(
+        "--exclude-history",
+        action=argparse.BooleanOptionalAction,
+        help="whether the Recommender leaves out the items of the history (as the model does in evaluation)",
+    )
+    made.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    add_allow_classes(made)
+    return made
+
+
+def _refuse_to_replace(output: Path, overwrite: bool) -> None:
+    """Refuse an output that exists; with leave to overwrite, a folder of other things.
+
+    Raises:
+        FileExistsError: naming the output.
+    """
+    if not output.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"--output {output} exists: choose another folder, or give --overwrite")
+    if output.is_dir() and any(output.iterdir()) and not _is_export(output):
+        raise FileExistsError(
+            f"--output {output} is not an export, and --overwrite would delete all that it holds: choose "
+            "another folder"
+        )
+
+
+def _is_export(folder: Path) -> bool:
+    try:
+        FORMAT.read(folder, ())
+    except PretrainedError:
+        return False
+    return True

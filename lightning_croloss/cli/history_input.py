@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.cli.event_table import read_event_table
+from lightning_croloss.common.arrow_tokens import token_type
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 from lightning_croloss.recommend.tokens import check_tokens
 
@@ -23,10 +24,12 @@ class Histories:
     Attributes:
         users: what names each user in the input.
         tokens: the history of each.
+        user_type: the pyarrow type of a column of all users, of this batch and others; None if not known.
     """
 
     users: list[Any] = field(default_factory=list)
     tokens: list[Sequence[Any]] = field(default_factory=list)
+    user_type: Any = None
 
     def __len__(self) -> int:
         """Return the number of users."""
@@ -108,6 +111,8 @@ def read_lists(path: Path, user_column: str, history_column: str, size: int) -> 
                 lists = [None if tokens is None else list(map(_whole, tokens)) for tokens in lists]
             users = part.column(user_column).to_pylist() if user_column in names else None
             batch = Histories()
+            if users is not None and str(part.schema.field(user_column).type) == "uint64":
+                batch.user_type = part.schema.field(user_column).type
             for number, history in enumerate(lists):
                 row += 1
                 batch.users.append(row if users is None else users[number])
@@ -139,9 +144,10 @@ def read_events(
     frame = table.frame
     # users in the order of their first row
     grouped = frame.group_by("user", maintain_order=True).agg("item")
+    user_type = token_type([grouped["user"].max()]) if str(grouped["user"].dtype) == "UInt64" else None
     for first in range(0, grouped.height, size):
         part = grouped[first : first + size]
-        yield Histories(part["user"].to_list(), part["item"].to_list())
+        yield Histories(part["user"].to_list(), part["item"].to_list(), user_type)
 
 
 def has_lists(given: str, history_column: str) -> bool:

@@ -4,49 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
-from lightning_croloss.common.files import write_atomically
-from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.cli.saved_config import SaveResolvedConfig
+from lightning_croloss.cli.trust import HELP, trusted_by_user
+from lightning_croloss.cli.weights import find_weights, refuse_idle
 from lightning_croloss.data import RetrievalDataModule
-from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.models.checkpoint import described_model, read_checkpoint
-from lightning_croloss.pretrained import load_matching, load_pretrained
-from lightning_croloss.pretrained.saving import FROM_DATA
+from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
 from lightning_croloss.training.resume import keep_checkpoints_together
-from lightning_croloss.training.run_folder import run_folder
-from lightning_croloss.training.trackers import log_config
+from lightning_croloss.training.run_versions import own_versions
 
 FIT_HELP = (
     "Train a model. '--model=YouTubeDNN --help' does not list the model's own fields: use "
     "'--model.help=YouTubeDNN' (and '--data.help=RecBoleDataModule') for those; '--print_config' shows the "
     "complete configuration. Fields can be overridden: '--trainer.max_epochs=3'."
 )
-
-
-class SaveResolvedConfig(SaveConfigCallback):
-    """Keep the resolved config in the run's own folder, whatever the logger, and tell the trackers."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write ``config.yaml`` and log its content."""
-        folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / self.config_filename
-        text = self.parser.dump(self.config, skip_none=False)
-        write_atomically(path, text.encode())
-        for logger in trainer.loggers:
-            log_config(logger, text)
 
 
 class CROLossCLI(LightningCLI):
@@ -85,6 +68,13 @@ class CROLossCLI(LightningCLI):
             load_from_checkpoint_support=False,  # Configurable does it, for models made in Python too
         )
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return the commands, and which arguments of the trainer's methods are no options of theirs."""
+        commands = LightningCLI.subcommands()
+        commands["predict"].add("return_predictions")  # they are written instead
+        return commands
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the model know its data."""
         parser.link_arguments("data.num_items", "model.init_args.num_items", apply_on="instantiate")
@@ -105,55 +95,53 @@ class CROLossCLI(LightningCLI):
             "--pretrained",
             type=str | None,
             help="Weights that fit starts from: a zoo model, a folder, hf://owner/name or a .ckpt file. "
-            "Items are matched by token. To go on with an interrupted run use --ckpt_path instead.",
+            "Items are matched by token. To go on with an interrupted run use --ckpt_path instead. "
+            "validate, test and predict measure and use these weights as they are.",
         )
+        parser.add_argument("--allow_classes", type=str | list[str] | None, help=HELP)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the arguments, and keep apart what the user gave of it."""
+        super().parse_arguments(parser, args)
+        command = self.config.get("subcommand")
+        if not command:
+            return
+        # the only default that options of its own may override in part
+        logger = self._parser(command).get_defaults()["trainer.logger"]
+        base = Namespace({command: Namespace(trainer=Namespace(logger=logger))})
+        if isinstance(args, (dict, Namespace)):
+            self._words: list[str] = []
+            self._given = parser.parse_object(args, base, defaults=False)
+        else:
+            self._words = list(sys.argv[1:] if args is None else args)
+            self._given = parser.parse_args(args, base, defaults=False)
 
     def _parse_ckpt_path(self) -> None:
-        """Let the checkpoint's hyperparameters replace the config's, as Lightning does, but not silently."""
-        command = str(self.config.get("subcommand"))
-        path = str(self.config.get(command, {}).get("ckpt_path") or "")
-        if path == "best" or (path == "last" and command != "fit"):
-            raise ValueError(f"ckpt_path: {path!r} is known only within a run: give the file")
-        if path and path not in ("last", "hpc") and "://" not in path and not Path(path).is_file():
-            raise ValueError(f"ckpt_path: there is no file {path!r}")
-        before = self._model_fields()
-        if path and Path(path).is_file():
-            self._take_hyperparameters(command, path)
-        after = self._model_fields()
-        for field in sorted(before.keys() & after.keys()):
-            theirs, ours = (_comparable(fields[field], field) for fields in (after, before))
-            if theirs != ours and not field.endswith(FROM_DATA):
-                say(
-                    f"--ckpt_path sets model.{field} to the checkpoint's {theirs!r} "
-                    f"(the config says {ours!r})"
-                )
-
-    def _take_hyperparameters(self, command: str, path: str) -> None:
-        """Let a checkpoint's model, which may name trusted and imported classes only, replace the config's.
-
-        Unlike Lightning's own way, this imports nothing because the file names it.
-        """
-        try:
-            content = read_checkpoint(path, mmap=True)
-        except PretrainedError as error:
-            raise ValueError(f"ckpt_path: {error}") from None
-        described = described_model(content)
-        if described["class_path"] is None:
+        """Find the weights that the command needs; their model replaces the config's, but never silently."""
+        command = self.config.get("subcommand")
+        if not command:
             return
-        advice = "name {} in a config, which imports it, or load the model in Python"
-        TrustedClasses(imported=True, advice=advice).check({"model": described}, path)
-        taken = {
-            command: {"model": {"class_path": described["class_path"], "dict_kwargs": described["init_args"]}}
-        }
-        try:
-            self.config = self.parser.parse_object(taken, self.config)
-        except SystemExit:
-            say(f"the model of --ckpt_path {path} cannot be built from its hyperparameters")
-            raise
+        section, given = self.config[command], plain(self._given[command])
+        refuse_from_data(given.get("model") or {})
+        refuse_idle(command, section, self._words)
+        weights = find_weights(command, section, given, self._words)
+        self._pretrained = weights.model
+        if weights.described is not None:
+            self._take_hyperparameters(command, weights.described, given.get("model") or {}, weights.source)
 
-    def _model_fields(self) -> dict[str, Any]:
-        model = self.config.get(str(self.config.get("subcommand")), {}).get("model")
-        return dict(model.items()) if isinstance(model, Namespace) else {}
+    def _take_hyperparameters(
+        self, command: str, described: dict[str, Any], given: dict[str, Any], source: str
+    ) -> None:
+        """Let the model beside the weights replace the config's, except for what the user gave."""
+        used, idle = chosen_arguments(given, described, source, command == "fit")
+        if idle:
+            say(idle_text(idle, source))
+        model = {"class_path": described["class_path"], "dict_kwargs": described["init_args"] | used}
+        try:
+            self.config = self.parser.parse_object({command: {"model": model}}, self.config)
+        except SystemExit:
+            say(f"the model of {source} cannot be built from its hyperparameters")
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
@@ -171,6 +159,8 @@ class CROLossCLI(LightningCLI):
         self, klass: type[Trainer], subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand in ("validate", "test"):
+            parser.set_defaults(verbose=False)  # the report prints the results
         if subcommand == "predict":
             parser.add_argument(
                 "--output",
@@ -193,16 +183,13 @@ class CROLossCLI(LightningCLI):
 
         ``predict`` writes nothing but its output.
         """
-        if self.subcommand == "fit" and (name := self._get(self.config, "pretrained")):
-            if self._get(self.config, "ckpt_path"):
-                say(f"--ckpt_path goes on with a run: --pretrained {name}, meant for new runs, is ignored")
-            else:
-                self._pretrained = load_pretrained(name)
+        name = self._get(self.config, "pretrained")
+        if self.subcommand == "fit" and name and not self._get(self.config, "ckpt_path"):
+            allow = self._get(self.config, "allow_classes")
+            self._pretrained = load_pretrained(name, allow=trusted_by_user(allow, imported=True))
         if self.subcommand == "predict":
             self.save_config_callback = None
             self._get(self.config, "trainer").logger = False
-            if not self._get(self.config, "ckpt_path"):
-                raise ValueError("predict needs --ckpt_path: without it the weights would be random")
             self._writer = PredictionWriter(
                 self._get(self.config, "output"), self._get(self.config, "overwrite")
             )
@@ -212,6 +199,16 @@ class CROLossCLI(LightningCLI):
         if self._pretrained is not None:
             say(str(load_matching(self.model, self._pretrained, self.datamodule)))
             self._pretrained = None
+
+    def _before_evaluation(self) -> None:
+        """Give the model the weights of ``--pretrained``, if they are not a checkpoint's."""
+        if self._pretrained is not None:
+            name = f"--pretrained {self._get(self.config, 'pretrained')}"
+            load_for_evaluation(self.model, self._pretrained, self.datamodule, name)
+            say(f"the weights are those of {name}")
+            self._pretrained = None
+
+    before_validate = before_test = before_predict = _before_evaluation
 
     def predict(self, **kwargs: Any) -> None:
         """Run ``Trainer.predict`` and write what it finds to ``--output``."""
@@ -231,7 +228,8 @@ class CROLossCLI(LightningCLI):
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
         try:
-            self.trainer.fit(**_trusting_nothing(kwargs))
+            with own_versions(self.trainer):
+                self.trainer.fit(**_trusting_nothing(kwargs))
         except SystemExit:  # Lightning's answer to Ctrl-C
             last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
             if last:
@@ -240,11 +238,13 @@ class CROLossCLI(LightningCLI):
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
-        self.trainer.validate(**_trusting_nothing(kwargs))
+        with own_versions(self.trainer):
+            self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
-        self.trainer.test(**_trusting_nothing(kwargs))
+        with own_versions(self.trainer):
+            self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:
         """Test the best checkpoint, or the last weights if none was kept."""
@@ -257,26 +257,9 @@ class CROLossCLI(LightningCLI):
         )
 
 
-def _comparable(value: Any, field: str) -> Any:
-    """Return the value of a field with class paths shortened to names: they may be written short or long."""
-    if isinstance(value, Namespace):
-        return {name: _comparable(entry, name) for name, entry in vars(value).items()}
-    if isinstance(value, list):
-        return [_comparable(entry, "") for entry in value]
-    return value.rpartition(".")[2] if field.endswith("class_path") and isinstance(value, str) else value
-
-
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Open checkpoints without running code from them, unless the user asks for it; print results once."""
-    given = {name: value for name, value in kwargs.items() if value is not None}
-    defaults = {"weights_only": True} | ({"verbose": False} if "verbose" in kwargs else {})
-    return kwargs | defaults | {name: value for name, value in given.items() if name != "verbose"}
-
-
-@rank_zero_only
-def say(message: str) -> None:
-    """Tell the user something besides the results, which alone go to standard output."""
-    print(f"croloss: {message}", file=sys.stderr)
+    """Open checkpoints without running code from them, unless the user asks for it."""
+    return {"weights_only": True} | {name: value for name, value in kwargs.items() if value is not None}
 
 
 def run_fit(arguments: Sequence[str]) -> tuple[Trainer, RetrievalModel]:

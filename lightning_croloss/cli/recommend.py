@@ -26,6 +26,9 @@ from lightning_croloss.cli.history_input import (
     read_json_lines,
     read_lists,
 )
+from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
+from lightning_croloss.cli.unused_options import refuse_unused
+from lightning_croloss.common.arrow_tokens import token_array, token_type
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.row_file import LINES, RowFile, is_writable
 from lightning_croloss.errors import MissingExtraError
@@ -53,19 +56,20 @@ def main(arguments: list[str]) -> None:
         raise FileExistsError(f"--output {given.output} exists: choose another file, or give --overwrite")
     if given.output is not None and not is_writable(given.output):
         raise ValueError(f"--output {given.output} must end in .parquet or .jsonl, or in .csv or .tsv")
-    lists = has_lists(given.histories, given.history_column)
+    kind = _kind(given)
+    refuse_unused(given, kind)
 
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.recommend.token_recommender import TokenRecommender
 
-    model = load_pretrained(given.model)
+    model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
     trained = model.metadata.reading
     only, never = (
         None if file is None else read_tokens(f"--{name}", file, given, trained)
         for name, file in (("allow", given.allow), ("deny", given.deny))
     )
     recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
-    batches = _histories(given, lists, trained)
+    batches = _histories(given, kind, trained)
     users = unknown = fallback = 0
     with _writer(given.output, model) as write, _progress() as advance:
         for batch in batches:
@@ -116,22 +120,31 @@ def _parser() -> argparse.ArgumentParser:
         help="column that orders a user's events, '' for the order of the rows (as in training if the table "
         "has that column, else the order of the rows)",
     )
-    add("--history-column", default=LIST_COLUMN, help=f"column of the lists ({LIST_COLUMN})")
+    add("--history-column", help=f"column of the lists ({LIST_COLUMN})")
     add("--overwrite", action="store_true", help="replace the output if it exists")
     add_reading_options(parser)
+    add_allow_classes(parser)
     return parser
 
 
+def _kind(given: argparse.Namespace) -> str:
+    """Return what the histories are: "lines" of JSON, "lists" or "events"."""
+    if given.histories == "-" or given.histories.endswith(".jsonl"):
+        return "lines"
+    return "lists" if has_lists(given.histories, given.history_column or LIST_COLUMN) else "events"
+
+
 def _histories(
-    given: argparse.Namespace, lists: bool, trained: Mapping[str, Any] | None
+    given: argparse.Namespace, kind: str, trained: Mapping[str, Any] | None
 ) -> Iterator[Histories]:
     if given.histories == "-":
         return read_json_lines(sys.stdin, "the standard input", SIZE)
-    if given.histories.endswith(".jsonl"):
+    if kind == "lines":
         return _json_file(Path(given.histories))
-    if lists:
+    if kind == "lists":
+        column = given.history_column or LIST_COLUMN
         users = given.user_column or USER_COLUMN
-        return read_lists(Path(given.histories).expanduser(), users, given.history_column, SIZE)
+        return read_lists(Path(given.histories).expanduser(), users, column, SIZE)
     return read_events(given, trained, SIZE, lambda note: print(f"croloss: {note}", file=sys.stderr))
 
 
@@ -186,7 +199,7 @@ class ParquetRows:
         self._path = path
         vocabulary = model.metadata.item_vocabulary
         assert vocabulary is not None
-        columns = {"rank": pa.int32(), "item": pa.array(vocabulary.tokens).type, "score": pa.float32()}
+        columns = {"rank": pa.int32(), "item": token_type(vocabulary.tokens), "score": pa.float32()}
         if model.metadata.item_titles is not None:
             columns["title"] = pa.string()
         self._columns = columns
@@ -203,7 +216,8 @@ class ParquetRows:
             "score": [score for user in found for score in user.scores],
             "title": [title for user in found for title in user.titles or ()],
         }
-        users = pa.array(batch.users)
+        kind = batch.user_type if self._file is None else self._file.schema.field("user").type
+        users = token_array(batch.users, kind)
         rows = [row for row, length in enumerate(lengths) for _ in range(length)]
         columns = {name: pa.array(values[name], kind) for name, kind in self._columns.items()}
         self._append(pa.table({"user": users.take(pa.array(rows, pa.int64())), **columns}))

@@ -40,7 +40,8 @@ def _run(args: ArgsType, given: list[str]) -> None:
     # imported here, since they bring torch and lightning, which take seconds and which --version does without
     from lightning_croloss.cli.commands import find_command
     from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
-    from lightning_croloss.cli.lightning_cli import CROLossCLI, say
+    from lightning_croloss.cli.lightning_cli import CROLossCLI
+    from lightning_croloss.cli.messages import say
     from lightning_croloss.cli.parser import TRACEBACK
 
     # between Lightning and torch: nothing that a user could change

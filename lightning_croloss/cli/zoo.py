@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lightning_croloss.cli.lightning_cli import run_fit
+from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import PretrainedError, suggest
 from lightning_croloss.pretrained.layout import CARD, read_manifest
@@ -27,6 +29,18 @@ def main(arguments: list[str]) -> None:
     parsed.options = rest
     run: Callable[[argparse.Namespace], None] = parsed.run
     run(parsed)
+
+
+class Once(argparse.Action):
+    """Refuse an option that is given twice, of which argparse would use the last one alone."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        """Keep the value of the option."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option} is given twice: write one config")
+        setattr(namespace, self.dest, values)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,12 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         "write it with its card into the zoo. Options of croloss fit may follow.",
     )
     which = build.add_mutually_exclusive_group(required=True)
-    which.add_argument("--config", type=Path, help="Config of the model.")
+    which.add_argument("--config", type=Path, action=Once, help="Config of the model.")
     which.add_argument("--all", action="store_true", help="Build every model of the zoo that is missing.")
     build.add_argument("--name", help="Its name, <dataset>/<model>.")
     build.add_argument("--dataset", help="With --all: only the models of this data set.")
     build.add_argument("--data", help="Folder that holds the files of the data (video.parquet and so on).")
-    build.add_argument("--weights", choices=STORED, default="float32", help="How the weights are stored.")
+    build.add_argument("--weights", choices=STORED, help="How the weights are stored (float32).")
     build.add_argument("--overwrite", action="store_true", help="Build existing models again.")
 
     check = command("evaluate", _evaluate, "Measure every figure of a card again; fail if one differs.")
@@ -64,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     chosen.add_argument("name", nargs="?", help="The model.")
     chosen.add_argument("--all", action="store_true", help="Every model of the zoo whose data is available.")
     check.add_argument("--data", help="Folder that holds the files of the data (video.parquet and so on).")
+    add_allow_classes(check)
     return parser
 
 
@@ -93,6 +108,8 @@ def _build(parsed: argparse.Namespace) -> None:
     if not parsed.all:
         if parsed.name is None:
             raise ValueError("croloss zoo build --config needs --name <dataset>/<model>")
+        if parsed.dataset is not None:
+            raise ValueError("--dataset chooses among the recipes of --all: with --config leave it out")
         folder = build(
             parsed.name,
             parsed.config,
@@ -100,7 +117,7 @@ def _build(parsed: argparse.Namespace) -> None:
             run_fit,
             data_folder=parsed.data,
             options=parsed.options,
-            dtype=parsed.weights,
+            dtype=parsed.weights or "float32",
             overwrite=parsed.overwrite,
         )
         print(f"wrote {folder}")
@@ -109,9 +126,12 @@ def _build(parsed: argparse.Namespace) -> None:
 
     if parsed.name is not None or parsed.options:
         raise ValueError("croloss zoo build --all takes its names and options from the recipes: give none")
+    if parsed.weights is not None:
+        raise ValueError("croloss zoo build --all stores weights as the recipes say: leave out --weights")
     datasets = {recipe.name.partition("/")[0] for recipe in RECIPES}
     if parsed.dataset is not None and parsed.dataset not in datasets:
         raise ValueError(f"--dataset {parsed.dataset!r} has no recipes{suggest(parsed.dataset, datasets)}")
+    skipped = []
     for recipe in RECIPES:
         if parsed.dataset not in (None, recipe.name.partition("/")[0]):
             continue
@@ -131,20 +151,24 @@ def _build(parsed: argparse.Namespace) -> None:
             )
         except AbsentDataError as absent:
             print(f"{recipe.name}: skipped, {absent}")
+            skipped.append(recipe.name)
             continue
         print(f"{recipe.name}: wrote {folder}", flush=True)
+    _fail_if(skipped, "skipped, since the data is absent: not built")
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
     names = list_pretrained(parsed.zoo) if parsed.all else [parsed.name]
     if not names:
         raise PretrainedError("the zoo is empty: there is nothing to evaluate")
-    wrong = []
+    trusted = trusted_by_user(parsed.allow_classes)
+    wrong, skipped = [], []
     for name in names:
         try:
-            figures = evaluate(_folder(name, None if parsed.all else parsed.zoo), parsed.data)
+            figures = evaluate(_folder(name, None if parsed.all else parsed.zoo), parsed.data, trusted)
         except AbsentDataError as absent:
             print(f"{name}: skipped, {absent}")
+            skipped.append(name)
             continue
         except PretrainedError as error:
             if not parsed.all:
@@ -159,8 +183,14 @@ def _evaluate(parsed: argparse.Namespace) -> None:
             print(_comparison(figures))
         wrong += [name] * bool(apart)
         sys.stdout.flush()
-    if wrong:
-        print(f"croloss: error: {', '.join(wrong)}: the card does not agree", file=sys.stderr)
+    _fail_if(wrong, "the card does not agree", skipped, "skipped, since the data is absent: not evaluated")
+
+
+def _fail_if(names: list[str], what: str, others: list[str] | None = None, of_others: str = "") -> None:
+    """End with status 1 and one sentence if there are names of what went wrong."""
+    said = [f"{', '.join(found)}: {text}" for found, text in ((names, what), (others, of_others)) if found]
+    if said:
+        print(f"croloss: error: {'; '.join(said)}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_croloss.common.standardisation import Standardisation
 from lightning_croloss.common.vocabulary import Vocabulary
 
 KINDS = ("categorical", "multi", "numeric")
@@ -24,26 +25,19 @@ class FeatureEncoding:
         kind: "categorical" (one token), "multi" (a set of tokens) or "numeric".
         tokens: the tokens that training knows; None if numeric.
         separator: what stands between the tokens of a text, if multi.
-        low: numbers below count as this one.
-        high: numbers above count as this one.
-        center: what is subtracted of a number.
-        scale: what the rest is divided by.
+        standardisation: how numbers are standardised; None of tokens.
     """
 
     name: str
     kind: str
     tokens: Vocabulary | None = None
     separator: str = " "
-    low: float = -math.inf
-    high: float = math.inf
-    center: float = 0.0
-    scale: float = 1.0
+    standardisation: Standardisation | None = None
 
     @classmethod
     def of_numbers(cls, name: str, numbers: NDArray[np.float64]) -> FeatureEncoding:
         """Learn how to standardise numbers (n,), NaN = missing."""
-        present = numbers[~np.isnan(numbers)]
-        return cls(name, "numeric", center=float(present.mean()), scale=float(present.std()))
+        return cls(name, "numeric", standardisation=Standardisation.of(numbers))
 
     @classmethod
     def of_tokens(
@@ -72,9 +66,8 @@ class FeatureEncoding:
 
     def scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return numbers (n,), NaN = missing, as (n, 1) float32."""
-        within = np.clip(numbers, self.low, self.high)
-        scaled: NDArray[np.float32] = ((within - self.center) / self.scale).astype(np.float32)[:, None]
-        return scaled
+        assert self.standardisation is not None
+        return self.standardisation.apply(numbers)[:, None]
 
     def ids(self, rows: Sequence[Sequence[str]]) -> NDArray[np.int64]:
         """Return the ids (n, W) of rows of tokens, ascending, padded with 0; unknown tokens are left out."""
@@ -117,19 +110,23 @@ class FeatureEncoding:
         """Return the encoding as plain types."""
         plain: dict[str, Any] = {"name": self.name, "kind": self.kind}
         if self.tokens is not None:
-            return {**plain, "tokens": self.tokens.tokens, "separator": self.separator}
-        limits = {
-            name: value for name, value in (("low", self.low), ("high", self.high)) if math.isfinite(value)
-        }
-        return {**plain, **limits, "center": self.center, "scale": self.scale}
+            plain |= {"tokens": self.tokens.tokens, "separator": self.separator}
+        if self.standardisation is not None:
+            # infinite limits are left out: JSON has no such number
+            plain |= {
+                name: value for name, value in vars(self.standardisation).items() if math.isfinite(value)
+            }
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FeatureEncoding:
         """Build an encoding from what :meth:`to_plain` returned."""
-        arguments = dict(plain)
-        if "tokens" in arguments:
-            arguments["tokens"] = Vocabulary(arguments["tokens"])
-        return cls(**arguments)
+        name, kind = plain["name"], plain["kind"]
+        if kind == "numeric":
+            unlimited = {"low": -math.inf, "high": math.inf}
+            learned = {key: value for key, value in plain.items() if key not in ("name", "kind")}
+            return cls(name, kind, standardisation=Standardisation(**{**unlimited, **learned}))
+        return cls(name, kind, Vocabulary(plain["tokens"]), plain["separator"])
 
 
 def plain_encodings(encodings: Sequence[FeatureEncoding] | None) -> list[dict[str, Any]] | None:

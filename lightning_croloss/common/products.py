@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lightning_croloss.common.uncompiled import uncompiled
+
 Product = Callable[[Tensor, Tensor], Tensor]
 
 # With fewer rows a product reads more than it computes, and oneDNN's preparation does not pay.
 _FEWEST_ROWS = 32
 
 
+@uncompiled  # oneDNN's layouts are opaque to it
 def fast_product(like: Tensor, rows: int) -> Product | None:
     """Return a function that computes ``a @ b.T`` faster than PyTorch's operator, or None if there is none.
 
@@ -34,6 +37,7 @@ def fast_product(like: Tensor, rows: int) -> Product | None:
     return _onednn()
 
 
+@uncompiled
 def product(users: Tensor, items: Tensor, rows: int) -> Tensor:
     """Return ``users @ items.T`` (R, W) of (R, D) and (W, D), without gradient, as precise as the inputs.
 

@@ -45,7 +45,7 @@ class TrustedClasses:
         allow: Iterable[type | str] = (),
         imported: bool = False,
         tolerated: Iterable[str] = (),
-        advice: str = "allow=[{}]",
+        advice: str = "allow=[{!r}]",
     ) -> None:
         self._advice = advice
         self._known: dict[str, type] = {class_path(ReduceLROnPlateau): ReduceLROnPlateau}
@@ -77,7 +77,7 @@ class TrustedClasses:
             raise PretrainedError(
                 f"{where} names the class {path!r}, which is neither in this package nor allowed"
                 f"{near if 'did you mean' in near else ''}; if you trust it: "
-                f"{self._advice.format(repr(path))}"
+                f"{self._advice.format(path)}"
             )
         return found
 

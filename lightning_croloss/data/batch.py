@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
+
+from lightning_croloss.common.item_lists import Ids, ItemLists, blocks_of
 
 
 @dataclass
@@ -20,6 +23,10 @@ class GivenFeatures:
 
     values: list[Tensor]
     given: Tensor
+
+    def __getitem__(self, rows: slice) -> GivenFeatures:
+        """Return those of some rows."""
+        return GivenFeatures([value[rows] for value in self.values], self.given[rows])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GivenFeatures:
         """Return the features with every tensor on ``device``."""
@@ -46,21 +53,71 @@ class RetrievalBatch:
         recipients: (B,) in prediction the number of each user among the data's ``recipients``, from 1, which
             has users that training left out too; else None.
         user_features: features of users whose id is 0; None = the model's own alone.
+
+    Where some rows are so long that padding would take much more memory than the ids, ``targets`` of
+    evaluation, ``known_positives`` and ``whole_history`` are :class:`ItemLists`; see :meth:`pieces`.
     """
 
     history: Tensor
-    targets: Tensor
+    targets: Ids
     users: Tensor
     sample_weight: Tensor | None = None
-    known_positives: Tensor | None = None
-    whole_history: Tensor | None = None
+    known_positives: Ids | None = None
+    whole_history: Ids | None = None
     recipients: Tensor | None = None
     user_features: GivenFeatures | None = None
 
     @property
-    def items_before(self) -> Tensor:
+    def first_targets(self) -> Tensor:
+        """(B,) the first target of each row, the only one in training."""
+        return self.targets[:, 0] if isinstance(self.targets, Tensor) else self.targets.first()
+
+    def pieces(self) -> Iterator[tuple[slice, RetrievalBatch]]:
+        """Yield the batch in pieces whose ids are all padded, with the rows that they are of.
+
+        The whole batch, unless one of its rows is so long that padding would take much memory.
+        """
+        several = [ids for ids in (self.targets, self.known_positives, self.whole_history) if _is_lists(ids)]
+        if not several:
+            yield slice(0, self.batch_size), self
+            return
+        for rows in blocks_of(several):
+            yield rows, self[rows]
+
+    def __getitem__(self, rows: slice) -> RetrievalBatch:
+        """Return some rows, padded."""
+        return RetrievalBatch(
+            self.history[rows],
+            _padded(self.targets, rows),
+            self.users[rows],
+            None if self.sample_weight is None else self.sample_weight[rows],
+            None if self.known_positives is None else _padded(self.known_positives, rows),
+            None if self.whole_history is None else _padded(self.whole_history, rows, left=True),
+            None if self.recipients is None else self.recipients[rows],
+            None if self.user_features is None else self.user_features[rows],
+        )
+
+    @property
+    def items_before(self) -> Ids:
         """(B, E) the items before the first target: all of them if the batch has them, else the history."""
         return self.history if self.whole_history is None else self.whole_history
+
+    @property
+    def has_items_before(self) -> Tensor:
+        """(B,) bool: whether the user had any item before."""
+        before = self.items_before
+        return before.lengths > 0 if isinstance(before, ItemLists) else (before != 0).any(1)
+
+    @property
+    def padded_items_before(self) -> Tensor:
+        """(B, E) the same, padded whatever that takes; of a piece it takes little."""
+        before = self.items_before
+        return before.padded(left=True) if isinstance(before, ItemLists) else before
+
+    @property
+    def padded_targets(self) -> Tensor:
+        """(B, T) the targets, padded whatever that takes; of a piece it takes little."""
+        return self.targets.padded() if isinstance(self.targets, ItemLists) else self.targets
 
     @property
     def batch_size(self) -> int:
@@ -75,3 +132,11 @@ class RetrievalBatch:
             for value in (getattr(self, field.name),)
         }
         return RetrievalBatch(**moved)
+
+
+def _is_lists(ids: Ids | None) -> TypeGuard[ItemLists]:
+    return isinstance(ids, ItemLists)
+
+
+def _padded(ids: Ids, rows: slice, left: bool = False) -> Tensor:
+    return ids[rows].padded(left) if isinstance(ids, ItemLists) else ids[rows]

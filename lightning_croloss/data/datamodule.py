@@ -118,6 +118,17 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         """Return the features of the items and of the users; none unless overridden."""
         return [], []
 
+    def load_user_features(self, users: Vocabulary) -> list[Feature]:
+        """Return the features of users that training left out, as those of :attr:`features` are read.
+
+        Args:
+            users: their tokens.
+
+        Returns:
+            Those features, or none, as here: then nothing is known of them.
+        """
+        return []
+
     @cached_property
     def features(self) -> tuple[list[Feature], list[Feature]]:
         """The features of the items and of the users."""
@@ -225,7 +236,10 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         recipients = self.recipients
         if recipients is None:
             return self._evaluation(self.rows.test, "prediction", self.request)
-        dataset = RecipientDataset(recipients, self.max_history, self.request.whole_history)
+        features: list[Feature] = []
+        if self.request.user_features and len(recipients) > recipients.num_known:
+            features = self.load_user_features(recipients.vocabulary)
+        dataset = RecipientDataset(recipients, self.max_history, self.request.whole_history, features)
         return self._loader(dataset, self.eval_batch_size, "prediction", shuffle=False)
 
     def evaluation_loader(self, part: Literal["valid", "test"], request: DataRequest) -> BatchLoader:
@@ -260,4 +274,5 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
             )
         seed = run_seed() if self.seed is None else self.seed
-        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size)
+        recounted = self.request.recounted
+        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size, recounted=recounted)

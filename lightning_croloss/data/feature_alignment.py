@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.features import KINDS, Feature, build_feature
 from lightning_croloss.errors import DataError, suggest
 
@@ -47,6 +48,7 @@ def align_features(
     num_ids: int,
     separator: str = " ",
     location: Callable[[int], str] | None = None,
+    encodings: Sequence[FeatureEncoding] = (),
 ) -> tuple[list[Feature], list[str]]:
     """Build features in the order of the ids, and tell what is missing.
 
@@ -62,6 +64,7 @@ def align_features(
         num_ids: number of ids n of the vocabulary.
         separator: what stands between the tokens of a "multi" feature.
         location: from a row to where it stands in the file, for errors; None is ``line row + 2``.
+        encodings: how each wanted feature is read, for ids that training did not know; none to learn that.
 
     Returns:
         the features, and sentences about missing values, ids without a row, and rows of ids without
@@ -87,7 +90,8 @@ def align_features(
         name, kind = split_feature(entry, types)
         if name not in types:
             raise DataError(f"{source} has no feature {name!r}{suggest(name, types)}")
-        kind = kind or kind_of_type(name, types[name])
+        encoding = encodings[number] if encodings else None
+        kind = encoding.kind if encoding else kind or kind_of_type(name, types[name])
         if kind not in KINDS:
             raise DataError(
                 f"{source}: feature {entry!r} of type {types[name]!r} must be one of {', '.join(KINDS)}: "
@@ -95,8 +99,18 @@ def align_features(
             )
         column = texts(name, kind)
         known = ["" if row < 0 else column[row] for row in rows]
-        feature = build_feature(name, kind, known, source, separator, locations)
+        feature = build_feature(name, kind, known, source, separator, locations, encoding)
         if feature.num_missing > absent:
             notes.append(f"{name} is missing for {feature.num_missing} of {num_ids}")
+        if feature.num_absurd:
+            notes.append(
+                f"{name} has {feature.num_absurd} numbers far from all others, which count as the farthest "
+                "of these: name them in missing_values if they mean that nothing is known"
+            )
+        if feature.num_shortened:
+            notes.append(
+                f"{name} has far more values than usual for {feature.num_shortened} ids: their most common "
+                f"{feature.values.shape[1]} are kept"
+            )
         features.append(feature)
     return features, notes

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_croloss.common.feature_encoding import KINDS as KINDS
 from lightning_croloss.common.feature_encoding import FeatureEncoding
+from lightning_croloss.common.token_sets import shortened
 from lightning_croloss.errors import DataError
 
 #: The kinds that RecBole's types of columns are unless the user says otherwise.
@@ -32,6 +33,10 @@ class Feature:
             where missing; row i belongs to id i, row 0 to padding.
         num_missing: number of ids without a value.
         encoding: how the values of others are read.
+        num_absurd: number of ids whose number is so far from all others that it counts as the farthest of
+            these.
+        num_shortened: number of ids with so many more tokens than the others that only the most common of
+            these are kept.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Feature:
     values: Tensor
     num_missing: int
     encoding: FeatureEncoding
+    num_absurd: int = 0
+    num_shortened: int = 0
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -73,6 +80,7 @@ def build_feature(
         DataError: a number cannot be read, or a feature to learn is missing or the same everywhere.
         ValueError: the kind is unknown.
     """
+    num_shortened = 0
     if kind == "numeric":
         numbers = _numbers(name, column, source, locations)
         missing = np.isnan(numbers)
@@ -84,8 +92,9 @@ def build_feature(
             text if not isinstance(text, str) else text.split(separator) if kind == "multi" else [text]
             for text in column
         ]
-        used = encoding or FeatureEncoding.of_tokens(name, kind, rows, separator)
-        values = used.ids(rows)
+        sets, num_shortened = shortened([sorted({token for token in row if token}) for row in rows])
+        used = encoding or FeatureEncoding.of_tokens(name, kind, sets, separator)
+        values = used.ids(sets)
         missing = values[:, 0] == 0
         varied = bool((values[~missing] != values[~missing][:1]).any())
     else:
@@ -99,7 +108,9 @@ def build_feature(
     padding = np.full((1, values.shape[1]), math.nan if kind == "numeric" else 0, dtype=values.dtype)
     table = torch.from_numpy(np.concatenate([padding, values]))
     size = 0 if used.tokens is None else len(used.tokens) + 1
-    return Feature(name, kind, size, table, int(missing.sum()), used)
+    learned = used.standardisation if encoding is None else None
+    num_absurd = 0 if learned is None else learned.num_absurd
+    return Feature(name, kind, size, table, int(missing.sum()), used, num_absurd, num_shortened)
 
 
 def _numbers(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from lightning_croloss.common.vocabulary import Tokens
 from lightning_croloss.common.vocabulary import Vocabulary as Vocabulary
+from lightning_croloss.data.raw_columns import checked_parts, checked_weights, exact_times, factorize
 from lightning_croloss.errors import DataError
 
 
@@ -87,11 +87,12 @@ class Interactions:
         """Build from raw tokens (E,); ids follow the sorted tokens, so row order does not change them.
 
         Raises:
-            DataError: for no rows, columns of different lengths, missing tokens, unusable times, weights or
-                parts.
+            DataError: for no rows, columns of different lengths, missing tokens, or such that are neither
+                integers nor text, times that cannot order events exactly, unusable weights or parts; the
+                message names the column and the first such row.
         """
-        user_tokens, user_ids = _factorize(users, "users")
-        item_tokens, item_ids = _factorize(items, "items")
+        user_tokens, user_ids = factorize(users, "users")
+        item_tokens, item_ids = factorize(items, "items")
         return cls.from_ids(
             user_ids, item_ids, Vocabulary(user_tokens), Vocabulary(item_tokens), times, weights, parts
         )
@@ -122,73 +123,18 @@ class Interactions:
         for name, ids, known in (("users", users, user_vocabulary), ("items", items, item_vocabulary)):
             if ids.min() < 1 or ids.max() > len(known):
                 raise DataError(f"{name} has ids {ids.min()} … {ids.max()}, but only 1 … {len(known)} exist")
-        when = None if times is None else _exact_times(times)
-        part = None if parts is None else _checked_parts(parts)
+        when, has_dates = (None, False) if times is None else exact_times(times)
+        part = None if parts is None else checked_parts(parts)
         order = np.lexsort([key for key in (when, part, users) if key is not None])  # a stable sort
         counts = np.bincount(users, minlength=len(user_vocabulary) + 1)
         return cls(
             users=torch.from_numpy(users[order].astype(np.int64)),
             items=torch.from_numpy(items[order].astype(np.int64)),
             times=None if when is None else torch.from_numpy(when[order]),
-            weights=None if weights is None else torch.from_numpy(_checked_weights(weights)[order]),
+            weights=None if weights is None else torch.from_numpy(checked_weights(weights)[order]),
             user_offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)),
             user_vocabulary=user_vocabulary,
             item_vocabulary=item_vocabulary,
             parts=None if part is None else torch.from_numpy(part[order]),
-            has_dates=times is not None and np.asarray(times).dtype.kind == "M",
+            has_dates=has_dates,
         )
-
-
-def _factorize(tokens: Tokens, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the sorted distinct tokens and the id (from 1) of each row."""
-    column = np.asarray(tokens).reshape(-1)
-    if column.dtype.kind == "O":
-        missing = [row for row, token in enumerate(column) if token is None or token != token]
-    else:
-        missing = np.flatnonzero(column != column).tolist()
-    if missing:
-        raise DataError(f"{name} has no token in row {missing[0]}: remove rows without a user or an item")
-    if column.dtype.kind == "O":
-        column = column.astype(np.str_)
-    distinct, inverse = np.unique(column, return_inverse=True)
-    return distinct, inverse.reshape(-1).astype(np.int64) + 1
-
-
-def _exact_times(times: Tokens) -> NDArray[Any]:
-    """Return times as int64 or float64, refusing what cannot order events exactly."""
-    column = np.asarray(times).reshape(-1)
-    if column.dtype.kind == "M":
-        missing = np.flatnonzero(np.isnat(column))
-        column = column.astype("datetime64[ns]").astype(np.int64)
-    elif column.dtype.kind in "iu":
-        return column.astype(np.int64)
-    elif column.dtype == np.float64:
-        missing = np.flatnonzero(np.isnan(column))
-    else:
-        raise DataError(
-            f"times are {column.dtype}, which cannot order events exactly: give int64, float64 or datetime64"
-        )
-    if len(missing):
-        raise DataError(f"times has no value in row {missing[0]}: remove the row or give no times at all")
-    return column
-
-
-def _checked_weights(weights: Tokens) -> NDArray[np.float32]:
-    column = np.asarray(weights, dtype=np.float32).reshape(-1)
-    wrong = np.flatnonzero(~np.isfinite(column) | (column < 0))
-    if len(wrong):
-        raise DataError(
-            f"weights has {column[wrong[0]]} in row {wrong[0]}: weights must be finite and not negative"
-        )
-    return column
-
-
-def _checked_parts(parts: Tokens) -> NDArray[np.int8]:
-    column = np.asarray(parts).reshape(-1)
-    wrong = np.flatnonzero(~np.isin(column, (0, 1, 2)))
-    if len(wrong):
-        raise DataError(
-            f"parts has {column[wrong[0]]} in row {wrong[0]}: write 0 for training, 1 for validation, "
-            "2 for test"
-        )
-    return column.astype(np.int8)

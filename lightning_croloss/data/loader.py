@@ -30,6 +30,10 @@ class BatchLoader:
     of the same sizes: repeating rows instead would count them twice. In evaluation (``shuffle=False``)
     nothing is dropped or repeated: each row is seen exactly once over all processes.
 
+    The position counts rows, over all processes together: they have always seen the first rows of the epoch's
+    order and no others. So an epoch can be taken up with another batch size or number of processes, and each
+    of its rows is still seen once (but for fewer than ``world_size`` at its end).
+
     Args:
         dataset: the rows.
         batch_size: rows of a batch in this process.
@@ -38,6 +42,8 @@ class BatchLoader:
         rank: number of this process.
         world_size: number of processes.
         drop_last: whether to leave out a last batch that is smaller than the others.
+        recounted: whether the training loop asks for :meth:`batches_left` when it takes up an epoch. Without,
+            an epoch is taken up only with the batches that it began with, since the loop goes on counting.
 
     Raises:
         ValueError: if batch_size or world_size is below 1, or rank is not in 0 … world_size - 1.
@@ -52,6 +58,7 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
         drop_last: bool = False,
+        recounted: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
@@ -64,50 +71,78 @@ class BatchLoader:
         self.rank = rank
         self.world_size = world_size
         self.drop_last = drop_last
+        self.recounted = recounted
         self._epoch = 0
-        self._batches = 0  # handed out in this epoch
-        self._next: tuple[int, int] | None = None  # epoch and batch at which the next iteration must begin
+        self._rows = 0  # handed out in this epoch, by all processes together
+        self._rows_before = 0  # the same without the latest batch
+        self._next: tuple[int, int] | None = None  # epoch and row at which the next iteration must begin
         self._knows_epoch = False  # by a loaded state, or because batches were handed out
         self._trainer_epoch: int | None = None
 
     @property
     def num_rows(self) -> int:
         """Number of rows that this process sees in an epoch."""
-        if self.shuffle:
-            return len(self.dataset) // self.world_size
-        return len(range(self.rank, len(self.dataset), self.world_size))
+        return self._share(len(self.dataset))
+
+    @property
+    def rows_of_a_step(self) -> int:
+        """Number of rows of a batch of every process together."""
+        return self.batch_size * self.world_size
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch, whatever the position."""
-        whole, rest = divmod(self.num_rows, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        return self._count(self.num_rows)
+
+    def batches_left(self, limit: int | None = None) -> int:
+        """Return the number of batches of the loaded epoch that are still to come.
+
+        Args:
+            limit: number of batches that the trainer takes of an epoch; None = all.
+        """
+        _, rows = self._next or (self._epoch, self._rows)
+        left = self._count(self._share(len(self.dataset) - rows))
+        if limit is not None and limit < len(self):
+            left = min(left, max(0, -(-(limit * self.rows_of_a_step - rows) // self.rows_of_a_step)))
+        return left
 
     def __iter__(self) -> Iterator[RetrievalBatch]:
         """Yield the rest of the epoch that was loaded, else a whole one."""
         # Lightning calls iter() several times without reading, also before it loads the state and tells the
         # epoch. Being a generator, this decides where to begin only when the first batch is asked for.
         self._epoch, begin = self._beginning()
-        self._batches, self._next = begin, None
+        self._rows, self._rows_before, self._next = begin, begin, None
         self._knows_epoch = True
-        rows = self._order(self._epoch)
-        for number in range(begin, len(self)):
+        rows = self._order(self._epoch)[begin:]
+        mine = rows[self.rank :: self.world_size][: self._share(len(rows))]
+        batches = self._count(len(mine))
+        for number in range(batches):
             # counted before it is handed out: a checkpoint is taken while the consumer holds the batch
-            self._batches = number + 1
-            yield self.dataset.__getitems__(rows[number * self.batch_size : (number + 1) * self.batch_size])
+            self._rows_before = self._rows
+            last = number + 1 == batches
+            self._rows = len(self.dataset) if last else begin + (number + 1) * self.rows_of_a_step
+            yield self.dataset.__getitems__(mine[number * self.batch_size : (number + 1) * self.batch_size])
 
     def _beginning(self) -> tuple[int, int]:
         if self._next is None:
-            return (self._epoch + 1, 0) if self._batches else (self._epoch, 0)
-        epoch, batches = self._next
-        return (epoch + 1, 0) if batches >= len(self) > 0 else (epoch, batches)
+            return (self._epoch + 1, 0) if self._rows else (self._epoch, 0)
+        epoch, rows = self._next
+        return (epoch, rows) if rows == 0 or self.batches_left() else (epoch + 1, 0)
+
+    def _share(self, rows: int) -> int:
+        """Return how many of ``rows`` rows this process sees."""
+        return rows // self.world_size if self.shuffle else len(range(self.rank, rows, self.world_size))
+
+    def _count(self, rows: int) -> int:
+        """Return the number of batches of ``rows`` rows of this process."""
+        whole, rest = divmod(rows, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
 
     def _order(self, epoch: int) -> Tensor:
-        """Return the rows (num_rows,) of this process in the order of ``epoch``."""
+        """Return the rows (len(dataset),) of all processes in the order of ``epoch``."""
         if not self.shuffle:
-            return torch.arange(self.rank, len(self.dataset), self.world_size)
+            return torch.arange(len(self.dataset))
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
-        permutation = torch.randperm(len(self.dataset), generator=generator)
-        return permutation[: self.num_rows * self.world_size][self.rank :: self.world_size]
+        return torch.randperm(len(self.dataset), generator=generator)
 
     @property
     def batch_sampler(self) -> SimpleNamespace:
@@ -133,23 +168,54 @@ class BatchLoader:
         self._trainer_epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return seed, epoch, number of batches already handed out in it, and the trainer's epoch if told."""
-        epoch, batches = self._next or (self._epoch, self._batches)
-        state = {"seed": self.seed, "epoch": epoch, "batches": batches}
+        """Return seed, epoch, rows already handed out in it, and the trainer's epoch if told.
+
+        Beside them: the rows before the latest batch, of a batch and of the epoch.
+        """
+        epoch, rows = self._next or (self._epoch, self._rows)
+        state = {
+            "seed": self.seed,
+            "epoch": epoch,
+            "rows": rows,
+            "rows_before": rows if self._next else self._rows_before,
+            "rows_of_a_step": self.rows_of_a_step,
+            "rows_of_the_epoch": len(self.dataset),
+        }
         return state if self._trainer_epoch is None else {**state, "trainer_epoch": self._trainer_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next iteration continue at the saved position.
 
         Raises:
-            ValueError: if the epoch of this loader is shorter than the saved position.
+            ValueError: if the position is in the middle of an epoch of other rows than this loader's, or the
+                batches are others and the training loop does not count them anew.
         """
-        if state["batches"] > len(self):
-            raise ValueError(
-                f"the checkpoint was taken after batch {state['batches']} of an epoch, but this one has "
-                f"{len(self)} batches: resume with the same data, batch_size and number of processes"
-            )
+        self._next = (state["epoch"], self._rows_of(state))
         self.seed = state["seed"]
-        self._next = (state["epoch"], state["batches"])
         self._trainer_epoch = state.get("trainer_epoch", state["epoch"])
         self._knows_epoch = True
+
+    def _rows_of(self, state: dict[str, Any]) -> int:
+        if "rows" not in state:  # of the first format, which counted batches
+            if state["batches"] > len(self):
+                raise ValueError(
+                    f"the checkpoint was taken after batch {state['batches']} of an epoch, but this one has "
+                    f"{len(self)} batches: resume with the same data, batch_size and number of processes"
+                )
+            return int(min(state["batches"] * self.rows_of_a_step, len(self.dataset)))
+        rows, of_all, of_a_step = (state[name] for name in ("rows", "rows_of_the_epoch", "rows_of_a_step"))
+        if not 0 < rows < of_all:
+            return len(self.dataset) if rows else 0
+        if of_all != len(self.dataset):
+            raise ValueError(
+                f"the checkpoint was taken after {rows} rows of an epoch of {of_all}, but this data has "
+                f"{len(self.dataset)} training rows: resume with the same data, or from a checkpoint at an "
+                "epoch's end"
+            )
+        if of_a_step != self.rows_of_a_step and not self.recounted:
+            raise ValueError(
+                f"the checkpoint was taken in the middle of an epoch of {of_a_step} rows a step (over all "
+                f"processes), now it would be {self.rows_of_a_step}: resume with the same batch_size and "
+                "number of processes, or train a RetrievalModel, which counts the batches anew"
+            )
+        return int(rows)

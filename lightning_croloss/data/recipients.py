@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.common.item_lists import ItemLists
+from lightning_croloss.data.batch import GivenFeatures, RetrievalBatch
+from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.sequences import window
 
@@ -80,12 +82,25 @@ class RecipientDataset(Dataset[RetrievalBatch]):
         recipients: the users.
         max_history: length L of the histories: the last L events.
         include_whole_history: fill ``whole_history``.
+        features: features of the recipients, of whom those that training left out count; none to leave
+            ``user_features`` empty.
     """
 
-    def __init__(self, recipients: Recipients, max_history: int, include_whole_history: bool) -> None:
+    def __init__(
+        self,
+        recipients: Recipients,
+        max_history: int,
+        include_whole_history: bool,
+        features: Sequence[Feature] = (),
+    ) -> None:
         self.recipients = recipients
         self.max_history = max_history
         self.include_whole_history = include_whole_history
+        self._values = [feature.values for feature in features]
+        self._given = torch.zeros(len(recipients) + 1, dtype=torch.bool)
+        for values in self._values:
+            known = ~values.isnan() if values.is_floating_point() else values != 0
+            self._given |= known.any(1)
 
     def __len__(self) -> int:
         return len(self.recipients)
@@ -97,8 +112,7 @@ class RecipientDataset(Dataset[RetrievalBatch]):
         start, stop = events.user_offsets[numbers], events.user_offsets[numbers + 1]
         whole = None
         if self.include_whole_history:
-            longest = int((stop - start).max()) if len(numbers) else 0
-            whole = window(events.items, stop - longest, start, stop, longest)
+            whole = ItemLists.of_ranges(events.items, start, stop).compact(left=True)
         length = self.max_history
         return RetrievalBatch(
             history=window(events.items, stop - length, torch.maximum(stop - length, start), stop, length),
@@ -106,4 +120,8 @@ class RecipientDataset(Dataset[RetrievalBatch]):
             users=numbers.where(numbers <= self.recipients.num_known, 0),
             whole_history=whole,
             recipients=numbers,
+            user_features=self._features_of(numbers) if self._values else None,
         )
+
+    def _features_of(self, numbers: Tensor) -> GivenFeatures:
+        return GivenFeatures([values[numbers] for values in self._values], self._given[numbers])

@@ -15,6 +15,9 @@ class DataRequest:
         first_events: whether the training events that are their user's first, which have an empty history,
             are targets too, for a model that needs no history.
         all_positions: whether training rows are windows with a target at each position.
+        user_features: whether prediction batches hold the features of users that training left out.
+        recounted: whether the model counts the batches of an epoch anew that it takes up in the middle, see
+            ``BatchLoader``.
         known_users_only: whether prediction leaves out users that training left out.
     """
 
@@ -22,4 +25,6 @@ class DataRequest:
     whole_history: bool = False
     first_events: bool = False
     all_positions: bool = False
+    recounted: bool = False
     known_users_only: bool = False
+    user_features: bool = False

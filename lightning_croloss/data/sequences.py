@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import TargetRows
-from lightning_croloss.data.targets import padded_targets
+from lightning_croloss.data.targets import targets_of_rows
 
 
 class SequenceDataset(Dataset[RetrievalBatch]):
@@ -84,17 +86,18 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         start = data.user_offsets[users]
         length = self.max_history
         beginning = torch.maximum(first - length, start)
-        known = whole = None
+        known: Ids | None = None
+        whole: Ids | None = None
         if self.include_whole_history:
-            longest = int((first - start).max()) if len(index) else 0
-            whole = window(data.items, first - longest, start, first, longest)
+            whole = ItemLists.of_ranges(data.items, start, first).compact(left=True)
         if self._known is not None:
             items, offsets = self._known
-            longest = int((offsets[users + 1] - offsets[users]).max()) if len(index) else 0
-            known = window(items, offsets[users], offsets[users], offsets[users + 1], longest)
+            distinct, number = users.unique(return_inverse=True)  # a user with many events is in many rows
+            known = ItemLists.of_ranges(items, offsets[distinct], offsets[distinct + 1], number).compact()
         weight = None
+        targets: Ids
         if self._is_target is None:
-            targets = padded_targets(data, first, stop)
+            targets = targets_of_rows(data, first, stop)
             if self._weights is not None:
                 weight = self._weights[first]
         else:
@@ -103,6 +106,8 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             targets = window(data.items, *follows).where(is_target, 0)
             if self._weights is not None:
                 weight = window(self._weights, *follows).where(is_target, 0.0)
+        if weight is not None:
+            weight = _within_half_precision(weight)
         return RetrievalBatch(
             history=window(data.items, first - length, beginning, first, length),
             targets=targets,
@@ -119,6 +124,17 @@ def window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: i
     inside = (position >= begin.unsqueeze(1)) & (position < stop.unsqueeze(1))
     # outside positions may lie beyond the column: gather position 0 instead, then blank it
     return column[position.where(inside, 0)].where(inside, 0)
+
+
+def _within_half_precision(weights: Tensor) -> Tensor:
+    """Return weights that float16 can hold, of the same ratios: the loss is their weighted mean.
+
+    Training in half precision converts a batch before it is used. Weights of usual sizes stay as they are.
+    """
+    largest = float(weights.max()) if weights.numel() else 0.0
+    if largest == 0.0 or 2.0**-8 <= largest < 2.0**15:
+        return weights
+    return torch.ldexp(weights, torch.tensor(-math.frexp(largest)[1]))  # by a power of two: exact
 
 
 def _windows(interactions: Interactions, rows: TargetRows, length: int) -> TargetRows:

@@ -134,4 +134,10 @@ def _num_pairs(interactions: Interactions) -> int:
 
 def _feature(feature: Feature) -> dict[str, Any]:
     size = len(feature.values) - 1
-    return {**feature.spec, "missing": feature.num_missing, "coverage": 1 - feature.num_missing / size}
+    coverage = 1 - feature.num_missing / size
+    return {
+        **feature.spec,
+        "missing": feature.num_missing,
+        "coverage": coverage,
+        "absurd": feature.num_absurd,
+    }

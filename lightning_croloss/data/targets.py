@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import TargetRows
 
@@ -35,13 +36,10 @@ def num_targets(interactions: Interactions, rows: TargetRows) -> Tensor:
     return torch.bincount(distinct_targets(interactions, rows.first, rows.stop)[0], minlength=len(rows))
 
 
-def padded_targets(interactions: Interactions, first: Tensor, stop: Tensor) -> Tensor:
-    """Return the targets of rows as (B, T), right-padded with 0; T is the most of a row, at least 1."""
+def targets_of_rows(interactions: Interactions, first: Tensor, stop: Tensor) -> Ids:
+    """Return the targets of rows as (B, T), right-padded with 0, or as lists; T is the most, at least 1."""
     if not len(first) or int((stop - first).max()) == 1:
         return interactions.items[first].unsqueeze(1)
     rows, items = distinct_targets(interactions, first, stop)
     counts = torch.bincount(rows, minlength=len(first))
-    columns = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
-    targets = items.new_zeros(len(first), int(counts.max()))
-    targets[rows, columns] = items
-    return targets
+    return ItemLists(items, torch.cat([counts.new_zeros(1), counts.cumsum(0)])).compact()

@@ -10,16 +10,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.item_lists import Ids, ItemLists
+
 
 def hit_mask(
-    candidate_ids: Tensor, target_ids: Tensor | None = None, excluded_ids: Tensor | None = None
+    candidate_ids: Tensor, target_ids: Tensor | None = None, excluded_ids: Ids | None = None
 ) -> Tensor:
     """Return where a candidate is padding, its row's target, or one of its row's excluded items.
 
     Args:
         candidate_ids: (M,) shared by the rows, or (B, M); 0 = padding.
         target_ids: (B,) or None.
-        excluded_ids: (B, E) padded with 0, or None.
+        excluded_ids: (B, E) padded with 0, or lists, or None.
 
     Returns:
         (B, M) bool, or (M,) if all rows ignore the same. True = ignore.
@@ -27,7 +29,11 @@ def hit_mask(
     ignored = candidate_ids == 0
     if target_ids is not None:
         ignored = ignored | (candidate_ids == target_ids.unsqueeze(-1))
-    if excluded_ids is None or excluded_ids.shape[-1] == 0 or candidate_ids.numel() == 0:
+    if excluded_ids is None or candidate_ids.numel() == 0:
+        return ignored
+    if isinstance(excluded_ids, ItemLists):
+        return ignored | _listed(candidate_ids, excluded_ids)
+    if excluded_ids.shape[-1] == 0:
         return ignored
     if candidate_ids.dim() == 2:
         return ignored | (candidate_ids.unsqueeze(-1) == excluded_ids.unsqueeze(1)).any(-1)
@@ -42,6 +48,18 @@ def hit_mask(
     return ignored | marked[:, index_of]
 
 
+def _listed(candidate_ids: Tensor, lists: ItemLists) -> Tensor:
+    """Return (B, M) bool: whether a candidate (M,) or (B, M) is in its row's list."""
+    # pairs of list and id: memory follows their number, not that of rows times the longest list
+    size = int(torch.cat([candidate_ids.flatten(), lists.values]).max()) + 1
+    known = (lists.list_of_value * size + lists.values).unique()
+    if not len(known):
+        return torch.zeros(len(lists), candidate_ids.shape[-1], dtype=torch.bool, device=candidate_ids.device)
+    wanted = lists.rows.unsqueeze(1) * size + candidate_ids
+    found: Tensor = known[torch.searchsorted(known, wanted).clamp(max=len(known) - 1)] == wanted
+    return found
+
+
 class AccidentalHits:
     """The accidental hits among candidates that the rows share, grouped by tile.
 
@@ -50,7 +68,7 @@ class AccidentalHits:
     Args:
         candidate_ids: (M,) item ids; 0 = padding.
         target_ids: (B,) or None: a candidate equal to its row's target is ignored.
-        excluded_ids: (B, E) padded with 0, or None: so are these.
+        excluded_ids: (B, E) padded with 0, or lists, or None: so are these.
         rows: rows of a tile.
         width: candidates of a tile; the last tile may be narrower.
     """
@@ -59,7 +77,7 @@ class AccidentalHits:
         self,
         candidate_ids: Tensor,
         target_ids: Tensor | None,
-        excluded_ids: Tensor | None,
+        excluded_ids: Ids | None,
         rows: int,
         width: int,
     ) -> None:
@@ -67,11 +85,14 @@ class AccidentalHits:
         self._padding, self._padding_starts = _grouped_padding(candidate_ids, width, self._tiles)
         self._positions, self._starts = torch.empty(0, dtype=torch.long), [0]
         listed = [] if target_ids is None else [target_ids.unsqueeze(1)]
-        if excluded_ids is not None:
+        if isinstance(excluded_ids, Tensor):
             listed.append(excluded_ids)
-        if not listed:
+        pairs = [hit_pairs(candidate_ids, torch.cat(listed, dim=1))] if listed else []
+        if isinstance(excluded_ids, ItemLists):
+            pairs.append(_hits_of_lists(candidate_ids, excluded_ids))
+        if not pairs:
             return
-        row, column = hit_pairs(candidate_ids, torch.cat(listed, dim=1))
+        row, column = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         tile = column // width
         width_of_tile = torch.clamp(candidate_ids.shape[0] - tile * width, max=width)
         position = (row % rows) * width_of_tile + column % width  # in the tile, row by row
@@ -109,20 +130,35 @@ def hit_pairs(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two (P,) tensors; a pair comes more than once if its id is listed more than once.
     """
+    width = max(1, listed.shape[1])
+    entry, column = _hits(candidate_ids, listed.flatten())
+    return entry // width, column
+
+
+def _hits(candidate_ids: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each pair of equal ids which of ``ids`` (S,), ascending, and which candidate (M,) it is."""
     size = candidate_ids.shape[0]
     if _is_whole_catalogue(candidate_ids):  # item i is candidate i − 1
-        row, slot = torch.nonzero((listed > 0) & (listed <= size), as_tuple=True)
-        return row, listed[row, slot] - 1
+        entry = torch.nonzero((ids > 0) & (ids <= size)).squeeze(1)
+        return entry, ids[entry] - 1
     ordered, index_of = torch.sort(candidate_ids)
-    listed = listed.to(ordered.dtype).contiguous()
-    first = torch.searchsorted(ordered, listed)
-    count = torch.searchsorted(ordered, listed, right=True) - first  # an item may be drawn more than once
-    row, slot = torch.nonzero((count > 0) & (listed != 0), as_tuple=True)
-    first, count = first[row, slot], count[row, slot]
-    start = torch.repeat_interleave(count.cumsum(0) - count, count)
-    within = torch.arange(start.shape[0], device=start.device) - start
-    column = index_of[torch.repeat_interleave(first, count) + within]
-    return torch.repeat_interleave(row, count), column
+    ids = ids.to(ordered.dtype).contiguous()
+    first = torch.searchsorted(ordered, ids)
+    count = torch.searchsorted(ordered, ids, right=True) - first  # an item may be drawn more than once
+    entry = torch.nonzero((count > 0) & (ids != 0)).squeeze(1)
+    found = ItemLists.of_ranges(index_of, first[entry], first[entry] + count[entry])
+    return entry[found.list_of_value], found.values
+
+
+def _hits_of_lists(candidate_ids: Tensor, lists: ItemLists) -> tuple[Tensor, Tensor]:
+    """Return row and column of each candidate (M,) whose id is in the row's list, each pair once."""
+    size = max(1, candidate_ids.shape[0])
+    entry, column = _hits(candidate_ids, lists.values)
+    pairs = (lists.list_of_value[entry] * size + column).unique()  # found once for a list, not for each row
+    counts = torch.bincount(pairs // size, minlength=len(lists.offsets) - 1)
+    stop = counts.cumsum(0)
+    of_rows = ItemLists.of_ranges(pairs % size, (stop - counts)[lists.rows], stop[lists.rows])
+    return of_rows.list_of_value, of_rows.values
 
 
 def _is_whole_catalogue(candidate_ids: Tensor) -> bool:

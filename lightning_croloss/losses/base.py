@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.metadata import BatchMetadata
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
@@ -88,7 +89,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         *,
         target_ids: Tensor | None = None,
         candidate_ids: Tensor | None = None,
-        excluded_ids: Tensor | None = None,
+        excluded_ids: Ids | None = None,
         candidate_log_prob: Tensor | None = None,
         num_sampled: int | Tensor | None = None,
         sample_weight: Tensor | None = None,
@@ -102,7 +103,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             target_ids: (B,) item ids of the targets: a candidate equal to its row's target is not a negative.
             candidate_ids: (M,) or (B, M) item ids of the candidates; 0 = padding, which does not count as a
                 draw.
-            excluded_ids: (B, E) items that are not negatives for a row, padded with 0.
+            excluded_ids: (B, E) items that are not negatives for a row, padded with 0, or lists of them.
             candidate_log_prob: (M,) or (B, M) log q_j of each candidate.
             num_sampled: number of draws, a number or (B,). Default: the candidates that are not padding.
             sample_weight: (B,) weight of each row in the mean.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.losses.accidental_hits import AccidentalHits, hit_mask
 
 
@@ -16,7 +17,7 @@ class BatchMetadata:
     Attributes:
         target_ids: (B,) item ids of the targets.
         candidate_ids: (M,) or (B, M) item ids of the candidates; 0 = padding.
-        excluded_ids: (B, E) items that are not negatives for a row, padded with 0.
+        excluded_ids: (B, E) items that are not negatives for a row, padded with 0, or lists of them.
         log_prob: (M,) or (B, M) log q_j of each candidate.
         num_sampled: number of draws, a number or (B,); None = M.
         sample_weight: (B,) weight of each row in the mean.
@@ -24,7 +25,7 @@ class BatchMetadata:
 
     target_ids: Tensor | None = None
     candidate_ids: Tensor | None = None
-    excluded_ids: Tensor | None = None
+    excluded_ids: Ids | None = None
     log_prob: Tensor | None = None
     num_sampled: int | Tensor | None = None
     sample_weight: Tensor | None = None
@@ -34,7 +35,7 @@ class BatchMetadata:
         cls,
         target_ids: Tensor | None,
         candidate_ids: Tensor | None,
-        excluded_ids: Tensor | None,
+        excluded_ids: Ids | None,
         log_prob: Tensor | None,
         num_sampled: int | Tensor | None,
         sample_weight: Tensor | None,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.encoder import Encoder
@@ -74,6 +75,7 @@ class ExactEvaluation(Encoder):
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
         return [f"{stage}/{name}" for name in self._metrics(stage).names()]
 
+    @uncompiled
     def _begin(self, stage: str) -> None:
         self._item_matrix = self.encode_catalogue()
         # not at the end of the evaluation: reset under Trainer.validate's inference mode, the metrics could
@@ -82,16 +84,25 @@ class ExactEvaluation(Encoder):
 
     def _rank(self, batch: RetrievalBatch, stage: str) -> None:
         assert self._item_matrix is not None
-        self._warn_of_short_histories(batch)
-        ranks = target_ranks(
-            self.encode_users(batch).float(),
-            self._item_matrix,
-            batch.targets,
-            excluded=batch.items_before if self.exclude_history else None,
-            tile_elements=self.tile_elements,
-        )
-        self._metrics(stage).update(ranks, batch.targets != 0)
+        self._count(self.encode_users(batch).float(), batch, stage)
 
+    @uncompiled
+    def _count(self, users: Tensor, batch: RetrievalBatch, stage: str) -> None:
+        """Rank the targets of a batch for its users' vectors (B, K, D); nothing here is worth compiling."""
+        assert self._item_matrix is not None
+        self._warn_of_short_histories(batch)
+        for rows, piece in batch.pieces():
+            targets = piece.padded_targets
+            ranks = target_ranks(
+                users[rows],
+                self._item_matrix,
+                targets,
+                excluded=piece.padded_items_before if self.exclude_history else None,
+                tile_elements=self.tile_elements,
+            )
+            self._metrics(stage).update(ranks, targets != 0)
+
+    @uncompiled
     def _log(self, stage: str) -> None:
         self._item_matrix = None
         metrics = self._metrics(stage)

@@ -113,11 +113,14 @@ class MIND(HistoryModel):
         """
         if self.readout == "hard":
             return super().select_interest(users, positives)
-        logits = self.readout_power * torch.einsum("bkd,bd->bk", users, positives)
+        # in float32 at least: a large power would leave the range of float16
+        logits = self.readout_power * torch.einsum("bkd,bd->bk", users, positives).to(
+            torch.promote_types(users.dtype, torch.float32)
+        )
         copies = (users == users[:, :1]).all(-1)  # exact: see encode_users
         copies[:, 0] = False
         weights = torch.softmax(logits.masked_fill(copies, float("-inf")), dim=1)
-        return self.normalize(torch.einsum("bk,bkd->bd", weights, users))
+        return self.normalize(torch.einsum("bk,bkd->bd", weights.to(users.dtype), users))
 
     def _initial_logits(self, mask: Tensor) -> Tensor:
         """Return routing logits (B, K, L) for histories with the mask (B, L)."""

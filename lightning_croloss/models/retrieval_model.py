@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.common.class_only import class_only
@@ -19,16 +19,17 @@ from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses import RetrievalLoss
-from lightning_croloss.models.checkpoint import Source, built_model, read_checkpoint
+from lightning_croloss.models.checkpoint import KEY, Source, built_model, read_checkpoint
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.known_users import refuse_unknown_users
 from lightning_croloss.models.layers.features import FeatureEmbedding
+from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.models.metadata import ModelMetadata, check_features
 from lightning_croloss.models.own_parts import own_loss, own_negatives
-from lightning_croloss.models.sampled_training import SampledTraining
+from lightning_croloss.models.resumable_training import ResumableTraining
 from lightning_croloss.negatives import Negatives
-from lightning_croloss.recommend.histories import batch_of_histories
+from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories, check_one_user_each
 from lightning_croloss.recommend.prediction import Prediction
 from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 SIMILARITIES = ("cosine", "dot")
 
 
-class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
+class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation):
     """Base of the architectures: a subclass implements :meth:`encode_users` and :meth:`encode_items`.
 
     Args:
@@ -139,7 +140,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
-        return functional.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
+        return unit_length(vectors) if self.similarity == "cosine" else vectors
 
     def item_categories(self, name: str) -> Tensor:
         """Return the categories (num_items + 1, W) of the items, 0 = no more.
@@ -161,6 +162,7 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
 
     def setup(self, stage: str) -> None:
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
+        super().setup(stage)
         data = self.data
         if data is not None:
             self.metadata.take_from(
@@ -174,7 +176,9 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                     else self.exclude_history,
                     first_events=not self.needs_history,
                     known_users_only=self.needs_known_users,
+                    user_features=self.user_feature_embedding is not None,
                     all_positions=self.all_positions,
+                    recounted=True,
                 )
             )
             if stage == "fit":
@@ -182,8 +186,14 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                 self._fill_features(data)
         if stage == "fit":
             self._use_sparse_gradients()
+            self._rate_at_setup = self._optimization.learning_rate
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
             check_monitors([*callbacks, self._optimization.lr_scheduler], self.metric_names("val"))
+
+    def on_train_start(self) -> None:
+        """Check what the schedulers monitor that were really built, and begin or go on."""
+        check_monitors(self.trainer.lr_scheduler_configs, self.metric_names("val"))
+        super().on_train_start()
 
     # ------------------------------------------------------------------ prediction
 
@@ -255,15 +265,24 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
         """
         if self.needs_known_users:
             refuse_unknown_users(users, type(self).__name__)
-        batch = batch_of_histories(
-            histories,
-            users,
-            num_items=self.num_items,
-            num_users=self.num_users,
-            max_history=self.metadata.max_history,
-            device=self.device,
-        )
-        return TopItems(self, n, exclude_history, diversity, category, candidates)(batch)
+        longest = self.metadata.max_history
+        parts = list(blocks_of_histories(histories, longest))
+        if users is not None and len(parts) > 1:
+            check_one_user_each(users, len(histories or ()))
+        batches = [
+            batch_of_histories(
+                None if histories is None else histories[part],
+                None if users is None else users[part],
+                num_items=self.num_items,
+                num_users=self.num_users,
+                max_history=longest,
+                device=self.device,
+            )
+            for part in parts
+        ]
+        top_items = TopItems(self, n, exclude_history, diversity, category, candidates)
+        ids, scores = zip(*map(top_items, batches), strict=True)
+        return torch.cat(ids), torch.cat(scores)
 
     def recommend_tokens(
         self,
@@ -368,6 +387,8 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
+        checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
+        self.note_position(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back; refuse a checkpoint of another catalogue.
@@ -377,7 +398,10 @@ class RetrievalModel(PlainHyperparameters, SampledTraining, ExactEvaluation):
                 or of its data.
         """
         self.metadata.load(checkpoint, self.num_items)
+        # the optimizer is built after this
+        self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
         check_features(checkpoint["hyper_parameters"], self.hparams)
+        self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside
 

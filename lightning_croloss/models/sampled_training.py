@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -13,10 +15,12 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.training.half_precision import raise_eps
 from lightning_croloss.training.logging_steps import logs_next_step
+from lightning_croloss.training.monitors import still_improving
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
-from lightning_croloss.training.resume import batches_so_far, count_resumed_epoch, seed_step
+from lightning_croloss.training.resume import batches_so_far, seed_step
 from lightning_croloss.training.sparse_gradients import clip_gradients
 
 
@@ -39,6 +43,7 @@ class SampledTraining(Encoder):
     user_embedding: nn.Embedding | None
     _optimization: Optimization
     _finite: NaNGuard
+    _rate_at_setup: float | None = None
 
     def id_embeddings(self) -> list[nn.Embedding]:
         """Return the embeddings of items and users by their ids."""
@@ -46,12 +51,50 @@ class SampledTraining(Encoder):
         return [table for table in tables if table is not None]
 
     def on_train_start(self) -> None:
-        """Let a run that was resumed in the middle of an epoch be resumed again (see resume.py)."""
-        count_resumed_epoch(self.trainer)
+        """Look at the optimizer that was really built."""
+        self._optimization.confirm(self.id_embeddings(), self.trainer.optimizers)
+        raise_eps(self.trainer.optimizers)
+
+    def on_train_end(self) -> None:
+        """Say what was still improving."""
+        for name in still_improving(self.trainer):
+            rank_zero_info(
+                f"{name} was at its best in the last epoch: training longer may improve it further"
+            )
 
     def on_train_batch_start(self, batch: RetrievalBatch, batch_idx: int) -> None:
         """Seed the step by its number, so that a resumed run draws what the uninterrupted run draws."""
         seed_step(self.metadata.seed, batches_so_far(self.trainer), self.global_rank, self.device)
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate that training begins with; None if only the optimizer knows it.
+
+        Set by hand, by ``Tuner.lr_find`` or by ``LearningRateFinder``, it takes the place of the optimizer's
+        own, and travels in checkpoints. A ``configure_optimizers`` of your own must use it to obey it.
+        """
+        return self._optimization.rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float | None) -> None:
+        if rate is not None and not 0.0 < float(rate) < math.inf:
+            raise ValueError(f"learning_rate must be a number above 0, got {rate}")
+        self._optimization.learning_rate = None if rate is None else float(rate)
+
+    def on_fit_start(self) -> None:
+        """Build the optimizer again if a callback has just found another learning rate for it."""
+        rate = self._optimization.learning_rate
+        if rate is None or rate == self._rate_at_setup:
+            return
+        self.trainer.strategy.setup_optimizers(self.trainer)
+        groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
+        if self._builds_its_own and all(group.get("initial_lr", group["lr"]) != rate for group in groups):
+            rank_zero_warn(
+                f"{type(self).__name__}.configure_optimizers does not use self.learning_rate: what was "
+                f"found, {rate:.3g}, is set in its optimizers, but not in its schedulers"
+            )
+            for group in groups:
+                group["lr"] = rate
 
     def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
         """Return the users' vectors (P, K, D) and a batch of P rows with the target of each.
@@ -63,7 +106,7 @@ class SampledTraining(Encoder):
     def loss_of(self, batch: RetrievalBatch) -> Tensor:
         """Return the training loss of one batch, a scalar with gradient."""
         users, batch = self.training_users(batch)
-        targets = batch.targets[:, 0]
+        targets = batch.first_targets
         positives = self.encode_items(targets)
         candidates = self.negatives.sample(batch)
         return self.loss.from_embeddings(
@@ -91,7 +134,7 @@ class SampledTraining(Encoder):
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiled step stops here: what follows is Lightning's
     def _note(self, loss: Tensor, batch_size: int) -> None:
         """Check the loss, and log it every so many steps."""
-        logs_now = logs_next_step(self.trainer)
+        logs_now = logs_next_step(self.trainer, "train/loss")
         self._finite.check(loss, self.trainer.global_step, wait=logs_now)
         if logs_now:
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
@@ -120,5 +163,14 @@ class SampledTraining(Encoder):
     def _use_sparse_gradients(self) -> None:
         """Decide for this training; before the strategy wraps the model, which must know."""
         self._optimization.decide(
-            self.id_embeddings(), self.negatives, self.trainer, compiled=self._compiler_ctx is not None
+            self.id_embeddings(),
+            self.negatives,
+            self.trainer,
+            compiled=self._compiler_ctx is not None,
+            builds=not self._builds_its_own,
         )
+
+    @property
+    def _builds_its_own(self) -> bool:
+        """Whether a subclass builds the optimizer."""
+        return type(self).configure_optimizers is not SampledTraining.configure_optimizers

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.data.batch import RetrievalBatch
 
@@ -18,14 +19,15 @@ class Candidates:
     Attributes:
         ids: (M,) item ids shared by the batch, or (B, M); 0 = padding, which is not a draw.
         log_prob: (M,) or (B, M) log q of each id in one draw; None = uniform over the catalogue.
-        excluded_ids: (B, E) items that are not negatives for a row, padded with 0; None = only its target.
+        excluded_ids: (B, E) items that are not negatives for a row, padded with 0, or lists of them; None =
+            only its target.
         num_sampled: number of draws, if it is not the number of ids other than padding.
         whole_catalogue: the ids are 1 … num_items in order, so that the item matrix needs no look-up.
     """
 
     ids: Tensor
     log_prob: Tensor | None = None
-    excluded_ids: Tensor | None = None
+    excluded_ids: Ids | None = None
     num_sampled: int | Tensor | None = None
     whole_catalogue: bool = False
 
@@ -79,7 +81,7 @@ class Negatives(Configurable, nn.Module, ABC):
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Draw the negatives of one batch, on its device."""
 
-    def excluded(self, batch: RetrievalBatch) -> Tensor | None:
+    def excluded(self, batch: RetrievalBatch) -> Ids | None:
         """Return the (B, E) items that are not negatives, if known positives are excluded.
 
         Raises:

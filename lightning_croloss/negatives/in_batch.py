@@ -42,7 +42,7 @@ class InBatchNegatives(CountedNegatives):
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Return the (M + 1,) targets of all rows; each row's own is among them, and is not counted."""
-        ids = batch.targets[:, 0]
+        ids = batch.first_targets
         rows = ids.shape[0]
         if self.gather_across_devices and distributed.is_available() and distributed.is_initialized():
             ids, rows = gather_ids(ids)

@@ -5,6 +5,7 @@ A pretrained model is a folder ``<dataset>/<model>`` of ``model.safetensors``, `
 version and the checksums.
 """
 
+from lightning_croloss.pretrained.evaluation import load_for_evaluation
 from lightning_croloss.pretrained.fine_tuning import Matching, load_matching
 from lightning_croloss.pretrained.loading import load_pretrained
 from lightning_croloss.pretrained.pushing import push_to_hub
@@ -15,6 +16,7 @@ __all__ = [
     "Matching",
     "find_pretrained",
     "list_pretrained",
+    "load_for_evaluation",
     "load_matching",
     "load_pretrained",
     "push_to_hub",

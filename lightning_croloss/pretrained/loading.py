@@ -34,7 +34,7 @@ from lightning_croloss.recommend.item_table import ItemTable
 from lightning_croloss.recommend.token_table import read_tokens
 
 
-def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> RetrievalModel:
+def load_pretrained(name: str | Path, *, allow: Iterable[type | str] | TrustedClasses = ()) -> RetrievalModel:
     """Return a pretrained model, ready to recommend.
 
     No code is run because a file names it: weights are safetensors (or plain types, in a checkpoint),
@@ -45,7 +45,7 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> Re
             ``save_pretrained`` wrote; ``"hf://owner/name"``, ``"hf://owner/name@revision/some/folder"``; or
             the ``.ckpt`` file of a run.
         allow: further classes that the config may name, or their dotted paths: a model of your own, for
-            example.
+            example. Or all that it may name, as ``TrustedClasses``.
 
     Returns:
         The model in evaluation mode, on the CPU. Its ``metadata`` holds ``item_vocabulary``, ``item_counts``,
@@ -56,7 +56,7 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] = ()) -> Re
             not allowed, or weights and config do not match.
         MissingExtraError: a package that reading needs is missing.
     """
-    trusted = trusted_classes(allow)
+    trusted = allow if isinstance(allow, TrustedClasses) else trusted_classes(allow)
     path = Path(name)
     # the random weights of a new model are overwritten: the caller's random numbers go on undisturbed
     with torch.random.fork_rng(devices=[]):

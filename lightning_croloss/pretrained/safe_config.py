@@ -18,14 +18,19 @@ import lightning_croloss.training
 from lightning_croloss.common.safe_config import TrustedClasses, names_of_classes
 
 
-def trusted_classes(allow: Iterable[type | str] = ()) -> TrustedClasses:
+def trusted_classes(
+    allow: Iterable[type | str] = (), imported: bool = False, advice: str = "allow=[{!r}]"
+) -> TrustedClasses:
     """Return the classes of this package and of torch that a config may name, and those allowed besides.
 
     Args:
         allow: further classes, or their dotted paths, which are imported.
+        imported: whether to trust what the running program has imported, see :class:`TrustedClasses`.
+        advice: what to do to have a class trusted, for errors; ``{}`` stands for its class path.
 
     Raises:
         ValueError: an allowed path is not that of a class.
     """
     modules = (lightning.pytorch.callbacks, lightning.pytorch.loggers, lightning_croloss.callbacks)
-    return TrustedClasses(allow, tolerated={name for module in modules for name in names_of_classes(module)})
+    tolerated = {name for module in modules for name in names_of_classes(module)}
+    return TrustedClasses(allow, imported, tolerated, advice)

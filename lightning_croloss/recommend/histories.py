@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.blocks import blocks
+from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import GivenFeatures, RetrievalBatch
 from lightning_croloss.recommend.user_features import EncodedFeatures
 
@@ -40,24 +42,27 @@ def batch_of_histories(
         if users is None:
             raise ValueError("give histories, or users if the model knows them by their ids or features")
         histories = [[] for _ in range(len(users))]
+    whole: Ids
     if isinstance(histories, Tensor):
-        history = histories.to(device, torch.long)
+        whole = history = given = histories.to(device, torch.long)
     else:
-        length = max((len(events) for events in histories), default=0)
-        rows = [[0] * (length - len(events)) + list(events) for events in histories]
-        history = torch.tensor(rows, dtype=torch.long, device=device).reshape(len(rows), length)
+        events = list(map(len, histories))
+        given = torch.tensor([item for row in histories for item in row], dtype=torch.long, device=device)
+        stop = torch.tensor(events, dtype=torch.long, device=device).cumsum(0)
+        begin = torch.cat([stop.new_zeros(1), stop])[:-1]
+        whole = ItemLists.of_ranges(given, begin, stop).compact(left=True)
+        if max_history is not None:
+            begin = torch.maximum(begin, stop - max_history)
+        history = ItemLists.of_ranges(given, begin, stop).padded(left=True)
     if history.shape[1] == 0:
-        history = history.new_zeros(history.shape[0], 1)
-    if not _within(history, num_items):
+        whole = history = history.new_zeros(history.shape[0], 1)
+    if not _within(given, num_items):
         raise ValueError(
             f"histories must hold item ids 1 … {num_items} (0 = padding), "
-            f"got {int(history.min())} … {int(history.max())}"
+            f"got {min(int(given.min()), int(history.min()))} … {int(given.max())}"
         )
     users = torch.zeros_like(history[:, 0]) if users is None else users.to(device, torch.long)
-    if users.shape != history.shape[:1]:
-        raise ValueError(
-            f"users must hold one id for each of the {len(history)} histories, got {tuple(users.shape)}"
-        )
+    check_one_user_each(users, len(history))
     if num_users and not _within(users, num_users):
         raise ValueError(
             f"users must hold user ids 1 … {num_users} (0 = unknown), "
@@ -71,9 +76,34 @@ def batch_of_histories(
         history if max_history is None else history[:, -max_history:],
         targets=torch.zeros_like(history[:, :1]),
         users=users,
-        whole_history=history,
+        whole_history=whole,
         user_features=features,
     )
+
+
+def check_one_user_each(users: Tensor, num_histories: int) -> None:
+    """Raise ``ValueError`` unless users are ids (num_histories,)."""
+    if users.shape != (num_histories,):
+        raise ValueError(
+            f"users must hold one id for each of the {num_histories} histories, got {tuple(users.shape)}"
+        )
+
+
+def blocks_of_histories(
+    histories: Sequence[Sequence[int]] | Tensor | None, max_history: int | None, most_rows: int = 2**62
+) -> Iterator[slice]:
+    """Yield slices of histories whose batches take little memory, however long one history is.
+
+    Args:
+        histories: as for :func:`batch_of_histories`; a tensor is padded already, and one block.
+        max_history: number of events that the model sees; None = all.
+        most_rows: the most histories of a block.
+    """
+    if histories is None or isinstance(histories, Tensor) or not len(histories):
+        yield slice(None)
+        return
+    most = max_history or 2**62
+    yield from blocks((min(most, len(events)) for events in histories), most_rows=most_rows)
 
 
 def _within(ids: Tensor, largest: int) -> bool:

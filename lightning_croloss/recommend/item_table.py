@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_croloss.common.arrow_tokens import token_array
 from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.recommend.token_table import import_pyarrow, read_columns, token_column
+from lightning_croloss.recommend.token_table import import_pyarrow, read_columns
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class ItemTable:
         pyarrow, parquet = import_pyarrow(what, extra)
         counts = [None] * len(self) if self.counts is None else self.counts.tolist()
         columns = {
-            "token": token_column(self.vocabulary, pyarrow),
+            "token": token_array(self.vocabulary.tokens),
             "count": pyarrow.array(counts, pyarrow.int64()),
         }
         if self.titles is not None:

@@ -40,18 +40,18 @@ class Prediction:
         Where fewer than n items are left, the rest is 0 and −∞.
         """
         ids, scores = self._top_items(batch)
-        before = batch.items_before
         answered = torch.zeros_like(batch.users, dtype=torch.bool)
         if self._knowledge.uses_users:
             answered |= batch.users > 0
             if batch.user_features is not None:
                 answered |= batch.user_features.given
         if self._knowledge.uses_history:
-            answered |= (before != 0).any(1)
+            answered |= batch.has_items_before
         if self._popular is None:
             return ids, scores
         for row in (~answered).nonzero().flatten().tolist():
-            history = before[row][before[row] != 0].tolist() if self._exclude_history else ()
+            before = batch[row : row + 1].padded_items_before[0]
+            history = before[before != 0].tolist() if self._exclude_history else ()
             best, counts = self._popular.best(self._n, history)
             ids[row], scores[row] = 0, -torch.inf
             ids[row, : len(best)] = torch.from_numpy(best).to(ids.device)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lightning_croloss.recommend.histories import batch_of_histories
+from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories
 from lightning_croloss.recommend.lists import UserLists, check_n, user_recommendations
 from lightning_croloss.recommend.protocol import Retriever, items_of, user_knowledge
 from lightning_croloss.recommend.results import Recommendations, UserRecommendations
@@ -74,6 +74,7 @@ class TokenRecommender:
         )
         self._lists = UserLists(self._items, self._knowledge, n, exclude_history, allowed)
         self._model = model
+        self._longest = model.metadata.max_history
 
     def __call__(
         self,
@@ -102,8 +103,7 @@ class TokenRecommender:
         encodings = self._model.metadata.user_encodings
         features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
         found: list[UserRecommendations] = []
-        for first in range(0, len(ids), BATCH_SIZE):
-            part = slice(first, first + BATCH_SIZE)
+        for part in blocks_of_histories(ids, self._longest, BATCH_SIZE):
             some = None if features is None else features.rows(part)
             found += self._recommend(ids[part], unknown[part], known[part], some)
         return Recommendations(found)
@@ -121,7 +121,7 @@ class TokenRecommender:
             torch.from_numpy(users),
             num_items=model.num_items,
             num_users=model.num_users,
-            max_history=model.metadata.max_history,
+            max_history=self._longest,
             device=model.device,
             user_features=features,
         )

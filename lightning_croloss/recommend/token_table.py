@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lightning_croloss.common.arrow_tokens import token_array
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import MissingExtraError, PretrainedError
 
@@ -36,14 +37,6 @@ def read_columns(path: Path, names: tuple[str, ...], what: str, extra: str) -> d
     return {name: table[name].to_pylist() for name in wanted if name in table.column_names}
 
 
-def token_column(vocabulary: Vocabulary, pyarrow: ModuleType) -> Any:
-    """Return the tokens of a vocabulary as a column of pyarrow."""
-    tokens = vocabulary.tokens
-    large = vocabulary.integers and max(tokens, default=0) >= 2**63
-    kind = pyarrow.uint64() if large else None if tokens else pyarrow.string()
-    return pyarrow.array(tokens, kind)
-
-
 def read_tokens(path: Path, what: str, extra: str) -> Vocabulary:
     """Read a vocabulary that :func:`write_tokens` wrote; see :func:`read_columns` for the arguments."""
     return Vocabulary(read_columns(path, ("token",), what, extra)["token"])
@@ -52,7 +45,7 @@ def read_tokens(path: Path, what: str, extra: str) -> Vocabulary:
 def write_tokens(vocabulary: Vocabulary, path: Path, what: str, extra: str) -> None:
     """Write the tokens of a vocabulary, in the order of their ids, as the column ``token``."""
     pyarrow, parquet = import_pyarrow(what, extra)
-    table = pyarrow.table({"token": token_column(vocabulary, pyarrow)})
+    table = pyarrow.table({"token": token_array(vocabulary.tokens)})
     parquet.write_table(table, path, compression="zstd")
 
 

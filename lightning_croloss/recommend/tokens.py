@@ -31,8 +31,6 @@ def check_tokens(name: str, tokens: Any) -> Collection[Token]:
 
 def encode_tokens(tokens: Collection[Token], vocabulary: Vocabulary) -> NDArray[np.int64]:
     """Return the id of each token, 0 if it is not known; texts and integers may be mixed."""
-    if len({isinstance(token, str) for token in tokens}) > 1:
-        tokens = [str(token) for token in tokens]
     return vocabulary.encode(list(tokens))
 
 

@@ -68,7 +68,15 @@ class TopItems:
         """
         with evaluating(self.model):
             vectors = self.model.encode_users(batch).float()
-        ids, scores = self._top(vectors, batch.items_before if self.exclude_history else None)
+        found = [
+            self._best(vectors[rows], piece.padded_items_before if self.exclude_history else None)
+            for rows, piece in batch.pieces()
+        ]
+        ids, scores = zip(*found, strict=True)
+        return torch.cat(ids), torch.cat(scores)
+
+    def _best(self, vectors: Tensor, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
+        ids, scores = self._top(vectors, excluded)
         if self._categories is None:
             return ids, scores
         return diverse_items(ids, scores, self._categories, self.n, self._diversity)

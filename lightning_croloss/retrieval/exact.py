@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.retrieval.tiles import ScoreTiles, checked_excluded, locate
 
 
+@uncompiled  # exactness rests on the kernels called here
 def top_items(
     users: Tensor,
     item_matrix: Tensor,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.common.repeats import without_repeats
+from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.retrieval.tiles import ScoreTiles, check_ids, checked_excluded
 
 #: Ranks above this one are of targets that no list can hold, since they are excluded: a miss for every n.
@@ -18,7 +19,13 @@ UNREACHABLE = 2**30
 _CACHED_ELEMENTS = 2**19
 _ROWS_OF_CACHED_TILES = 512
 
+# A user with more targets is ranked by sorting the scores, instead of by counting for each target.
+_HEAVY = 256
+# The most pairs of target and excluded item that are compared at a time.
+_MOST_COMPARED = 2**20
 
+
+@uncompiled  # exactness rests on the kernels called here
 def target_ranks(
     users: Tensor,
     item_matrix: Tensor,
@@ -117,7 +124,13 @@ def _rank_block(tiles: ScoreTiles, block: slice, targets: Tensor, excluded: Tens
     if len(rivals.rows):
         excluded_scores = torch.zeros_like(excluded, dtype=theirs.dtype)
         excluded_scores[rivals.rows, rivals.columns] = theirs
-        for part in torch.arange(len(found), device=found.device).split(tiles.rows):
+        heavy = torch.zeros_like(pairs.rows, dtype=torch.bool)
+        for row, part in pairs.of_heavy_rows():
+            rivals_of_row = excluded_scores[row][excluded[row] > 0]
+            found[part] -= len(rivals_of_row) - _below_each(rivals_of_row, scores[part])
+            heavy[part] = True
+        step = max(1, min(tiles.rows, _MOST_COMPARED // max(1, excluded.shape[1])))
+        for part in (~heavy).nonzero().squeeze(1).split(step):
             rows = pairs.rows[part]
             others = excluded[rows] > 0
             found[part] -= (others & ~(excluded_scores[rows] < scores[part, None])).sum(1)
@@ -136,6 +149,16 @@ class _Pairs:
     def of(ids: Tensor) -> _Pairs:
         rows, columns = ids.nonzero(as_tuple=True)
         return _Pairs(rows, columns, ids[rows, columns])
+
+    def of_heavy_rows(self) -> Iterator[tuple[int, slice]]:
+        """Yield the rows with so many entries that sorting pays, and which entries these are."""
+        if len(self.rows) <= _HEAVY:
+            return
+        rows, counts = self.rows.unique_consecutive(return_counts=True)
+        stop = counts.cumsum(0)
+        for number in (counts > _HEAVY).nonzero().squeeze(1).tolist():
+            end = int(stop[number])
+            yield int(rows[number]), slice(end - int(counts[number]), end)
 
 
 class _Picked:
@@ -174,7 +197,8 @@ def _count(
         (P,) int64 numbers of items whose score is below; (P,) the targets' scores in the tiles; (Q,) those
         of the excluded.
     """
-    groups = _groups(pairs, shape)
+    heavy = list(pairs.of_heavy_rows())
+    groups = _groups(pairs, shape, [part for _, part in heavy])
     below = torch.zeros_like(pairs.ids)
     own, theirs = _Picked(pairs), _Picked(rivals)
     room = None
@@ -183,20 +207,28 @@ def _count(
         theirs.take(first, tile)
         if room is None or room.shape != tile.shape:
             room = _room(tile)
+        for row, part in heavy:
+            below[part] += _below_each(tile[row], scores[part])
         for whole, group in groups:
             compared = tile if whole else tile[pairs.rows[group]]
             below[group] += _below(compared, scores[group, None], room[: len(group)])
     return below, own.in_order_of_pairs(), theirs.in_order_of_pairs()
 
 
-def _groups(pairs: _Pairs, shape: torch.Size) -> list[tuple[bool, Tensor]]:
+def _groups(pairs: _Pairs, shape: torch.Size, without: list[slice]) -> list[tuple[bool, Tensor]]:
     """Divide the pairs (P,) into groups of at most b; True where a group has each row once, in order.
 
     Users have very different numbers of targets: a column that every row fills is compared with the tile as
     it is, the rest row by row.
     """
-    filled = torch.bincount(pairs.columns, minlength=shape[1]) == shape[0]
     numbers = torch.arange(len(pairs.rows), device=pairs.rows.device)
+    if without:
+        left = torch.ones_like(numbers, dtype=torch.bool)
+        for part in without:
+            left[part] = False
+        numbers = numbers[left]
+        return [(False, group) for group in numbers.split(shape[0]) if len(group)]
+    filled = torch.bincount(pairs.columns, minlength=shape[1]) == shape[0]
     whole = [(True, numbers[pairs.columns == column]) for column in filled.nonzero().squeeze(1)]
     rest = numbers[~filled[pairs.columns]]
     return whole + [(False, group) for group in rest.split(shape[0]) if len(group)]
@@ -214,6 +246,15 @@ def _below(scores: Tensor, bound: Tensor, room: Tensor) -> Tensor:
     if room.dtype == torch.bool:
         return room.sum(1, dtype=torch.int32).long()  # three times faster than int64
     return room.sum(1).long()  # at most 2^24: exact
+
+
+def _below_each(scores: Tensor, bounds: Tensor) -> Tensor:
+    """Return (p,) how many of one row's scores (w,) are below each of the bounds (p,); NaN is below nothing.
+
+    Sorting costs as much as a few hundred comparisons of the row.
+    """
+    ordered = scores.masked_fill(scores.isnan(), torch.inf).sort().values
+    return torch.searchsorted(ordered, bounds.masked_fill(bounds.isnan(), -torch.inf).contiguous())
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -208,6 +208,6 @@ def _copy(model: RetrievalModel) -> RetrievalModel:
     trainer = model._trainer
     model._trainer = None
     try:
-        return copy.deepcopy(model).cpu()
+        return copy.deepcopy(model).cpu().float()
     finally:
         model._trainer = trainer

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_croloss.common.blocks import blocks
 from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.recommend.item_table import ItemTable
@@ -179,8 +180,9 @@ class Recommender:
         denied = self._others(allowed)
         lists = UserLists(self.items, self._knowledge, n, exclude_history, allowed)
         found: list[UserRecommendations] = []
-        for first in range(0, len(ids), BATCH_SIZE):
-            part = slice(first, first + BATCH_SIZE)
+        # what a user excludes counts, too: all items but the allowed ones are a list of each user's
+        sizes = (min(len(history), self._longest) + len(denied) for history in ids)
+        for part in blocks(sizes, BATCH_SIZE):
             some = None if features is None else features.rows(part)
             interests = self.encode(ids[part], known_users[part], some)
             excluded = [
@@ -208,8 +210,7 @@ class Recommender:
             users: (B,) user ids, 0 = unknown.
             user_features: features of the users, for those who are unknown.
         """
-        longest = self.model["max_history"] or max(map(len, histories), default=1)
-        cut = [history[-longest:] for history in histories]
+        cut = [history[-self._longest :] for history in histories]
         batch = np.zeros((len(cut), max(1, max(map(len, cut), default=1))), dtype=np.int64)
         for row, history in zip(batch, cut, strict=True):
             if history:
@@ -220,6 +221,11 @@ class Recommender:
         given = {name: value for name, value in inputs.items() if name in self._inputs}
         interests: Scores = self._session.run([INTERESTS], given)[0]
         return interests
+
+    @property
+    def _longest(self) -> int:
+        """The number of events that the encoder reads at most."""
+        return self.model["max_history"] or 2**62
 
     def _others(self, allowed: Ids | None) -> Ids:
         """Return the ids of all items but those allowed; of none if all are."""

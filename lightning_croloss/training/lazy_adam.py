@@ -103,7 +103,7 @@ class LazyAdam(Optimizer):
         rows = gradient.indices()[0]
         if not len(rows):
             return
-        missed = (step - state[LAST][rows]).to(parameter.dtype)
+        missed = _exactly(step - state[LAST][rows], parameter.dtype)
         missed = missed.view(-1, *[1] * (parameter.dim() - 1))
         # the last of the missed steps is this one, which the update itself decays
         waited = missed - 1
@@ -139,6 +139,11 @@ class LazyAdam(Optimizer):
 
     @staticmethod
     def _catch_up(state: dict[str, Any], betas: tuple[float, float], step: int) -> None:
-        waited = (step - state.pop(LAST)).to(state["exp_avg"].dtype)
+        waited = _exactly(step - state.pop(LAST), state["exp_avg"].dtype)
         for name, beta in zip(("exp_avg", "exp_avg_sq"), betas, strict=True):
             state[name].mul_(torch.pow(beta, waited).view(-1, *[1] * (state[name].dim() - 1)))
+
+
+def _exactly(steps: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return numbers of steps as floats, in float32 at least: half precision cannot count them."""
+    return steps.to(torch.promote_types(dtype, torch.float32))

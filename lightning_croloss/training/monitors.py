@@ -1,31 +1,52 @@
-"""A check of what callbacks and schedulers monitor, before training starts."""
+"""What callbacks and schedulers monitor: a check before training, and whether it was still improving."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
 
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.types import LRSchedulerConfig
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
 from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.errors import suggest
 
+#: What is logged besides the metrics, and gets better as it falls.
+FALLING = ("train/loss", "train/soft_rank")
+
 
 def check_monitors(watchers: Iterable[object], names: Sequence[str]) -> None:
-    """Refuse to monitor a metric @N that is not measured; Lightning would notice after the first epoch.
+    """Refuse to monitor a metric @N that is not measured, or in the wrong direction.
+
+    Lightning would notice the one after the first epoch, and the other never: ``EarlyStopping`` and
+    ``ModelCheckpoint`` have the mode "min" unless told otherwise, and would keep the worst epoch. Of a
+    scheduler the wrong direction gets a warning.
 
     A subclass of the model may log what it likes. So a name is refused only if it is one of ours with another
     N, or a slip of the pen for one: letters in another order or case, another separator, or one letter too
     few, too many or wrong in a long word.
 
     Args:
-        watchers: what has a ``monitor``: callbacks, or the ``functools.partial`` of a scheduler.
-        names: what will be logged, such as ``val/recall@20``.
+        watchers: what has a ``monitor``: callbacks, configurations of schedulers as Lightning has them, or
+            the ``functools.partial`` of a scheduler.
+        names: the metrics that will be logged, such as ``val/recall@20``; all are better the larger they are.
 
     Raises:
-        ValueError: naming the watcher and the nearest metric.
+        ValueError: naming the watcher and the nearest metric, or the mode.
     """
     kinds = {_kind(name) for name in names}
     for watcher in watchers:
-        cls, monitor = _class_and_monitor(watcher)
+        cls, monitor, mode = _described(watcher)
+        right = "max" if monitor in names else "min" if monitor in FALLING else mode
+        if mode is not None and mode != right:
+            told = f"{cls.__name__} monitors {monitor!r} with mode={mode!r}"
+            if not issubclass(cls, ReduceLROnPlateau):
+                raise ValueError(f"{told} and would take the worst for the best: set mode={right!r}")
+            # runs of the first release may go on that have it
+            rank_zero_warn(f"{told} and lowers the rate while it improves: set mode={right!r}")
         if not isinstance(monitor, str) or monitor in names:
             continue
         kind = _kind(monitor)
@@ -36,10 +57,37 @@ def check_monitors(watchers: Iterable[object], names: Sequence[str]) -> None:
             )
 
 
-def _class_and_monitor(watcher: object) -> tuple[type, object]:
+def still_improving(trainer: Trainer) -> list[str]:
+    """Return the names of what is monitored and was at its best when training came to its end."""
+    if trainer.should_stop or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return []
+    watchers = trainer.callbacks  # type: ignore[attr-defined]
+    return sorted({watcher.monitor for watcher in watchers if _best_now(watcher, trainer)})
+
+
+def _best_now(watcher: object, trainer: Trainer) -> bool:
+    if isinstance(watcher, EarlyStopping):
+        best, latest = watcher.best_score, watcher.wait_count == 0
+    elif isinstance(watcher, ModelCheckpoint) and watcher.best_model_score is not None:
+        best = watcher.best_model_score
+        saved_now = watcher._last_global_step_saved == trainer.global_step
+        latest = saved_now and [*watcher.best_k_models][-1:] == [watcher.best_model_path]
+    else:
+        return False
+    now = trainer.callback_metrics.get(str(watcher.monitor))
+    return latest and now is not None and float(now) == float(best)
+
+
+def _described(watcher: object) -> tuple[type, object, object]:
+    """Return the class of a watcher, what it monitors, and its mode if it has one."""
     if isinstance(watcher, (type, functools.partial)) and (scheduler := read_called_later(watcher)):
-        return scheduler.cls or type(watcher), scheduler.keywords.get("monitor")
-    return type(watcher), getattr(watcher, "monitor", None)
+        cls = scheduler.cls or type(watcher)
+        mode = scheduler.keywords.get("mode", "min") if issubclass(cls, ReduceLROnPlateau) else None
+        return cls, scheduler.keywords.get("monitor"), mode
+    monitor = getattr(watcher, "monitor", None)
+    acts = watcher.scheduler if isinstance(watcher, LRSchedulerConfig) else watcher
+    mode = getattr(acts, "mode", None) if isinstance(monitor, str) else None
+    return type(acts), monitor, mode if mode in ("min", "max") else None
 
 
 def _kind(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,12 +15,16 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_croloss.common.called_later import read_called_later
 
+#: Learning rate of the optimizer that is built where none is given.
+DEFAULT_RATE = 1e-3
+
 
 def build_optimizers(
     parameters: Iterable[nn.Parameter],
     optimizer: OptimizerCallable | None,
     lr_scheduler: LRSchedulerCallable | None,
     interval: str,
+    learning_rate: float | None = None,
 ) -> Any:
     """Return what ``configure_optimizers`` must: the optimizer, and the scheduler if there is one.
 
@@ -28,8 +33,12 @@ def build_optimizers(
         optimizer: any torch optimizer; None is Adam with learning rate 0.001.
         lr_scheduler: any torch learning rate scheduler; None keeps the rate.
         interval: "epoch" or "step": how often the scheduler steps.
+        learning_rate: the rate in place of the optimizer's own, in all groups; None keeps that.
     """
-    built = torch.optim.Adam(parameters, lr=1e-3) if optimizer is None else optimizer(parameters)
+    built = torch.optim.Adam(parameters, lr=DEFAULT_RATE) if optimizer is None else optimizer(parameters)
+    if learning_rate is not None:  # before the scheduler takes its first rate from it
+        for group in (built.defaults, *built.param_groups):
+            group["lr"] = learning_rate
     if lr_scheduler is None:
         return built
     scheduler = lr_scheduler(built)
@@ -37,6 +46,16 @@ def build_optimizers(
     if isinstance(scheduler, ReduceLROnPlateau):
         entry["monitor"] = getattr(scheduler, "monitor", None)
     return {"optimizer": built, "lr_scheduler": entry}
+
+
+def rate_of(optimizer: OptimizerCallable) -> float | None:
+    """Return the learning rate that an optimizer is given or has by default; None if only it knows."""
+    given = read_called_later(optimizer)
+    if given is None or given.cls is None:
+        return None
+    own = inspect.signature(given.cls).parameters.get("lr")
+    rate = given.keywords.get("lr", None if own is None else own.default)
+    return float(rate) if isinstance(rate, (int, float)) else None
 
 
 def without_numpy(value: Any) -> Any:

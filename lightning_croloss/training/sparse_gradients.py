@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.negatives import Negatives
@@ -94,6 +95,17 @@ def pays(
         and not processes_on_devices
         and not compiled
     )
+
+
+def holds(optimizer: Optimizer, parameter: Tensor) -> bool:
+    """Tell whether an optimizer updates a parameter."""
+    return any(parameter is each for group in optimizer.param_groups for each in group["params"])
+
+
+def takes_dense_only(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer of torch is known to refuse sparse gradients."""
+    takes_sparse = (torch.optim.SparseAdam, torch.optim.SGD, torch.optim.Adagrad)
+    return type(optimizer).__module__.startswith("torch.optim") and not isinstance(optimizer, takes_sparse)
 
 
 def clip_gradients(parameters: Iterator[nn.Parameter], clip_val: float, algorithm: str) -> None:

@@ -18,12 +18,12 @@ import lightning_croloss
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.pretrained.layout import CARD
+from lightning_croloss.pretrained.layout import CARD, MANIFEST
 from lightning_croloss.pretrained.saving import model_section, save_pretrained, stored_weights
-from lightning_croloss.training.run_folder import run_folder
+from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.zoo.cards import model_card
 from lightning_croloss.zoo.datasets import dataset_of
-from lightning_croloss.zoo.leaderboard import leaderboard
+from lightning_croloss.zoo.leaderboard import WRITTEN_BY, leaderboard
 from lightning_croloss.zoo.measuring import measure
 from lightning_croloss.zoo.sources import data_of, moved_paths
 
@@ -63,7 +63,7 @@ def build(
 
     Raises:
         ValueError: the name is not of this form, or there is no such config.
-        FileExistsError: the model exists.
+        FileExistsError: the model exists, or its folder or the zoo's card is of another kind.
         AbsentDataError: the data is not there.
     """
     folder = zoo / name
@@ -71,6 +71,11 @@ def build(
         raise ValueError(f"name={name!r} must be <dataset>/<model>, such as ml-100k/mind")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists: choose another name, or give --overwrite")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise FileExistsError(f"{folder} is not a pretrained model: choose another name")
+    board = zoo / CARD
+    if board.exists() and WRITTEN_BY not in board.read_text("utf-8", errors="replace"):
+        raise FileExistsError(f"{board} was not written by croloss zoo build: choose another zoo with --zoo")
     written = _read(config)
     data_of(written, data_folder)  # refuses before the training what is not there
     moved = moved_paths(written["data"], data_folder)
@@ -116,7 +121,7 @@ def _fit(
     begin = time.perf_counter()
     trainer, model = run_fit(["--config", str(config), *paths, "--test_after_fit=false", *options])
     seconds = time.perf_counter() - begin
-    resolved = _read(run_folder(trainer) / "config.yaml")
+    resolved = _read(own_file(trainer, "config.yaml"))  # which the fit has written
     resolved["test_after_fit"] = True
     kept = trainer.checkpoint_callback
     best = getattr(kept, "best_model_path", "")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.pretrained.layout import CARD, REQUIRED, read_manifest
 from lightning_croloss.pretrained.loading import load_pretrained, read_config, read_metrics
+from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.measuring import figures_of, measure
 from lightning_croloss.zoo.sources import data_of
 
@@ -34,7 +36,9 @@ class Figure:
         return self.measured is not None and abs(self.card - self.measured) <= self.tolerance
 
 
-def evaluate(folder: Path, data_folder: str | Path | None = None) -> list[Figure]:
+def evaluate(
+    folder: Path, data_folder: str | Path | None = None, trusted: TrustedClasses | None = None
+) -> list[Figure]:
     """Measure every figure of a card again, from the weights and the data.
 
     A rate may differ by what one and a half users count, since two scores that are nearly equal may swap
@@ -43,6 +47,7 @@ def evaluate(folder: Path, data_folder: str | Path | None = None) -> list[Figure
     Args:
         folder: the folder of the model.
         data_folder: the folder that holds the files of the data, instead of the one that the config names.
+        trusted: the classes that the model's config may name; None is those of this package and of torch.
 
     Raises:
         AbsentDataError: the data is not there.
@@ -52,8 +57,9 @@ def evaluate(folder: Path, data_folder: str | Path | None = None) -> list[Figure
     card = read_metrics(folder)
     if "test" not in card:
         raise PretrainedError(f"{folder} has no figures: it was not made by croloss zoo build")
-    data = data_of(read_config(folder), data_folder)
-    measured = figures_of(measure(load_pretrained(folder), data, card["choose_by"]))
+    trusted = trusted or trusted_classes()
+    data = data_of(read_config(folder), data_folder, trusted)
+    measured = figures_of(measure(load_pretrained(folder, allow=trusted), data, card["choose_by"]))
     one_user = 1.5 / card["data"]["test_users"]
     return [
         Figure(name, value, measured.get(name), one_user if isinstance(value, float) else 0.0)

@@ -12,6 +12,9 @@ from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS
 from lightning_croloss.zoo.datasets import DATASETS, dataset_of
 from lightning_croloss.zoo.markdown import BASELINES, example, named_baseline, ns_of
 
+#: By what a leaderboard is told from another file.
+WRITTEN_BY = "This file is written by `croloss zoo build`"
+
 
 def leaderboard(folder: Path) -> str:
     """Return the text of ``zoo/README.md``, from the ``metrics.json`` files in ``folder``."""
@@ -23,8 +26,8 @@ def leaderboard(folder: Path) -> str:
     first = next((f"{dataset}/{entries[0][0]}" for dataset, entries in found.items()), "dataset/model")
     parts = [
         "# Zoo",
-        "Pretrained retrieval models. This file is written by `croloss zoo build`, from the `metrics.json` "
-        "of each; a model's card gives its data, licence, settings and limits.",
+        f"Pretrained retrieval models. {WRITTEN_BY}, from the `metrics.json` of each; a model's card gives "
+        "its data, licence, settings and limits.",
         example(first),
     ]
     order = {dataset: position for position, dataset in enumerate(DATASETS)}

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from lightning_croloss.cli import main
-from tests.cli.cases import CONFIG, QUICK, in_process
+from tests.cli.cases import CONFIG, QUICK, error_of, in_process
 
 pytest.importorskip("recbole", reason="the command line is tested on the dataset that RecBole bundles")
 
@@ -99,7 +99,9 @@ class TestRuns:
         assert results["recall"]["200"] > 0.1
 
     def test_validate_prints_the_table(self, capfd: pytest.CaptureFixture[str]) -> None:
-        main(["validate", "--config", str(CONFIG), "--trainer.enable_progress_bar=false"])
+        weights = "--pretrained=ml-100k/gru4rec"
+        config = str(CONFIG.with_name("gru4rec.yaml"))
+        main(["validate", "--config", config, weights, "--trainer.enable_progress_bar=false"])
         printed = capfd.readouterr()
         assert "val metrics" in printed.out + printed.err
 
@@ -182,13 +184,12 @@ class TestRuns:
         assert torch.load(last, weights_only=True)["global_step"] == 60
 
     @pytest.mark.slow
-    def test_an_overridden_field_of_a_checkpoint_is_reported(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_an_overridden_field_of_a_checkpoint_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
         run = ["fit", "--config", str(CONFIG), *QUICK, "--test_after_fit=false"]
         main([*run, "--trainer.max_epochs=1"])
         last = "runs/croloss/version_0/checkpoints/last.ckpt"
-        main([*run, "--ckpt_path", last, "--model.init_args.loss.init_args.temperature=0.3"])
-        printed = capfd.readouterr()
-        assert (
-            "--ckpt_path sets model.init_args.loss.init_args.temperature to the checkpoint's 0.05 "
-            "(the config says 0.3)" in printed.out + printed.err
+        temperature = "--model.init_args.loss.init_args.temperature=0.3"
+        assert error_of(capsys, *run, "--ckpt_path", last, temperature).startswith(
+            f"model.loss.temperature was given as 0.3, but --ckpt_path {last} was trained with 0.05: leave "
+            "it out or give the same, or start a new run from its weights with --pretrained"
         )

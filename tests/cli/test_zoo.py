@@ -95,7 +95,11 @@ def test_all_builds_what_is_missing_and_can_be(here, capsys, tmp_path, monkeypat
         Recipe("clusters/absent", str(tmp_path / "absent.yaml")),
     ]
     monkeypatch.setattr(recipes, "RECIPES", table)
-    lines = printed(capsys, "build", "--all", "--data", "tables").splitlines()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_info:
+        zoo(["build", "--all", "--data", "tables"])
+    assert exit_info.value.code == 1  # one is not built
+    lines = capsys.readouterr().out.splitlines()
     said = [line for line in lines if line.startswith("clusters/")]
     assert said[0] == f"{NAME}: exists"
     assert said[1] == "clusters/small: wrote zoo/clusters/small"
@@ -134,7 +138,12 @@ def test_evaluate_fails_when_a_figure_does_not_agree(here, capsys, tmp_path):
 def test_evaluate_skips_absent_data_and_fails_on_damage(here, capsys, tmp_path):
     copy = copied(here, tmp_path)
     where = ["--zoo", str(tmp_path / "zoo")]
-    assert "skipped, there is no data/clusters.parquet" in printed(capsys, "evaluate", "--all", *where)
+    with pytest.raises(SystemExit) as exit_info:
+        zoo(["evaluate", "--all", *where])
+    assert exit_info.value.code == 1
+    told = capsys.readouterr()
+    assert "skipped, there is no data/clusters.parquet" in told.out
+    assert told.err == f"croloss: error: {copy}: skipped, since the data is absent: not evaluated\n"
     (copy / "README.md").write_text("# A card with other figures\n")
     with pytest.raises(SystemExit) as exit_info:
         zoo(["evaluate", "--all", *where, "--data", "tables"])

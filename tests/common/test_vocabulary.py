@@ -1,6 +1,10 @@
 """Vocabularies: tokens of text and of integers, and the ids that they get."""
 
+import tracemalloc
+
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 
@@ -63,3 +67,42 @@ def test_fingerprint_depends_on_tokens_order_and_borders():
     assert len(set(prints)) == len(prints)
     assert Vocabulary(["a", "b"]).fingerprint() == "cf6ab613e3942391"
     assert Vocabulary(["a"]) == Vocabulary(np.array(["a"]))
+
+
+@pytest.mark.parametrize("make", [list, lambda tokens: np.array(tokens, dtype=object)])
+def test_one_long_token_does_not_make_the_others_long(make):
+    tokens = [f"item-{number}" for number in range(2_000)]
+    tokens[7] = "x" * 100_000
+    given = make(tokens)
+    tracemalloc.start()
+    vocabulary = Vocabulary(given)
+    ids = vocabulary.encode(make(["unknown", *tokens, "y" * 100_000]))
+    numbers = Vocabulary(range(2_000)).encode(["9" * 100_000, *map(str, range(2_000))])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ids.tolist() == [0, *range(1, 2_001), 0]
+    assert numbers.tolist() == [0, *range(1, 2_001)]
+    assert vocabulary.decode(ids[1:-1]) == tokens
+    assert peak < 20e6  # as fixed-width text 800 MB
+
+
+def test_a_nul_at_the_end_is_a_letter():
+    vocabulary = Vocabulary(["a", "a\0"])
+    assert vocabulary.encode(["a\0", "a", "a\0\0"]).tolist() == [2, 1, 0]
+
+
+def test_integers_that_no_64_bits_hold_are_text():
+    vocabulary = Vocabulary([2**64, -1, 5])
+    assert not vocabulary.integers
+    assert vocabulary.tokens == [str(2**64), "-1", "5"]
+    assert vocabulary.encode([2**64, 5]).tolist() == [1, 3]
+    assert Vocabulary([5, 6]).encode([2**64, -(2**63) - 1, 6]).tolist() == [0, 0, 2]
+
+
+def test_columns_of_other_libraries():
+    for column in (torch.tensor([4, 2]), pd.Series([4, 2]), pl.Series([4, 2], dtype=pl.UInt64)):
+        assert Vocabulary(column).tokens == [4, 2]
+        assert Vocabulary([2, 4]).encode(column).tolist() == [2, 1]
+    for column in (pd.Series(["b", "a"], dtype="string"), pl.Series(["b", "a"]), np.array(["b", "a"])):
+        assert Vocabulary(column).tokens == ["b", "a"]
+    assert Vocabulary([2, 4]).encode(np.array([[2, 4], [4, 3]])).tolist() == [[1, 2], [2, 0]]

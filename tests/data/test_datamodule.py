@@ -52,7 +52,7 @@ def test_arguments_reach_the_loaders(monkeypatch):
 def test_the_latest_request_counts_and_one_of_its_own_disturbs_nobody():
     module = Module(batch_size=4)
     plain = module.test_dataloader()
-    everything = DataRequest(True, True, True, True, True)
+    everything = DataRequest(True, True, True, True, True, True, True)
     module.prepare_for(everything)
     assert module.request == everything
     assert next(iter(plain)).whole_history is None  # made before

@@ -75,10 +75,18 @@ def test_resume_continues_at_the_saved_batch(stop):
     taken = [next(iterator) for _ in range(stop)]
     state = loader.state_dict()
     assert all(type(value) is int for value in state.values())
-    assert state == {"seed": 3, "epoch": 1 if stop else 0, "batches": stop or 5}
+    # 24 rows in batches of 5: rows are counted, so that other batches can follow
+    assert state == {
+        "seed": 3,
+        "epoch": 1 if stop else 0,
+        "rows": [24, 5, 10, 15, 20, 24][stop],
+        "rows_before": [20, 0, 5, 10, 15, 20][stop],
+        "rows_of_a_step": 5,
+        "rows_of_the_epoch": 24,
+    }
     other = BatchLoader(make_dataset(), 5, True, seed=99)
     other.load_state_dict(state)
-    assert other.state_dict() == {**state, "trainer_epoch": state["epoch"]}
+    assert other.state_dict() == {**state, "rows_before": state["rows"], "trainer_epoch": state["epoch"]}
     iter(other)  # Lightning asks for iterators it does not read
     rest = targets(other)
     assert len(other) == 5
@@ -117,6 +125,64 @@ def test_resume_with_another_length_is_refused():
     loader = BatchLoader(make_dataset(), 20, True, 0)
     with pytest.raises(ValueError, match="after batch 4 of an epoch, but this one has 2 batches"):
         loader.load_state_dict({"seed": 0, "epoch": 0, "batches": 4})
+
+
+@pytest.mark.parametrize(("size", "processes"), [(4, 1), (1, 1), (24, 1), (5, 2), (2, 3), (3, 5)])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_goes_on_with_other_batches_and_processes(size, processes, shuffle):
+    begun = [BatchLoader(make_dataset(), 3, shuffle, 3, rank, 2) for rank in range(2)]
+    iterators = [iter(loader) for loader in begun]
+    before = flat(targets([next(iterator) for iterator in iterators for _ in range(2)]))
+    state = begun[1].state_dict()
+    assert state == begun[0].state_dict()
+    loaders = [
+        BatchLoader(make_dataset(), size, shuffle, 9, rank, processes, recounted=True)
+        for rank in range(processes)
+    ]
+    for loader in loaders:
+        loader.load_state_dict(state)
+    left = [loader.batches_left() for loader in loaders]
+    shares = [targets(loader) for loader in loaders]
+    assert [len(share) for share in shares] == left
+    rows = before + flat(flat(shares))
+    everything = flat(targets(BatchLoader(make_dataset(), 5, False, 0)))
+    assert len(set(rows)) == len(rows) == 24 - (12 % processes if shuffle else 0)
+    assert set(rows) <= set(everything)
+    again = [targets(loader) for loader in loaders]
+    assert len(set(flat(flat(again)))) == 24 - (24 % processes if shuffle else 0), "a whole epoch follows"
+
+
+def test_fewer_rows_than_processes_end_an_epoch():
+    loader = BatchLoader(make_dataset(), 22, True, 3)
+    next(iter(loader))
+    resumed = BatchLoader(make_dataset(), 4, True, 3, 0, 3, recounted=True)
+    resumed.load_state_dict(loader.state_dict())
+    assert resumed.batches_left() == 0
+    assert len(flat(targets(resumed))) == 8
+
+
+def test_a_state_that_counts_batches_loads():
+    whole = BatchLoader(make_dataset(), 5, True, 3)
+    reference = targets(whole)
+    for batches in range(6):
+        loader = BatchLoader(make_dataset(), 5, True, 99)
+        loader.load_state_dict({"seed": 3, "epoch": 0, "batches": batches, "trainer_epoch": 0})
+        assert targets(loader) == (reference[batches:] if batches < 5 else targets(whole))
+
+
+def test_other_batches_are_refused_where_the_loop_counts_on():
+    loader = BatchLoader(make_dataset(), 5, True, 3)
+    next(iter(loader))
+    with pytest.raises(ValueError, match=r"in the middle of an epoch of 5 rows a step .*, now it would be 8"):
+        BatchLoader(make_dataset(), 4, True, 3, 0, 2).load_state_dict(loader.state_dict())
+
+
+def test_an_epoch_of_other_rows_is_refused():
+    loader = BatchLoader(make_dataset(), 5, True, 3)
+    next(iter(loader))
+    state = loader.state_dict()
+    with pytest.raises(ValueError, match="after 5 rows of an epoch of 24, but this data has 27"):
+        BatchLoader(make_dataset(9), 5, True, 3).load_state_dict(state)
 
 
 def test_loader_refuses():

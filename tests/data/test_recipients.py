@@ -148,6 +148,61 @@ def test_what_is_written(table, tmp_path, capsys, cls, arguments, served, said, 
             assert rows["score"].to_list() == pytest.approx(scores[0].tolist(), abs=1e-6)
 
 
+@pytest.mark.parametrize("source", ["table", "recbole"])
+def test_users_that_training_left_out_are_known_by_their_features(tmp_path, monkeypatch, source):
+    # user 7 has too few events, and the features and events of user 3 but the last ones
+    rows = [(user, (user * 3 + time) % 20, time) for user in range(7) for time in range(6)]
+    rows += [(7, item, time) for user, item, time in rows if user == 3 and time < 2]
+    users = [(user, f"c{user % 4}", 20 + user % 3) for user in range(7)] + [(7, "c3", 20)]
+    if source == "table":
+        events = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+        events.write_parquet(tmp_path / "e.parquet")
+        table = pl.DataFrame(users, schema=["user_id", "country", "age"], orient="row")
+        table.write_csv(tmp_path / "u.csv")
+        features = {"users": str(tmp_path / "u.csv"), "user_features": ["country", "age"]}
+        data = TableDataModule(str(tmp_path / "e.parquet"), **features)
+    else:
+        pytest.importorskip("recbole", reason="needs the extra [recbole]")
+        from lightning_croloss import RecBoleDataModule
+
+        folder = tmp_path / "small"
+        folder.mkdir()
+        for name, header, lines in (
+            ("inter", "user_id:token\titem_id:token\ttimestamp:float", rows),
+            ("user", "user_id:token\tcountry:token\tage:float", users),
+        ):
+            text = "\n".join([header, *("\t".join(map(str, line)) for line in lines)])
+            (folder / f"small.{name}").write_text(text + "\n")
+        data = RecBoleDataModule(
+            "small",
+            str(tmp_path),
+            config={"user_inter_num_interval": "[5,inf)"},
+            user_features=["country", "age"],
+        )
+    assert data.num_users == 7
+    torch.manual_seed(0)
+    model = TwoTower(
+        data.num_items,
+        data.num_users,
+        data.user_feature_specs,
+        embedding_dim=8,
+        ns=(3,),
+        use_history=False,
+        exclude_history=False,
+    )
+    model.predicts_n = 5
+    # testing does not fill the features: that is what a fit does
+    trainer = quiet_trainer(max_steps=1, limit_val_batches=0)
+    trainer.fit(model, data)
+    monkeypatch.chdir(tmp_path)
+    quiet_trainer(callbacks=[PredictionWriter("all.parquet")]).predict(model, data, return_predictions=False)
+    written = pl.read_parquet("all.parquet")
+    lists = {int(user): part["item"].to_list() for (user,), part in written.group_by("user")}
+    assert len(lists) == 8
+    assert lists[7] == lists[3]
+    assert lists[7] != lists[1]
+
+
 def test_users_who_had_everything_are_counted(tmp_path, capsys):
     rows = [(user, item, item) for user in range(9) for item in range(6 if user == 4 else 5)]
     pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row").write_parquet(
@@ -155,7 +210,8 @@ def test_users_who_had_everything_are_counted(tmp_path, capsys):
     )
     data = TableDataModule(str(tmp_path / "e.parquet"))
     trainer = quiet_trainer(callbacks=[PredictionWriter(str(tmp_path / "all.parquet"))])
-    trainer.predict(YouTubeDNN(num_items=6, embedding_dim=4, ns=(2,)), data, return_predictions=False)
+    model = YouTubeDNN(num_items=6, embedding_dim=4, ns=(2,), exclude_history=True)
+    trainer.predict(model, data, return_predictions=False)
     assert "(8 users; 1 users for whom no item is left have no rows)" in capsys.readouterr().out
 
 

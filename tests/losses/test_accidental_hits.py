@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.losses.accidental_hits import AccidentalHits, hit_mask, hit_pairs
 
 
@@ -40,6 +41,11 @@ def test_the_mask_equals_comparing_every_pair(data):
     mask = hit_mask(candidate_ids, target_ids, excluded_ids)
     assert mask.shape in ((columns,), (rows, columns))
     assert torch.equal(mask.expand(rows, columns), naive_mask(candidate_ids, target_ids, excluded_ids, rows))
+    if excluded_ids is not None:
+        lists = ItemLists.of_padded(excluded_ids)
+        assert torch.equal(
+            hit_mask(candidate_ids, target_ids, lists).expand(rows, columns), mask.expand(rows, columns)
+        )
 
 
 @st.composite
@@ -59,11 +65,18 @@ def shared_ids(draw):
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(case=shared_ids(), tile_rows=st.integers(1, 8), width=st.integers(1, 11))
+@given(case=shared_ids(), tile_rows=st.integers(1, 8), width=st.integers(1, 11), as_lists=st.booleans())
 @pytest.mark.slow
-def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width):
+def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width, as_lists):
     rows, candidate_ids, target_ids, excluded_ids = case
-    hits = AccidentalHits(candidate_ids, target_ids, excluded_ids, tile_rows, width)
+    if as_lists and excluded_ids is not None:
+        # rows that share a list, as those of one user do
+        owners = torch.arange(rows) % max(1, rows - 2)
+        excluded_ids = excluded_ids[owners]
+        given = ItemLists.of_padded(excluded_ids[: max(1, rows - 2)])[owners]
+    else:
+        given = excluded_ids
+    hits = AccidentalHits(candidate_ids, target_ids, given, tile_rows, width)
     found = torch.zeros(rows, len(candidate_ids))
     for block, row in enumerate(range(0, rows, tile_rows)):
         for tile, column in enumerate(range(0, len(candidate_ids), width)):

@@ -16,7 +16,8 @@ COUNTRIES, AGES = FeaturedData().features[1]
 def raw(user):
     """Return the features of a user, by its id, as the data has them."""
     country = COUNTRIES.encoding.tokens.decode(COUNTRIES.values[user])[0]
-    age = float(AGES.values[user, 0]) * AGES.encoding.scale + AGES.encoding.center
+    learned = AGES.encoding.standardisation
+    age = float(AGES.values[user, 0]) * learned.scale + learned.center
     return country or None, None if np.isnan(age) else age
 
 

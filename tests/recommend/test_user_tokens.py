@@ -25,7 +25,7 @@ HISTORIES = [["item 1", "item 9"], ["item 30"], ["item 12", "item 13"], [], ["it
 def trained(request, tmp_path_factory):
     torch.manual_seed(0)
     cls, arguments = MODELS[request.param]
-    model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)
+    model = cls(num_items=40, embedding_dim=8, ns=(5,), exclude_history=True, **arguments)
     trainer = fit(model, FeaturedData(), limit_train_batches=4)
     folder = tmp_path_factory.mktemp("users")
     trainer.save_checkpoint(folder / "run.ckpt")
@@ -38,7 +38,7 @@ def expected(model):
     histories = [[int(token.removeprefix("item ")) + 1 for token in history] for history in HISTORIES]
     needs = model.needs_known_users
     users = torch.tensor([1 if needs and user == 0 else user for user in IDS])
-    ids, _ = model.recommend(histories, 7, users=users)
+    ids, _ = model.recommend(histories, 7, exclude_history=True, users=users)
     return [[f"item {item - 1}" for item in row.tolist()] for row in ids]
 
 
@@ -52,7 +52,7 @@ def test_the_same_lists_as_by_ids(trained, way):
         "folder": lambda: load_pretrained(folder / "model"),
     }[way]()
     assert again.metadata.user_vocabulary == FeaturedData().user_vocabulary
-    found = again.recommend_tokens(HISTORIES, 7, users=TOKENS)
+    found = again.recommend_tokens(HISTORIES, 7, exclude_history=True, users=TOKENS)
     assert found.num_unknown_users == 1
     assert "the model does not know 1 of the 5 users" in str(found)
     for row, (user, tokens, known) in enumerate(zip(found, expected(model), IDS, strict=True)):

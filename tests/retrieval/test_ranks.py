@@ -88,3 +88,20 @@ def test_truth_values_count_as_numbers_do(monkeypatch) -> None:
     expected = target_ranks(users, items, targets, excluded=excluded)
     monkeypatch.setattr(ranks, "_room", lambda tile: torch.empty(tile.shape, dtype=torch.bool))
     assert torch.equal(target_ranks(users, items, targets, excluded=excluded), expected)
+
+
+@pytest.mark.parametrize("compared", [1, 2**20])
+@pytest.mark.parametrize("heavy", [0, 2, 4])
+def test_users_with_many_targets_are_ranked_alike(monkeypatch, heavy: int, compared: int) -> None:
+    """Sorting the scores of a row gives what comparing gives, with NaN and infinities too."""
+    users, items, targets, excluded = case(2, num_users=40, num_items=203)
+    items[5], items[17] = torch.nan, torch.inf
+    targets[1, :3] = torch.tensor([6, 18, 7])
+    excluded[1, :2] = torch.tensor([8, 6])
+    targets[1, 0] = 9
+    expected = target_ranks(users, items, targets, excluded=excluded)
+    monkeypatch.setattr(ranks, "_HEAVY", heavy)
+    monkeypatch.setattr(ranks, "_MOST_COMPARED", compared)
+    for tile_elements in (2_000, 2**24):
+        found = target_ranks(users, items, targets, excluded=excluded, tile_elements=tile_elements)
+        assert torch.equal(found, expected)

@@ -13,9 +13,12 @@ SERVING = f"{PACKAGE}.serving.recommender"
 #: Every module of the package that serving needs; they could be a distribution of their own.
 CLOSED_SET = {
     "common",
+    "common.arrow_tokens",
+    "common.blocks",
     "common.feature_encoding",
     "common.hashing",
     "common.manifest",
+    "common.standardisation",
     "common.vocabulary",
     "errors",
     "recommend",

@@ -5,8 +5,13 @@ import functools
 import pytest
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ReduceLROnPlateau
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ReduceLROnPlateau as PlainPlateau
 from torch.optim.lr_scheduler import StepLR
 
+from lightning_croloss import CROLossCallback
+from lightning_croloss.callbacks import Linear
+from lightning_croloss.models import sampled_training
 from lightning_croloss.training.monitors import check_monitors
 from tests.data_for_tests import YouTubeDNN, fit, small_model
 from tests.models.small_models import BreakingLoss
@@ -44,7 +49,8 @@ NAMES = small_model(num_items=100, ns=(10, 50)).metric_names("val")
     ],
 )
 def test_slips_are_refused_and_other_metrics_are_not(monitor, meant):
-    watchers = [LearningRateMonitor(), ModelCheckpoint(monitor=monitor)]
+    mode = "max" if monitor in NAMES else "min"
+    watchers = [LearningRateMonitor(), ModelCheckpoint(monitor=monitor, mode=mode)]
     if meant is None:
         check_monitors(watchers, NAMES)
         return
@@ -61,6 +67,127 @@ def test_the_monitor_of_a_scheduler(monitor):
     check_monitors(
         [functools.partial(StepLR, step_size=1), functools.partial(plateau, monitor=NAMES[0])], NAMES
     )
+
+
+WATCHERS = {
+    "EarlyStopping": EarlyStopping,
+    "ModelCheckpoint": lambda monitor, **mode: ModelCheckpoint(monitor=monitor, **mode),
+    "ReduceLROnPlateau": lambda monitor, **mode: functools.partial(
+        ReduceLROnPlateau, monitor=monitor, **mode
+    ),
+}
+
+
+def reported(kind, said):
+    """Expect the error of a callback, the warning of a scheduler."""
+    if kind == "ReduceLROnPlateau":
+        return pytest.warns(UserWarning, match=said)
+    return pytest.raises(ValueError, match=said)
+
+
+@pytest.mark.parametrize("kind", WATCHERS)
+@pytest.mark.parametrize("monitor", [*NAMES, "train/loss", "train/soft_rank"])
+def test_the_mode_is_that_of_the_metric(kind, monitor):
+    right, wrong = ("max", "min") if monitor in NAMES else ("min", "max")
+    check_monitors([WATCHERS[kind](monitor, mode=right)], NAMES)
+    check_monitors([WATCHERS[kind]("val/mine", mode=wrong)], NAMES)
+    with reported(kind, f"{kind} monitors '{monitor}' with mode='{wrong}'.* set mode='{right}'"):
+        check_monitors([WATCHERS[kind](monitor, mode=wrong)], NAMES)
+
+
+@pytest.mark.parametrize("kind", WATCHERS)
+def test_the_mode_that_is_left_out_is_min(kind):
+    check_monitors([WATCHERS[kind]("train/loss")], NAMES)
+    with reported(kind, "set mode='max'"):
+        check_monitors([WATCHERS[kind](NAMES[0])], NAMES)
+
+
+def with_own_plateau(monitor, mode):
+    class Own(YouTubeDNN):
+        def configure_optimizers(self):
+            optimizer = SGD(self.parameters(), lr=0.1)
+            scheduler = PlainPlateau(optimizer, mode=mode)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
+
+    return small_model(Own)
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val/recall@5", "min"), ("train/loss", "max")])
+def test_the_scheduler_of_an_own_configure_optimizers_is_checked(monitor, mode):
+    with pytest.warns(UserWarning, match=f"ReduceLROnPlateau monitors '{monitor}' with mode='{mode}'"):
+        fit(with_own_plateau(monitor, mode))
+
+
+def test_a_slip_in_an_own_configure_optimizers():
+    with pytest.raises(ValueError, match="ReduceLROnPlateau monitors 'val/recal@5', which is not measured"):
+        fit(with_own_plateau("val/recal@5", "max"))
+
+
+# 60 rows in batches of 32: 2 steps an epoch, far from the 50 between two logs
+MONITORED = ["train/loss", "train/soft_rank", "croloss/temperature"]
+
+
+@pytest.mark.parametrize("monitor", MONITORED)
+@pytest.mark.parametrize("every", ["epoch", "step"])
+def test_what_training_logs_is_monitored_in_short_runs(tmp_path, monitor, every):
+    steps = 1 if every == "step" else None
+    saving = ModelCheckpoint(tmp_path, monitor=monitor, save_top_k=-1, every_n_train_steps=steps)
+    stopping = EarlyStopping(monitor, patience=9, mode="min")
+    plateau = functools.partial(ReduceLROnPlateau, monitor=monitor)
+    model = small_model(lr_scheduler=plateau, lr_scheduler_interval=every)
+    trainer = fit(
+        model,
+        callbacks=[CROLossCallback(temperature=Linear(0.4, 0.1)), saving, stopping],
+        enable_checkpointing=True,
+        max_epochs=2,
+        limit_train_batches=2,
+        log_every_n_steps=50,
+    )
+    assert len(saving.best_k_models) == (4 if every == "step" else 2)
+    assert float(saving.best_model_score) == min(map(float, saving.best_k_models.values()))
+    assert float(stopping.best_score) <= float(trainer.callback_metrics[monitor]) + 1
+
+
+@pytest.mark.parametrize("options", [{"max_epochs": 1}, {"max_epochs": -1, "max_steps": 3}], ids=str)
+def test_a_short_run_ends_with_its_loss(options):
+    trainer = fit(small_model(), log_every_n_steps=50, **options)
+    assert trainer.callback_metrics["train/loss"] > 0
+
+
+class Falling(YouTubeDNN):
+    """Measures what it is told."""
+
+    figures = ()
+
+    def on_validation_epoch_end(self):
+        super().on_validation_epoch_end()
+        if not self.trainer.sanity_checking:
+            self.log("val/mine", self.figures[self.current_epoch])
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [((0.1, 0.2, 0.3), True), ((0.1, 0.3, 0.2), False), ((0.3, 0.3, 0.3), False), ((0.1, 0.2, 0.2), False)],
+)
+@pytest.mark.parametrize("kind", ["stopping", "one", "all"])
+def test_says_when_the_last_epoch_was_still_the_best(tmp_path, figures, said, kind, monkeypatch):
+    told = []
+    monkeypatch.setattr(sampled_training, "rank_zero_info", told.append)
+    monkeypatch.setattr(Falling, "figures", figures)
+    watcher = {
+        "stopping": EarlyStopping("val/mine", mode="max", patience=9),
+        "one": ModelCheckpoint(tmp_path, monitor="val/mine", mode="max", save_last=True),
+        "all": ModelCheckpoint(tmp_path, monitor="val/mine", mode="max", save_top_k=-1),
+    }[kind]
+    fit(
+        small_model(Falling),
+        callbacks=[watcher],
+        enable_checkpointing=True,
+        max_epochs=3,
+        limit_train_batches=1,
+    )
+    best = ["val/mine was at its best in the last epoch: training longer may improve it further"]
+    assert told == (best if said else [])
 
 
 def test_a_metric_of_the_users_own_is_monitored():

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
+import lightning_croloss
 from lightning_croloss import (
     BPRLoss,
     FullCatalogNegatives,
@@ -70,6 +71,63 @@ def test_a_compiled_model_stays_dense(monkeypatch):
     monkeypatch.setattr(sparse_rows, "AUTOMATIC_ROWS", 1)
     model = torch.compile(small_model(), backend="eager")
     assert not isinstance(fit(model, limit_train_batches=2).optimizers[0], LazyAdam)
+
+
+def groups_of(model):
+    embeddings = {id(table.weight) for table in model.id_embeddings()}
+    groups = ([p for p in model.parameters() if (id(p) in embeddings) is inside] for inside in (True, False))
+    return [{"params": group, "weight_decay": 0.01 * index} for index, group in enumerate(groups) if group]
+
+
+OWN = {
+    "one": lambda model: torch.optim.AdamW(groups_of(model), lr=1e-3),
+    "a list": lambda model: [torch.optim.Adam(model.parameters())],
+    "two lists": lambda model: ([torch.optim.RMSprop(model.parameters())], []),
+    "a dictionary": lambda model: {"optimizer": torch.optim.Adam(model.parameters(), amsgrad=True)},
+    "momentum": lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+    "a lazy one": lambda model: LazyAdam(groups_of(model), lr=1e-3),
+    "the model's": lambda model: {"optimizer": super(type(model), model).configure_optimizers()},
+}
+KINDS = {
+    "YouTubeDNN": {},
+    "GRU4Rec": {},
+    "MatrixFactorization": {"num_users": 60},
+    "TwoTower": {},
+    "MIND": {},
+    "ComiRecDR": {},
+    "ComiRecSA": {},
+    "SASRec": {"max_length": 5},
+}
+
+
+def one_that_builds(own, cls=YouTubeDNN):
+    return type(
+        "Own", (cls,), {"configure_optimizers": lambda model: OWN[own](model), "__module__": __name__}
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "kind"),
+    [*((own, "YouTubeDNN") for own in OWN), *(("one", kind) for kind in KINDS if kind != "YouTubeDNN")],
+)
+def test_the_optimizer_that_is_built_decides(own, kind, monkeypatch):
+    monkeypatch.setattr(sparse_rows, "AUTOMATIC_ROWS", 1)
+    cls = one_that_builds(own, getattr(lightning_croloss, kind))
+    model = cls(40, embedding_dim=4, ns=(5,), negatives=UniformNegatives(20), **KINDS[kind])
+    kinds = []
+    model.on_after_backward = lambda: kinds.extend(
+        table.weight.grad.is_sparse for table in model.id_embeddings()
+    )
+    fit(model, limit_train_batches=2, gradient_clip_val=0.5)
+    assert set(kinds) == {own in ("a lazy one", "the model's")}
+
+
+def test_sparse_gradients_that_the_built_optimizer_refuses():
+    model = small_model(one_that_builds("one"), sparse_gradients=True)
+    with pytest.raises(
+        ValueError, match="configure_optimizers builds AdamW for the embeddings, which takes dense"
+    ):
+        fit(model)
 
 
 def test_the_settings_of_adam_are_kept():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning_croloss.common.checks import check_choice, check_lists
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
@@ -143,27 +144,47 @@ class RecBoleDataModule(RetrievalDataModule):
         Raises:
             DataError: a file or column is missing, or cannot be used.
         """
-        wanted = {"item": self.item_feature_names, "user": self.user_feature_names}
-        if not any(wanted.values()):
+        names = self.item_feature_names, self.user_feature_names
+        if not any(names):
             return [], []
-        vocabularies = {"item": self.item_vocabulary, "user": self.user_vocabulary}
+        vocabularies = self.item_vocabulary, self.user_vocabulary
+        items, users = (
+            self._read_features(extension, wanted, vocabulary)
+            for extension, wanted, vocabulary in zip(("item", "user"), names, vocabularies, strict=True)
+        )
+        return items, users
+
+    def load_user_features(self, users: Vocabulary) -> list[Feature]:
+        """Read the features of other users, as those of the data's users are read.
+
+        Raises:
+            DataError: a value cannot be read.
+        """
+        encodings = [feature.encoding for feature in self.features[1]]
+        return self._read_features("user", self.user_feature_names, users, encodings)
+
+    def _read_features(
+        self,
+        extension: str,
+        names: Sequence[str],
+        vocabulary: Vocabulary,
+        encodings: Sequence[FeatureEncoding] = (),
+    ) -> list[Feature]:
+        if not names:
+            return []
         from lightning_croloss.data.recbole.feature_files import load_features
 
         given = self._settings()
-        loaded = {
-            extension: load_features(
-                self._folder(given) / f"{self.dataset}.{extension}",
-                names,
-                given.get(f"{extension.upper()}_ID_FIELD") or f"{extension}_id",
-                vocabularies[extension],
-                given,
-                self.missing_values,
-                self.ragged,
-            )
-            for extension, names in wanted.items()
-            if names
-        }
-        return loaded.get("item", []), loaded.get("user", [])
+        return load_features(
+            self._folder(given) / f"{self.dataset}.{extension}",
+            names,
+            given.get(f"{extension.upper()}_ID_FIELD") or f"{extension}_id",
+            vocabulary,
+            given,
+            self.missing_values,
+            self.ragged,
+            encodings,
+        )
 
     def check_files(self) -> None:
         """See that the files are there, without reading them.

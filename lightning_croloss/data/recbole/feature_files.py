@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.feature_alignment import align_features, align_titles
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
@@ -24,6 +25,7 @@ def load_features(
     settings: Mapping[str, Any],
     missing_values: Sequence[str] = (),
     ragged: str = "error",
+    encodings: Sequence[FeatureEncoding] = (),
 ) -> list[Feature]:
     """Read features for the ids of a vocabulary.
 
@@ -38,6 +40,7 @@ def load_features(
         settings: RecBole settings; its separators and encoding count.
         missing_values: texts that mean "missing", besides the empty one.
         ragged: as for :class:`RecBoleDataModule`.
+        encodings: how each feature is read, for ids that training did not know; none to learn that.
 
     Raises:
         DataError: the file or a column is missing, an id stands twice, or a column cannot be used.
@@ -50,13 +53,14 @@ def load_features(
         wanted,
         {name: kind for name, kind in opened.types.items() if name != id_field},
         lambda _, kind: KIND_OF_TYPE.get(kind, ""),
-        vocabulary.encode(table.frame[id_field].to_numpy()),
+        vocabulary.encode(table.frame[id_field].to_list()),
         lambda name, _: _texts(table, name, missing_values),
         len(vocabulary),
         settings.get("seq_separator") or " ",
         lambda row: line_of(table, row),
+        encodings,
     )
-    if notes:
+    if notes and not encodings:
         rank_zero_info(f"{file.name}: {'; '.join(notes)}")
     return features
 
@@ -89,7 +93,7 @@ def load_titles(
     table, opened = _read(file, id_field, [field], settings, ragged)
     if field not in opened.types:
         raise DataError(f"{file.name} has no column {field!r}{suggest(field, opened.types)}")
-    ids = vocabulary.encode(table.frame[id_field].to_numpy())
+    ids = vocabulary.encode(table.frame[id_field].to_list())
     return align_titles(ids, _texts(table, field, missing_values), len(vocabulary))
 
 

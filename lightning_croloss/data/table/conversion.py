@@ -26,8 +26,9 @@ _ISO_EXAMPLE = "an ISO date or date-time such as 2024-05-31T18:30:00"
 def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Return the position (R,) of each row's token among the sorted distinct tokens, and these.
 
-    Tokens are int64 (uint64 where they need it) or text. Numbers in a text file are integers if all of the
-    column is written as integers are, without leading zeros. A missing token has position -1.
+    Tokens are int64 (uint64 where they need it), or Python's text, which takes the memory of its letters.
+    Numbers in a text file are integers if all of the column is written as integers are, without
+    leading zeros. A missing token has position -1.
 
     Raises:
         DataError: the column is neither integers nor text.
@@ -54,11 +55,10 @@ def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any
         )
     distinct = distinct.sort()
     if not len(distinct):
-        return np.full(len(series), -1), np.array([], dtype=np.str_)
+        return np.full(len(series), -1), np.array([], dtype=object)
     positions = pl.int_range(len(distinct), eager=True, dtype=pl.Int64)
     codes = series.replace_strict(distinct, positions, default=-1, return_dtype=pl.Int64)
-    tokens = distinct.to_numpy()
-    return codes.fill_null(-1).to_numpy(), tokens.astype(np.str_) if distinct.dtype == pl.String else tokens
+    return codes.fill_null(-1).to_numpy(), distinct.to_numpy()
 
 
 def whole_numbers(table: Table, column: str) -> pl.Series:

@@ -262,6 +262,19 @@ class TableDataModule(RetrievalDataModule):
             rank_zero_info(note)
         return features["items"], features["users"]
 
+    def load_user_features(self, users: Vocabulary) -> list[Feature]:
+        """Read the features of other users, as those of the data's users are read.
+
+        Raises:
+            DataError: a value cannot be read.
+        """
+        if not self.features[1]:
+            return []
+        from lightning_croloss.data.table.feature_tables import load_features
+
+        encodings = [feature.encoding for feature in self.features[1]]
+        return load_features(self.spec, {"users": users}, encodings)[0]["users"]
+
     def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
         """Read the titles of the items of a vocabulary, "" where there is none.
 

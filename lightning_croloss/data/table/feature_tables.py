@@ -9,6 +9,7 @@ import polars as pl
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
+from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.feature_alignment import Texts, align_features, align_titles, split_feature
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
@@ -21,13 +22,16 @@ from lightning_croloss.errors import DataError, suggest
 
 
 def load_features(
-    spec: TableSpec, vocabularies: Mapping[str, Vocabulary]
+    spec: TableSpec,
+    vocabularies: Mapping[str, Vocabulary],
+    encodings: Sequence[FeatureEncoding] = (),
 ) -> tuple[dict[str, list[Feature]], list[str]]:
     """Read the features of the items and users that vocabularies hold.
 
     Args:
         spec: which files and columns.
-        vocabularies: the tokens of "items" and of "users".
+        vocabularies: the tokens of "items" and of "users", or of one of them.
+        encodings: how each feature is read, for ids that training did not know; none to learn that.
 
     Returns:
         the features of each table, and sentences about what is missing and what was left out.
@@ -40,7 +44,7 @@ def load_features(
     for table, vocabulary in vocabularies.items():
         features[table] = []
         if spec.files[table] is not None:
-            features[table], more = _features_of(spec, table, vocabulary)
+            features[table], more = _features_of(spec, table, vocabulary, encodings)
             notes += more
     return features, notes
 
@@ -63,7 +67,9 @@ def load_titles(spec: TableSpec, title_column: str, vocabulary: Vocabulary) -> l
     return align_titles(_ids(table, id_column, vocabulary), texts.to_list(), len(vocabulary))
 
 
-def _features_of(spec: TableSpec, name: str, vocabulary: Vocabulary) -> tuple[list[Feature], list[str]]:
+def _features_of(
+    spec: TableSpec, name: str, vocabulary: Vocabulary, encodings: Sequence[FeatureEncoding]
+) -> tuple[list[Feature], list[str]]:
     """Read the features of one table, "items" or "users"."""
     wanted, id_column = spec.feature_names[name], spec.id_columns[name]
     files = feature_files(spec, name)
@@ -91,6 +97,7 @@ def _features_of(spec: TableSpec, name: str, vocabulary: Vocabulary) -> tuple[li
         len(vocabulary),
         spec.multi_separator,
         table.location,
+        encodings,
     )
     notes = _left_out(table) + notes
     for feature in features:

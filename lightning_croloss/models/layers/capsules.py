@@ -10,9 +10,10 @@ from torch import Tensor
 
 def squash(vectors: Tensor) -> Tensor:
     """Shrink vectors (..., D) to a length below 1: ``|z|² / (1 + |z|²) · z / |z|``; zeros stay zeros."""
-    squared = vectors.square().sum(-1, keepdim=True)
-    # the bound keeps the gradient of the root finite at zero
-    return vectors * squared.clamp(min=1e-12).sqrt() / (1.0 + squared)
+    # float32 at least, in which the bound is not zero; it keeps the gradient of the root finite at zero
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    squared = wide.square().sum(-1, keepdim=True)
+    return (wide * squared.clamp(min=1e-12).sqrt() / (1.0 + squared)).to(vectors.dtype)
 
 
 def route_to_interests(

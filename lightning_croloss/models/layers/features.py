@@ -156,7 +156,7 @@ class FeatureEmbedding(nn.Module):
     def _sum(self, features: Sequence[Tensor]) -> Tensor:
         """Return the sum of the embeddings, (n, D), of the values (n, W) of each feature."""
         rows = torch.arange(2, device=features[0].device)
-        total = torch.zeros(len(features[0]), self.dim, device=features[0].device)
+        total = torch.zeros(len(features[0]), self.dim, dtype=self._dtype, device=features[0].device)
         for kind, embedding, values in zip(self.kinds, self.embeddings, features, strict=True):
             if kind == "numeric":
                 missing = torch.isnan(values)
@@ -167,6 +167,10 @@ class FeatureEmbedding(nn.Module):
                 added = (embedding(values) * present).sum(-2)
                 total = total + added / present.sum(-2).clamp(min=1)
         return total
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.embeddings.parameters()).dtype
 
     def _table(self, number: int) -> Tensor:
         return self.get_buffer(f"{TABLE}{number}")

@@ -1,0 +1,73 @@
+"""Which file ``--ckpt_path`` means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+def find_checkpoint(command: str, given: str, trainer: Mapping[str, Any]) -> str:
+    """Return the file that ``--ckpt_path`` names; what cannot be found is refused, not passed over.
+
+    Args:
+        command: "fit", "validate", "test" or "predict".
+        given: a file, an address that fsspec knows, ``registry:…``, ``hpc`` (the newest one that a cluster
+            made the trainer save) or, for fit, ``last`` (the newest ``last*.ckpt`` of earlier runs).
+        trainer: the section ``trainer`` of the config, which says where those lie.
+
+    Raises:
+        ValueError: there is no such checkpoint.
+    """
+    if not given:
+        raise ValueError("ckpt_path is empty: give the file, or leave it out")
+    if given == "best" or (given == "last" and command != "fit"):
+        raise ValueError(f"ckpt_path: {given!r} is known only within a run: give the file")
+    if given == "last":
+        return _newest(given, list(_last_ones(trainer)), "no earlier run has kept a last.ckpt")
+    if given == "hpc":
+        folder = Path(trainer.get("default_root_dir") or ".")
+        return _newest(
+            given, list(folder.glob("hpc_ckpt_*.ckpt")), f"there is no hpc_ckpt_*.ckpt in {folder}"
+        )
+    if is_registry(given):
+        if find_spec("litmodels") is None:
+            raise ValueError(f"ckpt_path: {given!r} needs the package litmodels: install it, or give a file")
+    elif "://" not in given and not Path(given).is_file():
+        raise ValueError(f"ckpt_path: there is no file {given!r}")
+    return given
+
+
+def is_registry(path: str) -> bool:
+    """Tell whether a path is one of Lightning's model registry."""
+    return path.lower() == "registry" or path.lower().startswith("registry:")
+
+
+def _newest(given: str, files: list[Path], absent: str) -> str:
+    if not files:
+        raise ValueError(f"ckpt_path: there is no {given!r} checkpoint, as {absent}: give the file")
+    return str(max(files, key=lambda path: path.stat().st_mtime_ns))
+
+
+def _last_ones(trainer: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the last checkpoints in the folders in which the trainer of this config keeps them."""
+    callbacks = trainer.get("callbacks") or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        arguments = callback.get("init_args") or {}
+        folder, kind = arguments.get("dirpath"), str(callback.get("class_path")).rpartition(".")[2]
+        if folder and kind == "OnExceptionCheckpoint":
+            yield from Path(folder).glob(f"{arguments.get('filename') or 'on_exception'}.ckpt")
+        elif folder:
+            yield from Path(folder).glob("last*.ckpt")
+    root = Path(trainer.get("default_root_dir") or ".")
+    loggers = trainer.get("logger")
+    if loggers is False or loggers == []:
+        yield from (root / "checkpoints").glob("last*.ckpt")
+        return
+    first = loggers[0] if isinstance(loggers, list) else loggers
+    arguments = (first.get("init_args") or {}) if isinstance(first, Mapping) else {}
+    folder = Path(arguments.get("save_dir") or root)
+    names = (arguments.get("name"), arguments.get("project"), "lightning_logs")
+    name = next((name for name in names if name is not None), "")
+    yield from (folder / str(name)).glob("*/checkpoints/last*.ckpt")

@@ -1,0 +1,111 @@
+"""Where a command of the trainer takes its weights from: ``--ckpt_path`` or ``--pretrained``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jsonargparse import Namespace
+
+from lightning_croloss.cli.checkpoint_path import find_checkpoint, is_registry
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overrides import plain
+from lightning_croloss.cli.trust import trusted_by_user
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models import RetrievalModel
+from lightning_croloss.models.checkpoint import KEY, described_model, read_checkpoint
+from lightning_croloss.pretrained import load_pretrained
+
+
+@dataclass
+class Weights:
+    """The weights of a command, before its model is built.
+
+    Attributes:
+        source: what errors call them.
+        described: class path and arguments of their model; None if the config's is taken.
+        model: their model, if the command measures or uses it as it is.
+    """
+
+    source: str = ""
+    described: dict[str, Any] | None = None
+    model: RetrievalModel | None = None
+
+
+def find_weights(command: str, section: Namespace, given: Mapping[str, Any], words: Sequence[str]) -> Weights:
+    """Return where the weights come from; every command but fit needs some.
+
+    Args:
+        command: "fit", "validate", "test" or "predict".
+        section: its config; a ``ckpt_path`` such as ``last`` becomes the file that it stands for.
+        given: what the user gave of it.
+        words: the command line.
+
+    Raises:
+        ValueError: there are none, they are given twice, or they cannot be found.
+    """
+    if section.get("ckpt_path") is not None:
+        section["ckpt_path"] = find_checkpoint(command, str(section["ckpt_path"]), plain(section["trainer"]))
+    path, name = section.get("ckpt_path"), section.get("pretrained")
+    if name == "":
+        raise ValueError("pretrained is empty: name a model, or leave it out")
+    if path and name and command == "fit":
+        say(f"--ckpt_path goes on with a run: --pretrained {name}, meant for new runs, is ignored")
+    elif path and name and wrote(words, "pretrained"):
+        raise ValueError(f"{command} takes its weights from --ckpt_path or --pretrained, not from both")
+    if path:
+        return Weights() if is_registry(path) else _of_checkpoint(command, path, section, given)
+    if command == "fit":
+        return Weights()
+    if not name:
+        raise ValueError(
+            f"{command} needs trained weights, from --ckpt_path or --pretrained: without them they would be "
+            "random"
+        )
+    model = load_pretrained(name, allow=trusted_by_user(section.get("allow_classes"), imported=True))
+    described = described_model({"hyper_parameters": dict(model.hparams)})
+    return Weights(f"--pretrained {name}", described, model)
+
+
+def refuse_idle(command: str, section: Namespace, words: Sequence[str]) -> None:
+    """Refuse on the command line what has a meaning in other commands only; a config serves them all.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if command != "fit" and wrote(words, "test_after_fit"):
+        raise ValueError(f"test_after_fit has no effect on {command}, only on fit: leave it out")
+    if command == "predict" and wrote(words, "trainer.logger") and section["trainer"].get("logger"):
+        raise ValueError("trainer.logger: predict logs nothing: leave it out")
+
+
+def wrote(words: Sequence[str], option: str) -> bool:
+    """Tell whether an option, or a part of it, stands on the command line itself."""
+    names = (word.removeprefix("--").partition("=")[0] for word in words if word.startswith("--"))
+    return any(name.rstrip("+") == option or name.startswith(f"{option}.") for name in names)
+
+
+def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[str, Any]) -> Weights:
+    """Read the model of a checkpoint, which may name trusted and imported classes only.
+
+    Unlike Lightning's own way, this imports nothing because the file names it.
+    """
+    plain_types = section.get("weights_only") is not False
+    try:
+        content = read_checkpoint(path, weights_only=plain_types, mmap="://" not in path)
+    except PretrainedError as error:
+        raise ValueError(f"ckpt_path: {error}") from None
+    source, described = f"--ckpt_path {path}", described_model(content)
+    if described["class_path"] is None:
+        return Weights(source)
+    advice = "name {0!r} in a config, which imports it, or give --allow_classes={0}"
+    trusted = trusted_by_user(section.get("allow_classes"), imported=True, advice=advice)
+    trusted.check({"model": described}, path)
+    seed, kept = given.get("seed_everything"), (content.get(KEY) or {}).get("seed")
+    if command == "fit" and type(seed) is int and kept is not None and seed != kept:
+        raise ValueError(
+            f"seed_everything={seed} was given, but --ckpt_path goes on with a run of the seed {kept}: give "
+            "the same"
+        )
+    return Weights(source, described)

@@ -1,0 +1,93 @@
+"""ResumableTraining: a run goes on from any checkpoint as if it had not been interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.models.checkpoint import KEY
+from lightning_croloss.models.sampled_training import SampledTraining
+from lightning_croloss.training.best_models import keep_best_models
+from lightning_croloss.training.continuation import Continuation
+from lightning_croloss.training.position import Position
+from lightning_croloss.training.resume import count_resumed_epoch
+
+
+class ResumableTraining(SampledTraining):
+    """The hooks that note where a checkpoint is taken and go on from there.
+
+    Also brings back what is learned of the data in processes that a trainer starts itself (``ddp_spawn``, and
+    every strategy for notebooks): Lightning brings back the weights alone.
+    """
+
+    num_items: int
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._position = Position()
+        self._continuation: Continuation | None = None
+        self._in_started_process = False
+
+    def setup(self, stage: str) -> None:
+        """Take note of who started this process."""
+        self._in_started_process = isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher)
+
+    def on_train_start(self) -> None:
+        """Let a resumed run do first what the uninterrupted one did next (see continuation.py)."""
+        super().on_train_start()
+        continuation, self._continuation = self._continuation, None
+        if continuation is not None:
+            continuation.begin(self.trainer, self)
+        else:
+            count_resumed_epoch(self.trainer)
+
+    def on_train_batch_end(self, outputs: Any, batch: RetrievalBatch, batch_idx: int) -> None:
+        """Note how things stand if training is about to stop."""
+        self._position.note_stop(self.trainer, self)
+
+    def on_validation_end(self) -> None:
+        """Note how things stand if training is about to stop."""
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self._position.note_stop(self.trainer, self)
+
+    def note_position(self, checkpoint: dict[str, Any]) -> None:
+        """Put the moment in training into a checkpoint that is about to be written."""
+        # without a trainer: others trained, in processes that the trainer started
+        here = self._trainer is not None
+        checkpoint[KEY]["position"] = (
+            self._position.describe(self.trainer, self, checkpoint) if here else {"unknown": True}
+        )
+
+    def continue_from(self, checkpoint: dict[str, Any]) -> None:
+        """Prepare to go on with the run of a checkpoint; one of the first format has no position."""
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            return
+        position = checkpoint[KEY].get("position") or {}
+        self._continuation = None
+        if "moment" in position:
+            self._continuation = Continuation(checkpoint, position)
+            Continuation.leave_out_searches(self.trainer)
+        elif "unknown" in position:
+            rank_zero_warn(
+                "the checkpoint was saved by a process that had others train, and knows their weights only: "
+                "training begins anew with them; those of ModelCheckpoint can be resumed"
+            )
+        keep_best_models(self.trainer, checkpoint)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the weights; at the end of a process that a trainer has started, the metadata with them."""
+        state = super().state_dict(*args, **kwargs)
+        if self._in_started_process and self.trainer.state.finished:
+            self.metadata.save(state)
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load weights, and the metadata that came with them from a process that a trainer has started."""
+        if KEY in state_dict:
+            self.metadata.load(dict(state_dict), self.num_items)
+            state_dict = {name: value for name, value in state_dict.items() if name != KEY}
+        return super().load_state_dict(state_dict, *args, **kwargs)

@@ -1,0 +1,97 @@
+"""No command replaces a file that it was not asked to replace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightning_croloss import save_pretrained
+from lightning_croloss.cli import main
+from lightning_croloss.zoo.building import build
+from tests.cli.cases import error_of
+from tests.cli.small import FIT, LAST, NO_PLOT
+from tests.data_for_tests import fit, small_model
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), NO_PLOT]
+
+
+def content() -> dict[str, bytes]:
+    """Return what lies in the current folder."""
+    return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--trainer.logger=false"],
+        ["--trainer.logger=false", "--trainer.default_root_dir=."],
+        ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=.", "--trainer.logger.name="],
+        ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=.", "--trainer.logger.version=mine"],
+    ],
+    ids=["no logger", "root folder", "no name", "version"],
+)
+def test_two_runs_replace_nothing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("config.yaml", "test_results.json", "test_recall_at_n.png", "metrics.csv"):
+        Path(name).write_text("mine")
+    run = ["fit", *FIT, *LAST, *arguments]
+    for number in range(2):
+        before = content()
+        if number and "--trainer.logger.version=mine" in arguments:
+            assert "of an earlier run, which would be replaced" in error_of(capsys, *run)
+            assert content() == before
+            return
+        main(run)
+        after = content()
+        assert {path: after[path] for path in before} == before
+        new = sorted(Path(path).name for path in after.keys() - before.keys())
+        assert len([name for name in new if name.startswith("config")]) == 1
+        assert len([name for name in new if name.startswith("test_results")]) == 1
+        if "--trainer.logger=false" in arguments:
+            assert f"config-{number + 1}.yaml\n" in capsys.readouterr().err
+
+
+def test_an_error_before_training_leaves_no_version(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/recall@7"]
+    assert "val/recall@7" in error_of(capsys, "fit", *FIT, *wrong)
+    assert not list(Path("runs").rglob("version_*"))
+
+
+@pytest.mark.parametrize("command", ["recommend", "export", "predict"])
+def test_an_output_that_exists_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra [tables]")
+    model = small_model()
+    fit(model, limit_train_batches=1)
+    save_pretrained(model, "model")
+    output = {"recommend": "out.jsonl", "export": "out", "predict": "out.parquet"}[command]
+    Path(output).write_text("mine")
+    given = {
+        "recommend": ["--model=model", "--histories=none.jsonl"],
+        "export": ["--model=model"],
+        "predict": [*FIT[:5], "--pretrained=model"],
+    }[command]
+    said = error_of(capsys, command, *given, f"--output={output}")
+    assert "exists: choose another" in said
+    assert "overwrite" in said
+    assert Path(output).read_text() == "mine"
+
+
+def test_export_deletes_no_folder_of_other_things(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos").mkdir()
+    Path("photos/one.jpg").write_text("mine")
+    said = error_of(capsys, "export", "--model=nowhere", "--output=photos", "--overwrite")
+    assert said.startswith("--output photos is not an export, and --overwrite would delete all that it holds")
+    assert Path("photos/one.jpg").read_text() == "mine"
+
+
+def test_a_zoo_replaces_neither_a_readme_nor_a_folder_of_other_things() -> None:
+    def never(arguments: object) -> object:
+        raise AssertionError("trained")
+
+    Path("zoo/a/b").mkdir(parents=True)
+    Path("zoo/README.md").write_text("# My project")
+    with pytest.raises(FileExistsError, match=r"zoo/README\.md was not written by croloss zoo build"):
+        build("a/c", Path("c.yaml"), Path("zoo"), never)  # type: ignore[arg-type]
+    Path("zoo/a/b/notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="zoo/a/b is not a pretrained model"):
+        build("a/b", Path("c.yaml"), Path("zoo"), never, overwrite=True)  # type: ignore[arg-type]

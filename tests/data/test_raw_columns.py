@@ -1,0 +1,146 @@
+"""Columns of one's own: exact, or refused with the column and the row."""
+
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_croloss.data import Interactions
+from lightning_croloss.errors import DataError
+
+USERS = [1, 1, 2, 2]
+NA = pd.NA
+
+
+def dates(*texts, unit="us"):
+    return np.array(texts, dtype=f"datetime64[{unit}]")
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (
+            np.array([5, 2**63 + 5, 3, 4], dtype=np.uint64),
+            "times has 9223372036854775813 in row 1, which is too",
+        ),
+        ([5, 2, 2**63, 4], "times has 9223372036854775808 in row 2, which is too large"),
+        ([-5, 2, 2**63 + 1, 4], "times has 9223372036854775809 in row 2, which is too large"),
+        ([5, 2, 2**70 + 1, 4], "times has 1180591620717411303425 in row 2"),
+        ([5.5, 2, 2**53 + 1, 4], "cannot order events exactly"),
+        (
+            dates("2020-01-01", "3000-01-01", "2020-01-01", "2020-01-01"),
+            "3000-01-01.* in row 1, which is before",
+        ),
+        (dates("2020-01-01", "1600-01-01", "2020", "2020", unit="D"), "times has 1600-01-01 in row 1"),
+        (dates("2020", "2020", "9999", "2020", unit="Y"), "times has 9999.* in row 2, which is before 1678"),
+        (dates("2020", "2020", "NaT", "2020", unit="s"), "times has no value in row 2"),
+        (dates("2000", "2000", "2000", "2000", unit="ps"), "finer than nanoseconds"),
+        ([1.0, 2.0, np.inf, 3.0], "times has inf in row 2, which is not a finite number"),
+        (np.array([1.0, -np.inf, 2.0, 3.0]), "times has -inf in row 1"),
+        ([1.0, 2.0, None, 3.0], "times has no value in row 2"),
+        (pd.Series([1, 2, NA, 3], dtype="Int64"), "times has no value in row 2"),
+        (pl.Series([1, 2, None, 3]), "times has no value in row 2"),
+        (np.ma.array([1, 2, 3, 4], mask=[False, True, False, False]), "times has no value in row 1"),
+        ([True, False, True, True], "cannot order events exactly"),
+        (["1", "2", "3", "4"], "times are str objects, which cannot order events"),
+    ],
+)
+def test_times_that_cannot_order_events(times, message):
+    with pytest.raises(DataError, match=message):
+        Interactions.from_columns(USERS, ["a", "b", "c", "d"], times)
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (["a", "a\0", "b", "c"], r"items holds 'a\\x00' in row 1, which is not clean text"),
+        (["a", "\ud800", "b", "c"], "items holds .* in row 1, which is not clean text"),
+        (["a", "b", "", "c"], "items has no token in row 2"),
+        (np.array(["a", "b", "", "c"]), "items has no token in row 2"),
+        (["a", "b", None, ""], "items has no token in row 2"),
+        (pd.Series(["a", NA, "b", "c"], dtype="string"), "items has no token in row 1"),
+        (pd.Series([1, 2, NA, 3], dtype="Int64"), "items has no token in row 2"),
+        (pd.Series(["a", "b", pd.NaT, "c"], dtype=object), "items has no token in row 2"),
+        (pl.Series(["a", None, "b", "c"]), "items has no token in row 1"),
+        ([1.0, 2.5, 3.0, 4.0], "items has 2.5 in row 1: users and items must be integers or text"),
+        ([1.0, 2.0, np.inf, 4.0], "items has inf in row 2: users"),
+        (np.array([1.0, 2.0, 2**60, 4.0]), "items has .* in row 2: users"),
+        (np.array([1.0, 2.0, 2**25, 4.0], dtype=np.float32), "items has 3.3.* in row 2: users"),
+        ([True, False, True, True], "items has True in row 0: users and items must be"),
+        (np.array([True, False, True, True]), "items are bool: users and items must be"),
+        (dates("2020", "2021", "2020", "2021"), "items are datetime64"),
+        (["a", Decimal("1.5"), "b", "c"], "items has 1.5 in row 1: users and items must be"),
+        (["a", ("b",), "c", "d"], r"items has \('b',\) in row 1"),
+    ],
+)
+def test_tokens_that_are_missing_or_no_tokens(items, message):
+    for arguments in ((USERS, items), (items, USERS)):
+        name = "items" if arguments[1] is items else "users"
+        with pytest.raises(DataError, match=message.replace("items", name, 1)):
+            Interactions.from_columns(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "message"),
+    [
+        ("weights", [1.0, NA, 1.0, 1.0], "weights has no value in row 1"),
+        ("weights", [1.0, 1.0, np.inf, 1.0], "weights has inf in row 2: weights must be finite"),
+        ("weights", [1.0, 1e300, 1.0, 1.0], "weights has 1e.300 in row 1"),
+        ("weights", ["1", "2", "3", "4"], "weights are str objects"),
+        ("parts", [0, 1, NA, 2], "parts has <NA> in row 2: write 0 for"),
+        ("parts", ["train", "test", "test", "test"], "parts has 'train' in row 0"),
+        ("parts", [0, 1.5, 2, 2], "parts has 1.5 in row 1"),
+    ],
+)
+def test_weights_and_parts(name, column, message):
+    with pytest.raises(DataError, match=message):
+        Interactions.from_columns(USERS, ["a", "b", "c", "d"], [1, 2, 3, 4], **{name: column})
+
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=3)
+
+
+@given(
+    st.one_of(
+        st.lists(INT64, min_size=1, max_size=8),
+        st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=8),
+        st.lists(TEXT, min_size=1, max_size=8),
+    ),
+    st.sampled_from([list, lambda column: np.array(column, dtype=object), pl.Series]),
+)
+def test_tokens_come_back_as_they_were(items, make):
+    if make is pl.Series and not isinstance(items[0], str) and max(items) >= 2**63:
+        column = pl.Series(items, dtype=pl.UInt64)
+    else:
+        column = make(items)
+    data = Interactions.from_columns([1] * len(items), column)
+    assert data.item_vocabulary.decode(data.items) == items
+    assert data.item_vocabulary.tokens == sorted(set(items))
+
+
+@given(st.lists(INT64, min_size=1, max_size=8), st.sampled_from([list, np.array, torch.tensor, pd.Series]))
+def test_integer_times_come_back_as_they_were(times, make):
+    data = Interactions.from_columns([1] * len(times), range(len(times)), make(times))
+    assert data.times.dtype == torch.int64
+    assert data.times.tolist() == sorted(times)
+
+
+def test_whole_floats_are_integers_as_in_a_table():
+    data = Interactions.from_columns(np.array([3.0, 1.0]), pd.Series([7.0, 8.0]))
+    assert data.user_vocabulary.tokens == [1, 3]
+    assert data.item_vocabulary.tokens == [7, 8]
+
+
+def test_dates_keep_their_order_whatever_their_unit():
+    days = ["2261-01-01", "1700-01-01", "1969-12-31", "1970-01-01"]
+    for unit in ("D", "h", "s", "ms", "us", "ns"):
+        data = Interactions.from_columns([1] * 4, ["d", "a", "b", "c"], dates(*days, unit=unit))
+        assert data.item_vocabulary.decode(data.items) == ["a", "b", "c", "d"]
+        assert data.has_dates
+        assert data.readable_time(int(data.times[0])) == "1700-01-01T00:00:00"
