@@ -17,13 +17,13 @@ MODELS = [
     (YouTubeDNN, {"pooling": "max", "similarity": "dot"}),
     (TwoTower, {**FEATURES, "use_user_id": True}),
     (MIND, ITEM_FEATURES),
-    (MIND, {"adaptive_interests": False}),
+    (MIND, {"adaptive_interests": False, "routing_iterations": 1}),
     (ComiRecSA, {}),
     (ComiRecDR, {}),
-    (ComiRecDR, {"use_positions": False}),
+    (ComiRecDR, {"use_positions": False, "routing_iterations": 1}),
     (GRU4Rec, {"hidden_dims": [16, 12]}),
     (SASRec, {"max_length": 12}),
-    (SASRec, {"train_on": "all"}),
+    (SASRec, {"train_on": "all", "num_blocks": 1}),
 ]
 
 
