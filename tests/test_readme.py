@@ -21,6 +21,8 @@ def test_block(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     if "RecBole" in BLOCKS[number]:
         pytest.importorskip("recbole", reason="the block trains on the dataset that RecBole bundles")
     monkeypatch.chdir(tmp_path)
+    # the defaults of the block's Trainer: every line runs, on a part of the data
+    monkeypatch.setenv("PL_TRAINER_LIMIT_TRAIN_BATCHES", "20")
     names: dict[str, object] = {}
     exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), names)
     if "load_pretrained" in BLOCKS[number]:
