@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import tempfile
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import Any
 import torch
 import torch.distributed
 import torch.multiprocessing
+
+#: What a server imports once, from which the processes of all tests are forked: it takes longer than they do.
+PRELOADED = ["lightning.pytorch", "lightning_croloss.public", "tests.data_for_tests"]
 
 
 def run_distributed(function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
@@ -27,9 +31,10 @@ def run_distributed(function: Callable[..., Any], world_size: int, *args: Any) -
     Raises:
         torch.multiprocessing.ProcessRaisedException: if ``function`` failed, with its traceback.
     """
+    multiprocessing.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(
-            _process, args=(world_size, folder, function, args), nprocs=world_size, join=True
+        torch.multiprocessing.start_processes(
+            _process, (world_size, folder, function, args), nprocs=world_size, start_method="forkserver"
         )
         return [pickle.loads(_result_file(folder, rank).read_bytes()) for rank in range(world_size)]
 

@@ -18,14 +18,14 @@ class ItemKNN:
     Where neighbours do not tell items apart, the more popular comes first.
 
     Args:
-        similarity: what :func:`item_similarity` returned.
+        similarity: what :func:`item_similarity` returned, or :func:`nearest_items` of it, no fewer.
         counts: (num_items,) training events of each item.
         neighbours: number of nearest items that an item of the history votes for.
         recent: number of events of the history that vote, the last ones.
     """
 
     def __init__(self, similarity: Any, counts: Tensor, neighbours: int, recent: int) -> None:
-        self.votes = _nearest(similarity, neighbours)
+        self.votes = nearest_items(similarity, neighbours)
         self.popularity = counts.double() / counts.max().clamp(min=1) * 1e-6
         self.recent = recent
 
@@ -63,13 +63,16 @@ def item_similarity(data: RetrievalDataModule) -> Any:
     return csr_matrix((entries.data[others], (entries.row[others], entries.col[others])), entries.shape)
 
 
-def _nearest(similarity: Any, neighbours: int) -> Any:
+def nearest_items(similarity: Any, neighbours: int) -> Any:
     """Keep of each row the largest entries; of equal ones those of the smaller ids."""
     from scipy.sparse import csr_matrix
 
     entries = similarity.tocoo()
+    sizes = np.bincount(entries.row, minlength=similarity.shape[0])
+    if sizes.max(initial=0) <= neighbours:
+        return similarity
     order = np.lexsort((entries.col, -entries.data, entries.row))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(entries.row, minlength=similarity.shape[0]))])
+    starts = np.cumsum(sizes) - sizes
     position = np.arange(len(order)) - starts[entries.row[order]]
     kept = order[position < neighbours]
     return csr_matrix((entries.data[kept], (entries.row[kept], entries.col[kept])), shape=similarity.shape)

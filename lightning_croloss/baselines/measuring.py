@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity
+from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items
 from lightning_croloss.baselines.popularity import Popularity
 from lightning_croloss.common.repeats import without_repeats
 from lightning_croloss.data import BatchLoader, DataRequest, RetrievalBatch, RetrievalDataModule
@@ -50,8 +50,11 @@ def measure_baselines(
     loader = partial(data.evaluation_loader, request=WHOLE_HISTORY)
     similarity, counts = item_similarity(data), data.item_counts[1:]
     kinds: dict[str, list[tuple[dict[str, int], Baseline]]] = {"popularity": [({}, Popularity(data))]}
+    nearest: dict[int, Any] = {}
+    for k in sorted(NEIGHBOURS, reverse=True):  # the nearest few are among the nearest many
+        similarity = nearest[k] = nearest_items(similarity, k)
     kinds["item_knn"] = [
-        ({"neighbours": k, "recent": recent}, ItemKNN(similarity, counts, k, recent))
+        ({"neighbours": k, "recent": recent}, ItemKNN(nearest[k], counts, k, recent))
         for k in NEIGHBOURS
         for recent in RECENT
     ]

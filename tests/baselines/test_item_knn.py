@@ -10,7 +10,7 @@ from tests.data_for_tests import ClusteredData
 
 pytest.importorskip("scipy", reason="item kNN needs scipy")
 
-from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity
+from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items
 
 
 def naive_similarity(data):
@@ -49,3 +49,11 @@ def test_the_votes_of_the_recent_items(neighbours, recent):
             for other in ranked[:neighbours]:
                 expected[other] += similarity[item - 1, other]
         np.testing.assert_allclose(got[row], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("neighbours", [1, 3, 9, 40])
+def test_the_nearest_few_are_among_the_nearest_many(neighbours):
+    similarity = item_similarity(ClusteredData())
+    found = nearest_items(nearest_items(similarity, 10), neighbours)
+    assert (found != nearest_items(similarity, min(neighbours, 10))).nnz == 0
+    assert np.diff(found.indptr).max() == min(neighbours, np.diff(similarity.indptr).max(), 10)

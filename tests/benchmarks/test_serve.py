@@ -9,10 +9,12 @@ for package in ("onnxruntime", "onnxscript", "faiss"):
     pytest.importorskip(package, reason="needs the extra [export]")
 from benchmarks.serve import __main__ as command  # noqa: E402
 from benchmarks.serve import protocol  # noqa: E402
+from tests.serving.cases import WrittenOnce  # noqa: E402
 
 
 @pytest.mark.slow
 def test_every_way_answers_every_request(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lightning_croloss.serving.export.write_encoder", WrittenOnce())
     monkeypatch.setattr(sys, "argv", ["serve", "--quick", "--output", str(tmp_path)])
     command.main()
     rows = json.loads((tmp_path / "serve.json").read_text())["rows"]

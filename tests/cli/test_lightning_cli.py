@@ -44,10 +44,9 @@ class TestRuns:
         assert kept["model"]["init_args"]["loss"]["class_path"].endswith("CROLoss")
 
         # the same figures again from the checkpoint alone, and from the config that was kept
-        again = in_process(
-            "test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints/best.ckpt")
+        main(
+            ["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints/best.ckpt")]
         )
-        assert again.returncode == 0, again.stderr
         assert json.loads(Path("runs/croloss/version_1/test_results.json").read_text()) == results
 
     @pytest.mark.slow
@@ -94,7 +93,8 @@ class TestRuns:
     @pytest.mark.slow
     def test_the_other_configs_run(self, name: str) -> None:
         config = CONFIG.with_name(f"{name}.yaml")
-        main(["fit", "--config", str(config), *QUICK, "--trainer.max_epochs=1"])
+        short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=5"]
+        main(["fit", "--config", str(config), *QUICK, *short])
         results = json.loads(Path("runs/croloss/version_0/test_results.json").read_text())
         assert results["recall"]["200"] > 0.1
 
@@ -129,8 +129,7 @@ class TestRuns:
             "--trainer.callbacks.save_top_k=-1",
             "--trainer.callbacks.filename={step}",
         ]
-        whole = in_process(*arguments, "--trainer.logger.init_args.name=whole")
-        assert whole.returncode == 0, whole.stderr
+        main([*arguments, "--trainer.logger.init_args.name=whole"])
         killed = in_process(
             *arguments,
             "--trainer.callbacks+=tests.killer.KillAt",
@@ -144,8 +143,7 @@ class TestRuns:
             "step=26.ckpt",
             "step=39.ckpt",
         ]
-        resumed = in_process(*arguments, "--ckpt_path", str(checkpoints / "step=39.ckpt"))
-        assert resumed.returncode == 0, resumed.stderr
+        main([*arguments, "--ckpt_path", str(checkpoints / "step=39.ckpt")])
         ends = [
             torch.load(folder / "last.ckpt", weights_only=True)
             for folder in (Path("runs/whole/version_0/checkpoints"), checkpoints)

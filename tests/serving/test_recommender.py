@@ -19,7 +19,9 @@ from tests.models.cases import FEATURES
 for package in ("onnxruntime", "onnxscript", "faiss", "pyarrow"):
     pytest.importorskip(package, reason="needs the extra [export]")
 from lightning_croloss.serving import Recommender  # noqa: E402
+from lightning_croloss.serving.encoder import write_encoder  # noqa: E402
 from lightning_croloss.serving.export import export_model  # noqa: E402
+from tests.serving.cases import WrittenOnce  # noqa: E402
 
 HISTORIES = [
     ["item 2", "item 0", "item 1"],
@@ -29,6 +31,13 @@ HISTORIES = [
     ["item 39"],
     [f"item {number}" for number in range(20)],
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs_written_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightning_croloss.serving.export.write_encoder", WrittenOnce())
+        yield
 
 
 def trained(cls, **arguments):
@@ -61,32 +70,39 @@ def assert_same(found, expected):
             assert title == f"Title {token.split()[1]}"
 
 
-@pytest.mark.parametrize("index", [None, "flat"])
 @pytest.mark.parametrize(
     ("cls", "arguments"), [(TwoTower, FEATURES), (MIND, {}), (ComiRecSA, {"similarity": "dot"})]
 )
 @pytest.mark.slow
-def test_what_the_model_recommends(cls, arguments, index, tmp_path):
+def test_what_the_model_recommends(cls, arguments, tmp_path):
     model = trained(cls, **arguments)
-    recommender = Recommender.from_export(export_model(model, tmp_path / "export", index=index), threads=1)
-    for n, exclude_history in [(7, True), (40, True), (40, False), (1, False)]:
-        assert_same(
-            recommender.recommend(HISTORIES, n, exclude_history),
-            model.recommend_tokens(HISTORIES, n, exclude_history),
-        )
+    for index in (None, "flat"):
+        folder = export_model(model, tmp_path / str(index), index=index)
+        recommender = Recommender.from_export(folder, threads=1)
+        for n, exclude_history in [(7, True), (40, True), (40, False), (1, False)]:
+            assert_same(
+                recommender.recommend(HISTORIES, n, exclude_history),
+                model.recommend_tokens(HISTORIES, n, exclude_history),
+            )
+
+
+@pytest.fixture(scope="module")
+def without_history():
+    model = small_model(exclude_history=True)
+    fit(model, limit_train_batches=1)
+    return model
 
 
 @pytest.mark.parametrize("flag", [None, True, False])
-def test_the_history_is_left_out_as_the_export_says(tmp_path, flag):
-    model = small_model(exclude_history=True)
-    fit(model, limit_train_batches=1)
+def test_the_history_is_left_out_as_the_export_says(tmp_path, monkeypatch, without_history, flag):
+    model = without_history
     model.metadata.item_titles = [f"Title {position}" for position in range(40)]
     recommender = Recommender.from_export(export_model(model, tmp_path / "export", exclude_history=flag))
     assert recommender.model["exclude_history"] == (flag is not False)
     assert_same(recommender.recommend(HISTORIES, 40), model.recommend_tokens(HISTORIES, 40, flag))
     for given in (True, False):
         assert_same(recommender.recommend(HISTORIES, 40, given), model.recommend_tokens(HISTORIES, 40, given))
-    model.exclude_history = False
+    monkeypatch.setattr(model, "exclude_history", False)
     again = Recommender.from_export(export_model(model, tmp_path / "again"))
     assert_same(again.recommend(HISTORIES, 40), model.recommend_tokens(HISTORIES, 40, False))
     del again.model["exclude_history"]  # an export of version 0.1
@@ -197,6 +213,10 @@ def test_the_command(mind, tmp_path, monkeypatch, capsys):
             main(["export", "--model", "model", *arguments])
         assert said in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+    graph = (tmp_path / "served" / "encoder.onnx").read_bytes()
+    monkeypatch.setattr(
+        "lightning_croloss.serving.export.write_encoder", lambda model, path: path.write_bytes(graph)
+    )
     main(["export", "--model", "model", "--output", "served", "--overwrite"])
     assert not (tmp_path / "served" / "index.faiss").exists()
 
@@ -243,6 +263,7 @@ def test_refuses(mind, exported, tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="exists"):
         export_model(mind, exported)
     with monkeypatch.context() as patch:
+        patch.setattr("lightning_croloss.serving.export.write_encoder", write_encoder)
         patch.setitem(sys.modules, "onnxscript", None)
         with pytest.raises(MissingExtraError, match=r"\[export\]"):
             export_model(mind, tmp_path / "export")

@@ -16,6 +16,7 @@ from tests.cli.cases import CONFIG, QUICK, ROOT, error_of
 pytest.importorskip("recbole", reason="the runs are on the dataset that RecBole bundles")
 pytestmark = pytest.mark.filterwarnings("ignore")
 SHORT = [*QUICK, "--trainer.max_epochs=1", "--trainer.log_every_n_steps=10"]
+SHORTEST = [*SHORT, "--trainer.limit_train_batches=5", "--trainer.log_every_n_steps=2"]
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,7 @@ def test_an_offline_wandb_run_holds_everything() -> None:
     main([*with_tracker("wandb"), *SHORT])
     wandb.finish()
     (path,) = Path("runs/wandb").glob("offline-run-*/run-*.wandb")
+    (folder,) = Path("runs/lightning-croloss").iterdir()
     config: dict[str, Any] = {}
     history: list[dict[str, Any]] = []
     artifacts: dict[str, Any] = {}
@@ -57,7 +59,6 @@ def test_an_offline_wandb_run_holds_everything() -> None:
         elif kind == "artifact":
             artifacts[record.artifact.type] = record.artifact
 
-    (folder,) = Path("runs/lightning-croloss").iterdir()
     resolved = yaml.safe_load((folder / "config.yaml").read_text())
     assert "config" in config, f"{sorted(config)} in the records {kinds} of {path.stat().st_size} bytes"
     assert config["config"] == json.loads(json.dumps(resolved))
@@ -90,13 +91,21 @@ def test_an_offline_wandb_run_holds_everything() -> None:
     (entry,) = model.manifest.contents
     assert (entry.path, entry.size) == ("best.ckpt", (folder / "checkpoints" / "best.ckpt").stat().st_size)
 
+    # a second run does not meet the first
+    main([*with_tracker("wandb"), *SHORTEST])
+    wandb.finish()
+    folders = list(Path("runs/lightning-croloss").iterdir())
+    assert len(folders) == 2
+    for folder in folders:
+        assert {"config.yaml", "test_results.json", "checkpoints"} <= {path.name for path in folder.iterdir()}
+
 
 @pytest.mark.slow
 def test_tensorboard() -> None:
     reader = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="needs the extra [tensorboard]"
     )
-    main([*with_tracker("tensorboard"), *SHORT])
+    main([*with_tracker("tensorboard"), *SHORTEST])
     folder = Path("runs/croloss/version_0")
     assert (folder / "config.yaml").exists()
     found = {"scalars": set(), "images": set()}
@@ -111,24 +120,12 @@ def test_tensorboard() -> None:
 
 @pytest.mark.slow
 def test_csv_is_what_a_run_without_overlay_does() -> None:
-    main([*with_tracker("csv"), *SHORT])
-    main(["fit", "--config", str(CONFIG), *SHORT])
+    main([*with_tracker("csv"), *SHORTEST])
+    main(["fit", "--config", str(CONFIG), *SHORTEST])
     folders = sorted(Path("runs/croloss").iterdir())
     assert [folder.name for folder in folders] == ["version_0", "version_1"]
     assert len({(folder / "metrics.csv").read_text() for folder in folders}) == 1
     assert len({(folder / "config.yaml").read_text() for folder in folders}) == 1
-
-
-@pytest.mark.slow
-def test_two_wandb_runs_do_not_meet() -> None:
-    wandb = pytest.importorskip("wandb", reason="needs the extra [wandb]")
-    for _ in range(2):
-        main([*with_tracker("wandb"), *SHORT])
-        wandb.finish()
-    folders = list(Path("runs/lightning-croloss").iterdir())
-    assert len(folders) == 2
-    for folder in folders:
-        assert {"config.yaml", "test_results.json", "checkpoints"} <= {path.name for path in folder.iterdir()}
 
 
 def test_a_wrong_field_in_an_overlay(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,5 @@
 import json
 import logging
-import subprocess
-import sys
-
-import pytest
 
 from lightning_croloss.data import GlobalTime, PreparationReport
 from tests.data.table.tables import EVENTS
@@ -30,15 +26,3 @@ def test_the_report_counts_and_is_said_once(make, caplog):
     plain = json.loads(json.dumps(report.to_dict()))
     assert PreparationReport.from_dict(plain) == report
     assert (report.left.interactions, report.left.users, report.left.items) == (4, 1, 2)
-
-
-@pytest.mark.slow
-def test_the_package_needs_no_polars():
-    code = (
-        "import sys; sys.modules['polars'] = None\n"
-        "import lightning_croloss as c\n"
-        "try: c.TableDataModule('x.parquet').load()\n"
-        "except ImportError as error: print(error)"
-    )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.startswith("TableDataModule needs the extra [tables]")
