@@ -1,9 +1,10 @@
-"""The errors that a user of this library can meet, besides plain ``ValueError`` and ``TypeError``."""
+"""What goes wrong with files, data and packages, besides plain ``ValueError`` and ``TypeError``."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 
 class DataError(ValueError):
@@ -11,18 +12,38 @@ class DataError(ValueError):
 
 
 class PretrainedError(ValueError):
-    """A pretrained model cannot be found, trusted or read: the message names it and says what to do."""
+    """A pretrained model or an export cannot be found, trusted or read: the message says what to do."""
+
+
+#: The distribution that this package comes in: its extras bring no torch.
+SERVING = "lightning-croloss-serving"
+
+
+class NeededBy(NamedTuple):
+    """What needs an optional dependency, and what brings it.
+
+    Attributes:
+        what: what needs it, as an error says it.
+        extra: the extra that brings it.
+        distribution: whose extra that is.
+    """
+
+    what: str
+    extra: str
+    distribution: str = "lightning-croloss"
 
 
 class MissingExtraError(ImportError):
-    """An optional dependency is not installed: the message names the extra that brings it."""
+    """An optional dependency is not installed: the message names the extra that brings it.
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra [{extra}]: pip install 'lightning-croloss[{extra}]'")
+    Args:
+        what: what needs it.
+        extra: the extra.
+        distribution: whose extra that is.
+    """
 
-
-class NonFiniteLossError(RuntimeError):
-    """The training loss became NaN or infinite: the message holds the step and the state of the loss."""
+    def __init__(self, what: str, extra: str, distribution: str = "lightning-croloss") -> None:
+        super().__init__(f"{what} needs the extra [{extra}]: pip install '{distribution}[{extra}]'")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

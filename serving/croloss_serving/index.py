@@ -1,4 +1,4 @@
-"""The faiss index of an export. Imports no torch."""
+"""The faiss index of an export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.errors import MissingExtraError
+from croloss_serving.errors import SERVING, MissingExtraError
 
 INDEXES = ("flat", "ivf", "hnsw")
 HNSW_LINKS = 32
@@ -104,6 +104,6 @@ def import_faiss(what: str) -> ModuleType:
     try:
         import faiss
     except ModuleNotFoundError as error:
-        raise MissingExtraError(what, "serve") from error
+        raise MissingExtraError(what, "serve", SERVING) from error
     module: ModuleType = faiss
     return module

@@ -1,8 +1,8 @@
-"""The files of an export. Imports no torch."""
+"""The files of an export."""
 
 from __future__ import annotations
 
-from lightning_croloss.common.manifest import Format
+from croloss_serving.common.manifest import Format
 
 ENCODER = "encoder.onnx"
 VECTORS = "items.npy"

@@ -10,18 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.blocks import blocks
-from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.recommend.item_table import ItemTable
-from lightning_croloss.recommend.lists import UserLists, check_n
-from lightning_croloss.recommend.results import Recommendations, UserRecommendations
-from lightning_croloss.recommend.token_table import read_tokens
-from lightning_croloss.recommend.tokens import Token, allowed_ids, histories_of, ids_of_histories
-from lightning_croloss.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
-from lightning_croloss.recommend.users import UserKnowledge
-from lightning_croloss.serving.index import read_index
-from lightning_croloss.serving.layout import (
+from croloss_serving.common.blocks import blocks
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.errors import SERVING, MissingExtraError, NeededBy
+from croloss_serving.index import read_index
+from croloss_serving.layout import (
     ENCODER,
     FEATURE_VECTORS,
     FORMAT,
@@ -35,11 +28,17 @@ from lightning_croloss.serving.layout import (
     USERS,
     VECTORS,
 )
-from lightning_croloss.serving.search import Ids, Scores, exact_search, index_search
-from lightning_croloss.serving.user_features import UserFeatureVectors
+from croloss_serving.recommend.item_table import ItemTable
+from croloss_serving.recommend.lists import UserLists, check_n
+from croloss_serving.recommend.results import Recommendations, UserRecommendations
+from croloss_serving.recommend.token_table import read_tokens
+from croloss_serving.recommend.tokens import Token, allowed_ids, histories_of, ids_of_histories
+from croloss_serving.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
+from croloss_serving.recommend.users import UserKnowledge
+from croloss_serving.search import Ids, Scores, exact_search, index_search
+from croloss_serving.user_feature_vectors import UserFeatureVectors
 
-#: What serving says is missing, and the extra that brings it.
-NEEDED_BY = ("serving a model", "serve")
+NEEDED_BY = NeededBy("serving a model", "serve", SERVING)
 #: Users that are encoded together.
 BATCH_SIZE = 256
 
@@ -47,7 +46,7 @@ BATCH_SIZE = 256
 class Recommender:
     """Recommends to histories of tokens what the exported model would.
 
-    Make it with :meth:`from_export`. Neither torch nor lightning is imported.
+    Make it with :meth:`from_export`. Neither torch nor lightning is needed.
 
     Attributes:
         items: the tokens, training events and titles of the items.
@@ -125,10 +124,10 @@ class Recommender:
         return cls(
             session,
             np.load(path / VECTORS),
-            ItemTable.read(path / ITEMS, *NEEDED_BY),
+            ItemTable.read(path / ITEMS, NEEDED_BY),
             manifest["model"],
             read_index(path / INDEX, nprobe, ef_search) if has_index else None,
-            read_tokens(path / USER_TABLE, *NEEDED_BY) if USER_TABLE in manifest["files"] else None,
+            read_tokens(path / USER_TABLE, NEEDED_BY) if USER_TABLE in manifest["files"] else None,
             UserFeatureVectors.read(path / USER_VECTORS, path / USER_FEATURES)
             if USER_VECTORS in manifest["files"]
             else None,

@@ -1,4 +1,4 @@
-"""The best items of users' interests, by an exact product or a faiss index. Imports no torch."""
+"""The best items of users' interests, by an exact product or a faiss index."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.serving.index import is_exact, widening
+from croloss_serving.index import is_exact, widening
 
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""The embeddings of users' features in an export, of known and of new users. Imports no torch."""
+"""The embeddings of users' features in an export, of known and of new users."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
-from lightning_croloss.errors import PretrainedError
-from lightning_croloss.recommend.user_features import EncodedFeatures
+from croloss_serving.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
+from croloss_serving.errors import PretrainedError
+from croloss_serving.recommend.user_features import EncodedFeatures
 
 ENCODINGS = "encodings"
 Vectors = NDArray[np.float32]

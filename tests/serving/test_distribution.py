@@ -1,117 +1,93 @@
-"""What serving an exported model imports: a closed set of modules that needs neither torch nor lightning."""
+"""Two distributions: of one version, no file in both, and serving works where only the smaller one is."""
 
-import ast
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
+import pytest
+
+import croloss_serving
 import lightning_croloss
+from tests.serving.environment import make_environment, run_in
 
-PACKAGE = "lightning_croloss"
-ROOT = Path(lightning_croloss.__file__).parent
-SERVING = f"{PACKAGE}.serving.recommender"
+ROOT = Path(__file__).parents[2]
+TEXTS = {folder: (ROOT / folder / "pyproject.toml").read_text("utf-8") for folder in (".", "serving")}
 
-#: Every module of the package that serving needs; they could be a distribution of their own.
-CLOSED_SET = {
-    "common",
-    "common.arrow_tokens",
-    "common.blocks",
-    "common.feature_encoding",
-    "common.hashing",
-    "common.manifest",
-    "common.standardisation",
-    "common.vocabulary",
-    "errors",
-    "recommend",
-    "recommend.item_table",
-    "recommend.lists",
-    "recommend.popular",
-    "recommend.results",
-    "recommend.token_table",
-    "recommend.tokens",
-    "recommend.user_features",
-    "recommend.users",
-    "serving",
-    "serving.index",
-    "serving.layout",
-    "serving.recommender",
-    "serving.search",
-    "serving.user_features",
-}
-#: What else they import, wherever the import stands; the last three on use, with a message if one is missing.
-OTHERS = {"numpy", "pyarrow", "onnxruntime", "faiss"}
-STANDARD_LIBRARY = {
-    "__future__",
-    "collections",
-    "dataclasses",
-    "difflib",
-    "functools",
-    "hashlib",
-    "itertools",
-    "json",
-    "math",
-    "pathlib",
-    "re",
-    "types",
-    "typing",
-    "warnings",
-}
+#: An export with an index, and what its serving needs besides numpy.
+EXPORT = ROOT / "tests/formats/version_1/exports/youtube_dnn"
+EXTRA = ("onnxruntime", "pyarrow", "faiss-cpu")
 
 
-def path_of(module: str) -> Path | None:
-    """Return the file of a module of the package; None if the name is not one."""
-    path = ROOT.joinpath(*module.split(".")[1:])
-    if (path / "__init__.py").is_file():
-        return path / "__init__.py"
-    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
+def files_of(folder: str, target: str) -> set[str]:
+    """Return the files that a wheel or an sdist of a folder holds, without its metadata."""
+    pytest.importorskip("hatchling", reason="needs the extra [dev]")
+    from hatchling.builders.sdist import SdistBuilder
+    from hatchling.builders.wheel import WheelBuilder
+
+    builder = {"wheel": WheelBuilder, "sdist": SdistBuilder}[target](str(ROOT / folder))
+    return {Path(file.distribution_path).as_posix() for file in builder.recurse_included_files()}
 
 
-def imported(module: str) -> Iterator[str]:
-    """Yield every module that the source of a module names, inside functions and for types too."""
-    path = path_of(module)
-    assert path is not None, module
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} has a relative import, which this test does not follow"
-            assert node.module is not None
-            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
-            ours = node.module.split(".")[0] == PACKAGE
-            yield from (name for name in submodules if ours and path_of(name) is not None)
-            yield node.module
+def test_no_file_is_in_both_wheels():
+    ours, serving = files_of(".", "wheel"), files_of("serving", "wheel")
+    assert not ours & serving
+    for package, files in ((lightning_croloss, ours), (croloss_serving, serving)):
+        folder = Path(package.__file__).parent
+        modules = {path.relative_to(folder.parent).as_posix() for path in folder.rglob("*.py")}
+        assert modules <= files
+        assert f"{folder.name}/py.typed" in files
+        assert {file.partition("/")[0] for file in files} == {folder.name}
 
 
-def reached(start: str) -> tuple[set[str], set[str]]:
-    """Return the modules of the package and the other top-level packages that a module needs.
-
-    The package's own ``__init__`` is left out: its public names are imported when one is first used.
-    """
-    ours: set[str] = set()
-    others: set[str] = set()
-    waiting = [start]
-    while waiting:
-        name = waiting.pop()
-        top, *rest = name.split(".")
-        if top != PACKAGE:
-            others.add(top)
-            continue
-        # importing a module runs the __init__ of the folders above it
-        for depth in range(1, len(rest) + 1):
-            module = ".".join([PACKAGE, *rest[:depth]])
-            if module not in ours:
-                ours.add(module)
-                waiting.extend(imported(module))
-    return ours, others
+def test_each_sdist_can_be_built_alone():
+    ours, serving = files_of(".", "sdist"), files_of("serving", "sdist")
+    assert not [file for file in ours if file.startswith("serving/")]
+    for files in (ours, serving):
+        assert {"pyproject.toml", "README.md", "LICENSE"} <= files
 
 
-def test_serving_imports_a_closed_set():
-    ours, others = reached(SERVING)
-    assert {name.removeprefix(f"{PACKAGE}.") for name in ours} == CLOSED_SET
-    assert others - STANDARD_LIBRARY == OTHERS
-    assert not {"torch", "lightning"} & others
+def test_both_have_the_same_version_and_licence():
+    versions = [re.search(r'^version = "(.*)"$', text, flags=re.MULTILINE)[1] for text in TEXTS.values()]
+    required = re.findall(r'"lightning-croloss-serving(?:\[serve\])?(==[^"]*)?"', TEXTS["."])
+    assert {*versions} == {croloss_serving.__version__} == {lightning_croloss.__version__}
+    assert required == [f"=={versions[0]}"] * 3
+    assert (ROOT / "LICENSE").read_bytes() == (ROOT / "serving" / "LICENSE").read_bytes()
 
 
-def test_the_walk_finds_torch_where_it_is():
-    ours, others = reached(f"{PACKAGE}.recommend.token_recommender")
-    assert {f"{PACKAGE}.data.batch", f"{PACKAGE}.recommend.lists"} < ours
-    assert "torch" in others
+def test_public_names_are_the_same_objects():
+    from lightning_croloss import data, errors, recommend, serving
+
+    assert lightning_croloss.Recommender is serving.Recommender is croloss_serving.Recommender
+    assert lightning_croloss.Recommendations is croloss_serving.Recommendations
+    for name in recommend.__all__:
+        assert getattr(recommend, name) is getattr(croloss_serving, name)
+    for name in {*errors.__all__} - {"NonFiniteLossError"}:
+        assert getattr(errors, name) is getattr(croloss_serving.errors, name)
+    assert data.Vocabulary is croloss_serving.common.vocabulary.Vocabulary
+    assert {*croloss_serving.__all__} <= {*dir(croloss_serving)}
+    assert not hasattr(croloss_serving, "Recomender")
+
+
+def test_importing_the_errors_alone_needs_nothing(tmp_path):
+    printed = run_in(
+        make_environment(tmp_path / "site"),
+        "import croloss_serving.errors; print(sorted({'numpy', 'torch', 'difflib'} & set(sys.modules)))",
+    )
+    assert printed == "['difflib']\n"
+
+
+@pytest.mark.parametrize("missing", EXTRA)
+def test_what_is_missing_is_installed_without_torch(missing, tmp_path):
+    for package in ("onnxruntime", "pyarrow", "faiss"):
+        pytest.importorskip(package, reason="needs the extra [serve]")
+    environment = make_environment(tmp_path / "site", "numpy", *(name for name in EXTRA if name != missing))
+    code = f"""
+from croloss_serving import Recommender
+try:
+    Recommender.from_export({str(EXPORT)!r})
+except ImportError as error:
+    print(type(error).__name__, error, sep=": ")
+"""
+    what = "this index" if missing == "faiss-cpu" else "serving a model"
+    assert run_in(environment, code) == (
+        f"MissingExtraError: {what} needs the extra [serve]: pip install 'lightning-croloss-serving[serve]'\n"
+    )

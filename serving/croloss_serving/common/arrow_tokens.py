@@ -1,11 +1,11 @@
-"""Tokens as columns of pyarrow. Imports no torch, for serving, and pyarrow only when called."""
+"""Tokens as columns of pyarrow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_croloss.errors import DataError
+from croloss_serving.errors import DataError
 
 
 def token_array(tokens: Sequence[Any], kind: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Blocks of rows whose padded size is bounded, however long one of them is. Imports no torch, for serving."""
+"""Blocks of rows whose padded size is bounded, however long one of them is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FeatureEncoding: how the values of a feature, as a user writes them, become numbers. Imports no torch."""
+"""FeatureEncoding: how the values of a feature, as a user writes them, become numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.standardisation import Standardisation
-from lightning_croloss.common.vocabulary import Vocabulary
+from croloss_serving.common.standardisation import Standardisation
+from croloss_serving.common.vocabulary import Vocabulary
 
 KINDS = ("categorical", "multi", "numeric")
 

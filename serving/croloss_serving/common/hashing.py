@@ -1,4 +1,4 @@
-"""Checksums of files. Imports no torch, for serving."""
+"""Checksums of files."""
 
 from __future__ import annotations
 

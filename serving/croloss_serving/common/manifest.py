@@ -1,4 +1,4 @@
-"""The manifest of a folder: what it holds, and the checksums of its files. Imports no torch, for serving."""
+"""The manifest of a folder: what it holds, and the checksums of its files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.common.hashing import sha256_of_file
-from lightning_croloss.errors import PretrainedError
+from croloss_serving.common.hashing import sha256_of_file
+from croloss_serving.errors import PretrainedError
 
 MANIFEST = "manifest.json"
 _AGAIN = "get the folder again from its source"

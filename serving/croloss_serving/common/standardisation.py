@@ -1,4 +1,4 @@
-"""Standardisation of numbers that a few absurd ones among them cannot spoil. Imports no torch."""
+"""Standardisation of numbers that a few absurd ones among them cannot spoil."""
 
 from __future__ import annotations
 

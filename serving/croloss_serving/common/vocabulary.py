@@ -1,4 +1,4 @@
-"""Vocabulary: the two-way mapping between raw tokens and ids. Imports no torch, for serving."""
+"""Vocabulary: the two-way mapping between raw tokens and ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_croloss.errors import DataError
+from croloss_serving.errors import DataError
 
 Tokens = Sequence[Any] | NDArray[Any]
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]*")

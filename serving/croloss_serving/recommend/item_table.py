@@ -1,4 +1,4 @@
-"""ItemTable: the token, training events and title of each item. Imports no torch, for serving."""
+"""ItemTable: the token, training events and title of each item."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.arrow_tokens import token_array
-from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.recommend.token_table import import_pyarrow, read_columns
+from croloss_serving.common.arrow_tokens import token_array
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.errors import NeededBy
+from croloss_serving.recommend.token_table import import_pyarrow, read_columns
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,18 @@ class ItemTable:
         return len(self.vocabulary)
 
     @classmethod
-    def read(cls, path: Path, what: str, extra: str) -> ItemTable:
+    def read(cls, path: Path, needed_by: NeededBy) -> ItemTable:
         """Read a table from a file.
 
         Args:
             path: the file.
-            what: what needs the table, for the message if pyarrow is not installed.
-            extra: the extra that brings it.
+            needed_by: what needs the table, for the message if pyarrow is not installed.
 
         Raises:
             PretrainedError: the file is not such a table.
             MissingExtraError: pyarrow is not installed.
         """
-        columns = read_columns(path, ("token", "count", "title?"), what, extra)
+        columns = read_columns(path, ("token", "count", "title?"), needed_by)
         counts = columns["count"]
         return cls(
             Vocabulary(columns["token"]),
@@ -55,18 +55,17 @@ class ItemTable:
             columns.get("title"),
         )
 
-    def write(self, path: Path, what: str, extra: str) -> None:
+    def write(self, path: Path, needed_by: NeededBy) -> None:
         """Write the table to a file.
 
         Args:
             path: the file.
-            what: what needs the table, for the message if pyarrow is not installed.
-            extra: the extra that brings it.
+            needed_by: what needs the table, for the message if pyarrow is not installed.
 
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
-        pyarrow, parquet = import_pyarrow(what, extra)
+        pyarrow, parquet = import_pyarrow(needed_by)
         counts = [None] * len(self) if self.counts is None else self.counts.tolist()
         columns = {
             "token": token_array(self.vocabulary.tokens),

@@ -1,4 +1,4 @@
-"""From ids and scores to what is recommended to each user. Imports no torch, for serving."""
+"""From ids and scores to what is recommended to each user."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.recommend.item_table import ItemTable
-from lightning_croloss.recommend.popular import PopularItems, Ranked
-from lightning_croloss.recommend.results import UserRecommendations
-from lightning_croloss.recommend.users import UserKnowledge
+from croloss_serving.recommend.item_table import ItemTable
+from croloss_serving.recommend.popular import PopularItems, Ranked
+from croloss_serving.recommend.results import UserRecommendations
+from croloss_serving.recommend.users import UserKnowledge
 
 
 def check_n(n: int, largest: int, what: str = "items") -> None:

@@ -1,4 +1,4 @@
-"""The most popular items, for users of whom nothing is known. Imports no torch, for serving."""
+"""The most popular items, for users of whom nothing is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.recommend.item_table import ItemTable
+from croloss_serving.recommend.item_table import ItemTable
 
 #: The ids (n,) and scores (n,) of the items for one user, best first.
 Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]

@@ -1,4 +1,4 @@
-"""What is recommended to each user. Imports no torch, for serving."""
+"""What is recommended to each user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_croloss.recommend.tokens import Token
+from croloss_serving.recommend.tokens import Token
 
 SHOWN = 10  # users and items that a printed result shows
 

@@ -1,4 +1,4 @@
-"""The tokens of a vocabulary in a Parquet file. Imports no torch, for serving."""
+"""The tokens of a vocabulary in a Parquet file."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lightning_croloss.common.arrow_tokens import token_array
-from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.errors import MissingExtraError, PretrainedError
+from croloss_serving.common.arrow_tokens import token_array
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.errors import MissingExtraError, NeededBy, PretrainedError
 
 
-def read_columns(path: Path, names: tuple[str, ...], what: str, extra: str) -> dict[str, list[Any]]:
+def read_columns(path: Path, names: tuple[str, ...], needed_by: NeededBy) -> dict[str, list[Any]]:
     """Read columns of a Parquet file.
 
     Args:
         path: the file.
         names: the columns; those that end in "?" may be missing.
-        what: what needs the file, for the message if pyarrow is not installed.
-        extra: the extra that brings it.
+        needed_by: what needs the file, for the message if pyarrow is not installed.
 
     Raises:
         PretrainedError: the file is not such a table.
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow, parquet = import_pyarrow(what, extra)
+    pyarrow, parquet = import_pyarrow(needed_by)
     needed = [name for name in names if not name.endswith("?")]
     try:
         table = parquet.read_table(path)
@@ -37,19 +36,19 @@ def read_columns(path: Path, names: tuple[str, ...], what: str, extra: str) -> d
     return {name: table[name].to_pylist() for name in wanted if name in table.column_names}
 
 
-def read_tokens(path: Path, what: str, extra: str) -> Vocabulary:
+def read_tokens(path: Path, needed_by: NeededBy) -> Vocabulary:
     """Read a vocabulary that :func:`write_tokens` wrote; see :func:`read_columns` for the arguments."""
-    return Vocabulary(read_columns(path, ("token",), what, extra)["token"])
+    return Vocabulary(read_columns(path, ("token",), needed_by)["token"])
 
 
-def write_tokens(vocabulary: Vocabulary, path: Path, what: str, extra: str) -> None:
+def write_tokens(vocabulary: Vocabulary, path: Path, needed_by: NeededBy) -> None:
     """Write the tokens of a vocabulary, in the order of their ids, as the column ``token``."""
-    pyarrow, parquet = import_pyarrow(what, extra)
+    pyarrow, parquet = import_pyarrow(needed_by)
     table = pyarrow.table({"token": token_array(vocabulary.tokens)})
     parquet.write_table(table, path, compression="zstd")
 
 
-def import_pyarrow(what: str, extra: str) -> tuple[ModuleType, ModuleType]:
+def import_pyarrow(needed_by: NeededBy) -> tuple[ModuleType, ModuleType]:
     """Return pyarrow and its module for Parquet.
 
     Raises:
@@ -59,5 +58,5 @@ def import_pyarrow(what: str, extra: str) -> tuple[ModuleType, ModuleType]:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise MissingExtraError(what, extra) from error
+        raise MissingExtraError(*needed_by) from error
     return pyarrow, pyarrow.parquet

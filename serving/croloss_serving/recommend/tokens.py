@@ -1,4 +1,4 @@
-"""The tokens that users of the library speak in: checks and ids. Imports no torch, for serving."""
+"""The tokens that users of the library speak in: checks and ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.vocabulary import Vocabulary
+from croloss_serving.common.vocabulary import Vocabulary
 
 Token = str | int
 

@@ -1,4 +1,4 @@
-"""The features of users that are recommended to, as a user of the library gives them. Imports no torch."""
+"""The features of users that are recommended to, as a user of the library gives them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding
-from lightning_croloss.errors import suggest
+from croloss_serving.common.feature_encoding import FeatureEncoding
+from croloss_serving.errors import suggest
 
 #: For each feature a value of each user; None or "" is missing.
 UserFeatures = Mapping[str, Sequence[Any]]

@@ -1,4 +1,4 @@
-"""The users that are recommended to, by their tokens. Imports no torch, for serving."""
+"""The users that are recommended to, by their tokens."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.recommend.tokens import Token, check_tokens, encode_tokens
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.recommend.tokens import Token, check_tokens, encode_tokens
 
 
 class UserKnowledge(NamedTuple):

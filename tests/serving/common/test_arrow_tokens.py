@@ -2,8 +2,8 @@
 
 import pytest
 
-from lightning_croloss.common.arrow_tokens import token_array, token_type
-from lightning_croloss.errors import DataError
+from croloss_serving.common.arrow_tokens import token_array, token_type
+from croloss_serving.errors import DataError
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_croloss.common import blocks as module
-from lightning_croloss.common.blocks import blocks
+from croloss_serving.common import blocks as module
+from croloss_serving.common.blocks import blocks
 
 
 @given(st.lists(st.integers(0, 60), max_size=40), st.integers(1, 8))

@@ -1,7 +1,7 @@
 import hashlib
 
-from lightning_croloss.common import hashing
-from lightning_croloss.common.hashing import sha256_of_file
+from croloss_serving.common import hashing
+from croloss_serving.common.hashing import sha256_of_file
 
 
 def test_the_hash_is_that_of_the_content_whatever_the_blocks(tmp_path, monkeypatch):

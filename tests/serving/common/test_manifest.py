@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from lightning_croloss.common.manifest import MANIFEST, Format
-from lightning_croloss.errors import PretrainedError
+from croloss_serving.common.manifest import MANIFEST, Format
+from croloss_serving.errors import PretrainedError
 
 FORMAT = Format("some format", 2, "a box of things", ("about",))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightning_croloss.common.standardisation import Standardisation
+from croloss_serving.common.standardisation import Standardisation
 
 RNG = np.random.default_rng(0)
 USUAL = {

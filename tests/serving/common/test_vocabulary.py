@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 import torch
 
-from lightning_croloss.data import Vocabulary
-from lightning_croloss.errors import DataError
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.errors import DataError
 
 
 def test_vocabulary_round_trip_and_unknown_tokens():

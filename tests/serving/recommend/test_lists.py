@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.recommend import ItemTable, UserRecommendations
-from lightning_croloss.recommend.lists import UserLists, check_n, user_recommendations
-from lightning_croloss.recommend.popular import PopularItems
-from lightning_croloss.recommend.users import UserKnowledge
+from croloss_serving import ItemTable, UserRecommendations
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.recommend.lists import UserLists, check_n, user_recommendations
+from croloss_serving.recommend.popular import PopularItems
+from croloss_serving.recommend.users import UserKnowledge
 
 WORDS = Vocabulary(["a", "b", "c", "d", "e"])
 HISTORIES_ONLY = UserKnowledge("a model", False, False, True, None)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.recommend.tokens import allowed_ids, check_tokens, encode_tokens, ids_of_histories
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.recommend.tokens import allowed_ids, check_tokens, encode_tokens, ids_of_histories
 
 WORDS = Vocabulary(["a", "b", "c", "d", "e"])
 NUMBERS = Vocabulary([30, 10, 20])
