@@ -151,7 +151,7 @@ class Session:
 )
 def test_the_recommender_delivers_what_there_is(indexes, kind, n, limits):
     items = ItemTable(Vocabulary([f"i{number}" for number in range(NUM_ITEMS)]))
-    model = {"max_history": 50, "num_users": 0, "num_items": NUM_ITEMS}
+    model = {"class": "YouTubeDNN", "max_history": 50, "num_users": 0, "num_items": NUM_ITEMS}
     histories = [["i5"], [f"i{number}" for number in range(0, 600, 2)], ["i1100", "i1101", "nothing"]]
     recommender = Recommender(Session(), VECTORS, items, model, indexes[kind])
     exact = Recommender(Session(), VECTORS, items, model)
