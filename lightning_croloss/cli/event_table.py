@@ -60,14 +60,14 @@ def read_event_table(given: argparse.Namespace, trained: Mapping[str, Any] | Non
     Raises:
         DataError: a file or a column is missing, or cannot be used.
     """
-    _need_polars()
+    need_polars()
     failures: list[DataError] = []
-    for options in _candidates(given, trained or {}):
+    for options in candidates(given, trained or {}):
         try:
             return _read(given, trained, options)
         except DataError as error:
             failures.append(error)
-    raise _telling(failures)
+    raise telling(failures)
 
 
 def read_tokens(
@@ -84,22 +84,22 @@ def read_tokens(
     Raises:
         DataError: a file or the column is missing, or cannot be used.
     """
-    _need_polars()
+    need_polars()
     from lightning_croloss.data.table.reading import read_table
     from lightning_croloss.data.table.sources import find_files
 
     failures: list[DataError] = []
-    for options in _candidates(given, trained or {}):
+    for options in candidates(given, trained or {}):
         try:
             files = find_files(argument, file, ".item", options)
             only = list(files[0].columns) if len(files[0].columns) == 1 else []
-            column = _column(given.item_column, (trained or {}).get("item_column"), ITEM_COLUMN, files)
+            column = column_of(given.item_column, (trained or {}).get("item_column"), ITEM_COLUMN, files)
             column = only[0] if only and given.item_column is None else column
             table = read_table(files, {f"the item column of {argument}": column})
-            return list(_tokens(table, column).drop_nulls().to_list())
+            return list(tokens_of(table, column).drop_nulls().to_list())
         except DataError as error:
             failures.append(error)
-    raise _telling(failures)
+    raise telling(failures)
 
 
 def _read(
@@ -113,8 +113,8 @@ def _read(
 
     known = trained or {}
     files = find_files("--histories", given.histories, ".inter", options)
-    user = _column(given.user_column, known.get("user_column"), USER_COLUMN, files)
-    item = _column(given.item_column, known.get("item_column"), ITEM_COLUMN, files)
+    user = column_of(given.user_column, known.get("user_column"), USER_COLUMN, files)
+    item = column_of(given.item_column, known.get("item_column"), ITEM_COLUMN, files)
     time, order = _time_column(given.time_column, trained, files)
     columns = {"--user-column": user, "--item-column": item}
     table = read_table(files, columns | ({"--time-column": time} if time is not None else {}))
@@ -131,7 +131,7 @@ def _read(
         )
     if table.left_out.comments:
         notes.append(describe_comments(table.left_out))
-    frame = pl.DataFrame({"user": _tokens(table, user), "item": _tokens(table, item)})
+    frame = pl.DataFrame({"user": tokens_of(table, user), "item": tokens_of(table, item)})
     if time is not None:
         times, _ = to_times(table, time)
         frame = frame.with_columns(time=pl.Series(times)).sort("time", maintain_order=True).drop("time")
@@ -157,7 +157,7 @@ def _without_missing(table: Table, drop: bool) -> int:
     return int(missing.sum()) if drop else 0
 
 
-def _tokens(table: Table, column: str) -> pl.Series:
+def tokens_of(table: Table, column: str) -> pl.Series:
     """Return users or items as integers or text; floats become the integers that they are."""
     import polars as pl
 
@@ -171,7 +171,7 @@ def _tokens(table: Table, column: str) -> pl.Series:
     raise DataError(f"{table.name}: column {column!r} holds {series.dtype}: it must be integers or text")
 
 
-def _column(given: str | None, trained: str | None, usual: str, files: Sequence[TableFile]) -> str:
+def column_of(given: str | None, trained: str | None, usual: str, files: Sequence[TableFile]) -> str:
     """Return the column that was given, else that of training if the files have it, else the usual one."""
     if given is not None:
         return given
@@ -202,7 +202,7 @@ def _time_column(
     )
 
 
-def _candidates(given: argparse.Namespace, trained: Mapping[str, Any]) -> Iterator[ReadingOptions]:
+def candidates(given: argparse.Namespace, trained: Mapping[str, Any]) -> Iterator[ReadingOptions]:
     """Yield options to read with, the likeliest first.
 
     What the user says holds. Of what training read with, separator and encoding are of those files: this one
@@ -230,14 +230,15 @@ def _candidates(given: argparse.Namespace, trained: Mapping[str, Any]) -> Iterat
             )
 
 
-def _telling(failures: Sequence[DataError]) -> DataError:
+def telling(failures: Sequence[DataError]) -> DataError:
     """Return the failure that says most: of a file that is not UTF-8, the last try's."""
     from lightning_croloss.data.table.content import NotUTF8Error
 
     return next((error for error in reversed(failures) if not isinstance(error, NotUTF8Error)), failures[0])
 
 
-def _need_polars() -> None:
+def need_polars() -> None:
+    """Raise ``MissingExtraError`` if a table cannot be read."""
     try:
         import polars  # noqa: F401
         import pyarrow  # noqa: F401

@@ -24,12 +24,14 @@ class Histories:
     Attributes:
         users: what names each user in the input.
         tokens: the history of each.
+        named: whether the input names each of the users, who are numbered otherwise.
         user_type: the pyarrow type of a column of all users, of this batch and others; None if not known.
     """
 
     users: list[Any] = field(default_factory=list)
     tokens: list[Sequence[Any]] = field(default_factory=list)
     user_type: Any = None
+    named: bool = True
 
     def __len__(self) -> int:
         """Return the number of users."""
@@ -65,6 +67,7 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
         kind = kind or type(user)
         if type(user) is not kind or kind not in (str, int):
             raise DataError(f"{location}: the user is {user!r}: users must be all text or all integers")
+        batch.named &= isinstance(entry, dict) and "user" in entry
         batch.users.append(user)
         batch.tokens.append(_checked(history, location))
         if len(batch) == size:
@@ -113,6 +116,7 @@ def read_lists(path: Path, user_column: str, history_column: str, size: int) -> 
             batch = Histories()
             if users is not None and str(part.schema.field(user_column).type) == "uint64":
                 batch.user_type = part.schema.field(user_column).type
+            batch.named = users is not None
             for number, history in enumerate(lists):
                 row += 1
                 batch.users.append(row if users is None else users[number])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from lightning_croloss.cli.history_input import (
 )
 from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
 from lightning_croloss.cli.unused_options import refuse_unused
+from lightning_croloss.cli.user_table import Users
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.row_file import LINES, RowFile, is_writable
 from lightning_croloss.errors import MissingExtraError
@@ -69,19 +71,26 @@ def main(arguments: list[str]) -> None:
         for name, file in (("allow", given.allow), ("deny", given.deny))
     )
     recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
+    known = Users(model, given, trained)
+    if known.note:
+        print(f"croloss: {known.note}", file=sys.stderr)
     batches = _histories(given, kind, trained)
-    users = unknown = fallback = 0
+    users = unknown = unknown_users = fallback = 0
     with _writer(given.output, model) as write, _progress() as advance:
         for batch in batches:
-            found = recommender(batch.tokens)
+            with warnings.catch_warnings():  # the last line says how many users are unknown
+                warnings.filterwarnings("ignore", ".*no users are given")
+                found = recommender(batch.tokens, **known.of(batch))
             write(batch, found)
             advance(len(batch))
             users += len(batch)
             unknown += found.num_unknown
+            unknown_users += found.num_unknown_users
             fallback += found.num_fallback
+    of_users = f", {unknown_users:,} of them unknown to the model, which knows users" * model.knows_users
     print(
-        f"croloss: {users:,} users; {unknown:,} tokens that the model does not know; {fallback:,} users "
-        "without any known token got the most popular items",
+        f"croloss: {users:,} users{of_users}; {unknown:,} tokens that the model does not know; {fallback:,} "
+        "users without any known token got the most popular items",
         file=sys.stderr,
     )
 
@@ -113,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--allow", help="a table of the only items to recommend: its item column, or its only one")
     add("--deny", help="a table of items never to recommend")
+    add("--users", help="a table of features of users, for those whom the model does not know")
     add("--user-column", help=f"column of the users (as in training, else {USER_COLUMN})")
     add("--item-column", help=f"column of the items (as in training, else {ITEM_COLUMN})")
     add(
@@ -177,6 +187,8 @@ def _write_lines(file: TextIO, batch: Histories, found: Recommendations) -> None
         if user.titles is not None:
             line["titles"] = user.titles
         line |= {"unknown": user.unknown, "fallback": user.fallback}
+        if user.unknown_user:
+            line["unknown_user"] = True
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

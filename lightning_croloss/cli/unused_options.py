@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-#: How the text of a table is read, also one of ``--allow`` and ``--deny``.
+#: How the text of a table is read, also one of ``--allow``, ``--deny`` and ``--users``.
 TABLE = ("item_column", "separator", "encoding", "decimal", "comment", "ragged", "quotes")
 #: What is asked of events alone.
 EVENTS = ("time_column", "missing_values", "drop_missing")
@@ -27,9 +27,11 @@ def refuse_unused(given: argparse.Namespace, kind: str) -> None:
         ValueError: an option has no effect.
     """
     name, unused = KINDS[kind]
-    other_tables = given.allow is not None or given.deny is not None
+    used = {*(TABLE if given.allow is not None or given.deny is not None else ())}
+    if given.users is not None:
+        used |= {*TABLE, "user_column", "missing_values"} - {"item_column"}
     for option in unused:
-        if getattr(given, option) is not None and not (other_tables and option in TABLE):
+        if getattr(given, option) is not None and option not in used:
             raise ValueError(
                 f"--{option.replace('_', '-')} has no effect: --histories {given.histories} is {name}; "
                 "leave it out"

@@ -27,7 +27,7 @@ from lightning_croloss.cli.lightning_cli import CROLossCLI
 from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
-from tests.cli import test_recommend_reading, test_weights
+from tests.cli import test_recommend_reading, test_recommend_users, test_weights
 from tests.cli.cases import error_of
 from tests.cli.small import DATA, FIT, NO_PLOT, SMALL, fit, measured, newest
 
@@ -537,6 +537,7 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
         test_recommend,
     )
     | dict.fromkeys(["--allow", "--deny"], test_recommend_reading.test_allowed_and_denied_items)
+    | {"--users": test_recommend_users.test_every_way_leads_to_the_same_lists}
     | dict.fromkeys(
         [
             "--separator",

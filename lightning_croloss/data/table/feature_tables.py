@@ -93,7 +93,7 @@ def _features_of(
         {column: _type(table, column) for column in columns},
         lambda column, kind: _kind(frame[column], kind, table.decimal),
         _ids(table, id_column, vocabulary),
-        lambda column, kind: _texts(table, frame[column], kind, spec.multi_separator),
+        lambda column, kind: texts_of(table, frame[column], kind, spec.multi_separator),
         len(vocabulary),
         spec.multi_separator,
         table.location,
@@ -174,7 +174,12 @@ def _kind(series: pl.Series, kind: str, decimal: str) -> str:
     return "categorical" if series.dtype in (pl.String, pl.Boolean) else ""
 
 
-def _texts(table: Table, series: pl.Series, kind: str, separator: str) -> Texts:
+def texts_of(table: Table, series: pl.Series, kind: str, separator: str) -> Texts:
+    """Return the values of a feature as texts, or as lists of texts if it holds lists; "" is missing.
+
+    Raises:
+        DataError: the column holds what cannot be a feature of this kind.
+    """
     if holds_vectors(series, separator if kind == "multi" else None):
         raise DataError(
             f"{table.name}: column {series.name!r} holds vectors of numbers, which is not a feature: leave "
