@@ -21,9 +21,10 @@ LEARNS = {
 
 def run(script: str, folder: Path) -> str:
     """Return what a script prints, run alone and elsewhere."""
-    root = str(EXAMPLES.parent)
+    root = EXAMPLES.parent
+    paths = [str(root), str(root / "serving"), os.environ.get("PYTHONPATH")]
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
