@@ -1,7 +1,6 @@
 """An exported model recommends what the model recommends, and its files are checked."""
 
 import json
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -9,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from croloss_serving.common import blocks
 from lightning_croloss import MIND, ComiRecSA, MatrixFactorization, TwoTower
 from lightning_croloss.cli import main
-from lightning_croloss.common import blocks
 from lightning_croloss.errors import MissingExtraError, PretrainedError
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
 from tests.models.cases import FEATURES
+from tests.serving.environment import make_environment, run_in
 
 for package in ("onnxruntime", "onnxscript", "faiss", "pyarrow"):
     pytest.importorskip(package, reason="needs the extra [export]")
@@ -146,8 +146,8 @@ def test_users(tmp_path):
 def test_more_users_than_a_batch(exported, monkeypatch):
     recommender = Recommender.from_export(exported)
     whole = recommender.recommend(HISTORIES, 5)
-    monkeypatch.setattr("lightning_croloss.serving.recommender.BATCH_SIZE", 2)
-    monkeypatch.setattr("lightning_croloss.serving.search.TILE_ELEMENTS", 1)
+    monkeypatch.setattr("croloss_serving.recommender.BATCH_SIZE", 2)
+    monkeypatch.setattr("croloss_serving.search.TILE_ELEMENTS", 1)
     assert recommender.recommend(HISTORIES, 5) == whole
     assert len(recommender.recommend([], 5)) == 0
 
@@ -174,21 +174,27 @@ def test_approximate_indexes_find_all_when_they_search_all(index, little, much, 
 
 @pytest.mark.slow
 def test_neither_torch_nor_lightning_is_needed(mind, exported, tmp_path):
-    tower = trained(TwoTower, **FEATURES)
-    for model, folder in (
-        (mind, exported),
-        (tower, export_model(tower, tmp_path / "tower")),
-    ):
-        code = (
-            "import sys, json; sys.modules['torch'] = None; sys.modules['lightning'] = None\n"
-            "from lightning_croloss.serving import Recommender\n"
-            f"found = Recommender.from_export({str(folder)!r}).recommend({HISTORIES!r}, 5)\n"
-            "print(json.dumps([[user.tokens, user.scores] for user in found]))"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        expected = model.recommend_tokens(HISTORIES, 5)
-        for (tokens, scores), user in zip(found, expected, strict=True):
+    tower = trained(TwoTower, **FEATURES, use_user_id=True)
+    user = tower.metadata.user_vocabulary.tokens[4]
+    features = {encoding.name: [None, "nothing", *[""] * 4] for encoding in tower.metadata.user_encodings[:1]}
+    known = {"users": [user, *["nobody"] * 5], "user_features": features}
+    cases = [(mind, exported, {}), (tower, export_model(tower, tmp_path / "tower"), known)]
+    environment = make_environment(tmp_path / "site", "numpy", "pyarrow", "onnxruntime", "faiss-cpu")
+    code = """
+import json
+from importlib.util import find_spec
+from croloss_serving import Recommender
+assert not [name for name in ("torch", "lightning", "torchmetrics", "lightning_croloss") if find_spec(name)]
+"""
+    for _, folder, given in cases:
+        code += f"""
+found = Recommender.from_export({str(folder)!r}).recommend({HISTORIES!r}, 5, **{given!r})
+print(json.dumps([[user.tokens, user.scores] for user in found]))
+"""
+    lines = run_in(environment, code).splitlines()
+    for line, (model, _, given) in zip(lines, cases, strict=True):
+        expected = model.recommend_tokens(HISTORIES, 5, **given)
+        for (tokens, scores), user in zip(json.loads(line), expected, strict=True):
             assert tokens == user.tokens
             assert scores == pytest.approx(user.scores, abs=2e-6)
 
@@ -265,10 +271,10 @@ def test_refuses(mind, exported, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("lightning_croloss.serving.export.write_encoder", write_encoder)
         patch.setitem(sys.modules, "onnxscript", None)
-        with pytest.raises(MissingExtraError, match=r"\[export\]"):
+        with pytest.raises(MissingExtraError, match=r"'lightning-croloss\[export\]'"):
             export_model(mind, tmp_path / "export")
         patch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.raises(MissingExtraError, match=r"\[serve\]"):
+        with pytest.raises(MissingExtraError, match=r"'lightning-croloss-serving\[serve\]'"):
             Recommender.from_export(exported)
     assert not list(tmp_path.iterdir())
 
