@@ -155,7 +155,7 @@ class Recommender:
                 users.
             n: how many items.
             exclude_history: whether to leave out the items of the history; None is as the model was exported
-                (exports of version 0.1 leave them out).
+                (exports that do not say leave them out).
             allow: tokens of the only items to recommend; None = all.
             deny: tokens of items never to recommend.
             users: the token of each user, for a model that uses ids or features of users; None = all unknown.
