@@ -8,11 +8,12 @@ CONFIG ?= configs/ml-100k/youtube_dnn.yaml
 
 setup: .venv/.ready
 
-# torch first, alone and pinned: another package's open requirement would bring its newest build
-.venv/.ready: pyproject.toml constraints.txt
+# torch first, alone and pinned: another package's open requirement would bring its newest build; then both
+# distributions of this repository together, so that the one that the other needs is not looked for elsewhere
+.venv/.ready: pyproject.toml serving/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ./serving -e '.[dev]'
 	touch $@
 
 fit: setup
@@ -43,7 +44,7 @@ docs: .venv/.docs-ready
 
 # what the site is built with, only where it is built
 .venv/.docs-ready: .venv/.ready
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ./serving -e '.[docs]'
 	touch $@
 
 benchmark: setup

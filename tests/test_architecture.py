@@ -1,4 +1,4 @@
-"""The layers of the package: who may import whom, and that nobody imports in a circle.
+"""The layers of the packages: who may import whom, and that nobody imports in a circle.
 
 Imports are read from the source, so those inside functions and under ``TYPE_CHECKING`` count. The package's
 own ``__init__`` stands aside, as it imports nothing until a name is asked of it: a public name that others
@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "lightning_croloss"
+Layers = tuple[tuple[str, ...], ...]
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "lightning_croloss"
+#: What serving an exported model takes, a distribution of its own: it stands below all of the other package.
+SERVING = ROOT / "serving" / "croloss_serving"
 
 #: The folders, and the files beside them, from bottom to top: each may import what stands in its own line or
 #: in one before it.
-LAYERS = (
+LAYERS: Layers = (
     ("common", "errors", "configurable"),
     ("metrics", "retrieval"),
     ("losses",),
@@ -36,6 +41,16 @@ LAYERS = (
     ("zoo",),
     ("cli", "public", "__main__"),
 )
+SERVING_LAYERS: Layers = (
+    ("errors",),
+    ("common",),
+    ("recommend",),
+    ("index", "layout", "search", "user_feature_vectors"),
+    ("recommender",),
+)
+PACKAGES = [(PACKAGE, LAYERS), (SERVING, SERVING_LAYERS)]
+#: What serving imports besides numpy, only when it is used, and with a message if it is missing.
+ON_USE = {"pyarrow", "onnxruntime", "faiss"}
 
 
 class Import(NamedTuple):
@@ -110,9 +125,9 @@ def _longest(name: str, modules: dict[str, str]) -> str:
     return name
 
 
-def forbidden_edges(package: Path, imports: list[Import]) -> list[str]:
+def forbidden_edges(package: Path, imports: list[Import], layers: Layers = LAYERS) -> list[str]:
     """Return a sentence for each import of something above the layer of the file that imports it."""
-    layer_of = {name: layer for layer, names in enumerate(LAYERS) for name in names}
+    layer_of = {name: layer for layer, names in enumerate(layers) for name in names}
     sentences = []
     for source, line, target in imports:
         below, above = _folder(source), _folder(target)
@@ -157,22 +172,50 @@ def circles_of(imports: list[Import]) -> list[list[str]]:
     return circles
 
 
-# ---------------------------------------------------------------------- the package
+def packages_of(package: Path, nested: bool = True) -> set[str]:
+    """Return the top-level packages that the files of a package import.
+
+    Args:
+        package: the folder of the package.
+        nested: whether imports inside functions and conditions count, such as those for types.
+    """
+    found = set()
+    for path in package.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"), path.name)
+        for node in ast.walk(tree) if nested else tree.body:
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                inside = node.level > 0
+                found.add(package.name if inside else (node.module or "").partition(".")[0])
+    return found
 
 
-def test_nobody_imports_what_stands_above() -> None:
-    sentences = forbidden_edges(PACKAGE, imports_of(PACKAGE))
+# ---------------------------------------------------------------------- the packages
+
+
+@pytest.mark.parametrize(("package", "layers"), PACKAGES)
+def test_nobody_imports_what_stands_above(package: Path, layers: Layers) -> None:
+    sentences = forbidden_edges(package, imports_of(package), layers)
     assert not sentences, "\n".join(["imports that the layers forbid:", *sentences])
 
 
-def test_nobody_imports_in_a_circle() -> None:
-    circles = [" -> ".join(circle) for circle in circles_of(imports_of(PACKAGE))]
+@pytest.mark.parametrize("package", [package for package, _ in PACKAGES])
+def test_nobody_imports_in_a_circle(package: Path) -> None:
+    circles = [" -> ".join(circle) for circle in circles_of(imports_of(package))]
     assert not circles, "\n".join(["circles of imports:", *circles])
 
 
-def test_every_file_of_the_package_has_a_layer() -> None:
-    known = {name for names in LAYERS for name in names}
-    missing = {_folder(file) for module, file in modules_of(PACKAGE).items() if module} - known
+@pytest.mark.parametrize(("nested", "others"), [(True, ON_USE), (False, set())])
+def test_serving_imports_a_closed_set(nested: bool, others: set[str]) -> None:
+    found = packages_of(SERVING, nested)
+    assert found - sys.stdlib_module_names == {SERVING.name, "numpy", *others}
+
+
+@pytest.mark.parametrize(("package", "layers"), PACKAGES)
+def test_every_file_of_the_package_has_a_layer(package: Path, layers: Layers) -> None:
+    known = {name for names in layers for name in names}
+    missing = {_folder(file) for module, file in modules_of(package).items() if module} - known
     assert not missing, f"add to LAYERS: {', '.join(sorted(missing))}"
 
 
@@ -241,6 +284,13 @@ def test_a_folder_without_a_layer_is_found(tmp_path: Path) -> None:
     package = made(tmp_path, {"attic/old.py": "from shop.common import files", "common/files.py": ""})
     [sentence] = forbidden_edges(package, imports_of(package))
     assert re.fullmatch(r"shop/attic/old\.py:1: attic has no layer: .*", sentence)
+
+
+def test_the_packages_that_are_imported_are_found(tmp_path: Path) -> None:
+    lazy = "def lazily():\n    from torch import nn\nif TYPE_CHECKING:\n    import lightning.pytorch"
+    package = made(tmp_path, {"losses/base.py": f"import numpy as np, os.path\nfrom . import files\n{lazy}"})
+    assert packages_of(package, nested=False) == {"numpy", "os", "shop"}
+    assert packages_of(package) == {"numpy", "os", "shop", "torch", "lightning"}
 
 
 def test_a_circle_of_files_is_found(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ cd "$root" || exit 2
 rm -f "$out"/{parts,correctness,speed}.jsonl "$out"/{environment,summary}.json "$out/summary.md" "$log"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-export PYTHONPATH="$root:$scratch/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 CROLOSS_TEST_DEVICE=$device
+export PYTHONPATH="$root:$root/serving:$scratch/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 CROLOSS_TEST_DEVICE=$device
 
 # wheels of what the machine lacks, if there are any
 if compgen -G "$here/wheels/*.whl" >/dev/null; then

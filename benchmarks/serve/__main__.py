@@ -16,8 +16,8 @@ import torch
 from benchmarks.common.measuring import machine
 from benchmarks.serve.protocol import measure, models
 from benchmarks.serve.report import plot, written
+from croloss_serving.index import import_faiss
 from lightning_croloss.common.files import write_atomically
-from lightning_croloss.serving.index import import_faiss
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from croloss_serving.common.vocabulary import Vocabulary
 from lightning_croloss import ComiRecSA, Recommender, RetrievalModel, YouTubeDNN, export_model
-from lightning_croloss.common.vocabulary import Vocabulary
 
 DIM, CLUSTERS, LENGTH, TOP = 64, 500, 20, 100
 WAYS: list[tuple[str, str | None, dict[str, int]]] = [

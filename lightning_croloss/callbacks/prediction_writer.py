@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightning_croloss.common.arrow_tokens import token_array
+from croloss_serving.common.arrow_tokens import token_array
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.row_file import EXTENSIONS, RowFile, is_writable
 from lightning_croloss.data.batch import RetrievalBatch

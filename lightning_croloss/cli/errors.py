@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+import croloss_serving
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import DataError, MissingExtraError, NonFiniteLossError, suggest
 
@@ -41,8 +42,8 @@ _UNKNOWN_CLASS = re.compile(
 # The values that a field may have.
 _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*)\]")
 
-#: The folder of this package: an error raised in it is meant for the user.
-PACKAGE = Path(__file__).parents[1]
+#: The folders of our packages: an error raised in one of them is meant for the user.
+PACKAGES = (Path(__file__).parents[1], Path(croloss_serving.__file__).parent)
 SECTIONS = ("data", "model", "trainer")
 OPTIONS = ("config", "ckpt_path", "seed_everything", "test_after_fit", "weights_only", "print_config")
 SLIP = 0.8  # how like two words are, as difflib has it, if one is a slip for the other
@@ -102,7 +103,7 @@ def meant_for_user(error: BaseException) -> bool:
     if not isinstance(error, (ValueError, TypeError)):
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(PACKAGE)
+    return bool(frames) and any(map(Path(frames[-1].filename).is_relative_to, PACKAGES))
 
 
 def _of_files(error: OSError) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from croloss_serving.layout import FORMAT
 from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.serving.layout import FORMAT
 
 DESCRIPTION = (
     "Export a model for serving: its user encoder as ONNX, the vectors, tokens and titles of the items, and "

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.arrow_tokens import token_type
+from croloss_serving.recommend.tokens import check_tokens
 from lightning_croloss.cli.event_table import read_event_table
-from lightning_croloss.common.arrow_tokens import token_type
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
-from lightning_croloss.recommend.tokens import check_tokens
 
 LIST_COLUMN = "history"
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
+from croloss_serving.common.arrow_tokens import token_array, token_type
+from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.event_table import (
     ITEM_COLUMN,
     USER_COLUMN,
@@ -30,11 +32,9 @@ from lightning_croloss.cli.history_input import (
 from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
 from lightning_croloss.cli.unused_options import refuse_unused
 from lightning_croloss.cli.user_table import Users
-from lightning_croloss.common.arrow_tokens import token_array, token_type
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.row_file import LINES, RowFile, is_writable
 from lightning_croloss.errors import MissingExtraError
-from lightning_croloss.recommend.results import Recommendations
 
 if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel

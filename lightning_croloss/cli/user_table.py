@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from croloss_serving.common.vocabulary import Vocabulary
 from lightning_croloss.cli.event_table import (
     USER_COLUMN,
     candidates,
@@ -15,7 +16,6 @@ from lightning_croloss.cli.event_table import (
     tokens_of,
 )
 from lightning_croloss.cli.history_input import Histories
-from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import DataError, suggest
 from lightning_croloss.recommend.protocol import Retriever
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lightning_croloss.common import blocks
+from croloss_serving.common import blocks
 
 #: Padding that takes no more than this many times the memory of the lists follows their sum.
 _WASTE = 4

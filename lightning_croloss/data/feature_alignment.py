@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.features import KINDS, Feature, build_feature
 from lightning_croloss.errors import DataError, suggest
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_croloss.common.feature_encoding import KINDS as KINDS
-from lightning_croloss.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.feature_encoding import KINDS as KINDS
+from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.common.token_sets import shortened
 from lightning_croloss.errors import DataError
 

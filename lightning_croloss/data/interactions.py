@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_croloss.common.vocabulary import Tokens
-from lightning_croloss.common.vocabulary import Vocabulary as Vocabulary
+from croloss_serving.common.vocabulary import Tokens
+from croloss_serving.common.vocabulary import Vocabulary as Vocabulary
 from lightning_croloss.data.raw_columns import checked_parts, checked_weights, exact_times, factorize
 from lightning_croloss.errors import DataError
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.common.vocabulary import Tokens, integers_of, texts_of
+from croloss_serving.common.vocabulary import Tokens, integers_of, texts_of
 from lightning_croloss.errors import DataError
 
 #: Nanoseconds since 1970, or before, that a time may be away: what a table's dates may be, too.

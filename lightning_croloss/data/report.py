@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+#: Name of the step that leaves out users and items with few events.
+COUNTING = "min_interactions"
+
 
 @dataclass(frozen=True)
 class Counts:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
+from croloss_serving.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary

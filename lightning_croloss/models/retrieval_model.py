@@ -10,6 +10,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from croloss_serving.recommend.results import Recommendations
+from croloss_serving.recommend.tokens import Token
+from croloss_serving.recommend.user_features import UserFeatures
 from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.common.class_only import class_only
 from lightning_croloss.common.deprecation import warn_deprecated
@@ -31,11 +34,8 @@ from lightning_croloss.models.resumable_training import ResumableTraining
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories, check_one_user_each
 from lightning_croloss.recommend.prediction import Prediction
-from lightning_croloss.recommend.results import Recommendations
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
-from lightning_croloss.recommend.tokens import Token
 from lightning_croloss.recommend.top_items import TopItems
-from lightning_croloss.recommend.user_features import UserFeatures
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.common.manifest import MANIFEST, Format
+from croloss_serving.common.manifest import MANIFEST, Format
+from croloss_serving.errors import NeededBy
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
@@ -17,6 +18,7 @@ USERS = "users.parquet"
 #: How the features of users are read, of a model that uses them; not in folders of earlier releases.
 USER_FEATURES = "user_features.json"
 CARD = "README.md"
+NEEDED_BY = NeededBy("a pretrained model", "tables")
 #: What loading needs and checks; the card may be corrected by hand.
 REQUIRED = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
 #: What a folder may hold besides; checked where the manifest lists it.
@@ -54,6 +56,7 @@ __all__ = [
     "CONFIG",
     "MANIFEST",
     "METRICS",
+    "NEEDED_BY",
     "OPTIONAL",
     "REQUIRED",
     "USERS",

@@ -13,7 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding, read_encodings
+from croloss_serving.common.feature_encoding import FeatureEncoding, read_encodings
+from croloss_serving.recommend.item_table import ItemTable
+from croloss_serving.recommend.token_table import read_tokens
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
@@ -21,6 +23,7 @@ from lightning_croloss.models.checkpoint import described_model, read_checkpoint
 from lightning_croloss.pretrained.layout import (
     CONFIG,
     METRICS,
+    NEEDED_BY,
     USER_FEATURES,
     USERS,
     VOCABULARY,
@@ -30,8 +33,6 @@ from lightning_croloss.pretrained.layout import (
 from lightning_croloss.pretrained.registry import find_pretrained
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
-from lightning_croloss.recommend.item_table import ItemTable
-from lightning_croloss.recommend.token_table import read_tokens
 
 
 def load_pretrained(name: str | Path, *, allow: Iterable[type | str] | TrustedClasses = ()) -> RetrievalModel:
@@ -124,7 +125,7 @@ def _load_items(model: RetrievalModel, path: Path) -> None:
     Raises:
         PretrainedError: the file is not a table of items, or has another catalogue.
     """
-    items = ItemTable.read(path, "a pretrained model", "tables")
+    items = ItemTable.read(path, NEEDED_BY)
     if len(items) != model.num_items:
         raise PretrainedError(
             f"{path} has {len(items):,} items, but the weights are for a catalogue of {model.num_items:,}"
@@ -142,7 +143,7 @@ def _load_users(model: RetrievalModel, path: Path) -> None:
     Raises:
         PretrainedError: the file is not such a table, or holds other users.
     """
-    vocabulary = read_tokens(path, "a pretrained model", "tables")
+    vocabulary = read_tokens(path, NEEDED_BY)
     if vocabulary.fingerprint() != model.metadata.user_fingerprint:
         raise PretrainedError(f"{path} holds other users than the weights are for")
     model.metadata.user_vocabulary = vocabulary

@@ -14,7 +14,8 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lightning_croloss.common.feature_encoding import plain_encodings
+from croloss_serving.common.feature_encoding import plain_encodings
+from croloss_serving.recommend.token_table import write_tokens
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
@@ -22,6 +23,7 @@ from lightning_croloss.pretrained.layout import (
     CARD,
     CONFIG,
     METRICS,
+    NEEDED_BY,
     USER_FEATURES,
     USERS,
     VOCABULARY,
@@ -29,7 +31,6 @@ from lightning_croloss.pretrained.layout import (
     write_manifest,
 )
 from lightning_croloss.recommend.protocol import items_of
-from lightning_croloss.recommend.token_table import write_tokens
 
 #: Arguments of a model that come from its data, so that a config does not write them.
 FROM_DATA = ("num_items", "num_users", "item_features", "user_features")
@@ -85,9 +86,9 @@ def save_pretrained(
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
         (temporary / CONFIG).write_text(text, "utf-8")
         shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which only its owner could read
-        items.write(temporary / VOCABULARY, "a pretrained model", "tables")
+        items.write(temporary / VOCABULARY, NEEDED_BY)
         if users and metadata.user_vocabulary is not None:
-            write_tokens(metadata.user_vocabulary, temporary / USERS, "a pretrained model", "tables")
+            write_tokens(metadata.user_vocabulary, temporary / USERS, NEEDED_BY)
         if metadata.user_encodings is not None:
             encodings = json.dumps(plain_encodings(metadata.user_encodings), ensure_ascii=False)
             (temporary / USER_FEATURES).write_text(encodings + "\n", "utf-8")

@@ -1,10 +1,9 @@
-"""From vectors to lists: top items, tokens, the popular fallback, allowed and denied items.
+"""From vectors to lists, in torch: top items, histories of tokens, what a model must have to recommend.
 
-What is exported here needs no torch, so that serving an exported model can share it. ``recommend.top_items``,
-``recommend.token_recommender`` and ``recommend.histories`` use torch and are not imported here.
+What serving an exported model shares is in ``croloss_serving.recommend``, and the public part of it is
+exported here. It needs no torch; the modules of this folder do and are not imported here.
 """
 
-from lightning_croloss.recommend.item_table import ItemTable
-from lightning_croloss.recommend.results import Recommendations, UserRecommendations
+from croloss_serving import ItemTable, Recommendations, UserRecommendations
 
 __all__ = ["ItemTable", "Recommendations", "UserRecommendations"]

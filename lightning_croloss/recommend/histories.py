@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lightning_croloss.common.blocks import blocks
+from croloss_serving.common.blocks import blocks
+from croloss_serving.recommend.user_features import EncodedFeatures
 from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import GivenFeatures, RetrievalBatch
-from lightning_croloss.recommend.user_features import EncodedFeatures
 
 
 def batch_of_histories(

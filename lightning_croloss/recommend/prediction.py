@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from croloss_serving.recommend.popular import PopularItems
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.recommend.popular import PopularItems
 from lightning_croloss.recommend.protocol import Retriever, items_of, user_knowledge
 from lightning_croloss.recommend.top_items import TopItems
 

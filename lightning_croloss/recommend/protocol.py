@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding
-from lightning_croloss.common.vocabulary import Vocabulary
+from croloss_serving.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.recommend.item_table import ItemTable
+from croloss_serving.recommend.users import UserKnowledge
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.recommend.item_table import ItemTable
-from lightning_croloss.recommend.users import UserKnowledge
 
 
 class CatalogueMetadata(Protocol):

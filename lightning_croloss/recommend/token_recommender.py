@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories
-from lightning_croloss.recommend.lists import UserLists, check_n, user_recommendations
-from lightning_croloss.recommend.protocol import Retriever, items_of, user_knowledge
-from lightning_croloss.recommend.results import Recommendations, UserRecommendations
-from lightning_croloss.recommend.tokens import (
+from croloss_serving.recommend.lists import UserLists, check_n, user_recommendations
+from croloss_serving.recommend.results import Recommendations, UserRecommendations
+from croloss_serving.recommend.tokens import (
     Token,
     allowed_ids,
     check_tokens,
@@ -20,8 +18,10 @@ from lightning_croloss.recommend.tokens import (
     histories_of,
     ids_of_histories,
 )
+from croloss_serving.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
+from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories
+from lightning_croloss.recommend.protocol import Retriever, items_of, user_knowledge
 from lightning_croloss.recommend.top_items import TopItems, evaluating
-from lightning_croloss.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
 from lightning_croloss.retrieval import top_items
 
 #: Users whose histories are encoded together.

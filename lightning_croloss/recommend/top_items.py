@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from croloss_serving.recommend.lists import check_n
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.recommend.lists import check_n
 from lightning_croloss.recommend.protocol import Retriever
 from lightning_croloss.retrieval import check_diversity, diverse_items, top_items
 

@@ -1,8 +1,9 @@
 """Serving: a model exported to ONNX and an index, and the Recommender that needs no torch.
 
+The Recommender comes from ``lightning-croloss-serving``, which can be installed alone, without torch.
 ``serving.export`` and ``serving.encoder`` use torch and are not imported here.
 """
 
-from lightning_croloss.serving.recommender import Recommender
+from croloss_serving import Recommender
 
 __all__ = ["Recommender"]

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from croloss_serving.layout import FEATURE_VECTORS, HISTORY, INTERESTS, USERS
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.models import HistoryModel, RetrievalModel
 from lightning_croloss.recommend.top_items import evaluating
-from lightning_croloss.serving.layout import FEATURE_VECTORS, HISTORY, INTERESTS, USERS
 
 OPSET = 20
 
@@ -28,7 +28,8 @@ class UserEncoder(nn.Module):
     """From histories, and users where the model knows them, to the users' vectors.
 
     What an id embeds to, features included, is one table here: the graph looks ids up and knows no features.
-    Those of new users come in as the sum of their embeddings, which ``serving.user_features`` makes.
+    Those of new users come in as the sum of their embeddings, which ``croloss_serving.user_feature_vectors``
+    makes.
 
     Args:
         model: the model; it is copied.

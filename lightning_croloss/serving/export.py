@@ -7,16 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightning_croloss import __version__
-from lightning_croloss.common.checks import check_choice
-from lightning_croloss.common.files import replacing_folder
-from lightning_croloss.models import RetrievalModel
-from lightning_croloss.recommend.protocol import items_of, user_knowledge
-from lightning_croloss.recommend.token_table import write_tokens
-from lightning_croloss.recommend.top_items import evaluating
-from lightning_croloss.serving.encoder import write_encoder
-from lightning_croloss.serving.index import INDEXES, build_index, write_index
-from lightning_croloss.serving.layout import (
+from croloss_serving.errors import NeededBy
+from croloss_serving.index import INDEXES, build_index, write_index
+from croloss_serving.layout import (
     ENCODER,
     FORMAT,
     INDEX,
@@ -26,7 +19,17 @@ from lightning_croloss.serving.layout import (
     USER_VECTORS,
     VECTORS,
 )
-from lightning_croloss.serving.user_features import UserFeatureVectors
+from croloss_serving.recommend.token_table import write_tokens
+from croloss_serving.user_feature_vectors import UserFeatureVectors
+from lightning_croloss import __version__
+from lightning_croloss.common.checks import check_choice
+from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.models import RetrievalModel
+from lightning_croloss.recommend.protocol import items_of, user_knowledge
+from lightning_croloss.recommend.top_items import evaluating
+from lightning_croloss.serving.encoder import write_encoder
+
+NEEDED_BY = NeededBy("exporting a model", "export")
 
 
 def export_model(
@@ -75,11 +78,11 @@ def export_model(
     with replacing_folder(Path(folder), overwrite) as temporary:
         write_encoder(model, temporary / ENCODER)
         np.save(temporary / VECTORS, vectors)
-        items.write(temporary / ITEMS, "exporting a model", "export")
+        items.write(temporary / ITEMS, NEEDED_BY)
         files = [ENCODER, VECTORS, ITEMS]
         knowledge = user_knowledge(model)
         if knowledge.vocabulary is not None:
-            write_tokens(knowledge.vocabulary, temporary / USER_TABLE, "exporting a model", "export")
+            write_tokens(knowledge.vocabulary, temporary / USER_TABLE, NEEDED_BY)
             files.append(USER_TABLE)
         if model.user_feature_embedding is not None:
             _user_features(model).write(temporary / USER_VECTORS, temporary / USER_FEATURES)

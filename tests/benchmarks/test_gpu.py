@@ -98,7 +98,7 @@ def test_a_record_goes_on_behind_a_crash_and_a_lost_device(tmp_path: Path) -> No
         ended = run(
             [*command, "-c", "pyproject.toml", "--rootdir", str(tmp_path), str(tmp_path)],
             CROLOSS_TEST_RECORD=str(record),
-            PYTHONPATH=str(ROOT),
+            PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "serving")]),
             PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         )
         statuses.append(ended.returncode)

@@ -12,6 +12,7 @@ import pytest
 from lightning_croloss.cli import main
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = os.pathsep.join([str(ROOT), str(ROOT / "serving")])
 
 CONFIG = ROOT / "configs" / "ml-100k" / "youtube_dnn.yaml"
 
@@ -20,7 +21,7 @@ QUICK = ["--trainer.max_epochs=2", "--trainer.limit_train_batches=30", "--traine
 
 def in_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user would, in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": PACKAGES, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "lightning_croloss", *arguments],
         capture_output=True,

@@ -44,7 +44,7 @@ def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
 def fit_and_predict() -> pl.DataFrame:
     main(["fit", *QUIET, "--trainer.max_epochs=1"])
     (checkpoint,) = Path("runs").rglob("*.ckpt")
-    main(["predict", *QUIET, "--ckpt_path", str(checkpoint), "--n=5"])
+    main(["predict", *QUIET, "--ckpt_path", str(checkpoint), "--n=5", "--exclude_history=true"])
     return pl.read_parquet("predictions.parquet")
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_croloss.common import blocks
+from croloss_serving.common import blocks
 from lightning_croloss.common.item_lists import ItemLists, blocks_of, rows_of
 
 LISTS = st.lists(st.lists(st.integers(1, 9), max_size=5), max_size=6)

@@ -99,6 +99,17 @@ def test_without_filters_nothing_is_read_twice(table, monkeypatch):
     assert len(data.recipients) == data.num_users == 61
 
 
+def test_filters_that_left_nothing_out_read_nothing_again(tmp_path):
+    path = tmp_path / "events.parquet"
+    frame = pl.DataFrame({"user_id": [1, 2] * 4, "item_id": [1, 1, 2, 2, 3, 3, 4, 4], "timestamp": range(8)})
+    frame.write_parquet(path)
+    data = TableDataModule(str(path), min_user_interactions=3, min_item_interactions=2)
+    data.rows  # noqa: B018
+    path.unlink()
+    assert len(data.recipients) == 2
+    assert len(next(iter(data.predict_dataloader())).users) == 2
+
+
 @pytest.mark.parametrize(
     ("cls", "arguments", "served", "said"),
     [

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from croloss_serving.common import blocks
 from lightning_croloss import CROLoss, FullCatalogNegatives, UniformNegatives
 from lightning_croloss.baselines import Popularity, baseline_ranks
 from lightning_croloss.baselines.measuring import WHOLE_HISTORY, _evaluate
-from lightning_croloss.common import blocks, item_lists
+from lightning_croloss.common import item_lists
 from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.data import DataRequest, Interactions, PerUserRatio, RetrievalDataModule
 from lightning_croloss.models import SASRec, YouTubeDNN

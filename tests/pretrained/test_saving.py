@@ -27,7 +27,7 @@ def test_a_folder_is_complete_or_absent(trained, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightning_croloss.recommend.item_table.ItemTable.write", full)
+    monkeypatch.setattr("croloss_serving.recommend.item_table.ItemTable.write", full)
     with pytest.raises(OSError, match="No space left"):
         save_pretrained(trained, tmp_path / "other")
     with pytest.raises(OSError, match="No space left"):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from croloss_serving.common.feature_encoding import FeatureEncoding
+from croloss_serving.recommend.user_features import encode_user_features
 from lightning_croloss import RetrievalModel, TwoTower, YouTubeDNN, load_pretrained, save_pretrained
-from lightning_croloss.common.feature_encoding import FeatureEncoding
-from lightning_croloss.recommend.user_features import encode_user_features
 from tests.data_for_tests import FeaturedData, fit, small_model
 from tests.models.cases import FEATURES
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.recommend.users import UserKnowledge
 from lightning_croloss import MatrixFactorization, RetrievalModel, TwoTower, load_pretrained, save_pretrained
-from lightning_croloss.common.vocabulary import Vocabulary
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.recommend.users import UserKnowledge
 from tests.data_for_tests import FeaturedData, fit, small_model
 from tests.models.cases import FEATURES
 

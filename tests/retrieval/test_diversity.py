@@ -154,7 +154,7 @@ def test_no_diversity_gives_exactly_the_plain_result(model):
 
 def test_where_candidates_run_out_the_rest_is_empty(model):
     histories = [list(range(1, 38))]
-    ids, scores = model.recommend(histories, 5, diversity=0.1, category="genre")
+    ids, scores = model.recommend(histories, 5, True, diversity=0.1, category="genre")
     assert sorted(ids[0, :3].tolist()) == [38, 39, 40]
     assert ids[0, 3:].tolist() == [0, 0]
     assert scores[0, 3:].tolist() == [-math.inf] * 2

@@ -1,18 +1,20 @@
 """An exported model recommends what the model recommends, and its files are checked."""
 
 import json
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from croloss_serving.common import blocks
 from lightning_croloss import MIND, ComiRecSA, MatrixFactorization, TwoTower
 from lightning_croloss.cli import main
 from lightning_croloss.errors import MissingExtraError, PretrainedError
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
 from tests.models.cases import FEATURES
+from tests.serving.environment import make_environment, run_in
 
 for package in ("onnxruntime", "onnxscript", "faiss", "pyarrow"):
     pytest.importorskip(package, reason="needs the extra [export]")
@@ -154,8 +156,8 @@ def test_users(tmp_path):
 def test_more_users_than_a_batch(exported, monkeypatch):
     recommender = Recommender.from_export(exported)
     whole = recommender.recommend(HISTORIES, 5)
-    monkeypatch.setattr("lightning_croloss.serving.recommender.BATCH_SIZE", 2)
-    monkeypatch.setattr("lightning_croloss.serving.search.TILE_ELEMENTS", 1)
+    monkeypatch.setattr("croloss_serving.recommender.BATCH_SIZE", 2)
+    monkeypatch.setattr("croloss_serving.search.TILE_ELEMENTS", 1)
     assert recommender.recommend(HISTORIES, 5) == whole
     assert len(recommender.recommend([], 5)) == 0
 
@@ -188,21 +190,27 @@ def test_approximate_indexes_find_all_when_they_search_all(of_many_items, index,
 
 @pytest.mark.slow
 def test_neither_torch_nor_lightning_is_needed(mind, exported, tmp_path):
-    tower = trained(TwoTower, **FEATURES)
-    for model, folder in (
-        (mind, exported),
-        (tower, export_model(tower, tmp_path / "tower")),
-    ):
-        code = (
-            "import sys, json; sys.modules['torch'] = None; sys.modules['lightning'] = None\n"
-            "from lightning_croloss.serving import Recommender\n"
-            f"found = Recommender.from_export({str(folder)!r}).recommend({HISTORIES!r}, 5)\n"
-            "print(json.dumps([[user.tokens, user.scores] for user in found]))"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        expected = model.recommend_tokens(HISTORIES, 5)
-        for (tokens, scores), user in zip(found, expected, strict=True):
+    tower = trained(TwoTower, **FEATURES, use_user_id=True)
+    user = tower.metadata.user_vocabulary.tokens[4]
+    features = {encoding.name: [None, "nothing", *[""] * 4] for encoding in tower.metadata.user_encodings[:1]}
+    known = {"users": [user, *["nobody"] * 5], "user_features": features}
+    cases = [(mind, exported, {}), (tower, export_model(tower, tmp_path / "tower"), known)]
+    environment = make_environment(tmp_path / "site", "numpy", "pyarrow", "onnxruntime", "faiss-cpu")
+    code = """
+import json
+from importlib.util import find_spec
+from croloss_serving import Recommender
+assert not [name for name in ("torch", "lightning", "torchmetrics", "lightning_croloss") if find_spec(name)]
+"""
+    for _, folder, given in cases:
+        code += f"""
+found = Recommender.from_export({str(folder)!r}).recommend({HISTORIES!r}, 5, **{given!r})
+print(json.dumps([[user.tokens, user.scores] for user in found]))
+"""
+    lines = run_in(environment, code).splitlines()
+    for line, (model, _, given) in zip(lines, cases, strict=True):
+        expected = model.recommend_tokens(HISTORIES, 5, **given)
+        for (tokens, scores), user in zip(json.loads(line), expected, strict=True):
             assert tokens == user.tokens
             assert scores == pytest.approx(user.scores, abs=2e-6)
 
@@ -279,9 +287,37 @@ def test_refuses(mind, exported, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("lightning_croloss.serving.export.write_encoder", write_encoder)
         patch.setitem(sys.modules, "onnxscript", None)
-        with pytest.raises(MissingExtraError, match=r"\[export\]"):
+        with pytest.raises(MissingExtraError, match=r"'lightning-croloss\[export\]'"):
             export_model(mind, tmp_path / "export")
         patch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.raises(MissingExtraError, match=r"\[serve\]"):
+        with pytest.raises(MissingExtraError, match=r"'lightning-croloss-serving\[serve\]'"):
             Recommender.from_export(exported)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_long_history_is_no_matter_of_the_others(mind, exported, monkeypatch):
+    """Blocks of bounded padded size, one of which is a single long history."""
+    recommender = Recommender.from_export(exported, threads=1)
+    long = [f"item {number % 40}" for number in range(3_000)]
+    histories = [*HISTORIES, long, *HISTORIES]
+    expected = mind.recommend_tokens(histories, 5, False)
+    shapes = []
+    run = recommender._session.run
+    recommender._session = SimpleNamespace(
+        run=lambda names, given: shapes.append(given["history"].shape) or run(names, given)
+    )
+    recommender.model["max_history"] = None  # as of a model that reads everything
+    monkeypatch.setattr(blocks, "MOST_ENTRIES", 40)
+    found = recommender.recommend([history[-5:] for history in histories], 5, False)
+    assert_same(found, expected)
+    recommender.recommend(histories, 5, True, deny=["item 3"])
+    assert all(rows == 1 or rows * length <= 40 for rows, length in shapes)
+    assert max(length for _, length in shapes) == 3_000
+
+
+def test_a_model_trained_in_half_precision_is_exported(tmp_path):
+    model = trained(MIND).half()
+    recommender = Recommender.from_export(export_model(model, tmp_path / "half"), threads=1)
+    expected = model.float().recommend_tokens(HISTORIES, 5)
+    for ours, theirs in zip(recommender.recommend(HISTORIES, 5), expected, strict=True):
+        assert ours.scores == pytest.approx(theirs.scores, abs=5e-3)

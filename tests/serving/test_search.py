@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("faiss", reason="needs the extra [serve]")
-from lightning_croloss.common.vocabulary import Vocabulary
-from lightning_croloss.recommend.item_table import ItemTable
-from lightning_croloss.serving import Recommender, search
-from lightning_croloss.serving.index import build_index, read_index, write_index
-from lightning_croloss.serving.search import exact_search, index_search
+from croloss_serving import Recommender, search
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.index import build_index, read_index, write_index
+from croloss_serving.recommend.item_table import ItemTable
+from croloss_serving.search import exact_search, index_search
 
 NUM_ITEMS, DIM, USERS = 1_200, 8, 6
 KINDS = ("flat", "ivf", "hnsw")

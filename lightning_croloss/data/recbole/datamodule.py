@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.common.checks import check_choice, check_lists
-from lightning_croloss.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary

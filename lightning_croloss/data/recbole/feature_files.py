@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.feature_alignment import align_features, align_titles
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary

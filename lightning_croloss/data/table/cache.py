@@ -20,9 +20,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.hashing import sha256_of_file
 from lightning_croloss.common.files import replacing
-from lightning_croloss.common.hashing import sha256_of_file
 from lightning_croloss.configurable import to_config
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary

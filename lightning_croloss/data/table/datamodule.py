@@ -12,7 +12,7 @@ from lightning_croloss.configurable import class_path, to_config
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.report import PreparationReport, first_of
+from lightning_croloss.data.report import COUNTING, PreparationReport, first_of
 from lightning_croloss.data.splits import Predefined, Split
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import MissingExtraError
@@ -232,11 +232,14 @@ class TableDataModule(RetrievalDataModule):
         """Read the events again without ``min_user_interactions`` and ``min_item_interactions``.
 
         Returns:
-            The events; None if these filters leave nothing out.
+            The events; None if these filters have left nothing out.
         """
-        spec = self.spec
-        if spec.min_user_interactions <= 1 and spec.min_item_interactions <= 1:
+        self.interactions  # noqa: B018
+        assert self._report is not None
+        counted = [step for step in self._report.steps if step.name == COUNTING]
+        if not any(step.dropped.interactions for step in counted):
             return None
+        spec = self.spec
         from lightning_croloss.data.table.preparation import prepare
 
         everyone, _ = prepare(replace(spec, min_user_interactions=1, min_item_interactions=1, k_core=False))

@@ -9,7 +9,7 @@ import polars as pl
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
-from lightning_croloss.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.feature_alignment import Texts, align_features, align_titles, split_feature
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.progress import Stages
-from lightning_croloss.data.report import Counts, PreparationReport
+from lightning_croloss.data.report import COUNTING, Counts, PreparationReport
 from lightning_croloss.data.table.conversion import factorize, parse_bound, to_numbers, to_times
 from lightning_croloss.data.table.filters import (
     Events,
@@ -181,7 +181,7 @@ def _filtered(events: Events, spec: TableSpec, report: PreparationReport) -> Eve
             if minimum > 1
         ]
         repeated = ", repeatedly" if spec.k_core else ""
-        report.add("min_interactions", f"{' or '.join(reasons)} interactions{repeated}", events.counts)
+        report.add(COUNTING, f"{' or '.join(reasons)} interactions{repeated}", events.counts)
     return events
 
 

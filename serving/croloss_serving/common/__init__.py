@@ -1,0 +1,1 @@
+"""What files and tokens are made of: manifests, checksums, vocabulary, features as numbers."""

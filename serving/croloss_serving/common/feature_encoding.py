@@ -1,0 +1,139 @@
+"""FeatureEncoding: how the values of a feature, as a user writes them, become numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from croloss_serving.common.standardisation import Standardisation
+from croloss_serving.common.vocabulary import Vocabulary
+
+KINDS = ("categorical", "multi", "numeric")
+
+
+@dataclass(frozen=True)
+class FeatureEncoding:
+    """What was learned of one feature's values, so that those of new users and items are read alike.
+
+    Attributes:
+        name: name of the column.
+        kind: "categorical" (one token), "multi" (a set of tokens) or "numeric".
+        tokens: the tokens that training knows; None if numeric.
+        separator: what stands between the tokens of a text, if multi.
+        standardisation: how numbers are standardised; None of tokens.
+    """
+
+    name: str
+    kind: str
+    tokens: Vocabulary | None = None
+    separator: str = " "
+    standardisation: Standardisation | None = None
+
+    @classmethod
+    def of_numbers(cls, name: str, numbers: NDArray[np.float64]) -> FeatureEncoding:
+        """Learn how to standardise numbers (n,), NaN = missing."""
+        return cls(name, "numeric", standardisation=Standardisation.of(numbers))
+
+    @classmethod
+    def of_tokens(
+        cls, name: str, kind: str, rows: Sequence[Sequence[str]], separator: str
+    ) -> FeatureEncoding:
+        """Learn the tokens of rows of them, "" is none."""
+        tokens = sorted({token for row in rows for token in row if token})
+        return cls(name, kind, Vocabulary(tokens), separator)
+
+    def encode(self, values: Sequence[Any]) -> NDArray[Any]:
+        """Return the values as numbers.
+
+        Args:
+            values: (n,) texts, numbers or, if multi, lists of tokens; None or "" is missing.
+
+        Returns:
+            (n, W) int64 ids of tokens, padded with 0, a token that training does not know left out; or
+            (n, 1) float32, NaN where missing.
+
+        Raises:
+            ValueError: a value is not of this kind; the message names it.
+        """
+        if self.kind == "numeric":
+            return self.scaled(np.array([self._number(value) for value in values], dtype=np.float64))
+        return self.ids([self._tokens_of(value) for value in values])
+
+    def scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return numbers (n,), NaN = missing, as (n, 1) float32."""
+        assert self.standardisation is not None
+        return self.standardisation.apply(numbers)[:, None]
+
+    def ids(self, rows: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+        """Return the ids (n, W) of rows of tokens, ascending, padded with 0; unknown tokens are left out."""
+        assert self.tokens is not None
+        flat = self.tokens.encode([token for row in rows for token in row])
+        known: list[list[int]] = []
+        begin = 0
+        for row in rows:
+            known.append(sorted({*flat[begin : begin + len(row)].tolist()} - {0}))
+            begin += len(row)
+        ids = np.zeros((len(rows), max([1, *map(len, known)])), dtype=np.int64)
+        for target, found in zip(ids, known, strict=True):
+            target[: len(found)] = found
+        return ids
+
+    def _tokens_of(self, value: Any) -> list[str]:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return []
+        if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+            if self.kind != "multi":
+                raise ValueError(f"feature {self.name!r} is one token, got the list {value!r}")
+            return [str(token) for token in value if token not in (None, "")]
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # as tables write whole numbers of which some are missing
+        tokens = str(value).split(self.separator) if self.kind == "multi" else [str(value)]
+        return [token for token in tokens if token]
+
+    def _number(self, value: Any) -> float:
+        if value is None or value == "":
+            return math.nan
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.inf
+        if math.isinf(number):
+            raise ValueError(f"feature {self.name!r} is a number, got {value!r}")
+        return number
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the encoding as plain types."""
+        plain: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        if self.tokens is not None:
+            plain |= {"tokens": self.tokens.tokens, "separator": self.separator}
+        if self.standardisation is not None:
+            # infinite limits are left out: JSON has no such number
+            plain |= {
+                name: value for name, value in vars(self.standardisation).items() if math.isfinite(value)
+            }
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> FeatureEncoding:
+        """Build an encoding from what :meth:`to_plain` returned."""
+        name, kind = plain["name"], plain["kind"]
+        if kind == "numeric":
+            unlimited = {"low": -math.inf, "high": math.inf}
+            learned = {key: value for key, value in plain.items() if key not in ("name", "kind")}
+            return cls(name, kind, standardisation=Standardisation(**{**unlimited, **learned}))
+        return cls(name, kind, Vocabulary(plain["tokens"]), plain["separator"])
+
+
+def plain_encodings(encodings: Sequence[FeatureEncoding] | None) -> list[dict[str, Any]] | None:
+    """Return encodings as plain types; None of none."""
+    return None if encodings is None else [encoding.to_plain() for encoding in encodings]
+
+
+def read_encodings(plain: Sequence[Mapping[str, Any]] | None) -> list[FeatureEncoding] | None:
+    """Return what :func:`plain_encodings` was given."""
+    return None if plain is None else [FeatureEncoding.from_plain(entry) for entry in plain]

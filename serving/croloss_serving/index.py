@@ -1,0 +1,109 @@
+"""The faiss index of an export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from croloss_serving.errors import SERVING, MissingExtraError
+
+INDEXES = ("flat", "ivf", "hnsw")
+HNSW_LINKS = 32
+#: How much of an approximate index is searched unless the caller says otherwise.
+NPROBE, EF_SEARCH = 16, 128
+#: By how much a search that found too little is widened, and the share of the items from which on an exact
+#: product costs no more than walking a graph.
+GROWTH, GRAPH_SHARE = 4, 1 / 8
+
+
+def build_index(kind: str, vectors: NDArray[np.float32]) -> Any:
+    """Return a faiss index of inner products.
+
+    Args:
+        kind: one of :data:`INDEXES`: "flat" is exact; "ivf" searches the nearest of √N · 4 clusters; "hnsw"
+            walks a graph of neighbours.
+        vectors: (N, D) float32, row i for item id i + 1.
+    """
+    faiss = import_faiss("an index")
+    count, dim = vectors.shape
+    if kind == "flat":
+        index = faiss.IndexFlatIP(dim)
+    elif kind == "ivf":
+        # faiss wants 39 vectors for each cluster
+        clusters = max(1, min(int(4 * count**0.5), count // 39))
+        index = faiss.index_factory(dim, f"IVF{clusters},Flat", faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors)
+    else:
+        index = faiss.IndexHNSWFlat(dim, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.add(vectors)
+    return index
+
+
+def write_index(index: Any, path: Path) -> None:
+    """Write an index to a file."""
+    import_faiss("an index").write_index(index, str(path))
+
+
+def read_index(path: Path, nprobe: int | None, ef_search: int | None) -> Any:
+    """Read an index and set how much of it is searched; None leaves the default.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
+    for name, value in (("nprobe", nprobe), ("ef_search", ef_search)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value!r} must be at least 1")
+    faiss = import_faiss("this index")
+    index = faiss.read_index(str(path))
+    if hasattr(index, "nprobe"):
+        index.nprobe = min(NPROBE if nprobe is None else nprobe, index.nlist)
+    if hasattr(index, "hnsw"):
+        index.hnsw.efSearch = EF_SEARCH if ef_search is None else ef_search
+    return index
+
+
+def is_exact(index: Any) -> bool:
+    """Return whether an index finds the best items for certain."""
+    return not (hasattr(index, "nprobe") or hasattr(index, "hnsw"))
+
+
+def widening(index: Any, width: int) -> Iterator[Any]:
+    """Yield faiss search parameters, each for a wider search than before; first None, as the index is set.
+
+    They are parameters of a call, not of the index, so that no other search is widened.
+
+    Args:
+        index: a faiss index.
+        width: how many items are asked of it.
+    """
+    yield None
+    faiss = import_faiss("this index")
+    if hasattr(index, "nprobe"):
+        clusters = index.nprobe
+        while clusters < index.nlist:
+            clusters = min(GROWTH * clusters, index.nlist)
+            yield faiss.SearchParametersIVF(nprobe=clusters)
+    elif hasattr(index, "hnsw"):
+        kept = GROWTH * max(index.hnsw.efSearch, width)
+        while kept < GRAPH_SHARE * index.ntotal:
+            yield faiss.SearchParametersHNSW(efSearch=kept)
+            kept *= GROWTH
+
+
+def import_faiss(what: str) -> ModuleType:
+    """Return faiss.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import faiss
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(what, "serve", SERVING) from error
+    module: ModuleType = faiss
+    return module

@@ -1,0 +1,18 @@
+"""The files of an export."""
+
+from __future__ import annotations
+
+from croloss_serving.common.manifest import Format
+
+ENCODER = "encoder.onnx"
+VECTORS = "items.npy"
+ITEMS = "items.parquet"
+INDEX = "index.faiss"
+#: Tokens of the users, if the model uses their ids or features.
+USER_TABLE = "users.parquet"
+FORMAT = Format("lightning-croloss export", 1, "an export of a model", ("model",))
+
+#: Vectors of the features of the users, and what makes those of new users; if the model uses features.
+USER_VECTORS, USER_FEATURES = "user_features.npy", "user_features.npz"
+#: Names of the encoder's inputs and output.
+HISTORY, USERS, FEATURE_VECTORS, INTERESTS = "history", "users", "user_features", "interests"

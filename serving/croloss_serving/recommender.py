@@ -1,0 +1,242 @@
+"""Recommender: serves an exported model on onnxruntime and numpy or faiss, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from croloss_serving.common.blocks import blocks
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.errors import SERVING, MissingExtraError, NeededBy
+from croloss_serving.index import read_index
+from croloss_serving.layout import (
+    ENCODER,
+    FEATURE_VECTORS,
+    FORMAT,
+    HISTORY,
+    INDEX,
+    INTERESTS,
+    ITEMS,
+    USER_FEATURES,
+    USER_TABLE,
+    USER_VECTORS,
+    USERS,
+    VECTORS,
+)
+from croloss_serving.recommend.item_table import ItemTable
+from croloss_serving.recommend.lists import UserLists, check_n
+from croloss_serving.recommend.results import Recommendations, UserRecommendations
+from croloss_serving.recommend.token_table import read_tokens
+from croloss_serving.recommend.tokens import Token, allowed_ids, histories_of, ids_of_histories
+from croloss_serving.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
+from croloss_serving.recommend.users import UserKnowledge
+from croloss_serving.search import Ids, Scores, exact_search, index_search
+from croloss_serving.user_feature_vectors import UserFeatureVectors
+
+NEEDED_BY = NeededBy("serving a model", "serve", SERVING)
+#: Users that are encoded together.
+BATCH_SIZE = 256
+
+
+class Recommender:
+    """Recommends to histories of tokens what the exported model would.
+
+    Make it with :meth:`from_export`. Neither torch nor lightning is needed.
+
+    Attributes:
+        items: the tokens, training events and titles of the items.
+        model: what the manifest says of the model: its class, ``num_items``, ``max_history`` and more.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        vectors: NDArray[np.float32],
+        items: ItemTable,
+        model: dict[str, Any],
+        index: Any = None,
+        users: Vocabulary | None = None,
+        user_features: UserFeatureVectors | None = None,
+    ) -> None:
+        self.items = items
+        self.model = model
+        # an export of an earlier release does not say what it goes by
+        uses_history = model.get("uses_history", True)
+        self._knowledge = UserKnowledge(
+            f"this export of a {model['class']}", model["num_users"] > 0, False, uses_history, users
+        )
+        self._session = session
+        self._vectors = vectors
+        self._index = index
+        self._user_features = user_features
+        self._inputs = {entry.name for entry in session.get_inputs()}
+        if user_features is not None:
+            self._inputs.add(FEATURE_VECTORS)  # not among the inputs, since it has a default
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens of the items."""
+        return self.items.vocabulary
+
+    @property
+    def titles(self) -> list[str] | None:
+        """What a person calls each item; None without titles."""
+        return self.items.titles
+
+    @classmethod
+    def from_export(
+        cls,
+        folder: str | Path,
+        *,
+        threads: int | None = None,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
+    ) -> Recommender:
+        """Load what ``croloss export`` wrote, after checking every file against its checksum.
+
+        Args:
+            folder: the folder.
+            threads: threads of the encoder; None leaves it to onnxruntime.
+            nprobe: number of clusters that an IVF index searches, more where they hold fewer than n items;
+                None is 16.
+            ef_search: number of neighbours that an HNSW index keeps in mind, more where it reaches fewer than
+                n items; None is 128.
+
+        Raises:
+            ValueError: nprobe or ef_search is below 1.
+            PretrainedError: the folder is not an export, is of another version, or a file is damaged.
+            MissingExtraError: onnxruntime, pyarrow, or, for an index, faiss is not installed.
+        """
+        path = Path(folder)
+        manifest = FORMAT.read(path)
+        runtime = _onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3  # it warns of an input that has a default
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        session = runtime.InferenceSession(str(path / ENCODER), options, providers=["CPUExecutionProvider"])
+        has_index = INDEX in manifest["files"]
+        return cls(
+            session,
+            np.load(path / VECTORS),
+            ItemTable.read(path / ITEMS, NEEDED_BY),
+            manifest["model"],
+            read_index(path / INDEX, nprobe, ef_search) if has_index else None,
+            read_tokens(path / USER_TABLE, NEEDED_BY) if USER_TABLE in manifest["files"] else None,
+            UserFeatureVectors.read(path / USER_VECTORS, path / USER_FEATURES)
+            if USER_VECTORS in manifest["files"]
+            else None,
+        )
+
+    def recommend(
+        self,
+        histories: Sequence[Sequence[Token]] | None = None,
+        n: int = 10,
+        exclude_history: bool | None = None,
+        allow: Collection[Token] | None = None,
+        deny: Collection[Token] | None = None,
+        users: Sequence[Token] | None = None,
+        user_features: UserFeatures | None = None,
+    ) -> Recommendations:
+        """Return the n best items for each history, as ``model.recommend_tokens`` does.
+
+        A list is shorter than n only where no more items are left: an approximate index that finds too few
+        for a user is searched more widely for this user, and at last all items are.
+
+        With ``allow`` or ``deny`` the search is exact, whatever the index.
+
+        Args:
+            histories: for each user the tokens of its events, oldest first; None = no events of any of the
+                users.
+            n: how many items.
+            exclude_history: whether to leave out the items of the history; None is as the model was exported
+                (exports of version 0.1 leave them out).
+            allow: tokens of the only items to recommend; None = all.
+            deny: tokens of items never to recommend.
+            users: the token of each user, for a model that uses ids or features of users; None = all unknown.
+            user_features: for each feature of users that the model was trained with a value of each user, for
+                those whom it does not know: a text or a number, for "multi" a text or a list; None or "" is
+                missing.
+
+        Raises:
+            ValueError: n is outside 1 … num_items, neither histories nor users are given, or users or their
+                features do not fit the model or the histories.
+            TypeError: tokens are neither text nor integers.
+        """
+        if exclude_history is None:
+            exclude_history = bool(self.model.get("exclude_history", True))
+        check_n(n, len(self.items))
+        ids, unknown = ids_of_histories(histories_of(histories, users), self.vocabulary)
+        known_users = self._knowledge.ids(users, len(ids))
+        encodings = None if self._user_features is None else self._user_features.encodings
+        features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
+        allowed = allowed_ids(self.vocabulary, allow, deny)
+        denied = self._others(allowed)
+        lists = UserLists(self.items, self._knowledge, n, exclude_history, allowed)
+        found: list[UserRecommendations] = []
+        # what a user excludes counts, too: all items but the allowed ones are a list of each user's
+        sizes = (min(len(history), self._longest) + len(denied) for history in ids)
+        for part in blocks(sizes, BATCH_SIZE):
+            some = None if features is None else features.rows(part)
+            interests = self.encode(ids[part], known_users[part], some)
+            excluded = [
+                np.concatenate([np.unique(history) if exclude_history else [], denied]).astype(np.int64)
+                for history in ids[part]
+            ]
+            if self._index is None or len(denied):
+                best = exact_search(interests, self._vectors, n, excluded)
+            else:
+                best = index_search(interests, self._vectors, self._index, n, excluded)
+            given = None if some is None else some.given.tolist()
+            found += lists(ids[part], unknown[part], known_users[part].tolist(), best, given)
+        return Recommendations(found)
+
+    def encode(
+        self,
+        histories: Sequence[Sequence[int]],
+        users: NDArray[np.int64],
+        user_features: EncodedFeatures | None = None,
+    ) -> Scores:
+        """Return the interests (B, K, D) of histories of item ids.
+
+        Args:
+            histories: for each user the ids of its events, oldest first; the last ``max_history`` count.
+            users: (B,) user ids, 0 = unknown.
+            user_features: features of the users, for those who are unknown.
+        """
+        cut = [history[-self._longest :] for history in histories]
+        batch = np.zeros((len(cut), max(1, max(map(len, cut), default=1))), dtype=np.int64)
+        for row, history in zip(batch, cut, strict=True):
+            if history:
+                row[-len(history) :] = history
+        inputs: dict[str, NDArray[Any]] = {HISTORY: batch, USERS: users}
+        if self._user_features is not None:
+            inputs[FEATURE_VECTORS] = self._user_features.vectors(users, user_features)
+        given = {name: value for name, value in inputs.items() if name in self._inputs}
+        interests: Scores = self._session.run([INTERESTS], given)[0]
+        return interests
+
+    @property
+    def _longest(self) -> int:
+        """The number of events that the encoder reads at most."""
+        return self.model["max_history"] or 2**62
+
+    def _others(self, allowed: Ids | None) -> Ids:
+        """Return the ids of all items but those allowed; of none if all are."""
+        if allowed is None:
+            return np.zeros(0, dtype=np.int64)
+        return np.setdiff1d(np.arange(1, len(self.items) + 1), allowed, assume_unique=True)
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(*NEEDED_BY) from error
+    module: ModuleType = onnxruntime
+    return module
