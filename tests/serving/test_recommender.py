@@ -40,7 +40,17 @@ def graphs_written_once():
         yield
 
 
+TRAINED = {}
+
+
 def trained(cls, **arguments):
+    key = cls, repr(arguments)
+    if key not in TRAINED:
+        TRAINED[key] = newly_trained(cls, **arguments)
+    return TRAINED[key]
+
+
+def newly_trained(cls, **arguments):
     torch.manual_seed(0)
     model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)
     fit(model, FeaturedData(), limit_train_batches=4)
@@ -152,14 +162,20 @@ def test_more_users_than_a_batch(exported, monkeypatch):
     assert len(recommender.recommend([], 5)) == 0
 
 
+@pytest.fixture(scope="module")
+def of_many_items():
+    model = small_model(num_items=4000, embedding_dim=16)
+    model.metadata.take_from(ClusteredData(num_items=4000), False)
+    return model
+
+
 @pytest.mark.parametrize(
     ("index", "little", "much"),
     [("ivf", {"nprobe": 1}, {"nprobe": 1000}), ("hnsw", {"ef_search": 1}, {"ef_search": 500})],
 )
 @pytest.mark.slow
-def test_approximate_indexes_find_all_when_they_search_all(index, little, much, tmp_path):
-    model = small_model(num_items=4000, embedding_dim=16)
-    model.metadata.take_from(ClusteredData(num_items=4000), False)
+def test_approximate_indexes_find_all_when_they_search_all(of_many_items, index, little, much, tmp_path):
+    model = of_many_items
     folder = export_model(model, tmp_path / "export", index=index)
     histories = [[f"item {number}"] for number in range(0, 4000, 100)]
     exact = model.recommend_tokens(histories, 50)
