@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from lightning_croloss.errors import DataError
 _MOST_NANOSECONDS = 106_751 * 86_400 * 10**9
 #: Floats up to here hold every integer.
 _EXACT = {np.dtype(np.float16): 2**11, np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
+_EPOCH = date(1970, 1, 1).toordinal()
 _NUMBERS = (int, float, np.integer, np.floating)
-_TIMES = "give int64, float64 or datetime64"
+_TIMES = "give int64, float64, datetime64 or date-times"
 
 
 def factorize(tokens: Tokens, name: str) -> tuple[NDArray[Any] | list[str], NDArray[np.int64]]:
@@ -50,6 +52,8 @@ def exact_times(times: Tokens) -> tuple[NDArray[Any], bool]:
     """
     column = _column(times)
     _refuse_missing(column, "times", "has no value", "remove the row or give no times at all")
+    if not isinstance(column, np.ndarray) and any(isinstance(value, date) for value in column):
+        return _nanoseconds_of(column), True
     if not isinstance(column, np.ndarray):
         large = [isinstance(value, int) and not -(2**63) <= value < 2**63 for value in column]
         column = _numbers(column)
@@ -113,12 +117,13 @@ def _column(values: Tokens) -> Sequence[Any] | NDArray[Any]:
     if hasattr(values, "__array__"):
         array = np.asarray(values).reshape(-1)
         return list(array.tolist()) if array.dtype.kind in "OUT" else array
+    values = list(values)
     kinds = set(map(type, values))
     if kinds and all(issubclass(kind, (float, np.floating)) for kind in kinds):
         return np.asarray(values, dtype=np.float64)
     if kinds and all(issubclass(kind, np.datetime64) for kind in kinds):
         return np.asarray(values)
-    return list(values)
+    return values
 
 
 def _numbers(column: Sequence[Any]) -> NDArray[Any]:
@@ -154,6 +159,31 @@ def _nanoseconds(column: NDArray[Any]) -> NDArray[np.int64]:
     outside = np.abs(ticks) > _MOST_NANOSECONDS // scale
     _refuse(outside, column, "times", "which is before 1678 or after 2261")
     return ticks * scale
+
+
+def _nanoseconds_of(column: Sequence[Any]) -> NDArray[np.int64]:
+    """Return Python's or pandas' dates and date-times, all with a time zone or none."""
+    others = [not isinstance(value, date) for value in column]
+    _refuse(np.array(others, dtype=np.bool_), column, "times", "which is not a date, unlike others")
+    zoned = [isinstance(value, datetime) and value.tzinfo is not None for value in column]
+    mixed = np.array(zoned, dtype=np.bool_) != zoned[0]
+    _refuse(mixed, column, "times", f"which has {'no' if zoned[0] else 'a'} time zone, unlike the first")
+    ticks = list(map(_nanoseconds_since_1970, column))
+    outside = [abs(tick) > _MOST_NANOSECONDS for tick in ticks]
+    _refuse(np.array(outside, dtype=np.bool_), column, "times", "which is before 1678 or after 2261")
+    return np.array(ticks, dtype=np.int64)
+
+
+def _nanoseconds_since_1970(value: date) -> int:
+    """Return a date as an integer of any size: years that pandas' arithmetic refuses are told apart, too."""
+    seconds = (value.toordinal() - _EPOCH) * 86_400
+    if not isinstance(value, datetime):
+        return seconds * 10**9
+    seconds += value.hour * 3600 + value.minute * 60 + value.second
+    nanoseconds = value.microsecond * 1000 + getattr(value, "nanosecond", 0)
+    offset = value.utcoffset() or timedelta()
+    nanoseconds -= offset.microseconds * 1000
+    return (seconds - offset.days * 86_400 - offset.seconds) * 10**9 + nanoseconds
 
 
 def _whole_numbers(column: NDArray[Any], name: str) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Columns of one's own: exact, or refused with the column and the row."""
 
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import numpy as np
@@ -135,6 +136,51 @@ def test_whole_floats_are_integers_as_in_a_table():
     data = Interactions.from_columns(np.array([3.0, 1.0]), pd.Series([7.0, 8.0]))
     assert data.user_vocabulary.tokens == [1, 3]
     assert data.item_vocabulary.tokens == [7, 8]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "Asia/Kolkata"])
+@pytest.mark.parametrize("make", [pd.Series, list, pd.DatetimeIndex, lambda times: times.astype(object)])
+def test_date_times_with_and_without_a_zone(zone, make):
+    texts = ["2024-07-01T12:00:00.000000001", "2024-01-01", "1965-01-01T00:00:00.5"]
+    times = pd.Series([pd.Timestamp(text).as_unit("ns") for text in texts])
+    expected = times.astype("int64").tolist()
+    if zone is not None:
+        times = times.dt.tz_localize("UTC").dt.tz_convert(zone)
+    data = Interactions.from_columns([1, 2, 3], [1, 2, 3], make(times))
+    assert data.times.tolist() == expected
+    assert data.has_dates
+
+
+def test_pythons_own_dates():
+    zone = timezone(timedelta(hours=5, minutes=30))
+    for times, expected in [
+        ([date(1970, 1, 2), date(1969, 12, 31)], [86_400, -86_400]),
+        ([datetime(1970, 1, 1, 0, 0, 1), date(1970, 1, 2)], [1, 86_400]),
+        ([datetime(1970, 1, 1, 6, tzinfo=zone), datetime(1970, 1, 1, tzinfo=timezone.utc)], [1800, 0]),
+    ]:
+        data = Interactions.from_columns([1, 2], [1, 2], times)
+        assert data.times.tolist() == [second * 10**9 for second in expected]
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([datetime(2024, 1, 1), datetime(3000, 1, 1)], "3000-01-01 00:00:00 in row 1, which is before 1678"),
+        ([pd.Timestamp("2024-01-01"), pd.Timestamp("3000-01-01")], "3000-01-01.* in row 1, which is before"),
+        ([datetime(2024, 1, 1), datetime(2024, 1, 1, tzinfo=timezone.utc)], "row 1, which has a time zone"),
+        ([pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-01-01")], "row 1, which has no time zone"),
+        ([datetime(2024, 1, 1), 5], "times has 5 in row 1, which is not a date"),
+        ([datetime(2024, 1, 1), pd.NaT], "times has no value in row 1"),
+    ],
+)
+def test_date_times_that_cannot_order_events(times, message):
+    with pytest.raises(DataError, match=message):
+        Interactions.from_columns([1, 2], [1, 2], times)
+
+
+def test_columns_that_can_be_read_only_once():
+    data = Interactions.from_columns((user for user in "ba"), iter([7, 8]))
+    assert data.user_vocabulary.decode(data.users) == ["a", "b"]
 
 
 def test_dates_keep_their_order_whatever_their_unit():

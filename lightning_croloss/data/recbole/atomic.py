@@ -96,6 +96,24 @@ def open_atomic(path: Path, settings: Mapping[str, Any], ragged: str = "error") 
     return AtomicFile(open_file(path, options))
 
 
+def refuse_repeated(name: str, table: Table, column: str) -> None:
+    """Refuse a table of users or items that holds an id twice.
+
+    Args:
+        name: the file.
+        table: its columns.
+        column: that of the ids.
+
+    Raises:
+        DataError: naming the id and the line.
+    """
+    ids = table.frame[column]
+    repeated = ~ids.is_first_distinct()
+    if repeated.any():
+        row = int(repeated.arg_max() or 0)
+        raise DataError(f"{name} holds {column} {ids[row]!r} again in {line_of(table, row)}: keep one")
+
+
 def line_of(table: Table, position: int) -> str:
     """Return "line 7" for what is now at ``position`` of a table of one file."""
     return table.location(position).rpartition(", ")[2]

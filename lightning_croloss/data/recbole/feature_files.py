@@ -12,7 +12,7 @@ from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.feature_alignment import align_features, align_titles
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.data.recbole.atomic import AtomicFile, line_of, open_atomic
+from lightning_croloss.data.recbole.atomic import AtomicFile, line_of, open_atomic, refuse_repeated
 from lightning_croloss.data.table.reading import Table
 from lightning_croloss.errors import DataError, suggest
 
@@ -105,11 +105,7 @@ def _read(
     if id_field not in file.types:
         raise DataError(f"{file.name} has no column {id_field!r}{suggest(id_field, file.types)}")
     table = file.read([name for name in wanted if name in file.types], [id_field])
-    ids = table.frame[id_field]
-    repeated = ~ids.is_first_distinct()
-    if repeated.any():
-        row = int(repeated.arg_max() or 0)
-        raise DataError(f"{file.name} holds {id_field} {ids[row]!r} again in {line_of(table, row)}: keep one")
+    refuse_repeated(file.name, table, id_field)
     return table, file
 
 

@@ -14,6 +14,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils.enum_type import FeatureSource, FeatureType, InputType, ModelType
 
 from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.recbole.atomic import refuse_repeated
 from lightning_croloss.data.recbole.columns import Columns
 from lightning_croloss.data.recbole.settings import COUNT_FILTERS, LOADING, check_filters, check_names
 from lightning_croloss.data.recbole.values import exact_times, floats, token_lists, tokens
@@ -90,6 +91,8 @@ class FilteredDataset(Dataset):
             needed.append(self._ordered_by)
         file = self._columns.files[extension]
         table = file.read(used, needed)
+        if extension != "inter":
+            refuse_repeated(file.name, table, needed[0])
         values: dict[str, Any] = {}
         for name in used:
             self.field2type[name] = kind = FeatureType(file.types[name])

@@ -190,6 +190,9 @@ def _parsed(table: Table, column: str, series: pl.Series) -> tuple[NDArray[Any],
         return whole.to_numpy(), False
     values = parse_numbers(series, table.decimal)
     _refuse(table, column, ~values.is_finite().fill_null(False), "which is not a number, as the first is")
+    # as floats they would lose their order
+    inexact = (values.abs() >= 2**53) & series.str.contains(r"^[+-]?\d+$")
+    _refuse(table, column, inexact, "an integer that is too large for a time")
     return values.to_numpy(), False
 
 

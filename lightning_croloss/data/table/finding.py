@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -33,16 +34,28 @@ def paths_of(argument: str, given: Any) -> tuple[str, ...]:
         TypeError: it is something else, a data frame for example.
     """
     if isinstance(given, (str, os.PathLike)):
-        return (os.fsdecode(given),)
-    if isinstance(given, (list, tuple)) and all(isinstance(entry, (str, os.PathLike)) for entry in given):
-        if not given:
-            raise TypeError(f"{argument} is an empty list: name a file")
-        return tuple(map(os.fsdecode, given))
+        given = [given]
+    elif not isinstance(given, (list, tuple)):
+        raise _no_path(argument, given)
+    elif not given:
+        raise TypeError(f"{argument} is an empty list: name a file")
+    for entry in given:
+        if not isinstance(entry, (str, os.PathLike)):
+            raise _no_path(argument, entry)
+        if not os.fspath(entry):
+            raise TypeError(f"{argument} names an empty text: name a file, or null if there is none")
+    return tuple(map(os.fsdecode, given))
+
+
+def _no_path(argument: str, given: Any) -> TypeError:
     package = type(given).__module__.partition(".")[0]
     advice = f": write it to a Parquet file ({_WRITES[package]}) and name that" if package in _WRITES else ""
-    raise TypeError(
-        f"{argument} must name a file, a folder or a glob, or a list of them, got "
-        f"{f'a {type(given).__name__} of {package}' if advice else repr(given)}{advice}"
+    name = type(given).__name__
+    shown = f"a {name}" if package == "builtins" else f"a {name} of {package}"
+    if isinstance(given, (int, float, bytes)) or given is None:
+        shown = repr(given)
+    return TypeError(
+        f"{argument} must name a file, a folder or a glob, or a list of them, got {shown}{advice}"
     )
 
 
@@ -135,6 +148,7 @@ def _named_by(field: str, given: str, atomic: str) -> list[Path]:
         raise DataError(f"{field}: {given!r} is a link that leads nowhere, to {os.readlink(path)!r}")
     if is_glob(given):
         matches = [Path(name) for name in sorted(glob.glob(_pattern(path), recursive=True))]
+        matches = [match for match in matches if not _goes_round(match)]
         for match in matches:
             _check_link(field, match)
         files = [match for match in matches if match.is_file()]
@@ -143,6 +157,8 @@ def _named_by(field: str, given: str, atomic: str) -> list[Path]:
         if not files:
             raise DataError(f"{field}: {given!r} matches no file")
         return files
+    if path.exists():
+        raise DataError(f"{field}: {given!r} is neither a file nor a folder: write its content to a file")
     if not path.parent.is_dir():
         raise DataError(f"{field}: there is no file {given!r}, nor the folder {str(path.parent)!r}")
     present = [
@@ -180,6 +196,15 @@ def _walk(folder: Path) -> Iterator[Path]:
                 entered.append(name)
         folders[:] = entered
         yield from (Path(here, name) for name in files if not name.startswith(HIDDEN))
+
+
+def _goes_round(path: Path) -> bool:
+    """Tell whether so many links lead to a path that some lead in a circle."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _check_link(field: str, path: Path) -> None:

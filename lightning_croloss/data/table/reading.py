@@ -125,7 +125,12 @@ def _refuse_repeated_header(table: Table) -> None:
     if not table.files[0].is_text or not (typed or len(table.frame.columns) > 1):
         return
     names = {name: f"{name}:{columns[name]}" if typed else name for name in table.frame.columns}
-    repeated = table.frame.select(pl.all_horizontal(pl.col(n).eq_missing(text) for n, text in names.items()))
+    # files that were joined may bring their byte-order marks along
+    repeated = table.frame.select(
+        pl.all_horizontal(
+            pl.col(n).str.strip_chars("\ufeff \t").eq_missing(text.strip()) for n, text in names.items()
+        )
+    )
     if repeated.to_series().any():
         row = int(repeated.to_series().arg_max() or 0)
         column = next(iter(names))

@@ -213,8 +213,9 @@ class TextFile:
         try:
             return text.decode()
         except UnicodeDecodeError as error:
-            header = ["of the header"]
-            said = not_utf8(self.path, text, self._header_line, "\n", header)
+            readable = text.decode(errors="replace")
+            separator = separator_of(readable, self.options.separator, SEPARATORS[extension(self.path)])
+            said = not_utf8(self.path, text, self._header_line, separator, readable.split(separator))
             raise said or DataError(f"{self.path.name} cannot be read") from error
 
     def _columns(self) -> dict[str, str]:

@@ -228,6 +228,7 @@ def test_a_filter_of_no_numbers(tmp_path, rating):
         ("item_id:token\tkind:token\na\tx\t\nb\ty\t\n", r"shop\.item cannot be read: found more fields"),
         ("item_id:token\tkind:token\n\tx\nb\ty\n", r"shop\.item has no item_id in line 2"),
         ("item_id:token\tkind:token\na\tx\nitem_id:token\tkind:token\n", r"shop\.item, line 3: .*header"),
+        ("item_id:token\tkind:token\na\tx\nb\ty\na\ty\n", r"shop\.item holds item_id 'a' again in line 4"),
         ("item_id:token\tkind\na\tx\n", r"header of shop\.item has 'kind'"),
         ("item_id:float\tkind:token\n1\tx\n", r"'item_id' of shop\.item is of type 'float'"),
         ("item:token\tkind:token\na\tx\n", r"ITEM_ID_FIELD names 'item_id', which is not a column of shop"),

@@ -106,6 +106,14 @@ def test_numbers_are_exact(make):
             ["1", "2.5", "inf"],
             "row 3: column 'timestamp' holds 'inf', which is not a number, as the first is",
         ),
+        (
+            ["1", "18446744073709551614", "18446744073709551615"],
+            "row 2: column 'timestamp' holds '18446744073709551614', an integer that is too large for a time",
+        ),
+        (
+            ["1.5", "9007199254740993", "9007199254740992"],
+            "row 2: column 'timestamp' holds '9007199254740993', an integer that is too large for a time",
+        ),
         (["noon", "1", "2"], "row 1: column 'timestamp' holds 'noon', which is not an ISO date or date-time"),
         (["2024-01-01", "1", "2024-02-30"], "row 2: column 'timestamp' holds '1', which is not an ISO date"),
         (

@@ -83,3 +83,27 @@ def test_a_frame_in_place_of_a_path(argument, package, given):
 def test_what_is_no_path(given):
     with pytest.raises(TypeError, match=r"interactions .*name a file"):
         TableDataModule(given)
+
+
+@pytest.mark.parametrize("argument", ["interactions", "items", "users"])
+@pytest.mark.parametrize("given", ["", [""], [], [pl.DataFrame({"a": range(99)})], {"a": list(range(99))}, 7])
+def test_what_names_no_file_is_refused_in_one_short_line(argument, given):
+    features = {"items": "item_features", "users": "user_features"}
+    others = {} if argument == "interactions" else {"interactions": "x.csv", features[argument]: ["a"]}
+    with pytest.raises(TypeError, match=f"^{argument} .*name") as caught:
+        TableDataModule(**{argument: given, **others})
+    said = str(caught.value)
+    assert "\n" not in said
+    assert len(said) < 200
+
+
+def test_links_in_a_circle_end_a_glob_not(tmp_path):
+    (tmp_path / "a.csv").write_text("user_id,item_id,timestamp\nu,a,1\n")
+    os.symlink(tmp_path, tmp_path / "round")
+    module = TableDataModule(str(tmp_path / "**" / "*.csv"), min_user_interactions=1)
+    assert len(module.interactions) == 1
+
+
+def test_what_is_neither_a_file_nor_a_folder(tmp_path):
+    os.mkfifo(tmp_path / "x.csv")
+    assert "x.csv' is neither a file nor a folder" in refusal(tmp_path / "x.csv")

@@ -248,3 +248,13 @@ def test_decimal_commas_of_values(tmp_path):
 def test_a_header_in_the_middle(tmp_path):
     (tmp_path / "x.csv").write_text(f"{HEADER}\nu,a,1\n" * 2)
     assert refusal(tmp_path / "x.csv", time_column=None).startswith("x.csv, line 3: column 'user_id' holds")
+    # joined with its byte-order mark
+    (tmp_path / "x.csv").write_text(f"\ufeff{HEADER}\nu,a,1\n" * 2, encoding="utf-8")
+    assert refusal(tmp_path / "x.csv", time_column=None).startswith("x.csv, line 3: column 'user_id' holds")
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_header_in_another_encoding(tmp_path, separator):
+    header = separator.join(["user_id", "item_id", "größe", "timestamp"])
+    (tmp_path / "x.csv").write_bytes(f"{header}\n".encode("latin-1"))
+    assert "line 1, column 'gr\ufffd\ufffde' is not UTF-8 text: set encoding" in refusal(tmp_path / "x.csv")
