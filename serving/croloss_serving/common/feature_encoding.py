@@ -52,8 +52,8 @@ class FeatureEncoding:
         """Return the values as numbers.
 
         Args:
-            values: (n,) texts, numbers, bools or dates, which may be plain or of numpy, or, if multi, lists of
-                these; None, "" and NaN are missing.
+            values: (n,) texts, numbers, bools or dates, plain or of numpy, or, if multi, lists of these;
+                None, "" and NaN are missing.
 
         Returns:
             (n, W) int64 ids of tokens, padded with 0, a token that training does not know left out; or

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 #: A number is absurd if it is so many times farther from the median than any number nearer to it.
 GAP = 10.0
-#: The largest standardised number. None that was learned from comes near, being below the square root of their
-#: count; a number of a new user may be anything, and its vector must be finite.
+#: The largest standardised number. None that was learned from comes near, being below the square root of
+#: their count; a number of a new user may be anything, and its vector must be finite.
 LARGEST = 2.0**20
 
 
