@@ -47,7 +47,8 @@ class PredictionWriter(Callback):
         self._stack = ExitStack()
         self._writer: Any = None
         self._tokens: tuple[Any, Any] | None = None
-        self._users = self._without = self._left_out = 0
+        self._users = self._without = self._left_out = self._not_served = 0
+        self._why = ""
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open a temporary file beside the output.
@@ -69,6 +70,7 @@ class PredictionWriter(Callback):
         recipients = data.recipients
         vocabulary = data.user_vocabulary if recipients is None else recipients.vocabulary
         self._left_out = 0 if recipients is None else recipients.num_left_out
+        self._not_served, self._why = data.users_not_served
         users, items = _tokens(vocabulary), _tokens(data.item_vocabulary)
         self._tokens = users, items
         schema = pa.schema(
@@ -127,6 +129,8 @@ class PredictionWriter(Callback):
                 f"; {self._left_out:,} users left out, whom the filters of the data kept from training: a "
                 f"{type(model).__name__} recommends to users that it was trained with"
             )
+        if self._not_served:
+            said += f"; {self._not_served:,} users left out, {self._why}"
         return said
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

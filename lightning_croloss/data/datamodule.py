@@ -17,7 +17,7 @@ from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.recipients import RecipientDataset, Recipients
-from lightning_croloss.data.report import PreparationReport
+from lightning_croloss.data.report import COUNTING, PreparationReport
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows
@@ -113,6 +113,18 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         if known_only not in self._recipients:
             self._recipients[known_only] = Recipients.of(self.interactions, self._everyone, known_only)
         return self._recipients[known_only]
+
+    @property
+    def users_not_served(self) -> tuple[int, str]:
+        """How many of the data's users ``Trainer.predict`` has no row for, whatever the model, and why."""
+        if self.predict_users == "test":
+            served = len(self.interactions.users[self.rows.test.first].unique())
+            users = self.num_users if self.report is None else self.report.read.users
+            return users - served, "who have no row in the test part"
+        steps = [] if self.report is None else [step for step in self.report.steps if step.name != COUNTING]
+        reasons = [step.reason for step in steps if step.dropped.users]
+        number = sum(step.dropped.users for step in steps)
+        return number, f"of whom the data leaves out all events ({'; '.join(reasons)})"
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Return the features of the items and of the users; none unless overridden."""

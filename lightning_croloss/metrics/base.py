@@ -6,7 +6,7 @@ import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from torchmetrics.wrappers import ClasswiseWrapper
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.metrics.one_cutoff import OneCutoff
 from lightning_croloss.metrics.states import StateNames
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Per-user values lie in [0, 1] and are summed as integers in this unit. Integer sums do not depend on their
 # order, so the result is the same to the last bit for every batch size and number of processes; and int64
@@ -87,6 +90,10 @@ class RankMetric(Configurable, Metric):
         """() int64, the number of users."""
         count: Tensor = getattr(self, self._states.count)
         return count
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Change nothing: the states are exact sums of integers."""
+        return self
 
     @property
     def metric(self) -> SimpleNamespace:

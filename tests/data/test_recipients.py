@@ -234,3 +234,25 @@ def test_recbole_serves_those_that_its_filters_leave_out():
     assert 0 < data.num_users < 100
     assert (len(data.recipients), data.recipients.num_known) == (943, data.num_users)
     assert RecBoleDataModule().load_unfiltered() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "served", "said"),
+    [
+        ({"time_from": 41}, 50, "11 users left out, of whom the data leaves out all events (timestamp not"),
+        ({"predict_users": "test"}, 30, "31 users left out, who have no row in the test part"),
+        ({"predict_users": "test", "split": PerUserRatio(), "min_user_interactions": 1}, 50, "11 users left"),
+        ({}, 61, None),
+    ],
+)
+def test_users_that_are_not_served_are_counted(table, tmp_path, capsys, arguments, served, said):
+    settings = {"min_user_interactions": 5, "min_item_interactions": 2} | arguments
+    data = TableDataModule(str(table), **settings)
+    model = YouTubeDNN(num_items=data.num_items, embedding_dim=4, ns=(2,))
+    model.predicts_n = 3
+    output = tmp_path / "out.parquet"
+    trainer = quiet_trainer(callbacks=[PredictionWriter(str(output))])
+    trainer.predict(model, data, return_predictions=False)
+    summary = capsys.readouterr().out
+    assert len(pl.read_parquet(output)["user"].unique()) == served
+    assert (said in summary) if said else ("left out" not in summary)

@@ -183,3 +183,15 @@ def test_lightning_logs_and_monitors_a_single_n() -> None:
     trainer.fit(model, ranks, ranks)
     assert model.seen == [0.75, 0.25]  # of all four, and of this epoch alone
     assert trainer.current_epoch == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_no_precision_changes_the_sums(dtype: torch.dtype) -> None:
+    metrics, alone = MetricCollection([RecallAtN((1, 10)), NDCGAtN((1, 10))]), RecallAtN((1, 10))
+    metrics.set_dtype(dtype)
+    for _ in range(3):
+        ranks = torch.tensor([[1, 7, 30], [2, 4, 9]])
+        metrics.update(ranks)
+        alone.update(ranks)
+    found = metrics.compute()
+    assert {name: found[name] for name in alone.compute()} == alone.compute()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from croloss_serving.common.spellings import plain_value, spellings
 from croloss_serving.common.standardisation import Standardisation
 from croloss_serving.common.vocabulary import Vocabulary
 
@@ -51,7 +52,8 @@ class FeatureEncoding:
         """Return the values as numbers.
 
         Args:
-            values: (n,) texts, numbers or, if multi, lists of tokens; None or "" is missing.
+            values: (n,) texts, numbers, bools or dates, plain or of numpy, or, if multi, lists of these;
+                None, "" and NaN are missing.
 
         Returns:
             (n, W) int64 ids of tokens, padded with 0, a token that training does not know left out; or
@@ -84,23 +86,33 @@ class FeatureEncoding:
         return ids
 
     def _tokens_of(self, value: Any) -> list[str]:
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        value = plain_value(value)
+        if value is None:
             return []
         if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
             if self.kind != "multi":
                 raise ValueError(f"feature {self.name!r} is one token, got the list {value!r}")
-            return [str(token) for token in value if token not in (None, "")]
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # as tables write whole numbers of which some are missing
-        tokens = str(value).split(self.separator) if self.kind == "multi" else [str(value)]
-        return [token for token in tokens if token]
+            entries = [plain_value(entry) for entry in value]
+            return [token for entry in entries if entry is not None for token in self._known(entry, False)]
+        return self._known(value, self.kind == "multi")
+
+    def _known(self, value: Any, divided: bool) -> list[str]:
+        """Return the tokens of a plain value, in the spelling that training knows best."""
+        assert self.tokens is not None
+        found = [text.split(self.separator) if divided else [text] for text in spellings(value)]
+        best = found[0]
+        if len(found) > 1:
+            encode = self.tokens.encode
+            best = max(found, key=lambda tokens: int((encode(tokens) > 0).sum()))  # the first of equal ones
+        return [token for token in best if token]
 
     def _number(self, value: Any) -> float:
-        if value is None or value == "":
+        plain = plain_value(value)
+        if plain is None:
             return math.nan
         try:
-            number = float(value)
-        except (TypeError, ValueError):
+            number = float(plain)
+        except (TypeError, ValueError, OverflowError):
             number = math.inf
         if math.isinf(number):
             raise ValueError(f"feature {self.name!r} is a number, got {value!r}")

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 #: A number is absurd if it is so many times farther from the median than any number nearer to it.
 GAP = 10.0
+#: The largest standardised number. None that was learned from comes near, being below the square root of
+#: their count; a number of a new user may be anything, and its vector must be finite.
+LARGEST = 2.0**20
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Standardisation:
         """Return numbers (n,), NaN = missing, standardised."""
         within = np.clip(numbers, self.low, self.high)
         # in quarters, since the difference of two numbers may be larger than any number
-        found: NDArray[np.float32] = ((within / 4 - self.center / 4) / (self.scale / 4)).astype(np.float32)
-        return found
+        with np.errstate(over="ignore"):
+            found = (within / 4 - self.center / 4) / (self.scale / 4)
+        return np.clip(found, -LARGEST, LARGEST).astype(np.float32)
 
 
 def _sensible(present: NDArray[np.float64]) -> NDArray[np.bool_]:
