@@ -66,6 +66,14 @@ def test_without_weights_a_command_refuses(command: str, capsys: pytest.CaptureF
     assert not list(Path().iterdir())
 
 
+@pytest.mark.parametrize("weights", ["--ckpt_path", "--pretrained"])
+def test_predict_says_that_ns_have_no_effect(
+    checkpoint: Path, weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["predict", *SMALL, f"{weights}={checkpoint}", "--model.ns=[3]", "--n=4", "--output=a.csv"])
+    assert "model.ns has no effect on predict: --n is the number" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("command", "kind"), [("test", "folder"), ("validate", "checkpoint")])
 def test_pretrained_weights_are_measured(
     checkpoint: Path, command: str, kind: str, capsys: pytest.CaptureFixture[str]
