@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,6 +69,13 @@ def _last_ones(trainer: Mapping[str, Any]) -> Iterator[Path]:
     first = loggers[0] if isinstance(loggers, list) else loggers
     arguments = (first.get("init_args") or {}) if isinstance(first, Mapping) else {}
     folder = Path(arguments.get("save_dir") or root)
-    names = (arguments.get("name"), arguments.get("project"), "lightning_logs")
-    name = next((name for name in names if name is not None), "")
-    yield from (folder / str(name)).glob("*/checkpoints/last*.ckpt")
+    name = _folder_name(str(first.get("class_path")) if isinstance(first, Mapping) else "", arguments)
+    yield from (folder / name).glob("*/checkpoints/last*.ckpt")
+
+
+def _folder_name(logger: str, arguments: Mapping[str, Any]) -> str:
+    """Return the folder of a logger's runs; W&B calls it by the project, and only the run by the name."""
+    name, project = arguments.get("name"), arguments.get("project")
+    if logger.rpartition(".")[2] == "WandbLogger":
+        name, project = project, os.environ.get("WANDB_PROJECT")
+    return str(next((each for each in (name, project) if each is not None), "lightning_logs"))

@@ -155,7 +155,8 @@ def _nearest(field: str) -> str:
     ]
     # foreign ones are seldom meant, unless it is a mere slip
     for known, likeness in ((fields[0], SLIP), (fields[1], SLIP), (fields[0], 0.6), (fields[1], 0.6)):
-        if nearest := difflib.get_close_matches(field, known, n=1, cutoff=likeness):
+        # another class has the very field: that helps nobody
+        if nearest := difflib.get_close_matches(field, known - {field}, n=1, cutoff=likeness):
             return f"; did you mean {nearest[0]!r}?"
     return ""
 

@@ -136,6 +136,8 @@ class CROLossCLI(LightningCLI):
         used, idle = chosen_arguments(given, described, source, command == "fit")
         if idle:
             say(idle_text(idle, source))
+        if command == "predict" and "ns" in used:
+            say("model.ns has no effect on predict: --n is the number of items that it writes")
         model = {"class_path": described["class_path"], "dict_kwargs": described["init_args"] | used}
         try:
             self.config = self.parser.parse_object({command: {"model": model}}, self.config)

@@ -27,6 +27,8 @@ def main(arguments: list[str]) -> None:
     if rest and parsed.run is not _build:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     parsed.options = rest
+    if (data := getattr(parsed, "data", None)) is not None and not Path(data).is_dir():
+        raise ValueError(f"--data: there is no folder {data!r}")
     run: Callable[[argparse.Namespace], None] = parsed.run
     run(parsed)
 

@@ -84,11 +84,21 @@ class SampledTraining(Encoder):
     def on_fit_start(self) -> None:
         """Build the optimizer again if a callback has just found another learning rate for it."""
         rate = self._optimization.learning_rate
-        if rate is None or rate == self._rate_at_setup:
+        if rate is None:
             return
-        self.trainer.strategy.setup_optimizers(self.trainer)
+        if rate != self._rate_at_setup:
+            self.trainer.strategy.setup_optimizers(self.trainer)
         groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
-        if self._builds_its_own and all(group.get("initial_lr", group["lr"]) != rate for group in groups):
+        if all(group.get("initial_lr", group["lr"]) == rate for group in groups):
+            return
+        if not self._builds_its_own:
+            rank_zero_warn(
+                f"learning_rate={rate:.3g} has no effect: the lr_scheduler, such as OneCycleLR, has rates of "
+                "its own"
+            )
+        elif rate != self._rate_at_setup and all(
+            group.get("initial_lr", group["lr"]) != rate for group in groups
+        ):
             rank_zero_warn(
                 f"{type(self).__name__}.configure_optimizers does not use self.learning_rate: what was "
                 f"found, {rate:.3g}, is set in its optimizers, but not in its schedulers"

@@ -84,8 +84,11 @@ class Position:
         if epochs["processed"] == epochs["ready"] and not inner._num_ready_batches_reached():
             moment = BETWEEN
             self._take_back_the_epochs_end(loops, checkpoint, inner.batch_progress.total.ready)
+        waiting = inner._should_accumulate()
         if batches["processed"] < batches["ready"]:
             _take_back_the_batch(loops)
+            # Lightning asks of the batch at work, which may have been the last of its window
+            waiting = batches["ready"] % trainer.accumulate_grad_batches != 0
         described: dict[str, Any] = {
             "moment": moment,
             "metrics": {
@@ -101,7 +104,7 @@ class Position:
             described["sums"] = sums_of_the_epoch(trainer)
         if self._weights and self._stopped_at == inner.batch_progress.total.ready:
             described["weights"] = self._weights
-        if batches["completed"] and inner._should_accumulate():
+        if batches["completed"] and waiting:
             described["gradients"] = _gradients(trainer, module)
         return described
 
@@ -132,6 +135,7 @@ def _take_back_the_batch(loops: dict[str, Any]) -> None:
     """Let a batch that was at work, in an error or when a user saved, be drawn again."""
     for counts in (loops["epoch_loop.batch_progress"][name] for name in ("total", "current")):
         counts["ready"] = counts["started"] = counts["processed"] = counts["completed"]
+    loops["epoch_loop.batch_progress"]["is_last_batch"] = False
     for state in loops["state_dict"].get("combined_loader", []):
         if "rows_before" in state:
             state["rows"] = state["rows_before"]

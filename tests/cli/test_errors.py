@@ -58,6 +58,14 @@ class TestErrors:
     ) -> None:
         assert said in error_of(capsys, "fit", "--config", str(CONFIG), *QUICK, *arguments)
 
+    def test_the_name_of_another_class_field_is_not_its_own_advice(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        field = "--model.init_args.loss.init_args.margin=1"  # which TripletLoss has
+        said = error_of(capsys, "fit", "--config", str(CONFIG), *QUICK, field)
+        assert said.startswith("there is no field 'margin'")
+        assert "mean 'margin'" not in said
+
     @pytest.mark.parametrize(
         ("overlay", "said"),
         [

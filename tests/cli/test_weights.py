@@ -13,6 +13,7 @@ import yaml
 
 from lightning_croloss import load_pretrained, save_pretrained
 from lightning_croloss.cli import main
+from lightning_croloss.cli.checkpoint_path import find_checkpoint
 from lightning_croloss.cli.overrides import chosen_arguments
 from tests.cli.cases import error_of
 from tests.cli.small import DATA, FIT, LAST, MODEL, NO_PLOT, QUIET, SMALL, fit, measured
@@ -64,6 +65,14 @@ def test_without_weights_a_command_refuses(command: str, capsys: pytest.CaptureF
         for empty in ("--ckpt_path=", "--pretrained="):
             assert "is empty" in error_of(capsys, command, *SMALL, *MODEL, empty)
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("weights", ["--ckpt_path", "--pretrained"])
+def test_predict_says_that_ns_have_no_effect(
+    checkpoint: Path, weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["predict", *SMALL, f"{weights}={checkpoint}", "--model.ns=[3]", "--n=4", "--output=a.csv"])
+    assert "model.ns has no effect on predict: --n is the number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "kind"), [("test", "folder"), ("validate", "checkpoint")])
@@ -265,6 +274,23 @@ def test_the_last_checkpoint_is_found(where: list[str]) -> None:
     main(["fit", *FIT, *given, "--test_after_fit=false", "--ckpt_path=last", "--trainer.max_epochs=2"])
     steps = [torch.load(path, weights_only=True)["global_step"] for path in Path().glob("**/last*.ckpt")]
     assert max(steps) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [({}, "lightning_logs"), ({"project": "shop"}, "shop"), ({"project": None}, "lightning_logs")],
+)
+def test_the_last_checkpoint_of_a_tracker_is_in_its_projects_folder(
+    arguments: dict[str, Any], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    path = Path("logs", folder, "a1b2", "checkpoints", "last.ckpt")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    given = {"save_dir": "logs", "name": "croloss", **arguments}
+    logger = {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": given}
+    assert find_checkpoint("fit", "last", {"logger": logger}) == str(path)
+    assert find_checkpoint("fit", "last", {"logger": [logger]}) == str(path)
 
 
 def test_the_checkpoint_of_a_cluster_is_found(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,6 +152,13 @@ def test_evaluate_skips_absent_data_and_fails_on_damage(here, capsys, tmp_path):
     assert "README.md has" in failed(capsys, "evaluate", NAME, *where, "--data", "tables")
 
 
+@pytest.mark.parametrize("words", [["evaluate", NAME], ["build", "--all"]], ids=lambda words: words[0])
+def test_a_folder_of_data_that_is_not_there_is_refused(here, words):
+    """Also for a model whose data needs none."""
+    with pytest.raises(ValueError, match=r"^--data: there is no folder 'nowhere'$"):
+        zoo([*words, "--data=nowhere"])
+
+
 def test_list_and_show(here, capsys, monkeypatch):
     monkeypatch.setattr("lightning_croloss.pretrained.registry.zoo_folders", lambda: [here / "zoo"])
     lines = printed(capsys, "list").splitlines()

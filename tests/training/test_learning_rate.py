@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateFinder, ModelCheckpoint
 from lightning.pytorch.tuner import Tuner
 from torch.optim import SGD, AdamW
-from torch.optim.lr_scheduler import ExponentialLR
+from torch.optim.lr_scheduler import CyclicLR, ExponentialLR, OneCycleLR
 
 from lightning_croloss import YouTubeDNN
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
@@ -115,3 +115,18 @@ def test_an_own_optimizer_that_does_not_use_the_rate(tmp_path):
     with pytest.warns(UserWarning, match=r"Deaf.configure_optimizers does not use self.learning_rate"):
         model, rates = searched(tmp_path, Deaf)
     assert rates[0] == model.learning_rate
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        functools.partial(OneCycleLR, max_lr=0.1, total_steps=100),
+        functools.partial(CyclicLR, base_lr=0.01, max_lr=0.1, cycle_momentum=False),
+    ],
+    ids=["one cycle", "cyclic"],
+)
+def test_a_scheduler_with_rates_of_its_own(scheduler):
+    model = small_model(lr_scheduler=scheduler, lr_scheduler_interval="step")
+    model.learning_rate = 0.25
+    with pytest.warns(UserWarning, match=r"learning_rate=0\.25 has no effect: the lr_scheduler"):
+        fit(model)

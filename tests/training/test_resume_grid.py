@@ -126,13 +126,16 @@ class Failing(Callback):
             raise RuntimeError("out of memory")
 
 
-def test_after_an_error_the_batch_is_drawn_again(tmp_path):
-    whole = run(tmp_path / "whole", "adam", None)
+@pytest.mark.parametrize(("accumulate", "batch"), [(1, 7), (1, 9), (3, 2), (3, 4)])
+def test_after_an_error_the_batch_is_drawn_again(tmp_path, accumulate, batch):
+    """Also if it was the last whose gradients are added up, in the window or in the epoch."""
+    options = {"accumulate_grad_batches": accumulate, "max_epochs": 3 if accumulate == 1 else 2}
+    whole = run(tmp_path / "whole", "adam", None, **options)
     model = built("adam")
     saving = OnExceptionCheckpoint(tmp_path, "error")
-    callbacks = [Watch(), *checkpoints(tmp_path), saving, Failing(7)]
+    callbacks = [Watch(), *checkpoints(tmp_path), saving, Failing(batch)]
     with pytest.raises(RuntimeError, match="out of memory"):
-        fit(model, data(), callbacks=callbacks, enable_checkpointing=True, max_epochs=3)
-    resumed = run(tmp_path / "resumed", "adam", None, str(tmp_path / "error.ckpt"))
-    assert min(number for what, number in resumed[2].seen if what == "batch") == 7
+        fit(model, data(), callbacks=callbacks, enable_checkpointing=True, **options)
+    resumed = run(tmp_path / "resumed", "adam", None, str(tmp_path / "error.ckpt"), **options)
+    assert min(number for what, number in resumed[2].seen if what == "batch") == batch
     assert_same(whole, resumed, "error")
