@@ -413,6 +413,7 @@ def test_zoo_build_takes_its_options(
     monkeypatch.setattr(
         "lightning_croloss.zoo.building.build", lambda *args, **kwargs: built.append((args, kwargs))
     )
+    Path("tables").mkdir()
     base = ["zoo", "build", "--zoo=mine", "--data=tables", "--overwrite"]
     main([*base, "--config=a.yaml", "--name=a/b", "--weights=float16", "--trainer.max_epochs=3"])
     (name, config, zoo, _), options = built.pop()
@@ -478,6 +479,7 @@ def test_zoo_evaluate_takes_its_options(
 
     monkeypatch.setattr(zoo_command, "evaluate", evaluate)
     allowed = f"--allow_classes={name}"
+    Path("tables").mkdir()
     main(["zoo", "evaluate", "model", f"--zoo={run}", "--data=tables", allowed])
     assert "1 of 1 figures agree" in capsys.readouterr().out
     main(["zoo", "evaluate", "--all", f"--zoo={run}", allowed])

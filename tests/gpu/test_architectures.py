@@ -89,7 +89,8 @@ def test_validation_and_test_measure_like_the_cpu(run: Run) -> None:
             assert here[name] == pytest.approx(value, abs=2.0 / USERS), name  # near ties may fall otherwise
 
 
-def test_prediction_gives_items_that_the_user_did_not_have(run: Run) -> None:
+def test_prediction_gives_items_that_the_user_did_not_have(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.model, "predicts_unseen_only", True)
     trainer = quiet_trainer(**TRAINER)
     batches = trainer.predict(run.model, data())
     ids = torch.cat([batch[0] for batch in batches]).cpu()
