@@ -43,8 +43,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         request: what the loaders, ``train_rows`` and ``target_counts`` follow, see :meth:`prepare_for`.
 
     Raises:
-        ValueError: if a size is below 1 or the seed is negative.
-        ValueError: if predict_users is neither.
+        ValueError: if a size is below 1, the seed is negative, or predict_users is neither.
         TypeError: if split is not a :class:`Split`.
     """
 

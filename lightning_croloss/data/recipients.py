@@ -52,8 +52,9 @@ class Recipients:
         tokens = known.user_vocabulary.tokens
         others: list[str | int] = []
         if everyone is not None:
-            unknown = known.user_vocabulary.encode(everyone.user_vocabulary.tokens) == 0
-            others = [everyone.user_vocabulary.tokens[index] for index in np.flatnonzero(unknown)]
+            all_tokens = everyone.user_vocabulary.tokens  # a list that is made at each call
+            unknown = known.user_vocabulary.encode(all_tokens) == 0
+            others = [all_tokens[index] for index in np.flatnonzero(unknown)]
         if everyone is None or known_only:
             return cls(_in_time(known, known, known.user_vocabulary), len(tokens), len(others))
         return cls(_in_time(everyone, known, Vocabulary([*tokens, *others])), len(tokens))
