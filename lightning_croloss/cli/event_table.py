@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_croloss.data.table.options import QUOTES, RAGGED, ReadingOptions
 from lightning_croloss.errors import DataError, MissingExtraError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from lightning_croloss.data.table.reading import Table
     from lightning_croloss.data.table.sources import TableFile
+
+Result = TypeVar("Result")
 
 USER_COLUMN, ITEM_COLUMN = "user_id", "item_id"
 _AS_TRAINED = "as the model's training, else"
@@ -60,14 +62,7 @@ def read_event_table(given: argparse.Namespace, trained: Mapping[str, Any] | Non
     Raises:
         DataError: a file or a column is missing, or cannot be used.
     """
-    need_polars()
-    failures: list[DataError] = []
-    for options in candidates(given, trained or {}):
-        try:
-            return _read(given, trained, options)
-        except DataError as error:
-            failures.append(error)
-    raise telling(failures)
+    return first_that_reads(given, trained, lambda options: _read(given, trained, options))
 
 
 def read_tokens(
@@ -84,22 +79,43 @@ def read_tokens(
     Raises:
         DataError: a file or the column is missing, or cannot be used.
     """
-    need_polars()
-    from lightning_croloss.data.table.reading import read_table
-    from lightning_croloss.data.table.sources import find_files
 
+    def read(options: ReadingOptions) -> list[Any]:
+        from lightning_croloss.data.table.reading import read_table
+        from lightning_croloss.data.table.sources import find_files
+
+        files = find_files(argument, file, ".item", options)
+        only = list(files[0].columns) if len(files[0].columns) == 1 else []
+        column = column_of(given.item_column, (trained or {}).get("item_column"), ITEM_COLUMN, files)
+        column = only[0] if only and given.item_column is None else column
+        table = read_table(files, {f"the item column of {argument}": column})
+        return list(tokens_of(table, column).drop_nulls().to_list())
+
+    return first_that_reads(given, trained, read)
+
+
+def first_that_reads(
+    given: argparse.Namespace, trained: Mapping[str, Any] | None, read: Callable[[ReadingOptions], Result]
+) -> Result:
+    """Return what the likeliest options give with which a table can be read.
+
+    Args:
+        given: the options of the command, None where they were not given.
+        trained: how the model's training read its events; None if that is not known.
+        read: reads the table with options.
+
+    Raises:
+        DataError: the table cannot be read with any; the failure that says most.
+        MissingExtraError: polars or pyarrow is not installed.
+    """
+    _need_polars()
     failures: list[DataError] = []
-    for options in candidates(given, trained or {}):
+    for options in _candidates(given, trained or {}):
         try:
-            files = find_files(argument, file, ".item", options)
-            only = list(files[0].columns) if len(files[0].columns) == 1 else []
-            column = column_of(given.item_column, (trained or {}).get("item_column"), ITEM_COLUMN, files)
-            column = only[0] if only and given.item_column is None else column
-            table = read_table(files, {f"the item column of {argument}": column})
-            return list(tokens_of(table, column).drop_nulls().to_list())
+            return read(options)
         except DataError as error:
             failures.append(error)
-    raise telling(failures)
+    raise _telling(failures)
 
 
 def _read(
@@ -202,7 +218,7 @@ def _time_column(
     )
 
 
-def candidates(given: argparse.Namespace, trained: Mapping[str, Any]) -> Iterator[ReadingOptions]:
+def _candidates(given: argparse.Namespace, trained: Mapping[str, Any]) -> Iterator[ReadingOptions]:
     """Yield options to read with, the likeliest first.
 
     What the user says holds. Of what training read with, separator and encoding are of those files: this one
@@ -230,14 +246,14 @@ def candidates(given: argparse.Namespace, trained: Mapping[str, Any]) -> Iterato
             )
 
 
-def telling(failures: Sequence[DataError]) -> DataError:
+def _telling(failures: Sequence[DataError]) -> DataError:
     """Return the failure that says most: of a file that is not UTF-8, the last try's."""
     from lightning_croloss.data.table.content import NotUTF8Error
 
     return next((error for error in reversed(failures) if not isinstance(error, NotUTF8Error)), failures[0])
 
 
-def need_polars() -> None:
+def _need_polars() -> None:
     """Raise ``MissingExtraError`` if a table cannot be read."""
     try:
         import polars  # noqa: F401

@@ -7,15 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from croloss_serving.common.vocabulary import Vocabulary
-from lightning_croloss.cli.event_table import (
-    USER_COLUMN,
-    candidates,
-    column_of,
-    need_polars,
-    telling,
-    tokens_of,
-)
+from lightning_croloss.cli.event_table import USER_COLUMN, column_of, first_that_reads, tokens_of
 from lightning_croloss.cli.history_input import Histories
+from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, suggest
 from lightning_croloss.recommend.protocol import Retriever
 
@@ -90,39 +84,33 @@ def _read(
     separators: Mapping[str, str],
 ) -> tuple[Vocabulary, dict[str, list[Any]]]:
     """Return the users of the table ``--users``, and for each feature that it has the values of these."""
-    need_polars()
-    import polars as pl
 
-    from lightning_croloss.data.table.feature_tables import texts_of
-    from lightning_croloss.data.table.reading import read_table
-    from lightning_croloss.data.table.sources import find_files
+    def read(options: ReadingOptions) -> tuple[Vocabulary, dict[str, list[Any]]]:
+        import polars as pl
 
-    failures: list[DataError] = []
-    for options in candidates(given, trained or {}):
-        try:
-            files = find_files("--users", given.users, ".user", options)
-            user = column_of(given.user_column, (trained or {}).get("user_column"), USER_COLUMN, files)
-            present = [name for name in kinds if name in files[0].columns]
-            if not present:
-                raise DataError(
-                    f"{files[0].path.name} has no feature of the model's users: it needs columns of "
-                    f"{', '.join(kinds)}{suggest(next(iter(kinds)), files[0].columns)}"
-                )
-            columns = {f"feature {name!r}": name for name in present}
-            table = read_table(files, {"the user column of --users": user, **columns})
-            missing = (trained or {}).get("missing_values") or given.missing_values
-            if missing:
-                table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
-            users = tokens_of(table, user)
-            if users.null_count():
-                row = int(users.is_null().arg_max() or 0)
-                raise DataError(
-                    f"{table.location(row)}: column {user!r} has no value: every row needs a user"
-                )
-            values = {
-                name: texts_of(table, table.frame[name], kinds[name], separators[name]) for name in present
-            }
-            return Vocabulary(users.to_list()), {name: list(column) for name, column in values.items()}
-        except DataError as error:
-            failures.append(error)
-    raise telling(failures)
+        from lightning_croloss.data.table.feature_tables import texts_of
+        from lightning_croloss.data.table.reading import read_table
+        from lightning_croloss.data.table.sources import find_files
+
+        known = trained or {}
+        files = find_files("--users", given.users, ".user", options)
+        user = column_of(given.user_column, known.get("user_column"), USER_COLUMN, files)
+        present = [name for name in kinds if name in files[0].columns]
+        if not present:
+            raise DataError(
+                f"{files[0].path.name} has no feature of the model's users: it needs columns of "
+                f"{', '.join(kinds)}{suggest(next(iter(kinds)), files[0].columns)}"
+            )
+        columns = {f"feature {name!r}": name for name in present}
+        table = read_table(files, {"the user column of --users": user, **columns})
+        missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
+        if missing:
+            table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
+        users = tokens_of(table, user)
+        if users.null_count():
+            row = int(users.is_null().arg_max() or 0)
+            raise DataError(f"{table.location(row)}: column {user!r} has no value: every row needs a user")
+        values = {name: texts_of(table, table.frame[name], kinds[name], separators[name]) for name in present}
+        return Vocabulary(users.to_list()), {name: list(column) for name, column in values.items()}
+
+    return first_that_reads(given, trained, read)
