@@ -18,7 +18,7 @@ from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, 
 from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
 from lightning_croloss.cli.trust import HELP, trusted_by_user
-from lightning_croloss.cli.weights import find_weights, refuse_idle
+from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
@@ -220,7 +220,8 @@ class CROLossCLI(LightningCLI):
         self.model.predicts_n = n
         self.model.predicts_unseen_only = self._get(self.config, "exclude_history")
         self.trainer.callbacks.append(self._writer)  # type: ignore[attr-defined]
-        self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
+        with telling_checkpoint(self.trainer):
+            self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:
         """Run ``Trainer.fit``; if interrupted, say how to go on."""
@@ -230,7 +231,7 @@ class CROLossCLI(LightningCLI):
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
         try:
-            with own_versions(self.trainer):
+            with own_versions(self.trainer), telling_checkpoint(self.trainer):
                 self.trainer.fit(**_trusting_nothing(kwargs))
         except SystemExit:  # Lightning's answer to Ctrl-C
             last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
@@ -240,12 +241,12 @@ class CROLossCLI(LightningCLI):
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
-        with own_versions(self.trainer):
+        with own_versions(self.trainer), telling_checkpoint(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
-        with own_versions(self.trainer):
+        with own_versions(self.trainer), telling_checkpoint(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:

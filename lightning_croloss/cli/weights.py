@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 
 from lightning_croloss.cli.checkpoint_path import find_checkpoint, is_registry
 from lightning_croloss.cli.messages import say
@@ -93,6 +96,23 @@ def wrote(words: Sequence[str], option: str) -> bool:
     return any(name.rstrip("+") == option or name.startswith(f"{option}.") for name in names)
 
 
+@contextmanager
+def telling_checkpoint(trainer: Trainer) -> Iterator[None]:
+    """Name the checkpoint in what goes wrong while the trainer restores it.
+
+    Raises:
+        PretrainedError: in place of an error that a state in it causes in Lightning or torch.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
+        # kept from the moment when it was read until all of it is restored
+        if isinstance(error, PretrainedError) or not trainer._checkpoint_connector._loaded_checkpoint:
+            raise
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise PretrainedError(f"ckpt_path: {trainer.ckpt_path} cannot be used: {told}") from error
+
+
 def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[str, Any]) -> Weights:
     """Read the model of a checkpoint, which may name trusted and imported classes only.
 
@@ -111,6 +131,8 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
                 "could take; give the checkpoint of a run of croloss, or of a Trainer with a RetrievalModel"
             )
         return Weights(source)
+    if not re.match(r"\d+\.\d+", str(content.get("pytorch-lightning_version"))):
+        raise ValueError(f"ckpt_path: {path!r} is damaged: it does not say which Lightning has written it")
     advice = "name {0!r} in a config, which imports it, or give --allow_classes={0}"
     trusted = trusted_by_user(section.get("allow_classes"), imported=True, advice=advice)
     described = _as_built(described, content, path, trusted)

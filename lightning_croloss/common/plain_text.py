@@ -19,7 +19,7 @@ _WORD = re.compile(r"[\w+\- ]*")
 #: What makes a text more than one value of YAML.
 _NESTED = re.compile(r"[{\[:\n]")
 _PLAIN = (bool, int, float, type(None))
-_UNKNOWN = str | Callable  # the parser may know better
+_UNKNOWN = str | Callable[..., Any]  # the parser may know better
 
 
 def check_texts(described: Any, where: str, find: Callable[[object, str], type]) -> None:

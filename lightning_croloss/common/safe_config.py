@@ -134,6 +134,7 @@ class TrustedClasses:
         if not isinstance(arguments, dict) or value.keys() - {"class_path", "init_args"}:
             raise PretrainedError(f"{where}: {cls.__name__} must have class_path and init_args only")
         built = {str(name): self._build(entry, where, self._find_part) for name, entry in arguments.items()}
+        _refuse_unknown(cls, built, where)
         try:
             if issubclass(cls, _CALLED_LATER):
                 inspect.signature(cls).bind(None, **built)  # what comes first is known when it is called
@@ -144,6 +145,24 @@ class TrustedClasses:
         except _UNFIT as error:
             told = " ".join(str(error).split()) or type(error).__name__
             raise PretrainedError(f"{where}: {cls.__name__} cannot be built: {told}") from error
+
+
+def _refuse_unknown(cls: type, arguments: Mapping[str, Any], where: str) -> None:
+    """Refuse arguments that neither a class nor the bases that it passes them on to have."""
+    known: set[str] = set()
+    for each in cls.__mro__:
+        if "__init__" not in vars(each):
+            continue
+        parameters = inspect.signature(vars(each)["__init__"]).parameters
+        known |= parameters.keys()
+        if not any(entry.kind is inspect.Parameter.VAR_KEYWORD for entry in parameters.values()):
+            break
+    for name in sorted(arguments.keys() - known):
+        near = suggest(name, known - {"self", "args", "kwargs"})
+        raise PretrainedError(
+            f"{where}: {cls.__name__} cannot be built: it has no argument {name!r}"
+            f"{near if 'did you mean' in near else ''}"
+        )
 
 
 def _subclasses(base: type) -> Iterator[type]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -263,7 +263,10 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             self._check_file(checkpoint)
         # the optimizer is built after this
         self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
-        check_features(checkpoint["hyper_parameters"], self.hparams)
+        given = checkpoint.get("hyper_parameters")
+        if not isinstance(given, Mapping):
+            raise ValueError("the checkpoint is damaged: it holds no hyperparameters")
+        check_features(given, self.hparams)
         self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside

@@ -78,7 +78,9 @@ def _with_files_of_the_run(state: dict[str, Any], callback: ModelCheckpoint, bes
     of_file = state.get("best_k_models")
     listed = of_file if isinstance(of_file, dict) else {}
     scores = {find(path): _score(score) for path, score in listed.items()}
-    lost = "" in scores or None in scores.values() or bool(state.get("best_model_path") and not best)
+    named = state.get("best_model_path")
+    names_none = named is None or (isinstance(named, str) and not named)
+    lost = "" in scores or any(score is None for score in scores.values()) or not (best or names_none)
     known = {path: score for path, score in scores.items() if path and score is not None}
     kept |= {
         "best_k_models": known,
@@ -93,7 +95,7 @@ def _with_files_of_the_run(state: dict[str, Any], callback: ModelCheckpoint, bes
     whole = not known or (best in known and (kth in known or not (kth or full)))
     if lost:
         rank_zero_warn(
-            f"the best checkpoint so far, {state.get('best_model_path')!s:.200}, or another of the best, is "
+            f"the best checkpoint so far, {named!s:.200}, or another of the best, is "
             "neither there nor in the folder of the resumed one: its score is forgotten"
         )
     if lost or not whole:

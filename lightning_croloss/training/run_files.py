@@ -41,7 +41,12 @@ def without_paths(value: Any) -> Any:
     """Return what a checkpoint holds with every text left empty that could be a path outside of its run."""
     if isinstance(value, str):
         parts = value.replace("\\", "/").split("/")
-        leads_out = parts[0] == "" or ".." in parts or value.startswith("~") or ":" in parts[0]
+        leads_out = (
+            parts[0] == ""
+            or ".." in parts
+            or value.startswith("~")
+            or (":" in parts[0] and " " not in parts[0])
+        )
         return "" if (leads_out and value) or "\0" in value else value
     if isinstance(value, dict):
         return {without_paths(name): without_paths(entry) for name, entry in value.items()}
