@@ -166,7 +166,7 @@ def _as_built(
 
     with torch.random.fork_rng(devices=[]):
         model = planned(build, shapes, held, path) or built_to_fit(build, shapes, held, path)
-    check_weights(model, weights, path, f" of {model.num_items:,} items", model.strict_loading)
+    check_weights(model, content["state_dict"], path, f" of {model.num_items:,} items", model.strict_loading)
     described = described_model({"hyper_parameters": dict(model.hparams)})
     check_texts(described, path, trusted.find)
     return described

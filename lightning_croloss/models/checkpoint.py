@@ -210,12 +210,16 @@ def tensors_of(checkpoint: Mapping[str, Any], where: str) -> dict[str, torch.Ten
     """Return the weights of a checkpoint.
 
     Raises:
-        PretrainedError: there are none.
+        PretrainedError: there are none, or not plain ones.
     """
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict):
         raise PretrainedError(f"{where} is not a checkpoint: it holds no weights")
-    return {str(name): value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    tensors = {str(name): value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise PretrainedError(f"{where} is damaged: {name!r} is not a plain tensor")
+    return tensors
 
 
 def _name(source: Source) -> str:

@@ -279,7 +279,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         if not self.trainer.strategy.restore_checkpoint_after_setup:  # else it holds a part of the weights
             where = path or "the checkpoint"
             size = f" of {self.num_items:,} items"
-            check_weights(self, tensors_of(checkpoint, where), where, size, self.strict_loading)
+            tensors_of(checkpoint, where)
+            check_weights(self, checkpoint["state_dict"], where, size, self.strict_loading)
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)
