@@ -155,10 +155,12 @@ def check_version(checkpoint: dict[str, Any], where: str) -> None:
     """Refuse a checkpoint that a newer release has written.
 
     Raises:
-        PretrainedError: naming both versions.
+        PretrainedError: naming both versions, or the metadata if there is none to be read.
     """
-    ours = checkpoint.get(KEY)
-    version = ours.get("format_version", 0) if isinstance(ours, dict) else 0
+    ours = checkpoint.get(KEY, {})
+    if not isinstance(ours, dict):
+        raise PretrainedError(f"{where} is damaged: its metadata is a {type(ours).__name__}")
+    version = ours.get("format_version", 0)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise PretrainedError(
             f"{where} is of format version {version!r}, this lightning-croloss reads up to {FORMAT_VERSION}: "

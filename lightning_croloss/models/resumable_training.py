@@ -15,6 +15,7 @@ from lightning_croloss.training.best_models import forget_best_models, keep_best
 from lightning_croloss.training.continuation import Continuation
 from lightning_croloss.training.position import Position
 from lightning_croloss.training.resume import count_resumed_epoch
+from lightning_croloss.training.saved_position import check_position
 from lightning_croloss.training.saved_states import check_run
 
 
@@ -73,6 +74,7 @@ class ResumableTraining(SampledTraining):
         check_run(self.trainer, checkpoint)
         self._saved_states = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
         position = checkpoint[KEY].get("position") or {}
+        check_position(position, self.state_dict(), dict(self.named_parameters()))
         self._continuation = None
         if "moment" in position:
             self._continuation = Continuation(checkpoint, position)

@@ -25,6 +25,17 @@ _LIKE_PARAMETER = (
     "sum",
 )
 _COUNTS = ("total", "current")
+#: What the loader of this package keeps.
+_LOADER = (
+    "batches",
+    "epoch",
+    "rows",
+    "rows_before",
+    "rows_of_a_step",
+    "rows_of_the_epoch",
+    "seed",
+    "trainer_epoch",
+)
 #: What a run cannot go on without.
 _POSITION = ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict")
 
@@ -55,6 +66,11 @@ def check_run(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
     for name in _POSITION:
         if name not in loops["fit_loop"]:
             raise _damaged(f"loops.fit_loop.{name}")
+    of_data = loops["fit_loop"].get("state_dict") or {}
+    for state in of_data.get("combined_loader", []) if isinstance(of_data, dict) else [{"epoch": None}]:
+        ours = isinstance(state, dict) and state.keys() <= set(_LOADER)
+        if ours and not all(type(entry) is int for entry in state.values()):
+            raise _damaged("loops.fit_loop.state_dict.combined_loader")
     for name in ("epoch", "global_step"):
         if not _is_count(checkpoint.get(name)):
             raise _damaged(name)
