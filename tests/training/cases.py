@@ -22,9 +22,9 @@ def parameters():
 
 
 def set_entry(content, path, value):
-    """Set an entry of nested dictionaries and lists; "*" is the first of any name, an ellipsis deletes."""
+    """Set an entry of nested dictionaries and lists, or delete it if the value is an ellipsis."""
     for step in path[:-1]:
-        content = next(iter(content.values())) if step == "*" else content[step]
+        content = content[step]
     if value is Ellipsis:
         del content[path[-1]]
     else:
