@@ -143,7 +143,7 @@ class TrustedClasses:
         except PretrainedError:
             raise
         except _UNFIT as error:
-            told = " ".join(str(error).split()) or type(error).__name__
+            told = " ".join(str(error).partition("Exception raised from")[0].split()) or type(error).__name__
             raise PretrainedError(f"{where}: {cls.__name__} cannot be built: {told}") from error
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
+
+from lightning_croloss.training.lazy_adam import LAST, LazyAdam
 
 #: What an optimizer keeps of each value of a parameter.
 _LIKE_PARAMETER = (
@@ -24,6 +26,8 @@ _LIKE_PARAMETER = (
     "grad_avg",
     "sum",
 )
+#: What it keeps of each parameter, if of any.
+_OF_EACH = {*_LIKE_PARAMETER, "step"}
 _COUNTS = ("total", "current")
 #: What the loader of this package keeps.
 _LOADER = (
@@ -108,15 +112,22 @@ def check_optimizer(optimizer: Optimizer, state: object, name: str) -> None:
     kept = state.get("state")
     if not isinstance(kept, dict):
         raise _damaged(f"{name}.state")
+    of_each = {key for values in kept.values() if isinstance(values, dict) for key in values} & _OF_EACH
+    if isinstance(optimizer, (Adam, LazyAdam)):  # AdamW is one of them
+        of_each |= {"step", "exp_avg", "exp_avg_sq"}
     for number, values in kept.items():
         if type(number) is not int or not 0 <= number < len(parameters) or not isinstance(values, dict):
             raise _damaged(f"{name}.state")
+        for key in sorted(of_each - values.keys()) if values else ():
+            raise _damaged(f"{name}.state.{number}.{key}")
         for key, value in values.items():
             like = key in _LIKE_PARAMETER and value is not None
             if like and not (isinstance(value, Tensor) and value.shape == parameters[number].shape):
                 raise _damaged(f"{name}.state.{number}.{key}")
             if key == "step" and not _is_number(value):
                 raise _damaged(f"{name}.state.{number}.step")
+            if key == LAST and not _is_steps(value, parameters[number]):
+                raise _damaged(f"{name}.state.{number}.{key}")
 
 
 def check_scheduler(scheduler: Any, state: object, name: str) -> None:
@@ -179,6 +190,13 @@ def _is_number(value: object) -> bool:
             value.ndim == 0 and not value.is_complex() and not value.is_meta and not math.isnan(float(value))
         )
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _is_steps(value: object, parameter: Tensor) -> bool:
+    """Tell the step at which each row of a parameter was updated."""
+    if not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex():
+        return False
+    return value.shape == parameter.shape[:1] and bool((value >= 0).all())
 
 
 def _is_count(value: object) -> bool:
