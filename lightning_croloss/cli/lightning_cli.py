@@ -13,6 +13,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
+from lightning_croloss.cli.help_format import arrange
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
@@ -167,6 +168,7 @@ class CROLossCLI(LightningCLI):
         for action in parser._actions:
             if action.dest != "print_config":  # which has flags besides
                 action.help = help_of(action.dest, subcommand) or action.help
+        arrange(parser)
         return parser
 
     def before_instantiate_classes(self) -> None:

@@ -27,6 +27,8 @@ def main(args: ArgsType = None) -> None:
 def _run(args: ArgsType, words: list[str]) -> None:
     # between Lightning and torch: nothing that a user could change
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    # of Lightning, where a program calls main with words of its own
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     try:
         if words and words[0] in OTHER_COMMANDS:
             run_command(words[0], words[1:])

@@ -30,11 +30,11 @@ _EXAMPLES = {
 }
 _MORE = """\
 more:
-  croloss {0} --model.help=YouTubeDNN             the fields of a model
-  croloss {0} --model.loss.help=CROLoss           the fields of a part of it
-  croloss {0} --data.help=TableDataModule         the fields of the data
-  croloss {0} --trainer.callbacks.help=EarlyStopping
-  croloss {0} --help=all                          every option, Lightning's too"""
+  croloss {0} --help=all                     every option, Lightning's too
+  croloss {0} --data.help=TableDataModule    the fields of the data
+  croloss {0} --model.help=YouTubeDNN        the fields of a model
+  croloss {0} --model.help=YouTubeDNN --model.loss.help=CROLoss
+                                             those of a part of it"""
 
 
 def trainer_help(command: str) -> str:
