@@ -24,7 +24,6 @@ from lightning_croloss.models.declared_sizes import built_to_fit, elements
 from lightning_croloss.models.weights import check_weights
 from lightning_croloss.pretrained.layout import (
     CONFIG,
-    METRICS,
     NEEDED_BY,
     USER_FEATURES,
     USERS,
@@ -80,12 +79,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise PretrainedError(f"{folder / CONFIG} is not plain YAML with the section 'model'")
     return config
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """Return the metrics of a pretrained model."""
-    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text("utf-8"))
-    return metrics
 
 
 def _is_checkpoint(path: Path) -> bool:
