@@ -29,6 +29,25 @@ def check_expansion(content: Any, where: str) -> None:
         )
 
 
+def check_plain(values: Any, where: str) -> None:
+    """Refuse hyperparameters that are no numbers, texts, lists or dictionaries.
+
+    Raises:
+        PretrainedError: naming the file and the type.
+    """
+    if isinstance(values, dict):
+        for name, entry in values.items():
+            check_plain(name, where)
+            check_plain(entry, where)
+    elif isinstance(values, (list, tuple)):
+        for entry in values:
+            check_plain(entry, where)
+    elif values is not None and not isinstance(values, (bool, int, float, str)):
+        raise PretrainedError(
+            f"{where} is damaged: its hyperparameters hold a {type(values).__name__}, not only plain values"
+        )
+
+
 def _count(value: Any, known: dict[int, int], depth: int) -> int:
     """Return the number of containers with repetitions; of endless ones, more than are allowed."""
     if not isinstance(value, _CONTAINERS):

@@ -14,7 +14,7 @@ import torch
 
 from lightning_croloss.common.archives import is_intact
 from lightning_croloss.common.former_names import translated
-from lightning_croloss.common.plain_content import check_expansion
+from lightning_croloss.common.plain_content import check_expansion, check_plain
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.configurable import class_path
 from lightning_croloss.errors import PretrainedError
@@ -94,6 +94,8 @@ def read_checkpoint(
                 f"{_name(source)} is not a checkpoint of this package: its hyperparameters are a "
                 f"{type(given).__name__}, not a dictionary"
             )
+        if weights_only:
+            check_plain(given, _name(source))
         content["hyper_parameters"] = translated(dict(given))
     return content
 
