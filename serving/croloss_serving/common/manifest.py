@@ -18,7 +18,6 @@ from croloss_serving.errors import PretrainedError
 
 MANIFEST = "manifest.json"
 _AGAIN = "get the folder again from its source"
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,12 @@ def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> BinaryIO:
 
 def _is_checksum(entry: dict[str, Any]) -> bool:
     size, digest = entry.get("bytes"), entry.get("sha256")
-    return type(size) is int and size >= 0 and isinstance(digest, str) and bool(_SHA256.fullmatch(digest))
+    return (
+        type(size) is int
+        and size >= 0
+        and isinstance(digest, str)
+        and re.fullmatch("[0-9a-f]{64}", digest) is not None
+    )
 
 
 def _own_sha256(manifest: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ def _check_declared(file: Any, path: Path, size: int, rows: int | None) -> None:
         or content > MOST_EXPANSION * size + ALWAYS_ALLOWED
     ):
         raise PretrainedError(
-            f"{path} declares {declared.num_rows:,} rows of {content:,} bytes, which {size:,} bytes cannot hold"
+            f"{path} declares {declared.num_rows:,} rows of {content:,} bytes, which it is too short to hold"
         )
 
 
