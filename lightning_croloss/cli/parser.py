@@ -16,6 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
 from lightning_croloss.common.former_names import today, translated
+from lightning_croloss.common.plain_yaml import check_yaml
 
 #: Set this environment variable to see where an error came from.
 TRACEBACK = "CROLOSS_TRACEBACK"
@@ -26,6 +27,7 @@ PARSER_MODE = "croloss"
 
 
 def _load(text: str) -> Any:
+    check_yaml(text)  # so that aliases of aliases, or brackets without end, are a mistake like any other
     return translated(get_loader("yaml")(text))
 
 
@@ -94,7 +96,9 @@ class SectionParser(CROLossParser):
     def _section_of(self, path: Path) -> str:
         # nodes instead of values: what is written 1e-3 or 2024-01-01 stays as it is for the real parser
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            text = path.read_text(encoding="utf-8")
+            check_yaml(text)
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
         if node is None:

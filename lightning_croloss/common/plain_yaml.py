@@ -37,7 +37,7 @@ class Limits(NamedTuple):
 
 
 #: Of files that a stranger may have written, and of the user's own.
-OF_STRANGERS, OF_USERS = Limits(2**20, 50_000), Limits(64 * 2**20, 5_000_000)
+OF_STRANGERS, OF_USERS = Limits(2**20, 50_000), Limits(64 * 2**20, 500_000)
 
 
 def read_yaml(path: Path, limits: Limits = OF_STRANGERS) -> Any:
@@ -70,6 +70,12 @@ def parse_yaml(content: bytes | str, limits: Limits = OF_STRANGERS) -> Any:
         raise
     except _FAILURES as error:
         raise PlainYamlError(" ".join(str(error).split())) from None
+
+
+def dump_yaml(value: Any) -> str:
+    """Return plain values as YAML, without aliases: what stands in two places is written twice."""
+    text: str = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 def check_yaml(text: str, limits: Limits = OF_USERS, tags: bool = True) -> None:
@@ -112,7 +118,7 @@ class _Counter:
         if isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _, _ in self._open):
                 self._refuse(event, "an alias refers to what it stands in")
-            self._add(event, *self._anchored.get(event.anchor, (1, 0)))
+            self._add(event, *self._anchored.get(str(event.anchor), (1, 0)))
         elif isinstance(event, yaml.CollectionStartEvent):
             self._check_tag(event)
             self._open.append([event.anchor, 1, 0])
@@ -143,7 +149,7 @@ class _Counter:
         if not self._tags and event.tag not in (None, "!", f"{_TAG}str"):
             self._refuse(event, f"the tag {event.tag!r} is not allowed here")
 
-    def _refuse(self, event: yaml.Event, fault: str) -> None:
+    def _refuse(self, event: Any, fault: str) -> None:
         raise PlainYamlError(f"line {event.start_mark.line + 1}: {fault}")
 
 
@@ -169,6 +175,14 @@ class _PlainLoader(_LOADER):  # type: ignore[misc]
             raise PlainYamlError(f"line {node.start_mark.line + 1}: a number is too long")
         of_kind = {"int": yaml.SafeLoader.construct_yaml_int, "float": yaml.SafeLoader.construct_yaml_float}
         return of_kind[node.tag.removeprefix(_TAG)](self, node)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Tell that nothing is written as an alias."""
+        return True
 
 
 for _kind in ("int", "float"):

@@ -82,6 +82,27 @@ def _is_plain(kind: Any) -> bool:
     return any(test(kind) for test in tests)
 
 
+def count_rows(path: Path, needed_by: NeededBy, content: bytes) -> int:
+    """Return the number of rows that a Parquet file declares.
+
+    Args:
+        path: the file, for errors.
+        needed_by: what needs the file, for the message if pyarrow is not installed.
+        content: its bytes.
+
+    Raises:
+        PretrainedError: it is not such a file.
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow, parquet = import_pyarrow(needed_by)
+    try:
+        with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
+            number: int = file.metadata.num_rows
+    except (pyarrow.ArrowException, OSError, OverflowError, MemoryError, UnicodeDecodeError):
+        raise PretrainedError(f"{path} is not a table with the columns token and count") from None
+    return number
+
+
 def _check_declared(file: Any, path: Path, size: int, rows: int | None) -> None:
     declared = file.metadata
     if rows is not None and declared.num_rows != rows:
