@@ -31,6 +31,14 @@ OPTIONAL = (USERS, USER_FEATURES)
 FORMAT = Format("lightning-croloss model", 1, "a pretrained model", ("facts", "from_data"), REQUIRED)
 
 
+def is_hidden(path: Path, within: Path) -> bool:
+    """Tell whether a part of a path below a folder begins with a dot.
+
+    Such is what a save that was killed has left beside the folder that it was to become: no model.
+    """
+    return any(part.startswith(".") for part in path.relative_to(within).parts)
+
+
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
     """Write the manifest of the files that lie in ``folder``, with ``content`` beside their checksums."""
     present = [name for name in OPTIONAL if (folder / name).is_file()]
@@ -99,6 +107,7 @@ __all__ = [
     "USER_FEATURES",
     "VOCABULARY",
     "WEIGHTS",
+    "is_hidden",
     "read_card",
     "read_manifest",
     "read_metrics",

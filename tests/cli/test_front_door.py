@@ -17,7 +17,18 @@ from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
 from tests.cli.cases import environment, error_of
 
 #: What takes seconds to import, or stands for it.
-HEAVY = ["torch", "lightning", "jsonargparse", "numpy", "pandas", "polars", "pyarrow", "scipy", "tqdm", "yaml"]
+HEAVY = [
+    "torch",
+    "lightning",
+    "jsonargparse",
+    "numpy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "scipy",
+    "tqdm",
+    "yaml",
+]
 #: What is answered at once.
 QUICK = [
     *([], ["--help"], ["-h"], ["help"], ["--version"], ["-V"], ["version"]),
@@ -26,7 +37,12 @@ QUICK = [
     *(["help", name] for name in COMMANDS),
     *([name] for name in ("data", "export", "recommend", "zoo")),
     *(["zoo", "list"], ["zoo", "lst"], ["zoo", "list", "--help"], ["data", "inspct"]),
-    *(["zoo", "evaluate"], ["zoo", "list", "--al"], ["recommend", "--modl=x"], ["export", "--model=x", "--n=1"]),
+    *(
+        ["zoo", "evaluate"],
+        ["zoo", "list", "--al"],
+        ["recommend", "--modl=x"],
+        ["export", "--model=x", "--n=1"],
+    ),
 ]
 
 
@@ -46,9 +62,18 @@ def test_nothing_heavy_is_imported_for_what_is_answered_at_once() -> None:
     assert len(found) == len(QUICK)
     assert {words: imported for words, (_, imported) in found.items() if imported} == {}
     wrong = {"fitt", "recomend", "--epochs=3", "run.yaml", "zoo lst", "data inspct", "data", "export"}
-    wrong |= {"recommend", "zoo", "zoo evaluate", "zoo list --al", "recommend --modl=x", "export --model=x --n=1"}
+    wrong |= {
+        "recommend",
+        "zoo",
+        "zoo evaluate",
+        "zoo list --al",
+        "recommend --modl=x",
+        "export --model=x --n=1",
+    }
     assert {words: status for words, (status, _) in found.items() if status} == dict.fromkeys(wrong, 2)
-    assert len([line for line in done.stderr.splitlines() if line.startswith("croloss: error: ")]) == len(wrong)
+    assert len([line for line in done.stderr.splitlines() if line.startswith("croloss: error: ")]) == len(
+        wrong
+    )
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"], ["help", "--help"]], ids=" ".join)
@@ -100,18 +125,33 @@ def test_a_slip_in_a_command(slip: tuple[str, str]) -> None:
         ([""], "there is no command ''. The commands: "),
         (["a\x1b[2J"], r"there is no command 'a\x1b[2J'. The commands: "),
         (["my run.yaml"], "there is no command 'my run.yaml'; did you mean 'fit --config my run.yaml'?"),
-        (["--trainer.max_epochs=3"], "options stand after a command, as in croloss fit --trainer.max_epochs=3"),
-        (["zoo"], "croloss zoo takes one of the words list, show, build, evaluate; croloss zoo --help explains"),
-        (["zoo", "lst"], "there is no command 'zoo lst'; did you mean 'list'? croloss zoo takes one of the words"),
+        (
+            ["--trainer.max_epochs=3"],
+            "options stand after a command, as in croloss fit --trainer.max_epochs=3",
+        ),
+        (
+            ["zoo"],
+            "croloss zoo takes one of the words list, show, build, evaluate; croloss zoo --help explains",
+        ),
+        (
+            ["zoo", "lst"],
+            "there is no command 'zoo lst'; did you mean 'list'? croloss zoo takes one of the words",
+        ),
         (["zoo", "x"], "there is no command 'zoo x'. croloss zoo takes one of the words list, show, build"),
         (["data", "INSPECT"], "there is no command 'data INSPECT'; did you mean 'inspect'?"),
         (["zoo", "list", "--zo", "x"], "unrecognized arguments: --zo x; did you mean '--zoo'?"),
-        (["zoo", "evaluate"], "croloss zoo evaluate needs name or --all: croloss zoo evaluate --help explains"),
+        (
+            ["zoo", "evaluate"],
+            "croloss zoo evaluate needs name or --all: croloss zoo evaluate --help explains",
+        ),
         (["export", "--model=x"], "croloss export needs --output: croloss export --help explains it"),
         (["export", "--output=x", "--modle=y"], "unrecognized arguments: --modle; did you mean '--model'?"),
         (["export", "--model=x", "--output"], "--output: a value is missing (expected one argument)"),
         (["recommend", "--model=x", "--n=many"], "--n: must be an integer, got 'many'"),
-        (["recommend", "--model=x", "--ragged=dorp"], "--ragged: must be one of error, drop; got 'dorp'; did you"),
+        (
+            ["recommend", "--model=x", "--ragged=dorp"],
+            "--ragged: must be one of error, drop; got 'dorp'; did you",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -130,7 +170,12 @@ def test_words_that_are_left_to_run() -> None:
         assert left_to_run([name, "--config=x"]) == [name, "--config=x"]
         for word in ("--help=all", "--help-all", "--help_all"):
             assert left_to_run([name, word]) == [name, "--help"]
-    for words in (["-c", "x.yaml", "fit"], ["--config=x.yaml", "fit"], ["recommend", "--model=x"], ["zoo", "-h"]):
+    for words in (
+        ["-c", "x.yaml", "fit"],
+        ["--config=x.yaml", "fit"],
+        ["recommend", "--model=x"],
+        ["zoo", "-h"],
+    ):
         assert left_to_run(words) == words
     assert left_to_run(["help", "zoo", "list"]) == ["zoo", "list", "--help"]
     for command, known in SUBCOMMANDS.items():

@@ -20,9 +20,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning_croloss import load_pretrained, save_pretrained
 from lightning_croloss.cli import data as data_command
 from lightning_croloss.cli import export as export_command
-from lightning_croloss.cli import main
+from lightning_croloss.cli import main, zoo_factory, zoo_folder
 from lightning_croloss.cli import zoo as zoo_command
-from lightning_croloss.cli import zoo_factory, zoo_folder
 from lightning_croloss.cli.lightning_cli import CROLossCLI
 from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.zoo import evaluating, recipes
