@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
 from lightning_croloss.common.former_names import today, translated
@@ -63,7 +64,7 @@ class CROLossParser(LightningArgumentParser):
         """Print the deepest cause of a config error and exit with status 2."""
         if os.environ.get(TRACEBACK) and ex is not None:
             traceback.print_exception(ex)
-        self.exit(2, f"croloss: error: {one_sentence(message)}\n")
+        self.exit(2, f"croloss: error: {printable(one_sentence(message))}\n")
 
 
 def _of_today(argument: str) -> str:

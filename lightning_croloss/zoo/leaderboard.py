@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.common.text_table import markdown
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS, is_hidden, read_metrics
@@ -50,7 +51,7 @@ def leaderboard(folder: Path) -> str:
 
 
 def _warn_of(name: str, fault: str) -> None:
-    warnings.warn(f"{name} is left out of the leaderboard: {fault}", stacklevel=3)
+    warnings.warn(printable(f"{name} is left out of the leaderboard: {fault}"), stacklevel=3)
 
 
 def _board(dataset: str, entries: list[tuple[str, dict[str, Any]]]) -> list[str]:

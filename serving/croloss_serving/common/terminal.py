@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-#: Joiners that scripts and emoji need: they change no other text.
-_JOINERS = "\u200c\u200d"
-#: Control characters, marks of direction, tags, halves of surrogates, and ends of lines other than "\n".
-_UNSAFE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
-_SUSPECT = re.compile(r"[^ -~]")
+#: Control characters, marks that turn the direction of writing or are not seen, tags, halves of surrogates,
+#: and ends of lines other than "\n". The joiners U+200C and U+200D are none of them: scripts and emoji need
+#: them, and they change no other text.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001-\U000e007f]"
+)
 
 
 def printable(text: str, kept: str = "") -> str:
@@ -22,16 +23,11 @@ def printable(text: str, kept: str = "") -> str:
         text: any text.
         kept: characters that stay: ``"\n"`` in a text of several lines.
     """
-    if text.isascii() and text.isprintable():
-        return text
 
     def written(match: re.Match[str]) -> str:
-        letter = match[0]
-        if letter in kept or letter in _JOINERS or unicodedata.category(letter) not in _UNSAFE_CATEGORIES:
-            return letter
-        return letter.encode("unicode_escape").decode("ascii")
+        return match[0] if match[0] in kept else match[0].encode("unicode_escape").decode("ascii")
 
-    return _SUSPECT.sub(written, text)
+    return _UNSAFE.sub(written, text)
 
 
 def printable_json(text: str) -> str:
@@ -39,16 +35,11 @@ def printable_json(text: str) -> str:
 
     A reader gets the same values. JSON itself escapes the characters below the space alone.
     """
-    if text.isascii() and "\x7f" not in text:
-        return text
 
     def written(match: re.Match[str]) -> str:
-        letter = match[0]
-        if letter in "\n\r\t" or letter in _JOINERS:
-            return letter
-        if unicodedata.category(letter) not in _UNSAFE_CATEGORIES:
-            return letter
-        units = letter.encode("utf-16-be", "surrogatepass")
+        if match[0] in "\n\r\t":  # between values
+            return match[0]
+        units = match[0].encode("utf-16-be", "surrogatepass")
         return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
-    return _SUSPECT.sub(written, text)
+    return _UNSAFE.sub(written, text)
