@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,21 @@ def foreign_data_of(
     settings = arguments.get("config")
     named = [value for name, value in arguments.items() if name in _READ and name not in moved]
     named += [settings.get("data_path")] if isinstance(settings, dict) and "data_path" not in moved else []
-    for path in (path for value in named for path in (value if isinstance(value, list) else [value])):
-        if isinstance(path, str) and not _is_below(path):
+    for path in _texts([*named, arguments.get("split")]):  # a split may name files, too
+        if not _is_below(path):
             raise PretrainedError(
                 f"config.yaml names the file {path!r}, which is not below the working directory: name the "
                 "folder that holds it with --data"
             )
     return data_of({**config, "data": {**described, "init_args": arguments}}, folder, trusted)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _texts(entry)
 
 
 def _is_below(path: str) -> bool:
