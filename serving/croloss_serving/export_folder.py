@@ -116,10 +116,10 @@ class ExportFolder:
 
     def users(self, needed_by: NeededBy) -> Vocabulary | None:
         """Return the tokens of the users, if the model uses them."""
+        self._check_users()
         if USER_TABLE not in self.manifest["files"]:
             return None
         content = checked_content(self.folder, USER_TABLE, self.manifest)
-        self._check_users()
         return read_tokens(self.folder / USER_TABLE, needed_by, self.model["num_users"], content)
 
     def user_features(self) -> UserFeatureVectors | None:
