@@ -32,7 +32,7 @@ from lightning_croloss.pretrained.layout import (
     WEIGHTS,
     read_manifest,
 )
-from lightning_croloss.pretrained.metadata import checked_metadata
+from lightning_croloss.pretrained.metadata import checked_arguments, checked_metadata
 from lightning_croloss.pretrained.registry import find_pretrained
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
@@ -107,7 +107,8 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     where = str(folder / CONFIG)
     trusted.check(config, where)
     described = config["model"]
-    arguments = {**(described.get("init_args") or {}), **manifest["from_data"]}
+    from_data = checked_arguments(manifest["from_data"], folder / MANIFEST)
+    arguments = {**(described.get("init_args") or {}), **from_data}
     model = _build({**described, "init_args": arguments}, where, trusted)
     try:
         tensors = load_file(folder / WEIGHTS)

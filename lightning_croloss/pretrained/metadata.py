@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.pretrained.saving import FROM_DATA
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -30,6 +31,37 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "reading": (_is_reading, "names of columns and ways of writing"),
 }
 _OPTIONAL = ("reading",)  # which earlier releases did not write
+
+
+def _is_features(value: Any) -> bool:
+    numbers = ("size", "width")
+    return isinstance(value, list) and all(
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(name), str) for name in ("name", "kind"))
+        and all(type(entry.get(name)) is int and entry[name] >= 0 for name in numbers)
+        for entry in value
+    )
+
+
+def checked_arguments(arguments: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Return the arguments of a model that came from its data, as a manifest holds them.
+
+    Args:
+        arguments: the arguments.
+        path: the manifest, for errors.
+
+    Raises:
+        PretrainedError: one is no such argument, or is of another type.
+    """
+    for name, value in arguments.items():
+        if name not in FROM_DATA:
+            raise PretrainedError(f"{path}: {name!r} does not come from the data of a model")
+        least = 1 if name == "num_items" else 0
+        is_number = type(value) is int and value >= least
+        if not (is_number if name.startswith("num_") else _is_features(value)):
+            wanted = f"a whole number from {least} on" if name.startswith("num_") else "a list of features"
+            raise PretrainedError(f"{path}: {name!r} must be {wanted}, got {value!r:.80}")
+    return arguments
 
 
 def checked_metadata(kept: Mapping[str, Any], path: Path) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from croloss_serving.common.array_files import read_array
+from croloss_serving.common.array_files import check_finite, read_array
 from croloss_serving.common.manifest import MANIFEST, checked_content
 from croloss_serving.common.onnx_graph import check_self_contained
 from croloss_serving.common.regular_files import open_regular
@@ -98,7 +98,7 @@ class ExportFolder:
         shape = (self.model["num_items"], self.model["dim"])
         try:
             with open_regular(path) as file:
-                return read_array(file, path.stat().st_size, np.float32, shape)
+                return check_finite(read_array(file, path.stat().st_size, np.float32, shape))
         except (ValueError, OSError) as error:
             raise PretrainedError(f"{path} cannot be read: {error}") from None
 

@@ -194,7 +194,15 @@ class Recommender:
         if self._user_features is not None:
             inputs[FEATURE_VECTORS] = self._user_features.vectors(users, user_features)
         given = {name: value for name, value in inputs.items() if name in self._inputs}
-        interests: Scores = self._session.run([INTERESTS], given)[0]
+        try:
+            interests: Scores = self._session.run([INTERESTS], given)[0]
+        except Exception as error:
+            raise _of_encoder(error) from None
+        if interests.ndim != 3 or (len(interests), interests.shape[2]) != (len(cut), self._vectors.shape[1]):
+            raise PretrainedError(
+                f"the encoder of this export gives vectors of the shape {interests.shape} for {len(cut)} users "
+                f"and items of {self._vectors.shape[1]} numbers: it does not belong to them"
+            )
         return interests
 
     @property
@@ -219,15 +227,21 @@ def _session(export: ExportFolder, threads: int | None) -> Any:
     content = export.encoder()
     try:
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own have no common base
-        if not type(error).__module__.startswith("onnxruntime."):
-            raise
-        first = str(error).partition("\n")[0]
-        raise PretrainedError(f"{export.folder / ENCODER} cannot be read: {first}") from None
+    except Exception as error:
+        raise _of_encoder(error, f"{export.folder / ENCODER}: ") from None
     inputs = {entry.name for entry in session.get_inputs()}
     if inputs - {HISTORY, USERS, FEATURE_VECTORS} or INTERESTS not in {e.name for e in session.get_outputs()}:
         raise PretrainedError(f"{export.folder / ENCODER} is not the encoder of an export")
     return session
+
+
+def _of_encoder(error: Exception, where: str = "") -> Exception:
+    """Return what an error of onnxruntime means; its own have no common base, and others stay themselves."""
+    # it fails to say in UTF-8 what is wrong with a name that is not
+    if not type(error).__module__.startswith("onnxruntime.") and not isinstance(error, UnicodeDecodeError):
+        return error
+    first = str(error).partition("\n")[0]
+    return PretrainedError(f"{where}the encoder of this export does not work: {first}")
 
 
 def _onnxruntime() -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from croloss_serving.common.array_files import array_of, read_archive
+from croloss_serving.common.array_files import array_of, check_finite, read_archive
 from croloss_serving.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
 from croloss_serving.common.manifest import checked_content
 from croloss_serving.common.plain_json import parse_json
@@ -83,9 +83,8 @@ class UserFeatureVectors:
             PretrainedError: the files are damaged, or do not belong together.
         """
         try:
-            table = array_of(
-                checked_content(folder, USER_VECTORS, manifest), np.float32, (num_users + 1, None)
-            )
+            content_of_table = checked_content(folder, USER_VECTORS, manifest)
+            table = check_finite(array_of(content_of_table, np.float32, (num_users + 1, None)))
         except ValueError as error:
             raise PretrainedError(f"{folder / USER_VECTORS} cannot be read: {error}") from None
         try:
@@ -97,7 +96,7 @@ class UserFeatureVectors:
                 raise ValueError("it does not have one table of weights for each feature")
             sizes = [None] * len(names) if encodings is None else [_size_of(one) for one in encodings]
             weights = [
-                array_of(content[name], np.float32, (size, table.shape[1]))
+                check_finite(array_of(content[name], np.float32, (size, table.shape[1])))
                 for name, size in zip(names, sizes, strict=True)
             ]
         except ValueError as error:

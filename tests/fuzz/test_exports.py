@@ -100,6 +100,7 @@ def test_a_manifest_that_describes_another_model(export, name, value):
         npy(np.zeros((32, 8), np.float32)) + b"more",
         npy(np.zeros((32, 8), np.float32))[:-1],
         npy(np.zeros((32, 8), np.float32), descr="|O"),
+        npy(np.full((32, 8), np.nan, np.float32)),
         b"\x80\x04cos\nsystem\n(S'true'\ntR.",
         b"PK\x03\x04",
         b"",
@@ -280,6 +281,17 @@ def test_an_encoder_that_is_none(export):
         assert "encoder.onnx" in refused(export)
 
 
+def test_an_encoder_of_other_vectors(export):
+    manifest = manifest_of(export)
+    sign(export, {**manifest, "model": {**manifest["model"], "dim": 9, "index": None}})
+    vouch(export, "items.npy", npy(np.ones((32, 9), np.float32)))
+    manifest = manifest_of(export)
+    del manifest["files"]["index.faiss"]
+    sign(export, manifest)
+    with pytest.raises(PretrainedError, match="gives vectors of the shape"):
+        Recommender.from_export(export).recommend([["i01"]], n=3)
+
+
 @pytest.fixture(scope="module")
 def indexes(tmp_path_factory):
     vectors = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
@@ -376,6 +388,22 @@ def test_a_manifest_that_says_odd_things_of_the_training(model, name, value):
 def test_features_of_users_of_a_model(model, content):
     vouch(model, "user_features.json", content)
     assert "user_features.json" in refused(model, load_pretrained)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("num_items", value) for value in (0, "32", 32.0, True, None, [32])),
+        *(("num_users", value) for value in (-1, "48")),
+        *(("user_features", value) for value in (None, {}, [5], [{}], [{"name": "a", "kind": "numeric"}])),
+        ("embedding_dim", 8),
+        ("loss", {"class_path": "CROLoss"}),
+    ],
+)
+def test_odd_arguments_from_the_data(model, name, value):
+    manifest = manifest_of(model)
+    sign(model, {**manifest, "from_data": {**manifest["from_data"], name: value}})
+    assert repr(name) in refused(model, load_pretrained)
 
 
 def test_a_config_names_no_path_that_anything_happens_to(model, tmp_path, monkeypatch):

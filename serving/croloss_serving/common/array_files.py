@@ -51,6 +51,17 @@ def read_array(
     return found
 
 
+def check_finite(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array, unless a number in it is infinite or none at all.
+
+    Raises:
+        ValueError: there is such a number.
+    """
+    if not np.isfinite(array).all():
+        raise ValueError("it holds numbers that are not finite")
+    return array
+
+
 def read_archive(content: bytes) -> dict[str, bytes]:
     """Return the members of an ``.npz`` file as :func:`numpy.savez` writes it, uncompressed.
 
