@@ -16,12 +16,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
+from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.common.former_names import today, translated
 from lightning_croloss.common.plain_yaml import check_yaml
-
-#: Set this environment variable to see where an error came from.
-TRACEBACK = "CROLOSS_TRACEBACK"
-
 
 #: YAML in which class paths of earlier releases are replaced by today's.
 PARSER_MODE = "croloss"

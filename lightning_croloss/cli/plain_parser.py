@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from croloss_serving.common.terminal import printable
 from lightning_croloss.errors import suggest
 
+#: Set this environment variable to see where an error came from.
+TRACEBACK = "CROLOSS_TRACEBACK"
 ALLOW_CLASSES = "Class of others that the files of a model may name, as package.module.Class; it is imported."
 _TYPES = {"int": "an integer", "float": "a number"}
 
@@ -89,4 +91,4 @@ def _about_value(message: str) -> str:
     return message
 
 
-__all__ = ["ALLOW_CLASSES", "PlainParser", "add_allow_classes", "nearest", "usage_error"]
+__all__ = ["ALLOW_CLASSES", "TRACEBACK", "PlainParser", "add_allow_classes", "nearest", "usage_error"]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.commands import OTHER_COMMANDS, run_command
 from lightning_croloss.cli.front_door import left_to_run
+from lightning_croloss.cli.plain_parser import TRACEBACK
+from lightning_croloss.errors import DataError, PretrainedError
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType
@@ -43,11 +45,14 @@ def _run(args: ArgsType, words: list[str]) -> None:
         say("interrupted")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
-        from lightning_croloss.cli.parser import TRACEBACK
+        cause: BaseException = error
+        if error.__cause__ is not None or not isinstance(error, (DataError, PretrainedError)):
+            from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
 
-        cause = explained(root_cause(error))
-        if os.environ.get(TRACEBACK) or not meant_for_user(cause):
+            cause = explained(root_cause(error))
+            if not meant_for_user(cause):
+                raise
+        if os.environ.get(TRACEBACK):
             raise
         sentence = printable(" ".join(str(cause).split()))
         print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)

@@ -200,8 +200,8 @@ class Recommender:
             raise _of_encoder(error) from None
         if interests.ndim != 3 or (len(interests), interests.shape[2]) != (len(cut), self._vectors.shape[1]):
             raise PretrainedError(
-                f"the encoder of this export gives vectors of the shape {interests.shape} for {len(cut)} users "
-                f"and items of {self._vectors.shape[1]} numbers: it does not belong to them"
+                f"the encoder of this export gives vectors of the shape {interests.shape} for {len(cut)} "
+                f"users and items of {self._vectors.shape[1]} numbers: it does not belong to them"
             )
         return interests
 
