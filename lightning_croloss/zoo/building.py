@@ -67,7 +67,8 @@ def build(
         AbsentDataError: the data is not there.
     """
     folder = zoo / name
-    if len(Path(name).parts) != 2 or Path(name).is_absolute() or ".." in Path(name).parts:
+    parts = Path(name).parts  # what begins with a dot is never listed
+    if len(parts) != 2 or Path(name).is_absolute() or any(part.startswith(".") for part in parts):
         raise ValueError(f"name={name!r} must be <dataset>/<model>, such as ml-100k/mind")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists: choose another name, or give --overwrite")
