@@ -83,8 +83,6 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _parsed_config(content: bytes, path: Path) -> dict[str, Any]:
     fault = f"{path} is not plain YAML with the section 'model'"
-    if len(content) > OF_STRANGERS.most_bytes:
-        raise PretrainedError(f"{fault}: it has {len(content):,} bytes")
     try:
         config = parse_yaml(content)
     except PlainYamlError as error:
@@ -103,7 +101,8 @@ def _is_checkpoint(path: Path) -> bool:
 def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     folder = find_pretrained(name)
     manifest = read_manifest(folder)
-    config = _parsed_config(checked_content(folder, CONFIG, manifest), folder / CONFIG)
+    content = checked_content(folder, CONFIG, manifest, OF_STRANGERS.most_bytes)
+    config = _parsed_config(content, folder / CONFIG)
     where = str(folder / CONFIG)
     trusted.check(config, where)
     described = config["model"]
@@ -123,7 +122,7 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     if USERS in manifest["files"]:
         _load_users(model, folder / USERS, checked_content(folder, USERS, manifest))
     if USER_FEATURES in manifest["files"]:
-        content = checked_content(folder, USER_FEATURES, manifest)
+        content = checked_content(folder, USER_FEATURES, manifest, MOST_BYTES_OF_TOKENS)
         model.metadata.user_encodings = _user_encodings(model, folder / USER_FEATURES, content)
     _load_items(model, folder / VOCABULARY, checked_content(folder, VOCABULARY, manifest))
     if model.metadata.item_titles is None:
@@ -163,8 +162,6 @@ def _load_users(model: RetrievalModel, path: Path, content: bytes) -> None:
 
 def _user_encodings(model: RetrievalModel, path: Path, content: bytes) -> list[FeatureEncoding] | None:
     fault = f"{path} does not say how features of users are read: it is damaged"
-    if len(content) > MOST_BYTES_OF_TOKENS:
-        raise PretrainedError(f"{fault}, with {len(content):,} bytes")
     try:
         encodings = read_encodings(parse_json(content))
     except ValueError as error:

@@ -362,6 +362,12 @@ def test_a_hostile_config(model, content):
     assert "config.yaml" in refused(model, load_pretrained)
 
 
+def test_a_config_that_is_too_large(model):
+    vouch(model, "config.yaml", b"a: " + b"x" * 2**20)
+    sentence = refused(model, load_pretrained)
+    assert "has 1,048,579 bytes, more than the 1,048,576 that such a file may have" in sentence
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -98,12 +98,25 @@ class Format:
             raise PretrainedError(f"{path} does not list {left_out[0]}, which must be checked: {_AGAIN}")
 
 
-def checked_content(folder: Path, name: str, manifest: dict[str, Any]) -> bytes:
+def checked_content(
+    folder: Path, name: str, manifest: dict[str, Any], most_bytes: int | None = None
+) -> bytes:
     """Return the content of a file that a manifest lists; the very bytes that were checked.
 
+    Args:
+        folder: the folder.
+        name: name of the file.
+        manifest: what :meth:`Format.read` returned.
+        most_bytes: how large the file may be; None = as large as it is.
+
     Raises:
-        PretrainedError: the manifest does not list it, or it is missing, cut off or changed.
+        PretrainedError: the manifest does not list it, or it is missing, cut off, changed or too large.
     """
+    size = manifest["files"].get(name, {}).get("bytes", 0)
+    if most_bytes is not None and size > most_bytes:
+        raise PretrainedError(
+            f"{folder / name} has {size:,} bytes, more than the {most_bytes:,} that such a file may have"
+        )
     with _checked(folder, name, manifest) as file:
         content = file.read()
     if hashlib.sha256(content).hexdigest() != manifest["files"][name]["sha256"]:
