@@ -14,6 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
 from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overlays import replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
@@ -115,6 +116,8 @@ class CROLossCLI(LightningCLI):
         else:
             self._words = list(sys.argv[1:] if args is None else args)
             self._given = parser.parse_args(args, base, defaults=False)
+            for line in replaced_lists(self._words, command):
+                say(line)
 
     def _parse_ckpt_path(self) -> None:
         """Find the weights that the command needs; their model replaces the config's, but never silently."""
