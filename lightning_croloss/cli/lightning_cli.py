@@ -17,7 +17,9 @@ from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overlays import replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
+from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
+from lightning_croloss.cli.seeds_option import SEEDS_HELP, SeedsOption
 from lightning_croloss.cli.trust import HELP, trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle
 from lightning_croloss.data import RetrievalDataModule
@@ -164,6 +166,8 @@ class CROLossCLI(LightningCLI):
         self, klass: type[Trainer], subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument("--seeds", action=SeedsOption, help=SEEDS_HELP)
         if subcommand in ("validate", "test"):
             parser.set_defaults(verbose=False)  # the report prints the results
         if subcommand == "predict":
@@ -260,6 +264,7 @@ class CROLossCLI(LightningCLI):
         self.trainer.test(
             self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
         )
+        leave_note(self.trainer)
 
 
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -43,12 +43,15 @@ def _run(args: ArgsType, given: list[str]) -> None:
     from lightning_croloss.cli.lightning_cli import CROLossCLI
     from lightning_croloss.cli.messages import say
     from lightning_croloss.cli.parser import TRACEBACK
+    from lightning_croloss.cli.seeds import asks_for_seeds, program, run_seeds
 
     # between Lightning and torch: nothing that a user could change
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     command = find_command(given)
     try:
-        if command is None:
+        if command is None and asks_for_seeds(given):
+            run_seeds(given, program(args is None))
+        elif command is None:
             CROLossCLI(args)
         else:
             command(given[1:])
