@@ -140,7 +140,7 @@ def seeds_of(text: str, first: Any = None) -> list[int]:
     return numbers
 
 
-class _Parsed(CROLossCLI):
+class ParsedCLI(CROLossCLI):
     """Reads a command line as ``croloss fit`` does, and runs nothing."""
 
     def _parse_ckpt_path(self) -> None:
@@ -160,7 +160,7 @@ def _checked(words: list[str], text: str) -> Mapping[str, Any]:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-        config: Mapping[str, Any] = _Parsed(words).config["fit"]
+        config: Mapping[str, Any] = ParsedCLI(words).config["fit"]
     for name in LAUNCHED:
         if os.environ.get(name, "1") != "1":
             raise ValueError(
