@@ -14,7 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.overlays import replaced_lists
+from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.cli.run_note import leave_note
@@ -154,6 +154,7 @@ class CROLossCLI(LightningCLI):
         """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
+        refuse_twice(callbacks)
         if config.get("enable_progress_bar") is not False and not any(
             isinstance(callback, ProgressBar) for callback in callbacks
         ):

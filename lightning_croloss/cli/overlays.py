@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch import Callback
 
 COMMAND_LINE = "the command line"
 MANY = 6  # so many names are enough for one line
@@ -63,6 +64,24 @@ def replaced_lists(words: Sequence[str], command: str | None = None) -> Iterator
         is_list = value.adds or value.field in LISTS or isinstance(value.content, list)
         if is_list and any(map(_is_named, entries)):
             lists.setdefault(value.field, []).extend((entry, value.source) for entry in entries)
+
+
+def refuse_twice(callbacks: Sequence[Callback]) -> None:
+    """Refuse two callbacks whose states a checkpoint could not tell apart, such as one that is added again.
+
+    Raises:
+        ValueError: naming the callback.
+    """
+    seen = set()
+    for callback in callbacks:
+        if type(callback).state_dict is Callback.state_dict:
+            continue
+        if callback.state_key in seen:
+            raise ValueError(
+                f"trainer.callbacks holds {type(callback).__name__} twice with settings that a checkpoint cannot "
+                f"tell apart ({callback.state_key}): leave one out"
+            )
+        seen.add(callback.state_key)
 
 
 def _line(value: _Value, lost: list[tuple[Any, str]]) -> str:

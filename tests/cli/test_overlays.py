@@ -173,6 +173,13 @@ def test_a_run_with_replaced_callbacks_keeps_the_report(capsys: pytest.CaptureFi
     assert "test metrics" in output.out
 
 
+@pytest.mark.parametrize("callback", [STOPS, KEEPS])
+def test_a_callback_that_is_added_again(callback: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    added = written("plus.yaml", trainer_with(**{"callbacks+": callback}))
+    said = error_of(capsys, "fit", *FIT, written("base.yaml", BASE), added)
+    assert said.startswith(f"trainer.callbacks holds {callback['class_path']} twice with settings that")
+
+
 def test_data_inspect_tells_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"u{user},i{item}" for user in range(9) for item in range(6)]
     Path("events.csv").write_text("\n".join(["user_id,item_id", *rows]))
