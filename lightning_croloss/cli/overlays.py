@@ -78,8 +78,8 @@ def refuse_twice(callbacks: Sequence[Callback]) -> None:
             continue
         if callback.state_key in seen:
             raise ValueError(
-                f"trainer.callbacks holds {type(callback).__name__} twice with settings that a checkpoint cannot "
-                f"tell apart ({callback.state_key}): leave one out"
+                f"trainer.callbacks holds {type(callback).__name__} twice with settings that a checkpoint "
+                f"cannot tell apart ({callback.state_key}): leave one out"
             )
         seen.add(callback.state_key)
 

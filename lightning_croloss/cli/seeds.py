@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -34,11 +33,6 @@ from lightning_croloss.common.files import write_atomically
 LIMIT = 2**32
 #: What starts several processes of one command says so by these.
 LAUNCHED = ("WORLD_SIZE", "SLURM_NTASKS")
-
-
-def asks_for_seeds(words: Sequence[str]) -> bool:
-    """Tell whether a command line is one of ``croloss fit`` with ``--seeds``."""
-    return "fit" in words and any(word.partition("=")[0] == OPTION for word in words)
 
 
 def program(is_ours: bool) -> list[str]:
@@ -158,9 +152,7 @@ def _checked(words: list[str], text: str) -> Mapping[str, Any]:
     Raises:
         ValueError: naming the field.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-        config: Mapping[str, Any] = ParsedCLI(words).config["fit"]
+    config: Mapping[str, Any] = ParsedCLI(words).config["fit"]
     for name in LAUNCHED:
         if os.environ.get(name, "1") != "1":
             raise ValueError(

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 OPTION = "--seeds"
-SEEDS_HELP = (
-    "Train and test several runs, and print mean and standard deviation of each test metric: a number of "
-    "seeds from seed_everything on (3), or the seeds (1,2,3)."
-)
+
+
+def asks_for_seeds(words: Sequence[str]) -> bool:
+    """Tell whether a command line is one of ``croloss fit`` with ``--seeds``."""
+    return "fit" in words and any(word.partition("=")[0] == OPTION for word in words)
+
+
+def refuse_in_config(config: Mapping[str, Any]) -> None:
+    """Refuse seeds in a config file, which describes one run.
+
+    Raises:
+        ValueError: there are some.
+    """
+    if config.get("seeds") is not None:
+        raise ValueError(
+            f"seeds: a config describes one run: give {OPTION} {config['seeds']} as an option of fit"
+        )
 
 
 class SeedsOption(argparse.Action):
     """Shows ``--seeds`` in the help; it is taken out before the options of a run are read."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
-        suppressed = {"dest": argparse.SUPPRESS, "default": argparse.SUPPRESS, "metavar": "SEEDS"}
-        super().__init__(option_strings, **{**kwargs, **suppressed})
+        shown = {"default": argparse.SUPPRESS, "metavar": "SEEDS"}  # of no config
+        super().__init__(option_strings, dest, **{**kwargs, **shown})
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Refuse it where one run is asked for."""

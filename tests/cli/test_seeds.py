@@ -112,6 +112,13 @@ def test_not_within_a_launcher(
     assert said.startswith("--seeds starts each run itself, and cannot be one of the 4 processes")
 
 
+def test_a_config_does_not_hold_it(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text("seeds: 3")
+    said = error_of(capsys, "fit", *FIT, "--config=mine.yaml")
+    assert said.startswith("seeds: a config describes one run: give --seeds 3 as an option")
+    assert "seeds" in error_of(capsys, "test", *FIT, "--seeds=3")
+
+
 def test_one_run_does_not_take_it() -> None:
     with pytest.raises(ValueError, match="--seeds trains several runs"):
         run_fit([*FIT, "--seeds=3"])
