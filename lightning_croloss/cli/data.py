@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from croloss_serving.common.terminal import printable, printable_json
 from lightning_croloss.cli.data_help import DESCRIPTION
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overlays import replaced_lists
@@ -30,7 +31,10 @@ def main(arguments: list[str]) -> None:
         if line.startswith("data."):
             say(line)
     described = describe(parser.instantiate_classes(config).data)
-    print(json.dumps(described, indent=2, ensure_ascii=False) if config.json else format_text(described))
+    if config.json:
+        print(printable_json(json.dumps(described, indent=2, ensure_ascii=False)))
+    else:
+        print(printable(format_text(described), kept="\n"))
 
 
 def _parser() -> SectionParser:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.errors import suggest
 
 #: Set this environment variable to see where an error came from.
@@ -42,7 +43,7 @@ class PlainParser(argparse.ArgumentParser):
 
 def usage_error(sentence: str) -> NoReturn:
     """Say what is wrong with the words of a command, and exit with status 2."""
-    print(f"croloss: error: {sentence}", file=sys.stderr)
+    print(f"croloss: error: {printable(sentence)}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
+from croloss_serving.common.terminal import printable, printable_json
 from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.event_table import read_tokens
 from lightning_croloss.cli.history_input import (
@@ -59,7 +60,7 @@ def recommend(given: argparse.Namespace) -> None:
     recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
     known = Users(model, given, trained)
     if known.note:
-        print(f"croloss: {known.note}", file=sys.stderr)
+        print(f"croloss: {printable(known.note)}", file=sys.stderr)
     batches = _histories(given, kind, trained)
     users = unknown = unknown_users = fallback = 0
     with _writer(given.output, model) as write, _progress() as advance:
@@ -99,7 +100,9 @@ def _histories(
         column = given.history_column or LIST_COLUMN
         users = given.user_column or USER_COLUMN
         return read_lists(Path(given.histories).expanduser(), users, column, SIZE)
-    return read_events(given, trained, SIZE, lambda note: print(f"croloss: {note}", file=sys.stderr))
+    return read_events(
+        given, trained, SIZE, lambda note: print(f"croloss: {printable(note)}", file=sys.stderr)
+    )
 
 
 def _json_file(path: Path) -> Iterator[Histories]:
@@ -133,7 +136,7 @@ def _write_lines(file: TextIO, batch: Histories, found: Recommendations) -> None
         line |= {"unknown": user.unknown, "fallback": user.fallback}
         if user.unknown_user:
             line["unknown_user"] = True
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write(printable_json(json.dumps(line, ensure_ascii=False)) + "\n")
 
 
 class ParquetRows:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.commands import OTHER_COMMANDS, run_command
 from lightning_croloss.cli.front_door import left_to_run
 from lightning_croloss.cli.plain_parser import TRACEBACK
@@ -58,6 +59,6 @@ def _run(args: ArgsType, words: list[str]) -> None:
                 raise
         if os.environ.get(TRACEBACK):
             raise
-        sentence = " ".join(str(cause).split())
+        sentence = printable(" ".join(str(cause).split()))
         print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
         sys.exit(1)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
 from croloss_serving.common.feature_encoding import plain_encodings
 from croloss_serving.recommend.token_table import write_tokens
 from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.common.plain_yaml import OF_USERS, dump_yaml, read_yaml
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.pretrained.layout import (
@@ -83,8 +83,7 @@ def save_pretrained(
     from_data = {name: model.hparams[name] for name in FROM_DATA if name in model.hparams}
     with replacing_folder(path, overwrite) as temporary:
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-        (temporary / CONFIG).write_text(text, "utf-8")
+        (temporary / CONFIG).write_text(dump_yaml(content), "utf-8")
         shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which only its owner could read
         items.write(temporary / VOCABULARY, NEEDED_BY)
         if users and metadata.user_vocabulary is not None:
@@ -142,7 +141,7 @@ def model_section(model: RetrievalModel) -> dict[str, Any]:
 
 def _sections(config: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
     if isinstance(config, (str, Path)):
-        config = yaml.safe_load(Path(config).read_text("utf-8"))
+        config = read_yaml(Path(config), OF_USERS)
     if config is not None and not isinstance(config, Mapping):
         raise ValueError("config must consist of sections such as 'data' and 'model'")
     return dict(config or {})

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import lightning
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch import Trainer
 
 import lightning_croloss
 from lightning_croloss.common.files import write_atomically
+from lightning_croloss.common.plain_yaml import OF_USERS, PlainYamlError, read_yaml
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained.layout import CARD, MANIFEST
@@ -67,7 +67,8 @@ def build(
         AbsentDataError: the data is not there.
     """
     folder = zoo / name
-    if len(Path(name).parts) != 2 or Path(name).is_absolute() or ".." in Path(name).parts:
+    parts = Path(name).parts  # what begins with a dot is never listed
+    if len(parts) != 2 or Path(name).is_absolute() or any(part.startswith(".") for part in parts):
         raise ValueError(f"name={name!r} must be <dataset>/<model>, such as ml-100k/mind")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists: choose another name, or give --overwrite")
@@ -144,7 +145,10 @@ def _fit(
 def _read(config: Path) -> dict[str, Any]:
     if not config.is_file():
         raise ValueError(f"there is no config {str(config)!r}")
-    content = yaml.safe_load(config.read_text("utf-8"))
+    try:
+        content = read_yaml(config, OF_USERS)
+    except PlainYamlError as error:
+        raise PretrainedError(f"{config} is not valid YAML: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
         raise PretrainedError(f"{config} is not a config with the sections data and model")
     return content
