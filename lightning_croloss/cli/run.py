@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import sys
 import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from lightning_croloss import __version__
+from lightning_croloss.cli.interruption import answering_signals
+from lightning_croloss.cli.streams import standard_streams
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 def main(args: ArgsType = None) -> None:
     """Run the command line; a user's mistake ends in one sentence and a non-zero status."""
     given = sys.argv[1:] if args is None else args if isinstance(args, list) else []
-    if given[:1] == ["--version"]:
-        print(versions())
-    else:
-        _run(args, given)
+    with standard_streams(), answering_signals():
+        if given[:1] == ["--version"]:
+            print(versions())
+        else:
+            _run(args, given)
 
 
 def versions() -> str:
@@ -41,7 +43,6 @@ def _run(args: ArgsType, given: list[str]) -> None:
     from lightning_croloss.cli.commands import find_command
     from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
     from lightning_croloss.cli.lightning_cli import CROLossCLI
-    from lightning_croloss.cli.messages import say
     from lightning_croloss.cli.parser import TRACEBACK
 
     # between Lightning and torch: nothing that a user could change
@@ -52,9 +53,6 @@ def _run(args: ArgsType, given: list[str]) -> None:
             CROLossCLI(args)
         else:
             command(given[1:])
-    except KeyboardInterrupt:  # outside of the trainer, which ends in SystemExit
-        say("interrupted")
-        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         cause = explained(root_cause(error))
         if os.environ.get(TRACEBACK) or not meant_for_user(cause):
