@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
 
-from lightning_croloss.cli.interruption import Interrupted, current, interruption_behind
+from lightning_croloss.cli.interruption import current, interruption_behind
 
 #: Seconds that processes have to end by themselves, and then on SIGTERM.
 ALONE, ASKED = 2.0, 3.0
@@ -90,10 +91,12 @@ def ending_together(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if interruption.number is not None:
-            processes.end()
-            if processes.do_all_the_work and interruption_behind(error) is None:  # one of them has ended
-                raise Interrupted(interruption.number) from None
+        if interruption.number is None:
+            raise
+        interruption.patience = math.inf  # nothing is overdue any more
+        processes.end()
+        if processes.do_all_the_work and interruption_behind(error) is None:  # one of them has ended
+            interruption.end()
         raise
     finally:
         interruption.first.remove(processes.hear)
