@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from lightning_croloss.cli.quiet import is_first_process
+
 #: What is answered: Ctrl-C, the end of a job, and a terminal that is closed.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 #: Seconds within which a signal that comes again is the same one, sent to a process and to its group.
@@ -133,7 +135,10 @@ class Interruption:
     def _raise(self, number: int) -> None:
         error = _Ended(128 + number) if self._quietly else Interrupted(number)
         self._raised = weakref.ref(error)
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback would keep it for ever
 
     def _insist(self) -> None:
         """Send the signal again when it is overdue or was swallowed; runs in a thread of its own."""
@@ -160,8 +165,7 @@ class Interruption:
 
 def tell(advice: str) -> None:
     """Say that the command was interrupted, once for all processes of a run."""
-    ranks = (os.environ.get(name, "") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    if all(rank in ("", "0") for rank in ranks):
+    if is_first_process():
         with suppress(OSError):  # the terminal is gone
             print(f"croloss: interrupted{'; ' if advice else ''}{advice}", file=sys.stderr, flush=True)
 

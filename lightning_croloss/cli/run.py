@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from lightning_croloss import __version__
 from lightning_croloss.cli.interruption import answering_signals
+from lightning_croloss.cli.quiet import be_quiet
 from lightning_croloss.cli.streams import standard_streams
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def _run(args: ArgsType, given: list[str]) -> None:
     from lightning_croloss.cli.lightning_cli import CROLossCLI
     from lightning_croloss.cli.parser import TRACEBACK
 
-    # between Lightning and torch: nothing that a user could change
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    be_quiet()
     command = find_command(given)
     try:
         if command is None:

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAvera
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 from lightning_croloss.cli.interruption import Interruption, current, listen_in_started_process
+from lightning_croloss.cli.quiet import be_quiet
 from lightning_croloss.training.run_folder import run_folder
 
 #: Name of the checkpoint, which no callback takes for the best or for the last of a finished epoch.
@@ -31,6 +32,7 @@ class SaveWhenInterrupted(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Answer signals in a process that the trainer has started too."""
         listen_in_started_process()
+        be_quiet()  # such a process was not told yet
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on a checkpoint can be saved."""
@@ -77,7 +79,7 @@ class SaveWhenInterrupted(Checkpoint):
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             path = trainer.strategy.broadcast(_free_path(trainer))
             try:
-                trainer.save_checkpoint(path)
+                trainer.save_checkpoint(path, weights_only=False)
                 self.saved = path
             except OSError as error:
                 self.failure = error.strerror or str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
@@ -11,6 +12,8 @@ from typing import TextIO
 
 #: What a shell says of a program that wrote into a pipe that nobody reads: 128 + SIGPIPE.
 CLOSED = 141
+#: Why a stream takes no more: a full disk or quota, a file that may not grow, a terminal that is gone.
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def standard_streams() -> Iterator[None]:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
     except OSError as error:
-        broken = [stream for stream in (sys.stdout, sys.stderr) if _is_broken(stream)]
+        broken = broken_streams(error)
         if not broken:
             raise
         for stream in broken:
@@ -38,8 +41,21 @@ def standard_streams() -> Iterator[None]:
         if isinstance(error, BrokenPipeError):
             raise SystemExit(status or CLOSED) from None
         if sys.stdout in broken and not status:
-            print(f"croloss: error: standard output: {error.strerror}", file=sys.stderr)
+            try:
+                print(f"croloss: error: standard output: {error.strerror}", file=sys.stderr, flush=True)
+            except OSError:
+                _silence(sys.stderr)
         raise SystemExit(status or 1) from None
+
+
+def broken_streams(error: OSError) -> list[TextIO]:
+    """Return the standard streams that ``error`` may have come from; none if they can be written to."""
+    if error.filename is not None or error.errno not in (errno.EPIPE, *CANNOT_WRITE):
+        return []
+    if error.errno == errno.EPIPE:
+        return [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
+    # one is enough: each other would be written to
+    return next(([stream] for stream in (sys.stdout, sys.stderr) if _takes_nothing(stream)), [])
 
 
 def _open_what_is_closed() -> None:
@@ -53,18 +69,32 @@ def _open_what_is_closed() -> None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
-def _is_broken(stream: TextIO) -> bool:
-    try:
-        number = stream.fileno()
-    except (OSError, ValueError):  # not a file
+def _has_no_reader(stream: TextIO) -> bool:
+    file = _number(stream)
+    if file is None:
+        return False
+    poll = select.poll()
+    poll.register(file, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _takes_nothing(stream: TextIO) -> bool:
+    file = _number(stream)
+    if file is None:
         return False
     try:
         stream.flush()
+        os.write(file, b"\n")  # what could not be written may not be in the buffer any more
     except OSError:
         return True
-    poll = select.poll()
-    poll.register(number, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False
+
+
+def _number(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):  # not a file
+        return None
 
 
 def _silence(stream: TextIO) -> None:
