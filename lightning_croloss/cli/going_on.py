@@ -17,10 +17,15 @@ from lightning_croloss.training.run_folder import known_file
 
 
 @contextmanager
-def telling_how_to_go_on(trainer: Trainer) -> Iterator[None]:
-    """Run a fit; if it is interrupted, tell with what command it goes on, or why none does."""
+def telling_how_to_go_on(trainer: Trainer, resumed: str | Path | None) -> Iterator[None]:
+    """Run a fit; if it is interrupted, tell with what command it goes on, or why none does.
+
+    Args:
+        trainer: the trainer.
+        resumed: the checkpoint from which the fit goes on itself, if any.
+    """
     known = _files(trainer)
-    with _telling(lambda: _advice(trainer, known)):
+    with _telling(lambda: _advice(trainer, known, str(resumed or ""))):
         yield
 
 
@@ -43,7 +48,7 @@ def _telling(advice: Callable[[], str]) -> Iterator[None]:
         raise ended from None
 
 
-def _advice(trainer: Trainer, known: set[Path]) -> str:
+def _advice(trainer: Trainer, known: set[Path], resumed: str) -> str:
     if trainer.state.finished:
         return _after_fit(trainer)
     saving = next(
@@ -51,7 +56,7 @@ def _advice(trainer: Trainer, known: set[Path]) -> str:
     )
     if saving is None:
         return "no checkpoint is kept, since trainer.enable_checkpointing is false"
-    path = saving.saved or _newest(trainer, known)
+    path = saving.saved or _newest(trainer, known) or resumed
     failed = f"a checkpoint could not be saved ({saving.failure}); " if saving.failure else ""
     if path:
         return f"{failed}go on with: {_command(trainer, 'fit', path)}"

@@ -239,7 +239,8 @@ class CROLossCLI(LightningCLI):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
         elif current() is not None and self.trainer.checkpoint_callbacks:
             self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
-        with own_versions(self.trainer), telling_how_to_go_on(self.trainer), ending_together(self.trainer):
+        telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
+        with own_versions(self.trainer), telling, ending_together(self.trainer):
             self.trainer.fit(**_trusting_nothing(kwargs))
 
     def validate(self, **kwargs: Any) -> None:
