@@ -5,29 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lightning_croloss.cli.data_help import DESCRIPTION
 from lightning_croloss.cli.parser import SectionParser
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.data.report import first_of
 from lightning_croloss.data.statistics import QUANTILES, describe
 
-DESCRIPTION = (
-    "Print what is read, filtered and split: users, items, interactions, density, history lengths, "
-    "popularity, the parts, and what was dropped and why. Takes any config of 'croloss fit' and looks at "
-    "its data alone."
-)
-
 _NAMES = {"p10": "10 %", "p25": "25 %", "p75": "75 %", "p90": "90 %", "p99": "99 %"}
 
 
 def main(arguments: list[str]) -> None:
-    """Run ``croloss data`` with the arguments after it."""
-    if arguments[:1] != ["inspect"]:
-        if arguments[:1] in (["--help"], ["-h"]):
-            print(f"usage: croloss data inspect --config FILE [options]\n\n{DESCRIPTION}")
-            return
-        given = f"not {arguments[0]!r}" if arguments else "and a config"
-        raise ValueError(f"croloss data takes the word inspect, {given}: croloss data inspect --config FILE")
+    """Run ``croloss data`` with the arguments after it, the first of which is inspect."""
     parser = _parser()
     for argument in arguments[1:]:
         if argument.startswith(("--model", "--trainer")):

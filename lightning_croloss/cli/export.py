@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from croloss_serving.layout import FORMAT
-from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
+from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes
 from lightning_croloss.errors import PretrainedError
 
 DESCRIPTION = (
@@ -19,6 +19,7 @@ def main(arguments: list[str]) -> None:
     """Run ``croloss export`` with the arguments after it."""
     given = _parser().parse_args(arguments)
 
+    from lightning_croloss.cli.trust import trusted_by_user
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.serving.export import export_model
 
@@ -36,8 +37,8 @@ def main(arguments: list[str]) -> None:
         print(f"{size / 2**20:10.2f} MiB  {folder / name}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="croloss export", description=DESCRIPTION)
+def _parser() -> PlainParser:
+    made = PlainParser(prog="croloss export", description=DESCRIPTION)
     made.add_argument(
         "--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run"
     )

@@ -12,9 +12,8 @@ from typing import Any
 from croloss_serving.common.arrow_tokens import token_type
 from croloss_serving.recommend.tokens import check_tokens
 from lightning_croloss.cli.event_table import read_event_table
+from lightning_croloss.cli.recommend_options import LIST_COLUMN
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
-
-LIST_COLUMN = "history"
 
 
 @dataclass

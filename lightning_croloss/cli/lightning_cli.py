@@ -14,6 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
 from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_test
+from lightning_croloss.cli.help_format import arrange
 from lightning_croloss.cli.interruption import current
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
@@ -21,19 +22,14 @@ from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
 from lightning_croloss.cli.started_processes import ending_together
-from lightning_croloss.cli.trust import HELP, trusted_by_user
+from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
+from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_versions import own_versions
-
-FIT_HELP = (
-    "Train a model. '--model=YouTubeDNN --help' does not list the model's own fields: use "
-    "'--model.help=YouTubeDNN' (and '--data.help=RecBoleDataModule') for those; '--print_config' shows the "
-    "complete configuration. Fields can be overridden: '--trainer.max_epochs=3'."
-)
 
 
 class CROLossCLI(LightningCLI):
@@ -45,6 +41,7 @@ class CROLossCLI(LightningCLI):
     _pretrained: RetrievalModel | None = None
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
+        self._asked = _command_of(sys.argv[1:] if args is None else args)
         super().__init__(
             RetrievalModel,
             RetrievalDataModule,
@@ -57,11 +54,7 @@ class CROLossCLI(LightningCLI):
             save_config_kwargs={"save_to_log_dir": False},
             parser_kwargs={
                 "prog": "croloss",
-                "description": "Train, validate and test retrieval models on the Recall@N to be deployed. "
-                "Other commands: 'croloss data inspect' shows what a config reads, filters and splits; "
-                "'croloss zoo', 'croloss recommend' and 'croloss export' use pretrained models. "
-                "'croloss --version' prints the versions to name in a report.",
-                "fit": {"description": FIT_HELP},
+                "description": "Train, validate and test retrieval models on the Recall@N to be deployed.",
             },
             trainer_defaults={
                 "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "croloss"}},
@@ -93,16 +86,10 @@ class CROLossCLI(LightningCLI):
             "--test_after_fit",
             type=bool,
             default=True,
-            help="Whether fit ends with a test of the best checkpoint.",
+            help=help_of("test_after_fit"),
         )
-        parser.add_argument(
-            "--pretrained",
-            type=str | None,
-            help="Weights that fit starts from: a zoo model, a folder, hf://owner/name or a .ckpt file. "
-            "Items are matched by token. To go on with an interrupted run use --ckpt_path instead. "
-            "validate, test and predict measure and use these weights as they are.",
-        )
-        parser.add_argument("--allow_classes", type=str | list[str] | None, help=HELP)
+        parser.add_argument("--pretrained", type=str | None, help=help_of("pretrained"))
+        parser.add_argument("--allow_classes", type=str | list[str] | None, help=help_of("allow_classes"))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments, and keep apart what the user gave of it."""
@@ -164,6 +151,16 @@ class CROLossCLI(LightningCLI):
             trainer._signal_connector = OwnSignals(trainer)
         return trainer
 
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        """Add the command that is asked for, or all if that is not known: each takes a tenth of a second."""
+        self._subcommand_parsers: dict[str, LightningArgumentParser] = {}
+        commands = parser.add_subcommands()
+        for name in [self._asked] if self._asked else TRAINER_COMMANDS:
+            text = TRAINER_COMMANDS[name]
+            made = self._prepare_subcommand_parser(Trainer, name, description=text, **kwargs.get(name, {}))
+            self._subcommand_parsers[name] = made
+            commands.add_subcommand(name, made, help=text)
+
     def _prepare_subcommand_parser(
         self, klass: type[Trainer], subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
@@ -171,20 +168,14 @@ class CROLossCLI(LightningCLI):
         if subcommand in ("validate", "test"):
             parser.set_defaults(verbose=False)  # the report prints the results
         if subcommand == "predict":
-            parser.add_argument(
-                "--output",
-                type=str,
-                default="predictions.parquet",
-                help="File to write: Parquet, .csv, .tsv or .jsonl.",
-            )
-            parser.add_argument("--overwrite", type=bool, default=False, help="Whether it may exist.")
-            parser.add_argument("--n", type=int, default=100, help="Number of items for each user.")
-            parser.add_argument(
-                "--exclude_history",
-                type=bool | None,
-                default=None,
-                help="Leave out every item that the user had before; null is the model's own setting.",
-            )
+            parser.add_argument("--output", type=str, default="predictions.parquet")
+            parser.add_argument("--overwrite", type=bool, default=False)
+            parser.add_argument("--n", type=int, default=100)
+            parser.add_argument("--exclude_history", type=bool | None, default=None)
+        for action in parser._actions:
+            if action.dest != "print_config":  # which has flags besides
+                action.help = help_of(action.dest, subcommand) or action.help
+        arrange(parser)
         return parser
 
     def before_instantiate_classes(self) -> None:
@@ -268,6 +259,12 @@ class CROLossCLI(LightningCLI):
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Open checkpoints without running code from them, unless the user asks for it."""
     return {"weights_only": True} | {name: value for name, value in kwargs.items() if value is not None}
+
+
+def _command_of(args: Any) -> str | None:
+    """Return the trainer's command that arguments begin with, as words or as a dictionary, if they do."""
+    first = args[:1] if isinstance(args, (list, tuple)) else [args.get("subcommand")] if args else []
+    return next((name for name in first if name in TRAINER_COMMANDS), None)
 
 
 def run_fit(arguments: Sequence[str]) -> tuple[Trainer, RetrievalModel]:

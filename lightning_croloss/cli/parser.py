@@ -14,11 +14,9 @@ from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_croloss.cli.errors import one_sentence
+from lightning_croloss.cli.help_format import PlainHelp
+from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.common.former_names import today, translated
-
-#: Set this environment variable to see where an error came from.
-TRACEBACK = "CROLOSS_TRACEBACK"
-
 
 #: YAML in which class paths of earlier releases are replaced by today's.
 PARSER_MODE = "croloss"
@@ -40,7 +38,7 @@ class CROLossParser(LightningArgumentParser):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"parser_mode": PARSER_MODE, **kwargs})
+        super().__init__(*args, **{"parser_mode": PARSER_MODE, "formatter_class": PlainHelp, **kwargs})
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any

@@ -15,21 +15,16 @@ from tqdm import tqdm
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
 from croloss_serving.recommend.results import Recommendations
-from lightning_croloss.cli.event_table import (
-    ITEM_COLUMN,
-    USER_COLUMN,
-    add_reading_options,
-    read_tokens,
-)
+from lightning_croloss.cli.event_table import read_tokens
 from lightning_croloss.cli.history_input import (
-    LIST_COLUMN,
     Histories,
     has_lists,
     read_events,
     read_json_lines,
     read_lists,
 )
-from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
+from lightning_croloss.cli.recommend_options import LIST_COLUMN, USER_COLUMN
+from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.unused_options import refuse_unused
 from lightning_croloss.cli.user_table import Users
 from lightning_croloss.common.files import replacing
@@ -39,21 +34,12 @@ from lightning_croloss.errors import MissingExtraError
 if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel
 
-DESCRIPTION = """Recommend items to histories that the model has never seen.
-
-The histories are a table with a row for each event (user, item and perhaps time; Parquet, CSV, TSV, a folder
-or a glob), a Parquet file with a list of tokens for each user, or JSON lines on the standard input: a list
-of tokens, or {"user": ..., "history": [...]}. A table is read and ordered as the model's training read its
-own, unless an option says otherwise. The answer is a Parquet or CSV file with a row for each user and item
-(user, rank, item, score, and title if the model knows titles), or JSON lines with a line for each user."""
-
 SIZE = 1024  # users in a batch
 Write = Callable[[Histories, Recommendations], None]
 
 
-def main(arguments: list[str]) -> None:
-    """Run ``croloss recommend`` with the arguments after it."""
-    given = _parser().parse_args(arguments)
+def recommend(given: argparse.Namespace) -> None:
+    """Run ``croloss recommend`` with its options as ``recommend_parser`` reads them."""
     if given.output is not None and given.output.exists() and not given.overwrite:
         raise FileExistsError(f"--output {given.output} exists: choose another file, or give --overwrite")
     if given.output is not None and not is_writable(given.output):
@@ -93,48 +79,6 @@ def main(arguments: list[str]) -> None:
         "users without any known token got the most popular items",
         file=sys.stderr,
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="croloss recommend", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter
-    )
-    add = parser.add_argument
-    add("--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run")
-    add("--histories", default="-", help="the table; - is JSON lines on the standard input (default)")
-    add(
-        "--output",
-        type=Path,
-        help="a .parquet, .csv, .tsv or .jsonl file; without: JSON lines on the standard output",
-    )
-    add("--n", type=int, default=100, help="number of items for each user (100)")
-    add(
-        "--exclude-history",
-        action=argparse.BooleanOptionalAction,
-        help="whether to leave out the items of the history (as the model does in evaluation)",
-    )
-    add(
-        "--include-history",
-        dest="exclude_history",
-        action="store_false",
-        default=None,
-        help="the same as --no-exclude-history",
-    )
-    add("--allow", help="a table of the only items to recommend: its item column, or its only one")
-    add("--deny", help="a table of items never to recommend")
-    add("--users", help="a table of features of users, for those whom the model does not know")
-    add("--user-column", help=f"column of the users (as in training, else {USER_COLUMN})")
-    add("--item-column", help=f"column of the items (as in training, else {ITEM_COLUMN})")
-    add(
-        "--time-column",
-        help="column that orders a user's events, '' for the order of the rows (as in training if the table "
-        "has that column, else the order of the rows)",
-    )
-    add("--history-column", help=f"column of the lists ({LIST_COLUMN})")
-    add("--overwrite", action="store_true", help="replace the output if it exists")
-    add_reading_options(parser)
-    add_allow_classes(parser)
-    return parser
 
 
 def _kind(given: argparse.Namespace) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
-from importlib.metadata import version
+import warnings
 from typing import TYPE_CHECKING
 
-from lightning_croloss import __version__
+from lightning_croloss.cli.commands import OTHER_COMMANDS, run_command
+from lightning_croloss.cli.front_door import left_to_run
 from lightning_croloss.cli.interruption import answering_signals
+from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.cli.quiet import be_quiet
 from lightning_croloss.cli.streams import standard_streams
+from lightning_croloss.errors import DataError, PretrainedError
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType
@@ -19,42 +21,34 @@ if TYPE_CHECKING:
 
 def main(args: ArgsType = None) -> None:
     """Run the command line; a user's mistake ends in one sentence and a non-zero status."""
-    given = sys.argv[1:] if args is None else args if isinstance(args, list) else []
+    given = sys.argv[1:] if args is None else args
     with standard_streams(), answering_signals():
-        if given[:1] == ["--version"]:
-            print(versions())
-        else:
-            _run(args, given)
+        if not isinstance(given, list):
+            _run(args, [])
+        elif (words := left_to_run(given)) is not None:
+            _run(args if words == given else words, words)
 
 
-def versions() -> str:
-    """Return the versions that a report of a problem should name, one per line."""
-    lines = {
-        "lightning-croloss": __version__,
-        "Python": platform.python_version(),
-        "torch": version("torch"),
-        "lightning": version("lightning"),
-    }
-    return "\n".join(f"{name} {number}" for name, number in lines.items())
-
-
-def _run(args: ArgsType, given: list[str]) -> None:
-    # imported here, since they bring torch and lightning, which take seconds and which --version does without
-    from lightning_croloss.cli.commands import find_command
-    from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
-    from lightning_croloss.cli.lightning_cli import CROLossCLI
-    from lightning_croloss.cli.parser import TRACEBACK
-
+def _run(args: ArgsType, words: list[str]) -> None:
     be_quiet()
-    command = find_command(given)
+    # of Lightning, where a program calls main with words of its own
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     try:
-        if command is None:
-            CROLossCLI(args)
+        if words and words[0] in OTHER_COMMANDS:
+            run_command(words[0], words[1:])
         else:
-            command(given[1:])
+            from lightning_croloss.cli.lightning_cli import CROLossCLI
+
+            CROLossCLI(args)
     except Exception as error:
-        cause = explained(root_cause(error))
-        if os.environ.get(TRACEBACK) or not meant_for_user(cause):
+        cause: BaseException = error
+        if error.__cause__ is not None or not isinstance(error, (DataError, PretrainedError)):
+            from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
+
+            cause = explained(root_cause(error))
+            if not meant_for_user(cause):
+                raise
+        if os.environ.get(TRACEBACK):
             raise
         sentence = " ".join(str(cause).split())
         print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ USERS = "users.parquet"
 USER_FEATURES = "user_features.json"
 CARD = "README.md"
 NEEDED_BY = NeededBy("a pretrained model", "tables")
+#: How weights can be stored.
+STORED = ("float32", "float16", "bfloat16")
 #: What loading needs and checks; the card may be corrected by hand.
 REQUIRED = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
 #: What a folder may hold besides; checked where the manifest lists it.
@@ -51,6 +54,12 @@ def read_manifest(folder: Path, check: Iterable[str] | None = None) -> dict[str,
     return manifest
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Return the metrics of a pretrained model."""
+    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text("utf-8"))
+    return metrics
+
+
 __all__ = [
     "CARD",
     "CONFIG",
@@ -59,10 +68,12 @@ __all__ = [
     "NEEDED_BY",
     "OPTIONAL",
     "REQUIRED",
+    "STORED",
     "USERS",
     "USER_FEATURES",
     "VOCABULARY",
     "WEIGHTS",
     "read_manifest",
+    "read_metrics",
     "write_manifest",
 ]

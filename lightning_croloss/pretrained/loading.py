@@ -22,7 +22,6 @@ from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.checkpoint import described_model, read_checkpoint
 from lightning_croloss.pretrained.layout import (
     CONFIG,
-    METRICS,
     NEEDED_BY,
     USER_FEATURES,
     USERS,
@@ -78,12 +77,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise PretrainedError(f"{folder / CONFIG} is not plain YAML with the section 'model'")
     return config
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """Return the metrics of a pretrained model."""
-    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text("utf-8"))
-    return metrics
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -24,6 +24,7 @@ from lightning_croloss.pretrained.layout import (
     CONFIG,
     METRICS,
     NEEDED_BY,
+    STORED,
     USER_FEATURES,
     USERS,
     VOCABULARY,
@@ -34,7 +35,6 @@ from lightning_croloss.recommend.protocol import items_of
 
 #: Arguments of a model that come from its data, so that a config does not write them.
 FROM_DATA = ("num_items", "num_users", "item_features", "user_features")
-STORED = ("float32", "float16", "bfloat16")
 
 
 def save_pretrained(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.pretrained.layout import CARD, REQUIRED, read_manifest
-from lightning_croloss.pretrained.loading import load_pretrained, read_config, read_metrics
+from lightning_croloss.pretrained.layout import CARD, REQUIRED, read_manifest, read_metrics
+from lightning_croloss.pretrained.loading import load_pretrained, read_config
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.measuring import figures_of, measure
 from lightning_croloss.zoo.sources import data_of
