@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import croloss_serving
 from lightning_croloss.cli.memory import MemoryShortError, explained_memory
-from lightning_croloss.cli.streams import broken_streams
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import DataError, MissingExtraError, NonFiniteLossError, suggest
 
@@ -102,8 +101,6 @@ def explained(error: BaseException) -> BaseException:
 
 def meant_for_user(error: BaseException) -> bool:
     """Tell an error that is meant for the user from a failure inside the machinery."""
-    if isinstance(error, OSError) and broken_streams(error):
-        return False  # they cannot be told either
     if isinstance(error, OURS) or (isinstance(error, OSError) and _of_files(error)):
         return True
     if not isinstance(error, (ValueError, TypeError)):

@@ -12,7 +12,7 @@ from lightning_croloss.cli.front_door import left_to_run
 from lightning_croloss.cli.interruption import answering_signals
 from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.cli.quiet import be_quiet
-from lightning_croloss.cli.streams import standard_streams
+from lightning_croloss.cli.streams import broken_streams, standard_streams
 from lightning_croloss.errors import DataError, PretrainedError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def _run(args: ArgsType, words: list[str]) -> None:
 
             CROLossCLI(args)
     except Exception as error:
+        if isinstance(error, OSError) and broken_streams(error):
+            raise
         cause: BaseException = error
         if error.__cause__ is not None or not isinstance(error, (DataError, PretrainedError)):
             from lightning_croloss.cli.errors import explained, meant_for_user, root_cause

@@ -83,3 +83,22 @@ def test_another_error_passes(tmp_path: Path) -> None:
     status, said = run(f"open({str(tmp_path / 'none')!r})", "")
     assert status == 1
     assert "FileNotFoundError" in said
+
+
+@pytest.mark.parametrize("words", ["--help", "fit --help", "recommend --help", "zoo list"])
+def test_the_commands(words: str) -> None:
+    script = f'"$0" -m lightning_croloss {words}'
+    full, closed = (
+        subprocess.run(
+            ["bash", "-c", f"{script} {end}", sys.executable],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": PACKAGES},
+            check=False,
+        )
+        for end in ("> /dev/full", "| true; exit ${PIPESTATUS[0]}")
+    )
+    assert full.returncode == 1
+    assert full.stderr == "croloss: error: standard output: No space left on device\n"
+    assert closed.returncode in (0, CLOSED)
+    assert closed.stderr == ""
