@@ -13,14 +13,18 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
+from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_test
 from lightning_croloss.cli.help_format import arrange
+from lightning_croloss.cli.interruption import current
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.cli.run_note import leave_note
+from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
 from lightning_croloss.cli.seeds_option import SeedsOption, refuse_in_config
+from lightning_croloss.cli.started_processes import ending_together
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle
@@ -149,7 +153,10 @@ class CROLossCLI(LightningCLI):
             rate = 1 if sys.stderr.isatty() else 200
             # first, so that it has closed its line when the report prints its table
             config["callbacks"] = [TQDMProgressBar(refresh_rate=rate), *callbacks]
-        return super().instantiate_trainer(**kwargs)
+        trainer: Trainer = super().instantiate_trainer(**kwargs)
+        if current() is not None:  # a command, not a part of a program that has its own answer to signals
+            trainer._signal_connector = OwnSignals(trainer)
+        return trainer
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         """Add the command that is asked for, or all if that is not known: each takes a tenth of a second."""
@@ -220,7 +227,8 @@ class CROLossCLI(LightningCLI):
         self.model.predicts_n = n
         self.model.predicts_unseen_only = self._get(self.config, "exclude_history")
         self.trainer.callbacks.append(self._writer)  # type: ignore[attr-defined]
-        self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
+        with ending_together(self.trainer):
+            self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:
         """Run ``Trainer.fit``; if interrupted, say how to go on."""
@@ -229,23 +237,20 @@ class CROLossCLI(LightningCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
-        try:
-            with own_versions(self.trainer):
-                self.trainer.fit(**_trusting_nothing(kwargs))
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
-            if last:
-                say(f"interrupted; go on with: --ckpt_path {last}")
-            raise
+        elif current() is not None and self.trainer.checkpoint_callbacks:
+            self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
+        telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
+        with own_versions(self.trainer), telling, ending_together(self.trainer):
+            self.trainer.fit(**_trusting_nothing(kwargs))
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
-        with own_versions(self.trainer):
+        with ending_together(self.trainer), own_versions(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
-        with own_versions(self.trainer):
+        with ending_together(self.trainer), own_versions(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:
@@ -254,9 +259,10 @@ class CROLossCLI(LightningCLI):
             return
         checkpoint = self.trainer.checkpoint_callback
         best = getattr(checkpoint, "best_model_path", "")
-        self.trainer.test(
-            self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
-        )
+        with telling_how_to_test(self.trainer), ending_together(self.trainer):
+            self.trainer.test(
+                self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
+            )
         leave_note(self.trainer)
 
 

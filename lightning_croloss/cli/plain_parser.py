@@ -30,6 +30,10 @@ class PlainParser(argparse.ArgumentParser):
         self._words = sys.argv[1:] if args is None else args
         return super().parse_known_args(args, namespace)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # unlike its base, lets a help that cannot be written be an error
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         """Say in one sentence what is wrong with the words of the command, and exit with status 2."""
         options = self._option_string_actions

@@ -47,6 +47,19 @@ def own_file(trainer: Trainer, name: str) -> Path:
     return files[wanted]
 
 
+def known_file(trainer: Trainer, name: str) -> Path | None:
+    """Return the trainer's own file of that name, None if it has none.
+
+    Args:
+        trainer: the trainer of the run, or what is left of it where other processes did the work.
+        name: name of the file as :func:`own_file` was given it.
+    """
+    own = next((path for wish, path in _OWN.get(trainer, {}).items() if wish.name == name), None)
+    if own is None and trainer.loggers:  # others made it, in a folder that is the run's alone
+        own = run_folder(trainer) / name
+    return own if own is not None and own.exists() else None
+
+
 def _made(wanted: Path) -> Path:
     for number in count():
         path = wanted.with_stem(f"{wanted.stem}-{number}") if number else wanted
