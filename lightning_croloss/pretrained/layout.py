@@ -63,6 +63,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 __all__ = [
     "CARD",
     "CONFIG",
+    "FORMAT",
     "MANIFEST",
     "METRICS",
     "NEEDED_BY",
