@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from lightning_croloss.cli.data_help import DESCRIPTION
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overlays import replaced_lists
 from lightning_croloss.cli.parser import SectionParser
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.data import RetrievalDataModule
@@ -24,6 +26,9 @@ def main(arguments: list[str]) -> None:
                 f"croloss data inspect looks at the data alone: leave out {argument.split('=')[0]}"
             )
     config = parser.parse_args(arguments[1:])
+    for line in replaced_lists(arguments[1:]):
+        if line.startswith("data."):
+            say(line)
     described = describe(parser.instantiate_classes(config).data)
     print(json.dumps(described, indent=2, ensure_ascii=False) if config.json else format_text(described))
 

@@ -17,9 +17,12 @@ import lightning_croloss.public  # noqa: F401  (registers every class under its 
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
 from lightning_croloss.cli.help_format import arrange
 from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
+from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
+from lightning_croloss.cli.seeds_option import SeedsOption, refuse_in_config
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle
@@ -100,6 +103,7 @@ class CROLossCLI(LightningCLI):
         command = self.config.get("subcommand")
         if not command:
             return
+        refuse_in_config(self.config[command])
         # the only default that options of its own may override in part
         logger = self._parser(command).get_defaults()["trainer.logger"]
         base = Namespace({command: Namespace(trainer=Namespace(logger=logger))})
@@ -109,6 +113,8 @@ class CROLossCLI(LightningCLI):
         else:
             self._words = list(sys.argv[1:] if args is None else args)
             self._given = parser.parse_args(args, base, defaults=False)
+            for line in replaced_lists(self._words, command):
+                say(line)
 
     def _parse_ckpt_path(self) -> None:
         """Find the weights that the command needs; their model replaces the config's, but never silently."""
@@ -143,6 +149,7 @@ class CROLossCLI(LightningCLI):
         """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
+        refuse_twice(callbacks)
         if config.get("enable_progress_bar") is not False and not any(
             isinstance(callback, ProgressBar) for callback in callbacks
         ):
@@ -165,6 +172,8 @@ class CROLossCLI(LightningCLI):
         self, klass: type[Trainer], subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument("--seeds", action=SeedsOption, help=help_of("seeds"))
         if subcommand in ("validate", "test"):
             parser.set_defaults(verbose=False)  # the report prints the results
         if subcommand == "predict":
@@ -255,6 +264,7 @@ class CROLossCLI(LightningCLI):
         self.trainer.test(
             self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
         )
+        leave_note(self.trainer)
 
 
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,12 @@ from lightning_croloss.cli.help_format import PlainHelp
 from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.common.former_names import today, translated
 
+#: What is said of torch's schedulers that a config cannot describe.
+NEEDS_FUNCTION = (
+    "lr_scheduler: LambdaLR and MultiplicativeLR need lr_lambda, a function of Python, which a config cannot "
+    "hold: choose another, such as SequentialLR with a LinearLR and then a CosineAnnealingLR"
+)
+
 #: YAML in which class paths of earlier releases are replaced by today's.
 PARSER_MODE = "croloss"
 
@@ -58,7 +64,8 @@ class CROLossParser(LightningArgumentParser):
         """Print the deepest cause of a config error and exit with status 2."""
         if os.environ.get(TRACEBACK) and ex is not None:
             traceback.print_exception(ex)
-        self.exit(2, f"croloss: error: {one_sentence(message)}\n")
+        told = NEEDS_FUNCTION if "lr_lambda" in message else one_sentence(message)
+        self.exit(2, f"croloss: error: {told}\n")
 
 
 def _of_today(argument: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lightning_croloss.cli.commands import OTHER_COMMANDS, run_command
 from lightning_croloss.cli.front_door import left_to_run
 from lightning_croloss.cli.plain_parser import TRACEBACK
+from lightning_croloss.cli.seeds_option import asks_for_seeds
 from lightning_croloss.errors import DataError, PretrainedError
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def _run(args: ArgsType, words: list[str]) -> None:
     try:
         if words and words[0] in OTHER_COMMANDS:
             run_command(words[0], words[1:])
+        elif asks_for_seeds(words):
+            from lightning_croloss.cli.seeds import program, run_seeds
+
+            run_seeds(words, program(args is None))
         else:
             from lightning_croloss.cli.lightning_cli import CROLossCLI
 
