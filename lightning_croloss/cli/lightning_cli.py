@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -28,6 +30,7 @@ from lightning_croloss.cli.started_processes import ending_together
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle
+from lightning_croloss.common.files import output_file
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
@@ -44,6 +47,10 @@ class CROLossCLI(LightningCLI):
     _pretrained: RetrievalModel | None = None
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
+        with ExitStack() as self._outputs:  # what no other job may write until this one ends
+            self._run_command(args, run)
+
+    def _run_command(self, args: ArgsType, run: bool) -> None:
         self._asked = _command_of(sys.argv[1:] if args is None else args)
         super().__init__(
             RetrievalModel,
@@ -199,9 +206,9 @@ class CROLossCLI(LightningCLI):
         if self.subcommand == "predict":
             self.save_config_callback = None
             self._get(self.config, "trainer").logger = False
-            self._writer = PredictionWriter(
-                self._get(self.config, "output"), self._get(self.config, "overwrite")
-            )
+            output, overwrite = self._get(self.config, "output"), self._get(self.config, "overwrite")
+            self._writer = PredictionWriter(output, overwrite)
+            self._outputs.enter_context(output_file(Path(output), overwrite, "--output"))
 
     def before_fit(self) -> None:
         """Give the model the pretrained weights."""

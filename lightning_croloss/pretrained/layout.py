@@ -97,6 +97,7 @@ def read_card(folder: Path) -> str:
 __all__ = [
     "CARD",
     "CONFIG",
+    "FORMAT",
     "MANIFEST",
     "METRICS",
     "NEEDED_BY",

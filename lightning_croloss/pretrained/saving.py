@@ -17,11 +17,14 @@ from croloss_serving.common.feature_encoding import plain_encodings
 from croloss_serving.recommend.token_table import write_tokens
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.common.plain_yaml import OF_USERS, dump_yaml, read_yaml
+from lightning_croloss.common.replaceable import check_folder
+from lightning_croloss.common.space import check_space
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.pretrained.layout import (
     CARD,
     CONFIG,
+    FORMAT,
     METRICS,
     NEEDED_BY,
     STORED,
@@ -63,7 +66,7 @@ def save_pretrained(
         users: whether to write the tokens of the users, if the model uses their ids or features. Without them
             it cannot be asked for a user by its token. False where they must not be shown.
         dtype: "float32", or "float16" or "bfloat16" to store numbers in half the space.
-        overwrite: whether the folder may exist.
+        overwrite: whether an earlier model may be replaced.
 
     Returns:
         The folder.
@@ -71,14 +74,18 @@ def save_pretrained(
     Raises:
         ValueError: the model has not seen its data, the dtype is unknown or cannot hold the weights, or the
             config is not one.
-        FileExistsError: the folder exists and must not be overwritten.
+        FileExistsError: the folder exists and must not be overwritten, is not a pretrained model or holds
+            other files, or another job is writing it.
+        NotEnoughSpaceError: the disk is full.
     """
     path = Path(folder)
+    check_folder(path, FORMAT, overwrite)
     metadata = model.metadata
     if metadata.item_vocabulary is None:
         raise ValueError("the model has no vocabulary: fit or test it on its data before saving it")
     items = items_of(model) if titles else replace(items_of(model), titles=None)
     tensors = stored_weights(model, dtype)
+    check_space(path, sum(tensor.nbytes for tensor in tensors.values()), "the weights alone")
     content = {**_sections(config), "model": model_section(model)}
     from_data = {name: model.hparams[name] for name in FROM_DATA if name in model.hparams}
     with replacing_folder(path, overwrite) as temporary:

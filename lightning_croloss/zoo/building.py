@@ -15,10 +15,12 @@ from lightning.pytorch import Trainer
 
 import lightning_croloss
 from lightning_croloss.common.files import write_atomically
+from lightning_croloss.common.locks import claimed
 from lightning_croloss.common.plain_yaml import OF_USERS, PlainYamlError, read_yaml
+from lightning_croloss.common.replaceable import check_folder
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.pretrained.layout import CARD, MANIFEST
+from lightning_croloss.pretrained.layout import CARD, FORMAT
 from lightning_croloss.pretrained.saving import model_section, save_pretrained, stored_weights
 from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.zoo.cards import model_card
@@ -56,14 +58,15 @@ def build(
         data_folder: the folder that holds the files of the data, instead of the one that the config names.
         options: further options of ``croloss fit``.
         dtype: how the weights are stored.
-        overwrite: whether the model may exist.
+        overwrite: whether an earlier model may be replaced.
 
     Returns:
         The folder of the model.
 
     Raises:
         ValueError: the name is not of this form, or there is no such config.
-        FileExistsError: the model exists, or its folder or the zoo's card is of another kind.
+        FileExistsError: the model exists or is being built by another job, or its folder or the zoo's card is
+            of another kind.
         AbsentDataError: the data is not there.
     """
     folder = zoo / name
@@ -72,39 +75,39 @@ def build(
         raise ValueError(f"name={name!r} must be <dataset>/<model>, such as ml-100k/mind")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists: choose another name, or give --overwrite")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise FileExistsError(f"{folder} is not a pretrained model: choose another name")
+    check_folder(folder, FORMAT, overwrite)
     board = zoo / CARD
     if board.exists() and WRITTEN_BY not in board.read_text("utf-8", errors="replace"):
         raise FileExistsError(f"{board} was not written by croloss zoo build: choose another zoo with --zoo")
     written = _read(config)
     data_of(written, data_folder)  # refuses before the training what is not there
     moved = moved_paths(written["data"], data_folder)
-    model, resolved, training = _fit(run_fit, config, moved, options)
-    for field in moved:
-        resolved["data"]["init_args"][field] = written["data"]["init_args"][field]
-    # what is measured is what is stored
-    model.load_state_dict(stored_weights(model, dtype))
-    monitored = training.pop("monitor").rpartition("@")[2]
-    data = data_of(resolved, data_folder)
-    metrics = measure(model, data, int(monitored) if monitored.isdigit() else None)
-    metrics |= {
-        "training": training,
-        "weights": dtype,
-        "versions": _versions(),
-        "command": _command(name, config, data_folder, options, dtype),
-    }
-    card = model_card(name, metrics, {**resolved, "model": model_section(model)})
-    save_pretrained(
-        model,
-        folder,
-        config=resolved,
-        metrics=metrics,
-        card=card,
-        titles=dataset_of(name).may_show_titles,
-        dtype=dtype,
-        overwrite=overwrite,
-    )
+    with claimed(folder):
+        model, resolved, training = _fit(run_fit, config, moved, options)
+        for field in moved:
+            resolved["data"]["init_args"][field] = written["data"]["init_args"][field]
+        # what is measured is what is stored
+        model.load_state_dict(stored_weights(model, dtype))
+        monitored = training.pop("monitor").rpartition("@")[2]
+        data = data_of(resolved, data_folder)
+        metrics = measure(model, data, int(monitored) if monitored.isdigit() else None)
+        metrics |= {
+            "training": training,
+            "weights": dtype,
+            "versions": _versions(),
+            "command": _command(name, config, data_folder, options, dtype),
+        }
+        card = model_card(name, metrics, {**resolved, "model": model_section(model)})
+        save_pretrained(
+            model,
+            folder,
+            config=resolved,
+            metrics=metrics,
+            card=card,
+            titles=dataset_of(name).may_show_titles,
+            dtype=dtype,
+            overwrite=overwrite,
+        )
     write_leaderboard(zoo)
     return folder
 
