@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from croloss_serving.common.terminal import printable, printable_json
 from lightning_croloss.cli.data_help import DESCRIPTION
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overlays import replaced_lists
 from lightning_croloss.cli.parser import SectionParser
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.data import RetrievalDataModule
@@ -24,8 +27,14 @@ def main(arguments: list[str]) -> None:
                 f"croloss data inspect looks at the data alone: leave out {argument.split('=')[0]}"
             )
     config = parser.parse_args(arguments[1:])
+    for line in replaced_lists(arguments[1:]):
+        if line.startswith("data."):
+            say(line)
     described = describe(parser.instantiate_classes(config).data)
-    print(json.dumps(described, indent=2, ensure_ascii=False) if config.json else format_text(described))
+    if config.json:
+        print(printable_json(json.dumps(described, indent=2, ensure_ascii=False)))
+    else:
+        print(printable(format_text(described), kept="\n"))
 
 
 def _parser() -> SectionParser:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -13,14 +15,22 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
+from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_test
 from lightning_croloss.cli.help_format import arrange
+from lightning_croloss.cli.interruption import current
 from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
+from lightning_croloss.cli.run_note import leave_note
+from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
+from lightning_croloss.cli.seeds_option import SeedsOption, refuse_in_config
+from lightning_croloss.cli.started_processes import ending_together
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
+from lightning_croloss.common.files import output_file
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
@@ -37,6 +47,10 @@ class CROLossCLI(LightningCLI):
     _pretrained: RetrievalModel | None = None
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
+        with ExitStack() as self._outputs:  # what no other job may write until this one ends
+            self._run_command(args, run)
+
+    def _run_command(self, args: ArgsType, run: bool) -> None:
         self._asked = _command_of(sys.argv[1:] if args is None else args)
         super().__init__(
             RetrievalModel,
@@ -93,6 +107,7 @@ class CROLossCLI(LightningCLI):
         command = self.config.get("subcommand")
         if not command:
             return
+        refuse_in_config(self.config[command])
         # the only default that options of its own may override in part
         logger = self._parser(command).get_defaults()["trainer.logger"]
         base = Namespace({command: Namespace(trainer=Namespace(logger=logger))})
@@ -102,6 +117,8 @@ class CROLossCLI(LightningCLI):
         else:
             self._words = list(sys.argv[1:] if args is None else args)
             self._given = parser.parse_args(args, base, defaults=False)
+            for line in replaced_lists(self._words, command):
+                say(line)
 
     def _parse_ckpt_path(self) -> None:
         """Find the weights that the command needs; their model replaces the config's, but never silently."""
@@ -136,13 +153,17 @@ class CROLossCLI(LightningCLI):
         """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
+        refuse_twice(callbacks)
         if config.get("enable_progress_bar") is not False and not any(
             isinstance(callback, ProgressBar) for callback in callbacks
         ):
             rate = 1 if sys.stderr.isatty() else 200
             # first, so that it has closed its line when the report prints its table
             config["callbacks"] = [TQDMProgressBar(refresh_rate=rate), *callbacks]
-        return super().instantiate_trainer(**kwargs)
+        trainer: Trainer = super().instantiate_trainer(**kwargs)
+        if current() is not None:  # a command, not a part of a program that has its own answer to signals
+            trainer._signal_connector = OwnSignals(trainer)
+        return trainer
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         """Add the command that is asked for, or all if that is not known: each takes a tenth of a second."""
@@ -158,6 +179,8 @@ class CROLossCLI(LightningCLI):
         self, klass: type[Trainer], subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument("--seeds", action=SeedsOption, help=help_of("seeds"))
         if subcommand in ("validate", "test"):
             parser.set_defaults(verbose=False)  # the report prints the results
         if subcommand == "predict":
@@ -183,9 +206,9 @@ class CROLossCLI(LightningCLI):
         if self.subcommand == "predict":
             self.save_config_callback = None
             self._get(self.config, "trainer").logger = False
-            self._writer = PredictionWriter(
-                self._get(self.config, "output"), self._get(self.config, "overwrite")
-            )
+            output, overwrite = self._get(self.config, "output"), self._get(self.config, "overwrite")
+            self._writer = PredictionWriter(output, overwrite)
+            self._outputs.enter_context(output_file(Path(output), overwrite, "--output"))
 
     def before_fit(self) -> None:
         """Give the model the pretrained weights."""
@@ -211,7 +234,7 @@ class CROLossCLI(LightningCLI):
         self.model.predicts_n = n
         self.model.predicts_unseen_only = self._get(self.config, "exclude_history")
         self.trainer.callbacks.append(self._writer)  # type: ignore[attr-defined]
-        with telling_checkpoint(self.trainer):
+        with ending_together(self.trainer), telling_checkpoint(self.trainer):
             self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:
@@ -221,23 +244,25 @@ class CROLossCLI(LightningCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
-        try:
-            with own_versions(self.trainer), telling_checkpoint(self.trainer):
-                self.trainer.fit(**_trusting_nothing(kwargs))
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
-            if last:
-                say(f"interrupted; go on with: --ckpt_path {last}")
-            raise
+        elif current() is not None and self.trainer.checkpoint_callbacks:
+            self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
+        telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
+        with (
+            own_versions(self.trainer),
+            telling,
+            ending_together(self.trainer),
+            telling_checkpoint(self.trainer),
+        ):
+            self.trainer.fit(**_trusting_nothing(kwargs))
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
-        with own_versions(self.trainer), telling_checkpoint(self.trainer):
+        with ending_together(self.trainer), own_versions(self.trainer), telling_checkpoint(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
-        with own_versions(self.trainer), telling_checkpoint(self.trainer):
+        with ending_together(self.trainer), own_versions(self.trainer), telling_checkpoint(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:
@@ -246,9 +271,11 @@ class CROLossCLI(LightningCLI):
             return
         checkpoint = self.trainer.checkpoint_callback
         best = getattr(checkpoint, "best_model_path", "")
-        self.trainer.test(
-            self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
-        )
+        with telling_how_to_test(self.trainer), ending_together(self.trainer):
+            self.trainer.test(
+                self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
+            )
+        leave_note(self.trainer)
 
 
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -13,16 +13,25 @@ import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
 from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.common.former_names import today, translated
+from lightning_croloss.common.plain_yaml import check_yaml
+
+#: What is said of torch's schedulers that a config cannot describe.
+NEEDS_FUNCTION = (
+    "lr_scheduler: LambdaLR and MultiplicativeLR need lr_lambda, a function of Python, which a config cannot "
+    "hold: choose another, such as SequentialLR with a LinearLR and then a CosineAnnealingLR"
+)
 
 #: YAML in which class paths of earlier releases are replaced by today's.
 PARSER_MODE = "croloss"
 
 
 def _load(text: str) -> Any:
+    check_yaml(text)  # so that aliases of aliases, or brackets without end, are a mistake like any other
     return translated(get_loader("yaml")(text))
 
 
@@ -58,7 +67,8 @@ class CROLossParser(LightningArgumentParser):
         """Print the deepest cause of a config error and exit with status 2."""
         if os.environ.get(TRACEBACK) and ex is not None:
             traceback.print_exception(ex)
-        self.exit(2, f"croloss: error: {one_sentence(message)}\n")
+        told = NEEDS_FUNCTION if "lr_lambda" in message else one_sentence(message)
+        self.exit(2, f"croloss: error: {printable(told)}\n")
 
 
 def _of_today(argument: str) -> str:
@@ -91,7 +101,9 @@ class SectionParser(CROLossParser):
     def _section_of(self, path: Path) -> str:
         # nodes instead of values: what is written 1e-3 or 2024-01-01 stays as it is for the real parser
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            text = path.read_text(encoding="utf-8")
+            check_yaml(text)
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
         if node is None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.errors import suggest
 
 #: Set this environment variable to see where an error came from.
@@ -29,6 +30,10 @@ class PlainParser(argparse.ArgumentParser):
         self._words = sys.argv[1:] if args is None else args
         return super().parse_known_args(args, namespace)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # unlike its base, lets a help that cannot be written be an error
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         """Say in one sentence what is wrong with the words of the command, and exit with status 2."""
         options = self._option_string_actions
@@ -42,7 +47,7 @@ class PlainParser(argparse.ArgumentParser):
 
 def usage_error(sentence: str) -> NoReturn:
     """Say what is wrong with the words of a command, and exit with status 2."""
-    print(f"croloss: error: {sentence}", file=sys.stderr)
+    print(f"croloss: error: {printable(sentence)}", file=sys.stderr)
     sys.exit(2)
 
 

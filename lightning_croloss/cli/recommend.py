@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
+from croloss_serving.common.terminal import printable, printable_json
 from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.event_table import read_tokens
 from lightning_croloss.cli.history_input import (
@@ -27,7 +28,7 @@ from lightning_croloss.cli.recommend_options import LIST_COLUMN, USER_COLUMN
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.unused_options import refuse_unused
 from lightning_croloss.cli.user_table import Users
-from lightning_croloss.common.files import replacing
+from lightning_croloss.common.files import output_file, replacing
 from lightning_croloss.common.row_file import LINES, RowFile, is_writable
 from lightning_croloss.errors import MissingExtraError
 
@@ -40,8 +41,14 @@ Write = Callable[[Histories, Recommendations], None]
 
 def recommend(given: argparse.Namespace) -> None:
     """Run ``croloss recommend`` with its options as ``recommend_parser`` reads them."""
-    if given.output is not None and given.output.exists() and not given.overwrite:
-        raise FileExistsError(f"--output {given.output} exists: choose another file, or give --overwrite")
+    if given.output is None:
+        _recommend(given)
+        return
+    with output_file(given.output, given.overwrite, "--output"):
+        _recommend(given)
+
+
+def _recommend(given: argparse.Namespace) -> None:
     if given.output is not None and not is_writable(given.output):
         raise ValueError(f"--output {given.output} must end in .parquet or .jsonl, or in .csv or .tsv")
     kind = _kind(given)
@@ -59,10 +66,10 @@ def recommend(given: argparse.Namespace) -> None:
     recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
     known = Users(model, given, trained)
     if known.note:
-        print(f"croloss: {known.note}", file=sys.stderr)
+        print(f"croloss: {printable(known.note)}", file=sys.stderr)
     batches = _histories(given, kind, trained)
     users = unknown = unknown_users = fallback = 0
-    with _writer(given.output, model) as write, _progress() as advance:
+    with _writer(given.output, given.overwrite, model) as write, _progress() as advance:
         for batch in batches:
             with warnings.catch_warnings():  # the last line says how many users are unknown
                 warnings.filterwarnings("ignore", ".*no users are given")
@@ -99,7 +106,9 @@ def _histories(
         column = given.history_column or LIST_COLUMN
         users = given.user_column or USER_COLUMN
         return read_lists(Path(given.histories).expanduser(), users, column, SIZE)
-    return read_events(given, trained, SIZE, lambda note: print(f"croloss: {note}", file=sys.stderr))
+    return read_events(
+        given, trained, SIZE, lambda note: print(f"croloss: {printable(note)}", file=sys.stderr)
+    )
 
 
 def _json_file(path: Path) -> Iterator[Histories]:
@@ -108,12 +117,12 @@ def _json_file(path: Path) -> Iterator[Histories]:
 
 
 @contextmanager
-def _writer(output: Path | None, model: RetrievalModel) -> Iterator[Write]:
+def _writer(output: Path | None, overwrite: bool, model: RetrievalModel) -> Iterator[Write]:
     """Give a function that writes a batch; the file is complete when the block ends, or unchanged."""
     if output is None:
         yield lambda batch, found: _write_lines(sys.stdout, batch, found)
         return
-    with replacing(output) as temporary:
+    with replacing(output, new=not overwrite) as temporary:
         if output.suffix.lower() == LINES:
             with temporary.open("w", encoding="utf-8") as file:
                 yield lambda batch, found: _write_lines(file, batch, found)
@@ -133,7 +142,7 @@ def _write_lines(file: TextIO, batch: Histories, found: Recommendations) -> None
         line |= {"unknown": user.unknown, "fallback": user.fallback}
         if user.unknown_user:
             line["unknown_user"] = True
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write(printable_json(json.dumps(line, ensure_ascii=False)) + "\n")
 
 
 class ParquetRows:

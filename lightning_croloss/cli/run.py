@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
 from typing import TYPE_CHECKING
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.commands import OTHER_COMMANDS, run_command
 from lightning_croloss.cli.front_door import left_to_run
+from lightning_croloss.cli.interruption import answering_signals
 from lightning_croloss.cli.plain_parser import TRACEBACK
+from lightning_croloss.cli.quiet import be_quiet
+from lightning_croloss.cli.seeds_option import asks_for_seeds
+from lightning_croloss.cli.streams import broken_streams, standard_streams
 from lightning_croloss.errors import DataError, PretrainedError
 
 if TYPE_CHECKING:
@@ -20,30 +24,31 @@ if TYPE_CHECKING:
 def main(args: ArgsType = None) -> None:
     """Run the command line; a user's mistake ends in one sentence and a non-zero status."""
     given = sys.argv[1:] if args is None else args
-    if not isinstance(given, list):
-        _run(args, [])
-    elif (words := left_to_run(given)) is not None:
-        _run(args if words == given else words, words)
+    with standard_streams(), answering_signals():
+        if not isinstance(given, list):
+            _run(args, [])
+        elif (words := left_to_run(given)) is not None:
+            _run(args if words == given else words, words)
 
 
 def _run(args: ArgsType, words: list[str]) -> None:
-    # between Lightning and torch: nothing that a user could change
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    be_quiet()
     # of Lightning, where a program calls main with words of its own
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     try:
         if words and words[0] in OTHER_COMMANDS:
             run_command(words[0], words[1:])
+        elif asks_for_seeds(words):
+            from lightning_croloss.cli.seeds import program, run_seeds
+
+            run_seeds(words, program(args is None))
         else:
             from lightning_croloss.cli.lightning_cli import CROLossCLI
 
             CROLossCLI(args)
-    except KeyboardInterrupt:  # outside of the trainer, which ends in SystemExit
-        from lightning_croloss.cli.messages import say
-
-        say("interrupted")
-        sys.exit(128 + signal.SIGINT)
     except Exception as error:
+        if isinstance(error, OSError) and broken_streams(error):
+            raise
         cause: BaseException = error
         if error.__cause__ is not None or not isinstance(error, (DataError, PretrainedError)):
             from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
@@ -53,6 +58,6 @@ def _run(args: ArgsType, words: list[str]) -> None:
                 raise
         if os.environ.get(TRACEBACK):
             raise
-        sentence = " ".join(str(cause).split())
+        sentence = printable(" ".join(str(cause).split()))
         print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
         sys.exit(1)

@@ -56,6 +56,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("config", "FILE", "YAML file of settings; of several, later ones win. Short: -c."),
         Option("print_config", "", "Print the complete configuration, and do nothing else."),
         Option("seed_everything", "SEED", "Seed of all random numbers; true draws one.", default="42"),
+        Option(
+            "seeds",
+            "SEEDS",
+            "Train and test several runs, and print mean and standard deviation of each test metric: a "
+            "number of seeds from seed_everything on (3), or the seeds (1,2,3).",
+            _FIT,
+        ),
     ),
     "model and data": (
         Option("model", "NAME", f"{', '.join(MODELS)}, or the class path of your own."),

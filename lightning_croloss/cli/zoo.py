@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes
 from lightning_croloss.cli.zoo_folder import find_in_zoo
 from lightning_croloss.common.text_table import aligned
-from lightning_croloss.pretrained.layout import CARD, STORED, read_manifest, read_metrics
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.pretrained.layout import METRICS, STORED, read_card, read_manifest, read_metrics
 from lightning_croloss.pretrained.registry import find_pretrained, list_pretrained
 
 
@@ -79,22 +82,41 @@ def _parser() -> PlainParser:
 
 
 def _list(parsed: argparse.Namespace) -> None:
-    lines = []
+    lines, damaged = [], []
     for name in list_pretrained(parsed.zoo):
-        metrics = read_metrics(find_pretrained(name))
-        by = metrics.get("choose_by")
-        value = f"{metrics['test'][f'recall@{by}']:.4f}" if by else ""
-        size = f"{metrics['parameters']:,}" if by else ""
-        lines.append([name, f"recall@{by}" if by else "", value, size])
-    print(
-        aligned([["model", "metric", "test", "parameters"], *lines], "<<>>") if lines else "the zoo is empty"
-    )
+        try:
+            lines.append([printable(name), *_figures(find_pretrained(name))])
+        except PretrainedError as error:
+            damaged.append(f"{name} is left out: {error}")
+    if lines:
+        print(aligned([["model", "metric", "test", "parameters"], *lines], "<<>>"))
+    elif not damaged:
+        print("the zoo is empty")
+    for sentence in damaged:  # the others are what was asked for: no failure
+        print(f"croloss: {printable(sentence)}", file=sys.stderr)
+
+
+def _figures(folder: Path) -> list[str]:
+    """Return the metric by which a model was chosen, its value, and the number of parameters.
+
+    Raises:
+        PretrainedError: they cannot be read, or are not those that the manifest vouches for.
+    """
+    read_manifest(folder, (METRICS,))
+    metrics = read_metrics(folder)
+    by = metrics.get("choose_by")
+    if by is None:
+        return ["", "", ""]
+    try:
+        return [f"recall@{by:d}", f"{metrics['test'][f'recall@{by:d}']:.4f}", f"{metrics['parameters']:,d}"]
+    except (LookupError, TypeError, ValueError):
+        raise PretrainedError(f"{folder / METRICS} is not that of croloss zoo build") from None
 
 
 def _show(parsed: argparse.Namespace) -> None:
     folder = find_in_zoo(parsed.name, parsed.zoo)
     read_manifest(folder)
-    print((folder / CARD).read_text("utf-8"), end="")
+    print(printable(read_card(folder), kept="\n"), end="")
 
 
 def _build(parsed: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.lightning_cli import run_fit
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.zoo_folder import find_in_zoo
@@ -81,18 +82,18 @@ def evaluate_models(parsed: argparse.Namespace) -> None:
         try:
             figures = evaluate(find_in_zoo(name, None if parsed.all else parsed.zoo), parsed.data, trusted)
         except AbsentDataError as absent:
-            print(f"{name}: skipped, {absent}")
+            print(printable(f"{name}: skipped, {absent}"))
             skipped.append(name)
             continue
         except PretrainedError as error:
             if not parsed.all:
                 raise
-            print(f"{name}: DOES NOT LOAD: {error}")
+            print(printable(f"{name}: DOES NOT LOAD: {error}"))
             wrong.append(name)
             continue
         apart = [figure for figure in figures if not figure.agrees]
         agree = f"{len(figures) - len(apart)} of {len(figures)} figures agree"
-        print(f"{name}: {'DOES NOT AGREE, ' * bool(apart)}{agree}")
+        print(printable(f"{name}: {'DOES NOT AGREE, ' * bool(apart)}{agree}"))
         if apart or not parsed.all:
             print(_comparison(figures))
         wrong += [name] * bool(apart)
@@ -104,14 +105,14 @@ def _fail_if(names: list[str], what: str, others: list[str] | None = None, of_ot
     """End with status 1 and one sentence if there are names of what went wrong."""
     said = [f"{', '.join(found)}: {text}" for found, text in ((names, what), (others, of_others)) if found]
     if said:
-        print(f"croloss: error: {'; '.join(said)}", file=sys.stderr)
+        print(f"croloss: error: {printable('; '.join(said))}", file=sys.stderr)
         sys.exit(1)
 
 
 def _comparison(figures: list[Figure]) -> str:
     lines = [
         [
-            figure.name,
+            printable(figure.name),
             _written(figure.card),
             "none" if figure.measured is None else _written(figure.measured),
             "" if figure.agrees else "  differs",

@@ -27,7 +27,7 @@ from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
-from tests.cli import test_recommend_reading, test_recommend_users, test_weights
+from tests.cli import test_recommend_reading, test_recommend_users, test_seeds, test_weights
 from tests.cli.cases import error_of
 from tests.cli.small import DATA, FIT, NO_PLOT, SMALL, fit, measured, newest
 
@@ -514,7 +514,7 @@ MEASURED = TRAINED | {
 }
 #: For each option of each command the test that shows its effect, or that it is refused.
 TESTED: dict[str, dict[str, Callable[..., None]]] = {
-    "fit": TRAINED,
+    "fit": TRAINED | {"--seeds": test_seeds.test_the_results},
     "validate": MEASURED | {"--verbose": test_lightning_prints_its_table_on_request},
     "test": MEASURED | {"--verbose": test_lightning_prints_its_table_on_request},
     "predict": MEASURED
