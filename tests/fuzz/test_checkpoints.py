@@ -14,10 +14,10 @@ from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-#: Numbers of damaged files for each test.
-BUDGET = 60
-#: Runs that are resumed take longer.
-RESUMED = 3
+#: Damaged files that each test tries where the budget is 1.
+USUAL = 60
+#: Resumed runs that are tried, which take longer.
+RESUMED = 20
 
 ODD = [
     None,
@@ -109,10 +109,11 @@ def outcome(call):
         return str(error) or "nothing is said", None
 
 
-def test_damaged_files_are_refused_or_as_they_were(honest, tmp_path):
+def test_damaged_files_are_refused_or_as_they_were(honest, tmp_path, fuzz_budget):
+    budget = USUAL * fuzz_budget
     content, expected = honest.read_bytes(), load_pretrained(honest)
     refused = 0
-    for seed in range(BUDGET):
+    for seed in range(budget):
         path = tmp_path / "damaged.ckpt"
         path.write_bytes(damaged(content, random.Random(seed)))
         said, model = outcome(lambda path=path: load_pretrained(path))
@@ -123,13 +124,14 @@ def test_damaged_files_are_refused_or_as_they_were(honest, tmp_path):
         for name, weights in expected.state_dict().items():
             assert torch.equal(model.state_dict()[name], weights), (seed, name)
         assert model.hparams == expected.hparams, seed
-    assert refused > BUDGET // 2
+    assert refused > budget // 2
 
 
-def test_other_values_are_refused_or_can_be_used(honest, tmp_path):
+def test_other_values_are_refused_or_can_be_used(honest, tmp_path, fuzz_budget):
+    budget = USUAL * fuzz_budget
     content = torch.load(honest, weights_only=True)
     refused = 0
-    for seed in range(BUDGET):
+    for seed in range(budget):
         changed = copy.deepcopy(content)
         replaced(changed[random.Random(seed).choice(PARTS)], random.Random(seed))
         torch.save(changed, tmp_path / "changed.ckpt")
@@ -140,17 +142,18 @@ def test_other_values_are_refused_or_can_be_used(honest, tmp_path):
         if model is not None:
             _, scores = model.recommend([[1, 2, 3]], 3)
             assert torch.isfinite(scores).all(), seed
-    assert refused > BUDGET // 4
+    assert refused > budget // 4
 
 
 PARTS = ["hyper_parameters", "hyper_parameters", "lightning_croloss", "state_dict"]
 STATES = ["optimizer_states", "loops", "callbacks", "lightning_croloss", "hyper_parameters"]
 
 
-def test_runs_of_other_values_are_refused_or_go_on(honest, tmp_path):
+def test_runs_of_other_values_are_refused_or_go_on(honest, tmp_path, fuzz_budget):
+    budget = RESUMED * fuzz_budget
     content = torch.load(honest, weights_only=True)
     refused = 0
-    for seed in range(BUDGET // RESUMED):
+    for seed in range(budget):
         changed = copy.deepcopy(content)
         replaced(changed[random.Random(seed).choice(STATES)], random.Random(seed))
         torch.save(changed, tmp_path / "changed.ckpt")
@@ -159,4 +162,4 @@ def test_runs_of_other_values_are_refused_or_go_on(honest, tmp_path):
         said, _ = outcome(functools.partial(resume, ckpt_path=tmp_path / "changed.ckpt", weights_only=True))
         refused += bool(said)
         assert "\n" not in said, seed
-    assert refused > BUDGET // RESUMED // 8
+    assert refused > budget // 8
