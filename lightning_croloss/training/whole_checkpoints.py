@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.leftovers import TEMPORARY, remove_dead_files, temporary_name
+from lightning_croloss.errors import PretrainedError
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -47,6 +48,22 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 if output.error is None:
                     raise
                 raise output.error from None  # which torch replaces by a sentence about positions
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint, which runs no code, wherever it lies, unless ``weights_only`` is False.
+
+        Raises:
+            PretrainedError: it is a pipe or a device, on which reading may never end.
+            FileNotFoundError: there is none.
+        """
+        if _is_local_file_protocol(path):
+            local = Path(str(path).removeprefix("file://"))
+            if local.exists() and not local.is_file():
+                raise PretrainedError(f"{str(path)!r} is not a checkpoint: it is not a regular file")
+        content: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only is not False)
+        return content
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint; a link to it beside it keeps its content until it leads elsewhere."""
