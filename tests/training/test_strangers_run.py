@@ -1,16 +1,19 @@
 """Resuming a stranger's checkpoint touches nothing outside of the folder of the run."""
 
 import copy
+import os
 import shutil
 
 import pytest
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging, ModelCheckpoint
 
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models.checkpoint import KEY
 from lightning_croloss.training.best_models import keep_best_models
 from lightning_croloss.training.resume import keep_checkpoints_together
+from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -258,3 +261,35 @@ def test_what_a_trainer_says_commands_no_terminal(honest, tmp_path):
     with pytest.raises(ValueError, match="is damaged") as found:
         fit(small_model(), callbacks=callbacks(run), ckpt_path=path, **FURTHER)
     assert "\x1b" not in str(found.value)
+
+
+class Runs:
+    """Runs a function when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+@pytest.mark.parametrize("kind", ["code", "cut off", "empty", "text"])
+def test_a_trainer_in_python_says_in_a_sentence_what_is_no_checkpoint(honest, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.ckpt"
+    if kind == "code":
+        torch.save({"state_dict": {}, "x": Runs()}, path)
+    else:
+        whole = (honest / "last.ckpt").read_bytes()
+        path.write_bytes({"cut off": whole[: len(whole) // 2], "empty": b"", "text": b"a text"}[kind])
+    with pytest.raises(PretrainedError, match=r"evil\.ckpt' is not a checkpoint of plain types") as found:
+        fit(small_model(), ckpt_path=path)
+    assert "\n" not in str(found.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_comes_from_an_address_is_not_unpickled(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        TorchCheckpointIO, "load_checkpoint", lambda self, path, place, plain: asked.append(plain) or {}
+    )
+    for given in (None, True, False):
+        WholeCheckpointIO().load_checkpoint("https://example.org/a.ckpt", weights_only=given)
+    assert asked == [True, True, False]
