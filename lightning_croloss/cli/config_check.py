@@ -361,13 +361,14 @@ class ConfigCheck:
         same = own is not None and own.lower().replace("-", "_") == name.lower().replace("-", "_")
         places = Places(self._whole, self._root_fields())
         sibling = self._sibling(name, owner)
-        if not same and (found := places.set(name, inside)):
-            advice = f"; it belongs at {dotted(found)}"
+        there = None if same else places.set(name, inside)
+        if there and there[0] == inside[0]:
+            advice = f"; it belongs at {dotted(there)}"
         elif own:
             advice = f"; did you mean {own!r}?"
         elif sibling:
             advice = f" in {cls}, but {sibling} has one"
-        elif found := places.possible(name, inside, fields):
+        elif found := there or places.possible(name, inside, fields):
             advice = f"; it belongs at {dotted(found)}"
         elif near := nearest(name, [*fields, *PARTS[:2]]):
             advice = f"; did you mean {near!r}?"
