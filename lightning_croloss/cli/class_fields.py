@@ -84,13 +84,13 @@ def fields_of(cls: type, left_out: int = 0) -> dict[str, Field]:
 
 
 @functools.lru_cache(maxsize=512)
-def _fields_of(cls: type) -> dict[str, Field]:
+def _fields_of(cls: type[Any]) -> dict[str, Field]:
     silent = logging.getLogger("lightning_croloss.cli.class_fields")
     silent.disabled = True
     try:
-        parameters = get_signature_parameters(cls, logger=silent)
+        parameters: Iterable[Any] = get_signature_parameters(cls, logger=silent)
     except Exception:  # what the parser cannot resolve: the constructor's own arguments
-        parameters = list(inspect.signature(cls).parameters.values())
+        parameters = inspect.signature(cls).parameters.values()
     kinds = inspect.Parameter
     return {
         found.name: Field(found.name, found.annotation, found.default)
@@ -99,8 +99,8 @@ def _fields_of(cls: type) -> dict[str, Field]:
     }
 
 
-def _ours(cls: type) -> bool:
-    return issubclass(cls, Configurable) and "num_items" in _fields_of(cls)
+def _ours(cls: type[Any]) -> bool:
+    return any(base is Configurable for base in cls.__mro__)
 
 
 def find_class(name: str, kinds: Iterable[ClassKind] = ()) -> type | None:
@@ -166,7 +166,9 @@ def _form(name: str) -> str:
 
 
 def _with_subclasses(base: type) -> Iterator[type]:
-    waiting, seen = [base], {base}
+    waiting: list[type] = [base]
+    seen: set[type] = {base}
+    found: type
     while waiting:
         cls = waiting.pop(0)
         yield cls

@@ -41,12 +41,14 @@ class Source:
         file: the name of the file, empty for an option.
         node: what the file's YAML consists of.
         option: the option, empty for a file.
+        bare: whether the option has no value.
     """
 
     tree: dict[Any, Any]
     file: str = ""
     node: Any = None
     option: str = ""
+    bare: bool = False
 
     def where(self, keys: Keys) -> str:
         """Return the file and the line of a field, for the end of a sentence; nothing for an option."""
@@ -90,15 +92,13 @@ def read_sources(
             continue
         if option in flags or not word.startswith("--") or option.endswith(".help"):
             continue
+        bare = not mark and (not waiting or waiting[0].startswith("--"))
         if not mark:
-            if not waiting or waiting[0].startswith("--"):
-                value = "null"
-            else:
-                value = waiting.pop(0)
+            value = "null" if bare else waiting.pop(0)
         tree: Any = plain_value(value)
         for name in reversed(option.removeprefix("--").split(".")):
             tree = {name: tree}
-        yield Source(tree, option=option)
+        yield Source(tree, option=option, bare=bare)
 
 
 def read_config(value: str) -> Source:

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning_croloss.cli.class_fields import Field, fields_of, find_class, noun
 from lightning_croloss.cli.config_check import ConfigCheck
 from lightning_croloss.cli.config_sources import ConfigMistakeError, Keys, Source, read_sources
-from lightning_croloss.cli.field_types import NOTHING, shown, takes_null, wanted
+from lightning_croloss.cli.field_types import NOTHING, members, shown, takes_null, wanted
 
 
 def find_mistake(parser: ArgumentParser, words: Sequence[str], only: str = "") -> str | None:
@@ -34,8 +34,8 @@ def find_mistake(parser: ArgumentParser, words: Sequence[str], only: str = "") -
     return None
 
 
-def refuse_nulls(parsed: Namespace, parser: ArgumentParser, words: Sequence[str]) -> None:
-    """Refuse ``null`` where a field takes none, which the parser does not.
+def refuse_overlooked(parsed: Namespace, parser: ArgumentParser, words: Sequence[str]) -> None:
+    """Refuse what the parser does not: ``null`` where a field takes none, and a section without fields.
 
     Args:
         parsed: what the parser made of the command line.
@@ -43,9 +43,15 @@ def refuse_nulls(parsed: Namespace, parser: ArgumentParser, words: Sequence[str]
         words: the words after the program's name.
 
     Raises:
-        ConfigMistakeError: a field is null.
+        ConfigMistakeError: a field is null, or a section is a list.
     """
     command, options, flags = _options(parser, words)
+    sections = {name.partition(".")[0] for name in options if "." in name}
+    for source in _read(words, flags) if sections else ():
+        for name in sections & source.tree.keys():
+            if isinstance(value := source.tree[name], (list, bool, int, float)):
+                where = source.where((name,))
+                raise ConfigMistakeError(f"must consist of fields, got {shown(value)}{where}", (name,))
     section = parsed.get(command) if command else parsed
     for keys, field in _nulls(section, options):
         told = field.default is not NOTHING and isinstance(
@@ -56,15 +62,21 @@ def refuse_nulls(parsed: Namespace, parser: ArgumentParser, words: Sequence[str]
             if told
             else ""
         )
-        where = ""
-        try:
-            for source in read_sources(words, flags):
-                if _is_null(source.tree, keys):
-                    where = source.where(keys)
-        except ConfigMistakeError:  # a file that is gone since it was read
-            where = ""
+        found = [source.where(keys) for source in _read(words, flags) if _is_null(source.tree, keys)]
+        where = found[-1] if found else ""
         what = wanted(field.hint, field.default, NOTHING, noun)
         raise ConfigMistakeError(f"must be {what}, got null{advice}{where}", keys)
+
+
+def _read(words: Sequence[str], flags: set[str]) -> list[Source]:
+    """Return what can be read of a command line that the parser took."""
+    sources = []
+    try:
+        for source in read_sources(words, flags):
+            sources.append(source)
+    except ConfigMistakeError:
+        return sources
+    return sources
 
 
 def _prepared(check: ConfigCheck, words: Sequence[str], flags: set[str], command: str) -> Iterator[Source]:
@@ -86,7 +98,8 @@ def _options(parser: ArgumentParser, words: Sequence[str]) -> tuple[str, dict[st
         command = next((word for word in words if word in commands.choices), "")
         if command:
             actions += list(commands.choices[command]._actions)
-    fields, flags = {}, set()
+    fields: dict[str, Field] = {}
+    flags: set[str] = set()
     for action in actions:
         if action.nargs == 0 or action.dest in ("print_config", "help") or action.dest.endswith(".help"):
             flags.update(action.option_strings)
@@ -96,6 +109,8 @@ def _options(parser: ArgumentParser, words: Sequence[str]) -> tuple[str, dict[st
             default = action.default
             if isinstance(default, Namespace):
                 default = default.as_dict()
+            if action.dest in ("data", "model"):  # needed, though the parser has them optional
+                hint = members(hint)[0]
             fields[action.dest] = Field(action.dest, hint, default)
     return command, fields, flags
 
@@ -134,7 +149,9 @@ def _nulls_in(value: Any, keys: Keys) -> Iterator[tuple[Keys, Field]]:
 def _is_null(tree: Any, keys: Keys) -> bool:
     """Tell whether a config sets a field to null; ``init_args`` may be left out."""
     for key in keys:
-        if (isinstance(tree, dict) and key in tree) or (isinstance(tree, list) and isinstance(key, int) and key < len(tree)):
+        if (isinstance(tree, dict) and key in tree) or (
+            isinstance(tree, list) and isinstance(key, int) and key < len(tree)
+        ):
             tree = tree[key]
         elif isinstance(tree, list) and len(tree) == 1 and isinstance(tree[0], dict):
             tree = tree[0].get(key, "")
@@ -143,4 +160,4 @@ def _is_null(tree: Any, keys: Keys) -> bool:
     return tree is None
 
 
-__all__ = ["find_mistake", "refuse_nulls"]
+__all__ = ["find_mistake", "refuse_overlooked"]

@@ -128,7 +128,7 @@ def wanted(hint: Any, default: Any = NOTHING, given: Any = NOTHING, names: Calla
     if float in kinds:
         kinds = [member for member in kinds if member is not int]
     if choices:
-        said.append(f"one of {', '.join(dict.fromkeys(map(str, choices)))}")
+        said.append(f"one of {', '.join(dict.fromkeys(map(_choice, choices)))}")
     for member in sorted(kinds, key=lambda member: member is bool):
         said.append(_one(member, default, given, names))
     if takes_null(hint, default) and not choices:
@@ -166,6 +166,10 @@ def _alternatives(hint: Any) -> list[Any]:
 
 def _choices(member: Any) -> tuple[Any, ...]:
     return get_args(member) if get_origin(member) is Literal else ()
+
+
+def _choice(choice: Any) -> str:
+    return str(choice) if re.search(r"\w", str(choice)) else repr(choice)
 
 
 def _is_free(hint: Any) -> bool:

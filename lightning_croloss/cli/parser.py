@@ -15,7 +15,7 @@ from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_croloss.cli.config_sources import ConfigMistakeError
-from lightning_croloss.cli.diagnosis import find_mistake, refuse_nulls
+from lightning_croloss.cli.diagnosis import find_mistake, refuse_overlooked
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.common.former_names import today, translated
@@ -65,7 +65,7 @@ class CROLossParser(LightningArgumentParser):
         token = _reading.set((self, given))
         try:
             parsed = super().parse_args(given, *others, **kwargs)
-            refuse_nulls(parsed, self, given)
+            refuse_overlooked(parsed, self, given)
         except ConfigMistakeError as mistake:
             self.error(str(mistake), mistake)
         except Exception as error:

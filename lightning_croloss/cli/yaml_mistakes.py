@@ -79,6 +79,8 @@ def _explained(lines: list[str], error: yaml.MarkedYAMLError) -> str:
     for at in dict.fromkeys((number, began, number - 1)):
         if 0 <= at < len(lines) and "\t" in lines[at][: len(lines[at]) - len(lines[at].lstrip())]:
             return f"line {at + 1} is indented by a tab: use spaces"
+    if "single document" in context:
+        return f"line {number + 1} begins a second document ('---'): keep one"
     if "quoted scalar" in context:
         return f"the quote that opens in line {began + 1} is not closed: {_cut(lines[began])}"
     if "flow sequence" in context or "flow mapping" in context or "flow node" in context:
@@ -115,7 +117,8 @@ def _of_blocks(lines: list[str], number: int, began: int, problem: str) -> str:
                 f"{_cut(line)}"
             )
     for at in dict.fromkeys((number, before)):
-        if at is not None and (advice := _without_colon(_content(lines[at]))):
+        in_list = at is not None and _content(lines[at]).startswith("- ")
+        if at is not None and not in_list and (advice := _without_colon(_content(lines[at]))):
             return f"line {at + 1}: {advice}"
     if _content(line).startswith("- ") or "'-'" in problem or "BlockEntry" in problem:
         return f"line {number + 1} begins a list ('- ') among fields: indent it below its field: {_cut(line)}"

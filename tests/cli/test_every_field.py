@@ -134,7 +134,9 @@ def broken() -> Iterator[Broken]:
                 return {"class_path": cls.__name__, "init_args": init_args}
 
             def made(what: str, field: str, given: str, described: dict[str, Any]) -> Broken:
-                return Broken(f"{cls.__name__}.{name}: {what}", field, given, config_with(cls, keys, described))
+                return Broken(
+                    f"{cls.__name__}.{name}: {what}", field, given, config_with(cls, keys, described)
+                )
 
             value = wrong_value(field)
             if value is not NOTHING:
