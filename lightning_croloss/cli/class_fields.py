@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lightning_croloss.cli.field_types import NOTHING, ClassKind
 from lightning_croloss.common.former_names import today
 from lightning_croloss.configurable import Configurable
+from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained.saving import FROM_DATA
 
 #: What a base class is to a user, and the class that is most often meant.
@@ -80,7 +81,8 @@ def fields_of(cls: type, left_out: int = 0) -> dict[str, Field]:
         left_out: how many of its first arguments the program gives.
     """
     found = _fields_of(cls)
-    return {name: found[name] for name in list(found)[left_out:] if name not in FROM_DATA or not _ours(cls)}
+    known = FROM_DATA if issubclass(cls, RetrievalModel) else ()
+    return {name: found[name] for name in list(found)[left_out:] if name not in known}
 
 
 @functools.lru_cache(maxsize=512)
@@ -97,10 +99,6 @@ def _fields_of(cls: type[Any]) -> dict[str, Field]:
         for found in parameters
         if found.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
     }
-
-
-def _ours(cls: type[Any]) -> bool:
-    return any(base is Configurable for base in cls.__mro__)
 
 
 def find_class(name: str, kinds: Iterable[ClassKind] = ()) -> type | None:

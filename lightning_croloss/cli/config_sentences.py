@@ -53,7 +53,7 @@ class Sentences:
         self, name: str, owner: Keys, inside: Keys, fields: Mapping[str, Field], cls: str
     ) -> NoReturn:
         """Refuse a field that a class or section does not have, and say where it belongs."""
-        if name in FROM_DATA:
+        if name in FROM_DATA and owner == ("model",):
             raise ConfigMistakeError(f"{name!r} comes from the data: leave it out", (*owner, name))
         own = nearest(name, fields, SLIP)
         same = own is not None and own.lower().replace("-", "_") == name.lower().replace("-", "_")

@@ -13,6 +13,9 @@ from lightning_croloss.cli.config_check import ConfigCheck
 from lightning_croloss.cli.config_sources import ConfigMistakeError, Keys, Source, read_sources
 from lightning_croloss.cli.field_types import NOTHING, members, shown, takes_null, wanted
 
+#: Packages whose type hints are exact; in a user's own class null is whatever its author made of it.
+_JUDGED = ("lightning_croloss", "lightning", "pytorch_lightning", "torch")
+
 
 def find_mistake(parser: ArgumentParser, words: Sequence[str], only: str = "") -> str | None:
     """Return the first mistake in the config of a command line in one sentence, None if none is found.
@@ -54,14 +57,8 @@ def refuse_overlooked(parsed: Namespace, parser: ArgumentParser, words: Sequence
                 raise ConfigMistakeError(f"must consist of fields, got {shown(value)}{where}", (name,))
     section = parsed.get(command) if command else parsed
     for keys, field in _nulls(section, options):
-        told = field.default is not NOTHING and isinstance(
-            field.default, (bool, int, float, str, list, tuple)
-        )
-        advice = (
-            f": leave it out for the default, {shown(list(field.default) if isinstance(field.default, tuple) else field.default)}"
-            if told
-            else ""
-        )
+        told = isinstance(field.default, (bool, int, float, str, list, tuple))
+        advice = f": leave it out for the default, {shown(field.default)}" if told else ""
         found = [source.where(keys) for source in _read(words, flags) if _is_null(source.tree, keys)]
         where = found[-1] if found else ""
         what = wanted(field.hint, field.default, NOTHING, noun)
@@ -119,7 +116,7 @@ def _nulls(section: Any, options: dict[str, Field]) -> Iterator[tuple[Keys, Fiel
     for name, field in options.items():
         value = section.get(name) if isinstance(section, Namespace) else None
         keys = tuple(name.split("."))
-        if value is None and name in _given(section) and not takes_null(field.hint, field.default):
+        if value is None and name in _given(section) and not _may_be_null(field, own=False):
             yield keys, field
         yield from _nulls_in(value, keys)
 
@@ -138,20 +135,27 @@ def _nulls_in(value: Any, keys: Keys) -> Iterator[tuple[Keys, Field]]:
     given = vars(value.get("init_args") or Namespace())
     if any(entry is None for entry in given.values()):
         cls = find_class(value["class_path"])
-        fields = fields_of(cls) if inspect.isclass(cls) else {}
+        package = cls.__module__.partition(".")[0] if inspect.isclass(cls) else ""
+        fields = fields_of(cls) if cls is not None and package in _JUDGED else {}
         for name, entry in given.items():
-            if entry is None and name in fields and not takes_null(fields[name].hint, fields[name].default):
+            own = package == "lightning_croloss"
+            if entry is None and name in fields and not _may_be_null(fields[name], own):
                 yield (*keys, "init_args", name), fields[name]
     for name, entry in given.items():
         yield from _nulls_in(entry, (*keys, "init_args", name))
 
 
+def _may_be_null(field: Field, own: bool) -> bool:
+    """Tell whether null is allowed, or does no harm: others take it for false."""
+    return takes_null(field.hint, field.default) or (not own and bool in members(field.hint))
+
+
 def _is_null(tree: Any, keys: Keys) -> bool:
     """Tell whether a config sets a field to null; ``init_args`` may be left out."""
     for key in keys:
-        if (isinstance(tree, dict) and key in tree) or (
-            isinstance(tree, list) and isinstance(key, int) and key < len(tree)
-        ):
+        if isinstance(tree, list) and isinstance(key, int):
+            tree = tree[key] if key < len(tree) else ""
+        elif isinstance(tree, dict) and key in tree:
             tree = tree[key]
         elif isinstance(tree, list) and len(tree) == 1 and isinstance(tree[0], dict):
             tree = tree[0].get(key, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 
 from lightning_croloss.callbacks.schedules import Schedule
 from lightning_croloss.cli import main
-from lightning_croloss.cli.class_fields import NOTHING, Field, fields_of
+from lightning_croloss.cli.class_fields import NOTHING, Field, fields_of, find_class
 from lightning_croloss.cli.diagnosis import find_mistake
 from lightning_croloss.cli.field_types import class_kinds, entry_hint, fits, takes_null
 from lightning_croloss.cli.lightning_cli import CROLossCLI
@@ -31,7 +32,8 @@ from lightning_croloss.negatives import Negatives
 #: Words of the parser and of Python, which say nothing to a user.
 JARGON = re.compile(
     r"Traceback|implicit class_path|unhashable|not supported between|collections\.abc|is abstract|NoneType|"
-    r"Parser key|Problem with given|Subclass types|object is not|__init__\(\)|Does not validate|typing\.|<class '"
+    r"Parser key|Problem with given|Subclass types|object is not|__init__\(\)|Does not validate|typing\.|"
+    r"<class '"
     r"|Expected an? |is not accepted|Not a valid subclass|import path|Namespace\("
 )
 #: Run each of them through the command line, which takes a quarter of an hour.
@@ -124,20 +126,23 @@ def misspelled(name: str, fields: dict[str, Field]) -> str:
     return name + "_x"
 
 
+def _part(cls: type, **init_args: Any) -> dict[str, Any]:
+    return {"class_path": cls.__name__, "init_args": init_args}
+
+
+def _broken(
+    cls: type, keys: tuple[str, ...], name: str, what: str, field: str, given: str, described: dict[str, Any]
+) -> Broken:
+    return Broken(f"{cls.__name__}.{name}: {what}", field, given, config_with(cls, keys, described))
+
+
 def broken() -> Iterator[Broken]:
     """Yield every mistake."""
     for cls, keys in public_classes():
         fields = fields_of(cls)
         for name, field in fields.items():
-
-            def part(**init_args: Any) -> dict[str, Any]:
-                return {"class_path": cls.__name__, "init_args": init_args}
-
-            def made(what: str, field: str, given: str, described: dict[str, Any]) -> Broken:
-                return Broken(
-                    f"{cls.__name__}.{name}: {what}", field, given, config_with(cls, keys, described)
-                )
-
+            part = functools.partial(_part, cls)
+            made = functools.partial(_broken, cls, keys, name)
             value = wrong_value(field)
             if value is not NOTHING:
                 yield made("wrong type", name, name, part(**{name: value}))
@@ -161,8 +166,6 @@ def broken() -> Iterator[Broken]:
 
 def fields_of_around(config: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Field]:
     """Return the fields of the class around the one at ``keys``."""
-    from lightning_croloss.cli.class_fields import find_class
-
     around: Any = config
     for key in keys[:-2]:
         around = around[key]
