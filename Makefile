@@ -1,10 +1,10 @@
-# The vocabulary of the project: make setup | fit | test | test-fast | lint | types | unit | format | docs | benchmark | gpu | clean
+# The vocabulary of the project: make setup | fit | test | test-fast | fuzz | lint | types | unit | format | docs | benchmark | gpu | clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CONFIG ?= configs/ml-100k/youtube_dnn.yaml
 
-.PHONY: setup fit test test-fast lint types unit format docs benchmark gpu clean
+.PHONY: setup fit test test-fast fuzz lint types unit format docs benchmark gpu clean
 
 setup: .venv/.ready
 
@@ -24,6 +24,11 @@ test: lint types unit
 # at least one test of every module, in under a minute
 test-fast: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --fast
+
+# many more damaged files for each reader than a plain run of the tests tries
+FUZZ ?= 20
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz --fuzz $(FUZZ)
 
 lint: setup
 	$(BIN)/ruff check .

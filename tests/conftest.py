@@ -13,11 +13,18 @@ LIGHTNING_LEVEL = logging.INFO  # which Lightning sets when it is imported
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Know ``--fast``, of ``make test-fast``."""
+    """Know ``--fast``, of ``make test-fast``, and ``--fuzz``, of ``make fuzz``."""
     parser.addoption(
         "--fast",
         action="store_true",
         help="only the first case of each test, and none that is marked slow",
+    )
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=1,
+        metavar="N",
+        help="N times as many damaged files for each reader as a plain run tries",
     )
 
 
@@ -36,6 +43,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if is_fast else left).append(item)
     config.hook.pytest_deselected(items=left)
     items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def fuzz_budget(request: pytest.FixtureRequest) -> int:
+    """Return how many times the usual number of damaged files a fuzz test tries: 1, or what --fuzz says."""
+    budget: int = request.config.getoption("--fuzz")
+    return budget
 
 
 @pytest.fixture(autouse=True)

@@ -60,3 +60,24 @@ def _interrupt() -> None:
     # a process that was started in the background ignores SIGINT, and so do its children
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+class SignalAt(Callback):
+    """Send a signal to this process when a hook is called for the ``call``-th time.
+
+    Args:
+        hook: name of a hook of ``Callback``.
+        call: the call, counted from 0.
+        number: the signal.
+    """
+
+    def __init__(self, hook: str, call: int = 0, number: int = signal.SIGTERM) -> None:
+        self._left = call
+
+        def send(trainer: Trainer, *arguments: Any, **options: Any) -> None:
+            if not trainer.sanity_checking:
+                self._left -= 1
+                if self._left == -1:
+                    os.kill(os.getpid(), number)
+
+        setattr(self, hook, send)

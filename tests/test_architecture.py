@@ -45,7 +45,8 @@ SERVING_LAYERS: Layers = (
     ("errors",),
     ("common",),
     ("recommend",),
-    ("index", "layout", "search", "user_feature_vectors"),
+    ("index", "index_file", "layout", "search", "user_feature_vectors"),
+    ("export_folder",),
     ("recommender",),
 )
 PACKAGES = [(PACKAGE, LAYERS), (SERVING, SERVING_LAYERS)]

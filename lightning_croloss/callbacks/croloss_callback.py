@@ -13,6 +13,7 @@ from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import suggest
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.training.logging_steps import logged_last_step, logs_next_step
+from lightning_croloss.training.whole_files import write_whole_files
 
 #: A target n cannot be reached if the best soft ranks of an epoch stay this many times above it.
 FAR_ABOVE = 3.0
@@ -53,7 +54,8 @@ class CROLossCallback(Configurable, Callback):
         self._warned = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the loss and check every value that will be set."""
+        """Find the loss and check every value that will be set; let the trainer write nothing by halves."""
+        write_whole_files(trainer)
         if stage != "fit":
             return
         self._loss = find_loss(pl_module)

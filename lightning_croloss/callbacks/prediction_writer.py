@@ -11,7 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from croloss_serving.common.arrow_tokens import token_array
-from lightning_croloss.common.files import replacing
+from lightning_croloss.common.files import output_file, replacing
+from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.common.row_file import EXTENSIONS, RowFile, is_writable
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Vocabulary
@@ -31,6 +32,7 @@ class PredictionWriter(Callback):
 
     Raises:
         ValueError: the file exists and must not be replaced, or has another extension.
+        FileExistsError: it is a symbolic link or not a plain file.
         MissingExtraError: pyarrow is not installed.
     """
 
@@ -40,6 +42,8 @@ class PredictionWriter(Callback):
             raise ValueError(f"output {output!r} exists: choose another file, or set overwrite to true")
         if not is_writable(self.output):
             raise ValueError(f"output {output!r} must end in {', '.join(EXTENSIONS)}")
+        check_path(self.output, "output", folder=False)
+        self._overwrite = overwrite
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
@@ -55,6 +59,7 @@ class PredictionWriter(Callback):
 
         Raises:
             ValueError: there are several processes, or the data is not a ``RetrievalDataModule``.
+            FileExistsError: the file was made since, or another job is writing it.
         """
         import pyarrow as pa
 
@@ -76,7 +81,8 @@ class PredictionWriter(Callback):
         schema = pa.schema(
             [("user", users.type), ("rank", pa.int32()), ("item", items.type), ("score", pa.float32())]
         )
-        temporary = self._stack.enter_context(replacing(self.output))
+        self._stack.enter_context(output_file(self.output, self._overwrite, "output"))
+        temporary = self._stack.enter_context(replacing(self.output, new=not self._overwrite))
         self._writer = self._stack.enter_context(RowFile(temporary, schema))
 
     def on_predict_batch_end(

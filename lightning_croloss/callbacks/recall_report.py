@@ -9,7 +9,6 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.plotting import plot_metrics_against_n
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import MissingExtraError
@@ -63,20 +62,22 @@ class RecallReport(Callback):
             print(f"checkpoint: {trainer.ckpt_path}")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        path = own_file(trainer, f"{stage}_results.json")
-        write_atomically(path, json.dumps(results, indent=2).encode())
+        content = json.dumps(results, indent=2).encode()
+        path = own_file(trainer, f"{stage}_results.json", lambda path: path.write_bytes(content))
         print(f"results:    {path}")
         picture = None
         if self.plot:
-            picture = self._draw(results, own_file(trainer, f"{stage}_recall_at_n.png"), pl_module, stage)
+            picture = self._draw(results, trainer, f"{type(pl_module).__name__}, {stage}", stage)
         for logger in trainer.loggers:
             log_curve(logger, results, stage, picture)
 
-    def _draw(self, results: Results, path: Path, pl_module: LightningModule, stage: str) -> Path | None:
+    def _draw(self, results: Results, trainer: Trainer, title: str, stage: str) -> Path | None:
+        def write(path: Path) -> None:
+            plot_metrics_against_n(results, path, title=title)
+
         try:
-            plot_metrics_against_n(results, path, title=f"{type(pl_module).__name__}, {stage}")
+            path = own_file(trainer, f"{stage}_recall_at_n.png", write)
         except MissingExtraError as missing:
-            path.unlink(missing_ok=True)
             print(f"no plot:    {missing}")
             return None
         print(f"plot:       {path}")

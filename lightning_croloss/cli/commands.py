@@ -1,23 +1,45 @@
-"""The commands besides those of Lightning's trainer."""
+"""The commands of ``croloss``, each with a line of help, and what runs those beside the trainer's.
+
+Imports nothing heavy: the help and the options of a command are read before what it works with is imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from lightning_croloss.cli.recommend_options import recommend_parser
+from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
 
-from lightning_croloss.cli import data, export, recommend, zoo
-
-#: The first word of a command and what runs it with the words after it.
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "data": data.main,
-    "export": export.main,
-    "recommend": recommend.main,
-    "zoo": zoo.main,
+#: The other commands.
+OTHER_COMMANDS = {
+    "data": "Show what a config reads, filters and splits: croloss data inspect.",
+    "export": "Write a model as a folder that is served without torch.",
+    "recommend": "Recommend items to histories that the model has never seen.",
+    "zoo": "List, show, build and evaluate the pretrained models.",
 }
+COMMANDS = {**TRAINER_COMMANDS, **OTHER_COMMANDS}
+#: The second words of the commands that have one.
+SUBCOMMANDS = {"data": ("inspect",), "zoo": ("list", "show", "build", "evaluate")}
 
 
-def find_command(arguments: Sequence[str]) -> Callable[[list[str]], None] | None:
-    """Return what runs the command that ``arguments`` begin with, or None if it is the trainer's."""
-    return COMMANDS.get(arguments[0]) if arguments else None
+def run_command(name: str, words: list[str]) -> None:
+    """Run one of ``OTHER_COMMANDS`` with the words after it."""
+    if name == "recommend":
+        given = recommend_parser().parse_args(words)
+
+        from lightning_croloss.cli.recommend import recommend
+
+        recommend(given)
+    elif name == "export":
+        from lightning_croloss.cli import export
+
+        export.main(words)
+    elif name == "zoo":
+        from lightning_croloss.cli import zoo
+
+        zoo.main(words)
+    else:
+        from lightning_croloss.cli import data
+
+        data.main(words)
 
 
-__all__ = ["COMMANDS", "find_command"]
+__all__ = ["COMMANDS", "OTHER_COMMANDS", "SUBCOMMANDS", "TRAINER_COMMANDS", "run_command"]

@@ -5,29 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from croloss_serving.common.terminal import printable, printable_json
+from lightning_croloss.cli.data_help import DESCRIPTION
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overlays import replaced_lists
 from lightning_croloss.cli.parser import SectionParser
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.data.report import first_of
 from lightning_croloss.data.statistics import QUANTILES, describe
 
-DESCRIPTION = (
-    "Print what is read, filtered and split: users, items, interactions, density, history lengths, "
-    "popularity, the parts, and what was dropped and why. Takes any config of 'croloss fit' and looks at "
-    "its data alone."
-)
-
 _NAMES = {"p10": "10 %", "p25": "25 %", "p75": "75 %", "p90": "90 %", "p99": "99 %"}
 
 
 def main(arguments: list[str]) -> None:
-    """Run ``croloss data`` with the arguments after it."""
-    if arguments[:1] != ["inspect"]:
-        if arguments[:1] in (["--help"], ["-h"]):
-            print(f"usage: croloss data inspect --config FILE [options]\n\n{DESCRIPTION}")
-            return
-        given = f"not {arguments[0]!r}" if arguments else "and a config"
-        raise ValueError(f"croloss data takes the word inspect, {given}: croloss data inspect --config FILE")
+    """Run ``croloss data`` with the arguments after it, the first of which is inspect."""
     parser = _parser()
     for argument in arguments[1:]:
         if argument.startswith(("--model", "--trainer")):
@@ -35,8 +27,14 @@ def main(arguments: list[str]) -> None:
                 f"croloss data inspect looks at the data alone: leave out {argument.split('=')[0]}"
             )
     config = parser.parse_args(arguments[1:])
+    for line in replaced_lists(arguments[1:]):
+        if line.startswith("data."):
+            say(line)
     described = describe(parser.instantiate_classes(config).data)
-    print(json.dumps(described, indent=2, ensure_ascii=False) if config.json else format_text(described))
+    if config.json:
+        print(printable_json(json.dumps(described, indent=2, ensure_ascii=False)))
+    else:
+        print(printable(format_text(described), kept="\n"))
 
 
 def _parser() -> SectionParser:

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import croloss_serving
+from lightning_croloss.cli.memory import MemoryShortError, explained_memory
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import DataError, MissingExtraError, NonFiniteLossError, suggest
 
@@ -26,7 +27,7 @@ _SEARCH = re.compile(
     r"|Expected a path but|Problem with given class_path|Parser key \"[^\"]*\":$|$"
 )
 LOGGERS = (CSVLogger, TensorBoardLogger, WandbLogger)
-OURS = (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException)
+OURS = (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException, MemoryShortError)
 
 # Packages that Lightning's own classes need, and the extras that bring them.
 EXTRA_OF = {"wandb": "wandb", "tensorboard": "tensorboard"}
@@ -97,7 +98,9 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def explained(error: BaseException) -> BaseException:
-    """Turn a missing optional package into the name of the extra that brings it."""
+    """Turn a missing optional package into the name of the extra that brings it, and add advice on memory."""
+    if (short := explained_memory(error)) is not None:
+        return short
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, MissingExtraError):
         for package, extra in EXTRA_OF.items():
             if package in str(error):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lightning_croloss.data.table.options import QUOTES, RAGGED, ReadingOptions
+from lightning_croloss.cli.recommend_options import ITEM_COLUMN, USER_COLUMN
+from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from lightning_croloss.data.table.sources import TableFile
 
 Result = TypeVar("Result")
-
-USER_COLUMN, ITEM_COLUMN = "user_id", "item_id"
-_AS_TRAINED = "as the model's training, else"
 
 
 @dataclass
@@ -33,23 +31,6 @@ class EventTable:
 
     frame: pl.DataFrame
     notes: list[str] = field(default_factory=list)
-
-
-def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a table is read; one that is not given is as in training."""
-    add = parser.add_argument
-    add("--separator", help=f"between the fields of text ({_AS_TRAINED} guessed)")
-    add("--encoding", help=f"of text, such as latin-1 or utf-16 ({_AS_TRAINED} utf-8)")
-    add("--decimal", choices=(".", ","), help=f"before the decimals of text ({_AS_TRAINED} a point)")
-    add("--comment", help=f"what lines of text begin with that are no rows ({_AS_TRAINED} guessed)")
-    add("--ragged", choices=RAGGED, help=f"lines of another number of fields ({_AS_TRAINED} an error)")
-    add("--quotes", choices=QUOTES, help=f"what quotes in text mean ({_AS_TRAINED} auto)")
-    add("--missing-values", nargs="*", help=f"texts that mean 'missing' ({_AS_TRAINED} none)")
-    add(
-        "--drop-missing",
-        action=argparse.BooleanOptionalAction,
-        help=f"leave out events that lack a value ({_AS_TRAINED} refuse them)",
-    )
 
 
 def read_event_table(given: argparse.Namespace, trained: Mapping[str, Any] | None) -> EventTable:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from croloss_serving.layout import FORMAT
-from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
-from lightning_croloss.errors import PretrainedError
+from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes
+from lightning_croloss.common.locks import claimed
+from lightning_croloss.common.replaceable import check_folder
 
 DESCRIPTION = (
     "Export a model for serving: its user encoder as ONNX, the vectors, tokens and titles of the items, and "
@@ -19,25 +20,27 @@ def main(arguments: list[str]) -> None:
     """Run ``croloss export`` with the arguments after it."""
     given = _parser().parse_args(arguments)
 
+    from lightning_croloss.cli.trust import trusted_by_user
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.serving.export import export_model
 
-    _refuse_to_replace(given.output, given.overwrite)
-    model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
-    folder = export_model(
-        model,
-        given.output,
-        index=given.index,
-        overwrite=given.overwrite,
-        exclude_history=given.exclude_history,
-    )
+    check_folder(given.output, FORMAT, given.overwrite, "--output")
+    with claimed(given.output):
+        model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
+        folder = export_model(
+            model,
+            given.output,
+            index=given.index,
+            overwrite=given.overwrite,
+            exclude_history=given.exclude_history,
+        )
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     for name, size in sizes.items():
         print(f"{size / 2**20:10.2f} MiB  {folder / name}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="croloss export", description=DESCRIPTION)
+def _parser() -> PlainParser:
+    made = PlainParser(prog="croloss export", description=DESCRIPTION)
     made.add_argument(
         "--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run"
     )
@@ -51,28 +54,3 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     add_allow_classes(made)
     return made
-
-
-def _refuse_to_replace(output: Path, overwrite: bool) -> None:
-    """Refuse an output that exists; with leave to overwrite, a folder of other things.
-
-    Raises:
-        FileExistsError: naming the output.
-    """
-    if not output.exists():
-        return
-    if not overwrite:
-        raise FileExistsError(f"--output {output} exists: choose another folder, or give --overwrite")
-    if output.is_dir() and any(output.iterdir()) and not _is_export(output):
-        raise FileExistsError(
-            f"--output {output} is not an export, and --overwrite would delete all that it holds: choose "
-            "another folder"
-        )
-
-
-def _is_export(folder: Path) -> bool:
-    try:
-        FORMAT.read(folder, ())
-    except PretrainedError:
-        return False
-    return True

@@ -7,14 +7,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from croloss_serving.common.arrow_tokens import token_type
 from croloss_serving.recommend.tokens import check_tokens
 from lightning_croloss.cli.event_table import read_event_table
+from lightning_croloss.cli.recommend_options import LIST_COLUMN
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
-
-LIST_COLUMN = "history"
 
 
 @dataclass
@@ -59,6 +59,10 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
             entry = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{location} is not JSON: {error.msg}") from None
+        except (RecursionError, ValueError):  # brackets without end, and a number of thousands of digits
+            raise DataError(
+                f"{location} is no list of tokens: it is too deep, or a number too long"
+            ) from None
         user, history = number, entry
         if isinstance(entry, dict):
             if LIST_COLUMN not in entry:
@@ -102,9 +106,19 @@ def read_lists(path: Path, user_column: str, history_column: str, size: int) -> 
         DataError: the column does not hold lists, or a history does not hold tokens.
     """
     try:
+        import pyarrow
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise MissingExtraError("reading a table", "tables") from error
+    try:
+        yield from _read_lists(parquet, path, user_column, history_column, size)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        raise DataError(f"{path.name} cannot be read: {str(error).partition(chr(10))[0]}") from None
+
+
+def _read_lists(
+    parquet: ModuleType, path: Path, user_column: str, history_column: str, size: int
+) -> Iterator[Histories]:
     with parquet.ParquetFile(path) as file:
         names = [name for name in (user_column, history_column) if name in file.schema_arrow.names]
         row = 0
@@ -170,7 +184,7 @@ def has_lists(given: str, history_column: str) -> bool:
         raise MissingExtraError("reading a table", "tables") from error
     try:
         schema = parquet.read_schema(path)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{path.name} is not a Parquet file, or is damaged: {error}") from None
     if history_column not in schema.names:
         return False

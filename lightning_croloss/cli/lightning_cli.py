@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -13,23 +15,27 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport
+from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_test
+from lightning_croloss.cli.help_format import arrange
+from lightning_croloss.cli.interruption import current
 from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
+from lightning_croloss.cli.run_note import leave_note
+from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
-from lightning_croloss.cli.trust import HELP, trusted_by_user
+from lightning_croloss.cli.seeds_option import SeedsOption, refuse_in_config
+from lightning_croloss.cli.started_processes import ending_together
+from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
+from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle
+from lightning_croloss.common.files import output_file
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_versions import own_versions
-
-FIT_HELP = (
-    "Train a model. '--model=YouTubeDNN --help' does not list the model's own fields: use "
-    "'--model.help=YouTubeDNN' (and '--data.help=RecBoleDataModule') for those; '--print_config' shows the "
-    "complete configuration. Fields can be overridden: '--trainer.max_epochs=3'."
-)
 
 
 class CROLossCLI(LightningCLI):
@@ -41,6 +47,11 @@ class CROLossCLI(LightningCLI):
     _pretrained: RetrievalModel | None = None
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
+        with ExitStack() as self._outputs:  # what no other job may write until this one ends
+            self._run_command(args, run)
+
+    def _run_command(self, args: ArgsType, run: bool) -> None:
+        self._asked = _command_of(sys.argv[1:] if args is None else args)
         super().__init__(
             RetrievalModel,
             RetrievalDataModule,
@@ -53,11 +64,7 @@ class CROLossCLI(LightningCLI):
             save_config_kwargs={"save_to_log_dir": False},
             parser_kwargs={
                 "prog": "croloss",
-                "description": "Train, validate and test retrieval models on the Recall@N to be deployed. "
-                "Other commands: 'croloss data inspect' shows what a config reads, filters and splits; "
-                "'croloss zoo', 'croloss recommend' and 'croloss export' use pretrained models. "
-                "'croloss --version' prints the versions to name in a report.",
-                "fit": {"description": FIT_HELP},
+                "description": "Train, validate and test retrieval models on the Recall@N to be deployed.",
             },
             trainer_defaults={
                 "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "croloss"}},
@@ -89,16 +96,10 @@ class CROLossCLI(LightningCLI):
             "--test_after_fit",
             type=bool,
             default=True,
-            help="Whether fit ends with a test of the best checkpoint.",
+            help=help_of("test_after_fit"),
         )
-        parser.add_argument(
-            "--pretrained",
-            type=str | None,
-            help="Weights that fit starts from: a zoo model, a folder, hf://owner/name or a .ckpt file. "
-            "Items are matched by token. To go on with an interrupted run use --ckpt_path instead. "
-            "validate, test and predict measure and use these weights as they are.",
-        )
-        parser.add_argument("--allow_classes", type=str | list[str] | None, help=HELP)
+        parser.add_argument("--pretrained", type=str | None, help=help_of("pretrained"))
+        parser.add_argument("--allow_classes", type=str | list[str] | None, help=help_of("allow_classes"))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments, and keep apart what the user gave of it."""
@@ -106,6 +107,7 @@ class CROLossCLI(LightningCLI):
         command = self.config.get("subcommand")
         if not command:
             return
+        refuse_in_config(self.config[command])
         # the only default that options of its own may override in part
         logger = self._parser(command).get_defaults()["trainer.logger"]
         base = Namespace({command: Namespace(trainer=Namespace(logger=logger))})
@@ -115,6 +117,8 @@ class CROLossCLI(LightningCLI):
         else:
             self._words = list(sys.argv[1:] if args is None else args)
             self._given = parser.parse_args(args, base, defaults=False)
+            for line in replaced_lists(self._words, command):
+                say(line)
 
     def _parse_ckpt_path(self) -> None:
         """Find the weights that the command needs; their model replaces the config's, but never silently."""
@@ -149,35 +153,45 @@ class CROLossCLI(LightningCLI):
         """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
+        refuse_twice(callbacks)
         if config.get("enable_progress_bar") is not False and not any(
             isinstance(callback, ProgressBar) for callback in callbacks
         ):
             rate = 1 if sys.stderr.isatty() else 200
             # first, so that it has closed its line when the report prints its table
             config["callbacks"] = [TQDMProgressBar(refresh_rate=rate), *callbacks]
-        return super().instantiate_trainer(**kwargs)
+        trainer: Trainer = super().instantiate_trainer(**kwargs)
+        if current() is not None:  # a command, not a part of a program that has its own answer to signals
+            trainer._signal_connector = OwnSignals(trainer)
+        return trainer
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        """Add the command that is asked for, or all if that is not known: each takes a tenth of a second."""
+        self._subcommand_parsers: dict[str, LightningArgumentParser] = {}
+        commands = parser.add_subcommands()
+        for name in [self._asked] if self._asked else TRAINER_COMMANDS:
+            text = TRAINER_COMMANDS[name]
+            made = self._prepare_subcommand_parser(Trainer, name, description=text, **kwargs.get(name, {}))
+            self._subcommand_parsers[name] = made
+            commands.add_subcommand(name, made, help=text)
 
     def _prepare_subcommand_parser(
         self, klass: type[Trainer], subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
         parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument("--seeds", action=SeedsOption, help=help_of("seeds"))
         if subcommand in ("validate", "test"):
             parser.set_defaults(verbose=False)  # the report prints the results
         if subcommand == "predict":
-            parser.add_argument(
-                "--output",
-                type=str,
-                default="predictions.parquet",
-                help="File to write: Parquet, .csv, .tsv or .jsonl.",
-            )
-            parser.add_argument("--overwrite", type=bool, default=False, help="Whether it may exist.")
-            parser.add_argument("--n", type=int, default=100, help="Number of items for each user.")
-            parser.add_argument(
-                "--exclude_history",
-                type=bool | None,
-                default=None,
-                help="Leave out every item that the user had before; null is the model's own setting.",
-            )
+            parser.add_argument("--output", type=str, default="predictions.parquet")
+            parser.add_argument("--overwrite", type=bool, default=False)
+            parser.add_argument("--n", type=int, default=100)
+            parser.add_argument("--exclude_history", type=bool | None, default=None)
+        for action in parser._actions:
+            if action.dest != "print_config":  # which has flags besides
+                action.help = help_of(action.dest, subcommand) or action.help
+        arrange(parser)
         return parser
 
     def before_instantiate_classes(self) -> None:
@@ -192,9 +206,9 @@ class CROLossCLI(LightningCLI):
         if self.subcommand == "predict":
             self.save_config_callback = None
             self._get(self.config, "trainer").logger = False
-            self._writer = PredictionWriter(
-                self._get(self.config, "output"), self._get(self.config, "overwrite")
-            )
+            output, overwrite = self._get(self.config, "output"), self._get(self.config, "overwrite")
+            self._writer = PredictionWriter(output, overwrite)
+            self._outputs.enter_context(output_file(Path(output), overwrite, "--output"))
 
     def before_fit(self) -> None:
         """Give the model the pretrained weights."""
@@ -220,7 +234,8 @@ class CROLossCLI(LightningCLI):
         self.model.predicts_n = n
         self.model.predicts_unseen_only = self._get(self.config, "exclude_history")
         self.trainer.callbacks.append(self._writer)  # type: ignore[attr-defined]
-        self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
+        with ending_together(self.trainer):
+            self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:
         """Run ``Trainer.fit``; if interrupted, say how to go on."""
@@ -229,23 +244,20 @@ class CROLossCLI(LightningCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
-        try:
-            with own_versions(self.trainer):
-                self.trainer.fit(**_trusting_nothing(kwargs))
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            last = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
-            if last:
-                say(f"interrupted; go on with: --ckpt_path {last}")
-            raise
+        elif current() is not None and self.trainer.checkpoint_callbacks:
+            self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
+        telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
+        with own_versions(self.trainer), telling, ending_together(self.trainer):
+            self.trainer.fit(**_trusting_nothing(kwargs))
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
-        with own_versions(self.trainer):
+        with ending_together(self.trainer), own_versions(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
-        with own_versions(self.trainer):
+        with ending_together(self.trainer), own_versions(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:
@@ -254,14 +266,22 @@ class CROLossCLI(LightningCLI):
             return
         checkpoint = self.trainer.checkpoint_callback
         best = getattr(checkpoint, "best_model_path", "")
-        self.trainer.test(
-            self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
-        )
+        with telling_how_to_test(self.trainer), ending_together(self.trainer):
+            self.trainer.test(
+                self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
+            )
+        leave_note(self.trainer)
 
 
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Open checkpoints without running code from them, unless the user asks for it."""
     return {"weights_only": True} | {name: value for name, value in kwargs.items() if value is not None}
+
+
+def _command_of(args: Any) -> str | None:
+    """Return the trainer's command that arguments begin with, as words or as a dictionary, if they do."""
+    first = args[:1] if isinstance(args, (list, tuple)) else [args.get("subcommand")] if args else []
+    return next((name for name in first if name in TRAINER_COMMANDS), None)
 
 
 def run_fit(arguments: Sequence[str]) -> tuple[Trainer, RetrievalModel]:

@@ -14,15 +14,20 @@ import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.config_sources import ConfigMistakeError
 from lightning_croloss.cli.diagnosis import find_mistake, refuse_overlooked
 from lightning_croloss.cli.errors import one_sentence
+from lightning_croloss.cli.help_format import PlainHelp
+from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.cli.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.common.former_names import today, translated
 
-#: Set this environment variable to see where an error came from.
-TRACEBACK = "CROLOSS_TRACEBACK"
-
+#: What is said of torch's schedulers that a config cannot describe.
+NEEDS_FUNCTION = (
+    "lr_scheduler: LambdaLR and MultiplicativeLR need lr_lambda, a function of Python, which a config cannot "
+    "hold: choose another, such as SequentialLR with a LinearLR and then a CosineAnnealingLR"
+)
 
 #: YAML in which class paths of earlier releases are replaced by today's.
 PARSER_MODE = "croloss"
@@ -52,7 +57,7 @@ class CROLossParser(LightningArgumentParser):
     section = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"parser_mode": PARSER_MODE, **kwargs})
+        super().__init__(*args, **{"parser_mode": PARSER_MODE, "formatter_class": PlainHelp, **kwargs})
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any
@@ -87,11 +92,13 @@ class CROLossParser(LightningArgumentParser):
         """Print the deepest cause of a config error and exit with status 2."""
         if os.environ.get(TRACEBACK) and ex is not None:
             traceback.print_exception(ex)
-        self.exit(2, f"croloss: error: {self._sentence(message, ex)}\n")
+        self.exit(2, f"croloss: error: {printable(self._sentence(message, ex))}\n")
 
     def _sentence(self, message: str, ex: Exception | None) -> str:
         if isinstance(ex, ConfigMistakeError):
             return str(ex)
+        if "lr_lambda" in message:
+            return NEEDS_FUNCTION
         if (reading := _reading.get()) is not None:
             parser, words = reading
             if (found := find_mistake(parser, words, parser.section)) is not None:

@@ -14,48 +14,41 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
+from croloss_serving.common.terminal import printable, printable_json
 from croloss_serving.recommend.results import Recommendations
-from lightning_croloss.cli.event_table import (
-    ITEM_COLUMN,
-    USER_COLUMN,
-    add_reading_options,
-    read_tokens,
-)
+from lightning_croloss.cli.event_table import read_tokens
 from lightning_croloss.cli.history_input import (
-    LIST_COLUMN,
     Histories,
     has_lists,
     read_events,
     read_json_lines,
     read_lists,
 )
-from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
+from lightning_croloss.cli.recommend_options import LIST_COLUMN, USER_COLUMN
+from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.unused_options import refuse_unused
 from lightning_croloss.cli.user_table import Users
-from lightning_croloss.common.files import replacing
+from lightning_croloss.common.files import output_file, replacing
 from lightning_croloss.common.row_file import LINES, RowFile, is_writable
 from lightning_croloss.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel
 
-DESCRIPTION = """Recommend items to histories that the model has never seen.
-
-The histories are a table with a row for each event (user, item and perhaps time; Parquet, CSV, TSV, a folder
-or a glob), a Parquet file with a list of tokens for each user, or JSON lines on the standard input: a list
-of tokens, or {"user": ..., "history": [...]}. A table is read and ordered as the model's training read its
-own, unless an option says otherwise. The answer is a Parquet or CSV file with a row for each user and item
-(user, rank, item, score, and title if the model knows titles), or JSON lines with a line for each user."""
-
 SIZE = 1024  # users in a batch
 Write = Callable[[Histories, Recommendations], None]
 
 
-def main(arguments: list[str]) -> None:
-    """Run ``croloss recommend`` with the arguments after it."""
-    given = _parser().parse_args(arguments)
-    if given.output is not None and given.output.exists() and not given.overwrite:
-        raise FileExistsError(f"--output {given.output} exists: choose another file, or give --overwrite")
+def recommend(given: argparse.Namespace) -> None:
+    """Run ``croloss recommend`` with its options as ``recommend_parser`` reads them."""
+    if given.output is None:
+        _recommend(given)
+        return
+    with output_file(given.output, given.overwrite, "--output"):
+        _recommend(given)
+
+
+def _recommend(given: argparse.Namespace) -> None:
     if given.output is not None and not is_writable(given.output):
         raise ValueError(f"--output {given.output} must end in .parquet or .jsonl, or in .csv or .tsv")
     kind = _kind(given)
@@ -73,10 +66,10 @@ def main(arguments: list[str]) -> None:
     recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
     known = Users(model, given, trained)
     if known.note:
-        print(f"croloss: {known.note}", file=sys.stderr)
+        print(f"croloss: {printable(known.note)}", file=sys.stderr)
     batches = _histories(given, kind, trained)
     users = unknown = unknown_users = fallback = 0
-    with _writer(given.output, model) as write, _progress() as advance:
+    with _writer(given.output, given.overwrite, model) as write, _progress() as advance:
         for batch in batches:
             with warnings.catch_warnings():  # the last line says how many users are unknown
                 warnings.filterwarnings("ignore", ".*no users are given")
@@ -93,48 +86,6 @@ def main(arguments: list[str]) -> None:
         "users without any known token got the most popular items",
         file=sys.stderr,
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="croloss recommend", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter
-    )
-    add = parser.add_argument
-    add("--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run")
-    add("--histories", default="-", help="the table; - is JSON lines on the standard input (default)")
-    add(
-        "--output",
-        type=Path,
-        help="a .parquet, .csv, .tsv or .jsonl file; without: JSON lines on the standard output",
-    )
-    add("--n", type=int, default=100, help="number of items for each user (100)")
-    add(
-        "--exclude-history",
-        action=argparse.BooleanOptionalAction,
-        help="whether to leave out the items of the history (as the model does in evaluation)",
-    )
-    add(
-        "--include-history",
-        dest="exclude_history",
-        action="store_false",
-        default=None,
-        help="the same as --no-exclude-history",
-    )
-    add("--allow", help="a table of the only items to recommend: its item column, or its only one")
-    add("--deny", help="a table of items never to recommend")
-    add("--users", help="a table of features of users, for those whom the model does not know")
-    add("--user-column", help=f"column of the users (as in training, else {USER_COLUMN})")
-    add("--item-column", help=f"column of the items (as in training, else {ITEM_COLUMN})")
-    add(
-        "--time-column",
-        help="column that orders a user's events, '' for the order of the rows (as in training if the table "
-        "has that column, else the order of the rows)",
-    )
-    add("--history-column", help=f"column of the lists ({LIST_COLUMN})")
-    add("--overwrite", action="store_true", help="replace the output if it exists")
-    add_reading_options(parser)
-    add_allow_classes(parser)
-    return parser
 
 
 def _kind(given: argparse.Namespace) -> str:
@@ -155,7 +106,9 @@ def _histories(
         column = given.history_column or LIST_COLUMN
         users = given.user_column or USER_COLUMN
         return read_lists(Path(given.histories).expanduser(), users, column, SIZE)
-    return read_events(given, trained, SIZE, lambda note: print(f"croloss: {note}", file=sys.stderr))
+    return read_events(
+        given, trained, SIZE, lambda note: print(f"croloss: {printable(note)}", file=sys.stderr)
+    )
 
 
 def _json_file(path: Path) -> Iterator[Histories]:
@@ -164,12 +117,12 @@ def _json_file(path: Path) -> Iterator[Histories]:
 
 
 @contextmanager
-def _writer(output: Path | None, model: RetrievalModel) -> Iterator[Write]:
+def _writer(output: Path | None, overwrite: bool, model: RetrievalModel) -> Iterator[Write]:
     """Give a function that writes a batch; the file is complete when the block ends, or unchanged."""
     if output is None:
         yield lambda batch, found: _write_lines(sys.stdout, batch, found)
         return
-    with replacing(output) as temporary:
+    with replacing(output, new=not overwrite) as temporary:
         if output.suffix.lower() == LINES:
             with temporary.open("w", encoding="utf-8") as file:
                 yield lambda batch, found: _write_lines(file, batch, found)
@@ -189,7 +142,7 @@ def _write_lines(file: TextIO, batch: Histories, found: Recommendations) -> None
         line |= {"unknown": user.unknown, "fallback": user.fallback}
         if user.unknown_user:
             line["unknown_user"] = True
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write(printable_json(json.dumps(line, ensure_ascii=False)) + "\n")
 
 
 class ParquetRows:

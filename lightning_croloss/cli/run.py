@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-import platform
-import signal
 import sys
 import warnings
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from lightning_croloss import __version__
+from croloss_serving.common.terminal import printable
+from lightning_croloss.cli.commands import OTHER_COMMANDS, run_command
+from lightning_croloss.cli.front_door import left_to_run
+from lightning_croloss.cli.interruption import answering_signals
+from lightning_croloss.cli.plain_parser import TRACEBACK
+from lightning_croloss.cli.quiet import be_quiet
+from lightning_croloss.cli.seeds_option import asks_for_seeds
+from lightning_croloss.cli.streams import broken_streams, standard_streams
+from lightning_croloss.errors import DataError, PretrainedError
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType
@@ -18,47 +23,41 @@ if TYPE_CHECKING:
 
 def main(args: ArgsType = None) -> None:
     """Run the command line; a user's mistake ends in one sentence and a non-zero status."""
-    given = sys.argv[1:] if args is None else args if isinstance(args, list) else []
-    if given[:1] == ["--version"]:
-        print(versions())
-    else:
-        _run(args, given)
+    given = sys.argv[1:] if args is None else args
+    with standard_streams(), answering_signals():
+        if not isinstance(given, list):
+            _run(args, [])
+        elif (words := left_to_run(given)) is not None:
+            _run(args if words == given else words, words)
 
 
-def versions() -> str:
-    """Return the versions that a report of a problem should name, one per line."""
-    lines = {
-        "lightning-croloss": __version__,
-        "Python": platform.python_version(),
-        "torch": version("torch"),
-        "lightning": version("lightning"),
-    }
-    return "\n".join(f"{name} {number}" for name, number in lines.items())
-
-
-def _run(args: ArgsType, given: list[str]) -> None:
-    # imported here, since they bring torch and lightning, which take seconds and which --version does without
-    from lightning_croloss.cli.commands import find_command
-    from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
-    from lightning_croloss.cli.lightning_cli import CROLossCLI
-    from lightning_croloss.cli.messages import say
-    from lightning_croloss.cli.parser import TRACEBACK
-
-    # between Lightning and torch: nothing that a user could change
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-    command = find_command(given)
+def _run(args: ArgsType, words: list[str]) -> None:
+    be_quiet()
+    # of Lightning, where a program calls main with words of its own
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     try:
-        if command is None:
-            CROLossCLI(args)
+        if words and words[0] in OTHER_COMMANDS:
+            run_command(words[0], words[1:])
+        elif asks_for_seeds(words):
+            from lightning_croloss.cli.seeds import program, run_seeds
+
+            run_seeds(words, program(args is None))
         else:
-            command(given[1:])
-    except KeyboardInterrupt:  # outside of the trainer, which ends in SystemExit
-        say("interrupted")
-        sys.exit(128 + signal.SIGINT)
+            from lightning_croloss.cli.lightning_cli import CROLossCLI
+
+            CROLossCLI(args)
     except Exception as error:
-        cause = explained(root_cause(error))
-        if os.environ.get(TRACEBACK) or not meant_for_user(cause):
+        if isinstance(error, OSError) and broken_streams(error):
             raise
-        sentence = " ".join(str(cause).split())
+        cause: BaseException = error
+        if error.__cause__ is not None or not isinstance(error, (DataError, PretrainedError)):
+            from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
+
+            cause = explained(root_cause(error))
+            if not meant_for_user(cause):
+                raise
+        if os.environ.get(TRACEBACK):
+            raise
+        sentence = printable(" ".join(str(cause).split()))
         print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
         sys.exit(1)

@@ -6,7 +6,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from lightning_croloss.cli.messages import say
-from lightning_croloss.common.files import write_atomically
 from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.training.run_versions import share_versions
 from lightning_croloss.training.trackers import log_config
@@ -22,9 +21,8 @@ class SaveResolvedConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write ``config.yaml``, or ``config-1.yaml`` … if there is one already, and log its content."""
-        path = own_file(trainer, self.config_filename)
         text = self.parser.dump(self.config, skip_none=False)
-        write_atomically(path, text.encode())
+        path = own_file(trainer, self.config_filename, lambda path: path.write_bytes(text.encode()))
         if not trainer.loggers:  # it lies among the user's own files
             say(f"config: {path}")
         for logger in trainer.loggers:

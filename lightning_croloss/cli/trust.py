@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.pretrained.safe_config import trusted_classes
-
-HELP = "Class of others that the files of a model may name, as package.module.Class; it is imported."
 
 
 def trusted_by_user(
@@ -31,15 +28,4 @@ def trusted_by_user(
         raise ValueError(f"--allow_classes: {str(error).removeprefix('allow: ')}") from None
 
 
-def add_allow_classes(parser: argparse.ArgumentParser) -> None:
-    """Add ``--allow_classes``, which may be given several times."""
-    parser.add_argument(
-        "--allow_classes",
-        "--allow-classes",
-        action="append",
-        metavar="CLASS",
-        help=HELP[0].lower() + HELP[1:],
-    )
-
-
-__all__ = ["HELP", "add_allow_classes", "trusted_by_user"]
+__all__ = ["trusted_by_user"]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from croloss_serving.common.vocabulary import Vocabulary
-from lightning_croloss.cli.event_table import USER_COLUMN, column_of, first_that_reads, tokens_of
+from lightning_croloss.cli.event_table import column_of, first_that_reads, tokens_of
 from lightning_croloss.cli.history_input import Histories
+from lightning_croloss.cli.recommend_options import USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, suggest
 from lightning_croloss.recommend.protocol import Retriever

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-#: So many values are more than any config holds; aliases of aliases unfold to that many.
-MOST_VALUES = 1_000_000
+from lightning_croloss.common.plain_yaml import PlainYamlError, check_yaml
+
 _LONGEST = 60
 _FIELD = re.compile(r"\s*(?:- +)*(\w[\w.]*):( |$)")
 
@@ -26,8 +26,10 @@ def refuse_hidden_mistakes(text: str) -> None:
 
     Raises:
         RefusedYAMLError: with the lines.
+        PlainYamlError: it stands for too many values.
     """
-    if text.count(":") < 2 and "*" not in text:
+    check_yaml(text)  # so that aliases of aliases, or brackets without end, are a mistake like any other
+    if text.count(":") < 2:
         return
     try:
         root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -35,10 +37,6 @@ def refuse_hidden_mistakes(text: str) -> None:
         return
     if root is None:
         return
-    if _size(root, {}) > MOST_VALUES:
-        raise RefusedYAMLError(
-            "its aliases, the words after a '*', unfold to too many values: write them out"
-        )
     for path, first, again in _twice(root):
         where = f" in {path}" if path else ""
         raise RefusedYAMLError(
@@ -54,7 +52,7 @@ def explained(text: str, error: yaml.YAMLError) -> str:
         text: what was read.
         error: what a reader said of it.
     """
-    if isinstance(error, RefusedYAMLError):
+    if isinstance(error, (RefusedYAMLError, PlainYamlError)):
         return str(error)
     if isinstance(error, yaml.reader.ReaderError):
         line = text[: max(error.position, 0)].count("\n") + 1
@@ -152,20 +150,6 @@ def _indent(line: str) -> int:
 def _cut(line: str) -> str:
     text = " ".join(line.split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 2]} …"
-
-
-def _size(node: Any, known: dict[int, float]) -> float:
-    """Return how many values a node unfolds to, infinitely many if it holds itself."""
-    if id(node) in known:
-        return known[id(node)]
-    known[id(node)] = float("inf")
-    children: list[Any] = []
-    if isinstance(node, yaml.MappingNode):
-        children = [part for pair in node.value for part in pair]
-    elif isinstance(node, yaml.SequenceNode):
-        children = node.value
-    known[id(node)] = 1 + sum(_size(child, known) for child in children)
-    return known[id(node)]
 
 
 def _twice(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -8,16 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.cli.lightning_cli import run_fit
-from lightning_croloss.cli.trust import add_allow_classes, trusted_by_user
+from croloss_serving.common.terminal import printable
+from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes
+from lightning_croloss.cli.zoo_folder import find_in_zoo
 from lightning_croloss.common.text_table import aligned
-from lightning_croloss.errors import PretrainedError, suggest
-from lightning_croloss.pretrained.layout import CARD, read_manifest
-from lightning_croloss.pretrained.loading import read_metrics
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.pretrained.layout import METRICS, STORED, read_card, read_manifest, read_metrics
 from lightning_croloss.pretrained.registry import find_pretrained, list_pretrained
-from lightning_croloss.pretrained.saving import STORED
-from lightning_croloss.zoo.evaluating import Figure, evaluate
-from lightning_croloss.zoo.sources import AbsentDataError
 
 
 def main(arguments: list[str]) -> None:
@@ -25,7 +22,7 @@ def main(arguments: list[str]) -> None:
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
     if rest and parsed.run is not _build:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parsed.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     parsed.options = rest
     if (data := getattr(parsed, "data", None)) is not None and not Path(data).is_dir():
         raise ValueError(f"--data: there is no folder {data!r}")
@@ -45,14 +42,14 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("croloss zoo", description="The pretrained models.", allow_abbrev=False)
+def _parser() -> PlainParser:
+    parser = PlainParser("croloss zoo", description="The pretrained models.", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="list|show|build|evaluate")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> PlainParser:
         added = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
         added.add_argument("--zoo", type=Path, help="A zoo folder, instead of the installed one.")
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, parser=added)
         return added
 
     command("list", _list, "List the models and their test Recall.")
@@ -85,140 +82,53 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(parsed: argparse.Namespace) -> None:
-    lines = []
+    lines, damaged = [], []
     for name in list_pretrained(parsed.zoo):
-        metrics = read_metrics(find_pretrained(name))
-        by = metrics.get("choose_by")
-        value = f"{metrics['test'][f'recall@{by}']:.4f}" if by else ""
-        size = f"{metrics['parameters']:,}" if by else ""
-        lines.append([name, f"recall@{by}" if by else "", value, size])
-    print(
-        aligned([["model", "metric", "test", "parameters"], *lines], "<<>>") if lines else "the zoo is empty"
-    )
+        try:
+            lines.append([printable(name), *_figures(find_pretrained(name))])
+        except PretrainedError as error:
+            damaged.append(f"{name} is left out: {error}")
+    if lines:
+        print(aligned([["model", "metric", "test", "parameters"], *lines], "<<>>"))
+    elif not damaged:
+        print("the zoo is empty")
+    for sentence in damaged:  # the others are what was asked for: no failure
+        print(f"croloss: {printable(sentence)}", file=sys.stderr)
+
+
+def _figures(folder: Path) -> list[str]:
+    """Return the metric by which a model was chosen, its value, and the number of parameters.
+
+    Raises:
+        PretrainedError: they cannot be read, or are not those that the manifest vouches for.
+    """
+    read_manifest(folder, (METRICS,))
+    metrics = read_metrics(folder)
+    by = metrics.get("choose_by")
+    if by is None:
+        return ["", "", ""]
+    try:
+        return [f"recall@{by:d}", f"{metrics['test'][f'recall@{by:d}']:.4f}", f"{metrics['parameters']:,d}"]
+    except (LookupError, TypeError, ValueError):
+        raise PretrainedError(f"{folder / METRICS} is not that of croloss zoo build") from None
 
 
 def _show(parsed: argparse.Namespace) -> None:
-    folder = _folder(parsed.name, parsed.zoo)
+    folder = find_in_zoo(parsed.name, parsed.zoo)
     read_manifest(folder)
-    print((folder / CARD).read_text("utf-8"), end="")
+    print(printable(read_card(folder), kept="\n"), end="")
 
 
 def _build(parsed: argparse.Namespace) -> None:
-    from lightning_croloss.zoo.building import build
+    from lightning_croloss.cli.zoo_factory import build_models
 
-    zoo = parsed.zoo or Path("zoo")
-    if not parsed.all:
-        if parsed.name is None:
-            raise ValueError("croloss zoo build --config needs --name <dataset>/<model>")
-        if parsed.dataset is not None:
-            raise ValueError("--dataset chooses among the recipes of --all: with --config leave it out")
-        folder = build(
-            parsed.name,
-            parsed.config,
-            zoo,
-            run_fit,
-            data_folder=parsed.data,
-            options=parsed.options,
-            dtype=parsed.weights or "float32",
-            overwrite=parsed.overwrite,
-        )
-        print(f"wrote {folder}")
-        return
-    from lightning_croloss.zoo.recipes import RECIPES
-
-    if parsed.name is not None or parsed.options:
-        raise ValueError("croloss zoo build --all takes its names and options from the recipes: give none")
-    if parsed.weights is not None:
-        raise ValueError("croloss zoo build --all stores weights as the recipes say: leave out --weights")
-    datasets = {recipe.name.partition("/")[0] for recipe in RECIPES}
-    if parsed.dataset is not None and parsed.dataset not in datasets:
-        raise ValueError(f"--dataset {parsed.dataset!r} has no recipes{suggest(parsed.dataset, datasets)}")
-    skipped = []
-    for recipe in RECIPES:
-        if parsed.dataset not in (None, recipe.name.partition("/")[0]):
-            continue
-        if (zoo / recipe.name).exists() and not parsed.overwrite:
-            print(f"{recipe.name}: exists")
-            continue
-        try:
-            folder = build(
-                recipe.name,
-                Path(recipe.config),
-                zoo,
-                run_fit,
-                data_folder=parsed.data,
-                options=recipe.options,
-                dtype=recipe.dtype,
-                overwrite=parsed.overwrite,
-            )
-        except AbsentDataError as absent:
-            print(f"{recipe.name}: skipped, {absent}")
-            skipped.append(recipe.name)
-            continue
-        print(f"{recipe.name}: wrote {folder}", flush=True)
-    _fail_if(skipped, "skipped, since the data is absent: not built")
+    build_models(parsed)
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
-    names = list_pretrained(parsed.zoo) if parsed.all else [parsed.name]
-    if not names:
-        raise PretrainedError("the zoo is empty: there is nothing to evaluate")
-    trusted = trusted_by_user(parsed.allow_classes)
-    wrong, skipped = [], []
-    for name in names:
-        try:
-            figures = evaluate(_folder(name, None if parsed.all else parsed.zoo), parsed.data, trusted)
-        except AbsentDataError as absent:
-            print(f"{name}: skipped, {absent}")
-            skipped.append(name)
-            continue
-        except PretrainedError as error:
-            if not parsed.all:
-                raise
-            print(f"{name}: DOES NOT LOAD: {error}")
-            wrong.append(name)
-            continue
-        apart = [figure for figure in figures if not figure.agrees]
-        agree = f"{len(figures) - len(apart)} of {len(figures)} figures agree"
-        print(f"{name}: {'DOES NOT AGREE, ' * bool(apart)}{agree}")
-        if apart or not parsed.all:
-            print(_comparison(figures))
-        wrong += [name] * bool(apart)
-        sys.stdout.flush()
-    _fail_if(wrong, "the card does not agree", skipped, "skipped, since the data is absent: not evaluated")
+    from lightning_croloss.cli.zoo_factory import evaluate_models
 
-
-def _fail_if(names: list[str], what: str, others: list[str] | None = None, of_others: str = "") -> None:
-    """End with status 1 and one sentence if there are names of what went wrong."""
-    said = [f"{', '.join(found)}: {text}" for found, text in ((names, what), (others, of_others)) if found]
-    if said:
-        print(f"croloss: error: {'; '.join(said)}", file=sys.stderr)
-        sys.exit(1)
-
-
-def _comparison(figures: list[Figure]) -> str:
-    lines = [
-        [
-            figure.name,
-            _written(figure.card),
-            "none" if figure.measured is None else _written(figure.measured),
-            "" if figure.agrees else "  differs",
-        ]
-        for figure in figures
-    ]
-    return aligned([["", "card", "measured", ""], *lines], "<>><")
-
-
-def _written(value: float) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
-
-
-def _folder(name: str, zoo: Path | None) -> Path:
-    """Return the folder of a model of a zoo, or of what ``load_pretrained`` takes."""
-    if zoo is not None and not (zoo / name).is_dir():
-        known = [Path(found).relative_to(zoo).as_posix() for found in list_pretrained(zoo)]
-        raise PretrainedError(f"there is no pretrained model {name!r} in {zoo}{suggest(name, known)}")
-    return find_pretrained(name if zoo is None else zoo / name)
+    evaluate_models(parsed)
 
 
 __all__ = ["main"]

@@ -40,9 +40,18 @@ FORMER_MODULES = {
     "lightning_croloss.models.lazy_adam": "lightning_croloss.training",
 }
 
+#: Schedulers of torch that a config cannot give what they need, and those that take it from a config.
+CONFIGURED = {
+    f"{module}{name}": f"lightning_croloss.training.{name}"
+    for name in ("SequentialLR", "ChainedScheduler")
+    for module in ("", "torch.optim.lr_scheduler.")
+} | {"ReduceLROnPlateau": "lightning.pytorch.cli.ReduceLROnPlateau"}  # which can be told its metric
+
 
 def today(path: str) -> str:
     """Return today's class path; a path that never changed, or is not known, stays as it is."""
+    if path in CONFIGURED:
+        return CONFIGURED[path]
     module, _, name = path.rpartition(".")
     return f"{FORMER_MODULES[module]}.{name}" if module in FORMER_MODULES else path
 

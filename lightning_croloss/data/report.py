@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from croloss_serving.common.terminal import printable
+
 #: Name of the step that leaves out users and items with few events.
 COUNTING = "min_interactions"
 
@@ -103,6 +105,6 @@ class PreparationReport:
 
 
 def first_of(names: Sequence[str]) -> str:
-    """Return the only name, or the first one and how many more there are."""
+    """Return the only name, or the first one and how many more there are, fit for a terminal."""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{names[0]}{more}"
+    return f"{printable(names[0])}{more}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from lightning_croloss.retrieval import target_ranks
 
 #: Name under which the number of targets is logged that no list can hold, if there are any.
 EXCLUDED_TARGETS = "excluded_targets"
+#: How values are logged that the metrics have already made of all processes' users: as they are. Without
+#: ``sync_dist`` Lightning (2.6) warns that they are of one process; a mean could change their last bit.
+SAME_EVERYWHERE: dict[str, Any] = {"sync_dist": True, "reduce_fx": "max"}
 #: From which share of the targets on there is a warning.
 COMMON = 0.1
 
@@ -108,11 +112,11 @@ class ExactEvaluation(Encoder):
         metrics = self._metrics(stage)
         values = {f"{stage}/{name}": value for name, value in metrics.compute().items()}
         first = next(iter(values))
-        self.log(first, values.pop(first), prog_bar=True)
-        self.log_dict(values)
+        self.log(first, values.pop(first), prog_bar=True, **SAME_EVERYWHERE)
+        self.log_dict(values, **SAME_EVERYWHERE)
         excluded, targets = (int(count) for count in metrics.excluded.compute())
         if excluded:
-            self.log(f"{stage}/{EXCLUDED_TARGETS}", float(excluded))
+            self.log(f"{stage}/{EXCLUDED_TARGETS}", float(excluded), **SAME_EVERYWHERE)
             self._warn_of_repeats(excluded, targets)
 
     def _warn_of_repeats(self, excluded: int, targets: int) -> None:

@@ -12,9 +12,11 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.checkpoint import KEY
 from lightning_croloss.models.sampled_training import SampledTraining
 from lightning_croloss.training.best_models import keep_best_models
+from lightning_croloss.training.checkpoint_space import check_checkpoint_space
 from lightning_croloss.training.continuation import Continuation
 from lightning_croloss.training.position import Position
 from lightning_croloss.training.resume import count_resumed_epoch
+from lightning_croloss.training.whole_files import write_whole_files
 
 
 class ResumableTraining(SampledTraining):
@@ -33,8 +35,14 @@ class ResumableTraining(SampledTraining):
         self._in_started_process = False
 
     def setup(self, stage: str) -> None:
-        """Take note of who started this process."""
+        """Take note of who started this process; let the trainer write nothing by halves."""
+        write_whole_files(self.trainer)
         self._in_started_process = isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher)
+
+    def on_fit_start(self) -> None:
+        """Refuse to train what cannot be kept."""
+        super().on_fit_start()
+        check_checkpoint_space(self.trainer, self)
 
     def on_train_start(self) -> None:
         """Let a resumed run do first what the uninterrupted one did next (see continuation.py)."""

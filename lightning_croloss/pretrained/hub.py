@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from lightning_croloss.errors import MissingExtraError, PretrainedError
-from lightning_croloss.pretrained.layout import CARD, MANIFEST, OPTIONAL, REQUIRED
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, OPTIONAL, REQUIRED, is_hidden
 
 PREFIX = "hf://"
 
@@ -64,7 +64,8 @@ def downloaded_manifests(text: str) -> list[str]:
     address = parse_address(text)
     root = _snapshot(address, [f"*{MANIFEST}"])
     beginning = PREFIX + address.repository + (f"@{address.revision}" if address.revision else "")
-    found = (path.parent.relative_to(root).as_posix() for path in root.rglob(MANIFEST))
+    manifests = (path for path in root.rglob(MANIFEST) if not is_hidden(path, root))
+    found = (path.parent.relative_to(root).as_posix() for path in manifests)
     return sorted(beginning if name == "." else f"{beginning}/{name}" for name in found)
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from croloss_serving.common.manifest import MANIFEST, Format
-from croloss_serving.errors import NeededBy
+from croloss_serving.common.plain_json import MOST_BYTES, parse_json
+from croloss_serving.common.regular_files import lies_in, read_regular
+from croloss_serving.errors import NeededBy, PretrainedError
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
@@ -19,12 +21,22 @@ USERS = "users.parquet"
 USER_FEATURES = "user_features.json"
 CARD = "README.md"
 NEEDED_BY = NeededBy("a pretrained model", "tables")
+#: How weights can be stored.
+STORED = ("float32", "float16", "bfloat16")
 #: What loading needs and checks; the card may be corrected by hand.
 REQUIRED = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
 #: What a folder may hold besides; checked where the manifest lists it.
 OPTIONAL = (USERS, USER_FEATURES)
 
-FORMAT = Format("lightning-croloss model", 1, "a pretrained model", ("facts", "from_data"))
+FORMAT = Format("lightning-croloss model", 1, "a pretrained model", ("facts", "from_data"), REQUIRED)
+
+
+def is_hidden(path: Path, within: Path) -> bool:
+    """Tell whether a part of a path below a folder begins with a dot.
+
+    Such is what a save that was killed has left beside the folder that it was to become: no model.
+    """
+    return any(part.startswith(".") for part in path.relative_to(within).parts)
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
@@ -51,18 +63,54 @@ def read_manifest(folder: Path, check: Iterable[str] | None = None) -> dict[str,
     return manifest
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Return the metrics of a pretrained model.
+
+    Raises:
+        PretrainedError: they cannot be read.
+    """
+    path = folder / METRICS
+    try:
+        metrics = parse_json(read_regular(path, MOST_BYTES))
+    except (OSError, ValueError) as error:
+        raise PretrainedError(f"{path} cannot be read: {error}") from None
+    if not isinstance(metrics, dict):
+        raise PretrainedError(f"{path} holds a {type(metrics).__name__} instead of figures by name")
+    return metrics
+
+
+def read_card(folder: Path) -> str:
+    """Return the text of a model's card, which may have been corrected by hand.
+
+    Raises:
+        PretrainedError: there is none, or it is no text.
+    """
+    path = folder / CARD
+    try:
+        if not lies_in(folder, CARD):
+            raise ValueError("it is a link to a file outside its folder")
+        return read_regular(path, MOST_BYTES).decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise PretrainedError(f"{path} cannot be read: {error}") from None
+
+
 __all__ = [
     "CARD",
     "CONFIG",
+    "FORMAT",
     "MANIFEST",
     "METRICS",
     "NEEDED_BY",
     "OPTIONAL",
     "REQUIRED",
+    "STORED",
     "USERS",
     "USER_FEATURES",
     "VOCABULARY",
     "WEIGHTS",
+    "is_hidden",
+    "read_card",
     "read_manifest",
+    "read_metrics",
     "write_manifest",
 ]

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from croloss_serving.common.feature_encoding import FeatureEncoding, read_encodings
+from croloss_serving.common.manifest import checked_content
+from croloss_serving.common.plain_json import MOST_BYTES_OF_TOKENS, parse_json
+from croloss_serving.common.regular_files import read_regular
 from croloss_serving.recommend.item_table import ItemTable
-from croloss_serving.recommend.token_table import read_tokens
+from croloss_serving.recommend.token_table import count_rows, read_tokens
+from lightning_croloss.common.plain_yaml import OF_STRANGERS, PlainYamlError, parse_yaml
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.checkpoint import described_model, read_checkpoint
 from lightning_croloss.pretrained.layout import (
     CONFIG,
-    METRICS,
+    MANIFEST,
     NEEDED_BY,
     USER_FEATURES,
     USERS,
@@ -30,6 +32,7 @@ from lightning_croloss.pretrained.layout import (
     WEIGHTS,
     read_manifest,
 )
+from lightning_croloss.pretrained.metadata import checked_arguments, checked_metadata
 from lightning_croloss.pretrained.registry import find_pretrained
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
@@ -72,18 +75,23 @@ def read_config(folder: Path) -> dict[str, Any]:
         PretrainedError: the file is not such a config.
     """
     try:
-        config = yaml.safe_load((folder / CONFIG).read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        config = None
+        content = read_regular(folder / CONFIG, OF_STRANGERS.most_bytes)
+    except (OSError, ValueError) as error:
+        raise PretrainedError(f"{folder / CONFIG} cannot be read: {error}") from None
+    return _parsed_config(content, folder / CONFIG)
+
+
+def _parsed_config(content: bytes, path: Path) -> dict[str, Any]:
+    fault = f"{path} is not plain YAML with the section 'model'"
+    try:
+        config = parse_yaml(content)
+    except PlainYamlError as error:
+        raise PretrainedError(f"{fault}: {error}") from None
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
-        raise PretrainedError(f"{folder / CONFIG} is not plain YAML with the section 'model'")
+        raise PretrainedError(fault)
+    if not isinstance(config["model"].get("init_args") or {}, dict):
+        raise PretrainedError(f"{path}: the section 'model' must have class_path and init_args only")
     return config
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """Return the metrics of a pretrained model."""
-    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text("utf-8"))
-    return metrics
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -93,43 +101,46 @@ def _is_checkpoint(path: Path) -> bool:
 def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     folder = find_pretrained(name)
     manifest = read_manifest(folder)
-    config = read_config(folder)
+    content = checked_content(folder, CONFIG, manifest, OF_STRANGERS.most_bytes)
+    config = _parsed_config(content, folder / CONFIG)
     where = str(folder / CONFIG)
     trusted.check(config, where)
     described = config["model"]
-    arguments = {**(described.get("init_args") or {}), **manifest["from_data"]}
+    from_data = checked_arguments(manifest["from_data"], folder / MANIFEST)
+    arguments = {**(described.get("init_args") or {}), **from_data}
     model = _build({**described, "init_args": arguments}, where, trusted)
     try:
         tensors = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise PretrainedError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
     _load_weights(model, tensors, f"{folder / WEIGHTS}")
-    kept = manifest["facts"]
+    kept = checked_metadata(manifest["facts"], folder / MANIFEST)
     model.metadata.max_history = kept["max_history"]
     model.metadata.reading = kept.get("reading")
     model.metadata.user_fingerprint = kept["user_fingerprint"]
     model.metadata.seed = kept["seed"]
     if USERS in manifest["files"]:
-        _load_users(model, folder / USERS)
+        _load_users(model, folder / USERS, checked_content(folder, USERS, manifest))
     if USER_FEATURES in manifest["files"]:
-        model.metadata.user_encodings = _user_encodings(folder / USER_FEATURES)
-    _load_items(model, folder / VOCABULARY)
+        content = checked_content(folder, USER_FEATURES, manifest, MOST_BYTES_OF_TOKENS)
+        model.metadata.user_encodings = _user_encodings(model, folder / USER_FEATURES, content)
+    _load_items(model, folder / VOCABULARY, checked_content(folder, VOCABULARY, manifest))
     if model.metadata.item_titles is None:
         model.metadata.item_titles = titles_at_hand(config, model.metadata.item_vocabulary, trusted)
     return model
 
 
-def _load_items(model: RetrievalModel, path: Path) -> None:
-    """Read the items of a model from a file.
+def _load_items(model: RetrievalModel, path: Path, content: bytes) -> None:
+    """Read the items of a model from the content of a file.
 
     Raises:
         PretrainedError: the file is not a table of items, or has another catalogue.
     """
-    items = ItemTable.read(path, NEEDED_BY)
-    if len(items) != model.num_items:
+    if (rows := count_rows(path, NEEDED_BY, content)) != model.num_items:
         raise PretrainedError(
-            f"{path} has {len(items):,} items, but the weights are for a catalogue of {model.num_items:,}"
+            f"{path} has {rows:,} items, but the weights are for a catalogue of {model.num_items:,}"
         )
+    items = ItemTable.read(path, NEEDED_BY, model.num_items, content)
     metadata = model.metadata
     metadata.item_vocabulary, metadata.item_titles = items.vocabulary, items.titles
     metadata.item_counts = None
@@ -137,23 +148,28 @@ def _load_items(model: RetrievalModel, path: Path) -> None:
         metadata.item_counts = torch.cat([torch.zeros(1, dtype=torch.int64), torch.from_numpy(items.counts)])
 
 
-def _load_users(model: RetrievalModel, path: Path) -> None:
-    """Read the tokens of the users of a model from a file.
+def _load_users(model: RetrievalModel, path: Path, content: bytes) -> None:
+    """Read the tokens of the users of a model from the content of a file.
 
     Raises:
         PretrainedError: the file is not such a table, or holds other users.
     """
-    vocabulary = read_tokens(path, NEEDED_BY)
+    vocabulary = read_tokens(path, NEEDED_BY, int(model.hparams.get("num_users") or 0), content)
     if vocabulary.fingerprint() != model.metadata.user_fingerprint:
         raise PretrainedError(f"{path} holds other users than the weights are for")
     model.metadata.user_vocabulary = vocabulary
 
 
-def _user_encodings(path: Path) -> list[FeatureEncoding] | None:
+def _user_encodings(model: RetrievalModel, path: Path, content: bytes) -> list[FeatureEncoding] | None:
+    fault = f"{path} does not say how features of users are read: it is damaged"
     try:
-        return read_encodings(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise PretrainedError(f"{path} does not say how features of users are read: it is damaged") from None
+        encodings = read_encodings(parse_json(content))
+    except ValueError as error:
+        raise PretrainedError(f"{fault} ({error})") from None
+    embedding = model.user_feature_embedding
+    if encodings is not None and (embedding is None or not embedding.fits(encodings)):
+        raise PretrainedError(f"{path} describes other features of users than the weights are for")
+    return encodings
 
 
 def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:

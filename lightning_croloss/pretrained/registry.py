@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightning_croloss.errors import PretrainedError, suggest
 from lightning_croloss.pretrained.hub import PREFIX, download, downloaded_manifests
-from lightning_croloss.pretrained.layout import MANIFEST
+from lightning_croloss.pretrained.layout import MANIFEST, is_hidden
 
 _PACKAGE = Path(__file__).parent
 
@@ -60,5 +60,8 @@ def find_pretrained(name: str | Path) -> Path:
 
 
 def _models_in(folder: Path) -> list[str]:
-    found = (path.parent.relative_to(folder).as_posix() for path in folder.rglob(MANIFEST))
-    return sorted(name for name in found if not any(part.startswith(".") for part in name.split("/")[:-1]))
+    return sorted(
+        path.parent.relative_to(folder).as_posix()
+        for path in folder.rglob(MANIFEST)
+        if not is_hidden(path, folder) and path.is_file()
+    )

@@ -10,20 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
 from croloss_serving.common.feature_encoding import plain_encodings
 from croloss_serving.recommend.token_table import write_tokens
 from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.common.plain_yaml import OF_USERS, dump_yaml, read_yaml
+from lightning_croloss.common.replaceable import check_folder
+from lightning_croloss.common.space import check_space
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.pretrained.layout import (
     CARD,
     CONFIG,
+    FORMAT,
     METRICS,
     NEEDED_BY,
+    STORED,
     USER_FEATURES,
     USERS,
     VOCABULARY,
@@ -34,7 +38,6 @@ from lightning_croloss.recommend.protocol import items_of
 
 #: Arguments of a model that come from its data, so that a config does not write them.
 FROM_DATA = ("num_items", "num_users", "item_features", "user_features")
-STORED = ("float32", "float16", "bfloat16")
 
 
 def save_pretrained(
@@ -63,7 +66,7 @@ def save_pretrained(
         users: whether to write the tokens of the users, if the model uses their ids or features. Without them
             it cannot be asked for a user by its token. False where they must not be shown.
         dtype: "float32", or "float16" or "bfloat16" to store numbers in half the space.
-        overwrite: whether the folder may exist.
+        overwrite: whether an earlier model may be replaced.
 
     Returns:
         The folder.
@@ -71,20 +74,23 @@ def save_pretrained(
     Raises:
         ValueError: the model has not seen its data, the dtype is unknown or cannot hold the weights, or the
             config is not one.
-        FileExistsError: the folder exists and must not be overwritten.
+        FileExistsError: the folder exists and must not be overwritten, is not a pretrained model or holds
+            other files, or another job is writing it.
+        NotEnoughSpaceError: the disk is full.
     """
     path = Path(folder)
+    check_folder(path, FORMAT, overwrite)
     metadata = model.metadata
     if metadata.item_vocabulary is None:
         raise ValueError("the model has no vocabulary: fit or test it on its data before saving it")
     items = items_of(model) if titles else replace(items_of(model), titles=None)
     tensors = stored_weights(model, dtype)
+    check_space(path, sum(tensor.nbytes for tensor in tensors.values()), "the weights alone")
     content = {**_sections(config), "model": model_section(model)}
     from_data = {name: model.hparams[name] for name in FROM_DATA if name in model.hparams}
     with replacing_folder(path, overwrite) as temporary:
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-        (temporary / CONFIG).write_text(text, "utf-8")
+        (temporary / CONFIG).write_text(dump_yaml(content), "utf-8")
         shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which only its owner could read
         items.write(temporary / VOCABULARY, NEEDED_BY)
         if users and metadata.user_vocabulary is not None:
@@ -142,7 +148,7 @@ def model_section(model: RetrievalModel) -> dict[str, Any]:
 
 def _sections(config: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
     if isinstance(config, (str, Path)):
-        config = yaml.safe_load(Path(config).read_text("utf-8"))
+        config = read_yaml(Path(config), OF_USERS)
     if config is not None and not isinstance(config, Mapping):
         raise ValueError("config must consist of sections such as 'data' and 'model'")
     return dict(config or {})

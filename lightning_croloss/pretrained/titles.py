@@ -11,6 +11,9 @@ from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.data.recbole.datamodule import RecBoleDataModule
 from lightning_croloss.errors import DataError
 
+#: The arguments that matter for titles. No other is taken from a config that a stranger may have written.
+_ARGUMENTS = ("dataset", "title_field", "missing_values", "ragged")
+
 
 def titles_at_hand(
     config: Mapping[str, Any], vocabulary: Vocabulary | None, trusted: TrustedClasses
@@ -31,12 +34,15 @@ def titles_at_hand(
     if trusted.find(described.get("class_path"), "the config") is not RecBoleDataModule:
         return None
     arguments = described.get("init_args") or {}
-    elsewhere = arguments.get("data_path") or arguments.get("config_files") or arguments.get("config")
-    if elsewhere or not arguments.get("title_field") or find_spec("recbole") is None:
+    if not isinstance(arguments, dict) or find_spec("recbole") is None:
         return None
-    module = trusted.build(described, "the config")
-    assert isinstance(module, RecBoleDataModule)
+    elsewhere = arguments.get("data_path") or arguments.get("config_files") or arguments.get("config")
+    wanted = {name: arguments[name] for name in _ARGUMENTS if arguments.get(name) is not None}
+    if elsewhere or not wanted.get("title_field"):
+        return None
+    if any(not isinstance(value, str) for name, value in wanted.items() if name != "missing_values"):
+        return None
     try:
-        return module.load_titles(vocabulary)
-    except DataError:  # another release of RecBole may bundle other data
+        return RecBoleDataModule(**wanted).load_titles(vocabulary)
+    except (DataError, ValueError, TypeError):  # another release of RecBole may bundle other data
         return None

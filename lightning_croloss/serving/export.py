@@ -24,6 +24,8 @@ from croloss_serving.user_feature_vectors import UserFeatureVectors
 from lightning_croloss import __version__
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.common.replaceable import check_folder
+from lightning_croloss.common.space import check_space
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.recommend.protocol import items_of, user_knowledge
 from lightning_croloss.recommend.top_items import evaluating
@@ -52,7 +54,7 @@ def export_model(
         model: the model; it must know its vocabulary.
         folder: where to.
         index: "flat", "ivf", "hnsw", or None for none: the vectors are then searched exactly.
-        overwrite: whether the folder may exist.
+        overwrite: whether an earlier export may be replaced.
         exclude_history: whether ``Recommender`` leaves out the items of the history, unless it is told
             otherwise; None is the model's own ``exclude_history``.
 
@@ -61,9 +63,12 @@ def export_model(
 
     Raises:
         ValueError: the model knows no tokens, recommends to known users only, or the index is unknown.
-        FileExistsError: the folder exists and is not to be overwritten.
+        FileExistsError: the folder exists and is not to be overwritten, is not an export or holds other
+            files, or another job is writing it.
+        NotEnoughSpaceError: the disk is full.
         MissingExtraError: a package is missing.
     """
+    check_folder(Path(folder), FORMAT, overwrite)
     items = items_of(model)
     if index is not None:
         check_choice("index", index, INDEXES)
@@ -74,6 +79,7 @@ def export_model(
         )
     with torch.no_grad(), evaluating(model):
         vectors = np.ascontiguousarray(model.encode_catalogue().cpu().numpy(), dtype=np.float32)
+    check_space(Path(folder), vectors.nbytes, "the vectors of the items alone")
     lengths = [length for length in (model.metadata.max_history, model.max_length) if length]
     with replacing_folder(Path(folder), overwrite) as temporary:
         write_encoder(model, temporary / ENCODER)

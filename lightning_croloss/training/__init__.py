@@ -1,5 +1,6 @@
 """What is about training and not about one architecture: optimizers, exact resume, checks, run folders."""
 
 from lightning_croloss.training.lazy_adam import LazyAdam
+from lightning_croloss.training.schedulers import ChainedScheduler, SequentialLR
 
-__all__ = ["LazyAdam"]
+__all__ = ["ChainedScheduler", "LazyAdam", "SequentialLR"]

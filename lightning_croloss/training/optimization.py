@@ -14,6 +14,7 @@ from lightning_croloss.negatives import Negatives
 from lightning_croloss.training.half_precision import refuses_sparse
 from lightning_croloss.training.lazy_adam import LazyAdam
 from lightning_croloss.training.optimizers import DEFAULT_RATE, build_optimizers, rate_of, without_numpy
+from lightning_croloss.training.schedulers import composed
 from lightning_croloss.training.sparse_gradients import (
     check_sparse,
     holds,
@@ -41,7 +42,8 @@ class Optimization:
         lazy: whether the current training has sparse gradients, and so ``LazyAdam``.
 
     Raises:
-        ValueError: the interval is unknown, or sparse gradients are asked for where they cannot be.
+        ValueError: the interval is unknown, the scheduler cannot work as it is, or sparse gradients are asked
+            for where they cannot be.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Optimization:
                 f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}'
             )
         self._optimizer = without_numpy(optimizer)
-        self.lr_scheduler: LRSchedulerCallable | None = without_numpy(lr_scheduler)
+        self.lr_scheduler: LRSchedulerCallable | None = composed(without_numpy(lr_scheduler))
         self._interval = lr_scheduler_interval
         self._sparse = sparse_gradients
         self.lazy = False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
+
+from lightning_croloss.common.files import move_to_free, replacing, synchronize, temporary_file
 
 #: For each trainer the files that are its own, by the paths that it wished for.
 _OWN: WeakKeyDictionary[Trainer, dict[Path, Path]] = WeakKeyDictionary()
@@ -28,31 +31,52 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
 
 
-def own_file(trainer: Trainer, name: str) -> Path:
+def own_file(trainer: Trainer, name: str, write: Callable[[Path], object] | None = None) -> Path:
     """Return a file of the run's folder for this trainer alone: ``name``, or ``name-1`` … if that is taken.
 
     The root folder, and that of a fixed version, may hold files of the user's and of other runs: they stay
-    as they are. The file is made at once, empty, so that no other run takes the same; a trainer that asks
-    again gets the same file again.
+    as they are. No other run takes the same; a trainer that asks again gets the same file again.
 
     Args:
         trainer: the trainer of the run.
         name: name of the file, with its extension.
+        write: writes the content to a temporary path of the same extension: the file then appears whole.
+            None makes an empty file, unless there is one of this trainer.
     """
     wanted = run_folder(trainer) / name
     files = _OWN.setdefault(trainer, {})
-    if wanted not in files:
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        files[wanted] = _made(wanted)
+    if wanted in files:
+        if write is not None:
+            with replacing(files[wanted]) as temporary:
+                write(temporary)
+        return files[wanted]
+    with temporary_file(wanted) as temporary:
+        if write is not None:
+            write(temporary)
+        synchronize(temporary)
+        for path in _paths(wanted):
+            try:
+                move_to_free(temporary, path)
+            except FileExistsError:
+                continue
+            files[wanted] = path
+            break
     return files[wanted]
 
 
-def _made(wanted: Path) -> Path:
+def known_file(trainer: Trainer, name: str) -> Path | None:
+    """Return the trainer's own file of that name, None if it has none.
+
+    Args:
+        trainer: the trainer of the run, or what is left of it where other processes did the work.
+        name: name of the file as :func:`own_file` was given it.
+    """
+    own = next((path for wish, path in _OWN.get(trainer, {}).items() if wish.name == name), None)
+    if own is None and trainer.loggers:  # others made it, in a folder that is the run's alone
+        own = run_folder(trainer) / name
+    return own if own is not None and own.exists() else None
+
+
+def _paths(wanted: Path) -> Iterator[Path]:
     for number in count():
-        path = wanted.with_stem(f"{wanted.stem}-{number}") if number else wanted
-        try:
-            path.touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        return path
-    raise AssertionError("unreachable")
+        yield wanted.with_stem(f"{wanted.stem}-{number}") if number else wanted

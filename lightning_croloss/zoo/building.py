@@ -11,14 +11,16 @@ from typing import Any, Protocol
 import lightning
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch import Trainer
 
 import lightning_croloss
 from lightning_croloss.common.files import write_atomically
+from lightning_croloss.common.locks import claimed
+from lightning_croloss.common.plain_yaml import OF_USERS, PlainYamlError, read_yaml
+from lightning_croloss.common.replaceable import check_folder
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.pretrained.layout import CARD, MANIFEST
+from lightning_croloss.pretrained.layout import CARD, FORMAT
 from lightning_croloss.pretrained.saving import model_section, save_pretrained, stored_weights
 from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.zoo.cards import model_card
@@ -56,54 +58,56 @@ def build(
         data_folder: the folder that holds the files of the data, instead of the one that the config names.
         options: further options of ``croloss fit``.
         dtype: how the weights are stored.
-        overwrite: whether the model may exist.
+        overwrite: whether an earlier model may be replaced.
 
     Returns:
         The folder of the model.
 
     Raises:
         ValueError: the name is not of this form, or there is no such config.
-        FileExistsError: the model exists, or its folder or the zoo's card is of another kind.
+        FileExistsError: the model exists or is being built by another job, or its folder or the zoo's card is
+            of another kind.
         AbsentDataError: the data is not there.
     """
     folder = zoo / name
-    if len(Path(name).parts) != 2 or Path(name).is_absolute() or ".." in Path(name).parts:
+    parts = Path(name).parts  # what begins with a dot is never listed
+    if len(parts) != 2 or Path(name).is_absolute() or any(part.startswith(".") for part in parts):
         raise ValueError(f"name={name!r} must be <dataset>/<model>, such as ml-100k/mind")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists: choose another name, or give --overwrite")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise FileExistsError(f"{folder} is not a pretrained model: choose another name")
+    check_folder(folder, FORMAT, overwrite)
     board = zoo / CARD
     if board.exists() and WRITTEN_BY not in board.read_text("utf-8", errors="replace"):
         raise FileExistsError(f"{board} was not written by croloss zoo build: choose another zoo with --zoo")
     written = _read(config)
     data_of(written, data_folder)  # refuses before the training what is not there
     moved = moved_paths(written["data"], data_folder)
-    model, resolved, training = _fit(run_fit, config, moved, options)
-    for field in moved:
-        resolved["data"]["init_args"][field] = written["data"]["init_args"][field]
-    # what is measured is what is stored
-    model.load_state_dict(stored_weights(model, dtype))
-    monitored = training.pop("monitor").rpartition("@")[2]
-    data = data_of(resolved, data_folder)
-    metrics = measure(model, data, int(monitored) if monitored.isdigit() else None)
-    metrics |= {
-        "training": training,
-        "weights": dtype,
-        "versions": _versions(),
-        "command": _command(name, config, data_folder, options, dtype),
-    }
-    card = model_card(name, metrics, {**resolved, "model": model_section(model)})
-    save_pretrained(
-        model,
-        folder,
-        config=resolved,
-        metrics=metrics,
-        card=card,
-        titles=dataset_of(name).may_show_titles,
-        dtype=dtype,
-        overwrite=overwrite,
-    )
+    with claimed(folder):
+        model, resolved, training = _fit(run_fit, config, moved, options)
+        for field in moved:
+            resolved["data"]["init_args"][field] = written["data"]["init_args"][field]
+        # what is measured is what is stored
+        model.load_state_dict(stored_weights(model, dtype))
+        monitored = training.pop("monitor").rpartition("@")[2]
+        data = data_of(resolved, data_folder)
+        metrics = measure(model, data, int(monitored) if monitored.isdigit() else None)
+        metrics |= {
+            "training": training,
+            "weights": dtype,
+            "versions": _versions(),
+            "command": _command(name, config, data_folder, options, dtype),
+        }
+        card = model_card(name, metrics, {**resolved, "model": model_section(model)})
+        save_pretrained(
+            model,
+            folder,
+            config=resolved,
+            metrics=metrics,
+            card=card,
+            titles=dataset_of(name).may_show_titles,
+            dtype=dtype,
+            overwrite=overwrite,
+        )
     write_leaderboard(zoo)
     return folder
 
@@ -144,7 +148,10 @@ def _fit(
 def _read(config: Path) -> dict[str, Any]:
     if not config.is_file():
         raise ValueError(f"there is no config {str(config)!r}")
-    content = yaml.safe_load(config.read_text("utf-8"))
+    try:
+        content = read_yaml(config, OF_USERS)
+    except PlainYamlError as error:
+        raise PretrainedError(f"{config} is not valid YAML: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
         raise PretrainedError(f"{config} is not a config with the sections data and model")
     return content

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.pretrained.layout import CARD, REQUIRED, read_manifest
-from lightning_croloss.pretrained.loading import load_pretrained, read_config, read_metrics
+from lightning_croloss.pretrained.layout import CARD, REQUIRED, read_manifest, read_metrics
+from lightning_croloss.pretrained.loading import load_pretrained, read_config
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.measuring import figures_of, measure
-from lightning_croloss.zoo.sources import data_of
+from lightning_croloss.zoo.sources import foreign_data_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def evaluate(
     if "test" not in card:
         raise PretrainedError(f"{folder} has no figures: it was not made by croloss zoo build")
     trusted = trusted or trusted_classes()
-    data = data_of(read_config(folder), data_folder, trusted)
+    data = foreign_data_of(read_config(folder), data_folder, trusted)
     measured = figures_of(measure(load_pretrained(folder, allow=trusted), data, card["choose_by"]))
     one_user = 1.5 / card["data"]["test_users"]
     return [

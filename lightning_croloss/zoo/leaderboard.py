@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.common.text_table import markdown
-from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS, is_hidden, read_metrics
 from lightning_croloss.zoo.datasets import DATASETS, dataset_of
 from lightning_croloss.zoo.markdown import BASELINES, example, named_baseline, ns_of
 
@@ -17,12 +19,24 @@ WRITTEN_BY = "This file is written by `croloss zoo build`"
 
 
 def leaderboard(folder: Path) -> str:
-    """Return the text of ``zoo/README.md``, from the ``metrics.json`` files in ``folder``."""
+    """Return the text of ``zoo/README.md``, from the ``metrics.json`` files in ``folder``.
+
+    A model whose figures cannot be read is left out, with a warning.
+    """
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path in sorted(folder.glob(f"*/*/{MANIFEST}")):
-        metrics = json.loads((path.parent / METRICS).read_text("utf-8"))
-        if "test" in metrics:
-            found.setdefault(path.parents[1].name, []).append((path.parent.name, metrics))
+        if is_hidden(path, folder) or not path.is_file():
+            continue
+        dataset, name = path.parents[1].name, path.parent.name
+        try:
+            metrics = read_metrics(path.parent)
+            if "test" in metrics:
+                _board(dataset, [(name, metrics)])
+                found.setdefault(dataset, []).append((name, metrics))
+        except PretrainedError as error:
+            _warn_of(f"{dataset}/{name}", str(error))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            _warn_of(f"{dataset}/{name}", f"its {METRICS} is not that of croloss zoo build ({error!r})")
     first = next((f"{dataset}/{entries[0][0]}" for dataset, entries in found.items()), "dataset/model")
     parts = [
         "# Zoo",
@@ -34,6 +48,10 @@ def leaderboard(folder: Path) -> str:
     for dataset in sorted(found, key=lambda name: (order.get(name, len(order)), name)):
         parts += _board(dataset, found[dataset])
     return "\n\n".join(parts) + "\n"
+
+
+def _warn_of(name: str, fault: str) -> None:
+    warnings.warn(printable(f"{name} is left out of the leaderboard: {fault}"), stacklevel=3)
 
 
 def _board(dataset: str, entries: list[tuple[str, dict[str, Any]]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from lightning_croloss.pretrained.safe_config import trusted_classes
 
 #: Arguments of data modules that are paths.
 _PATHS = ("interactions", "items", "users")
+_READ = (*_PATHS, "data_path", "config_files")
+#: The argument that is a path to write to.
+_CACHE = "cache_dir"
 
 
 class AbsentDataError(PretrainedError):
@@ -38,6 +41,47 @@ def moved_paths(described: Mapping[str, Any], folder: str | Path | None) -> dict
     if isinstance(arguments.get("data_path"), str):
         moved["data_path"] = str(folder)
     return moved
+
+
+def foreign_data_of(
+    config: Mapping[str, Any], folder: str | Path | None = None, trusted: TrustedClasses | None = None
+) -> RetrievalDataModule:
+    """Build the data module of a config that a stranger may have written; see :func:`data_of`.
+
+    Nothing is written where the config says, and nothing is read but what lies below the working directory,
+    comes with RecBole, or lies in the given folder.
+
+    Raises:
+        AbsentDataError: the files are not there.
+        PretrainedError: the config says nothing of the data, or names files elsewhere.
+    """
+    described = config.get("data")
+    if not isinstance(described, dict) or not isinstance(described.get("init_args") or {}, dict):
+        raise PretrainedError("config.yaml says nothing of the data: save it with the config of the run")
+    arguments = {name: value for name, value in (described.get("init_args") or {}).items() if name != _CACHE}
+    moved = moved_paths({"init_args": arguments}, folder)
+    settings = arguments.get("config")
+    named = [value for name, value in arguments.items() if name in _READ and name not in moved]
+    named += [settings.get("data_path")] if isinstance(settings, dict) and "data_path" not in moved else []
+    for path in _texts([*named, arguments.get("split")]):  # a split may name files, too
+        if not _is_below(path):
+            raise PretrainedError(
+                f"config.yaml names the file {path!r}, which is not below the working directory: name the "
+                "folder that holds it with --data"
+            )
+    return data_of({**config, "data": {**described, "init_args": arguments}}, folder, trusted)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _texts(entry)
+
+
+def _is_below(path: str) -> bool:
+    return not (Path(path).is_absolute() or path.startswith("~") or "://" in path or ".." in Path(path).parts)
 
 
 def data_of(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from croloss_serving.errors import SERVING, MissingExtraError
+from croloss_serving.errors import SERVING, MissingExtraError, PretrainedError
 
 INDEXES = ("flat", "ivf", "hnsw")
 HNSW_LINKS = 32
@@ -52,14 +52,25 @@ def write_index(index: Any, path: Path) -> None:
 def read_index(path: Path, nprobe: int | None, ef_search: int | None) -> Any:
     """Read an index and set how much of it is searched; None leaves the default.
 
+    A file of a stranger must have passed :func:`check_index` before.
+
+    Args:
+        path: the file.
+        nprobe: number of clusters that are searched.
+        ef_search: number of neighbours that are kept in mind.
+
     Raises:
         ValueError: a number is below 1.
+        PretrainedError: faiss cannot read the file.
     """
     for name, value in (("nprobe", nprobe), ("ef_search", ef_search)):
         if value is not None and value < 1:
             raise ValueError(f"{name}={value!r} must be at least 1")
     faiss = import_faiss("this index")
-    index = faiss.read_index(str(path))
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError as error:
+        raise PretrainedError(f"{path} cannot be read: {error}") from None
     if hasattr(index, "nprobe"):
         index.nprobe = min(NPROBE if nprobe is None else nprobe, index.nlist)
     if hasattr(index, "hnsw"):

@@ -10,7 +10,9 @@ ITEMS = "items.parquet"
 INDEX = "index.faiss"
 #: Tokens of the users, if the model uses their ids or features.
 USER_TABLE = "users.parquet"
-FORMAT = Format("lightning-croloss export", 1, "an export of a model", ("model",))
+FORMAT = Format(
+    "lightning-croloss export", 1, "an export of a model", ("model",), required=(ENCODER, VECTORS, ITEMS)
+)
 
 #: Vectors of the features of the users, and what makes those of new users; if the model uses features.
 USER_VECTORS, USER_FEATURES = "user_features.npy", "user_features.npz"

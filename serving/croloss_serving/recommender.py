@@ -12,26 +12,12 @@ from numpy.typing import NDArray
 
 from croloss_serving.common.blocks import blocks
 from croloss_serving.common.vocabulary import Vocabulary
-from croloss_serving.errors import SERVING, MissingExtraError, NeededBy
-from croloss_serving.index import read_index
-from croloss_serving.layout import (
-    ENCODER,
-    FEATURE_VECTORS,
-    FORMAT,
-    HISTORY,
-    INDEX,
-    INTERESTS,
-    ITEMS,
-    USER_FEATURES,
-    USER_TABLE,
-    USER_VECTORS,
-    USERS,
-    VECTORS,
-)
+from croloss_serving.errors import SERVING, MissingExtraError, NeededBy, PretrainedError
+from croloss_serving.export_folder import ExportFolder
+from croloss_serving.layout import ENCODER, FEATURE_VECTORS, HISTORY, INTERESTS, USERS
 from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.lists import UserLists, check_n
 from croloss_serving.recommend.results import Recommendations, UserRecommendations
-from croloss_serving.recommend.token_table import read_tokens
 from croloss_serving.recommend.tokens import Token, allowed_ids, histories_of, ids_of_histories
 from croloss_serving.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
 from croloss_serving.recommend.users import UserKnowledge
@@ -112,25 +98,15 @@ class Recommender:
             PretrainedError: the folder is not an export, is of another version, or a file is damaged.
             MissingExtraError: onnxruntime, pyarrow, or, for an index, faiss is not installed.
         """
-        path = Path(folder)
-        manifest = FORMAT.read(path)
-        runtime = _onnxruntime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3  # it warns of an input that has a default
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        session = runtime.InferenceSession(str(path / ENCODER), options, providers=["CPUExecutionProvider"])
-        has_index = INDEX in manifest["files"]
+        export = ExportFolder.open(Path(folder))
         return cls(
-            session,
-            np.load(path / VECTORS),
-            ItemTable.read(path / ITEMS, NEEDED_BY),
-            manifest["model"],
-            read_index(path / INDEX, nprobe, ef_search) if has_index else None,
-            read_tokens(path / USER_TABLE, NEEDED_BY) if USER_TABLE in manifest["files"] else None,
-            UserFeatureVectors.read(path / USER_VECTORS, path / USER_FEATURES)
-            if USER_VECTORS in manifest["files"]
-            else None,
+            _session(export, threads),
+            export.vectors(),
+            export.items(NEEDED_BY),
+            export.model,
+            export.index(nprobe, ef_search),
+            export.users(NEEDED_BY),
+            export.user_features(),
         )
 
     def recommend(
@@ -218,7 +194,15 @@ class Recommender:
         if self._user_features is not None:
             inputs[FEATURE_VECTORS] = self._user_features.vectors(users, user_features)
         given = {name: value for name, value in inputs.items() if name in self._inputs}
-        interests: Scores = self._session.run([INTERESTS], given)[0]
+        try:
+            interests: Scores = self._session.run([INTERESTS], given)[0]
+        except Exception as error:
+            raise _of_encoder(error) from None
+        if interests.ndim != 3 or (len(interests), interests.shape[2]) != (len(cut), self._vectors.shape[1]):
+            raise PretrainedError(
+                f"the encoder of this export gives vectors of the shape {interests.shape} for {len(cut)} "
+                f"users and items of {self._vectors.shape[1]} numbers: it does not belong to them"
+            )
         return interests
 
     @property
@@ -231,6 +215,33 @@ class Recommender:
         if allowed is None:
             return np.zeros(0, dtype=np.int64)
         return np.setdiff1d(np.arange(1, len(self.items) + 1), allowed, assume_unique=True)
+
+
+def _session(export: ExportFolder, threads: int | None) -> Any:
+    """Return the session of an export's encoder."""
+    runtime = _onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # it warns of an input that has a default
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    content = export.encoder()
+    try:
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise _of_encoder(error, f"{export.folder / ENCODER}: ") from None
+    inputs = {entry.name for entry in session.get_inputs()}
+    if inputs - {HISTORY, USERS, FEATURE_VECTORS} or INTERESTS not in {e.name for e in session.get_outputs()}:
+        raise PretrainedError(f"{export.folder / ENCODER} is not the encoder of an export")
+    return session
+
+
+def _of_encoder(error: Exception, where: str = "") -> Exception:
+    """Return what an error of onnxruntime means; its own have no common base, and others stay themselves."""
+    # it fails to say in UTF-8 what is wrong with a name that is not
+    if not type(error).__module__.startswith("onnxruntime.") and not isinstance(error, UnicodeDecodeError):
+        return error
+    first = str(error).partition("\n")[0]
+    return PretrainedError(f"{where}the encoder of this export does not work: {first}")
 
 
 def _onnxruntime() -> ModuleType:

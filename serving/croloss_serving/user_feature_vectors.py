@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from croloss_serving.common.array_files import array_of, check_finite, read_archive
 from croloss_serving.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
+from croloss_serving.common.manifest import checked_content
+from croloss_serving.common.plain_json import parse_json
 from croloss_serving.errors import PretrainedError
+from croloss_serving.layout import USER_FEATURES, USER_VECTORS
 from croloss_serving.recommend.user_features import EncodedFeatures
 
 ENCODINGS = "encodings"
@@ -67,17 +71,39 @@ class UserFeatureVectors:
         np.savez(features, **content)
 
     @classmethod
-    def read(cls, vectors: Path, features: Path) -> UserFeatureVectors:
+    def read(cls, folder: Path, manifest: dict[str, Any], num_users: int) -> UserFeatureVectors:
         """Read what :meth:`write` wrote.
 
+        Args:
+            folder: the folder of the export.
+            manifest: its manifest, which lists both files.
+            num_users: how many users the table must have.
+
         Raises:
-            PretrainedError: the files are damaged.
+            PretrainedError: the files are damaged, or do not belong together.
         """
         try:
-            table = np.load(vectors)
-            with np.load(features) as content:
-                encodings = read_encodings(json.loads(content[ENCODINGS].tobytes()))
-                weights = [content[f"weight_{number}"] for number in range(len(content.files) - 1)]
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise PretrainedError(f"{features} cannot be read: {error}") from None
+            content_of_table = checked_content(folder, USER_VECTORS, manifest)
+            table = check_finite(array_of(content_of_table, np.float32, (num_users + 1, None)))
+        except ValueError as error:
+            raise PretrainedError(f"{folder / USER_VECTORS} cannot be read: {error}") from None
+        try:
+            content = read_archive(checked_content(folder, USER_FEATURES, manifest))
+            plain = array_of(content.pop(ENCODINGS, b""), np.uint8, (None,))
+            encodings = read_encodings(parse_json(plain.tobytes()))
+            names = [f"weight_{number}" for number in range(len(content))]
+            if {*names} != {*content} or (encodings is not None and len(encodings) != len(names)):
+                raise ValueError("it does not have one table of weights for each feature")
+            sizes = [None] * len(names) if encodings is None else [_size_of(one) for one in encodings]
+            weights = [
+                check_finite(array_of(content[name], np.float32, (size, table.shape[1])))
+                for name, size in zip(names, sizes, strict=True)
+            ]
+        except ValueError as error:
+            raise PretrainedError(f"{folder / USER_FEATURES} cannot be read: {error}") from None
         return cls(table, encodings, weights)
+
+
+def _size_of(encoding: FeatureEncoding) -> int:
+    """Return the number of vectors that a feature's embeddings have."""
+    return 2 if encoding.tokens is None else len(encoding.tokens) + 1

@@ -19,14 +19,18 @@ CONFIG = ROOT / "configs" / "ml-100k" / "youtube_dnn.yaml"
 QUICK = ["--trainer.max_epochs=2", "--trainer.limit_train_batches=30", "--trainer.enable_progress_bar=false"]
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a process that imports these packages."""
+    return {**os.environ, "PYTHONPATH": PACKAGES, "OMP_NUM_THREADS": "1"}
+
+
 def in_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user would, in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": PACKAGES, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "lightning_croloss", *arguments],
         capture_output=True,
         text=True,
-        env=environment,
+        env=environment(),
         timeout=300,
         check=False,
     )

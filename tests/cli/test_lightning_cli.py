@@ -175,9 +175,11 @@ class TestRuns:
         ]
         with pytest.raises(SystemExit) as caught:
             main([*run, *interrupting])
-        assert caught.value.code
+        assert caught.value.code == 130
         last = "runs/croloss/version_0/checkpoints/last.ckpt"
-        assert f"croloss: interrupted; go on with: --ckpt_path {last}" in capfd.readouterr().err
+        config = "runs/croloss/version_0/config.yaml"
+        command = f"croloss fit --config {config} --ckpt_path {last}"
+        assert f"croloss: interrupted; go on with: {command}\n" in capfd.readouterr().err
         main([*run, "--ckpt_path", last])
         assert torch.load(last, weights_only=True)["global_step"] == 60
 

@@ -20,14 +20,14 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning_croloss import load_pretrained, save_pretrained
 from lightning_croloss.cli import data as data_command
 from lightning_croloss.cli import export as export_command
-from lightning_croloss.cli import main
-from lightning_croloss.cli import recommend as recommend_command
+from lightning_croloss.cli import main, zoo_factory, zoo_folder
 from lightning_croloss.cli import zoo as zoo_command
 from lightning_croloss.cli.lightning_cli import CROLossCLI
+from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
-from tests.cli import test_recommend_reading, test_recommend_users, test_weights
+from tests.cli import test_recommend_reading, test_recommend_users, test_seeds, test_weights
 from tests.cli.cases import error_of
 from tests.cli.small import DATA, FIT, NO_PLOT, SMALL, fit, measured, newest
 
@@ -453,9 +453,9 @@ def test_what_the_zoo_skips_is_no_success(
         raise AbsentDataError("there is no data")
 
     monkeypatch.setattr("lightning_croloss.zoo.building.build", absent)
-    monkeypatch.setattr(zoo_command, "evaluate", absent)
-    monkeypatch.setattr(zoo_command, "list_pretrained", lambda folder: ["a/one", "b/two"])
-    monkeypatch.setattr(zoo_command, "find_pretrained", Path)
+    monkeypatch.setattr(zoo_factory, "evaluate", absent)
+    monkeypatch.setattr(zoo_factory, "list_pretrained", lambda folder: ["a/one", "b/two"])
+    monkeypatch.setattr(zoo_folder, "find_pretrained", Path)
     monkeypatch.setattr(recipes, "RECIPES", [Recipe("a/one", "one.yaml"), Recipe("b/two", "two.yaml")])
     ways = [["--all"], ["a/one"]] if command == "evaluate" else [["--all"]]
     for way in ways:
@@ -477,7 +477,7 @@ def test_zoo_evaluate_takes_its_options(
         seen.append((folder, data, trusted.find(name, "x").__name__))
         return [evaluating.Figure("recall@5", 0.5, 0.5, 0.1)]
 
-    monkeypatch.setattr(zoo_command, "evaluate", evaluate)
+    monkeypatch.setattr(zoo_factory, "evaluate", evaluate)
     allowed = f"--allow_classes={name}"
     Path("tables").mkdir()
     main(["zoo", "evaluate", "model", f"--zoo={run}", "--data=tables", allowed])
@@ -514,7 +514,7 @@ MEASURED = TRAINED | {
 }
 #: For each option of each command the test that shows its effect, or that it is refused.
 TESTED: dict[str, dict[str, Callable[..., None]]] = {
-    "fit": TRAINED,
+    "fit": TRAINED | {"--seeds": test_seeds.test_the_results},
     "validate": MEASURED | {"--verbose": test_lightning_prints_its_table_on_request},
     "test": MEASURED | {"--verbose": test_lightning_prints_its_table_on_request},
     "predict": MEASURED
@@ -586,7 +586,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Yield every command of ``croloss`` with its parser."""
     yield from Parsers()._subcommand_parsers.items()
     yield "data inspect", data_command._parser()
-    yield "recommend", recommend_command._parser()
+    yield "recommend", recommend_parser()
     yield "export", export_command._parser()
     (commands,) = (
         action for action in zoo_command._parser()._actions if isinstance(action, argparse._SubParsersAction)

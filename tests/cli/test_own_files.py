@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,40 @@ def test_a_zoo_replaces_neither_a_readme_nor_a_folder_of_other_things() -> None:
     Path("zoo/a/b/notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="zoo/a/b is not a pretrained model"):
         build("a/b", Path("c.yaml"), Path("zoo"), never, overwrite=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", ["recommend", "export", "predict"])
+@pytest.mark.parametrize("target", ["mine", "nowhere"])
+def test_overwrite_replaces_no_link(command: str, target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra [tables]")
+    output = Path({"recommend": "out.jsonl", "export": "out", "predict": "out.parquet"}[command])
+    Path("mine").write_text("mine")
+    output.symlink_to(target)
+    given = {
+        "recommend": ["--model=none", "--histories=none.jsonl", "--overwrite"],
+        "export": ["--model=none", "--overwrite"],
+        "predict": [*FIT[:5], "--pretrained=none", "--overwrite=true"],
+    }[command]
+    if command == "predict":  # which looks for its weights first
+        model = small_model()
+        fit(model, limit_train_batches=1)
+        save_pretrained(model, "none")
+    assert f"is a symbolic link to {target}" in error_of(capsys, command, *given, f"--output={output}")
+    assert output.is_symlink()
+    assert Path("mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["recommend", "export"])
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_the_second_of_two_jobs_is_told(
+    command: str, overwrite: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path({"recommend": "out.jsonl", "export": "out"}[command])
+    other = os.open(f".{output}.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    arguments = [command, "--model=none", f"--output={output}", *overwrite]
+    arguments += ["--histories=none.jsonl"] * (command == "recommend")
+    assert "is being written by another job: wait until it ends" in error_of(capsys, *arguments)
+    os.close(other)  # as when it is killed
+    assert "being written" not in error_of(capsys, *arguments)
+    assert not list(Path().iterdir())

@@ -186,7 +186,7 @@ def test_batches_are_written_as_they_come_and_forgotten() -> None:
 
         def on_predict_batch_end(self, *args: Any) -> None:
             seen.append(weakref.ref(args[2][0]))
-            (temporary,) = Path().iterdir()
+            (temporary,) = Path().glob("*.parquet")
             sizes.append(temporary.stat().st_size)
 
     model = small_model()

@@ -18,6 +18,7 @@ def test_the_versions_to_name_in_a_report(capsys: pytest.CaptureFixture[str]) ->
         f"Python {platform.python_version()}",
         f"torch {version('torch')}",
         f"lightning {version('lightning')}",
+        f"lightning-croloss-serving {version('lightning-croloss-serving')}",
     ]
 
 

@@ -76,6 +76,7 @@ def test_what_a_build_refuses(here, capsys, tmp_path):
     assert "exists: choose another name, or give --overwrite" in failed(capsys, *given, "--name", NAME)
     assert "must be <dataset>/<model>" in failed(capsys, *given, "--name", "dnn")
     assert "must be <dataset>/<model>" in failed(capsys, *given, "--name", "../dnn")
+    assert "must be <dataset>/<model>" in failed(capsys, *given, "--name", "clusters/.dnn")
     assert "needs --name <dataset>/<model>" in failed(capsys, *given)
     absent = failed(capsys, "build", "--config", "dnn.yaml", "--name", "clusters/other")
     assert "there is no data/clusters.parquet: name the folder that holds it with --data" in absent

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from lightning_croloss.common.files import replacing, write_atomically
+from lightning_croloss.common.files import replacing, replacing_folder, write_atomically
 
 
 def test_a_file_appears_whole_and_alone(tmp_path):
@@ -70,3 +70,34 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path, umask, mode):
         temporary.write_bytes(b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_all_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch, folder):
+    steps = []
+    rename = os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append(os.path.basename(names[descriptor])))
+    names = {}
+    opened = os.open
+
+    def open_(path, *rest, **options):
+        descriptor = opened(path, *rest, **options)
+        names[descriptor] = str(path)
+        return descriptor
+
+    def replace(first, second):
+        steps.append("renamed")
+        rename(first, second)
+
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "replace", replace)
+    path = tmp_path / "model"
+    if folder:
+        with replacing_folder(path) as temporary:
+            (temporary / "weights").write_bytes(b"new")
+        assert steps[0] == "weights"
+        assert steps[1].startswith(".model.")
+    else:
+        write_atomically(path, b"new")
+        assert steps[0].startswith(".model.")
+    assert steps[-2:] == ["renamed", tmp_path.name]

@@ -80,7 +80,7 @@ def test_compiled_by_the_default_backend_it_is_validated():
 
 @pytest.mark.parametrize("cls", [MIND, SASRec])
 @pytest.mark.slow
-def test_compiled_it_is_validated_and_predicts(cls):
+def test_compiled_it_is_validated_tested_and_predicts(cls):
     torch._dynamo.reset()
     data, model = FeaturedData(seed=0, eval_batch_size=60), build(cls, {})
     compiled = torch.compile(model, backend="eager")
@@ -88,5 +88,7 @@ def test_compiled_it_is_validated_and_predicts(cls):
     (plain,) = quiet_trainer().validate(model, data, verbose=False)
     for name, value in plain.items():
         assert float(trainer.callback_metrics[name]) == pytest.approx(value, abs=0.04)
+    (tested,) = quiet_trainer().test(compiled, data, verbose=False)
+    assert tested == pytest.approx(quiet_trainer().test(model, data, verbose=False)[0], abs=0.04)
     (found,), (expected,) = (trainer.predict(each, data) for each in (compiled, model))
     torch.testing.assert_close(found[1], expected[1], atol=1e-4, rtol=1e-3)

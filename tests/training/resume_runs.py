@@ -14,10 +14,11 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch.optim import SGD, Adam
-from torch.optim.lr_scheduler import CyclicLR, ExponentialLR, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, ExponentialLR, LinearLR, StepLR
 
 from lightning_croloss import CROLossCallback, GRU4Rec, UniformNegatives
 from lightning_croloss.callbacks import Linear
+from lightning_croloss.training import ChainedScheduler, SequentialLR
 from tests.data_for_tests import ClusteredData, fit
 
 # 300 rows: 5 batches an epoch, and 2 steps of them if the gradients of 3 are added up
@@ -97,11 +98,27 @@ def given(scheduler, interval="epoch"):
 
 
 PLATEAU = functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max", patience=0, factor=0.5)
+WARM_UP = functools.partial(
+    SequentialLR,
+    schedulers=[
+        functools.partial(LinearLR, start_factor=0.2, total_iters=2),
+        functools.partial(
+            ChainedScheduler,
+            schedulers=[
+                functools.partial(CosineAnnealingLR, T_max=9),
+                functools.partial(StepLR, step_size=2),
+            ],
+        ),
+    ],
+    milestones=[2],
+)
 MODELS = {
     "adam": functools.partial(GRU4Rec, optimizer=functools.partial(Adam, lr=0.05)),
     "epoch": given(functools.partial(ExponentialLR, gamma=0.7)),
     "step": given(functools.partial(StepLR, step_size=2, gamma=0.9), "step"),
     "cyclic": given(functools.partial(CyclicLR, base_lr=0.1, max_lr=0.6, step_size_up=3), "step"),
+    "warm-up by epoch": given(WARM_UP),
+    "warm-up by step": given(WARM_UP, "step"),
     "plateau": given(
         functools.partial(ReduceLROnPlateau, monitor=RECALL, mode="max", patience=0, factor=0.5)
     ),

@@ -66,8 +66,9 @@ awk '/^```python$/ { inside = 1; next } /^```$/ && inside { exit } inside' "$rea
 grep -q 'CROLoss' example.py
 run "$bin/python" example.py
 
-run "$bin/croloss" --help > help.txt
-grep -q 'fit' help.txt
+run "$bin/croloss" --help
+run "$bin/croloss" fit --help=all > help.txt
+grep -q -- '--trainer.max_epochs' help.txt
 grep -m 1 '^usage' help.txt
 
 install "$serving" "$wheel[tables]"

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from lightning_croloss.common.plain_yaml import check_yaml
+
 # What loading and filtering depend on. Nothing else of the configuration reaches RecBole: its own training
 # and evaluation settings could only make it raise.
 LOADING = (
@@ -50,8 +52,10 @@ def read_settings(files: Sequence[str], config: Mapping[str, Any]) -> dict[str, 
         if not Path(name).is_file():
             raise ValueError(f"config_files names {name!r}, which is not a file")
         try:
-            content = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
+            text = Path(name).read_text(encoding="utf-8")
+            check_yaml(text)
+            content = yaml.safe_load(text)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"config file {name!r} is not valid YAML: {' '.join(str(error).split())}"
             ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.common.hashing import sha256_of_file
 from lightning_croloss.common.files import replacing
+from lightning_croloss.common.space import check_space
 from lightning_croloss.configurable import to_config
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
@@ -142,11 +144,13 @@ class TableCache:
         torch.save(content, buffer)
         path = self._path(kind)
         try:
+            check_space(path, buffer.getbuffer().nbytes, "what was prepared")
             with replacing(path) as temporary, temporary.open("wb") as file:
                 file.write(_MAGIC + hashlib.sha256(buffer.getbuffer()).digest())
                 file.write(buffer.getbuffer())
         except OSError as error:
-            rank_zero_warn(f"cache_dir: {path} cannot be written ({error.strerror}): going on without")
+            why = os.strerror(error.errno) if error.errno else error
+            rank_zero_warn(f"cache_dir: {path} cannot be written ({why}): going on without")
 
 
 def _packed(vocabulary: Vocabulary) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
-RAGGED = ("error", "drop")
-QUOTES = ("auto", "fields", "text")
+from lightning_croloss.common.text_choices import QUOTES, RAGGED
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.batch import GivenFeatures
 from lightning_croloss.data.features import KINDS, Feature
 from lightning_croloss.errors import suggest
@@ -83,6 +84,15 @@ class FeatureEmbedding(nn.Module):
                     f"built for {tuple(table.shape)}"
                 )
             table.copy_(feature.values)
+
+    def fits(self, encodings: Sequence[FeatureEncoding]) -> bool:
+        """Tell whether these say how the values of these very features become numbers."""
+        sizes = [2 if one.tokens is None else len(one.tokens) + 1 for one in encodings]
+        return (
+            [encoding.name for encoding in encodings] == self.names
+            and [encoding.kind for encoding in encodings] == self.kinds
+            and [len(weight) for weight in self.weights()] == sizes
+        )
 
     def forward(self, ids: Tensor, given: GivenFeatures | None = None) -> Tensor:
         """Return the sum over features, (..., D), for ids of any shape; zeros for id 0.

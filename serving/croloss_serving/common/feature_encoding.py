@@ -132,13 +132,31 @@ class FeatureEncoding:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FeatureEncoding:
-        """Build an encoding from what :meth:`to_plain` returned."""
-        name, kind = plain["name"], plain["kind"]
+        """Build an encoding from what :meth:`to_plain` returned.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        name, kind = plain.get("name"), plain.get("kind")
+        if not isinstance(name, str) or kind not in KINDS:
+            raise ValueError(f"a feature needs a name, and one of the kinds {', '.join(KINDS)}: got {kind!r}")
         if kind == "numeric":
             unlimited = {"low": -math.inf, "high": math.inf}
             learned = {key: value for key, value in plain.items() if key not in ("name", "kind")}
-            return cls(name, kind, standardisation=Standardisation(**{**unlimited, **learned}))
-        return cls(name, kind, Vocabulary(plain["tokens"]), plain["separator"])
+            numbers = {**unlimited, **learned}
+            if numbers.keys() != Standardisation.__dataclass_fields__.keys() or not all(
+                type(number) in (int, float) and abs(number) <= math.inf for number in numbers.values()
+            ):
+                raise ValueError(f"the feature {name!r} does not say how its numbers are standardised")
+            if not 0 < numbers["scale"] < math.inf or not numbers["low"] <= numbers["high"]:
+                raise ValueError(f"the feature {name!r} cannot be standardised by {numbers}")
+            return cls(name, kind, standardisation=Standardisation(**numbers))
+        tokens, separator = plain.get("tokens"), plain.get("separator")
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise ValueError(f"the feature {name!r} does not say which tokens it has")
+        if not isinstance(separator, str) or not (separator or kind == "categorical"):
+            raise ValueError(f"the feature {name!r} does not say what separates its tokens")
+        return cls(name, kind, Vocabulary(tokens), separator)
 
 
 def plain_encodings(encodings: Sequence[FeatureEncoding] | None) -> list[dict[str, Any]] | None:
@@ -147,5 +165,16 @@ def plain_encodings(encodings: Sequence[FeatureEncoding] | None) -> list[dict[st
 
 
 def read_encodings(plain: Sequence[Mapping[str, Any]] | None) -> list[FeatureEncoding] | None:
-    """Return what :func:`plain_encodings` was given."""
-    return None if plain is None else [FeatureEncoding.from_plain(entry) for entry in plain]
+    """Return what :func:`plain_encodings` was given.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if plain is None:
+        return None
+    if not isinstance(plain, (list, tuple)) or not all(isinstance(entry, Mapping) for entry in plain):
+        raise ValueError("features must be a list of dictionaries")
+    encodings = [FeatureEncoding.from_plain(entry) for entry in plain]
+    if len({encoding.name for encoding in encodings}) < len(encodings):
+        raise ValueError("two features have the same name")
+    return encodings

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from croloss_serving.common.hashing import sha256_of_file
+from croloss_serving.common.hashing import sha256_of, sha256_of_file
+from croloss_serving.common.plain_json import MOST_BYTES, parse_json
+from croloss_serving.common.regular_files import lies_in, open_regular, read_regular
 from croloss_serving.errors import PretrainedError
 
 MANIFEST = "manifest.json"
@@ -25,12 +29,14 @@ class Format:
         version: the version that this release writes; it reads earlier ones too.
         kind: what errors call such a folder, with its article.
         sections: entries of the manifest that must be dictionaries.
+        required: files that every such folder has, so that every manifest must list them.
     """
 
     name: str
     version: int
     kind: str
     sections: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
     def write(self, folder: Path, content: dict[str, Any], files: Iterable[str]) -> None:
         """Write the manifest of files that lie in ``folder``, with ``content`` beside their checksums."""
@@ -45,26 +51,25 @@ class Format:
     def read(self, folder: Path, check: Iterable[str] | None = None) -> dict[str, Any]:
         """Return the manifest of a folder, after checking its files.
 
+        What a folder may be read for is what its manifest lists: take no other file of it.
+
         Args:
             folder: the folder.
             check: names of the files to check; None = all.
 
         Raises:
-            PretrainedError: the folder is of another kind or format version, or a file is missing, cut off or
-                changed.
+            PretrainedError: the folder is of another kind or format version, its manifest lists what does not
+                lie in it or leaves out what it must hold, or a file is missing, cut off or changed.
         """
         path = folder / MANIFEST
         if not path.is_file():
             fault = "has no manifest.json" if folder.is_dir() else "does not exist"
             raise PretrainedError(f"{folder} is not {self.kind}: it {fault}")
-        try:
-            manifest = json.loads(path.read_text("utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise PretrainedError(f"{path} is damaged: {_AGAIN}") from None
+        manifest = _parsed(folder)
         if not isinstance(manifest, dict) or manifest.get("format") != self.name:
             raise PretrainedError(f"{folder} is not {self.kind}: its manifest.json describes something else")
         version = manifest.get("format_version")
-        if not isinstance(version, int) or not 1 <= version <= self.version:
+        if type(version) is not int or not 1 <= version <= self.version:
             raise PretrainedError(
                 f"{folder} was saved in format version {version!r}; this lightning-croloss reads up to "
                 f"{self.version}: install the release that saved it, or a newer one"
@@ -73,21 +78,99 @@ class Format:
             raise PretrainedError(f"{path} is damaged or was changed: {_AGAIN}")
         if not all(isinstance(manifest.get(part), dict) for part in ("files", *self.sections)):
             raise PretrainedError(f"{path} is incomplete: {_AGAIN}")
+        self._check_list(folder, manifest["files"])
         for name in manifest["files"] if check is None else check:
-            _check_file(folder / name, manifest["files"].get(name) or {})
+            with _checked(folder, name, manifest):
+                pass
         return manifest
 
+    def _check_list(self, folder: Path, files: dict[str, Any]) -> None:
+        """Refuse a list of files that leaves any doubt about what is read."""
+        path = folder / MANIFEST
+        for name, entry in files.items():
+            if name in ("", ".", "..") or any(letter in "/\\:\0" for letter in name):
+                raise PretrainedError(f"{path} lists {name!r}, which is not the name of a file in its folder")
+            if not isinstance(entry, dict) or not _is_checksum(entry):
+                raise PretrainedError(
+                    f"{path} does not say how many bytes and which SHA-256 {name!r} has: {_AGAIN}"
+                )
+        if left_out := [name for name in self.required if name not in files]:
+            raise PretrainedError(f"{path} does not list {left_out[0]}, which must be checked: {_AGAIN}")
 
-def _check_file(path: Path, expected: dict[str, Any]) -> None:
-    if not path.is_file():
-        raise PretrainedError(f"{path.parent} lacks the file {path.name}: {_AGAIN}")
-    size = path.stat().st_size
-    if size != expected.get("bytes"):
+
+def checked_content(
+    folder: Path, name: str, manifest: dict[str, Any], most_bytes: int | None = None
+) -> bytes:
+    """Return the content of a file that a manifest lists; the very bytes that were checked.
+
+    Args:
+        folder: the folder.
+        name: name of the file.
+        manifest: what :meth:`Format.read` returned.
+        most_bytes: how large the file may be; None = as large as it is.
+
+    Raises:
+        PretrainedError: the manifest does not list it, or it is missing, cut off, changed or too large.
+    """
+    size = manifest["files"].get(name, {}).get("bytes", 0)
+    if most_bytes is not None and size > most_bytes:
         raise PretrainedError(
-            f"{path} has {size} bytes instead of {expected.get('bytes')} (cut off or changed): {_AGAIN}"
+            f"{folder / name} has {size:,} bytes, more than the {most_bytes:,} that such a file may have"
         )
-    if sha256_of_file(path) != expected.get("sha256"):
-        raise PretrainedError(f"{path} is damaged or was changed (its checksum differs): {_AGAIN}")
+    with _checked(folder, name, manifest) as file:
+        content = file.read()
+    if hashlib.sha256(content).hexdigest() != manifest["files"][name]["sha256"]:
+        raise PretrainedError(f"{folder / name} was changed while it was read: try again")
+    return content
+
+
+def _parsed(folder: Path) -> Any:
+    path = folder / MANIFEST
+    if not lies_in(folder, MANIFEST):
+        raise PretrainedError(f"{path} is a link to a file outside its folder: {_AGAIN}")
+    try:
+        return parse_json(read_regular(path, MOST_BYTES))
+    except ValueError as error:
+        raise PretrainedError(f"{path} is damaged ({error}): {_AGAIN}") from None
+    except OSError as error:
+        raise PretrainedError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> BinaryIO:
+    """Return a file, open at its beginning, whose size and checksum are those of the manifest."""
+    expected = manifest["files"].get(name)
+    path = folder / name
+    if not path.is_file():
+        raise PretrainedError(f"{folder} lacks the file {name}: {_AGAIN}")
+    if not lies_in(folder, name):
+        raise PretrainedError(f"{path} is a link to a file outside its folder: {_AGAIN}")
+    try:
+        file = open_regular(path)
+    except (OSError, ValueError) as error:
+        raise PretrainedError(f"{path} cannot be read: {error}") from None
+    size = os.fstat(file.fileno()).st_size
+    fault = ""
+    if expected is None:
+        fault = f"has {size} bytes instead of None, since {MANIFEST} does not list it"
+    elif size != expected["bytes"]:
+        fault = f"has {size} bytes instead of {expected['bytes']} (cut off or changed)"
+    elif sha256_of(file) != expected["sha256"]:
+        fault = "is damaged or was changed (its checksum differs)"
+    if fault:
+        file.close()
+        raise PretrainedError(f"{path} {fault}: {_AGAIN}")
+    file.seek(0)
+    return file
+
+
+def _is_checksum(entry: dict[str, Any]) -> bool:
+    size, digest = entry.get("bytes"), entry.get("sha256")
+    return (
+        type(size) is int
+        and size >= 0
+        and isinstance(digest, str)
+        and re.fullmatch("[0-9a-f]{64}", digest) is not None
+    )
 
 
 def _own_sha256(manifest: dict[str, Any]) -> str:

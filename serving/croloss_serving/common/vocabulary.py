@@ -121,7 +121,14 @@ class Vocabulary:
             raise ValueError(f"id {wrong[0]} is not in the vocabulary, whose ids are 1 … {len(self)}")
         if self._texts is not None:
             return [self._texts[i - 1] if i else "" for i in index.tolist()]
-        return [self._numbers[i - 1].item() if i else "" for i in index.tolist()]
+        # in one step: a loop over numbers of numpy takes ten times as long
+        known = index > 0
+        tokens: list[Any] = [""] * len(index)
+        for position, token in zip(
+            np.flatnonzero(known).tolist(), self._numbers[index[known] - 1].tolist(), strict=True
+        ):
+            tokens[position] = token
+        return tokens
 
     def fingerprint(self) -> str:
         """Return a short SHA-256 of the tokens in order, the same on every machine."""

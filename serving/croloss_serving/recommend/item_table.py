@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from croloss_serving.common.arrow_tokens import token_array
 from croloss_serving.common.vocabulary import Vocabulary
-from croloss_serving.errors import NeededBy
-from croloss_serving.recommend.token_table import import_pyarrow, read_columns
+from croloss_serving.errors import NeededBy, PretrainedError
+from croloss_serving.recommend.token_table import import_pyarrow, read_columns, vocabulary_of
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,32 @@ class ItemTable:
         return len(self.vocabulary)
 
     @classmethod
-    def read(cls, path: Path, needed_by: NeededBy) -> ItemTable:
+    def read(
+        cls, path: Path, needed_by: NeededBy, rows: int | None = None, content: bytes | None = None
+    ) -> ItemTable:
         """Read a table from a file.
 
         Args:
             path: the file.
             needed_by: what needs the table, for the message if pyarrow is not installed.
+            rows: how many items it must have; None = any number.
+            content: its bytes, if they were read already.
 
         Raises:
-            PretrainedError: the file is not such a table.
+            PretrainedError: the file is not such a table, or has another number of items.
             MissingExtraError: pyarrow is not installed.
         """
-        columns = read_columns(path, ("token", "count", "title?"), needed_by)
-        counts = columns["count"]
+        columns = read_columns(path, ("token", "count", "title?"), needed_by, rows, content)
+        counts, titles = columns["count"], columns.get("title")
+        known = None not in counts
+        if known and not all(type(count) is int and 0 <= count < 2**63 for count in counts):
+            raise PretrainedError(f"{path} is damaged: its column count holds something else than counts")
+        if titles is not None and not all(isinstance(title, str) for title in titles):
+            raise PretrainedError(f"{path} is damaged: its column title holds something else than text")
         return cls(
-            Vocabulary(columns["token"]),
-            None if None in counts else np.array(counts, dtype=np.int64),
-            columns.get("title"),
+            vocabulary_of(columns["token"], path),
+            np.array(counts, dtype=np.int64) if known else None,
+            titles,
         )
 
     def write(self, path: Path, needed_by: NeededBy) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from croloss_serving.common.terminal import printable
 from croloss_serving.recommend.tokens import Token
 
 SHOWN = 10  # users and items that a printed result shows
@@ -33,11 +34,12 @@ class UserRecommendations:
 
     def __str__(self) -> str:
         """Return a line for each of the first items: score, token, title."""
-        titles = self.titles or [""] * len(self.tokens)
-        width = max((len(str(token)) for token in self.tokens[:SHOWN]), default=0)
+        tokens = [printable(str(token)) for token in self.tokens[:SHOWN]]
+        titles = [printable(title) for title in (self.titles or [""] * len(tokens))[:SHOWN]]
+        width = max(map(len, tokens), default=0)
         lines = [
-            f"{score:8.3f}  {token!s:<{width}}  {title}".rstrip()
-            for score, token, title in zip(self.scores[:SHOWN], self.tokens, titles, strict=False)
+            f"{score:8.3f}  {token:<{width}}  {title}".rstrip()
+            for score, token, title in zip(self.scores[:SHOWN], tokens, titles, strict=True)
         ]
         more = len(self.tokens) - SHOWN
         return "\n".join([*lines, *([f"          … {more} more"] if more > 0 else [])])

@@ -1,0 +1,1 @@
+"""Jobs that are ended at random, and what they leave."""

@@ -1,0 +1,120 @@
+"""Locks of files that the system frees when their process ends, however it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+#: The descriptors of the locks that this process holds.
+_OPEN: set[int] = set()
+#: The outputs that this process has claimed, and the thread that did.
+_CLAIMED: dict[Path, int] = {}
+
+
+def lock(path: Path, make: bool = False) -> int | None:
+    """Lock a file for this process, or return None where the file system or the system has no locks.
+
+    Args:
+        path: the file.
+        make: whether to make it if it is absent.
+
+    Returns:
+        What :func:`unlock` takes.
+
+    Raises:
+        BlockingIOError: it is locked already, by another process or by another part of this one.
+        FileNotFoundError: there is no such file.
+    """
+    if sys.platform == "win32":
+        return None
+    # for reading and writing: NFS locks nothing else exclusively
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if make else 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        os.close(descriptor)
+        return None
+    _OPEN.add(descriptor)
+    return descriptor
+
+
+def unlock(descriptor: int | None) -> None:
+    """Free a lock."""
+    if descriptor in _OPEN and sys.platform != "win32":  # else this is a child of the process that has it
+        _OPEN.discard(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def is_named(descriptor: int, path: Path) -> bool:
+    """Tell whether a locked file is still the one at ``path``."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Keep an output for this job alone while the block runs.
+
+    A file ``.<name>.lock`` beside it is locked meanwhile. What a killed job leaves of it stops nobody. Where
+    the file system has no locks, the block runs without. A block inside the block may claim the same again.
+
+    Raises:
+        FileExistsError: another job is writing it.
+    """
+    target = path.parent.resolve() / path.name
+    if _CLAIMED.get(target) == threading.get_ident():
+        yield
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = target.with_name(f".{target.name}.lock")
+    descriptor = _lock_mark(mark, path)
+    _CLAIMED[target] = threading.get_ident()
+    try:
+        yield
+    finally:
+        _CLAIMED.pop(target, None)
+        if descriptor in _OPEN:
+            # first the name, then the lock: whoever waits with the file open finds that it has no name
+            mark.unlink(missing_ok=True)
+            unlock(descriptor)
+
+
+def _lock_mark(mark: Path, path: Path) -> int | None:
+    while True:
+        try:
+            descriptor = lock(mark, make=True)
+        except BlockingIOError:
+            raise FileExistsError(
+                f"{path} is being written by another job: wait until it ends, or choose another output"
+            ) from None
+        if descriptor is None:
+            mark.unlink(missing_ok=True)
+            return None
+        if is_named(descriptor, mark):
+            return descriptor
+        unlock(descriptor)  # the job before has just removed it
+
+
+def _forget() -> None:
+    """Let a forked process, a loader's worker for instance, keep no lock after its parent ended."""
+    for descriptor in _OPEN:
+        os.close(descriptor)
+    _OPEN.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,60 @@
+"""Space on a disk, told before it is missing."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+from lightning_croloss.errors import NotEnoughSpaceError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: How libraries that are not written in Python say it.
+_SAID = ("No space left on device", "os error 28", "code: 28", "Disk quota exceeded")
+
+
+def free_bytes(path: Path) -> int:
+    """Return what is free on the file system of ``path``, which need not exist yet."""
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def check_space(path: Path, needed: int, what: str) -> None:
+    """Refuse to begin what cannot be written.
+
+    Args:
+        path: where it is to be written.
+        needed: the bytes that it certainly takes.
+        what: what it is, as the error calls it.
+
+    Raises:
+        NotEnoughSpaceError: fewer bytes are free.
+    """
+    free = free_bytes(path)
+    if free < needed:
+        raise NotEnoughSpaceError(
+            f"{what} takes {size(needed)}, but the file system of {path} has {size(free)} free: make room, "
+            "or choose another folder"
+        )
+
+
+def explained_if_full(error: Exception, path: Path) -> Exception:
+    """Return one sentence instead of ``error`` if that says, in whatever words, that the disk is full."""
+    if isinstance(error, NotEnoughSpaceError):
+        return error
+    number = error.errno if isinstance(error, OSError) else None
+    if number not in _FULL and not any(words in str(error) for words in _SAID):
+        return error
+    return NotEnoughSpaceError(
+        f"No space left on device: {path} could not be written and stays as it was; free some space on its "
+        "file system, or choose another folder"
+    )
+
+
+def size(number: int) -> str:
+    """Return a number of bytes as text."""
+    if number < 2**30:
+        return f"{number / 2**20:,.1f} MiB"
+    return f"{number / 2**30:,.1f} GiB"

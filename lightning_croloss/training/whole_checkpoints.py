@@ -1,0 +1,113 @@
+"""Checkpoints that are whole or absent, on whatever file system they lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.utilities.cloud_io import _is_local_file_protocol
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
+
+from lightning_croloss.common.files import replacing
+from lightning_croloss.common.leftovers import TEMPORARY, remove_dead_files, temporary_name
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its path, flushes it to the disk, and renames it.
+
+    Lightning's own writes into ``TMPDIR`` and moves the file: from another file system that is a copy, and a
+    process that ends meanwhile leaves half of it in place of the checkpoint before. Addresses such as
+    ``s3://…`` are written as Lightning does.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint, or leave what is at ``path`` as it was.
+
+        Raises:
+            TypeError: there are storage options.
+            NotEnoughSpaceError: the disk is full.
+        """
+        if storage_options is not None or not _is_local_file_protocol(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        path = Path(os.path.abspath(str(path).removeprefix("file://")))
+        remove_dead_files(path, TEMPORARY, name=r".*\.ckpt")  # also those of a checkpoint that came later
+        with replacing(path, extension=TEMPORARY) as temporary, temporary.open("wb") as file:
+            output = _Output(file)
+            try:
+                torch.save(checkpoint, cast("IO[bytes]", output))
+            except RuntimeError:
+                if output.error is None:
+                    raise
+                raise output.error from None  # which torch replaces by a sentence about positions
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint; a link to it beside it keeps its content until it leads elsewhere."""
+        if _is_local_file_protocol(path):
+            _keep_for_links(Path(path))
+        super().remove_checkpoint(path)
+
+
+class _Output:
+    """A file for ``torch.save`` that remembers what went wrong."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def write_whole_checkpoints(trainer: Trainer) -> None:
+    """Let a trainer write its checkpoints by :class:`WholeCheckpointIO`, unless it was given another way."""
+    strategy = trainer.strategy
+    found = strategy.checkpoint_io
+    if type(found) is TorchCheckpointIO:
+        strategy.checkpoint_io = WholeCheckpointIO()
+    while isinstance(found, _WrappingCheckpointIO):
+        inner = found.checkpoint_io
+        if type(inner) is TorchCheckpointIO:
+            found._checkpoint_io = WholeCheckpointIO()
+        found = inner  # type: ignore[assignment]
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.save_last == "link":
+            callback._link_checkpoint = _link_checkpoint  # type: ignore[method-assign]
+
+
+def _keep_for_links(path: Path) -> None:
+    """Make links beside a file that lead to it names of its content, so that it may be removed."""
+    if not path.is_file() or path.is_symlink():
+        return
+    for link in path.parent.iterdir():
+        if link.is_symlink() and link != path and link.exists() and link.samefile(path):
+            temporary = temporary_name(link, TEMPORARY)
+            try:
+                os.link(path, temporary)
+            except OSError:  # the file system knows no second names: the link leads nowhere for a moment
+                return
+            os.replace(temporary, link)
+
+
+def _link_checkpoint(trainer: Trainer, filepath: str, linkpath: str) -> None:
+    """Let ``last.ckpt`` lead to another checkpoint, in one step; Lightning removes it first."""
+    link = Path(linkpath)
+    if trainer.is_global_zero and os.path.abspath(filepath) != os.path.abspath(linkpath):
+        temporary = temporary_name(link, TEMPORARY)
+        os.symlink(os.path.relpath(filepath, link.parent), temporary)
+        os.replace(temporary, link)
+    trainer.strategy.barrier()

@@ -1,0 +1,139 @@
+"""The folder of an export: each file of it is compared with the manifest before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from croloss_serving.common.array_files import check_finite, read_array
+from croloss_serving.common.manifest import MANIFEST, checked_content
+from croloss_serving.common.onnx_graph import check_self_contained
+from croloss_serving.common.regular_files import open_regular
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.errors import NeededBy, PretrainedError
+from croloss_serving.index import read_index
+from croloss_serving.index_file import check_index
+from croloss_serving.layout import (
+    ENCODER,
+    FORMAT,
+    INDEX,
+    ITEMS,
+    USER_FEATURES,
+    USER_TABLE,
+    USER_VECTORS,
+    VECTORS,
+)
+from croloss_serving.recommend.item_table import ItemTable
+from croloss_serving.recommend.token_table import read_tokens
+from croloss_serving.user_feature_vectors import UserFeatureVectors
+
+
+def _positive(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+#: What the manifest must say of the model, and what it may.
+_NEEDED: dict[str, Callable[[Any], bool]] = {
+    "class": lambda value: isinstance(value, str),
+    "num_items": _positive,
+    "dim": _positive,
+    "num_users": lambda value: type(value) is int and value >= 0,
+    "max_history": lambda value: value is None or _positive(value),
+}
+_POSSIBLE: dict[str, Callable[[Any], bool]] = {
+    "uses_history": lambda value: type(value) is bool,
+    "exclude_history": lambda value: type(value) is bool,
+}
+
+
+@dataclass(frozen=True)
+class ExportFolder:
+    """An export whose files have the checksums of its manifest.
+
+    Attributes:
+        folder: where it is.
+        manifest: its manifest.
+        model: what that says of the model.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    model: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> ExportFolder:
+        """Check every file of an export.
+
+        Raises:
+            PretrainedError: the folder is not an export, is of another version, or a file is damaged.
+        """
+        manifest = FORMAT.read(folder)
+        model = manifest["model"]
+        for tests, is_needed in ((_NEEDED, True), (_POSSIBLE, False)):
+            for name, is_right in tests.items():
+                if (is_needed or name in model) and not is_right(model.get(name)):
+                    said = f"{name}={model[name]!r}" if name in model else f"no {name}"
+                    raise PretrainedError(f"{folder / MANIFEST} describes no model: it says {said}")
+        if (USER_VECTORS in manifest["files"]) != (USER_FEATURES in manifest["files"]):
+            raise PretrainedError(f"{folder / MANIFEST} lists only one of {USER_VECTORS} and {USER_FEATURES}")
+        return cls(folder, manifest, model)
+
+    def encoder(self) -> bytes:
+        """Return the graph of the encoder."""
+        content = checked_content(self.folder, ENCODER, self.manifest)
+        try:
+            check_self_contained(content)
+        except ValueError as error:
+            raise PretrainedError(f"{self.folder / ENCODER} cannot be read: {error}") from None
+        return content
+
+    def vectors(self) -> NDArray[np.float32]:
+        """Return the vectors (N, D) of the items."""
+        path = self.folder / VECTORS
+        shape = (self.model["num_items"], self.model["dim"])
+        try:
+            with open_regular(path) as file:
+                return check_finite(read_array(file, path.stat().st_size, np.float32, shape))
+        except (ValueError, OSError) as error:
+            raise PretrainedError(f"{path} cannot be read: {error}") from None
+
+    def items(self, needed_by: NeededBy) -> ItemTable:
+        """Return the tokens, training events and titles of the items."""
+        content = checked_content(self.folder, ITEMS, self.manifest)
+        return ItemTable.read(self.folder / ITEMS, needed_by, self.model["num_items"], content)
+
+    def index(self, nprobe: int | None, ef_search: int | None) -> Any:
+        """Return the index of the vectors, if there is one."""
+        if INDEX not in self.manifest["files"]:
+            return None
+        check_index(self.folder / INDEX, self.model["num_items"], self.model["dim"])
+        return read_index(self.folder / INDEX, nprobe, ef_search)
+
+    def users(self, needed_by: NeededBy) -> Vocabulary | None:
+        """Return the tokens of the users, if the model uses them."""
+        self._check_users()
+        if USER_TABLE not in self.manifest["files"]:
+            return None
+        content = checked_content(self.folder, USER_TABLE, self.manifest)
+        return read_tokens(self.folder / USER_TABLE, needed_by, self.model["num_users"], content)
+
+    def user_features(self) -> UserFeatureVectors | None:
+        """Return the embeddings of the features of the users, if the model uses them."""
+        if USER_VECTORS not in self.manifest["files"]:
+            return None
+        return UserFeatureVectors.read(self.folder, self.manifest, self.model["num_users"])
+
+    def _check_users(self) -> None:
+        """Refuse more users than there are vectors for, in the encoder or beside it."""
+        files = self.manifest["files"]
+        held = sum(files[name]["bytes"] for name in (ENCODER, USER_VECTORS) if name in files)
+        if self.model["num_users"] > held:
+            raise PretrainedError(
+                f"{self.folder / MANIFEST} declares {self.model['num_users']:,} users, more than the export "
+                "has vectors for"
+            )

@@ -1,0 +1,68 @@
+"""What the config of a stranger's model may have read, and that nothing is written where it says."""
+
+import pytest
+
+from lightning_croloss import TableDataModule
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.zoo.sources import AbsentDataError, foreign_data_of
+
+
+def config(class_path="TableDataModule", **arguments):
+    return {"data": {"class_path": class_path, "init_args": arguments}}
+
+
+@pytest.mark.parametrize(
+    ("class_path", "arguments"),
+    [
+        ("TableDataModule", {"interactions": "/etc/passwd"}),
+        ("TableDataModule", {"interactions": "../../secret.csv"}),
+        ("TableDataModule", {"interactions": "~/secret.csv"}),
+        ("TableDataModule", {"interactions": "https://example.org/x.parquet"}),
+        ("TableDataModule", {"interactions": ["shop.csv", "/etc/passwd"]}),
+        ("TableDataModule", {"interactions": "shop.csv", "items": "/etc/passwd"}),
+        ("TableDataModule", {"interactions": "shop.csv", "users": "a/../../b.csv"}),
+        (
+            "TableDataModule",
+            {
+                "interactions": "shop",
+                "split": {"class_path": "PredefinedSplit", "init_args": {"train": "../../secret"}},
+            },
+        ),
+        ("RecBoleDataModule", {"data_path": "/etc"}),
+        ("RecBoleDataModule", {"config_files": ["/etc/passwd"]}),
+        ("RecBoleDataModule", {"config": {"data_path": "/etc"}}),
+    ],
+)
+def test_no_file_elsewhere_is_read(class_path, arguments):
+    with pytest.raises(PretrainedError, match="is not below the working directory: name the folder"):
+        foreign_data_of(config(class_path, **arguments))
+
+
+def test_a_folder_that_is_named_holds_the_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.csv").write_text("user_id,item_id,timestamp\n1,2,3\n")
+    for given in ("/elsewhere/shop.csv", "../shop.csv"):
+        data = foreign_data_of(config(interactions=given), tmp_path)
+        assert data.files["interactions"] == str(tmp_path / "shop.csv")
+    assert isinstance(foreign_data_of(config(interactions="shop.csv")), TableDataModule)
+    with pytest.raises(AbsentDataError):
+        foreign_data_of(config(interactions="other.csv"))
+    with pytest.raises(PretrainedError, match="below the working directory"):
+        foreign_data_of(config(interactions=["/elsewhere/shop.csv"]), tmp_path)
+
+
+def test_nothing_is_written_where_the_config_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.csv").write_text(
+        "user_id,item_id,timestamp\n" + "".join(f"1,{n},{n}\n" for n in range(9))
+    )
+    data = foreign_data_of(config(interactions="shop.csv", cache_dir=str(tmp_path / "mark")))
+    data.setup("fit")
+    assert data.num_items == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
+
+
+def test_a_config_without_data():
+    for given in ({}, {"data": [1]}, {"data": {"class_path": "TableDataModule", "init_args": [1]}}):
+        with pytest.raises(PretrainedError, match="says nothing of the data"):
+            foreign_data_of(given)
