@@ -19,7 +19,13 @@ from torch.optim.lr_scheduler import LRScheduler
 import croloss_serving
 from lightning_croloss.cli.memory import MemoryShortError, explained_memory
 from lightning_croloss.configurable import Configurable
-from lightning_croloss.errors import DataError, MissingExtraError, NonFiniteLossError, suggest
+from lightning_croloss.errors import (
+    DataError,
+    MissingExtraError,
+    NonFiniteLossError,
+    PretrainedError,
+    suggest,
+)
 
 # Lines of the parser that tell how it searched, not what is wrong.
 _SEARCH = re.compile(
@@ -27,7 +33,14 @@ _SEARCH = re.compile(
     r"|Expected a path but|Problem with given class_path|Parser key \"[^\"]*\":$|$"
 )
 LOGGERS = (CSVLogger, TensorBoardLogger, WandbLogger)
-OURS = (DataError, MissingExtraError, NonFiniteLossError, MisconfigurationException, MemoryShortError)
+OURS = (
+    DataError,
+    MissingExtraError,
+    NonFiniteLossError,
+    PretrainedError,
+    MisconfigurationException,
+    MemoryShortError,
+)
 
 # Packages that Lightning's own classes need, and the extras that bring them.
 EXTRA_OF = {"wandb": "wandb", "tensorboard": "tensorboard"}

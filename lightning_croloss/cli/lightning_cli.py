@@ -29,7 +29,7 @@ from lightning_croloss.cli.seeds_option import SeedsOption, refuse_in_config
 from lightning_croloss.cli.started_processes import ending_together
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
-from lightning_croloss.cli.weights import find_weights, refuse_idle
+from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
 from lightning_croloss.common.files import output_file
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
@@ -234,7 +234,7 @@ class CROLossCLI(LightningCLI):
         self.model.predicts_n = n
         self.model.predicts_unseen_only = self._get(self.config, "exclude_history")
         self.trainer.callbacks.append(self._writer)  # type: ignore[attr-defined]
-        with ending_together(self.trainer):
+        with ending_together(self.trainer), telling_checkpoint(self.trainer):
             self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:
@@ -247,17 +247,22 @@ class CROLossCLI(LightningCLI):
         elif current() is not None and self.trainer.checkpoint_callbacks:
             self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
         telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
-        with own_versions(self.trainer), telling, ending_together(self.trainer):
+        with (
+            own_versions(self.trainer),
+            telling,
+            ending_together(self.trainer),
+            telling_checkpoint(self.trainer),
+        ):
             self.trainer.fit(**_trusting_nothing(kwargs))
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
-        with ending_together(self.trainer), own_versions(self.trainer):
+        with ending_together(self.trainer), own_versions(self.trainer), telling_checkpoint(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
-        with ending_together(self.trainer), own_versions(self.trainer):
+        with ending_together(self.trainer), own_versions(self.trainer), telling_checkpoint(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:

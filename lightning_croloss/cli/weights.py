@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 
 from lightning_croloss.cli.checkpoint_path import find_checkpoint, is_registry
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overrides import plain
 from lightning_croloss.cli.trust import trusted_by_user
+from lightning_croloss.common.plain_text import check_texts
+from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.models.checkpoint import KEY, described_model, read_checkpoint
+from lightning_croloss.models.checkpoint import KEY, described_model, read_checkpoint, tensors_of
+from lightning_croloss.models.declared_sizes import built_to_fit, elements, planned
+from lightning_croloss.models.weights import check_weights
 from lightning_croloss.pretrained import load_pretrained
 
 
@@ -65,6 +73,8 @@ def find_weights(command: str, section: Namespace, given: Mapping[str, Any], wor
         )
     model = load_pretrained(name, allow=trusted_by_user(section.get("allow_classes"), imported=True))
     described = described_model({"hyper_parameters": dict(model.hparams)})
+    trusted = trusted_by_user(section.get("allow_classes"), imported=True)
+    check_texts(described, f"--pretrained {name}", trusted.find)
     return Weights(f"--pretrained {name}", described, model)
 
 
@@ -86,6 +96,23 @@ def wrote(words: Sequence[str], option: str) -> bool:
     return any(name.rstrip("+") == option or name.startswith(f"{option}.") for name in names)
 
 
+@contextmanager
+def telling_checkpoint(trainer: Trainer) -> Iterator[None]:
+    """Name the checkpoint in what goes wrong while the trainer restores it.
+
+    Raises:
+        PretrainedError: in place of an error that a state in it causes in Lightning or torch.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
+        # kept from the moment when it was read until all of it is restored
+        if isinstance(error, PretrainedError) or not trainer._checkpoint_connector._loaded_checkpoint:
+            raise
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise PretrainedError(f"ckpt_path: {trainer.ckpt_path} cannot be used: {told}") from error
+
+
 def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[str, Any]) -> Weights:
     """Read the model of a checkpoint, which may name trusted and imported classes only.
 
@@ -98,10 +125,17 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
         raise ValueError(f"ckpt_path: {error}") from None
     source, described = f"--ckpt_path {path}", described_model(content)
     if described["class_path"] is None:
+        if KEY not in content:
+            raise ValueError(
+                f"ckpt_path: {path!r} was not written by this package: it names no model that a command "
+                "could take; give the checkpoint of a run of croloss, or of a Trainer with a RetrievalModel"
+            )
         return Weights(source)
+    if not re.match(r"\d+\.\d+", str(content.get("pytorch-lightning_version"))):
+        raise ValueError(f"ckpt_path: {path!r} is damaged: it does not say which Lightning has written it")
     advice = "name {0!r} in a config, which imports it, or give --allow_classes={0}"
     trusted = trusted_by_user(section.get("allow_classes"), imported=True, advice=advice)
-    trusted.check({"model": described}, path)
+    described = _as_built(described, content, path, trusted)
     seed, kept = given.get("seed_everything"), (content.get(KEY) or {}).get("seed")
     if command == "fit" and type(seed) is int and kept is not None and seed != kept:
         raise ValueError(
@@ -109,3 +143,30 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
             "the same"
         )
     return Weights(source, described)
+
+
+def _as_built(
+    described: dict[str, Any], content: dict[str, Any], path: str, trusted: TrustedClasses
+) -> dict[str, Any]:
+    """Return the description of a checkpoint's model as the model itself gives it, if the weights are its.
+
+    The parser of the command line then has nothing to read into what a stranger wrote.
+    """
+    trusted.check({"model": described}, path)
+    weights = tensors_of(content, path)
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    held = elements(weights)
+
+    def build() -> RetrievalModel:
+        model = trusted.build(described, path)
+        if not isinstance(model, RetrievalModel):
+            raise PretrainedError(f"{path}: {described['class_path']!r} is not a RetrievalModel")
+        model.configure_model()
+        return model
+
+    with torch.random.fork_rng(devices=[]):
+        model = planned(build, shapes, held, path) or built_to_fit(build, shapes, held, path)
+    check_weights(model, content["state_dict"], path, f" of {model.num_items:,} items", model.strict_loading)
+    described = described_model({"hyper_parameters": dict(model.hparams)})
+    check_texts(described, path, trusted.find)
+    return described

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 from lightning_croloss.errors import suggest
 
@@ -22,10 +23,24 @@ def check_widths(**widths: Sequence[int]) -> None:
 
 
 def check_counts(**counts: int) -> None:
-    """Raise ``ValueError`` if a number of things is below 1."""
+    """Raise ``ValueError`` if a number of things is below 1, or not whole."""
     for name, value in counts.items():
+        _check_whole(name, value)
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_not_negative(**counts: int) -> None:
+    """Raise ``ValueError`` if a number of things is below 0, or not whole."""
+    for name, value in counts.items():
+        _check_whole(name, value)
+        if value < 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> None:

@@ -7,15 +7,17 @@ package, torch's optimizers and schedulers, and what the caller allows. All othe
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
 
 from lightning_croloss.common.former_names import today
 from lightning_croloss.configurable import Configurable, class_path
@@ -24,6 +26,10 @@ from lightning_croloss.errors import PretrainedError, suggest
 _PACKAGE = "lightning_croloss."
 #: Classes that are called later, with the parameters or the optimizer.
 _CALLED_LATER = (Optimizer, LRScheduler)
+#: Classes that are no part of a model: what reads data, or is a model itself.
+_NO_PART = (LightningDataModule, LightningModule, Metric)
+#: What a constructor fails with if its arguments are not as it wants them.
+_UNFIT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, AssertionError)
 
 
 class TrustedClasses:
@@ -91,6 +97,9 @@ class TrustedClasses:
             for path in _class_paths(content):
                 if section != "trainer" or not isinstance(path, str) or today(path) not in self._of_trainer:
                     self.find(path, where)
+        model = config.get("model")
+        for path in _class_paths(model.get("init_args") if isinstance(model, Mapping) else None):
+            self._find_part(path, where)
 
     def build(self, value: Any, where: str) -> Any:
         """Build what a config describes.
@@ -103,23 +112,57 @@ class TrustedClasses:
         Raises:
             PretrainedError: a class is not trusted, or does not take the arguments.
         """
-        if isinstance(value, list):
-            return [self.build(entry, where) for entry in value]
+        return self._build(value, where, self.find)
+
+    def _find_part(self, path: object, where: str) -> type:
+        cls = self.find(path, where)
+        if issubclass(cls, _NO_PART):
+            raise PretrainedError(
+                f"{where} names the class {path!r} as a part of a model, which it cannot be"
+            )
+        return cls
+
+    def _build(self, value: Any, where: str, find: Callable[[object, str], type]) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [self._build(entry, where, self._find_part) for entry in value]
         if not isinstance(value, dict):
             return value
         if "class_path" not in value:
-            return {name: self.build(entry, where) for name, entry in value.items()}
-        cls = self.find(value["class_path"], where)
+            return {name: self._build(entry, where, self._find_part) for name, entry in value.items()}
+        cls = find(value["class_path"], where)
         arguments = value.get("init_args") or {}
         if not isinstance(arguments, dict) or value.keys() - {"class_path", "init_args"}:
             raise PretrainedError(f"{where}: {cls.__name__} must have class_path and init_args only")
-        built = {str(name): self.build(entry, where) for name, entry in arguments.items()}
-        if issubclass(cls, _CALLED_LATER):
-            return functools.partial(cls, **built)
+        built = {str(name): self._build(entry, where, self._find_part) for name, entry in arguments.items()}
+        _refuse_unknown(cls, built, where)
         try:
+            if issubclass(cls, _CALLED_LATER):
+                inspect.signature(cls).bind(None, **built)  # what comes first is known when it is called
+                return functools.partial(cls, **built)
             return cls(**built)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise PretrainedError(f"{where}: {cls.__name__} cannot be built: {error}") from error
+        except PretrainedError:
+            raise
+        except _UNFIT as error:
+            told = " ".join(str(error).partition("Exception raised from")[0].split()) or type(error).__name__
+            raise PretrainedError(f"{where}: {cls.__name__} cannot be built: {told}") from error
+
+
+def _refuse_unknown(cls: type, arguments: Mapping[str, Any], where: str) -> None:
+    """Refuse arguments that neither a class nor the bases that it passes them on to have."""
+    known: set[str] = set()
+    for each in cls.__mro__:
+        if "__init__" not in vars(each):
+            continue
+        parameters = inspect.signature(vars(each)["__init__"]).parameters
+        known |= parameters.keys()
+        if not any(entry.kind is inspect.Parameter.VAR_KEYWORD for entry in parameters.values()):
+            break
+    for name in sorted(arguments.keys() - known):
+        near = suggest(name, known - {"self", "args", "kwargs"})
+        raise PretrainedError(
+            f"{where}: {cls.__name__} cannot be built: it has no argument {name!r}"
+            f"{near if 'did you mean' in near else ''}"
+        )
 
 
 def _subclasses(base: type) -> Iterator[type]:
@@ -151,7 +194,7 @@ def _names(cls: type) -> Iterator[str]:
 
 
 def _class_paths(value: Any) -> Iterator[object]:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         for entry in value:
             yield from _class_paths(entry)
     elif isinstance(value, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import IO, Any
 
 import torch
 
+from lightning_croloss.common.archives import is_intact
 from lightning_croloss.common.former_names import translated
+from lightning_croloss.common.plain_content import check_expansion, check_plain
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.configurable import class_path
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models.declared_sizes import built_to_fit, elements
 
 #: Where a checkpoint keeps what this package adds to Lightning's own content.
 KEY = "lightning_croloss"
@@ -22,6 +26,24 @@ KEY = "lightning_croloss"
 FORMAT_VERSION = 1
 #: What errors call a file object that has no name.
 _NAMELESS = "the file"
+_DAMAGED = "is not a checkpoint of plain types, or is damaged"
+#: What reading fails with, of an archive whose end is cut off, or of something else than an archive.
+_UNREADABLE = (
+    UnpicklingError,
+    EOFError,
+    RuntimeError,
+    LookupError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    MemoryError,
+    OverflowError,
+)
+#: Bytes that tell what a file is.
+_START = 512
 
 Source = str | PathLike[str] | IO[bytes]
 
@@ -43,25 +65,27 @@ def read_checkpoint(
     """
     if isinstance(map_location, (str, torch.device)):
         torch.empty(0, device=map_location)  # a device that is not there is no fault of the file
-    try:
-        if isinstance(source, (str, PathLike)) and "://" in str(source):
-            import fsspec
+    if isinstance(source, (str, PathLike)) and "://" in str(source):
+        import fsspec
 
-            with fsspec.open(str(source), "rb") as file:
-                content = torch.load(file, map_location=map_location, weights_only=weights_only)
-        else:
-            content = torch.load(
-                source, map_location=map_location, weights_only=weights_only, mmap=mmap or None
-            )
-    except (UnpicklingError, EOFError, RuntimeError, KeyError, OSError) as error:
-        # what reading an archive whose end is cut off fails with
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
-            raise
-        raise PretrainedError(
-            f"{_quoted(source)} is not a checkpoint of plain types, or is damaged"
-        ) from None
+        with fsspec.open(str(source), "rb") as file:
+            content = _loaded(file, str(source), map_location, weights_only, None)
+    elif isinstance(source, (str, PathLike)) and Path(source).is_dir():
+        raise IsADirectoryError(
+            f"{source} is a folder, not a checkpoint: give the .ckpt file in it, or load a folder of "
+            "save_pretrained with load_pretrained"
+        )
+    else:
+        content = _loaded(source, source, map_location, weights_only, mmap or None)
     if not isinstance(content, dict):
         raise PretrainedError(f"{_quoted(source)} is not a checkpoint: it holds a {type(content).__name__}")
+    if weights_only:
+        check_expansion(content, _name(source))
+    if content and all(isinstance(entry, torch.Tensor) for entry in content.values()):
+        raise PretrainedError(
+            f"{_quoted(source)} is not a checkpoint: it holds weights alone, and not the model they are for: "
+            "build that model, and use its load_state_dict"
+        )
     check_version(content, _name(source))
     if "hyper_parameters" in content:
         given = content["hyper_parameters"]
@@ -70,18 +94,75 @@ def read_checkpoint(
                 f"{_name(source)} is not a checkpoint of this package: its hyperparameters are a "
                 f"{type(given).__name__}, not a dictionary"
             )
+        if weights_only:
+            check_plain(given, _name(source))
         content["hyper_parameters"] = translated(dict(given))
     return content
+
+
+def check_intact(source: Source) -> None:
+    """Refuse a checkpoint of which a record does not have its checksum.
+
+    Raises:
+        PretrainedError: naming the file.
+    """
+    if isinstance(source, (str, PathLike)) and "://" in str(source):
+        import fsspec
+
+        with fsspec.open(str(source), "rb") as file:
+            intact = is_intact(file)
+    else:
+        intact = is_intact(source)
+    if not intact:
+        raise PretrainedError(f"{_quoted(source)} {_DAMAGED}: its content does not match its checksums")
+
+
+def _loaded(opened: Source, source: Source, map_location: Any, weights_only: bool, mmap: bool | None) -> Any:
+    try:
+        content = torch.load(opened, map_location=map_location, weights_only=weights_only, mmap=mmap)
+    except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, None):
+            raise
+        raise PretrainedError(f"{_quoted(source)} {_DAMAGED}{_appearance(opened)}") from None
+    if not is_intact(opened):
+        raise PretrainedError(f"{_quoted(source)} {_DAMAGED}: its content does not match its checksums")
+    return content
+
+
+def _appearance(source: Source) -> str:
+    """Say what a file that is no checkpoint looks like."""
+    if isinstance(source, (str, PathLike)):
+        with Path(source).open("rb") as file:
+            return _appearance(file)
+    source.seek(0)
+    start = source.read(_START)
+    if not start:
+        return ": it is empty"
+    if start.startswith(b"PK"):
+        try:
+            names = zipfile.ZipFile(source).namelist()
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+            return ": its end is missing; copy it again"
+        if not any(name.endswith("/data.pkl") for name in names):
+            return ": it is a zip archive of something else"
+        return ""
+    if start[8:9] == b"{" and start[7] == 0:
+        return ": it is a safetensors file, weights alone; give the folder of save_pretrained that holds it"
+    if b"\0" not in start and start.isascii():
+        return ": it is a text"
+    return ""
 
 
 def check_version(checkpoint: dict[str, Any], where: str) -> None:
     """Refuse a checkpoint that a newer release has written.
 
     Raises:
-        PretrainedError: naming both versions.
+        PretrainedError: naming both versions, or the metadata if there is none to be read.
     """
-    ours = checkpoint.get(KEY)
-    version = ours.get("format_version", 0) if isinstance(ours, dict) else 0
+    ours = checkpoint.get(KEY, {})
+    if not isinstance(ours, dict):
+        raise PretrainedError(f"{where} is damaged: its metadata is a {type(ours).__name__}")
+    version = ours.get("format_version", 0)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise PretrainedError(
             f"{where} is of format version {version!r}, this lightning-croloss reads up to {FORMAT_VERSION}: "
@@ -112,13 +193,37 @@ def built_model(
         replaced: arguments of the constructor in place of the checkpoint's, which may be objects.
 
     Raises:
-        PretrainedError: a class is not trusted, or does not take the arguments.
+        PretrainedError: a class is not trusted, or does not take the arguments, or the model is much larger
+            than the weights.
     """
     described = described_model(checkpoint)
     described["init_args"] |= replaced
     if described["class_path"] is None:
+        if KEY not in checkpoint:
+            raise PretrainedError(
+                f"{where} is not a checkpoint of this package: it does not name its model, and was written "
+                "by another program"
+            )
         described["class_path"] = class_path(cls)
-    return trusted.build(described, where)
+    weights = tensors_of(checkpoint, where)
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    return built_to_fit(lambda: trusted.build(described, where), shapes, elements(weights), where)
+
+
+def tensors_of(checkpoint: Mapping[str, Any], where: str) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint.
+
+    Raises:
+        PretrainedError: there are none, or not plain ones.
+    """
+    weights = checkpoint.get("state_dict")
+    if not isinstance(weights, dict):
+        raise PretrainedError(f"{where} is not a checkpoint: it holds no weights")
+    tensors = {str(name): value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise PretrainedError(f"{where} is damaged: {name!r} is not a plain tensor")
+    return tensors
 
 
 def _name(source: Source) -> str:

@@ -12,6 +12,7 @@ from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.models.checkpoint import FORMAT_VERSION, KEY, check_version
+from lightning_croloss.models.saved_metadata import check_saved
 
 OTHER_USERS = (
     "the model knows other users, by id or by features, than the data's: use the data and the filters it was "
@@ -105,6 +106,7 @@ class ModelMetadata:
         kept = checkpoint.get(KEY)
         if kept is None:
             raise ValueError("this checkpoint was not made by a RetrievalModel of lightning-croloss")
+        check_saved(kept, num_items)
         vocabulary = None if kept["items"] is None else Vocabulary(kept["items"])
         if vocabulary is not None:
             if len(vocabulary) != num_items:
@@ -120,10 +122,19 @@ class ModelMetadata:
         self.item_counts = kept.get("counts")
         self.user_fingerprint = users
         self.user_vocabulary = _user_vocabulary(kept.get("user_tokens"), users)
-        self.user_encodings = read_encodings(kept.get("user_features"))
+        self.user_encodings = _encodings(kept.get("user_features"))
         self.max_history = kept["max_history"]
         self.reading = kept.get("reading")
         self.seed = kept["seed"]
+
+
+def _encodings(plain: Any) -> list[FeatureEncoding] | None:
+    try:
+        return read_encodings(plain)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise ValueError(
+            "the checkpoint is damaged: it does not say how features of users are read"
+        ) from None
 
 
 def _user_vocabulary(tokens: list[Any] | None, fingerprint: str | None) -> Vocabulary | None:
@@ -150,6 +161,8 @@ def check_features(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """
     for name in ("item_features", "user_features"):
         kept, given = (list(each.get(name) or ()) for each in (theirs, ours))
+        if not all(isinstance(spec, Mapping) and {"name", "kind", "size"} <= spec.keys() for spec in kept):
+            raise ValueError(f"the checkpoint is damaged: its {name} are not descriptions of features")
         if kept != given:
             raise ValueError(
                 f"the checkpoint was trained with {name} {_described(kept)}, but the data has "

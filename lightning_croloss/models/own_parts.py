@@ -20,8 +20,10 @@ def own_loss(loss: RetrievalLoss | None, num_items: int) -> RetrievalLoss:
 
     Raises:
         ValueError: the loss was built for another catalogue, or its values do not fit this one.
-        TypeError: it cannot be copied.
+        TypeError: it is not a loss, or cannot be copied.
     """
+    if loss is not None and not isinstance(loss, RetrievalLoss):
+        raise TypeError(f"loss must be a RetrievalLoss, got {_short(loss)}")
     own = CROLoss() if loss is None else _copied("loss", loss)
     if own.num_items is None:
         own.num_items = num_items
@@ -43,11 +45,17 @@ def own_negatives(negatives: Negatives | None, num_items: int) -> Negatives:
         num_items: size of the catalogue.
 
     Raises:
-        TypeError: it cannot be copied.
+        TypeError: it is not a sampler, or cannot be copied.
     """
+    if negatives is not None and not isinstance(negatives, Negatives):
+        raise TypeError(f"negatives must be a sampler, such as UniformNegatives, got {_short(negatives)}")
     own = UniformNegatives() if negatives is None else _copied("negatives", negatives)
     own.set_num_items(num_items)
     return own
+
+
+def _short(given: object) -> str:
+    return f"{given!r:.80}" if isinstance(given, (str, int, float)) else type(given).__name__
 
 
 def _copied(argument: str, given: Part) -> Part:

@@ -11,11 +11,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.checkpoint import KEY
 from lightning_croloss.models.sampled_training import SampledTraining
-from lightning_croloss.training.best_models import keep_best_models
+from lightning_croloss.training.best_models import forget_best_models, keep_best_models
 from lightning_croloss.training.checkpoint_space import check_checkpoint_space
 from lightning_croloss.training.continuation import Continuation
 from lightning_croloss.training.position import Position
 from lightning_croloss.training.resume import count_resumed_epoch
+from lightning_croloss.training.saved_position import check_position
+from lightning_croloss.training.saved_states import check_run
 from lightning_croloss.training.whole_files import write_whole_files
 
 
@@ -72,9 +74,15 @@ class ResumableTraining(SampledTraining):
 
     def continue_from(self, checkpoint: dict[str, Any]) -> None:
         """Prepare to go on with the run of a checkpoint; one of the first format has no position."""
-        if self._trainer is None or self.trainer.state.fn != "fit":
+        if self._trainer is None:
             return
+        if self.trainer.state.fn != "fit":
+            forget_best_models(self.trainer, checkpoint)
+            return
+        check_run(self.trainer, checkpoint)
+        self._saved_states = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
         position = checkpoint[KEY].get("position") or {}
+        check_position(position, self.state_dict(), dict(self.named_parameters()))
         self._continuation = None
         if "moment" in position:
             self._continuation = Continuation(checkpoint, position)

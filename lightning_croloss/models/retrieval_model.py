@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -17,7 +18,14 @@ from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses import RetrievalLoss
-from lightning_croloss.models.checkpoint import KEY, Source, built_model, read_checkpoint
+from lightning_croloss.models.checkpoint import (
+    KEY,
+    Source,
+    built_model,
+    check_intact,
+    read_checkpoint,
+    tensors_of,
+)
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.layers.features import FeatureEmbedding
@@ -26,6 +34,7 @@ from lightning_croloss.models.metadata import ModelMetadata, check_features
 from lightning_croloss.models.own_parts import own_loss, own_negatives
 from lightning_croloss.models.recommending import Recommending
 from lightning_croloss.models.resumable_training import ResumableTraining
+from lightning_croloss.models.weights import check_weights
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
@@ -216,18 +225,22 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         content = read_checkpoint(
             checkpoint_path, "cpu" if map_location is None else map_location, weights_only is not False
         )
-        weights = content.get("state_dict")
-        if not isinstance(weights, dict):
-            raise PretrainedError(f"{checkpoint_path} is not a checkpoint: it holds no weights")
-        model = built_model(cls, content, str(checkpoint_path), TrustedClasses(allow, imported=True), kwargs)
+        where = str(checkpoint_path)
+        model = built_model(cls, content, where, TrustedClasses(allow, imported=True), kwargs)
+        weights = content["state_dict"]
         if not isinstance(model, cls):
             raise PretrainedError(
                 f"{checkpoint_path} holds a {type(model).__name__}, not a {cls.__name__}: load it with "
                 f"{type(model).__name__}.load_from_checkpoint"
             )
         model.configure_model()
-        model.on_load_checkpoint(content)
-        found = model.load_state_dict(weights, strict=model.strict_loading if strict is None else strict)
+        try:
+            model.on_load_checkpoint(content)
+        except ValueError as error:
+            raise PretrainedError(f"{where}: {error}") from error
+        strict = model.strict_loading if strict is None else strict
+        check_weights(model, weights, where, f" of {model.num_items:,} items", strict)
+        found = model.load_state_dict(weights, strict=strict)
         if left := [*found.missing_keys, *found.unexpected_keys]:
             rank_zero_warn(f"{checkpoint_path} and the {type(model).__name__} do not share {', '.join(left)}")
         return model.to(next((value.device for value in weights.values()), model.device))
@@ -246,12 +259,28 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
                 or of its data.
         """
         self.metadata.load(checkpoint, self.num_items)
+        if self._trainer is not None:
+            self._check_file(checkpoint)
         # the optimizer is built after this
         self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
-        check_features(checkpoint["hyper_parameters"], self.hparams)
+        given = checkpoint.get("hyper_parameters")
+        if not isinstance(given, Mapping):
+            raise ValueError("the checkpoint is damaged: it holds no hyperparameters")
+        check_features(given, self.hparams)
         self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside
+
+    def _check_file(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse what the trainer is about to load if it is damaged; its own reader checks no checksums."""
+        path = str(self.trainer.ckpt_path or "")
+        if path and "://" not in path and Path(path).is_file():
+            check_intact(path)
+        if not self.trainer.strategy.restore_checkpoint_after_setup:  # else it holds a part of the weights
+            where = path or "the checkpoint"
+            size = f" of {self.num_items:,} items"
+            tensors_of(checkpoint, where)
+            check_weights(self, checkpoint["state_dict"], where, size, self.strict_loading)
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)

@@ -21,6 +21,7 @@ from lightning_croloss.training.monitors import still_improving
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.resume import batches_so_far, seed_step
+from lightning_croloss.training.saved_states import check_optimizer, check_scheduler
 from lightning_croloss.training.sparse_gradients import clip_gradients
 
 
@@ -44,6 +45,8 @@ class SampledTraining(Encoder):
     _optimization: Optimization
     _finite: NaNGuard
     _rate_at_setup: float | None = None
+    #: those of optimizers and schedulers in the checkpoint that is being resumed, until these are built
+    _saved_states: tuple[list[Any], list[Any]] | None = None
 
     def id_embeddings(self) -> list[nn.Embedding]:
         """Return the embeddings of items and users by their ids."""
@@ -150,8 +153,22 @@ class SampledTraining(Encoder):
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
 
     def configure_optimizers(self) -> Any:
-        """Build the optimizer and the scheduler of the configuration."""
-        return self._optimization.build(self.parameters())
+        """Build the optimizer and the scheduler of the configuration.
+
+        Raises:
+            ValueError: the checkpoint that is about to be resumed has states that are not theirs.
+        """
+        built = self._optimization.build(self.parameters())
+        states, self._saved_states = self._saved_states, None
+        if states is not None:
+            optimizer, scheduler = built, None
+            if isinstance(built, dict):
+                optimizer, scheduler = built["optimizer"], built["lr_scheduler"]["scheduler"]
+            for state in states[0][:1]:
+                check_optimizer(optimizer, state, "optimizer_states")
+            for state in states[1][:1] if scheduler is not None else ():
+                check_scheduler(scheduler, state, "lr_schedulers")
+        return built
 
     def configure_gradient_clipping(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_croloss.common.checks import check_choice, check_probability, check_widths
+from lightning_croloss.common.checks import check_choice, check_not_negative, check_probability, check_widths
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.known_users import refuse_unseen_users
@@ -54,6 +54,7 @@ class TwoTower(HistoryModel):
             raise ValueError(
                 "the user tower has no input: set use_history or use_user_id, or give the data user_features"
             )
+        check_not_negative(num_users=num_users)
         if (use_user_id or user_features) and num_users < 1:
             raise ValueError(f"num_users must be at least 1 for user ids and features, got {num_users}")
         self.num_users = num_users

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_croloss.common.checks import check_choice, check_probability, check_widths
+from lightning_croloss.common.checks import check_choice, check_not_negative, check_probability, check_widths
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers import POOLINGS, feature_embedding, mlp, pool_history
@@ -44,6 +44,7 @@ class YouTubeDNN(HistoryModel):
         check_choice("pooling", pooling, POOLINGS)
         check_widths(hidden_dims=hidden_dims)
         check_probability(dropout=dropout)
+        check_not_negative(num_users=num_users)
         self.num_users = num_users
         self.pooling = pooling
         dim = self.embedding_dim

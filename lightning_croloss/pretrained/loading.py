@@ -21,7 +21,9 @@ from lightning_croloss.common.plain_yaml import OF_STRANGERS, PlainYamlError, pa
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.models.checkpoint import described_model, read_checkpoint
+from lightning_croloss.models.checkpoint import described_model, read_checkpoint, tensors_of
+from lightning_croloss.models.declared_sizes import built_to_fit, elements
+from lightning_croloss.models.weights import check_weights
 from lightning_croloss.pretrained.layout import (
     CONFIG,
     MANIFEST,
@@ -108,11 +110,11 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     described = config["model"]
     from_data = checked_arguments(manifest["from_data"], folder / MANIFEST)
     arguments = {**(described.get("init_args") or {}), **from_data}
-    model = _build({**described, "init_args": arguments}, where, trusted)
     try:
         tensors = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise PretrainedError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
+    model = _build({**described, "init_args": arguments}, tensors, where, trusted)
     _load_weights(model, tensors, f"{folder / WEIGHTS}")
     kept = checked_metadata(manifest["facts"], folder / MANIFEST)
     model.metadata.max_history = kept["max_history"]
@@ -178,7 +180,7 @@ def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:
         raise PretrainedError(f"{path} is not a checkpoint of plain types, or is damaged")
     described = described_model(content)
     trusted.check({"model": described}, str(path))
-    model = _build(described, str(path), trusted)
+    model = _build(described, tensors_of(content, str(path)), str(path), trusted)
     try:
         model.on_load_checkpoint(content)
     except ValueError as error:
@@ -187,29 +189,24 @@ def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:
     return model
 
 
-def _build(described: dict[str, Any], where: str, trusted: TrustedClasses) -> RetrievalModel:
-    model = trusted.build(described, where)
-    if not isinstance(model, RetrievalModel):
-        raise PretrainedError(f"{where}: {described.get('class_path')!r} is not a RetrievalModel")
-    return model
+def _build(
+    described: dict[str, Any], tensors: dict[str, Tensor], where: str, trusted: TrustedClasses
+) -> RetrievalModel:
+    def build() -> RetrievalModel:
+        model = trusted.build(described, where)
+        if not isinstance(model, RetrievalModel):
+            raise PretrainedError(f"{where}: {described.get('class_path')!r} is not a RetrievalModel")
+        return model
+
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    return built_to_fit(build, shapes, elements(tensors), where)
 
 
 def _load_weights(model: RetrievalModel, tensors: dict[str, Tensor], where: str) -> None:
     """Copy weights into a model.
 
     Raises:
-        PretrainedError: they are of another architecture or catalogue.
+        PretrainedError: they are of another architecture or catalogue, or are no numbers.
     """
-    expected = model.state_dict()
-    kind = type(model).__name__
-    missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    if missing or unknown:
-        named = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}"
-        raise PretrainedError(f"{where} is of another architecture than this {kind}: it {named}")
-    for key, tensor in tensors.items():
-        if tensor.shape != expected[key].shape:
-            raise PretrainedError(
-                f"{where} is of another catalogue or size than this {kind} of {model.num_items:,} items: "
-                f"{key!r} has the shape {tuple(tensor.shape)} instead of {tuple(expected[key].shape)}"
-            )
+    check_weights(model, tensors, where, f" of {model.num_items:,} items")
     model.load_state_dict(tensors)

@@ -44,6 +44,7 @@ class Optimization:
     Raises:
         ValueError: the interval is unknown, the scheduler cannot work as it is, or sparse gradients are asked
             for where they cannot be.
+        TypeError: the optimizer or the scheduler cannot be called.
     """
 
     def __init__(
@@ -58,6 +59,12 @@ class Optimization:
             raise ValueError(
                 f'lr_scheduler_interval must be "epoch" or "step", got {lr_scheduler_interval!r}'
             )
+        for name, given in (("optimizer", optimizer), ("lr_scheduler", lr_scheduler)):
+            if given is not None and not callable(given):
+                raise TypeError(
+                    f"{name} must be a class that is called later, such as functools.partial(torch.optim.Adam"
+                    f", lr=0.01), got {type(given).__name__}"
+                )
         self._optimizer = without_numpy(optimizer)
         self.lr_scheduler: LRSchedulerCallable | None = composed(without_numpy(lr_scheduler))
         self._interval = lr_scheduler_interval

@@ -69,11 +69,21 @@ def keep_checkpoints_together(trainer: Trainer, ckpt_path: str | Path | None) ->
     folder = Path(ckpt_path).resolve().parent
     # mmap: the weights, which the trainer reads anyway, stay on the disk
     content = torch.load(ckpt_path, map_location="cpu", weights_only=True, mmap=True)
-    states = content.get("callbacks", {}).values()
-    written_as = [state["dirpath"] for state in states if isinstance(state, dict) and state.get("dirpath")]
-    for path in written_as:
-        if Path(path).resolve() != folder:
-            continue
-        for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-                callback.dirpath = path  # spelt as before: ModelCheckpoint compares the text
+    states = content.get("callbacks") if isinstance(content, dict) else None
+    written_to = [state.get("dirpath") for state in _dictionaries(states) if state.get("dirpath")]
+    if not any(_is_same(path, folder) for path in written_to):
+        return
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str(Path(ckpt_path).parent)
+
+
+def _dictionaries(states: object) -> list[dict[str, Any]]:
+    return [each for each in states.values() if isinstance(each, dict)] if isinstance(states, dict) else []
+
+
+def _is_same(path: object, folder: Path) -> bool:
+    try:
+        return isinstance(path, str) and Path(path).resolve() == folder
+    except (OSError, ValueError):  # what a stranger wrote need not be a path
+        return False

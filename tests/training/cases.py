@@ -19,3 +19,13 @@ def parameters():
     torch.manual_seed(0)
     start = torch.randn(9, 3, dtype=torch.float64)
     return nn.Parameter(start.clone()), nn.Parameter(start.clone())
+
+
+def set_entry(content, path, value):
+    """Set an entry of nested dictionaries and lists, or delete it if the value is an ellipsis."""
+    for step in path[:-1]:
+        content = content[step]
+    if value is Ellipsis:
+        del content[path[-1]]
+    else:
+        content[path[-1]] = value

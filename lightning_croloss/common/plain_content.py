@@ -1,0 +1,64 @@
+"""Plain values of a file that may be a stranger's: few enough to be looked through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning_croloss.errors import PretrainedError
+
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+#: More lists and dictionaries than this, one within the other, or in all, are an attack: each that is named
+#: many times costs nothing in the file, and is looked through as often as it is named.
+DEPTH, COUNT = 100, 1_000_000
+
+
+def check_expansion(content: Any, where: str) -> None:
+    """Refuse lists and dictionaries that name each other without end, or too often to be looked through.
+
+    Args:
+        content: what a file holds; each object is visited once.
+        where: the file, for errors.
+
+    Raises:
+        PretrainedError: naming the file.
+    """
+    if _count(content, {}, 0) > COUNT:
+        raise PretrainedError(
+            f"{where} is damaged, or was made to exhaust memory: its lists and dictionaries are nested more "
+            f"than {DEPTH} deep, or are more than {COUNT:,}"
+        )
+
+
+def check_plain(values: Any, where: str) -> None:
+    """Refuse hyperparameters that are no numbers, texts, lists or dictionaries.
+
+    Raises:
+        PretrainedError: naming the file and the type.
+    """
+    if isinstance(values, dict):
+        for name, entry in values.items():
+            check_plain(name, where)
+            check_plain(entry, where)
+    elif isinstance(values, (list, tuple)):
+        for entry in values:
+            check_plain(entry, where)
+    elif values is not None and not isinstance(values, (bool, int, float, str)):
+        raise PretrainedError(
+            f"{where} is damaged: its hyperparameters hold a {type(values).__name__}, not only plain values"
+        )
+
+
+def _count(value: Any, known: dict[int, int], depth: int) -> int:
+    """Return the number of containers with repetitions; of endless ones, more than are allowed."""
+    if not isinstance(value, _CONTAINERS):
+        return 0
+    if depth > DEPTH:
+        return COUNT + 1
+    if id(value) not in known:
+        known[id(value)] = COUNT + 1  # while it is being counted, for one that holds itself
+        inner = value.values() if isinstance(value, dict) else value
+        nested = [entry for entry in inner if isinstance(entry, _CONTAINERS)]
+        if isinstance(value, dict):
+            nested += [name for name in value if isinstance(name, _CONTAINERS)]
+        known[id(value)] = 1 + sum(_count(entry, known, depth + 1) for entry in nested)
+    return known[id(value)]

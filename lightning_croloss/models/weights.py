@@ -1,0 +1,71 @@
+"""Weights of a file: those of the model that they are for, and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lightning_croloss.errors import PretrainedError
+
+#: What weights may be kept in, whatever the model's own type is.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def check_weights(
+    model: nn.Module, tensors: Mapping[str, object], where: str, size: str = "", strict: bool = True
+) -> None:
+    """Refuse weights that are not those of a model.
+
+    Args:
+        model: the model.
+        tensors: what the file holds.
+        where: the file, for errors.
+        size: how large the model is, for errors.
+        strict: whether all must be there, and no others.
+
+    Raises:
+        PretrainedError: they are of another architecture or catalogue, of a type that holds no weights, or
+            not all finite; the message names the first.
+    """
+    expected: dict[str, Tensor] = model.state_dict()
+    trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    kind = type(model).__name__
+    missing = sorted(map(str, expected.keys() - tensors.keys()))
+    unknown = sorted(map(str, tensors.keys() - expected.keys()))
+    if strict and (missing or unknown):
+        named = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}"
+        raise PretrainedError(f"{where} is of another architecture than this {kind}: it {named}")
+    for name in sorted(expected.keys() & tensors.keys()):
+        tensor, own = tensors[name], expected[name]
+        if not isinstance(own, Tensor):  # a module's own extra state
+            continue
+        if not isinstance(tensor, Tensor):
+            raise PretrainedError(f"{where} is damaged: {name!r} is not a plain tensor")
+        if tensor.shape != own.shape:
+            raise PretrainedError(
+                f"{where} is of another catalogue or size than this {kind}{size}: "
+                f"{name!r} has the shape {tuple(tensor.shape)} instead of {tuple(own.shape)}"
+            )
+        if tensor.dtype != own.dtype and not (tensor.dtype in FLOATS and own.dtype in FLOATS):
+            raise PretrainedError(
+                f"{where} is damaged: {name!r} is of the type {_short(tensor)} instead of {_short(own)}"
+            )
+        # a buffer may be meant to hold infinite values, as a mask does
+        numbers = name in trained or not (own.is_meta or not _is_finite(own))
+        if tensor.dtype in FLOATS and numbers and not _is_finite(tensor):
+            raise PretrainedError(
+                f"{where} cannot be used: {name!r} holds NaN or infinite weights; the file is damaged, or "
+                "its training had diverged: take an earlier checkpoint"
+            )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if tensor.is_meta or tensor.numel() == 0:
+        return True
+    return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor.detach()))  # without a copy
+
+
+def _short(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,51 @@
+"""Plain values that name each other too often are refused without looking through them."""
+
+import time
+
+import pytest
+import torch
+
+from lightning_croloss.common.plain_content import COUNT, check_expansion, check_plain
+from lightning_croloss.errors import PretrainedError
+
+
+def laughs(width, levels):
+    value = [1] * width
+    for _ in range(levels):
+        value = [value] * width
+    return value
+
+
+def endless():
+    value = []
+    value.append({"again": (value,)})
+    return value
+
+
+def deep():
+    value = []
+    for _ in range(5000):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("make", [lambda: laughs(9, 12), lambda: {"x": laughs(2, 40)}, endless, deep])
+def test_few_bytes_do_not_become_many_values(make):
+    made = make()  # never in an argument, which would be shown
+    began = time.perf_counter()
+    with pytest.raises(PretrainedError, match=r"m\.ckpt is damaged, or was made to exhaust memory"):
+        check_expansion(made, "m.ckpt")
+    assert time.perf_counter() - began < 2
+
+
+def test_large_and_shared_content_is_not_meant():
+    shared = {"betas": (0.9, 0.99)}
+    check_expansion({"items": list(range(COUNT * 2)), "groups": [shared] * 1000}, "m.ckpt")
+
+
+def test_hyperparameters_are_plain():
+    check_plain({"a": [1, 2.0, None, True, ("x", {"b": "c"})]}, "m.ckpt")
+    for odd in (torch.zeros(1).expand(10**9), b"x", {1, 2}, object()):
+        for value in (odd, [odd], {"a": {"b": (odd,)}}):
+            with pytest.raises(PretrainedError, match=r"m\.ckpt is damaged: its hyperparameters hold"):
+                check_plain({"x": value}, "m.ckpt")
