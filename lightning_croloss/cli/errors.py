@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import croloss_serving
 from lightning_croloss.cli.memory import MemoryShortError, explained_memory
+from lightning_croloss.cli.trainer_mistakes import named, raised_by_trainer
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import (
     DataError,
@@ -66,7 +67,15 @@ _OF_THE_PARSER = re.compile(
 PACKAGES = (Path(__file__).parents[1], Path(croloss_serving.__file__).parent)
 _OPTIMIZERS = Path(inspect.getfile(Optimizer)).parent
 SECTIONS = ("data", "model", "trainer")
-OPTIONS = ("config", "ckpt_path", "seed_everything", "test_after_fit", "weights_only", "print_config")
+OPTIONS = (
+    "config",
+    "ckpt_path",
+    "seed_everything",
+    "test_after_fit",
+    "metrics_per_user",
+    "weights_only",
+    "print_config",
+)
 SLIP = 0.8  # how like two words are, as difflib has it, if one is a slip for the other
 MANY = 20  # so many names are too many for one sentence
 FOREIGN = (Callback, Optimizer, LRScheduler)  # with fields of their own that are seldom meant
@@ -111,19 +120,23 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def explained(error: BaseException) -> BaseException:
-    """Turn a missing optional package into the name of the extra that brings it, and add advice on memory."""
+    """Return what to tell of an error: the extra to install, the trainer's field, advice on memory."""
     if (short := explained_memory(error)) is not None:
         return short
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, MissingExtraError):
         for package, extra in EXTRA_OF.items():
             if package in str(error):
                 return MissingExtraError(f"the package {package}", extra)
+    if not isinstance(error, OURS) or isinstance(error, MisconfigurationException):
+        return MisconfigurationException(named(error)) if raised_by_trainer(error) else error
     return error
 
 
 def meant_for_user(error: BaseException) -> bool:
     """Tell an error that is meant for the user from a failure inside the machinery."""
     if isinstance(error, OURS) or (isinstance(error, OSError) and _of_files(error)):
+        return True
+    if raised_by_trainer(error):
         return True
     if not isinstance(error, (ValueError, TypeError)):
         return False
