@@ -231,5 +231,5 @@ def test_the_hooks_of_loading_are_those_of_lightning(checkpoint, tmp_path):
     with pytest.warns(UserWarning, match=r"and the Lenient do not share late\.weight"):
         model = Lenient.load_from_checkpoint(tmp_path / "lenient.ckpt")
     assert torch.equal(model.item_embedding.weight, content["state_dict"]["item_embedding.weight"])
-    with pytest.raises(RuntimeError, match=r"Missing key.*late\.weight"):
+    with pytest.raises(PretrainedError, match=r"it lacks 'late\.weight'"):
         YouTubeDNN.load_from_checkpoint(tmp_path / "lenient.ckpt", strict=True)
