@@ -248,7 +248,7 @@ class CROLossCLI(LightningCLI):
             self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
         telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
         with (
-            own_versions(self.trainer),
+            own_versions(self.trainer, kwargs.get("ckpt_path") is not None),
             telling,
             ending_together(self.trainer),
             telling_checkpoint(self.trainer),
@@ -257,12 +257,14 @@ class CROLossCLI(LightningCLI):
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
-        with ending_together(self.trainer), own_versions(self.trainer), telling_checkpoint(self.trainer):
+        versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
+        with ending_together(self.trainer), versions, telling_checkpoint(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
-        with ending_together(self.trainer), own_versions(self.trainer), telling_checkpoint(self.trainer):
+        versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
+        with ending_together(self.trainer), versions, telling_checkpoint(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:
