@@ -22,6 +22,7 @@ from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
+from lightning_croloss.cli.quiet import is_first_process
 from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
@@ -208,7 +209,8 @@ class CROLossCLI(LightningCLI):
             self._get(self.config, "trainer").logger = False
             output, overwrite = self._get(self.config, "output"), self._get(self.config, "overwrite")
             self._writer = PredictionWriter(output, overwrite)
-            self._outputs.enter_context(output_file(Path(output), overwrite, "--output"))
+            if is_first_process():  # another one is about to be told that predict needs one alone
+                self._outputs.enter_context(output_file(Path(output), overwrite, "--output"))
 
     def before_fit(self) -> None:
         """Give the model the pretrained weights."""
