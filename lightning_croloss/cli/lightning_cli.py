@@ -210,7 +210,7 @@ class CROLossCLI(LightningCLI):
             output, overwrite = self._get(self.config, "output"), self._get(self.config, "overwrite")
             self._writer = PredictionWriter(output, overwrite)
             if is_first_process():  # another one is about to be told that predict needs one alone
-                self._outputs.enter_context(output_file(Path(output), overwrite, "--output"))
+                self._outputs.enter_context(output_file(Path(output).expanduser(), overwrite, "--output"))
 
     def before_fit(self) -> None:
         """Give the model the pretrained weights."""
