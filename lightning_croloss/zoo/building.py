@@ -65,7 +65,7 @@ def build(
         The folder of the model.
 
     Raises:
-        ValueError: the name is not of this form, there is no such config, or this is one of several processes.
+        ValueError: the name is not of this form, there is no such config, or there are several processes.
         FileExistsError: the model exists or is being built by another job, or its folder or the zoo's card is
             of another kind.
         AbsentDataError: the data is not there.
