@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 #: The public names, by the package that has each.
 _NAMES = {
-    "callbacks": ("CROLossCallback", "RecallReport"),
+    "callbacks": ("CROLossCallback", "RecallReport", "UserMetricsWriter"),
     "data": (
         "GlobalTime",
         "LeaveOneOut",

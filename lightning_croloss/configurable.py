@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_croloss.common.argument_types import annotations_of, mistake_in
 from lightning_croloss.common.called_later import read_called_later
 
 #: Packages whose public names are known to stay.
@@ -66,12 +68,38 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
                 if parameter.default is not inspect.Parameter.empty and name not in bound.arguments:
                     state["_init_arguments"].setdefault(name, parameter.default)
         state["_reaches_base"] = takes_more and (outermost or state.get("_reaches_base", False))
-        init(self, *args, **kwargs)
+        given = bound.arguments
+        try:
+            init(self, *args, **kwargs)
+        except Exception as error:
+            # what a constructor itself says of an argument is better informed
+            mistake = _mistake(init, given)
+            said = isinstance(error, (ValueError, TypeError)) and mistake and _names(error, mistake[0])
+            if mistake is None or said:
+                raise
+            raise TypeError(f"{type(self).__name__}: {mistake[1]}") from error
+        if mistake := _mistake(init, given):
+            raise TypeError(f"{type(self).__name__}: {mistake[1]}")
         if outermost:
             del state["_reaches_base"]
             self.after_init()
 
     return recorded
+
+
+def _mistake(init: Callable[..., None], given: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return an argument of a constructor of this package that is of another type than declared."""
+    if not init.__module__.startswith(SHORTENED[0]):
+        return None
+    return mistake_in(given, _annotations_of(init))
+
+
+_annotations_of = functools.cache(annotations_of)
+
+
+def _names(error: BaseException, argument: str) -> bool:
+    text = str(error)
+    return "<class " not in text and re.search(rf"\b{argument}\b", text) is not None
 
 
 def class_path(cls: type) -> str:

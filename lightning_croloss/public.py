@@ -3,7 +3,7 @@
 Config files can then use their short names, and checkpoints can be loaded.
 """
 
-from lightning_croloss.callbacks import CROLossCallback, RecallReport
+from lightning_croloss.callbacks import CROLossCallback, RecallReport, UserMetricsWriter
 from lightning_croloss.data import (
     GlobalTime,
     LeaveOneOut,
@@ -94,6 +94,7 @@ __all__ = [
     "TwoTower",
     "UniformNegatives",
     "UserDisjoint",
+    "UserMetricsWriter",
     "YouTubeDNN",
     "export_model",
     "list_pretrained",

@@ -4,6 +4,7 @@ from lightning_croloss.callbacks.croloss_callback import CROLossCallback
 from lightning_croloss.callbacks.prediction_writer import PredictionWriter
 from lightning_croloss.callbacks.recall_report import RecallReport
 from lightning_croloss.callbacks.schedules import Constant, Cosine, Geometric, Linear, Ramp, Schedule, Steps
+from lightning_croloss.callbacks.user_metrics_writer import UserMetricsWriter
 
 __all__ = [
     "CROLossCallback",
@@ -16,4 +17,5 @@ __all__ = [
     "RecallReport",
     "Schedule",
     "Steps",
+    "UserMetricsWriter",
 ]

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import croloss_serving
 from lightning_croloss.cli.memory import MemoryShortError, explained_memory
+from lightning_croloss.cli.trainer_mistakes import named, raised_by_trainer
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import (
     DataError,
@@ -56,10 +57,25 @@ _UNKNOWN_CLASS = re.compile(
 # The values that a field may have.
 _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*)\]")
 
+# What the parser says of types, if nothing else is known of a mistake.
+_OF_THE_PARSER = re.compile(
+    r"implicit class_path|unhashable|not supported between|collections\.abc|is abstract|NoneType|typing\."
+    r"|Subclass types|object is not|__init__\(\)|<class '|Expected an? |Not a valid subclass|has no attribute"
+)
+
 #: The folders of our packages: an error raised in one of them is meant for the user.
 PACKAGES = (Path(__file__).parents[1], Path(croloss_serving.__file__).parent)
+_OPTIMIZERS = Path(inspect.getfile(Optimizer)).parent
 SECTIONS = ("data", "model", "trainer")
-OPTIONS = ("config", "ckpt_path", "seed_everything", "test_after_fit", "weights_only", "print_config")
+OPTIONS = (
+    "config",
+    "ckpt_path",
+    "seed_everything",
+    "test_after_fit",
+    "metrics_per_user",
+    "weights_only",
+    "print_config",
+)
 SLIP = 0.8  # how like two words are, as difflib has it, if one is a slip for the other
 MANY = 20  # so many names are too many for one sentence
 FOREIGN = (Callback, Optimizer, LRScheduler)  # with fields of their own that are seldom meant
@@ -90,8 +106,10 @@ def one_sentence(message: str) -> str:
         causes = [f"must be one of {', '.join(names)}; got {given!r}"]
     cause = _plain(causes[-1] if causes else message.strip(), given, bases)
     cause = re.sub(r'^Parser key "[^"]*": ', "", cause)
-    path = ".".join(dict.fromkeys(fields))
-    return f"{path}: {cause}" if path else cause
+    if _OF_THE_PARSER.search(cause):
+        cause = f"does not take the value {given[:60]!r}" if given else "does not take what was given"
+    path = ".".join(dict.fromkeys(fields)) or "the config"
+    return f"{path}: {cause}" if fields or cause.startswith("does not take") else cause
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -102,13 +120,15 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def explained(error: BaseException) -> BaseException:
-    """Turn a missing optional package into the name of the extra that brings it, and add advice on memory."""
+    """Return what to tell of an error: the extra to install, the trainer's field, advice on memory."""
     if (short := explained_memory(error)) is not None:
         return short
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, MissingExtraError):
         for package, extra in EXTRA_OF.items():
             if package in str(error):
                 return MissingExtraError(f"the package {package}", extra)
+    if not isinstance(error, OURS) or isinstance(error, MisconfigurationException):
+        return MisconfigurationException(named(error)) if raised_by_trainer(error) else error
     return error
 
 
@@ -116,10 +136,16 @@ def meant_for_user(error: BaseException) -> bool:
     """Tell an error that is meant for the user from a failure inside the machinery."""
     if isinstance(error, OURS) or (isinstance(error, OSError) and _of_files(error)):
         return True
+    if raised_by_trainer(error):
+        return True
     if not isinstance(error, (ValueError, TypeError)):
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and any(map(Path(frames[-1].filename).is_relative_to, PACKAGES))
+    if not frames:
+        return False
+    # an optimizer of torch, too, says which of its arguments is out of range
+    places = (*PACKAGES, _OPTIMIZERS) if isinstance(error, ValueError) else PACKAGES
+    return any(map(Path(frames[-1].filename).is_relative_to, places))
 
 
 def _of_files(error: OSError) -> bool:
@@ -144,7 +170,10 @@ def _plain(cause: str, given: str, bases: set[str]) -> str:
         return _no_such_option(found[1] or found[2])
     if found := re.match(r"unrecognized arguments: (\S+)", cause):
         is_config = found[1].endswith((".yaml", ".yml"))
+        is_field = re.match(r"-{0,2}\w[\w.]*=", found[1])
         advice = f"did you mean --config {found[1]}?" if is_config else "fields are set by --name=value"
+        if is_field and not is_config:
+            advice = f"did you mean --{found[1].lstrip('-')}?"
         return f"unexpected argument {found[1]!r}; {advice}"
     if found := re.match(r"the following arguments are required: (.*)", cause):
         missing = [name.split(".")[-1] for name in found[1].split(", ")]

@@ -16,6 +16,9 @@ from lightning_croloss.cli.event_table import read_event_table
 from lightning_croloss.cli.recommend_options import LIST_COLUMN
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
+#: What names of files of JSON lines end in.
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+
 
 @dataclass
 class Histories:
@@ -55,14 +58,7 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
         if not line.strip():
             continue
         location = f"{source}, line {number}"
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{location} is not JSON: {error.msg}") from None
-        except (RecursionError, ValueError):  # brackets without end, and a number of thousands of digits
-            raise DataError(
-                f"{location} is no list of tokens: it is too deep, or a number too long"
-            ) from None
+        entry = _parsed(line, location)
         user, history = number, entry
         if isinstance(entry, dict):
             if LIST_COLUMN not in entry:
@@ -71,6 +67,8 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
         kind = kind or type(user)
         if type(user) is not kind or kind not in (str, int):
             raise DataError(f"{location}: the user is {user!r}: users must be all text or all integers")
+        if isinstance(user, int) and not -(2**63) <= user < 2**64:
+            raise DataError(f"{location}: the user is {user}, more than 64 bits hold: write it as text")
         batch.named &= isinstance(entry, dict) and "user" in entry
         batch.users.append(user)
         batch.tokens.append(_checked(history, location))
@@ -81,6 +79,60 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
         yield batch
 
 
+def is_json_lines(name: str) -> bool:
+    """Tell whether a file of this name holds JSON lines."""
+    return name.lower().endswith(JSON_LINES)
+
+
+def read_json_file(name: str, size: int) -> Iterator[Histories]:
+    """Yield the histories of a file of JSON lines, see :func:`read_json_lines`.
+
+    Raises:
+        DataError: there is no such file, or a line is not of this form.
+    """
+    path = Path(name).expanduser()
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise DataError(f"--histories: {name} {what}")
+    with path.open(encoding="utf-8") as lines:
+        yield from read_json_lines(lines, path.name, size)
+
+
+def _parsed(line: str, location: str) -> Any:
+    """Return the value of a line of JSON.
+
+    Raises:
+        DataError: it is not JSON, or says something twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entry = dict(pairs)
+        if len(entry) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"{location} has {twice!r} twice")
+        return entry
+
+    try:
+        entry = json.loads(line, object_pairs_hook=once)
+        if "\\u" in line:  # an escape may be half of a letter
+            json.dumps(entry, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{location} is not JSON: {error.msg} at column {error.colno}: each line must hold a whole "
+            'list of tokens, or {"user": ..., "history": [...]}'
+        ) from None
+    except RecursionError:
+        raise DataError(f"{location} is not a history: it is nested too deeply") from None
+    except UnicodeEncodeError as error:
+        raise DataError(f"{location} holds half a letter ({error.object[error.start]!r})") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{location} holds a number of too many digits") from None
+    return entry
+
+
 def _decoded_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, str]]:
     """Yield the number of each line and its text, without a byte-order mark."""
     number = 0
@@ -88,9 +140,8 @@ def _decoded_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, str
         for number, line in enumerate(lines, start=1):
             yield number, line.removeprefix("\ufeff")
     except UnicodeError as error:
-        raise DataError(
-            f"{source} cannot be read after line {number}: it is not UTF-8 text: convert it"
-        ) from error
+        where = f"cannot be read after line {number}: it " if number else ""
+        raise DataError(f"{source} {where}is not UTF-8 text: convert it") from error
 
 
 def read_lists(path: Path, user_column: str, history_column: str, size: int) -> Iterator[Histories]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
-from lightning_croloss.callbacks import PredictionWriter, RecallReport
+from lightning_croloss.callbacks import PredictionWriter, RecallReport, UserMetricsWriter
 from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_test
 from lightning_croloss.cli.help_format import arrange
 from lightning_croloss.cli.interruption import current
@@ -22,12 +22,14 @@ from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
+from lightning_croloss.cli.progress import ClosingProgressBar
 from lightning_croloss.cli.quiet import is_first_process
 from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
 from lightning_croloss.cli.seeds_option import SeedsOption, refuse_in_config
 from lightning_croloss.cli.started_processes import ending_together
+from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
@@ -100,6 +102,7 @@ class CROLossCLI(LightningCLI):
             help=help_of("test_after_fit"),
         )
         parser.add_argument("--pretrained", type=str | None, help=help_of("pretrained"))
+        parser.add_argument("--metrics_per_user", type=str | None, help=help_of("metrics_per_user"))
         parser.add_argument("--allow_classes", type=str | list[str] | None, help=help_of("allow_classes"))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -154,14 +157,15 @@ class CROLossCLI(LightningCLI):
         """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
+        config["callbacks"] = callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
         refuse_twice(callbacks)
-        if config.get("enable_progress_bar") is not False and not any(
-            isinstance(callback, ProgressBar) for callback in callbacks
-        ):
+        wanted = config.get("enable_progress_bar") is not False and not config.get("barebones")
+        if wanted and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             rate = 1 if sys.stderr.isatty() else 200
             # first, so that it has closed its line when the report prints its table
-            config["callbacks"] = [TQDMProgressBar(refresh_rate=rate), *callbacks]
-        trainer: Trainer = super().instantiate_trainer(**kwargs)
+            config["callbacks"] = [ClosingProgressBar(refresh_rate=rate), *callbacks]
+        with construction():
+            trainer: Trainer = super().instantiate_trainer(**kwargs)
         if current() is not None:  # a command, not a part of a program that has its own answer to signals
             trainer._signal_connector = OwnSignals(trainer)
         return trainer
@@ -200,10 +204,21 @@ class CROLossCLI(LightningCLI):
 
         ``predict`` writes nothing but its output.
         """
+        trainer = self._get(self.config, "trainer")
+        if isinstance(trainer.get("callbacks"), Namespace):
+            trainer["callbacks"] = [trainer["callbacks"]]  # its errors are then its own, not those of a list
+        check_trainer_section(trainer)
         name = self._get(self.config, "pretrained")
         if self.subcommand == "fit" and name and not self._get(self.config, "ckpt_path"):
             allow = self._get(self.config, "allow_classes")
             self._pretrained = load_pretrained(name, allow=trusted_by_user(allow, imported=True))
+        self._user_metrics: list[Callback] = []
+        if self.subcommand != "predict" and (output := self._get(self.config, "metrics_per_user")):
+            if self.subcommand == "fit" and not self._get(self.config, "test_after_fit"):
+                raise ValueError(
+                    "metrics_per_user is of the test that ends a fit: set test_after_fit to true"
+                )
+            self._user_metrics = [UserMetricsWriter(output)]  # which refuses a file that is there
         if self.subcommand == "predict":
             self.save_config_callback = None
             self._get(self.config, "trainer").logger = False
@@ -249,6 +264,8 @@ class CROLossCLI(LightningCLI):
         elif current() is not None and self.trainer.checkpoint_callbacks:
             self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
         telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
+        if self.trainer.max_epochs == 0 and self._get(self.config, "pretrained") is None:
+            say("trainer.max_epochs is 0: nothing is trained, and the test measures random weights")
         with (
             own_versions(self.trainer, kwargs.get("ckpt_path") is not None),
             telling,
@@ -259,12 +276,14 @@ class CROLossCLI(LightningCLI):
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
+        self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
         with ending_together(self.trainer), versions, telling_checkpoint(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
+        self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
         with ending_together(self.trainer), versions, telling_checkpoint(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
@@ -273,6 +292,7 @@ class CROLossCLI(LightningCLI):
         """Test the best checkpoint, or the last weights if none was kept."""
         if not self._get(self.config, "test_after_fit"):
             return
+        self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         checkpoint = self.trainer.checkpoint_callback
         best = getattr(checkpoint, "best_model_path", "")
         with telling_how_to_test(self.trainer), ending_together(self.trainer):

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from croloss_serving.common.terminal import printable
+from lightning_croloss.cli.config_sources import ConfigMistakeError
+from lightning_croloss.cli.diagnosis import find_mistake, refuse_overlooked
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
 from lightning_croloss.cli.plain_parser import TRACEBACK
+from lightning_croloss.cli.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.common.former_names import today, translated
-from lightning_croloss.common.plain_yaml import check_yaml
 
 #: What is said of torch's schedulers that a config cannot describe.
 NEEDS_FUNCTION = (
@@ -30,8 +33,12 @@ NEEDS_FUNCTION = (
 PARSER_MODE = "croloss"
 
 
+#: The outermost parser that is reading a command line, and the words that it reads.
+_reading: ContextVar[tuple[CROLossParser, list[str]] | None] = ContextVar("reading", default=None)
+
+
 def _load(text: str) -> Any:
-    check_yaml(text)  # so that aliases of aliases, or brackets without end, are a mistake like any other
+    refuse_hidden_mistakes(text)
     return translated(get_loader("yaml")(text))
 
 
@@ -46,6 +53,9 @@ class CROLossParser(LightningArgumentParser):
         **kwargs: likewise.
     """
 
+    #: The one section of config files that is read; every one if empty.
+    section = ""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"parser_mode": PARSER_MODE, "formatter_class": PlainHelp, **kwargs})
 
@@ -54,7 +64,22 @@ class CROLossParser(LightningArgumentParser):
     ) -> Namespace:
         """Parse arguments of the command line, None being those of the program."""
         given = [_of_today(entry) for entry in (sys.argv[1:] if args is None else args)]
-        parsed: Namespace = super().parse_args(given, *others, **kwargs)
+        if _reading.get() is not None:  # a command's own parser, called by the whole's
+            parsed: Namespace = super().parse_args(given, *others, **kwargs)
+            return parsed
+        token = _reading.set((self, given))
+        try:
+            parsed = super().parse_args(given, *others, **kwargs)
+            refuse_overlooked(parsed, self, given)
+        except ConfigMistakeError as mistake:
+            self.error(str(mistake), mistake)
+        except Exception as error:
+            # the parser stumbles over what it does not expect, as keys that are lists
+            if find_mistake(self, given, self.section) is None:
+                raise
+            self.error(str(error), error)
+        finally:
+            _reading.reset(token)
         return parsed
 
     def parse_object(self, cfg_obj: Any, *args: Any, **kwargs: Any) -> Namespace:
@@ -67,8 +92,18 @@ class CROLossParser(LightningArgumentParser):
         """Print the deepest cause of a config error and exit with status 2."""
         if os.environ.get(TRACEBACK) and ex is not None:
             traceback.print_exception(ex)
-        told = NEEDS_FUNCTION if "lr_lambda" in message else one_sentence(message)
-        self.exit(2, f"croloss: error: {printable(told)}\n")
+        self.exit(2, f"croloss: error: {printable(self._sentence(message, ex))}\n")
+
+    def _sentence(self, message: str, ex: Exception | None) -> str:
+        if isinstance(ex, ConfigMistakeError):
+            return str(ex)
+        if "lr_lambda" in message:
+            return NEEDS_FUNCTION
+        if (reading := _reading.get()) is not None:
+            parser, words = reading
+            if (found := find_mistake(parser, words, parser.section)) is not None:
+                return found
+        return one_sentence(message)
 
 
 def _of_today(argument: str) -> str:
@@ -99,13 +134,16 @@ class SectionParser(CROLossParser):
         return parsed
 
     def _section_of(self, path: Path) -> str:
-        # nodes instead of values: what is written 1e-3 or 2024-01-01 stays as it is for the real parser
         try:
             text = path.read_text(encoding="utf-8")
-            check_yaml(text)
+        except UnicodeDecodeError:
+            raise ValueError(f"{path.name} is not UTF-8 text: save it in that encoding") from None
+        # nodes instead of values: what is written 1e-3 or 2024-01-01 stays as it is for the real parser
+        try:
+            refuse_hidden_mistakes(text)
             node = yaml.compose(text, Loader=yaml.SafeLoader)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path.name} is not valid YAML: {explained(text, error)}") from None
         if node is None:
             return "{}"
         if not isinstance(node, yaml.MappingNode):

@@ -20,7 +20,9 @@ from lightning_croloss.cli.event_table import read_tokens
 from lightning_croloss.cli.history_input import (
     Histories,
     has_lists,
+    is_json_lines,
     read_events,
+    read_json_file,
     read_json_lines,
     read_lists,
 )
@@ -52,11 +54,15 @@ def recommend(given: argparse.Namespace) -> None:
 def _recommend(given: argparse.Namespace) -> None:
     if given.output is not None and not is_writable(given.output):
         raise ValueError(f"--output {given.output} must end in .parquet or .jsonl, or in .csv or .tsv")
+    from lightning_croloss.pretrained import load_pretrained
+    from lightning_croloss.pretrained.hub import PREFIX
+    from lightning_croloss.pretrained.registry import find_pretrained
+    from lightning_croloss.recommend.token_recommender import TokenRecommender
+
+    if not given.model.startswith(PREFIX) and not Path(given.model).exists():
+        find_pretrained(given.model)  # a slip in the name is told before one in the other options
     kind = _kind(given)
     refuse_unused(given, kind)
-
-    from lightning_croloss.pretrained import load_pretrained
-    from lightning_croloss.recommend.token_recommender import TokenRecommender
 
     model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
     trained = model.metadata.reading
@@ -91,7 +97,7 @@ def _recommend(given: argparse.Namespace) -> None:
 
 def _kind(given: argparse.Namespace) -> str:
     """Return what the histories are: "lines" of JSON, "lists" or "events"."""
-    if given.histories == "-" or given.histories.endswith(".jsonl"):
+    if given.histories == "-" or is_json_lines(given.histories):
         return "lines"
     return "lists" if has_lists(given.histories, given.history_column or LIST_COLUMN) else "events"
 
@@ -102,7 +108,7 @@ def _histories(
     if given.histories == "-":
         return read_json_lines(sys.stdin, "the standard input", SIZE)
     if kind == "lines":
-        return _json_file(Path(given.histories))
+        return read_json_file(given.histories, SIZE)
     if kind == "lists":
         column = given.history_column or LIST_COLUMN
         users = given.user_column or USER_COLUMN
@@ -110,11 +116,6 @@ def _histories(
     return read_events(
         given, trained, SIZE, lambda note: print(f"croloss: {printable(note)}", file=sys.stderr)
     )
-
-
-def _json_file(path: Path) -> Iterator[Histories]:
-    with path.expanduser().open(encoding="utf-8") as lines:
-        yield from read_json_lines(lines, path.name, SIZE)
 
 
 @contextmanager

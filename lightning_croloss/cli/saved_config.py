@@ -21,7 +21,9 @@ class SaveResolvedConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write ``config.yaml``, or ``config-1.yaml`` … if there is one already, and log its content."""
-        text = self.parser.dump(self.config, skip_none=False)
+        config = self.config.clone()
+        config["metrics_per_user"] = None  # a file of this run alone
+        text = self.parser.dump(config, skip_none=False)
         path = own_file(trainer, self.config_filename, lambda path: path.write_bytes(text.encode()))
         if not trainer.loggers:  # it lies among the user's own files
             say(f"config: {path}")

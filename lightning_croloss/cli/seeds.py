@@ -169,6 +169,9 @@ def _checked(words: list[str], text: str) -> Mapping[str, Any]:
         f"{OPTION} compares what the tests measure: leave test_after_fit=false out": not config[
             "test_after_fit"
         ],
+        f"{OPTION}: each run would write metrics_per_user: measure them with croloss test": config.get(
+            "metrics_per_user"
+        ),
         f"{OPTION}: a dry run measures nothing: leave trainer.fast_dev_run out": trainer.get("fast_dev_run"),
         f"{OPTION}: each run takes a version of its own: leave the logger's {' and '.join(fixed)} out": fixed,
     }

@@ -117,6 +117,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             default="true",
         ),
         Option(
+            "metrics_per_user",
+            "FILE",
+            "File to write with the metrics of each user in the test, or in validate: Parquet, .csv, .tsv or "
+            ".jsonl. It must not exist.",
+            ("fit", "validate", "test"),
+        ),
+        Option(
             "verbose",
             "true|false",
             "Whether Lightning prints its own table too.",

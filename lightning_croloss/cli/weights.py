@@ -86,6 +86,8 @@ def refuse_idle(command: str, section: Namespace, words: Sequence[str]) -> None:
     """
     if command != "fit" and wrote(words, "test_after_fit"):
         raise ValueError(f"test_after_fit has no effect on {command}, only on fit: leave it out")
+    if command == "predict" and wrote(words, "metrics_per_user"):
+        raise ValueError("metrics_per_user has no effect on predict, which measures nothing: leave it out")
     if command == "predict" and wrote(words, "trainer.logger") and section["trainer"].get("logger"):
         raise ValueError("trainer.logger: predict logs nothing: leave it out")
 

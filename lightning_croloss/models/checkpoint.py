@@ -18,6 +18,7 @@ from lightning_croloss.common.plain_content import check_expansion, check_plain
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.configurable import class_path
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models.cutoffs import measurable
 from lightning_croloss.models.declared_sizes import built_to_fit, elements
 
 #: Where a checkpoint keeps what this package adds to Lightning's own content.
@@ -176,7 +177,9 @@ def described_model(checkpoint: dict[str, Any]) -> dict[str, Any]:
     path = arguments.pop("_class_path", None)
     return {
         "class_path": path,
-        "init_args": {name: value for name, value in arguments.items() if not name.startswith("_")},
+        "init_args": measurable(
+            {name: value for name, value in arguments.items() if not name.startswith("_")}
+        ),
     }
 
 

@@ -55,9 +55,9 @@ class ExactEvaluation(Encoder):
         """Encode the catalogue once."""
         self._begin("val")
 
-    def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
-        """Rank the targets of a batch among the whole catalogue."""
-        self._rank(batch, "val")
+    def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> dict[str, Any]:
+        """Rank the targets of a batch among the whole catalogue; see :meth:`test_step`."""
+        return self._rank(batch, "val")
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all users."""
@@ -67,9 +67,14 @@ class ExactEvaluation(Encoder):
         """Encode the catalogue once."""
         self._begin("test")
 
-    def test_step(self, batch: RetrievalBatch, batch_idx: int) -> None:
-        """Rank the targets of a batch among the whole catalogue."""
-        self._rank(batch, "test")
+    def test_step(self, batch: RetrievalBatch, batch_idx: int) -> dict[str, Any]:
+        """Rank the targets of a batch among the whole catalogue.
+
+        Returns:
+            Under ``ranks`` the ranks (b, T) of the targets of the users, 0 where there is none, for one piece
+            of the batch after another; see :meth:`RetrievalBatch.pieces`.
+        """
+        return self._rank(batch, "test")
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of all users."""
@@ -79,6 +84,20 @@ class ExactEvaluation(Encoder):
         """Return the names under which the metrics of ``stage`` ("val" or "test") are logged."""
         return [f"{stage}/{name}" for name in self._metrics(stage).names()]
 
+    @property
+    def metric_cutoffs(self) -> tuple[int, ...]:
+        """The N of every metric @N, ascending."""
+        return self._metrics("test").ns
+
+    def user_metrics(self, ranks: Tensor, stage: str = "test") -> dict[str, Tensor]:
+        """Return the metrics of each user, (B,) by name, from the ranks (B, T) that :meth:`test_step` gives.
+
+        Args:
+            ranks: the ranks of the users' targets, 0 = no target.
+            stage: "val" or "test".
+        """
+        return self._metrics(stage).user_values(ranks, ranks > 0)
+
     @uncompiled
     def _begin(self, stage: str) -> None:
         self._item_matrix = self.encode_catalogue()
@@ -86,25 +105,31 @@ class ExactEvaluation(Encoder):
         # not be updated in a fit that follows
         self._metrics(stage).reset()
 
-    def _rank(self, batch: RetrievalBatch, stage: str) -> None:
+    def _rank(self, batch: RetrievalBatch, stage: str) -> dict[str, Any]:
         assert self._item_matrix is not None
-        self._count(self.encode_users(batch).float(), batch, stage)
+        return self._count(self.encode_users(batch).float(), batch, stage)
 
     @uncompiled
-    def _count(self, users: Tensor, batch: RetrievalBatch, stage: str) -> None:
+    def _count(self, users: Tensor, batch: RetrievalBatch, stage: str) -> dict[str, Any]:
         """Rank the targets of a batch for its users' vectors (B, K, D); nothing here is worth compiling."""
         assert self._item_matrix is not None
         self._warn_of_short_histories(batch)
+        found, metrics = [], self._metrics(stage)
         for rows, piece in batch.pieces():
             targets = piece.padded_targets
+            excluded = piece.padded_items_before if self.exclude_history else None
             ranks = target_ranks(
                 users[rows],
                 self._item_matrix,
                 targets,
-                excluded=piece.padded_items_before if self.exclude_history else None,
+                excluded=excluded,
                 tile_elements=self.tile_elements,
             )
-            self._metrics(stage).update(ranks, targets != 0)
+            metrics.update(ranks, targets != 0)
+            if excluded is not None:
+                metrics.few.update(excluded, len(self._item_matrix))
+            found.append(ranks.masked_fill(targets == 0, 0))
+        return {"ranks": found}
 
     @uncompiled
     def _log(self, stage: str) -> None:
@@ -118,6 +143,8 @@ class ExactEvaluation(Encoder):
         if excluded:
             self.log(f"{stage}/{EXCLUDED_TARGETS}", float(excluded), **SAME_EVERYWHERE)
             self._warn_of_repeats(excluded, targets)
+        if self.exclude_history:
+            self._warn_of_few_candidates(metrics)
 
     def _warn_of_repeats(self, excluded: int, targets: int) -> None:
         """Say once that many targets are misses whatever the model learns."""
@@ -129,6 +156,26 @@ class ExactEvaluation(Encoder):
             "exclude_history leaves out of every list: they count as misses; where repeats are wanted, set "
             "exclude_history to false"
         )
+
+    def _warn_of_few_candidates(self, metrics: RankMetrics) -> None:
+        """Say once that for most users an N holds all that may be recommended to them."""
+        users, short = metrics.few.compute()
+        if "few" in self._warned_of or self.trainer.sanity_checking:
+            return
+        trivial = [
+            n
+            for n, count in zip(metrics.ns, short.reshape(-1).tolist(), strict=True)
+            if 2 * count > int(users)
+        ]
+        if trivial:
+            self._warned_of.add("few")
+            count = int(
+                short.reshape(-1)[metrics.ns.index(trivial[0])]
+            )  # torchmetrics returns one as a scalar
+            rank_zero_warn(
+                f"exclude_history leaves at most {trivial[0]} items for {count:,} of {int(users):,} users: "
+                f"their recall@{trivial[0]} is high whatever the model; choose smaller ns"
+            )
 
     def _warn_of_short_histories(self, batch: RetrievalBatch) -> None:
         """Say once that a loader of one's own may hold too little to leave out."""

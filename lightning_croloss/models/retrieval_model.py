@@ -16,7 +16,7 @@ from lightning_croloss.common.deprecation import warn_deprecated
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
-from lightning_croloss.errors import PretrainedError
+from lightning_croloss.errors import DataError, PretrainedError
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.checkpoint import (
     KEY,
@@ -26,6 +26,7 @@ from lightning_croloss.models.checkpoint import (
     read_checkpoint,
     tensors_of,
 )
+from lightning_croloss.models.cutoffs import DEFAULT, chosen_cutoffs
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.layers.features import FeatureEmbedding
@@ -39,6 +40,7 @@ from lightning_croloss.negatives import Negatives
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
+from lightning_croloss.training.trainer_checks import check_trainer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -56,7 +58,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             the catalogue: see its attribute ``loss``.
         negatives: the sampler of negatives; None is ``UniformNegatives()``. The model draws from a copy.
         similarity: "cosine" (unit vectors) or "dot".
-        ns: the N of every metric @N.
+        ns: the N of every metric @N, below the size of the catalogue. Of the default those are left out that
+            are not.
         exclude_history: never rank or recommend an item that the user had before. A target among these is a
             miss.
         optimizer: any torch optimizer; None is Adam with learning rate 0.001.
@@ -97,7 +100,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         loss: RetrievalLoss | None = None,
         negatives: Negatives | None = None,
         similarity: str = "cosine",
-        ns: Sequence[int] = (20, 50, 100, 200, 500),
+        ns: Sequence[int] = DEFAULT,
         exclude_history: bool = False,
         optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -105,14 +108,9 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         tile_elements: int = 2**24,
         sparse_gradients: bool | None = None,
     ) -> None:
-        super().__init__(ns, exclude_history, tile_elements)
         check_counts(num_items=num_items, embedding_dim=embedding_dim)
+        super().__init__(chosen_cutoffs(ns, num_items), exclude_history, tile_elements)
         check_choice("similarity", similarity, SIMILARITIES)
-        if max(ns, default=0) > num_items:
-            raise ValueError(
-                f"ns holds {max(ns)}, but the catalogue has only {num_items} items: every recall@{max(ns)} "
-                "would be 1; choose smaller ns"
-            )
         self.num_items = num_items
         self.embedding_dim = embedding_dim
         self.loss = own_loss(loss, num_items)
@@ -141,6 +139,10 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def setup(self, stage: str) -> None:
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
         super().setup(stage)
+        if stage == "fit":
+            check_trainer(self.trainer)  # type: ignore[arg-type]
+        if stage != "predict":
+            self._check_catalogue()
         data = self.data
         if data is not None:
             self.metadata.take_from(
@@ -270,6 +272,21 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside
+
+    def _check_catalogue(self) -> None:
+        """Refuse a catalogue of one item; say once which N of the default mean nothing."""
+        if self.num_items < 2:
+            raise DataError(
+                f"the catalogue has {self.num_items} item: a model needs at least 2 items to choose from"
+            )
+        asked = self.hparams.get("ns")
+        measured = list(self.metric_cutoffs)
+        if isinstance(asked, list) and sorted(asked) != measured and "cutoffs" not in self._warned_of:
+            self._warned_of.add("cutoffs")
+            rank_zero_warn(
+                f"the catalogue has {self.num_items} items: the metrics are at N = {measured} instead of the "
+                f"default {asked}, as recall@N of N items would be 1; choose others by ns"
+            )
 
     def _check_file(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what the trainer is about to load if it is damaged; its own reader checks no checksums."""

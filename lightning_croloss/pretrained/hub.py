@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from lightning_croloss.errors import MissingExtraError, PretrainedError
+from lightning_croloss.pretrained.hub_errors import explain
 from lightning_croloss.pretrained.layout import CARD, MANIFEST, OPTIONAL, REQUIRED, is_hidden
 
 PREFIX = "hf://"
@@ -89,8 +90,9 @@ def upload(folder: Path, address: str, private: bool, token: str | None, message
             commit_message=message,
             allow_patterns=[MANIFEST, CARD, *REQUIRED, *OPTIONAL],
         )
-    except (OSError, ValueError) as error:
-        raise PretrainedError(f"{address} cannot be written: {_first_line(error)}") from error
+    except Exception as error:  # see _snapshot
+        why = explain(error, target.repository, target.revision, writes=True)
+        raise PretrainedError(f"{address} cannot be written: {why}") from error
 
 
 def _snapshot(address: Address, patterns: list[str]) -> Path:
@@ -99,15 +101,13 @@ def _snapshot(address: Address, patterns: list[str]) -> Path:
         return Path(
             hub.snapshot_download(address.repository, revision=address.revision, allow_patterns=patterns)
         )
-    # in every release, errors of the network and the Hub are OSErrors, those of names ValueErrors
-    except (OSError, ValueError) as error:
+    # the client and the network below it have errors of a dozen unrelated classes, other ones in each release
+    except Exception as error:
+        at = f"@{address.revision}" if address.revision else ""
+        why = explain(error, address.repository, address.revision)
         raise PretrainedError(
-            f"{PREFIX}{address.repository} cannot be read from the Hub or its cache: {_first_line(error)}"
+            f"{PREFIX}{address.repository}{at} cannot be read from the Hub or its cache: {why}"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _hub() -> ModuleType:

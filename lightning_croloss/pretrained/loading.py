@@ -22,6 +22,7 @@ from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.checkpoint import described_model, read_checkpoint, tensors_of
+from lightning_croloss.models.cutoffs import measurable
 from lightning_croloss.models.declared_sizes import built_to_fit, elements
 from lightning_croloss.models.weights import check_weights
 from lightning_croloss.pretrained.layout import (
@@ -109,7 +110,7 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     trusted.check(config, where)
     described = config["model"]
     from_data = checked_arguments(manifest["from_data"], folder / MANIFEST)
-    arguments = {**(described.get("init_args") or {}), **from_data}
+    arguments = measurable({**(described.get("init_args") or {}), **from_data})
     try:
         tensors = load_file(folder / WEIGHTS)
     except SafetensorError as error:

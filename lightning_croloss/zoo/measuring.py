@@ -28,7 +28,7 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
     Returns:
         ``data`` (counts), ``parameters``, ``choose_by``, ``test`` (each metric @N) and ``baselines``.
     """
-    ns = list(model.hparams["ns"])
+    ns = list(model.metric_cutoffs)
     choose_by = choose_by or statistics.median_low(ns)
     with _quiet():
         trainer = Trainer(

@@ -28,8 +28,11 @@ class TestErrors:
             (["--model.init_args.loss.class_path=SoftmaxLos"], "did you mean 'SoftmaxLoss'?"),
             (["--model=YouTubeDN"], "did you mean 'YouTubeDNN'?"),
             (["--model.init_args.embeding_dim=3"], "did you mean 'embedding_dim'?"),
-            (["--model.init_args.embedding_dim=abc"], "embedding_dim: must be of type int, got 'abc'"),
-            (["--trainer.max_epochs=x"], "trainer.max_epochs: must be of type int, got 'x'"),
+            (
+                ["--model.init_args.embedding_dim=abc"],
+                "model.init_args.embedding_dim: must be a whole number, got 'abc'",
+            ),
+            (["--trainer.max_epochs=x"], "trainer.max_epochs: must be a whole number or null, got 'x'"),
             (
                 ["--model.init_args.loss.init_args.temperature=0"],
                 "temperature must be a positive number, got 0.0",
@@ -63,7 +66,8 @@ class TestErrors:
     ) -> None:
         field = "--model.init_args.loss.init_args.margin=1"  # which TripletLoss has
         said = error_of(capsys, "fit", "--config", str(CONFIG), *QUICK, field)
-        assert said.startswith("there is no field 'margin'")
+        assert said.startswith("model.init_args.loss: there is no field 'margin'")
+        assert said.endswith("but TripletLoss has one")
         assert "mean 'margin'" not in said
 
     @pytest.mark.parametrize(
@@ -79,11 +83,11 @@ class TestErrors:
             ),
             (
                 "trainer: {logger: {class_path: CSVLogger, init_arg: {save_dir: x}}}",
-                "there is no field 'init_arg'; did you mean 'init_args'?",
+                "trainer.logger: there is no field 'init_arg'; did you mean 'init_args'?",
             ),
             (
                 "model: {init_args: {loss: {class_path: CROLoss, init_arg: {temperature: 1}}}}",
-                "there is no field 'init_arg'; did you mean 'init_args'?",
+                "model.init_args.loss: there is no field 'init_arg'; did you mean 'init_args'?",
             ),
             (
                 "trainer: {callbacks: [{class_path: CROLosCallback, init_args: {n: 5}}]}",
@@ -95,19 +99,19 @@ class TestErrors:
             ),
             (
                 "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitr: x}}]}",
-                "there is no field 'monitr'; did you mean 'monitor'?",
+                "trainer.callbacks: there is no field 'monitr'; did you mean 'monitor'?",
             ),
             (
                 "trainer: {callbacks: {class_path: CROLossCallback, init_args: {n: {class_path: Geometrc}}}}",
-                "n: unknown class 'Geometrc'; did you mean 'Geometric'?",
+                "trainer.callbacks.init_args.n: unknown class 'Geometrc'; did you mean 'Geometric'?",
             ),
             (
                 "model: {init_args: {optimizer: {class_path: torch.optim.Adan}}}",
-                "optimizer: unknown class 'Adan'; did you mean 'Adam'?",
+                "model.init_args.optimizer: unknown class 'Adan'; did you mean 'Adam'?",
             ),
             (
                 "model: {init_args: {optimizer: {class_path: torch.optim.SGD, init_args: {momentun: 1}}}}",
-                "there is no field 'momentun'; did you mean 'momentum'?",
+                "model.init_args.optimizer: there is no field 'momentun'; did you mean 'momentum'?",
             ),
             ("trainer: {loger: true}", "trainer: there is no field 'loger'; did you mean 'logger'?"),
             (
@@ -118,13 +122,13 @@ class TestErrors:
             ),
             (
                 "data: {init_args: {split: {class_path: Fancy}}}",
-                "split: unknown class 'Fancy'; known: ",
+                "data.init_args.split: unknown class 'Fancy'; known: ",
             ),
             ("trainer: {callbacks: {class_path: Fancy}}", "trainer.callbacks: unknown class 'Fancy'"),
-            ("trainer: [", "a config file is not valid YAML: while parsing a flow node"),
+            ("trainer: [", "overlay.yaml is not valid YAML: the bracket [ or { of line 1 is not closed"),
             (
                 "# nothing",
-                "a config file is empty, or does not consist of fields such as 'trainer:' and 'model:'",
+                "overlay.yaml is empty: it must consist of fields such as 'data:', 'model:' and 'trainer:'",
             ),
         ],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 import os
@@ -180,6 +181,31 @@ def test_a_seed_and_a_config_and_no_test(capsys: pytest.CaptureFixture[str]) -> 
     assert "test metrics" not in capsys.readouterr().out
     main([*base, "--test_after_fit=true"])
     assert "test metrics" in capsys.readouterr().out
+
+
+def test_the_metrics_of_each_user(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, name, weights in (
+        ("fit", "fit.csv", []),
+        ("test", "test.csv", [f"--ckpt_path={run / 'model.ckpt'}"]),
+        ("validate", "valid.csv", [f"--ckpt_path={run / 'model.ckpt'}"]),
+    ):
+        found = measured(command, *(SMALL if weights else FIT), *weights, f"--metrics_per_user={name}")
+        with Path(name).open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 60
+        for metric, by_n in found.items():
+            for n, value in by_n.items():
+                assert sum(float(row[f"{metric}@{n}"]) for row in rows) / 60 == pytest.approx(value, abs=1e-6)
+        said = error_of(capsys, command, *(SMALL if weights else FIT), *weights, f"--metrics_per_user={name}")
+        assert said.startswith(f"output '{name}' exists")
+    # the config that a run keeps does not write to a file again
+    assert yaml.safe_load(newest("**/config*.yaml").read_text())["metrics_per_user"] is None
+    said = error_of(capsys, "fit", *FIT, "--metrics_per_user=a.csv", "--test_after_fit=false")
+    assert said.startswith("metrics_per_user is of the test that ends a fit")
+    said = error_of(
+        capsys, "predict", *SMALL, f"--ckpt_path={run / 'model.ckpt'}", "--metrics_per_user=a.csv"
+    )
+    assert said.startswith("metrics_per_user has no effect on predict")
 
 
 @pytest.mark.parametrize("command", ["fit", "test", "data inspect"])
@@ -500,6 +526,7 @@ TRAINED = {
     "--print_config": test_the_config_is_printed,
     "--seed_everything": test_a_seed_and_a_config_and_no_test,
     "--test_after_fit": test_a_seed_and_a_config_and_no_test,
+    "--metrics_per_user": test_the_metrics_of_each_user,
     "--pretrained": test_weights.test_pretrained_weights_are_measured,
     "--allow_classes": test_a_strange_class_is_allowed_on_request,
     "--ckpt_path": test_weights.test_a_resumed_run_uses_or_refuses_what_is_given,

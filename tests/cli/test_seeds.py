@@ -87,6 +87,7 @@ def test_the_option_is_taken_out(words: list[str]) -> None:
         (["--config=resumes.yaml"], "--ckpt_path goes on with one run"),
         (["--test_after_fit=false"], "leave test_after_fit=false out"),
         (["--trainer.fast_dev_run=2"], "leave trainer.fast_dev_run out"),
+        (["--metrics_per_user=each.csv"], "each run would write metrics_per_user"),
         (["--trainer.logger.version=0"], "a version of its own: leave the logger's version out"),
         (["--seeds=1,2", "--seed_everything=3"], "leave --seed_everything out"),
         (["--seeds=2", "--seeds=3"], "--seeds is given"),

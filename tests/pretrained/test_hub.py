@@ -85,7 +85,7 @@ def test_what_was_loaded_once_loads_offline(hub, saved):
     hub.offline = True
     load_pretrained("hf://me/models/dnn")
     assert list_pretrained("hf://me/models") == ["hf://me/models/dnn"]
-    with pytest.raises(PretrainedError, match=r"read from the Hub or its cache: not in the cache$"):
+    with pytest.raises(PretrainedError, match=r"its cache: the Hub cannot be reached, and it is not in"):
         load_pretrained("hf://me/others")
 
 

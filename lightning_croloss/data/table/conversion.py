@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lightning_croloss.data.table.date_formats import looks_like
 from lightning_croloss.data.table.reading import Table
 from lightning_croloss.errors import DataError
 
@@ -20,6 +21,7 @@ _ISO = (
     r"(?:[T ](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2})(?:[.,](?<part>\d{1,9}))?)?"
     r" ?(?:(?<utc>[Zz])|(?<sign>[+-])(?<zone_hour>\d{2}):?(?<zone_minute>\d{2})?)?)?$"
 )
+_NUMBER_EXAMPLE = "a number such as seconds since 1970"
 _ISO_EXAMPLE = "an ISO date or date-time such as 2024-05-31T18:30:00"
 
 
@@ -177,7 +179,12 @@ def _parsed(table: Table, column: str, series: pl.Series) -> tuple[NDArray[Any],
     first = series.head(1)
     if parse_numbers(first, table.decimal).null_count():
         nanoseconds, zoned = _iso(series)
-        _refuse(table, column, nanoseconds.is_null(), f"which is not {_ISO_EXAMPLE}, as the first is")
+        wrong = nanoseconds.is_null()
+        if wrong.any():
+            look = looks_like(series.filter(wrong)[0], series)
+            if wrong[0]:
+                _refuse(table, column, wrong, f"which is not {_ISO_EXAMPLE}, nor {_NUMBER_EXAMPLE}{look}")
+            _refuse(table, column, wrong, f"which is not {_ISO_EXAMPLE}, as the first is{look}")
         _refuse(
             table,
             column,

@@ -17,7 +17,7 @@ from croloss_serving.common.regular_files import lies_in, open_regular, read_reg
 from croloss_serving.errors import PretrainedError
 
 MANIFEST = "manifest.json"
-_AGAIN = "get the folder again from its source"
+_AGAIN = "get the folder again from its source (what is in the Hub's cache must be removed first)"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 import torch
 
+from lightning_croloss import TableDataModule
+from lightning_croloss.errors import DataError
 from tests.data.table.tables import refused
 from tests.data_for_tests import token_sequences
 
@@ -190,3 +192,43 @@ def test_columns_that_are_no_ids(tmp_path, values, message):
 )
 def test_time_windows(tmp_path, times, window, message):
     assert message in refused({"timestamp": times}, tmp_path, **window)
+
+
+class TestDatesThatAreNotISO:
+    @pytest.mark.parametrize(
+        ("dates", "said"),
+        [
+            (["03/31/2024", "04/01/2024"], "looks like month, day, year: .*format='%m/%d/%Y'"),
+            (["01/02/2024", "31/03/2024"], "looks like day, month, year: .*format='%d/%m/%Y'"),
+            (["01/02/2024", "03/04/2024"], "or month, day, year, which the column does not tell apart"),
+            (["31.03.2024", "1.4.2024"], r"looks like day, month, year: .*'%d\.%m\.%Y'"),
+            (["31-03-24", "01-04-24"], "'%d-%m-%y'"),
+            (["2024/03/31", "2024/04/01"], "looks like year, month, day: .*'%Y/%m/%d'"),
+            (["03/31/2024 18:30", "04/01/2024 18:30"], "'%m/%d/%Y %H:%M'"),
+            (["03/31/2024 6:30:00 PM", "04/01/2024 6:30:00 PM"], "'%m/%d/%Y %I:%M:%S %p'"),
+            (["31 Mar 2024", "1 Apr 2024"], "names its month"),
+            (["Sun, 31 Mar 2024 18:30:00 GMT", "x"], "names its month"),
+            (["Mar 31, 2024", "x"], "names its month"),
+            (["18:30", "18:31"], "a time of day"),
+            (["40/40/2024", "41/40/2024"], "no day and month in either order"),
+            (["soon", "later"], "since 1970$"),
+            (["2024-02-30", "2024-03-01"], "no such day or time, or it is outside of"),
+        ],
+    )
+    def test_the_first_is_said_to_be_neither_number_nor_iso(self, tmp_path, dates, said):
+        path = tmp_path / "t.csv"
+        path.write_text("user_id,item_id,timestamp\n" + "".join(f'a,b,"{date}"\n' for date in dates))
+        with pytest.raises(DataError, match=said) as caught:
+            TableDataModule(str(path)).load()
+        text = str(caught.value)
+        assert text.startswith(f"t.csv, line 2: column 'timestamp' holds '{dates[0]}', which is not an ISO")
+        assert ", nor a number such as seconds since 1970" in text
+        assert "as the first is" not in text
+
+    def test_a_later_one_is_unlike_the_first(self, tmp_path):
+        path = tmp_path / "t.csv"
+        path.write_text("user_id,item_id,timestamp\na,b,2024-01-02\na,c,03/31/2024\n")
+        with pytest.raises(
+            DataError, match=r"line 3: .*'03/31/2024', which is not an ISO .*, as the first is; it"
+        ):
+            TableDataModule(str(path)).load()

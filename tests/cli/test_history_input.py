@@ -1,0 +1,83 @@
+"""Histories in JSON lines: what is wrong with a line is said with the file and the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_croloss.cli.history_input import is_json_lines, read_json_file, read_json_lines
+from lightning_croloss.errors import DataError
+
+GOOD = '{"user": "a", "history": ["x"]}'
+
+
+def read(content: bytes | str, name: str = "h.jsonl") -> list[tuple[list[object], list[object]]]:
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return [(batch.users, [list(tokens) for tokens in batch.tokens]) for batch in read_json_file(name, 10)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f'{GOOD}\n{{"user": "a", "hist', "h.jsonl, line 2 is not JSON: Unterminated string .* at column 15"),
+        ('["x",]', "line 1 is not JSON: "),
+        ("['x']", "line 1 is not JSON: .*each line must hold a whole list"),
+        ('{\n "history": ["x"]\n}', "line 1 is not JSON: "),
+        ("\0\0", "line 1 is not JSON"),
+        ("[" * 100_000, "line 1 is not a history: it is nested too deeply"),
+        ("[1" + "0" * 5_000 + "]", "line 1 holds a number of too many digits"),
+        ("[NaN]", "line 1: the history holds nan: tokens must be text or integers"),
+        ("[1e400]", "line 1: the history holds inf"),
+        ('[["x"]]', r"line 1: the history holds \['x'\]"),
+        ("[true]", "line 1: the history holds True"),
+        ("null", "line 1: a history must be a list of tokens, got None"),
+        ('"x"', "line 1: a history must be a list of tokens, got 'x'"),
+        ('{"history": {"a": 1}}', "line 1: a history must be a list of tokens, got {'a': 1}"),
+        ('{"history": ["x"], "history": ["y"]}', "line 1 has 'history' twice"),
+        ('{"user": 1, "history": ["x"], "user": 1}', "line 1 has 'user' twice"),
+        ('{"user": 1.5, "history": ["x"]}', "line 1: the user is 1.5"),
+        ('{"user": 99999999999999999999, "history": ["x"]}', "more than 64 bits hold: write it as text"),
+        ('{"user": "\\ud800", "history": ["x"]}', "line 1 holds half a letter"),
+        ('["\\udfff"]', "line 1 holds half a letter"),
+        (GOOD.encode("utf-16"), "h.jsonl is not UTF-8 text: convert it"),
+        (GOOD.encode() + b"\n" + b'["Zo\xeb"]' * 9_000, "h.jsonl .*is not UTF-8 text: convert it"),
+    ],
+    ids=range(22),
+)
+def test_what_is_wrong_with_a_line(content, said):
+    with pytest.raises(DataError, match=said) as caught:
+        read(content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "\ufeff"])
+def test_nobody_is_no_mistake(content):
+    assert read(content) == []
+
+
+def test_what_is_right():
+    assert read("\ufeff" + GOOD + "\n\n") == [(["a"], [["x"]])]
+    assert read(f'["\\u00eb \\ud83d\\ude00"]\n[{10**30}]') == [([1, 2], [["\u00eb \U0001f600"], [10**30]])]
+    assert all(map(is_json_lines, ("a.jsonl", "b.NDJSON", "c.json")))
+    assert not any(map(is_json_lines, ("-", "a.csv", "json", "jsonl/x.parquet")))
+
+
+def test_no_file():
+    with pytest.raises(DataError, match=r"--histories: no\.jsonl does not exist"):
+        list(read_json_file("no.jsonl", 1))
+    Path("d.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"--histories: d\.jsonl is a folder, not a file"):
+        list(read_json_file("d.jsonl", 1))
+
+
+@given(st.text(max_size=40) | st.text('[]{}":,0"userhistory', max_size=40))
+def test_any_text_is_read_or_refused_in_a_sentence(text):
+    said = ""
+    try:
+        batches = list(read_json_lines(iter([text]), "the input", 10))
+    except DataError as error:
+        said = str(error)
+    assert said.startswith("the input, line 1") if said else sum(map(len, batches)) <= 1

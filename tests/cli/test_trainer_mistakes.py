@@ -1,0 +1,178 @@
+"""Mistakes in the section ``trainer``: one sentence that begins with the field."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import MLFlowLogger
+
+from lightning_croloss.cli.errors import meant_for_user
+from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction, named
+from lightning_croloss.training.trainer_checks import check_trainer
+from tests.cli.cases import error_of
+from tests.cli.small import FIT, NO_PLOT
+from tests.data_for_tests import ClusteredData, small_model
+
+QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
+NONE = {"logger": False, "enable_checkpointing": False}
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"strategy": "ddpp"}, "trainer.strategy: there is no strategy 'ddpp'; did you mean 'ddp'?"),
+        ({"strategy": "DDP"}, "did you mean 'ddp'?"),
+        ({"accelerator": "gpus"}, "trainer.accelerator: there is no accelerator 'gpus'; did you mean 'gpu'?"),
+        ({"accelerator": "gpu"}, "trainer.accelerator: 'gpu' was given, but no GPU is there"),
+        ({"accelerator": "cuda"}, "trainer.accelerator: 'cuda' was given, but no GPU is there"),
+        ({"accelerator": "mps"}, "trainer.accelerator: 'mps' was given, but no GPU is there"),
+        ({"accelerator": "tpu"}, "trainer.accelerator: 'tpu' was given, but no TPU is there"),
+        *(
+            ({"accelerator": "cpu", "devices": devices}, "trainer.devices: on a CPU it is the number of")
+            for devices in (0, "0", -1, "-1", "-5", "two", 2.5, "2.5", [0, 1])
+        ),
+        ({"devices": 0}, "trainer.devices"),
+    ],
+)
+def test_what_is_not_there(monkeypatch, section, said):
+    for name in ("cuda", "mps", "tpu"):
+        monkeypatch.setattr(AcceleratorRegistry[name]["accelerator"], "is_available", staticmethod(bool))
+    with pytest.raises(MisconfigurationException) as caught:
+        check_trainer_section(section)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {},
+        {"strategy": "auto", "accelerator": "auto", "devices": "auto"},
+        {"strategy": "ddp_spawn", "accelerator": "cpu", "devices": 8},
+        {"accelerator": "cpu", "devices": "2"},
+        {"strategy": object(), "accelerator": object(), "devices": [0]},
+    ],
+)
+def test_what_is_there(section):
+    check_trainer_section(section)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"num_nodes": 0},
+        {"max_epochs": -5},
+        {"max_steps": -7},
+        {"limit_train_batches": 2.5},
+        {"limit_val_batches": -1},
+        {"overfit_batches": 3.5},
+        {"val_check_interval": 1.5},
+        {"fast_dev_run": -1},
+        {"gradient_clip_algorithm": "foo"},
+        {"profiler": "foo"},
+        {"precision": "foo"},
+        {"precision": "transformer-engine"},
+        {"plugins": "foo"},
+        {"strategy": "deepspeed"},
+        {"strategy": "fsdp"},
+        {"reload_dataloaders_every_n_epochs": -1},
+        {"benchmark": True, "deterministic": "maybe"},
+        {"enable_progress_bar": False, "callbacks": [TQDMProgressBar()]},
+    ],
+    ids=lambda field: re.sub(r" object at \w+", "", str(field)),
+)
+def test_what_lightning_refuses_names_the_field(field):
+    said, meant = _refusal(field)
+    if not said:  # a later release may take it
+        assert "deterministic" in field or "precision" in field
+        return
+    assert meant
+    assert "\n" not in said
+    named_by = said.split(": ")[0]
+    assert said.startswith("the package ") or named_by in {"trainer", *(f"trainer.{name}" for name in field)}
+    assert said.startswith("the package ") or named_by != "trainer" or {"callbacks", "plugins"} & {*field}
+
+
+def _refusal(field):
+    try:
+        with construction():
+            Trainer(accelerator="cpu", **NONE, **field)
+    except MisconfigurationException as error:
+        return str(error), meant_for_user(error)
+    return "", False
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("accumulate_grad_batches", 0),
+        ("accumulate_grad_batches", -2),
+        ("gradient_clip_val", -1.0),
+        ("check_val_every_n_epoch", 0),
+        ("log_every_n_steps", -1),
+        ("val_check_interval", 0),
+    ],
+)
+def test_what_lightning_lets_through_is_refused_before_the_first_step(field, value):
+    model, data = small_model(), ClusteredData()
+    with pytest.raises(ValueError, match=f"trainer.{field} must be .*got {value}") as caught:
+        Trainer(accelerator="cpu", max_epochs=1, **NONE, **QUIET, **{field: value}).fit(model, data)
+    assert meant_for_user(caught.value)
+
+
+def test_a_usual_trainer_passes():
+    check_trainer(Trainer(accelerator="cpu", **NONE, **QUIET))
+    check_trainer(Trainer(accelerator="cpu", val_check_interval=0.25, gradient_clip_val=0, **NONE, **QUIET))
+
+
+def test_a_validation_beyond_the_epoch_is_the_users():
+    with pytest.raises(ValueError, match="val_check_interval") as caught:
+        Trainer(
+            accelerator="cpu", max_epochs=1, limit_train_batches=2, val_check_interval=9, **NONE, **QUIET
+        ).fit(small_model(), ClusteredData())
+    assert meant_for_user(caught.value)
+    assert named(caught.value).startswith("trainer.val_check_interval: ")
+
+
+def test_the_package_of_a_logger_is_named():
+    try:
+        import mlflow  # noqa: F401
+    except ImportError:
+        with pytest.raises(ImportError) as caught:
+            MLFlowLogger()
+        assert meant_for_user(caught.value)
+        assert named(caught.value).startswith("the package mlflow")
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "said"),
+    [
+        (EarlyStopping, {"monitor": "val/recall@5", "mode": "mx"}, "EarlyStopping: `mode` can be min, max"),
+        (ModelCheckpoint, {"save_top_k": -3}, "ModelCheckpoint: Invalid value for save_top_k=-3"),
+        (LearningRateMonitor, {"logging_interval": "x"}, "LearningRateMonitor: logging_interval should be"),
+    ],
+)
+def test_a_callback_is_named_with_its_argument(cls, arguments, said):
+    with pytest.raises(MisconfigurationException) as caught:
+        cls(**arguments)
+    assert named(caught.value).startswith(said)
+
+
+def test_what_fails_inside_lightning_by_accident_is_not_the_users():
+    with pytest.raises(TypeError) as caught:
+        Trainer(accelerator="cpu", **NONE, **QUIET).fit(small_model(), ClusteredData(), no_such_argument=1)
+    assert not meant_for_user(caught.value)
+
+
+@NO_PLOT
+@pytest.mark.filterwarnings("ignore:LightningCLI's args parameter", "ignore:.*was deprecated in v4.49")
+def test_on_the_command_line(capsys):
+    said = error_of(capsys, "fit", *FIT, "--trainer.strategy=ddpp")
+    assert said.startswith("trainer.strategy: there is no strategy 'ddpp'")
+    # one callback instead of a list is one too
+    said = error_of(capsys, "fit", *FIT, "--trainer.callbacks=LearningRateMonitor", "--trainer.logger=false")
+    assert said.startswith("trainer.logger: Cannot use `LearningRateMonitor`")
