@@ -41,7 +41,7 @@ class UserMetricsWriter(Callback):
     """
 
     def __init__(self, output: str = "user_metrics.parquet", overwrite: bool = False) -> None:
-        self.output = Path(output)
+        self.output = Path(output).expanduser()
         if not is_writable(self.output):
             raise ValueError(f"output {str(output)!r} must end in {', '.join(EXTENSIONS)}")
         if self.output.is_dir():

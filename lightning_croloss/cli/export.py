@@ -24,12 +24,13 @@ def main(arguments: list[str]) -> None:
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.serving.export import export_model
 
-    check_folder(given.output, FORMAT, given.overwrite, "--output")
-    with claimed(given.output):
+    output = given.output.expanduser()
+    check_folder(output, FORMAT, given.overwrite, "--output")
+    with claimed(output):
         model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
         folder = export_model(
             model,
-            given.output,
+            output,
             index=given.index,
             overwrite=given.overwrite,
             exclude_history=given.exclude_history,

@@ -23,6 +23,7 @@ from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.cli.progress import ClosingProgressBar
+from lightning_croloss.cli.quiet import is_first_process
 from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
@@ -223,7 +224,8 @@ class CROLossCLI(LightningCLI):
             self._get(self.config, "trainer").logger = False
             output, overwrite = self._get(self.config, "output"), self._get(self.config, "overwrite")
             self._writer = PredictionWriter(output, overwrite)
-            self._outputs.enter_context(output_file(Path(output), overwrite, "--output"))
+            if is_first_process():  # another one is about to be told that predict needs one alone
+                self._outputs.enter_context(output_file(Path(output).expanduser(), overwrite, "--output"))
 
     def before_fit(self) -> None:
         """Give the model the pretrained weights."""
@@ -265,7 +267,7 @@ class CROLossCLI(LightningCLI):
         if self.trainer.max_epochs == 0 and self._get(self.config, "pretrained") is None:
             say("trainer.max_epochs is 0: nothing is trained, and the test measures random weights")
         with (
-            own_versions(self.trainer),
+            own_versions(self.trainer, kwargs.get("ckpt_path") is not None),
             telling,
             ending_together(self.trainer),
             telling_checkpoint(self.trainer),
@@ -275,13 +277,15 @@ class CROLossCLI(LightningCLI):
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
-        with ending_together(self.trainer), own_versions(self.trainer), telling_checkpoint(self.trainer):
+        versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
+        with ending_together(self.trainer), versions, telling_checkpoint(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
-        with ending_together(self.trainer), own_versions(self.trainer), telling_checkpoint(self.trainer):
+        versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
+        with ending_together(self.trainer), versions, telling_checkpoint(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:

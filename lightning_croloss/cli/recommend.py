@@ -46,6 +46,7 @@ def recommend(given: argparse.Namespace) -> None:
     if given.output is None:
         _recommend(given)
         return
+    given.output = given.output.expanduser()
     with output_file(given.output, given.overwrite, "--output"):
         _recommend(given)
 

@@ -20,7 +20,7 @@ from lightning_croloss.zoo.sources import AbsentDataError
 
 def build_models(parsed: argparse.Namespace) -> None:
     """Run ``croloss zoo build``: one model, or all that are missing."""
-    zoo = parsed.zoo or Path("zoo")
+    zoo = Path("zoo") if parsed.zoo is None else parsed.zoo.expanduser()
     if not parsed.all:
         if parsed.name is None:
             raise ValueError("croloss zoo build --config needs --name <dataset>/<model>")

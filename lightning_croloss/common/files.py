@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lightning_croloss.common.exchange import exchanged
@@ -26,7 +26,27 @@ from lightning_croloss.common.space import explained_if_full
 from lightning_croloss.common.uninterrupted import uninterrupted
 
 #: What a file system that knows no second names of a file answers.
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_NO_LINKS = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EINVAL,
+)
+#: … and one that knows no permissions.
+_NO_PERMISSIONS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+#: … and one that cannot write the names in a folder to the disk on request.
+_NO_FOLDER_SYNC = (
+    errno.EINVAL,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EBADF,
+    errno.EACCES,
+    errno.EPERM,
+)
 
 
 @contextmanager
@@ -48,13 +68,15 @@ def replacing(
         new: whether a file that somebody else has made meanwhile is left alone.
 
     Raises:
-        FileExistsError: there is one, and ``new`` is true.
+        FileExistsError: there is one, and ``new`` is true, or it is a device or a pipe.
         NotEnoughSpaceError: the disk is full.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FileExistsError(f"{path} is not a plain file, and would be one: choose another one")
     with temporary_file(path, extension, private=path.exists()) as temporary:
         yield temporary
         if path.exists():
-            shutil.copymode(path, temporary)
+            _copy_permissions(path, temporary)
         if durable:
             synchronize(temporary)
         if new:
@@ -155,14 +177,14 @@ def replacing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
                 raise
             raise explained from None
         finally:
-            if os.path.lexists(new):
-                discard(new)
+            with uninterrupted():
+                _discard(new)
 
 
 def _swap(new: Path, path: Path, old: Path) -> None:
     """Put ``new`` to ``path``; whatever goes wrong, the old folder is there afterwards."""
     if os.path.lexists(path):
-        shutil.copymode(path, new)
+        _copy_permissions(path, new)
     if not os.path.lexists(path):
         os.replace(new, path)
     elif not exchanged(new, path):
@@ -173,8 +195,23 @@ def _swap(new: Path, path: Path, old: Path) -> None:
             if os.path.lexists(old) and not os.path.lexists(path):
                 os.rename(old, path)
             raise
-        discard(old)
+        _discard(old)
     synchronize(path.parent)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder as far as that can be done; the next writer tries again."""
+    with suppress(OSError):  # NFS keeps what somebody still reads; and the work is done, or failed before
+        if os.path.lexists(folder):
+            discard(folder)
+
+
+def _copy_permissions(path: Path, new: Path) -> None:
+    try:
+        shutil.copymode(path, new)
+    except OSError as error:
+        if error.errno not in _NO_PERMISSIONS:
+            raise
 
 
 def move_to_free(temporary: Path, path: Path) -> None:
@@ -201,12 +238,13 @@ def synchronize(path: Path) -> None:
     folder = path.is_dir()
     if folder and sys.platform == "win32":
         return
-    # Windows flushes only what is open for writing
-    descriptor = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
     try:
-        os.fsync(descriptor)
+        # Windows flushes only what is open for writing
+        descriptor = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise  # some file systems cannot do it for folders
-    finally:
-        os.close(descriptor)
+        if not folder or error.errno not in _NO_FOLDER_SYNC:
+            raise

@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lightning_croloss.common.locks import is_named, lock, unlock
@@ -55,7 +56,8 @@ def restore_folder(path: Path) -> None:
         if olds:
             os.replace(olds[-1], path)
     for left in _beside(path, rf"\.{re.escape(path.name)}\.{_NUMBER}\.(new|old)"):
-        discard(left)
+        with suppress(OSError):  # another user's, for instance: it is in nobody's way
+            discard(left)
 
 
 def discard(folder: Path) -> None:

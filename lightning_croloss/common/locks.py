@@ -97,6 +97,13 @@ def _lock_mark(mark: Path, path: Path) -> int | None:
     while True:
         try:
             descriptor = lock(mark, make=True)
+        except PermissionError:
+            if not os.path.lexists(mark):
+                raise  # the folder cannot be written to
+            raise FileExistsError(
+                f"{path} is being written by a job of another user, or was when that ended: wait, choose "
+                f"another output, or remove {mark}"
+            ) from None
         except BlockingIOError:
             raise FileExistsError(
                 f"{path} is being written by another job: wait until it ends, or choose another output"

@@ -19,13 +19,19 @@ def check_path(path: Path, option: str = "", folder: bool = True) -> None:
 
     Raises:
         FileExistsError: it is a symbolic link, neither a plain file nor a folder, or a folder that must stay:
-            the current one, a user's home, a mounted file system, or one that holds these.
+            the current one, a user's home, a mounted file system, or one that holds these; or it lies in what
+            is not a folder.
     """
     name = _named(path, option)
     if path.is_symlink():
         raise FileExistsError(
             f"{name} is a symbolic link to {os.readlink(path)}: name what it leads to, or choose another "
             f"{_kind(folder)}"
+        )
+    above = next((parent for parent in path.parents if os.path.lexists(parent)), None)
+    if above is not None and not above.is_dir():
+        raise FileExistsError(
+            f"{name} cannot lie in {above}, which is not a folder: choose another {_kind(folder)}"
         )
     if not folder:
         if path.is_dir():

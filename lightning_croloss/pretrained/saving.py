@@ -78,7 +78,7 @@ def save_pretrained(
             other files, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
     """
-    path = Path(folder)
+    path = Path(folder).expanduser()
     check_folder(path, FORMAT, overwrite)
     metadata = model.metadata
     if metadata.item_vocabulary is None:

@@ -68,7 +68,8 @@ def export_model(
         NotEnoughSpaceError: the disk is full.
         MissingExtraError: a package is missing.
     """
-    check_folder(Path(folder), FORMAT, overwrite)
+    path = Path(folder).expanduser()
+    check_folder(path, FORMAT, overwrite)
     items = items_of(model)
     if index is not None:
         check_choice("index", index, INDEXES)
@@ -79,9 +80,9 @@ def export_model(
         )
     with torch.no_grad(), evaluating(model):
         vectors = np.ascontiguousarray(model.encode_catalogue().cpu().numpy(), dtype=np.float32)
-    check_space(Path(folder), vectors.nbytes, "the vectors of the items alone")
+    check_space(path, vectors.nbytes, "the vectors of the items alone")
     lengths = [length for length in (model.metadata.max_history, model.max_length) if length]
-    with replacing_folder(Path(folder), overwrite) as temporary:
+    with replacing_folder(path, overwrite) as temporary:
         write_encoder(model, temporary / ENCODER)
         np.save(temporary / VECTORS, vectors)
         items.write(temporary / ITEMS, NEEDED_BY)
@@ -108,7 +109,7 @@ def export_model(
             "exclude_history": model.exclude_history if exclude_history is None else exclude_history,
         }
         FORMAT.write(temporary, {"model": described, "lightning_croloss": __version__}, files)
-    return Path(folder)
+    return path
 
 
 @torch.no_grad()

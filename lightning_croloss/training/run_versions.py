@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_croloss.training.resume import batches_so_far
 
@@ -22,7 +25,7 @@ NumberingLogger = CSVLogger | TensorBoardLogger
 
 
 @contextmanager
-def own_versions(trainer: Trainer) -> Iterator[None]:
+def own_versions(trainer: Trainer, from_checkpoint: bool = False) -> Iterator[None]:
     """Make the folders of a run's loggers, which no other run then takes.
 
     Lightning's loggers look for the next free number and make the folder later: two runs that begin together
@@ -31,6 +34,8 @@ def own_versions(trainer: Trainer) -> Iterator[None]:
     Args:
         trainer: the trainer, before it runs; processes other than the first follow, see
             :func:`share_versions`.
+        from_checkpoint: whether it begins with a checkpoint: the config beside that fixes the version of the
+            run that has written it, so a fixed version that is taken becomes the next one that is free.
 
     Raises:
         ValueError: a logger would replace the files of an earlier run, since its version is fixed.
@@ -41,8 +46,8 @@ def own_versions(trainer: Trainer) -> Iterator[None]:
             for logger in _numbering(trainer):
                 if logger._version is None:
                     made.append(_claim(logger))
-                else:
-                    _refuse_earlier_run(logger)
+                elif replaced := _replaced(logger):
+                    made.append(_take_next(logger, replaced, from_checkpoint))
         yield
     except BaseException:
         if batches_so_far(trainer) == 0:
@@ -82,16 +87,32 @@ def _claim(logger: NumberingLogger) -> Path:
         return folder
 
 
-def _refuse_earlier_run(logger: NumberingLogger) -> None:
+def _replaced(logger: NumberingLogger) -> list[str]:
+    """Return the files of an earlier run that a logger with a fixed version would replace."""
     if not isinstance(logger, CSVLogger) or logger._experiment is not None:
-        return  # TensorBoard adds a file
+        return []  # TensorBoard adds a file
+    return [name for name in REPLACED if (Path(logger.log_dir) / name).exists()]
+
+
+def _take_next(logger: NumberingLogger, replaced: list[str], from_checkpoint: bool) -> Path:
     folder = Path(logger.log_dir)
-    replaced = [name for name in REPLACED if (folder / name).exists()]
-    if replaced:
+    if not from_checkpoint:
         raise ValueError(
             f"trainer.logger: {folder} holds {' and '.join(replaced)} of an earlier run, which would be "
             "replaced: choose another version, or leave it out to take the next free one"
         )
+    if isinstance(logger.version, int):
+        return _claim(logger)
+    stem = re.sub(r"-[1-9]\d*$", "", str(logger.version))
+    for number in count(1):
+        logger._version = f"{stem or 'run'}-{number}"
+        try:
+            Path(logger.log_dir).mkdir()
+        except FileExistsError:
+            continue
+        break
+    rank_zero_info(f"{folder} holds an earlier run: the results of this one are in {logger.log_dir}")
+    return Path(logger.log_dir)
 
 
 def _remove_if_unused(folder: Path) -> None:

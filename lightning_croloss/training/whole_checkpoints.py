@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any, cast
 
 import torch
+from fsspec.implementations.local import LocalFileSystem
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.cloud_io import _is_local_file_protocol
 from lightning.pytorch import Trainer
@@ -53,7 +55,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         if storage_options is not None or not _is_local_file_protocol(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        path = Path(os.path.abspath(str(path).removeprefix("file://")))
+        path = _local(path)
         remove_dead_files(path, TEMPORARY, name=r".*\.ckpt")  # also those of a checkpoint that came later
         with replacing(path, extension=TEMPORARY) as temporary, temporary.open("wb") as file:
             output = _Output(file)
@@ -95,7 +97,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint; a link to it beside it keeps its content until it leads elsewhere."""
         if _is_local_file_protocol(path):
-            _keep_for_links(Path(path))
+            _keep_for_links(_local(path))
         super().remove_checkpoint(path)
 
 
@@ -129,8 +131,17 @@ def write_whole_checkpoints(trainer: Trainer) -> None:
             found._checkpoint_io = WholeCheckpointIO()
         found = inner  # type: ignore[assignment]
     for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.save_last == "link":
+        if (
+            isinstance(callback, ModelCheckpoint)
+            and callback.save_last == "link"
+            and type(callback)._link_checkpoint is ModelCheckpoint._link_checkpoint
+        ):
             callback._link_checkpoint = _link_checkpoint  # type: ignore[method-assign]
+
+
+def _local(path: str | Path) -> Path:
+    """Return the file that a path or an address means to whatever reads checkpoints: ``~`` is the home."""
+    return Path(LocalFileSystem._strip_protocol(str(path)))
 
 
 def _keep_for_links(path: Path) -> None:
@@ -152,6 +163,13 @@ def _link_checkpoint(trainer: Trainer, filepath: str, linkpath: str) -> None:
     link = Path(linkpath)
     if trainer.is_global_zero and os.path.abspath(filepath) != os.path.abspath(linkpath):
         temporary = temporary_name(link, TEMPORARY)
-        os.symlink(os.path.relpath(filepath, link.parent), temporary)
-        os.replace(temporary, link)
+        try:
+            os.symlink(os.path.relpath(filepath, link.parent), temporary)
+        except OSError:  # the file system knows no links
+            with replacing(link, extension=TEMPORARY) as copy:
+                shutil.copyfile(filepath, copy)
+        else:
+            if link.is_dir() and not link.is_symlink():
+                shutil.rmtree(link)  # a checkpoint that is a folder, of several processes
+            os.replace(temporary, link)
     trainer.strategy.barrier()

@@ -12,6 +12,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 import lightning_croloss
 from lightning_croloss.common.files import write_atomically
@@ -64,11 +65,13 @@ def build(
         The folder of the model.
 
     Raises:
-        ValueError: the name is not of this form, or there is no such config.
+        ValueError: the name is not of this form, there is no such config, or there are several processes.
         FileExistsError: the model exists or is being built by another job, or its folder or the zoo's card is
             of another kind.
         AbsentDataError: the data is not there.
     """
+    if getattr(rank_zero_only, "rank", 0) != 0:  # started by the first, for another device
+        raise ValueError("croloss zoo build measures and writes in one process: add --trainer.devices=1")
     folder = zoo / name
     parts = Path(name).parts  # what begins with a dot is never listed
     if len(parts) != 2 or Path(name).is_absolute() or any(part.startswith(".") for part in parts):

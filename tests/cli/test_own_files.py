@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_croloss import save_pretrained
 from lightning_croloss.cli import main
@@ -99,6 +100,12 @@ def test_a_zoo_replaces_neither_a_readme_nor_a_folder_of_other_things() -> None:
         build("a/b", Path("c.yaml"), Path("zoo"), never, overwrite=True)  # type: ignore[arg-type]
 
 
+def test_a_zoo_is_built_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    with pytest.raises(ValueError, match=r"in one process: add --trainer\.devices=1"):
+        build("a/c", Path("c.yaml"), Path("zoo"), None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("command", ["recommend", "export", "predict"])
 @pytest.mark.parametrize("target", ["mine", "nowhere"])
 def test_overwrite_replaces_no_link(command: str, target: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,3 +141,26 @@ def test_the_second_of_two_jobs_is_told(
     os.close(other)  # as when it is killed
     assert "being written" not in error_of(capsys, *arguments)
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("command", ["recommend", "export", "predict"])
+def test_an_output_in_the_home_folder(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # no shell expands it behind a sign of equality
+    pytest.importorskip("pyarrow", reason="needs the extra [tables]")
+    if command == "export":
+        pytest.importorskip("onnx", reason="needs the extra [export]")
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    model = small_model()
+    fit(model, limit_train_batches=1)
+    save_pretrained(model, "~/model")
+    Path("none.jsonl").write_text("")
+    given = {
+        "recommend": ["--histories=none.jsonl", "--output=~/out.csv", "--n=3", f"--model={home}/model"],
+        "export": ["--output=~/out", f"--model={home}/model"],
+        "predict": [*FIT[:5], f"--pretrained={home}/model", "--output=~/out.csv", "--n=3"],
+    }[command]
+    main([command, *given])
+    assert {path.stem for path in home.iterdir()} == {"model", "out"}
+    assert not Path("~").exists()

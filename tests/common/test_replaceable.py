@@ -156,3 +156,18 @@ def test_space_is_checked_where_the_output_will_lie(tmp_path: Path, monkeypatch:
     ):
         check_space(tmp_path / "new" / "model", 5 * 2**30, "the weights alone")
     assert asked == [tmp_path, tmp_path]
+
+
+@pytest.mark.parametrize("folder", [True, False])
+@pytest.mark.parametrize("name", ["file/x", "file/x/y", "link/x", "nowhere/x"])
+def test_an_output_lies_in_a_folder(tmp_path: Path, name: str, folder: bool) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "nowhere").symlink_to("absent")
+    kind = "folder" if folder else "file"
+    with pytest.raises(
+        FileExistsError, match=f"{name} cannot lie in .*, which is not a folder: choose another {kind}"
+    ):
+        check_path(tmp_path / name, "--output", folder)
+    for whole in ("new/deep/x", "x"):
+        check_path(tmp_path / whole, "--output", folder)

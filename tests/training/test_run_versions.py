@@ -84,6 +84,28 @@ def test_a_fixed_version_does_not_replace_an_earlier_run(tmp_path: Path) -> None
         pass
 
 
+@pytest.mark.parametrize(
+    ("version", "next_ones"),
+    [("one", ["one-1", "one-2"]), ("one-1", ["one-2", "one-3"]), (3, ["version_4", "version_5"])],
+)
+def test_what_begins_with_a_checkpoint_takes_the_next_version(
+    tmp_path: Path, version: str | int, next_ones: list[str]
+) -> None:
+    # the config beside a checkpoint fixes the version of the run that wrote it
+    fit(small_model(), logger=CSVLogger(tmp_path, name="mine", version=version))
+    (first,) = (tmp_path / "mine").iterdir()
+    before = {path: path.read_bytes() for path in first.rglob("*.*")}
+    assert before
+    for name in next_ones:
+        with own_versions(
+            trainer := quiet_trainer(logger=CSVLogger(tmp_path, name="mine", version=version)),
+            from_checkpoint=True,
+        ):
+            fit(small_model(), logger=trainer.logger)
+        assert (tmp_path / "mine" / name / "metrics.csv").exists()
+    assert {path: path.read_bytes() for path in first.rglob("*.*")} == before
+
+
 def test_other_processes_follow_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine" / "version_0").mkdir(parents=True)
     trainer = quiet_trainer(logger=CSVLogger(tmp_path, name="mine"))

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import AsyncCheckpointIO, CheckpointIO
 
 from lightning_croloss.errors import NotEnoughSpaceError
+from lightning_croloss.training import whole_csv
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
@@ -205,6 +206,79 @@ def test_metrics_are_never_half_written(
         "hparams.yaml",
         "metrics.csv",
     ]
+
+
+@pytest.mark.parametrize(("rows", "at_most"), [(40, 40), (9000, 60)], ids=["short", "long"])
+def test_long_metrics_are_not_written_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, at_most: int
+) -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.001  # a row
+        return now
+
+    monkeypatch.setattr(whole_csv.time, "monotonic", clock)
+    monkeypatch.setattr(whole_csv, "SMALL", 400)
+    sizes = []
+    real = whole_csv.write_atomically
+
+    def write(path: Path, content: bytes, durable: bool) -> None:
+        nonlocal now
+        now += len(content) * 1e-5
+        sizes.append(len(content))
+        real(path, content, durable=durable)
+
+    monkeypatch.setattr(whole_csv, "write_atomically", write)
+    logger = CSVLogger(tmp_path, name="mine", version=0, flush_logs_every_n_steps=1)
+    trainer = quiet_trainer(logger=logger)
+    whole_csv.write_whole_csv(trainer)
+    for step in range(rows):
+        logger.log_metrics({"train/loss": step / 7}, step)
+    assert 5 < len(sizes) <= at_most
+    assert rows == at_most or sum(sizes[:-1]) * 1e-5 < 0.05 * now
+    logger.finalize("success")
+    found = list(csv.DictReader((tmp_path / "mine/version_0/metrics.csv").open()))
+    assert [row["train/loss"] for row in found] == [str(step / 7) for step in range(rows)]
+
+
+@pytest.mark.parametrize("form", ["~/kept/a.ckpt", "file://{home}/kept/a.ckpt", "{home}/kept/a.ckpt"])
+def test_a_path_means_what_it_means_to_lightning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = form.format(home=tmp_path)
+    io = WholeCheckpointIO()
+    io.save_checkpoint({"step": 3}, path)
+    assert [found.name for found in (tmp_path / "kept").iterdir()] == ["a.ckpt"]
+    assert io.load_checkpoint(path)["step"] == 3
+    io.remove_checkpoint(path)
+    assert not list((tmp_path / "kept").iterdir())
+
+
+def test_without_links_the_last_checkpoint_is_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "symlink", none)
+    saving = ModelCheckpoint(tmp_path, save_last="link")
+    trainer = fit(small_model(), callbacks=[saving], max_epochs=2, enable_checkpointing=True)
+    assert not (tmp_path / "last.ckpt").is_symlink()
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == trainer.global_step
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_users_own_way_to_link_stays(tmp_path: Path) -> None:
+    links = []
+
+    class Own(ModelCheckpoint):
+        @staticmethod
+        def _link_checkpoint(trainer: Any, filepath: str, linkpath: str) -> None:
+            links.append(linkpath)
+
+    fit(small_model(), callbacks=[Own(tmp_path, save_last="link")], max_epochs=1, enable_checkpointing=True)
+    assert links == [str(tmp_path / "last.ckpt")]
 
 
 def test_a_full_disk_is_told_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
