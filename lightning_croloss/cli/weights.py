@@ -133,10 +133,11 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
                 "could take; give the checkpoint of a run of croloss, or of a Trainer with a RetrievalModel"
             )
         return Weights(source)
-    if not re.match(r"\d+\.\d+", str(content.get("pytorch-lightning_version"))):
-        raise ValueError(f"ckpt_path: {path!r} is damaged: it does not say which Lightning has written it")
     advice = "name {0!r} in a config, which imports it, or give --allow_classes={0}"
     trusted = trusted_by_user(section.get("allow_classes"), imported=True, advice=advice)
+    trusted.check({"model": described}, path)
+    if not re.match(r"\d+\.\d+", str(content.get("pytorch-lightning_version"))):
+        raise ValueError(f"ckpt_path: {path!r} is damaged: it does not say which Lightning has written it")
     described = _as_built(described, content, path, trusted)
     seed, kept = given.get("seed_everything"), (content.get(KEY) or {}).get("seed")
     if command == "fit" and type(seed) is int and kept is not None and seed != kept:
