@@ -42,8 +42,7 @@ LAYERS: Layers = (
     ("cli", "public", "__main__"),
 )
 SERVING_LAYERS: Layers = (
-    ("errors",),
-    ("common",),
+    ("errors", "common"),
     ("recommend",),
     ("index", "index_file", "layout", "search", "user_feature_vectors"),
     ("export_folder",),

@@ -53,11 +53,15 @@ def recommend(given: argparse.Namespace) -> None:
 def _recommend(given: argparse.Namespace) -> None:
     if given.output is not None and not is_writable(given.output):
         raise ValueError(f"--output {given.output} must end in .parquet or .jsonl, or in .csv or .tsv")
+    from lightning_croloss.pretrained import load_pretrained
+    from lightning_croloss.pretrained.hub import PREFIX
+    from lightning_croloss.pretrained.registry import find_pretrained
+    from lightning_croloss.recommend.token_recommender import TokenRecommender
+
+    if not given.model.startswith(PREFIX) and not Path(given.model).exists():
+        find_pretrained(given.model)  # a slip in the name is told before one in the other options
     kind = _kind(given)
     refuse_unused(given, kind)
-
-    from lightning_croloss.pretrained import load_pretrained
-    from lightning_croloss.recommend.token_recommender import TokenRecommender
 
     model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
     trained = model.metadata.reading

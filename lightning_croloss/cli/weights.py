@@ -25,6 +25,12 @@ from lightning_croloss.models.declared_sizes import built_to_fit, elements, plan
 from lightning_croloss.models.weights import check_weights
 from lightning_croloss.pretrained import load_pretrained
 
+#: The release of Lightning that wrote a checkpoint; none of this package's is older than 2.
+_VERSION = re.compile(
+    r"([2-9]|[1-9][0-9]{1,5})(\.[0-9]{1,9}){1,3}(\.?(a|b|rc|dev|post)[0-9]{1,9}){0,3}(\+[a-z0-9.]{1,40})?",
+    re.ASCII,
+)
+
 
 @dataclass
 class Weights:
@@ -126,18 +132,19 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
     except PretrainedError as error:
         raise ValueError(f"ckpt_path: {error}") from None
     source, described = f"--ckpt_path {path}", described_model(content)
-    if described["class_path"] is None:
-        if KEY not in content:
-            raise ValueError(
-                f"ckpt_path: {path!r} was not written by this package: it names no model that a command "
-                "could take; give the checkpoint of a run of croloss, or of a Trainer with a RetrievalModel"
-            )
-        return Weights(source)
+    if described["class_path"] is None and KEY not in content:
+        raise ValueError(
+            f"ckpt_path: {path!r} was not written by this package: it names no model that a command "
+            "could take; give the checkpoint of a run of croloss, or of a Trainer with a RetrievalModel"
+        )
     advice = "name {0!r} in a config, which imports it, or give --allow_classes={0}"
     trusted = trusted_by_user(section.get("allow_classes"), imported=True, advice=advice)
-    trusted.check({"model": described}, path)
-    if not re.match(r"\d+\.\d+", str(content.get("pytorch-lightning_version"))):
+    if described["class_path"] is not None:
+        trusted.check({"model": described}, path)
+    if not _VERSION.fullmatch(str(content.get("pytorch-lightning_version"))):
         raise ValueError(f"ckpt_path: {path!r} is damaged: it does not say which Lightning has written it")
+    if described["class_path"] is None:
+        return Weights(source)
     described = _as_built(described, content, path, trusted)
     seed, kept = given.get("seed_everything"), (content.get(KEY) or {}).get("seed")
     if command == "fit" and type(seed) is int and kept is not None and seed != kept:

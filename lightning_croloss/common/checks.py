@@ -30,6 +30,14 @@ def check_counts(**counts: int) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
+def check_rounds(most: int, **counts: int) -> None:
+    """Raise ``ValueError`` if a number of rounds of a computation is below 1, not whole, or endless."""
+    check_counts(**counts)
+    for name, value in counts.items():
+        if value > most:
+            raise ValueError(f"{name} must be at most {most:,}, got {value:,}")
+
+
 def check_not_negative(**counts: int) -> None:
     """Raise ``ValueError`` if a number of things is below 0, or not whole."""
     for name, value in counts.items():

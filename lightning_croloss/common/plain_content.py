@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from lightning_croloss.errors import PretrainedError
 
 _CONTAINERS = (dict, list, tuple, set, frozenset)
@@ -27,6 +29,31 @@ def check_expansion(content: Any, where: str) -> None:
             f"{where} is damaged, or was made to exhaust memory: its lists and dictionaries are nested more "
             f"than {DEPTH} deep, or are more than {COUNT:,}"
         )
+
+
+def check_tensors(content: Any, where: str) -> None:
+    """Refuse tensors that have a shape and no values: a few bytes declare as many as they like.
+
+    Args:
+        content: what a file holds, few enough values to be looked through; each object is visited once.
+        where: the file, for errors.
+
+    Raises:
+        PretrainedError: naming the file and the shape.
+    """
+    seen: set[int] = set()
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            if value.is_meta:
+                raise PretrainedError(
+                    f"{where} is damaged: it declares a tensor of the shape {tuple(value.shape)} and holds "
+                    "none of its values"
+                )
+        elif isinstance(value, _CONTAINERS) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 def check_plain(values: Any, where: str) -> None:

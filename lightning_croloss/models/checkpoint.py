@@ -15,7 +15,7 @@ import torch
 
 from lightning_croloss.common.archives import is_intact
 from lightning_croloss.common.former_names import translated
-from lightning_croloss.common.plain_content import check_expansion, check_plain
+from lightning_croloss.common.plain_content import check_expansion, check_plain, check_tensors
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.configurable import class_path
 from lightning_croloss.errors import PretrainedError
@@ -65,7 +65,9 @@ def read_checkpoint(
         FileNotFoundError: there is no such file.
         PretrainedError: it is not a checkpoint, is damaged, or is of a newer format version.
     """
+    described_only = False  # no values are wanted
     if isinstance(map_location, (str, torch.device)):
+        described_only = torch.device(map_location).type == "meta"
         torch.empty(0, device=map_location)  # a device that is not there is no fault of the file
     if isinstance(source, (str, PathLike)) and "://" in str(source):
         with _remote(str(source)) as file:
@@ -76,11 +78,14 @@ def read_checkpoint(
             "save_pretrained with load_pretrained"
         )
     else:
+        _refuse_pipe(source)
         content = _loaded(source, source, map_location, weights_only, mmap or None)
     if not isinstance(content, dict):
         raise PretrainedError(f"{_quoted(source)} is not a checkpoint: it holds a {type(content).__name__}")
     if weights_only:
         check_expansion(content, _name(source))
+        if not described_only:
+            check_tensors(content, _name(source))
     if content and all(isinstance(entry, torch.Tensor) for entry in content.values()):
         raise PretrainedError(
             f"{_quoted(source)} is not a checkpoint: it holds weights alone, and not the model they are for: "
@@ -132,6 +137,14 @@ def _remote(address: str) -> Iterator[Any]:
         raise PretrainedError(f"{address} cannot be read: {why}") from error
     with opened as file:
         yield file
+
+
+def _refuse_pipe(source: Source) -> None:
+    """Refuse what is no file: opening or reading it may never end."""
+    if isinstance(source, (str, PathLike)) and Path(source).exists() and not Path(source).is_file():
+        raise PretrainedError(
+            f"{_quoted(source)} is not a checkpoint: it is a pipe or a device, not a regular file"
+        )
 
 
 def _loaded(opened: Source, source: Source, map_location: Any, weights_only: bool, mmap: bool | None) -> Any:

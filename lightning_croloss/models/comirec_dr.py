@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_croloss.common.checks import check_counts
+from lightning_croloss.common.checks import check_counts, check_rounds
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers import positions_from_end
-from lightning_croloss.models.layers.capsules import route_mapped_events, route_to_interests
+from lightning_croloss.models.layers.capsules import MOST_ROUNDS, route_mapped_events, route_to_interests
 from lightning_croloss.models.layers.interest_layers import interest_layers
 
 #: Noise that the maps of the routing begin with, where 1 would be as long as the image itself.
@@ -34,7 +34,7 @@ class ComiRecDR(HistoryModel):
     Args:
         num_items: size of the catalogue, from the data.
         num_interests: number of interests K.
-        routing_iterations: number of rounds of the routing.
+        routing_iterations: number of rounds of the routing, at most 100.
         use_positions: whether there are maps for each position in the history, counted from the end, as in
             the paper; else the positions share those of the interests, which has far fewer weights.
         num_positions: number of positions that are told apart; events further back share the last of them.
@@ -56,9 +56,8 @@ class ComiRecDR(HistoryModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
-        check_counts(
-            num_interests=num_interests, routing_iterations=routing_iterations, num_positions=num_positions
-        )
+        check_counts(num_interests=num_interests, num_positions=num_positions)
+        check_rounds(MOST_ROUNDS, routing_iterations=routing_iterations)
         self.num_interests = num_interests
         self.routing_iterations = routing_iterations
         self.num_maps = num_positions if use_positions else 1

@@ -8,11 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_croloss.common.checks import check_choice, check_counts, check_probability, check_widths
+from lightning_croloss.common.checks import (
+    check_choice,
+    check_counts,
+    check_probability,
+    check_rounds,
+    check_widths,
+)
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers import mlp
-from lightning_croloss.models.layers.capsules import active_interests, route_to_interests
+from lightning_croloss.models.layers.capsules import MOST_ROUNDS, active_interests, route_to_interests
 
 #: Number of positions in a history that the fixed routing logits tell apart.
 ROUTING_POSITIONS = 512
@@ -31,7 +37,7 @@ class MIND(HistoryModel):
     Args:
         num_items: size of the catalogue, from the data.
         num_interests: largest number of interests K.
-        routing_iterations: number of rounds of the routing.
+        routing_iterations: number of rounds of the routing, at most 100.
         routing_init: "random": new standard normal routing logits for every row of every training step, as
             in the paper; "fixed": one such draw, made at construction and kept in checkpoints, for everybody,
             by an event's distance from the end of the history. Evaluation always uses the fixed draw, so that
@@ -66,7 +72,8 @@ class MIND(HistoryModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
-        check_counts(num_interests=num_interests, routing_iterations=routing_iterations)
+        check_counts(num_interests=num_interests)
+        check_rounds(MOST_ROUNDS, routing_iterations=routing_iterations)
         check_choice("routing_init", routing_init, ROUTING_INITS)
         check_choice("readout", readout, READOUTS)
         if not 0.0 <= readout_power < float("inf"):

@@ -10,9 +10,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.common.checks import check_choice, check_counts
 from lightning_croloss.common.class_only import class_only
 from lightning_croloss.common.deprecation import warn_deprecated
+from lightning_croloss.common.plain_content import check_expansion, check_tensors
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
@@ -244,7 +246,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         check_weights(model, weights, where, f" of {model.num_items:,} items", strict)
         found = model.load_state_dict(weights, strict=strict)
         if left := [*found.missing_keys, *found.unexpected_keys]:
-            rank_zero_warn(f"{checkpoint_path} and the {type(model).__name__} do not share {', '.join(left)}")
+            names = printable(", ".join(left))
+            rank_zero_warn(f"{checkpoint_path} and the {type(model).__name__} do not share {names}")
         return model.to(next((value.device for value in weights.values()), model.device))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -260,9 +263,11 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             ValueError: the catalogue, the users or the features of the checkpoint are not those of the model
                 or of its data.
         """
-        self.metadata.load(checkpoint, self.num_items)
         if self._trainer is not None:
             self._check_file(checkpoint)
+        self.metadata.load(checkpoint, self.num_items)
+        if self._trainer is not None:
+            self._check_weights_of(checkpoint)
         # the optimizer is built after this
         self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
         given = checkpoint.get("hyper_parameters")
@@ -293,11 +298,18 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         path = str(self.trainer.ckpt_path or "")
         if path and "://" not in path and Path(path).is_file():
             check_intact(path)
+        check_expansion(checkpoint, path or "the checkpoint")
+        check_tensors(checkpoint, path or "the checkpoint")
+
+    def _check_weights_of(self, checkpoint: dict[str, Any]) -> None:
         if not self.trainer.strategy.restore_checkpoint_after_setup:  # else it holds a part of the weights
-            where = path or "the checkpoint"
+            where = str(self.trainer.ckpt_path or "the checkpoint")
             size = f" of {self.num_items:,} items"
             tensors_of(checkpoint, where)
             check_weights(self, checkpoint["state_dict"], where, size, self.strict_loading)
+            replaced = checkpoint.get("current_model_state")  # by the averages of them
+            if isinstance(replaced, Mapping):
+                check_weights(self, replaced, where, size, strict=False)
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)

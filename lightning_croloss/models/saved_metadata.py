@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 #: What the metadata of a checkpoint consists of, where it is there.
@@ -20,6 +21,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "learning_rate": (int, float, _NONE),
     "position": (dict, _NONE),
 }
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def check_saved(kept: object, num_items: int) -> None:
@@ -46,8 +49,16 @@ def check_saved(kept: object, num_items: int) -> None:
         raise ValueError("the checkpoint is damaged: its items are neither texts nor whole numbers")
     if titles is not None and not (len(titles) == size and all(isinstance(title, str) for title in titles)):
         raise ValueError(f"the checkpoint is damaged: its titles are not the texts of {size} items")
-    if counts is not None and (counts.is_floating_point() or tuple(counts.shape) != (size + 1,)):
+    if counts is not None and not (_are_counts(counts) and tuple(counts.shape) == (size + 1,)):
         raise ValueError(f"the checkpoint is damaged: its counts are not the whole numbers of {size} items")
+    longest = kept["max_history"]
+    if longest is not None and longest < 1:
+        raise ValueError(f"the checkpoint is damaged: its max_history is {longest}")
     rate = kept.get("learning_rate")
     if rate is not None and not 0 < rate < math.inf:
         raise ValueError(f"the checkpoint is damaged: its learning_rate is {rate!r}")
+
+
+def _are_counts(counts: Tensor) -> bool:
+    plain = counts.layout == torch.strided and not (counts.is_quantized or counts.is_meta)
+    return plain and counts.dtype in _WHOLE and (counts.numel() == 0 or int(counts.min()) >= 0)

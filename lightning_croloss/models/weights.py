@@ -35,8 +35,10 @@ def check_weights(
     missing = sorted(map(str, expected.keys() - tensors.keys()))
     unknown = sorted(map(str, tensors.keys() - expected.keys()))
     if strict and (missing or unknown):
-        named = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}"
-        raise PretrainedError(f"{where} is of another architecture than this {kind}: it {named}")
+        named = [f"lacks {name!r}" for name in missing[:1]] + [f"has {name!r}" for name in unknown[:1]]
+        raise PretrainedError(
+            f"{where} is of another architecture than this {kind}: it {' and '.join(named)}"
+        )
     for name in sorted(expected.keys() & tensors.keys()):
         tensor, own = tensors[name], expected[name]
         if not isinstance(own, Tensor):  # a module's own extra state

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, tensor
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.training.run_files import run_file, without_paths
 
 #: What the state of a ``ModelCheckpoint`` holds, which is made anew here.
@@ -95,7 +96,7 @@ def _with_files_of_the_run(state: dict[str, Any], callback: ModelCheckpoint, bes
     whole = not known or (best in known and (kth in known or not (kth or full)))
     if lost:
         rank_zero_warn(
-            f"the best checkpoint so far, {named!s:.200}, or another of the best, is "
+            f"the best checkpoint so far, {printable(str(named)[:200])}, or another of the best, is "
             "neither there nor in the folder of the resumed one: its score is forgotten"
         )
     if lost or not whole:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.training.epoch_sums import SETTINGS
 from lightning_croloss.training.position import AFTER_BATCH, AFTER_EPOCH, AFTER_VALIDATION, BETWEEN
 
@@ -33,7 +34,7 @@ def check_position(position: object, weights: Mapping[str, Tensor], parameters: 
         "metrics": lambda value: _all(value, lambda name, entry: isinstance(entry, Tensor)),
         "saved": lambda value: _all(value, lambda name, entry: _is_saved(entry)),
         "sums": lambda value: isinstance(value, list) and all(map(_is_sum, value)),
-        "weights": lambda value: _all(value, lambda name, entry: _fits(entry, weights.get(name))),
+        "weights": lambda value: _all(value, lambda name, entry: _is_weight(entry, weights.get(name))),
         "gradients": lambda value: _all(value, lambda name, entry: _fits(entry, parameters.get(name))),
     }
     for name, is_right in checks.items():
@@ -66,8 +67,18 @@ def _fits(entry: object, own: Tensor | None) -> bool:
     return isinstance(entry, Tensor) and own is not None and entry.shape == own.shape
 
 
+def _is_weight(entry: object, own: Tensor | None) -> bool:
+    """Tell whether this can take the place of weights of the model: of the same kind, and finite."""
+    if not isinstance(entry, Tensor) or own is None or not _fits(entry, own):
+        return False
+    if not (own.is_floating_point() and entry.is_floating_point()):
+        return entry.dtype == own.dtype
+    # what a model keeps besides what it has learned may be meant to be infinite, as a mask is
+    return bool(entry.isfinite().all()) or not bool(own.isfinite().all())
+
+
 def _damaged(name: str) -> ValueError:
     return ValueError(
-        f"the checkpoint cannot be resumed: its {name} is damaged: take another checkpoint, or start a new "
-        "run from its weights with --pretrained"
+        f"the checkpoint cannot be resumed: its {printable(name)} is damaged: take another checkpoint, or "
+        "start a new run from its weights with --pretrained"
     )

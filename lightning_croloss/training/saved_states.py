@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from croloss_serving.common.terminal import printable
 from lightning_croloss.training.lazy_adam import LAST, LazyAdam
 
 #: What an optimizer keeps of each value of a parameter.
@@ -205,6 +206,6 @@ def _is_count(value: object) -> bool:
 
 def _damaged(name: str) -> ValueError:
     return ValueError(
-        f"the checkpoint cannot be resumed: its {name} is damaged, or that of another run or version: take "
-        "another checkpoint, or start a new run from its weights with --pretrained"
+        f"the checkpoint cannot be resumed: its {printable(name)} is damaged, or that of another run or "
+        "version: take another checkpoint, or start a new run from its weights with --pretrained"
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import IO, Any, cast
 
 import torch
@@ -15,6 +17,20 @@ from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.leftovers import TEMPORARY, remove_dead_files, temporary_name
+from lightning_croloss.errors import PretrainedError
+
+#: What torch fails with on what is no checkpoint.
+_UNREADABLE = (
+    UnpicklingError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    OSError,
+)
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -47,6 +63,34 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 if output.error is None:
                     raise
                 raise output.error from None  # which torch replaces by a sentence about positions
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint; it runs no code, wherever it lies, unless ``weights_only`` is False.
+
+        Raises:
+            PretrainedError: it is a pipe or a device, on which reading may never end, or is damaged, or holds
+                more than plain types.
+            FileNotFoundError: there is none.
+        """
+        if _is_local_file_protocol(path):
+            local = Path(str(path).removeprefix("file://"))
+            if local.exists() and not local.is_file():
+                raise PretrainedError(f"{str(path)!r} is not a checkpoint: it is not a regular file")
+        if weights_only is None and str(path).startswith("http"):
+            weights_only = True  # else Lightning unpickles what comes from there
+        try:
+            content: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
+        except _UNREADABLE as error:
+            if isinstance(error, RuntimeError) and "PytorchStreamReader" not in str(error):
+                raise
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before its beginning
+                raise
+            raise PretrainedError(
+                f"{str(path)!r} is not a checkpoint of plain types, or is damaged"
+            ) from error
+        return content
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint; a link to it beside it keeps its content until it leads elsewhere."""

@@ -6,12 +6,22 @@ import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from croloss_serving.common.terminal import printable
 
-class DataError(ValueError):
+
+class _ShownError(ValueError):
+    """Names what a file holds, which must not command the terminal that shows a traceback."""
+
+    def __str__(self) -> str:
+        """Return the message, with every character that a terminal could obey written out."""
+        return printable(super().__str__(), kept="\n\t")
+
+
+class DataError(_ShownError):
     """The data cannot be used: the message names the file, the column and the first offending row."""
 
 
-class PretrainedError(ValueError):
+class PretrainedError(_ShownError):
     """A pretrained model or an export cannot be found, trusted or read: the message says what to do."""
 
 

@@ -34,8 +34,8 @@ def test_fit_predict_and_recommend(tmp_path, monkeypatch, column, capsys):
     checkpoint = str(next(tmp_path.rglob("*.ckpt")))
     main(["predict", *options, f"--ckpt_path={checkpoint}", "--n=3", "--output=predicted.parquet"])
     given = ["--model", checkpoint, "--histories", "histories.parquet", "--n", "3"]
-    recommend.main([*given, "--output", "found.parquet"])
-    recommend.main([*given, "--output", "found.jsonl"])
+    main(["recommend", *given, "--output", "found.parquet"])
+    main(["recommend", *given, "--output", "found.jsonl"])
 
     known = {"user": set(ids["user_id"].tolist()), "item": set(ids["item_id"].tolist())}
     predicted, found = pl.read_parquet("predicted.parquet"), pl.read_parquet("found.parquet")

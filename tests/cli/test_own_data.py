@@ -43,7 +43,7 @@ def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
 
 def fit_and_predict() -> pl.DataFrame:
     main(["fit", *QUIET, "--trainer.max_epochs=1"])
-    (checkpoint,) = Path("runs").rglob("*.ckpt")
+    (checkpoint,) = Path("runs").rglob("best.ckpt")
     main(["predict", *QUIET, "--ckpt_path", str(checkpoint), "--n=5", "--exclude_history=true"])
     return pl.read_parquet("predictions.parquet")
 
@@ -83,7 +83,7 @@ def test_integer_ids(orders: pl.DataFrame) -> None:
     assert predictions.schema["user"] == predictions.schema["item"] == pl.Int64
     assert set(predictions["user"]) == set(range(200))
     assert set(predictions["item"]) <= set(range(80))
-    (checkpoint,) = Path("runs/croloss/version_0").rglob("*.ckpt")
+    (checkpoint,) = Path("runs/croloss/version_0").rglob("best.ckpt")
     model = RetrievalModel.load_from_checkpoint(checkpoint, weights_only=True)
     assert model.metadata.item_vocabulary.tokens == sorted(set(orders["SKU"]))
     assert model.metadata.item_vocabulary.integers

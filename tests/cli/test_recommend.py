@@ -10,6 +10,7 @@ import pytest
 
 from lightning_croloss import load_pretrained, save_pretrained
 from lightning_croloss.cli import main, recommend
+from tests.cli.cases import error_of
 from tests.data_for_tests import ClusteredData, fit, small_model
 
 HISTORIES = {
@@ -108,6 +109,13 @@ def test_json_lines(model, objects, monkeypatch, capsys):
         (0, False),
     ]
     assert "4 users; 2 tokens that the model does not know; 1 users without any" in said.err
+
+
+def test_a_slip_in_the_models_name_is_told_first(capsys):
+    words = ["recommend", "--model=ml-100k/sasrecc", "--history-column=h"]  # which JSON lines do not have
+    assert "there is no pretrained model 'ml-100k/sasrecc'; did you mean 'ml-100k/sasrec'?" in error_of(
+        capsys, *words
+    )
 
 
 def test_json_files(model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
@@ -81,7 +83,7 @@ def test_what_is_there(section):
         {"benchmark": True, "deterministic": "maybe"},
         {"enable_progress_bar": False, "callbacks": [TQDMProgressBar()]},
     ],
-    ids=str,
+    ids=lambda field: re.sub(r" object at \w+", "", str(field)),
 )
 def test_what_lightning_refuses_names_the_field(field):
     said, meant = _refusal(field)

@@ -1,11 +1,13 @@
 """Reading checkpoints: plain types only, from any place, of no newer format."""
 
 import io
+import os
+import signal
 
 import pytest
 import torch
 
-from lightning_croloss import SoftmaxLoss, YouTubeDNN
+from lightning_croloss import SoftmaxLoss, YouTubeDNN, load_pretrained
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models.checkpoint import (
@@ -16,6 +18,7 @@ from lightning_croloss.models.checkpoint import (
     described_model,
     read_checkpoint,
 )
+from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
 
 
 def test_a_checkpoint_holds_plain_types_only(checkpoint):
@@ -164,3 +167,72 @@ def test_a_model_is_built_with_what_replaces_its_arguments(checkpoint):
     assert type(built_model(YouTubeDNN, content, "model.ckpt", TrustedClasses(), {})) is YouTubeDNN
     with pytest.raises(PretrainedError, match=r"model\.ckpt: YouTubeDNN cannot be built"):
         built_model(YouTubeDNN, content, "model.ckpt", TrustedClasses(), {"unheard_of": 1})
+
+
+SHAPE = (10**9, 64)
+#: Where a stranger may declare values that the file does not hold.
+DECLARED = {
+    "weights": lambda content: content["state_dict"].update(
+        {"item_embedding.weight": torch.empty(SHAPE, device="meta")}
+    ),
+    "counts": lambda content: content[KEY].update(
+        counts=torch.empty(SHAPE, dtype=torch.int64, device="meta")
+    ),
+    "a state": lambda content: content["optimizer_states"].append(
+        [{"x": (torch.empty(SHAPE, device="meta"),)}]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DECLARED)
+@pytest.mark.parametrize("load", [YouTubeDNN.load_from_checkpoint, load_pretrained, read_checkpoint])
+def test_tensors_without_values_are_refused(checkpoint, tmp_path, kind, load):
+    content = torch.load(checkpoint[0], weights_only=True)
+    DECLARED[kind](content)
+    content["hyper_parameters"]["num_items"] = SHAPE[0]
+    path = tmp_path / "evil.ckpt"
+    torch.save(content, path)
+    with pytest.raises(PretrainedError, match=r"evil\.ckpt is damaged: it declares a tensor of the shape"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_history", 0),
+        ("max_history", -(10**18)),
+        ("counts", lambda counts: -counts),
+        ("counts", lambda counts: counts > 0),
+        ("counts", lambda counts: counts.to_sparse()),
+        ("counts", lambda counts: counts.to(torch.complex64)),
+    ],
+)
+def test_metadata_that_counts_nothing_is_refused(checkpoint, tmp_path, name, value):
+    content = torch.load(checkpoint[0], weights_only=True)
+    content[KEY][name] = value(content[KEY][name]) if callable(value) else value
+    path = tmp_path / "evil.ckpt"
+    torch.save(content, path)
+    for load in (YouTubeDNN.load_from_checkpoint, load_pretrained):
+        with pytest.raises(PretrainedError, match=f"evil.ckpt: the checkpoint is damaged: its {name}"):
+            load(path)
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """Return a pipe that nobody writes to; reading it ends the test after some seconds, not never."""
+    path = tmp_path / "pipe.ckpt"
+    os.mkfifo(path)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(10)
+    yield path
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_pipe_or_a_device_is_not_opened(pipe):
+    for path in (pipe, str(pipe), "/dev/zero", "/dev/null"):
+        with pytest.raises(PretrainedError, match="it is a pipe or a device, not a regular file"):
+            YouTubeDNN.load_from_checkpoint(path)
+    trainer = quiet_trainer()
+    with pytest.raises(PretrainedError, match=r"pipe\.ckpt. is not a checkpoint: it is not a regular file"):
+        trainer.fit(small_model(), ClusteredData(), ckpt_path=pipe)

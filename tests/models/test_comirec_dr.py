@@ -49,6 +49,8 @@ class TestComiRecDR(ComiRecTests):
     def test_own_arguments_out_of_range(self):
         with pytest.raises(ValueError, match="routing_iterations must be at least 1, got 0"):
             small(ComiRecDR, routing_iterations=0)
+        with pytest.raises(ValueError, match="routing_iterations must be at most 100, got 101"):
+            small(ComiRecDR, routing_iterations=101)
 
     @pytest.mark.parametrize(
         ("arguments", "reached"),

@@ -74,6 +74,7 @@ def test_equal_arguments_give_equal_outcomes():
     [
         ({"num_interests": 0}, "num_interests must be at least 1, got 0"),
         ({"routing_iterations": 0}, "routing_iterations must be at least 1, got 0"),
+        ({"routing_iterations": 10**9}, "routing_iterations must be at most 100, got 1,000,000,000"),
         ({"routing_init": "fixd"}, "unknown routing_init 'fixd'; did you mean 'fixed'?"),
         ({"readout": "hrd"}, "unknown readout 'hrd'; did you mean 'hard'?"),
         ({"readout_power": -1.0}, "readout_power must be a number of at least 0, got -1.0"),

@@ -151,7 +151,7 @@ def test_weights_that_do_not_fit_are_left_out_on_request_only(checkpoint, tmp_pa
     kept = content["state_dict"].pop("item_embedding.weight")
     content["state_dict"]["of_another_release"] = torch.zeros(2)
     torch.save(content, tmp_path / "partial.ckpt")
-    with pytest.raises(RuntimeError, match="of_another_release"):
+    with pytest.raises(PretrainedError, match=r"lacks 'item_embedding\.weight' and has 'of_another_release'"):
         YouTubeDNN.load_from_checkpoint(tmp_path / "partial.ckpt")
     with pytest.warns(UserWarning, match=r"do not share item_embedding\.weight, of_another_release"):
         again = YouTubeDNN.load_from_checkpoint(tmp_path / "partial.ckpt", strict=False)
@@ -231,5 +231,5 @@ def test_the_hooks_of_loading_are_those_of_lightning(checkpoint, tmp_path):
     with pytest.warns(UserWarning, match=r"and the Lenient do not share late\.weight"):
         model = Lenient.load_from_checkpoint(tmp_path / "lenient.ckpt")
     assert torch.equal(model.item_embedding.weight, content["state_dict"]["item_embedding.weight"])
-    with pytest.raises(RuntimeError, match=r"Missing key.*late\.weight"):
+    with pytest.raises(PretrainedError, match=r"it lacks 'late\.weight'"):
         YouTubeDNN.load_from_checkpoint(tmp_path / "lenient.ckpt", strict=True)

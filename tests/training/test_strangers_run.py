@@ -1,14 +1,19 @@
 """Resuming a stranger's checkpoint touches nothing outside of the folder of the run."""
 
 import copy
+import os
 import shutil
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging, ModelCheckpoint
 
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models.checkpoint import KEY
 from lightning_croloss.training.best_models import keep_best_models
 from lightning_croloss.training.resume import keep_checkpoints_together
+from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -187,3 +192,104 @@ def test_a_run_goes_on_in_the_folder_of_its_checkpoint_alone(honest, tmp_path, m
     keep_checkpoints_together(trainer, path)
     here = dirpath in (".", "/proc/self/cwd")
     assert trainer.checkpoint_callback.dirpath == (str(run) if here else None)
+
+
+def endless():
+    """Return a list that stands for more lists than there is time for; it takes a few bytes in a file."""
+    value = ["x"]
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+#: Where a checkpoint may hold what is looked through.
+PLACES = {
+    "a callback": lambda content: next(iter(content["callbacks"].values())).update(more=endless()),
+    "hyperparameters": lambda content: content["hyper_parameters"].update(hidden_dims=endless()),
+    "how it was read": lambda content: content[KEY].update(reading={"columns": endless()}),
+    "an optimizer": lambda content: content["optimizer_states"][0].update(more=endless()),
+    "a loop": lambda content: content["loops"]["fit_loop"].update(more=endless()),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_trainer_in_python_looks_through_nothing_without_end(honest, tmp_path, place):
+    run = tmp_path / "run"
+    shutil.copytree(honest, run)
+    path = spoilt(run, PLACES[place])
+    with pytest.raises(PretrainedError, match="or was made to exhaust memory"):
+        fit(small_model(), callbacks=callbacks(run), ckpt_path=path, **FURTHER)
+
+
+@pytest.mark.parametrize("where", ["current_model_state", "position"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_beside_averages_must_be_finite(tmp_path, where, number):
+    run = tmp_path / "run"
+
+    def averaging():
+        return [*callbacks(run), EMAWeightAveraging(decay=0.9)]
+
+    fit(small_model(), enable_checkpointing=True, callbacks=averaging(), limit_train_batches=2)
+    fit(small_model(), callbacks=averaging(), ckpt_path=run / "last.ckpt", **FURTHER)
+
+    def spoil(content):
+        weights = content[where] if where in content else content[KEY]["position"]["weights"]
+        weights["item_embedding.weight"][3, 1] = number
+
+    path = spoilt(run, spoil)
+    with pytest.raises(ValueError, match=r"NaN or infinite weights|position\.weights is damaged"):
+        fit(small_model(), callbacks=averaging(), ckpt_path=path, **{**FURTHER, "max_epochs": 3})
+
+
+def test_what_a_trainer_says_commands_no_terminal(honest, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(honest, run)
+    escape = "\x1b[2J\r\u202e"
+
+    def name_it(content):
+        for state in content["callbacks"].values():
+            if "best_model_path" in state:
+                state["best_model_path"] = f"/away{escape}.ckpt"
+
+    path = spoilt(run, name_it)
+    with pytest.warns(UserWarning, match=r"/away\\x1b\[2J\\r\\u202e\.ckpt") as told:
+        fit(small_model(), callbacks=callbacks(run), ckpt_path=path, **FURTHER)
+    assert not any("\x1b" in str(warning.message) for warning in told)
+    path = spoilt(
+        run, lambda content: content["loops"]["fit_loop"]["epoch_progress"]["current"].update({escape: -1})
+    )
+    with pytest.raises(ValueError, match="is damaged") as found:
+        fit(small_model(), callbacks=callbacks(run), ckpt_path=path, **FURTHER)
+    assert "\x1b" not in str(found.value)
+
+
+class Runs:
+    """Runs a function when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+@pytest.mark.parametrize("kind", ["code", "cut off", "empty", "text"])
+def test_a_trainer_in_python_says_in_a_sentence_what_is_no_checkpoint(honest, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.ckpt"
+    if kind == "code":
+        torch.save({"state_dict": {}, "x": Runs()}, path)
+    else:
+        whole = (honest / "last.ckpt").read_bytes()
+        path.write_bytes({"cut off": whole[: len(whole) // 2], "empty": b"", "text": b"a text"}[kind])
+    with pytest.raises(PretrainedError, match=r"evil\.ckpt' is not a checkpoint of plain types") as found:
+        fit(small_model(), ckpt_path=path)
+    assert "\n" not in str(found.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_comes_from_an_address_is_not_unpickled(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        TorchCheckpointIO, "load_checkpoint", lambda self, path, place, plain: asked.append(plain) or {}
+    )
+    for given in (None, True, False):
+        WholeCheckpointIO().load_checkpoint("https://example.org/a.ckpt", weights_only=given)
+    assert asked == [True, True, False]

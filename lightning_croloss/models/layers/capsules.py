@@ -7,6 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+#: Rounds of routing that a model may ask for: the interests hardly change after the first few.
+MOST_ROUNDS = 100
+
 
 def squash(vectors: Tensor) -> Tensor:
     """Shrink vectors (..., D) to a length below 1: ``|z|² / (1 + |z|²) · z / |z|``; zeros stay zeros."""

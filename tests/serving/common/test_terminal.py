@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from croloss_serving import Recommendations, UserRecommendations
 from croloss_serving.common.terminal import printable, printable_json
+from croloss_serving.errors import DataError, PretrainedError
 
 #: Of format characters those that are seen (marks of Arabic, Syriac and Kaithi numbers) or needed (joiners).
 HARMLESS = {0x200C, 0x200D, *range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
@@ -61,3 +62,9 @@ def test_a_printed_list_of_items():
         [r"\x1b[31mred", r"a\rb"],
         ["5", r"\u202eevil"],
     ]
+
+
+@pytest.mark.parametrize("cls", [DataError, PretrainedError])
+def test_a_traceback_shows_errors_as_text(cls):
+    found = str(cls("the file '\x1b[2J\r\u202e' has\n\ttwo lines"))
+    assert found == "the file '\\x1b[2J\\r\\u202e' has\n\ttwo lines"
