@@ -109,7 +109,9 @@ class ConfigCheck:
             raise ConfigMistakeError(f"there is no field {name!r}; did you mean {near!r}?", (), (name,))
         else:
             places = Places(self._say.whole, self._root)
-            found = places.set(name, ()) or places.possible(name, (), {})
+            # the seed of a whole run is seldom one of a class
+            whole = ("seed_everything",) if name == "seed" and "seed_everything" in self._options else None
+            found = whole or places.set(name, ()) or places.possible(name, (), {})
             advice = (
                 f"; did you mean {dotted(found)!r}?"
                 if found

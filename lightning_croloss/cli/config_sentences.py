@@ -55,6 +55,9 @@ class Sentences:
         """Refuse a field that a class or section does not have, and say where it belongs."""
         if name in FROM_DATA and owner == ("model",):
             raise ConfigMistakeError(f"{name!r} comes from the data: leave it out", (*owner, name))
+        if name.startswith("+") and (plain := name.lstrip("+")) in fields:
+            advice = f"; write {plain}+ with the sign behind it to append to a list"
+            raise ConfigMistakeError(f"there is no field {name!r}{advice}", owner, (*inside, name))
         own = nearest(name, fields, SLIP)
         same = own is not None and own.lower().replace("-", "_") == name.lower().replace("-", "_")
         places = Places(self.whole, self._root)

@@ -7,7 +7,7 @@ import errno
 import inspect
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -33,6 +33,8 @@ _SEARCH = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value type:|Given value:|Expected a <class 'NoneType'>"
     r"|Expected a path but|Problem with given class_path|Parser key \"[^\"]*\":$|$"
 )
+# What the parser says of each type that it tried.
+_TRIED = re.compile(r"Does not validate|Expected an? |Not a valid|a dict with|Problem with|Parser key|Value ")
 LOGGERS = (CSVLogger, TensorBoardLogger, WandbLogger)
 OURS = (
     DataError,
@@ -66,6 +68,14 @@ _OF_THE_PARSER = re.compile(
 #: The folders of our packages: an error raised in one of them is meant for the user.
 PACKAGES = (Path(__file__).parents[1], Path(croloss_serving.__file__).parent)
 _OPTIMIZERS = Path(inspect.getfile(Optimizer)).parent
+#: By which words the optimizers of torch call their arguments.
+_ARGUMENTS = {
+    "learning rate": "lr",
+    "beta parameter": "betas",
+    "epsilon": "eps",
+    "weight_decay": "weight_decay",
+    "momentum": "momentum",
+}
 SECTIONS = ("data", "model", "trainer")
 OPTIONS = (
     "config",
@@ -114,9 +124,21 @@ def one_sentence(message: str) -> str:
 
 def root_cause(error: BaseException) -> BaseException:
     """Return the exception that explains ``error``: one of ours, or the original cause."""
+    outermost = error
     while error.__cause__ is not None and not isinstance(error, OURS):
         error = error.__cause__
+    if str(error).startswith("Expected a") and (told := _told_by_constructor(str(outermost))):
+        return MisconfigurationException(told)
     return error
+
+
+def _told_by_constructor(message: str) -> str:
+    """Return what the constructor of a class said, which is only text once the parser tried other types."""
+    for line in message.splitlines() if "Does not validate" in message else ():
+        cause = line.strip()
+        if cause.startswith("- ") and not _TRIED.match(cause := cause.removeprefix("- ")):
+            return cause
+    return ""
 
 
 def explained(error: BaseException) -> BaseException:
@@ -128,8 +150,22 @@ def explained(error: BaseException) -> BaseException:
             if package in str(error):
                 return MissingExtraError(f"the package {package}", extra)
     if not isinstance(error, OURS) or isinstance(error, MisconfigurationException):
+        if _raised_in(error, (_OPTIMIZERS,)) and _on_purpose(error):
+            return MisconfigurationException(_of_optimizer(str(error)))
         return MisconfigurationException(named(error)) if raised_by_trainer(error) else error
     return error
+
+
+def _on_purpose(error: BaseException) -> bool:
+    """Tell a statement that raises from one that fails."""
+    line = traceback.extract_tb(error.__traceback__)[-1].line or ""
+    return isinstance(error, (ValueError, RuntimeError)) and line.startswith("raise ")
+
+
+def _of_optimizer(message: str) -> str:
+    """Return what an optimizer refuses, with the argument before it."""
+    field = next((f".{name}" for words, name in _ARGUMENTS.items() if words in message), "")
+    return f"optimizer{field}: {message}"
 
 
 def meant_for_user(error: BaseException) -> bool:
@@ -140,12 +176,14 @@ def meant_for_user(error: BaseException) -> bool:
         return True
     if not isinstance(error, (ValueError, TypeError)):
         return False
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return False
     # an optimizer of torch, too, says which of its arguments is out of range
-    places = (*PACKAGES, _OPTIMIZERS) if isinstance(error, ValueError) else PACKAGES
-    return any(map(Path(frames[-1].filename).is_relative_to, places))
+    return _raised_in(error, (*PACKAGES, _OPTIMIZERS) if isinstance(error, ValueError) else PACKAGES)
+
+
+def _raised_in(error: BaseException, places: Iterable[Path]) -> bool:
+    """Tell whether a statement in one of these folders raised an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and any(map(Path(frames[-1].filename).is_relative_to, places))
 
 
 def _of_files(error: OSError) -> bool:

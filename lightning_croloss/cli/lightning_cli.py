@@ -112,6 +112,9 @@ class CROLossCLI(LightningCLI):
         if not command:
             return
         refuse_in_config(self.config[command])
+        seed = self.config[command].get("seed_everything")
+        if type(seed) is int and not 0 <= seed < 2**32:
+            raise ValueError(f"seed_everything must be 0 … {2**32 - 1}, got {seed}")
         # the only default that options of its own may override in part
         logger = self._parser(command).get_defaults()["trainer.logger"]
         base = Namespace({command: Namespace(trainer=Namespace(logger=logger))})
@@ -218,7 +221,10 @@ class CROLossCLI(LightningCLI):
                 raise ValueError(
                     "metrics_per_user is of the test that ends a fit: set test_after_fit to true"
                 )
-            self._user_metrics = [UserMetricsWriter(output)]  # which refuses a file that is there
+            try:
+                self._user_metrics = [UserMetricsWriter(output)]  # which refuses a file that is there
+            except ValueError as error:
+                raise ValueError(f"{error} (metrics_per_user)") from None
         if self.subcommand == "predict":
             self.save_config_callback = None
             self._get(self.config, "trainer").logger = False

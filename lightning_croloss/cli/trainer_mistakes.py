@@ -24,7 +24,12 @@ from lightning_croloss.errors import suggest
 _TRACKERS = ("wandb", "mlflow", "comet_ml")
 _FIELDS = frozenset(inspect.signature(Trainer).parameters)
 #: Other words by which Lightning's errors call a field.
-_CALLED = {"has no logger": "logger", "logger=false": "logger", "deepspeed": "strategy"}
+_CALLED = {
+    "has no logger": "logger",
+    "logger=false": "logger",
+    "deepspeed": "strategy",
+    "valid duration": "max_time",
+}
 _KINDS = (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException)
 #: What people call accelerators, and how one knows that they are there.
 _GPU = ("gpu", "cuda", "mps")

@@ -137,12 +137,14 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
             f"ckpt_path: {path!r} was not written by this package: it names no model that a command "
             "could take; give the checkpoint of a run of croloss, or of a Trainer with a RetrievalModel"
         )
+    advice = "name {0!r} in a config, which imports it, or give --allow_classes={0}"
+    trusted = trusted_by_user(section.get("allow_classes"), imported=True, advice=advice)
+    if described["class_path"] is not None:
+        trusted.check({"model": described}, path)
     if not _VERSION.fullmatch(str(content.get("pytorch-lightning_version"))):
         raise ValueError(f"ckpt_path: {path!r} is damaged: it does not say which Lightning has written it")
     if described["class_path"] is None:
         return Weights(source)
-    advice = "name {0!r} in a config, which imports it, or give --allow_classes={0}"
-    trusted = trusted_by_user(section.get("allow_classes"), imported=True, advice=advice)
     described = _as_built(described, content, path, trusted)
     seed, kept = given.get("seed_everything"), (content.get(KEY) or {}).get("seed")
     if command == "fit" and type(seed) is int and kept is not None and seed != kept:

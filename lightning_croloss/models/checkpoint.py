@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
@@ -69,9 +70,7 @@ def read_checkpoint(
         described_only = torch.device(map_location).type == "meta"
         torch.empty(0, device=map_location)  # a device that is not there is no fault of the file
     if isinstance(source, (str, PathLike)) and "://" in str(source):
-        import fsspec
-
-        with fsspec.open(str(source), "rb") as file:
+        with _remote(str(source)) as file:
             content = _loaded(file, str(source), map_location, weights_only, None)
     elif isinstance(source, (str, PathLike)) and Path(source).is_dir():
         raise IsADirectoryError(
@@ -113,14 +112,31 @@ def check_intact(source: Source) -> None:
         PretrainedError: naming the file.
     """
     if isinstance(source, (str, PathLike)) and "://" in str(source):
-        import fsspec
-
-        with fsspec.open(str(source), "rb") as file:
+        with _remote(str(source)) as file:
             intact = is_intact(file)
     else:
         intact = is_intact(source)
     if not intact:
         raise PretrainedError(f"{_quoted(source)} {_DAMAGED}: its content does not match its checksums")
+
+
+@contextmanager
+def _remote(address: str) -> Iterator[Any]:
+    """Open a file of another machine; what its file system says becomes one sentence.
+
+    Raises:
+        PretrainedError: the address cannot be read.
+    """
+    import fsspec
+
+    try:
+        opened = fsspec.open(address, "rb").open()
+    except (OSError, ImportError, ValueError) as error:
+        told = " ".join(str(error).split())
+        why = "there is no such file, or its server does not answer" if told in ("", address) else told
+        raise PretrainedError(f"{address} cannot be read: {why}") from error
+    with opened as file:
+        yield file
 
 
 def _refuse_pipe(source: Source) -> None:
