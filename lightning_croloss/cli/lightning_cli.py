@@ -27,7 +27,7 @@ from lightning_croloss.cli.quiet import is_first_process
 from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.saved_config import SaveResolvedConfig
-from lightning_croloss.cli.seeds_option import SeedsOption, refuse_in_config
+from lightning_croloss.cli.seeds_option import ONE_RUN, SeedsOption, asks_for_seeds, refuse_in_config
 from lightning_croloss.cli.started_processes import ending_together
 from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
@@ -324,6 +324,11 @@ def run_fit(arguments: Sequence[str]) -> tuple[Trainer, RetrievalModel]:
 
     Returns:
         The trainer, and the model after the last step.
+
+    Raises:
+        ValueError: several runs are asked for.
     """
+    if asks_for_seeds(["fit", *arguments]):
+        raise ValueError(ONE_RUN)
     cli = CROLossCLI(["fit", *arguments])
     return cli.trainer, cli.model

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 OPTION = "--seeds"
+ONE_RUN = f"{OPTION} trains several runs, which only the command 'croloss fit' can start"
 
 
 def asks_for_seeds(words: Sequence[str]) -> bool:
@@ -35,4 +36,4 @@ class SeedsOption(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Refuse it where one run is asked for."""
-        raise ValueError(f"{OPTION} trains several runs, which only the command 'croloss fit' can start")
+        raise ValueError(ONE_RUN)

@@ -48,7 +48,7 @@ def mistake_in(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> 
     """
     for name, annotation in annotations.items():
         if name in arguments and not fits(arguments[name], annotation):
-            return name, f"{name} must be {wanted(annotation)}, got {_told(arguments[name], annotation)}"
+            return name, f"{name} must be {wanted(annotation)}, got {told(arguments[name], annotation)}"
     return None
 
 
@@ -72,7 +72,7 @@ def fits(value: Any, annotation: Any) -> bool:
     if annotation is float:
         return _is_number(value)
     if annotation is str:
-        return isinstance(value, str)
+        return isinstance(value, (str, PathLike))  # a path is as good as its text, wherever texts are paths
     if isinstance(annotation, type) and not getattr(annotation, "_is_protocol", False):
         return isinstance(value, annotation)
     return True
@@ -100,6 +100,24 @@ def wanted(annotation: Any) -> str:
     return f"an object of the class {name}" if annotation is not PathLike else "a path"
 
 
+def told(value: Any, annotation: Any) -> str:
+    """Return what was given, and what to write instead where that is plain."""
+    text = repr(value)
+    if len(text) > _LONG or "\n" in text:
+        text = f"an object of the class {type(value).__name__}"
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself: write {value.__name__}(...)"
+    if isinstance(value, str) and value in _class_names(annotation):
+        return f"the text {value!r}: write {value}()"
+    if (module := type(value).__module__).startswith("torch.optim"):
+        path = f"{module.rpartition('.')[0]}.{type(value).__name__}"
+        return (
+            f"a {type(value).__name__} that is built already: the model builds it from its own parameters, "
+            f"so write functools.partial({path}, ...)"
+        )
+    return text
+
+
 def _fits_generic(value: Any, origin: Any, parts: tuple[Any, ...]) -> bool:
     if origin is collections.abc.Callable:
         return callable(value)
@@ -122,24 +140,6 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, (bool, str, bytes, type)):
         return False
     return isinstance(value, numbers.Real) or hasattr(value, "__float__")
-
-
-def _told(value: Any, annotation: Any) -> str:
-    """Return what was given, and what to write instead where that is plain."""
-    text = repr(value)
-    if len(text) > _LONG or "\n" in text:
-        text = f"an object of the class {type(value).__name__}"
-    if isinstance(value, type):
-        return f"the class {value.__name__} itself: write {value.__name__}(...)"
-    if isinstance(value, str) and value in _class_names(annotation):
-        return f"the text {value!r}: write {value}()"
-    if (module := type(value).__module__).startswith("torch.optim"):
-        path = f"{module.rpartition('.')[0]}.{type(value).__name__}"
-        return (
-            f"a {type(value).__name__} that is built already: the model builds it from its own parameters, "
-            f"so write functools.partial({path}, ...)"
-        )
-    return text
 
 
 def _class_names(annotation: Any) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TypeVar
 
+from lightning_croloss.common.argument_types import told, wanted
 from lightning_croloss.losses import CROLoss, RetrievalLoss
 from lightning_croloss.negatives import Negatives, UniformNegatives
 
@@ -23,7 +24,7 @@ def own_loss(loss: RetrievalLoss | None, num_items: int) -> RetrievalLoss:
         TypeError: it is not a loss, or cannot be copied.
     """
     if loss is not None and not isinstance(loss, RetrievalLoss):
-        raise TypeError(f"loss must be a RetrievalLoss, got {_short(loss)}")
+        raise TypeError(f"loss must be {wanted(RetrievalLoss | None)}, got {told(loss, RetrievalLoss)}")
     own = CROLoss() if loss is None else _copied("loss", loss)
     if own.num_items is None:
         own.num_items = num_items
@@ -48,14 +49,10 @@ def own_negatives(negatives: Negatives | None, num_items: int) -> Negatives:
         TypeError: it is not a sampler, or cannot be copied.
     """
     if negatives is not None and not isinstance(negatives, Negatives):
-        raise TypeError(f"negatives must be a sampler, such as UniformNegatives, got {_short(negatives)}")
+        raise TypeError(f"negatives must be {wanted(Negatives | None)}, got {told(negatives, Negatives)}")
     own = UniformNegatives() if negatives is None else _copied("negatives", negatives)
     own.set_num_items(num_items)
     return own
-
-
-def _short(given: object) -> str:
-    return f"{given!r:.80}" if isinstance(given, (str, int, float)) else type(given).__name__
 
 
 def _copied(argument: str, given: Part) -> Part:

@@ -407,9 +407,11 @@ def test_recommend_refuses_what_its_histories_have_no_use_for(
     pl = pytest.importorskip("polars", reason="needs the extra [tables]")
     pl.DataFrame({"user_id": ["a"], "history": [["x"]]}).write_parquet("lists.parquet")
     pl.DataFrame({"user_id": ["a"], "item_id": ["x"]}).write_parquet("events.parquet")
-    said = error_of(capsys, "recommend", "--model=none", f"--histories={histories}", f"{idle}=mine")
+    said = error_of(
+        capsys, "recommend", "--model=ml-100k/gru4rec", f"--histories={histories}", f"{idle}=mine"
+    )
     assert said.startswith(f"{idle} has no effect: --histories {histories} is ")
-    said = error_of(capsys, "recommend", "--model=none", f"--histories={histories}", "--overwrite")
+    said = error_of(capsys, "recommend", "--model=ml-100k/gru4rec", f"--histories={histories}", "--overwrite")
     assert said.startswith("--overwrite has no effect without --output")
 
 

@@ -221,7 +221,7 @@ def test_allowed_and_denied_items(tmp_path, text):
         ("x.csv", "user_id,item_id\né,1\n".encode("latin-1"), "line 2, column 'user_id' is not UTF-8 text"),
         ("x.csv", b"user_id,item_id\n1,1\n1\n", "x.csv, line 3: column 'item_id' has no value (1 such rows)"),
         ("x.csv", b"user_id,item_id\n1,1\n1,\n", "x.csv, line 3: column 'item_id' has no value"),
-        ("x.jsonl", '[1]\n["é"]\n'.encode("latin-1"), "x.jsonl cannot be read"),
+        ("x.jsonl", '[1]\n["é"]\n'.encode("latin-1"), "x.jsonl is not UTF-8 text: convert it"),
     ],
 )
 def test_what_cannot_be_read_ends_in_one_sentence(tmp_path, name, content, said, capsys):

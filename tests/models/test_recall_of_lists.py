@@ -36,7 +36,7 @@ from lightning_croloss.metrics import RankMetrics
 from tests.data_for_tests import quiet_trainer
 from tests.models.small_models import ThreeInterests
 
-USERS, ITEMS, NS = 24, 25, (1, 3, 25)
+USERS, ITEMS, NS = 24, 25, (1, 3, 24)
 WHOLE = DataRequest(whole_history=True)
 SPLITS: dict[str, Split] = {
     "LeaveOneOut": LeaveOneOut(),
