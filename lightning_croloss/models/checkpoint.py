@@ -125,12 +125,15 @@ def _remote(address: str) -> Iterator[Any]:
     """Open a file of another machine; what its file system says becomes one sentence.
 
     Raises:
+        FileNotFoundError: there is no such file.
         PretrainedError: the address cannot be read.
     """
     import fsspec
 
     try:
         opened = fsspec.open(address, "rb").open()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{address} cannot be read: there is no such file") from None
     except (OSError, ImportError, ValueError) as error:
         told = " ".join(str(error).split())
         why = "there is no such file, or its server does not answer" if told in ("", address) else told

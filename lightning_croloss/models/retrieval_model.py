@@ -266,14 +266,14 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         if self._trainer is not None:
             self._check_file(checkpoint)
         self.metadata.load(checkpoint, self.num_items)
+        given = checkpoint.get("hyper_parameters")
+        if not isinstance(given, Mapping):
+            raise ValueError("the checkpoint is damaged: it holds no hyperparameters")
+        check_features(given, self.hparams)  # before the weights, whose shapes say less
         if self._trainer is not None:
             self._check_weights_of(checkpoint)
         # the optimizer is built after this
         self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
-        given = checkpoint.get("hyper_parameters")
-        if not isinstance(given, Mapping):
-            raise ValueError("the checkpoint is damaged: it holds no hyperparameters")
-        check_features(given, self.hparams)
         self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside

@@ -60,7 +60,7 @@ def test_public_names_are_the_same_objects():
     assert lightning_croloss.Recommendations is croloss_serving.Recommendations
     for name in recommend.__all__:
         assert getattr(recommend, name) is getattr(croloss_serving, name)
-    for name in {*errors.__all__} - {"NonFiniteLossError"}:
+    for name in {*errors.__all__} - {"NonFiniteLossError", "NotEnoughSpaceError"}:  # of training and writing
         assert getattr(errors, name) is getattr(croloss_serving.errors, name)
     assert data.Vocabulary is croloss_serving.common.vocabulary.Vocabulary
     assert {*croloss_serving.__all__} <= {*dir(croloss_serving)}

@@ -182,17 +182,19 @@ def run(folder, kind, callbacks, ckpt_path=None, batch_size=BATCH, **options):
     return trainer, model, watch
 
 
-def states(trainer):
+def states(trainer, best=True):
     kept = {}
     for callback in trainer.callbacks:
         if isinstance(callback, ModelCheckpoint):
+            if not best:
+                continue
             kept[callback.state_key] = [callback.best_model_score, callback.current_score]
         elif callback.state_dict():
             kept[callback.state_key] = callback.state_dict()
     return kept
 
 
-def assert_same(whole, resumed, where):
+def assert_same(whole, resumed, where, best=True):
     ours = resumed[1].state_dict()
     for name, value in whole[1].state_dict().items():
         assert torch.equal(ours[name], value), (where, name)
@@ -201,7 +203,7 @@ def assert_same(whole, resumed, where):
     left = [key for key in expected if key not in seen]
     last = list(expected)
     assert left == last[: len(left)], (where, "something was left out")
-    assert str(states(resumed[0])) == str(states(whole[0])), where
+    assert str(states(resumed[0], best)) == str(states(whole[0], best)), where
     for one, other in zip(resumed[0].optimizers, whole[0].optimizers, strict=True):
         assert str(one.state_dict()) == str(other.state_dict()), where
     assert {k: float(v) for k, v in resumed[0].callback_metrics.items()} == {

@@ -111,7 +111,8 @@ def test_resuming_twice(tmp_path, kind):
     path = tmp_path / "whole" / "val-3.ckpt"
     for name in ("step-6", "end-10", "val-13"):
         resumed = run(tmp_path / name, kind, "stopping at validation", str(path), **options)
-        assert_same(whole, resumed, name)
+        # the best checkpoint of the run before the last lies in neither's folder: it is forgotten
+        assert_same(whole, resumed, name, best=path.parent.name == "whole")
         path = tmp_path / name / f"{name}.ckpt"
 
 

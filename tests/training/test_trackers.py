@@ -132,7 +132,7 @@ def test_a_wrong_field_in_an_overlay(capsys: pytest.CaptureFixture[str]) -> None
     overlay = Path("mine.yaml")
     overlay.write_text("trainer: {logger: {class_path: WandbLogger, init_args: {projct: x}}}")
     said = error_of(capsys, "fit", "--config", str(CONFIG), "--config", str(overlay))
-    assert said == "there is no field 'projct'; did you mean 'project'?"
+    assert said == "trainer.logger: there is no field 'projct'; did you mean 'project'? (mine.yaml, line 1)"
 
 
 class _Missing:
