@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from croloss_serving.common.arrow_tokens import token_array
-from lightning_croloss.common.files import replacing
+from lightning_croloss.common.files import output_file, replacing
+from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.common.row_file import EXTENSIONS, LINES, RowFile, is_writable
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.errors import MissingExtraError
@@ -37,6 +38,7 @@ class UserMetricsWriter(Callback):
 
     Raises:
         ValueError: the file exists and must not be replaced, or has another extension.
+        FileExistsError: it is a symbolic link or not a plain file.
         MissingExtraError: pyarrow or polars is not installed.
     """
 
@@ -51,6 +53,7 @@ class UserMetricsWriter(Callback):
                 f"output {str(output)!r} exists: remove it or choose another file (UserMetricsWriter's "
                 "overwrite replaces it)"
             )
+        check_path(self.output, "output", folder=False)
         try:
             import polars  # noqa: F401
             import pyarrow  # noqa: F401
@@ -158,7 +161,10 @@ class UserMetricsWriter(Callback):
         columns = {"user": tokens.take(pa.array(users[order])), "targets": pa.array(targets[order])}
         columns |= {name: pa.array(values[order, at]) for at, name in enumerate(names)}
         table = pa.table(columns)
-        with replacing(self.output, new=not self._overwrite) as temporary:
+        with (
+            output_file(self.output, self._overwrite, "output"),
+            replacing(self.output, new=not self._overwrite) as temporary,
+        ):
             if self.output.suffix.lower() == LINES:
                 _write_lines(temporary, table)
             else:
