@@ -111,7 +111,7 @@ def find_class(name: str, kinds: Iterable[ClassKind] = ()) -> type | None:
     name = today(name)
     if "." not in name:
         bases = [kind.base for kind in kinds] or list(_BASES)
-        return next((cls for base in bases for cls in _with_subclasses(base) if cls.__name__ == name), None)
+        return next((cls for base in bases for cls in with_subclasses(base) if cls.__name__ == name), None)
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(import_module(module), attribute, None)
@@ -125,7 +125,7 @@ def classes_of(kinds: Iterable[ClassKind]) -> dict[str, type]:
     return {
         cls.__name__: cls
         for kind in kinds
-        for cls in _with_subclasses(kind.base)
+        for cls in with_subclasses(kind.base)
         if not inspect.isabstract(cls) and not cls.__name__.startswith("_") and cls is not kind.base
     }
 
@@ -163,7 +163,8 @@ def _form(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _with_subclasses(base: type) -> Iterator[type]:
+def with_subclasses(base: type) -> Iterator[type]:
+    """Walk a class and all that are derived from it, each once."""
     waiting: list[type] = [base]
     seen: set[type] = {base}
     found: type
@@ -186,4 +187,5 @@ __all__ = [
     "nearest",
     "noun",
     "similar_class",
+    "with_subclasses",
 ]

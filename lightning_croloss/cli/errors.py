@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import croloss_serving
+from lightning_croloss.cli.class_fields import LIKE, SLIP, with_subclasses
+from lightning_croloss.cli.config_sentences import MANY
 from lightning_croloss.cli.memory import MemoryShortError, explained_memory
 from lightning_croloss.cli.trainer_mistakes import named, raised_by_trainer
 from lightning_croloss.configurable import Configurable
@@ -86,8 +88,6 @@ OPTIONS = (
     "weights_only",
     "print_config",
 )
-SLIP = 0.8  # how like two words are, as difflib has it, if one is a slip for the other
-MANY = 20  # so many names are too many for one sentence
 FOREIGN = (Callback, Optimizer, LRScheduler)  # with fields of their own that are seldom meant
 
 
@@ -237,7 +237,7 @@ def _nearest(field: str) -> str:
         for classes in (ours, others)
     ]
     # foreign ones are seldom meant, unless it is a mere slip
-    for known, likeness in ((fields[0], SLIP), (fields[1], SLIP), (fields[0], 0.6), (fields[1], 0.6)):
+    for known, likeness in ((fields[0], SLIP), (fields[1], SLIP), (fields[0], LIKE), (fields[1], LIKE)):
         # another class has the very field: that helps nobody
         if nearest := difflib.get_close_matches(field, known - {field}, n=1, cutoff=likeness):
             return f"; did you mean {nearest[0]!r}?"
@@ -251,13 +251,7 @@ def _if_near(advice: str) -> str:
 def _classes(abstract: bool = False) -> Iterator[type]:
     """Walk the classes that a config file can name, and on request their abstract bases."""
     yield from LOGGERS
-    waiting: list[type] = [Configurable, *FOREIGN]
-    seen: set[type] = set(waiting)
-    cls: type
-    while waiting:
-        for cls in waiting.pop().__subclasses__():
-            if cls not in seen:
-                seen.add(cls)
-                waiting.append(cls)
-                if abstract or not inspect.isabstract(cls):
-                    yield cls
+    for base in (Configurable, *FOREIGN):
+        for cls in with_subclasses(base):
+            if cls is not base and (abstract or not inspect.isabstract(cls)):
+                yield cls

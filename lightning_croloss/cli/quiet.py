@@ -8,8 +8,8 @@ import warnings
 
 #: Names of the environment that tell the number of a process of a run.
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
-#: Warnings between packages, about calls that are theirs.
-IDLE_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)",)
+#: Warnings between packages, about calls that are theirs; the second where a program calls ``main`` itself.
+IDLE_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)", "LightningCLI's args parameter is intended")
 #: Beginnings of log messages that recommend a product, or tell of what Lightning does in passing.
 IDLE_MESSAGES = ("💡 Tip:", "TPU available:", "Loading `train_dataloader` to estimate")
 LOGGER = "lightning.pytorch.utilities.rank_zero"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from typing import TYPE_CHECKING
 
 from croloss_serving.common.terminal import printable
@@ -33,8 +32,6 @@ def main(args: ArgsType = None) -> None:
 
 def _run(args: ArgsType, words: list[str]) -> None:
     be_quiet()
-    # of Lightning, where a program calls main with words of its own
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     try:
         if words and words[0] in OTHER_COMMANDS:
             run_command(words[0], words[1:])

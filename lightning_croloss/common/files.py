@@ -22,7 +22,7 @@ from lightning_croloss.common.leftovers import (
 )
 from lightning_croloss.common.locks import claimed, lock, unlock
 from lightning_croloss.common.replaceable import check_path, refuse_existing
-from lightning_croloss.common.space import explained_if_full
+from lightning_croloss.common.space import telling_if_full
 from lightning_croloss.common.uninterrupted import uninterrupted
 
 #: What a file system that knows no second names of a file answers.
@@ -104,15 +104,11 @@ def temporary_file(path: Path, extension: str | None = None, private: bool = Fal
     temporary = temporary_name(path, extension)
     held = None
     try:
-        # not tempfile, whose files only their owner may ever read
-        temporary.touch(mode=0o600 if private else 0o666, exist_ok=False)
-        held = lock(temporary)
-        yield temporary
-    except Exception as error:
-        explained = explained_if_full(error, path)
-        if explained is error:
-            raise
-        raise explained from None
+        with telling_if_full(path):
+            # not tempfile, whose files only their owner may ever read
+            temporary.touch(mode=0o600 if private else 0o666, exist_ok=False)
+            held = lock(temporary)
+            yield temporary
     finally:
         temporary.unlink(missing_ok=True)
         unlock(held)
@@ -164,18 +160,14 @@ def replacing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         refuse_existing(path, overwrite)
         new, old = (temporary_name(path, end) for end in (NEW, OLD))
         try:
-            new.mkdir()
-            yield new
-            for file in new.rglob("*"):
-                synchronize(file)
-            synchronize(new)
-            with uninterrupted():
-                _swap(new, path, old)
-        except Exception as error:
-            explained = explained_if_full(error, path)
-            if explained is error:
-                raise
-            raise explained from None
+            with telling_if_full(path):
+                new.mkdir()
+                yield new
+                for file in new.rglob("*"):
+                    synchronize(file)
+                synchronize(new)
+                with uninterrupted():
+                    _swap(new, path, old)
         finally:
             with uninterrupted():
                 _discard(new)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from croloss_serving.common.plain_values import check_bounded
 from lightning_croloss.errors import PretrainedError
 
 _CONTAINERS = (dict, list, tuple, set, frozenset)
@@ -24,11 +25,14 @@ def check_expansion(content: Any, where: str) -> None:
     Raises:
         PretrainedError: naming the file.
     """
-    if _count(content, {}, 0) > COUNT:
+    try:
+        # a catalogue's many items are no attack: what is many here is lists and dictionaries
+        check_bounded(content, DEPTH + 1, COUNT, counts_leaves=False)
+    except ValueError:
         raise PretrainedError(
             f"{where} is damaged, or was made to exhaust memory: its lists and dictionaries are nested more "
             f"than {DEPTH} deep, or are more than {COUNT:,}"
-        )
+        ) from None
 
 
 def check_tensors(content: Any, where: str) -> None:
@@ -73,19 +77,3 @@ def check_plain(values: Any, where: str) -> None:
         raise PretrainedError(
             f"{where} is damaged: its hyperparameters hold a {type(values).__name__}, not only plain values"
         )
-
-
-def _count(value: Any, known: dict[int, int], depth: int) -> int:
-    """Return the number of containers with repetitions; of endless ones, more than are allowed."""
-    if not isinstance(value, _CONTAINERS):
-        return 0
-    if depth > DEPTH:
-        return COUNT + 1
-    if id(value) not in known:
-        known[id(value)] = COUNT + 1  # while it is being counted, for one that holds itself
-        inner = value.values() if isinstance(value, dict) else value
-        nested = [entry for entry in inner if isinstance(entry, _CONTAINERS)]
-        if isinstance(value, dict):
-            nested += [name for name in value if isinstance(name, _CONTAINERS)]
-        known[id(value)] = 1 + sum(_count(entry, known, depth + 1) for entry in nested)
-    return known[id(value)]

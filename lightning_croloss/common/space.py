@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightning_croloss.errors import NotEnoughSpaceError
@@ -40,17 +42,28 @@ def check_space(path: Path, needed: int, what: str) -> None:
         )
 
 
-def explained_if_full(error: Exception, path: Path) -> Exception:
-    """Return one sentence instead of ``error`` if that says, in whatever words, that the disk is full."""
-    if isinstance(error, NotEnoughSpaceError):
-        return error
-    number = error.errno if isinstance(error, OSError) else None
-    if number not in _FULL and not any(words in str(error) for words in _SAID):
-        return error
-    return NotEnoughSpaceError(
-        f"No space left on device: {path} could not be written and stays as it was; free some space on its "
-        "file system, or choose another folder"
-    )
+@contextmanager
+def telling_if_full(path: Path) -> Iterator[None]:
+    """Turn an error of the block that says, in whatever words, that the disk is full into one sentence.
+
+    Args:
+        path: what the block writes.
+
+    Raises:
+        NotEnoughSpaceError: the disk is full.
+    """
+    try:
+        yield
+    except NotEnoughSpaceError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in _FULL and not any(words in str(error) for words in _SAID):
+            raise
+        raise NotEnoughSpaceError(
+            f"No space left on device: {path} could not be written and stays as it was; free some space on "
+            "its file system, or choose another folder"
+        ) from None
 
 
 def size(number: int) -> str:

@@ -6,9 +6,12 @@ from typing import Any
 
 #: How deep lists and dictionaries may be nested in one another, and how many values they may stand for.
 DEEPEST, MOST_VALUES = 64, 1_000_000
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
-def check_bounded(value: Any, deepest: int = DEEPEST, most: int = MOST_VALUES) -> None:
+def check_bounded(
+    value: Any, deepest: int = DEEPEST, most: int = MOST_VALUES, counts_leaves: bool = True
+) -> None:
     """Refuse values that going through them would never, or not soon, come to an end with.
 
     One list may stand in many places, and these in many places again: a few lines then stand for billions of
@@ -18,6 +21,7 @@ def check_bounded(value: Any, deepest: int = DEEPEST, most: int = MOST_VALUES) -
         value: strings, numbers, lists, tuples and dictionaries.
         deepest: how deep these may be nested.
         most: how many values they may stand for, one that stands in several places counted in each.
+        counts_leaves: whether strings and numbers count; else the lists, tuples and dictionaries alone.
 
     Raises:
         ValueError: they refer to themselves, or are nested more deeply or more than that.
@@ -30,6 +34,8 @@ def check_bounded(value: Any, deepest: int = DEEPEST, most: int = MOST_VALUES) -
         children = _children(entry)
         if children is None:
             continue
+        if not counts_leaves:
+            children = [child for child in children if isinstance(child, _CONTAINERS)]
         if is_done:
             under_way.remove(id(entry))
             found = [sizes.get(id(child), (1, 0)) for child in children]
@@ -53,4 +59,4 @@ def check_bounded(value: Any, deepest: int = DEEPEST, most: int = MOST_VALUES) -
 def _children(value: Any) -> list[Any] | None:
     if isinstance(value, dict):
         return [*value, *value.values()]
-    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else None
+    return list(value) if isinstance(value, _CONTAINERS) else None
