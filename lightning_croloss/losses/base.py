@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_croloss.common.item_lists import Ids
+from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.in_batch import own_item_batches
 from lightning_croloss.losses.item_counts import ItemCounts
@@ -18,7 +20,7 @@ from lightning_croloss.losses.rows import flat_scores, one_row_each
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
 
 
-class RetrievalLoss(Configurable, nn.Module, ABC):
+class RetrievalLoss(PrintedCall, Configurable, nn.Module, ABC):
     """A loss over one positive and many negatives, blind to the model that scored them.
 
     A subclass implements :meth:`row_losses`. Callers use :meth:`in_batch` when the other rows of a batch are
@@ -237,6 +239,12 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             metadata.num_items,
         )
         return self._loss_of_scores(batch, metadata.sample_weight, metadata.fold)
+
+    def _printed_arguments(self) -> dict[str, Any]:
+        given = super()._printed_arguments()
+        if "num_items" in given:  # a model may have filled it
+            given["num_items"] = getattr(self, "num_items", given["num_items"])
+        return given
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return the values that may change while training, by name.

@@ -21,6 +21,8 @@ class PairwiseLoss(RetrievalLoss):
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
 
+    always_printed = ("temperature",)
+
     def __init__(
         self, temperature: float = 0.1, num_items: int | None = None, *, reduction: str = "mean"
     ) -> None:

@@ -29,6 +29,8 @@ class SoftmaxLoss(FusedLoss):
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
 
+    always_printed = ("temperature",)
+
     def __init__(
         self,
         temperature: float = 0.1,

@@ -19,6 +19,8 @@ class TripletLoss(PairwiseLoss):
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
 
+    always_printed = ("margin", "temperature")
+
     def __init__(
         self,
         margin: float = 0.5,
