@@ -60,6 +60,8 @@ class CROLoss(FusedLoss):
             is faster.
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
         alpha: short for ``importance=PowerImportance(alpha)``.
+        learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
+            tenth and ten times of it. Needs a kernel of ``d / τ``, so none of PSL.
 
     Raises:
         ValueError: an argument is out of range or unknown, ``lambda_weight > 0`` with equal kernels, or both
@@ -81,6 +83,7 @@ class CROLoss(FusedLoss):
         *,
         reduction: str = "mean",
         alpha: float | None = None,
+        learnable_temperature: bool = False,
     ) -> None:
         super().__init__(num_items, fused, reduction=reduction)
         self.kernel = _kernel(kernel, "kernel")
@@ -95,6 +98,8 @@ class CROLoss(FusedLoss):
         self.temperature = scheduled_value(temperature)
         self.lambda_weight = scheduled_value(lambda_weight)
         self._calls = 0
+        if learnable_temperature:
+            self.learn_temperature(self.kernel, self.lambda_kernel)
         # a checkpoint says what was chosen, in one form
         self._record_chosen(
             CROLoss,
@@ -105,9 +110,12 @@ class CROLoss(FusedLoss):
         )
 
     def schedulable(self) -> dict[str, Tensor]:
-        """Return ``temperature``, ``lambda_weight`` and the importance's parameters (``alpha`` or ``n``)."""
-        own = {"temperature": self.temperature, "lambda_weight": self.lambda_weight}
-        return own | self.importance.schedulable()
+        """Return ``temperature``, ``lambda_weight`` and the importance's parameters (``alpha`` or ``n``).
+
+        A temperature that is learned is not among them.
+        """
+        fixed = {} if self.raw_temperature is not None else {"temperature": self.temperature}
+        return fixed | {"lambda_weight": self.lambda_weight} | self.importance.schedulable()
 
     def check_value(self, name: str, value: float) -> None:
         """Raise ``ValueError`` if ``name`` must not be ``value``."""
@@ -185,6 +193,7 @@ class CROLoss(FusedLoss):
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
+        batch = self.batch_at_temperature(batch)
         if batch.negative_scores.numel() == 0:
             return torch.ones_like(batch.positive_scores)
         with torch.autocast(positive_scores.device.type, enabled=False):
@@ -264,10 +273,8 @@ def _recorded(given: str | Kernel | dict[str, Any], kernel: Kernel) -> str | Ker
 
 def _importance(value: Importance | str | dict[str, Any] | None, alpha: float | None) -> Importance:
     if alpha is None:
-        example = {"name": "target_n", "n": 50}
-        return named_part(
-            "importance", "power" if value is None else value, Importance, IMPORTANCES, example  # type: ignore[type-abstract]
-        )
+        meant = "power" if value is None else value
+        return named_part("importance", meant, Importance, IMPORTANCES, {"name": "target_n", "n": 50})  # type: ignore[type-abstract]
     if value is not None:
         raise ValueError(
             f"alpha={alpha!r} is short for importance=PowerImportance(alpha={alpha!r}), and importance="

@@ -44,8 +44,8 @@ def named_part(
         name, arguments = _name_and_arguments(argument, value, example)
         return _built(argument, name, arguments, registry, example)
     raise TypeError(
-        f"{argument} must be a name such as {next(iter(registry))!r}, a dictionary such as {_shown(example)}, "
-        f"or an object of the class {base.__name__}, got {told(value, base)}"
+        f"{argument} must be a name such as {next(iter(registry))!r}, a dictionary such as "
+        f"{_shown(example)}, or an object of the class {base.__name__}, got {told(value, base)}"
     )
 
 
@@ -59,8 +59,8 @@ def _name_and_arguments(
         name, arguments = rest.pop("class_path"), rest.pop("init_args", None)
         if rest:
             raise ValueError(
-                f"{argument} has {next(iter(rest))!r} beside class_path: its arguments belong into init_args, "
-                f"or write {_shown({'name': name, **rest})}"
+                f"{argument} has {next(iter(rest))!r} beside class_path: its arguments belong into "
+                f"init_args, or write {_shown({'name': name, **rest})}"
             )
         rest = arguments if arguments is not None else {}
     elif "name" in rest:
