@@ -14,8 +14,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    #: How often the item of each id occurs.
+    Counts = Tensor | ArrayLike | Sequence[float]
 
-def log_prob_from_counts(counts: Tensor | ArrayLike | Sequence[float], exponent: float = 1.0) -> Tensor:
+
+def log_prob_from_counts(counts: Counts, exponent: float = 1.0) -> Tensor:
     """Return log q of each item, where q is proportional to ``counts ** exponent``.
 
     That is what logQ correction takes: how probable each item is as a negative. In-batch negatives follow
