@@ -61,7 +61,7 @@ class PowerImportance(Importance):
     def value(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
         """Return W; beyond ``(1 − α)ℓ = 40`` its tangent in ℓ."""
         power = self._power(log_rank)
-        if power == 0.0:
+        if isinstance(power, float) and power == 0.0:
             return log_rank.clone()
         inside = _inside(log_rank, power)
         largest = torch.log1p(num_items)
@@ -72,7 +72,7 @@ class PowerImportance(Importance):
     def slope(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
         """Return dW/dℓ, constant beyond ``(1 − α)ℓ = 40``."""
         power = self._power(log_rank)
-        if power == 0.0:
+        if isinstance(power, float) and power == 0.0:
             return torch.ones_like(log_rank)
         largest = torch.log1p(num_items)
         return largest / _expm1_over(power, largest) * torch.exp(power * _inside(log_rank, power))
