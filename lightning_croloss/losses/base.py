@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.configurable import Configurable
+from lightning_croloss.losses.checks import check_embeddings, check_pairs, check_scores
 from lightning_croloss.losses.in_batch import own_item_batches
+from lightning_croloss.losses.inspection import Inspection
 from lightning_croloss.losses.item_counts import ItemCounts
 from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
@@ -45,6 +47,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         self._item_counts = ItemCounts()
         self.diagnostics: dict[str, Tensor] = {}
         self._warned: set[str] = set()
+        self._inspection = Inspection(self._warn_once)
 
     @abstractmethod
     def row_losses(self, batch: ScoredBatch) -> Tensor:
@@ -53,7 +56,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
     def forward(
         self,
         positive_scores: Tensor,
-        negative_scores: Tensor,
+        negative_scores: Tensor | None = None,
         *,
         negative_mask: Tensor | None = None,
         negative_log_prob: Tensor | None = None,
@@ -78,8 +81,13 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             sum, with "none" the loss of each row, (B,) or (B, L).
 
         Raises:
-            ValueError: shapes do not fit, or ``negative_log_prob`` comes without a catalogue size.
+            TypeError: an argument is not a tensor, or the negatives are missing.
+            ValueError: types, shapes or devices do not fit, ``negative_log_prob`` comes without a catalogue
+                size, or values show a mistake (see ``lightning_croloss.losses.inspection``).
         """
+        negative_scores = check_scores(
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, sample_weight
+        )
         fold = None
         if positive_scores.dim() == 2 and negative_scores.dim() == 3:
             fold = Fold.of_shape(positive_scores)
@@ -93,6 +101,8 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
                     sample_weight,
                 )
             )
+        if not torch.compiler.is_compiling():
+            self._inspection.of_scores(positive_scores, negative_scores, negative_mask, negative_log_prob)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
@@ -151,9 +161,23 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             The loss as :meth:`forward` returns it for the vectors' dot products.
 
         Raises:
-            ValueError: shapes do not fit, ids to compare come without ``candidate_ids``, or
-                ``candidate_log_prob`` without a catalogue size.
+            TypeError: an argument is not a tensor.
+            ValueError: types, shapes or devices do not fit, ids to compare come without ``candidate_ids``,
+                ``candidate_log_prob`` without a catalogue size, or values show a mistake (see
+                ``lightning_croloss.losses.inspection``).
         """
+        check_embeddings(
+            users,
+            positives,
+            candidates,
+            target_ids,
+            candidate_ids,
+            excluded_ids,
+            candidate_log_prob,
+            num_sampled,
+            sample_weight,
+            padding_id,
+        )
         metadata = BatchMetadata.check(
             target_ids,
             candidate_ids,
@@ -167,6 +191,10 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         batch = VectorBatch(users, positives, candidates, metadata)
         if users.dim() == 3 or positives.dim() == 3:
             batch = one_row_each(batch)
+        if not torch.compiler.is_compiling():
+            if target_ids is not None and padding_id is not None and target_ids.dim() == 1 and len(candidates):
+                self._inspection.targets(target_ids, padding_id, sample_weight)
+            self._inspection.of_vectors(batch, users.shape, padding_id)
         return self._loss_of_vectors(*batch)
 
     def in_batch(
@@ -202,8 +230,11 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             the number of ids that occur in ``item_counts``.
 
         Raises:
-            ValueError: shapes do not fit, ``item_counts`` comes without ``item_ids`` or lacks one of them.
+            TypeError: an argument is not a tensor.
+            ValueError: types, shapes or devices do not fit, ``item_counts`` comes without ``item_ids`` or
+                lacks one of them.
         """
+        check_pairs(users, items, item_ids, item_counts, sample_weight)
         forth, back = own_item_batches(
             users,
             items,
@@ -223,6 +254,8 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata
     ) -> Tensor:
         """Compute all scores, then the loss from them; the vectors are those of :meth:`from_embeddings`."""
+        dtype = torch.promote_types(torch.promote_types(users.dtype, positives.dtype), candidates.dtype)
+        users, positives, candidates = users.to(dtype), positives.to(dtype), candidates.to(dtype)
         positive_scores = (users * positives).sum(-1)
         if candidates.dim() == 2:
             negative_scores = users @ candidates.T
