@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from lightning_croloss.losses.kernels import SoftplusKernel
 from lightning_croloss.losses.pairwise import PairwiseLoss
+from lightning_croloss.losses.resolution import Comparison
 
 
 class BPRLoss(PairwiseLoss):
@@ -16,6 +18,10 @@ class BPRLoss(PairwiseLoss):
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
+
+    def comparison(self) -> Comparison:
+        """Return the softplus and the temperature of now."""
+        return Comparison(SoftplusKernel(), float(self.temperature))
 
     def pair_losses(self, difference: Tensor) -> Tensor:
         """Return −log σ(−difference)."""

@@ -143,7 +143,11 @@ def _check_vectors(users: Tensor, positives: Tensor, candidates: Tensor) -> None
     of_users, of_positives, of_candidates = users.shape, positives.shape, candidates.shape
     several = len(of_users) == 2 and len(of_positives) == 3 and of_users[0] == of_positives[0]
     width = of_users[-1] if of_users else 0
-    if not (several or of_users == of_positives) or len(of_positives) not in (2, 3) or of_positives[-1] != width:
+    if (
+        not (several or of_users == of_positives)
+        or len(of_positives) not in (2, 3)
+        or of_positives[-1] != width
+    ):
         raise ValueError(
             "users and positives must be (B, D) both, (B, L, D) both for L positions, or (B, D) and "
             f"(B, P, D) for several positives, got {tuple(of_users)} and {tuple(of_positives)}"
