@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.arguments import scheduled_value
 
@@ -21,8 +22,14 @@ LINEAR_BEYOND = 40.0
 LARGEST_LOG_RANK = 60.0
 
 
-class Importance(Configurable, ABC):
-    """The weight of a rank; increasing in the rank."""
+class Importance(PrintedCall, Configurable, ABC):
+    """The weight of a rank; increasing in the rank.
+
+    Attributes:
+        name: the name in :data:`IMPORTANCES`; those of your own need none.
+    """
+
+    name: str
 
     @abstractmethod
     def value(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
@@ -53,6 +60,9 @@ class PowerImportance(Importance):
     Args:
         alpha: α > 1 favours the head (Recall at small N), α < 1 the tail (large N); 0 weighs all ranks alike.
     """
+
+    name = "power"
+    always_printed = ("alpha",)
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.check_value("alpha", alpha, None)
@@ -104,6 +114,8 @@ class TargetNImportance(Importance):
         sharpness: how sudden the switch is; large values approach the step.
     """
 
+    name = "target_n"
+
     def __init__(self, n: float, sharpness: float = 1.0) -> None:
         self.check_value("n", n, None)
         self.check_value("sharpness", sharpness, None)
@@ -143,6 +155,9 @@ class ExponentialImportance(Importance):
         rate: the larger, the more the head matters; half of the loss lies below ``log 2 / rate`` percent.
     """
 
+    name = "exponential"
+    always_printed = ("rate",)
+
     def __init__(self, rate: float = 1.0) -> None:
         self.check_value("rate", rate, None)
         self.rate = scheduled_value(rate)
@@ -175,6 +190,9 @@ class GammaImportance(Importance):
         rate: inverse scale.
     """
 
+    name = "gamma"
+    always_printed = ("concentration", "rate")
+
     def __init__(self, concentration: float = 1.0, rate: float = 1.0) -> None:
         self.check_value("concentration", concentration, None)
         self.check_value("rate", rate, None)
@@ -201,6 +219,13 @@ class GammaImportance(Importance):
         """Refuse parameters that are not positive."""
         if name in ("concentration", "rate") and not 0.0 < value < math.inf:
             raise ValueError(f"{name} must be a positive number, got {value}")
+
+
+#: name -> importance
+IMPORTANCES: dict[str, type[Importance]] = {
+    importance.name: importance
+    for importance in (PowerImportance, TargetNImportance, ExponentialImportance, GammaImportance)
+}
 
 
 def _inside(log_rank: Tensor, power: Tensor | float) -> Tensor:

@@ -92,6 +92,7 @@ class FusedLoss(RetrievalLoss):
     def _fused_loss(
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata
     ) -> Tensor:
+        users = self.vectors_at_temperature(users)
         rows, columns = users.shape[0], candidates.shape[0]
         check_vectors(users, positives, candidates)
         if metadata.sample_weight is not None:

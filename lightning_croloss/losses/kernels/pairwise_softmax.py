@@ -22,6 +22,7 @@ class PairwiseSoftmaxKernel(Kernel):
     """
 
     sums_logarithms = True
+    always_printed = ("score_temperature",)
 
     def __init__(self, score_temperature: float = 2.0) -> None:
         if not 0.0 < score_temperature < math.inf:
