@@ -233,7 +233,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     def _loss_of_logits(self, batch: LogitBatch) -> Tensor:
         """Compute the loss of checked logits, of which there is at least one, with one positive."""
-        return self._loss_of_scores(batch.scored(), batch.sample_weight, batch.fold)
+        return self._loss_of_scores(batch.scored(self.num_items), batch.sample_weight, batch.fold)
 
     def in_batch(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -120,18 +120,16 @@ class LogitBatch:
             num_items: size of the catalogue, as the loss has it.
         """
         number = self.num_sampled
-        if num_items is None or self.log_prob is not None or number == num_items:
+        if num_items is None or self.log_prob is not None or not isinstance(number, int):  # on a device only
             return None
-        if not isinstance(number, int):  # known to a device only
+        if number == num_items:
             return None
-        said = (
-            f"the logits have {number} columns that are not masked as padding, but num_items is {num_items}: "
-        )
         if number > num_items:
-            return said + "mask the columns that are no items, with mask (C,) bool, True = ignore"
+            what = "mask the columns that are no items, with mask (C,) bool, True = ignore"
+        else:
+            what = "if the columns were drawn, give log_prob; if they are the catalogue, leave num_items out"
         return (
-            said
-            + "if the columns were drawn, give log_prob; if they are the whole catalogue, set num_items so"
+            f"the logits have {number} columns besides masked padding, but num_items is {num_items}: {what}"
         )
 
     def num_candidates(self, num_items: int | None) -> int:
@@ -152,8 +150,12 @@ class LogitBatch:
             ignored = ignored | (self.mask if self.mask.dim() == 1 else self.mask[rows])[..., spread]
         return (scores - positive.unsqueeze(1))[~ignored]
 
-    def scored(self) -> ScoredBatch:
-        """Return the positives as rows of their own, for the naive path."""
+    def scored(self, num_items: int | None) -> ScoredBatch:
+        """Return the positives as rows of their own, for the naive path.
+
+        Args:
+            num_items: size of the catalogue, as the loss has it.
+        """
         positives = self.positives
         own = torch.zeros_like(self.logits, dtype=torch.bool)
         if positives.rows is None:
@@ -165,4 +167,5 @@ class LogitBatch:
         scores = negatives.gather(1, positives.columns.unsqueeze(1)).squeeze(1)
         if positives.counts is not None:
             scores = scores.masked_fill(~positives.counts, 0.0)
-        return ScoredBatch.check(scores, negatives, ignored, self.log_prob, self.num_sampled, self.num_items)
+        batch = ScoredBatch.check(scores, negatives, ignored, self.log_prob, self.num_sampled, self.num_items)
+        return replace(batch, known_draws=self.num_candidates(num_items))

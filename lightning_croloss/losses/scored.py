@@ -84,12 +84,14 @@ class ScoredBatch:
         negative_scores: (B, M).
         negative_mask: (M,) or (B, M) bool, True = ignore; None = nothing is ignored.
         draws: how the negatives were drawn.
+        known_draws: number of draws, where the host knows that it is not M.
     """
 
     positive_scores: Tensor
     negative_scores: Tensor
     negative_mask: Tensor | None
     draws: Draws
+    known_draws: int | None = None
 
     @classmethod
     def check(
