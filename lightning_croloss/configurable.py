@@ -22,6 +22,8 @@ from lightning_croloss.common.called_later import read_called_later
 
 #: Packages whose public names are known to stay.
 SHORTENED = ("lightning_croloss", "lightning", "torch")
+#: Packages whose classes are named in files by another public one, which earlier releases can read.
+NAMED_BY = {"lightning_croloss.schedules": "lightning_croloss.callbacks"}
 
 
 class Configurable:
@@ -128,7 +130,7 @@ def class_path(cls: type) -> str:
             package = sys.modules.get(path := ".".join(packages[:end]))
             public = getattr(package, "__all__", ())
             if cls.__qualname__ in public and getattr(package, cls.__qualname__) is cls:
-                return f"{path}.{cls.__qualname__}"
+                return f"{NAMED_BY.get(path, path)}.{cls.__qualname__}"
     return f"{cls.__module__}.{cls.__qualname__}"
 
 

@@ -19,6 +19,7 @@ from lightning_croloss.losses.logits import LogitBatch
 from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
 from lightning_croloss.losses.rows import flat_scores, one_row_each
+from lightning_croloss.losses.scheduled_values import ScheduledValues
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
 from lightning_croloss.losses.temperature import LearnableTemperature
 
@@ -51,6 +52,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         self.num_items = num_items
         self.reduction = check_reduction(reduction)
         self._item_counts = ItemCounts()
+        self._scheduled = ScheduledValues()
         self.diagnostics: dict[str, Tensor] = {}
         self._warned: set[str] = set()
 
@@ -108,6 +110,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
         """Compute the loss of checked scores; ``sample_weight`` (B,), the result as ``fold`` shapes it."""
+        self._scheduled.check(self)
         if sample_weight is not None:
             check_sample_weight(sample_weight, batch.positive_scores.shape[0])
         if batch.negative_scores.numel() == 0:

@@ -190,6 +190,7 @@ class CROLoss(FusedLoss):
 
         Ranks are cut at e⁶⁰; a row without any draw has rank 1.
         """
+        self._scheduled.check(self)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )

@@ -70,8 +70,10 @@ class PowerImportance(Importance):
 
     def value(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
         """Return W; beyond ``(1 − α)ℓ = 40`` its tangent in ℓ."""
-        power = 1.0 - self.alpha.to(log_rank.dtype)
-        inside = self._inside(log_rank, power)
+        power = self._power(log_rank)
+        if isinstance(power, float) and power == 0.0:
+            return log_rank.clone()
+        inside = _inside(log_rank, power)
         largest = torch.log1p(num_items)
         scale = largest / _expm1_over(power, largest)
         grown = torch.exp(power * inside) * (log_rank - inside)  # 0 but where the tangent goes on
@@ -79,14 +81,17 @@ class PowerImportance(Importance):
 
     def slope(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
         """Return dW/dℓ, constant beyond ``(1 − α)ℓ = 40``."""
-        power = 1.0 - self.alpha.to(log_rank.dtype)
+        power = self._power(log_rank)
+        if isinstance(power, float) and power == 0.0:
+            return torch.ones_like(log_rank)
         largest = torch.log1p(num_items)
-        return largest / _expm1_over(power, largest) * torch.exp(power * self._inside(log_rank, power))
+        return largest / _expm1_over(power, largest) * torch.exp(power * _inside(log_rank, power))
 
-    @staticmethod
-    def _inside(log_rank: Tensor, power: Tensor) -> Tensor:
-        limit = LINEAR_BEYOND / power.clamp(min=1e-30)
-        return torch.minimum(log_rank, limit)
+    def _power(self, like: Tensor) -> Tensor | float:
+        """Return 1 − α, as a tensor where a graph must hold for every value that a schedule may set later."""
+        if torch.compiler.is_compiling():
+            return 1.0 - self.alpha.to(like.dtype)
+        return 1.0 - float(self.alpha)
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return ``alpha``."""
@@ -223,9 +228,17 @@ IMPORTANCES: dict[str, type[Importance]] = {
 }
 
 
-def _expm1_over(power: Tensor, x: Tensor) -> Tensor:
+def _inside(log_rank: Tensor, power: Tensor | float) -> Tensor:
+    if isinstance(power, float):
+        return log_rank if power <= 0.0 else log_rank.clamp(max=LINEAR_BEYOND / power)
+    return torch.minimum(log_rank, LINEAR_BEYOND / power.clamp(min=1e-30))
+
+
+def _expm1_over(power: Tensor | float, x: Tensor) -> Tensor:
     """Return ``(exp(power · x) − 1) / power``, which is x at power = 0; exact near there too."""
     y = power * x
+    if isinstance(power, float):
+        return torch.expm1(y) / power
     small = y.abs() < 1e-4
     series = 1.0 + y * (0.5 + y / 6.0)
     return x * torch.where(small, series, torch.expm1(y) / torch.where(small, torch.ones_like(y), y))
