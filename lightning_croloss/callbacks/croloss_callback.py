@@ -24,8 +24,8 @@ class CROLossCallback(Configurable, Callback):
     """Schedule the target N, α, the Lambda weight and the temperature of the loss in a Lightning module.
 
     Works with any module that holds one ``RetrievalLoss``, not only with this package's models. Logs what it
-    sets as ``croloss/n`` and so on, a temperature that the loss learns as ``croloss/temperature``, and the mean
-    soft rank of the positives as ``train/soft_rank``.
+    sets as ``croloss/n`` and so on, a temperature that the loss learns as ``croloss/temperature``, and the
+    mean soft rank of the positives as ``train/soft_rank``.
 
     Args:
         n: target N of ``TargetNImportance``: a number or a schedule. Anneal it from large to small.

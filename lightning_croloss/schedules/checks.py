@@ -71,8 +71,8 @@ def check_schedules(
         learned = name == "temperature" and loss.raw_temperature is not None
         if learned or (name in known and known[name].requires_grad):
             raise ValueError(
-                f"{who} schedules {name!r}, which is a parameter that the loss learns: leave the schedule out, "
-                f"or learnable_{name}=True"
+                f"{who} schedules {name!r}, which is a parameter that the loss learns: leave the schedule "
+                f"or learnable_{name}=True out"
             )
         if name not in known:
             raise ValueError(
