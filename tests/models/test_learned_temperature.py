@@ -76,7 +76,7 @@ def test_other_weights_that_do_not_fit_are_still_refused(trained, tmp_path):
     content = torch.load(trained[1], weights_only=True)
     content["state_dict"]["loss.other"] = torch.zeros(())
     torch.save(content, tmp_path / "odd.ckpt")
-    with pytest.raises(PretrainedError, match="it has 'loss.other'"):
+    with pytest.raises(PretrainedError, match=r"it has 'loss\.other'"):
         YouTubeDNN.load_from_checkpoint(tmp_path / "odd.ckpt")
 
 
