@@ -7,10 +7,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 
 
-class Schedule(Configurable, ABC):
+class Schedule(PrintedCall, Configurable, ABC):
     """A value that changes while training.
 
     Moments of training (``begin``, ``until``, ``milestones``) are fractions of the whole training if they are

@@ -93,6 +93,7 @@ class FusedLoss(RetrievalLoss):
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata
     ) -> Tensor:
         self._scheduled.check(self)
+        users = self.vectors_at_temperature(users)
         rows, columns = users.shape[0], candidates.shape[0]
         check_vectors(users, positives, candidates)
         if metadata.sample_weight is not None:
