@@ -68,12 +68,12 @@ def check_schedules(
     """
     known = loss.schedulable()
     for name, schedule in schedules.items():
+        if name == "temperature" and loss.raw_temperature is not None:
+            raise ValueError(f"{who} schedules {name!r}, which is learned: leave learnable_temperature out")
         if name not in known:
             raise ValueError(
                 f"{who} schedules {name!r}, which {_describe(loss)} does not have{suggest(name, known)}"
             )
-        if known[name].requires_grad:
-            raise ValueError(f"{who} schedules {name!r}, which is a parameter that is learnt: leave one out")
         for value in schedule.extremes():
             _check(who, loss, name, value, "")
         if total_steps is not None:
