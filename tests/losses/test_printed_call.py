@@ -22,6 +22,7 @@ from lightning_croloss.losses import (
     TargetNImportance,
     TripletLoss,
 )
+from lightning_croloss.schedules import Constant, Cosine, Geometric, Linear, Schedule, Steps
 from tests.losses.cases import public_classes
 from tests.losses.variations import IN_PLACE_OF, VARIATIONS
 

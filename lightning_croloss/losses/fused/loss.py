@@ -78,6 +78,8 @@ class FusedLoss(RetrievalLoss):
         obstacle = None
         if candidates.dim() != 2:
             obstacle = f"candidates must be (M, D), shared by the batch, got {tuple(candidates.shape)}"
+        elif metadata.candidate_ids is not None and metadata.candidate_ids.dim() != 1:
+            obstacle = f"candidate_ids must be (M,), got {tuple(metadata.candidate_ids.shape)}"
         elif any(
             given is not None and given.requires_grad for given in (metadata.log_prob, metadata.sample_weight)
         ):
