@@ -10,15 +10,25 @@ from torch import Tensor, nn
 
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.configurable import Configurable
-from lightning_croloss.losses.metadata import BatchMetadata
+from lightning_croloss.losses.in_batch import own_item_batches
+from lightning_croloss.losses.item_counts import ItemCounts
+from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
+from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
+from lightning_croloss.losses.rows import flat_scores, one_row_each
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
 
 
 class RetrievalLoss(Configurable, nn.Module, ABC):
     """A loss over one positive and many negatives, blind to the model that scored them.
 
-    A subclass implements :meth:`row_losses`. Callers use ``loss(positive_scores, negative_scores)`` when they
-    have scores, or :meth:`from_embeddings` when they have vectors.
+    A subclass implements :meth:`row_losses`. Callers use :meth:`in_batch` when the other rows of a batch are
+    the negatives, :meth:`from_embeddings` when they have the vectors of candidates, :meth:`from_logits` when
+    they have scores and labels as for cross-entropy, or ``loss(positive_scores, negative_scores)``.
+
+    Args:
+        num_items: size of the catalogue N.
+        reduction: "mean" over the rows, weighted if there is a ``sample_weight``; "sum"; or "none", the
+            (weighted) loss of each row.
 
     Attributes:
         num_items: size of the catalogue N. None, when left out, is filled by ``RetrievalModel``; outside a
@@ -26,11 +36,13 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         diagnostics: detached scalars of the last forward pass, for logging (CROLoss: ``soft_rank``).
     """
 
-    def __init__(self, num_items: int | None = None) -> None:
+    def __init__(self, num_items: int | None = None, *, reduction: str = "mean") -> None:
         super().__init__()
         if num_items is not None and num_items < 1:
             raise ValueError(f"num_items must be at least 1, got {num_items}")
         self.num_items = num_items
+        self.reduction = check_reduction(reduction)
+        self._item_counts = ItemCounts()
         self.diagnostics: dict[str, Tensor] = {}
         self._warned: set[str] = set()
 
@@ -51,35 +63,52 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         """Compute the loss from scores.
 
         Args:
-            positive_scores: (B,) score of each row's positive.
-            negative_scores: (B, M) scores of its negatives.
-            negative_mask: (M,) or (B, M) bool, True = ignore (padding, accidental hits, known positives).
+            positive_scores: (B,) score of each row's positive, or (B, L) for L positions.
+            negative_scores: (B, M) scores of its negatives, or (B, L, M).
+            negative_mask: (M,) or (B, M) bool, True = ignore (padding, accidental hits, known positives); or
+                (B, L, M).
             negative_log_prob: (M,) or (B, M) log q_j, the probability of item j in one draw of the sampler;
-                None = uniform.
+                None = uniform; or (B, L, M).
             num_sampled: number of draws, a number or (B,). Default M: ignored draws are draws too, only
                 padding is not. Rows without any draw have loss 0.
-            sample_weight: (B,) weight of each row in the mean.
+            sample_weight: (B,) weight of each row in the mean, or (B, L); 0 leaves a padded position out.
 
         Returns:
-            Scalar: the (weighted) mean over the batch, in float32 or float64.
+            Scalar: the (weighted) mean over the batch, in float32 or float64. With ``reduction="sum"`` the
+            sum, with "none" the loss of each row, (B,) or (B, L).
 
         Raises:
             ValueError: shapes do not fit, or ``negative_log_prob`` comes without a catalogue size.
         """
+        fold = None
+        if positive_scores.dim() == 2 and negative_scores.dim() == 3:
+            fold = Fold.of_shape(positive_scores)
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, sample_weight = (
+                flat_scores(
+                    positive_scores,
+                    negative_scores,
+                    negative_mask,
+                    negative_log_prob,
+                    num_sampled,
+                    sample_weight,
+                )
+            )
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
+        return self._loss_of_scores(batch, sample_weight, fold)
+
+    def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
+        """Compute the loss of checked scores; ``sample_weight`` (B,), the result as ``fold`` shapes it."""
         if sample_weight is not None:
-            check_sample_weight(sample_weight, positive_scores.shape[0])
+            check_sample_weight(sample_weight, batch.positive_scores.shape[0])
         if batch.negative_scores.numel() == 0:
-            return (batch.positive_scores * 0.0).sum()  # nothing to compare with: loss 0, gradient 0
-        with torch.autocast(positive_scores.device.type, enabled=False):
-            losses = self.row_losses(batch)
-        losses = torch.where(batch.draws.has_draws, losses, torch.zeros_like(losses))
-        if sample_weight is None:
-            return losses.mean()
-        weights = sample_weight.to(losses.dtype)
-        return (weights * losses).sum() / weights.sum().clamp(min=torch.finfo(losses.dtype).tiny)
+            losses = batch.positive_scores * 0.0  # nothing to compare with: loss 0, gradient 0
+        else:
+            with torch.autocast(batch.positive_scores.device.type, enabled=False):
+                losses = self.row_losses(batch)
+            losses = torch.where(batch.draws.has_draws, losses, torch.zeros_like(losses))
+        return reduce_losses(losses, sample_weight, self.reduction, fold)
 
     def from_embeddings(
         self,
@@ -93,32 +122,102 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         candidate_log_prob: Tensor | None = None,
         num_sampled: int | Tensor | None = None,
         sample_weight: Tensor | None = None,
+        padding_id: int | None = 0,
     ) -> Tensor:
         """Compute the loss from vectors, by their dot products.
 
+        A row is a user and a positive. With users (B, L, D) and positives (B, L, D) each of the L positions
+        is a row; padding among the ``target_ids`` (B, L) leaves a position out. With users (B, D) and
+        positives (B, P, D) a row has several positives, padded likewise: each is compared with the negatives
+        alone, and the loss of the row is their mean.
+
         Args:
-            users: (B, D) user vectors.
-            positives: (B, D) vectors of the targets.
-            candidates: (M, D) negatives shared by the batch, or (B, M, D) negatives of each row.
-            target_ids: (B,) item ids of the targets: a candidate equal to its row's target is not a negative.
-            candidate_ids: (M,) or (B, M) item ids of the candidates; 0 = padding, which does not count as a
-                draw.
-            excluded_ids: (B, E) items that are not negatives for a row, padded with 0, or lists of them.
-            candidate_log_prob: (M,) or (B, M) log q_j of each candidate.
+            users: (B, D) user vectors, or (B, L, D).
+            positives: (B, D) vectors of the targets, or (B, L, D), or (B, P, D).
+            candidates: (M, D) negatives shared by the batch, or (B, M, D) negatives of each row, or
+                (B, L, M, D).
+            target_ids: (B,), (B, L) or (B, P) item ids of the targets: a candidate equal to its row's target
+                is not a negative.
+            candidate_ids: (M,) or (B, M) item ids of the candidates; padding does not count as a draw. Or
+                (B, L, M).
+            excluded_ids: (B, E) items that are not negatives for a row, padded, or lists of them.
+            candidate_log_prob: (M,) or (B, M) log q_j of each candidate, or (B, L, M).
             num_sampled: number of draws, a number or (B,). Default: the candidates that are not padding.
-            sample_weight: (B,) weight of each row in the mean.
+            sample_weight: (B,) weight of each row in the mean, or (B, L).
+            padding_id: the id that is padding. None = none is, and ids may be any integers: class indices
+                from 0, hashes.
 
         Returns:
-            Scalar loss, as :meth:`forward` returns it for the vectors' dot products.
+            The loss as :meth:`forward` returns it for the vectors' dot products.
 
         Raises:
             ValueError: shapes do not fit, ids to compare come without ``candidate_ids``, or
                 ``candidate_log_prob`` without a catalogue size.
         """
         metadata = BatchMetadata.check(
-            target_ids, candidate_ids, excluded_ids, candidate_log_prob, num_sampled, sample_weight
+            target_ids,
+            candidate_ids,
+            excluded_ids,
+            candidate_log_prob,
+            num_sampled,
+            sample_weight,
+            self.num_items,
+            padding_id,
         )
-        return self._loss_of_vectors(users, positives, candidates, metadata)
+        batch = VectorBatch(users, positives, candidates, metadata)
+        if users.dim() == 3 or positives.dim() == 3:
+            batch = one_row_each(batch)
+        return self._loss_of_vectors(*batch)
+
+    def in_batch(
+        self,
+        users: Tensor,
+        items: Tensor,
+        *,
+        item_ids: Tensor | None = None,
+        item_counts: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        symmetric: bool = False,
+        gather_across_devices: bool = False,
+    ) -> Tensor:
+        """Compute the loss of pairs: row i's positive is item i, the items of the other rows its negatives.
+
+        An item is drawn as a negative as often as it is a target, so that popular items are pushed away for
+        nothing but their popularity, unless ``item_counts`` corrects for it (Yi et al., RecSys 2019). **Give
+        them**: nothing else that a loss does is worth as much here.
+
+        Args:
+            users: (B, D) user or query vectors.
+            items: (B, D) vector of each row's item.
+            item_ids: (B,) ids of the items, any integers. A row's own item is never its negative, nor are
+                items with the same id. None = all are different items.
+            item_counts: (C,) how often each id is a target in the training data, by id:
+                ``torch.bincount(all_item_ids)``. Needs ``item_ids`` from 0 to C − 1. None = no correction.
+            sample_weight: (B,) weight of each row in the mean.
+            symmetric: also take each item's user against the other users; the loss is the mean of both.
+            gather_across_devices: also take the items of the batches of the other processes, with gradient.
+
+        Returns:
+            The loss as :meth:`forward` returns it; M = B − 1 draws a row. N is ``num_items`` or, without it,
+            the number of ids that occur in ``item_counts``.
+
+        Raises:
+            ValueError: shapes do not fit, ``item_counts`` comes without ``item_ids`` or lacks one of them.
+        """
+        forth, back = own_item_batches(
+            users,
+            items,
+            item_ids,
+            None if item_counts is None else self._item_counts.of(item_counts, users.device),
+            sample_weight,
+            self.num_items,
+            gather_across_devices,
+        )
+        if not symmetric:
+            return self._loss_of_vectors(*forth)
+        # the diagnostics that stay are those of the users' ranking
+        other = self._loss_of_vectors(*back)
+        return 0.5 * (self._loss_of_vectors(*forth) + other)
 
     def _loss_of_vectors(
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata
@@ -129,14 +228,15 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             negative_scores = users @ candidates.T
         else:
             negative_scores = torch.einsum("bd,bmd->bm", users, candidates)
-        return self.forward(
+        batch = ScoredBatch.check(
             positive_scores,
             negative_scores,
-            negative_mask=metadata.hit_mask(),
-            negative_log_prob=metadata.log_prob,
-            num_sampled=metadata.num_sampled,
-            sample_weight=metadata.sample_weight,
+            metadata.hit_mask(),
+            metadata.log_prob,
+            metadata.num_sampled,
+            metadata.num_items,
         )
+        return self._loss_of_scores(batch, metadata.sample_weight, metadata.fold)
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return the values that may change while training, by name.

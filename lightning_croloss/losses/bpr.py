@@ -14,6 +14,7 @@ class BPRLoss(PairwiseLoss):
     Args:
         temperature: τ, by which score differences are divided; 1 is usual for unbounded dot products.
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
+        reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
 
     def pair_losses(self, difference: Tensor) -> Tensor:

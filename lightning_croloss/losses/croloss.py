@@ -53,6 +53,7 @@ class CROLoss(FusedLoss):
         fused: whether ``from_embeddings`` computes value and gradients in tiles, without the (B, M) scores:
             the same result, faster and with little memory, but without a second derivative. None = where it
             is faster.
+        reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
 
     Raises:
         ValueError: an argument is out of range, or ``lambda_weight > 0`` with equal kernels.
@@ -68,8 +69,10 @@ class CROLoss(FusedLoss):
         num_items: int | None = None,
         rank_scaling: str = "reference",
         fused: bool | None = None,
+        *,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__(num_items, fused)
+        super().__init__(num_items, fused, reduction=reduction)
         self.kernel = _kernel(kernel, "kernel")
         self.lambda_kernel = _kernel(lambda_kernel, "lambda_kernel")
         self._same_kernels = to_config(self.kernel) == to_config(self.lambda_kernel)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.losses.accidental_hits import AccidentalHits, hit_mask
+from lightning_croloss.losses.item_ids import inner_ids
+from lightning_croloss.losses.reduction import Fold
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class BatchMetadata:
         log_prob: (M,) or (B, M) log q_j of each candidate.
         num_sampled: number of draws, a number or (B,); None = M.
         sample_weight: (B,) weight of each row in the mean.
+        num_items: size of the catalogue; None = the number of draws.
+        fold: the shape of the caller's rows, if it is not (B,).
     """
 
     target_ids: Tensor | None = None
@@ -29,6 +34,8 @@ class BatchMetadata:
     log_prob: Tensor | None = None
     num_sampled: int | Tensor | None = None
     sample_weight: Tensor | None = None
+    num_items: int | None = None
+    fold: Fold | None = None
 
     @classmethod
     def check(
@@ -39,8 +46,12 @@ class BatchMetadata:
         log_prob: Tensor | None,
         num_sampled: int | Tensor | None,
         sample_weight: Tensor | None,
+        num_items: int | None = None,
+        padding_id: int | None = 0,
     ) -> BatchMetadata:
         """Check that the ids can be compared, and count the draws: every candidate but padding.
+
+        Ids are kept with 0 for padding, whatever ``padding_id`` is.
 
         Raises:
             ValueError: there are ids to compare with ``candidate_ids``, but no ``candidate_ids``.
@@ -49,9 +60,13 @@ class BatchMetadata:
             raise ValueError(
                 "target_ids and excluded_ids are compared with candidate_ids: give candidate_ids too"
             )
+        if padding_id != 0:
+            target_ids = None if target_ids is None else inner_ids(target_ids, padding_id)
+            candidate_ids = None if candidate_ids is None else inner_ids(candidate_ids, padding_id)
+            excluded_ids = None if excluded_ids is None else inner_ids(excluded_ids, padding_id)
         if num_sampled is None and candidate_ids is not None:
             num_sampled = (candidate_ids != 0).sum(-1)
-        return cls(target_ids, candidate_ids, excluded_ids, log_prob, num_sampled, sample_weight)
+        return cls(target_ids, candidate_ids, excluded_ids, log_prob, num_sampled, sample_weight, num_items)
 
     def hit_mask(self) -> Tensor | None:
         """Return which candidates to ignore, (M,) or (B, M) bool; None = ids were not given."""
@@ -64,3 +79,19 @@ class BatchMetadata:
         if self.candidate_ids is None:
             return None
         return AccidentalHits(self.candidate_ids, self.target_ids, self.excluded_ids, rows, width)
+
+
+class VectorBatch(NamedTuple):
+    """Vectors of a batch, and what is known of it.
+
+    Attributes:
+        users: (B, D).
+        positives: (B, D).
+        candidates: (M, D) or (B, M, D).
+        metadata: ids, probabilities and weights.
+    """
+
+    users: Tensor
+    positives: Tensor
+    candidates: Tensor
+    metadata: BatchMetadata

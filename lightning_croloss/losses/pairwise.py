@@ -18,10 +18,13 @@ class PairwiseLoss(RetrievalLoss):
         temperature: τ, by which score differences are divided.
         num_items: size of the catalogue N, needed with ``negative_log_prob`` only; None is filled by
             ``RetrievalModel``.
+        reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
 
-    def __init__(self, temperature: float = 0.1, num_items: int | None = None) -> None:
-        super().__init__(num_items)
+    def __init__(
+        self, temperature: float = 0.1, num_items: int | None = None, *, reduction: str = "mean"
+    ) -> None:
+        super().__init__(num_items, reduction=reduction)
         self.temperature = scheduled_value(check_temperature(temperature))
 
     @abstractmethod

@@ -145,21 +145,6 @@ def check_shape(name: str, value: Tensor | None, shape: torch.Size) -> None:
         )
 
 
-def row_weights(sample_weight: Tensor | None, has_draws: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
-    """Return the (B,) weight of each row in the loss: they add up to 1, but for rows without draws.
-
-    Raises:
-        ValueError: ``sample_weight`` is not (B,).
-    """
-    if sample_weight is None:
-        weights = torch.full((rows,), 1.0 / max(1, rows), dtype=dtype, device=has_draws.device)
-    else:
-        check_sample_weight(sample_weight, rows)
-        weights = sample_weight.to(dtype)
-        weights = weights / weights.sum().clamp(min=torch.finfo(dtype).tiny)
-    return torch.where(has_draws, weights, torch.zeros_like(weights))
-
-
 def check_sample_weight(sample_weight: Tensor, rows: int) -> None:
     """Raise ``ValueError`` unless there is one weight for each row."""
     if sample_weight.shape != (rows,):

@@ -26,6 +26,7 @@ class SoftmaxLoss(FusedLoss):
             they stand for the whole catalogue. Without ``negative_log_prob`` q is uniform.
         fused: whether ``from_embeddings`` computes value and gradients in tiles, without the (B, M) scores;
             None = where it is faster (see ``CROLoss``).
+        reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class SoftmaxLoss(FusedLoss):
         num_items: int | None = None,
         rank_scaling: str = "reference",
         fused: bool | None = None,
+        *,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__(num_items, fused)
+        super().__init__(num_items, fused, reduction=reduction)
         self.rank_scaling = check_rank_scaling(rank_scaling)
         self.temperature = scheduled_value(check_temperature(temperature))
 

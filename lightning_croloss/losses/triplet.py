@@ -16,10 +16,18 @@ class TripletLoss(PairwiseLoss):
         margin: by how much the positive must win, in units of the temperature.
         temperature: τ, by which score differences are divided.
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
+        reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
 
-    def __init__(self, margin: float = 0.5, temperature: float = 0.1, num_items: int | None = None) -> None:
-        super().__init__(temperature, num_items)
+    def __init__(
+        self,
+        margin: float = 0.5,
+        temperature: float = 0.1,
+        num_items: int | None = None,
+        *,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(temperature, num_items, reduction=reduction)
         if not 0.0 < margin < math.inf:
             raise ValueError(f"margin must be a positive number, got {margin}")
         self.margin = float(margin)

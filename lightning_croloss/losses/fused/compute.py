@@ -18,11 +18,13 @@ class Computation:
 
     Attributes:
         log_ranks: (B,) log R, once :meth:`run` has returned.
+        losses: (B,) the loss of each row times its weight, likewise.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.log_ranks = torch.empty_like(plan.row_weight)
+        self.losses = torch.empty_like(plan.row_weight)
 
     @torch.no_grad()
     def run(
@@ -60,7 +62,8 @@ class Computation:
             positive_grad = pulls * users if pulls is not None and needs[1] else None
             if user_grad is not None and pulls is not None:
                 user_grad.addcmul_(pulls, positives)
-            return (losses * plan.row_weight).sum(), (user_grad, positive_grad, candidate_grad)
+            self.losses = losses * plan.row_weight
+            return self.losses.sum(), (user_grad, positive_grad, candidate_grad)
 
     def _finish(self, block: slice, sweep: Sweep, losses: Tensor) -> Tensor:
         """Set the block's losses and log R; return what the sweep's slopes are to be multiplied by, (b,)."""

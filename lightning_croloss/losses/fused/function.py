@@ -1,7 +1,8 @@
-"""The fused loss as an autograd function."""
+"""The fused loss as autograd functions."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from lightning_croloss.losses.fused.compute import Computation
 from lightning_croloss.losses.fused.plan import Plan
 
 
-def fused_loss(plan: Plan, users: Tensor, positives: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+def fused_loss(
+    plan: Plan, users: Tensor, positives: Tensor, candidates: Tensor, by_row: bool = False
+) -> tuple[Tensor, Tensor]:
     """Compute the loss and, where an input needs it, its gradients.
 
     Args:
@@ -19,20 +22,23 @@ def fused_loss(plan: Plan, users: Tensor, positives: Tensor, candidates: Tensor)
         users: (B, D).
         positives: (B, D).
         candidates: (M, D), at least one.
+        by_row: whether the loss of each row is wanted, not their sum. Its gradients take a second sweep.
 
     Returns:
-        The scalar loss, and log R (B,) without gradient.
+        The scalar loss, or (B,); and log R (B,) without gradient.
     """
     computation = Computation(plan)
     inputs = (users, positives, candidates)
     if torch.is_grad_enabled() and any(entry.requires_grad for entry in inputs):
-        loss: Tensor = _FusedFunction.apply(computation, *inputs)
+        function = _RowsFunction if by_row else _SumFunction
+        loss: Tensor = function.apply(computation, *inputs)
     else:
         loss, _ = computation.run(*inputs, needs=(False, False, False))
+        loss = computation.losses if by_row else loss
     return loss, computation.log_ranks
 
 
-class _FusedFunction(torch.autograd.Function):
+class _SumFunction(torch.autograd.Function):
     """Computes the gradients in its forward pass and scales them in its backward pass."""
 
     @staticmethod
@@ -46,11 +52,7 @@ class _FusedFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "the fused loss has no second derivative: make the loss with fused=False, "
-                "or call backward without create_graph=True"
-            )
+        _refuse_second_derivative()
         (scale,) = grad_outputs
         # a comparison on another device would wait for it
         as_it_is = scale.device.type == "cpu" and float(scale) == 1.0
@@ -60,3 +62,36 @@ class _FusedFunction(torch.autograd.Function):
                 gradient = gradient * scale
             gradients.append(None if gradient is None else gradient.to(dtype))
         return tuple(gradients)
+
+
+class _RowsFunction(torch.autograd.Function):
+    """Computes the gradients in its backward pass, where the weight of each row is known."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, computation: Computation, users: Tensor, positives: Tensor, candidates: Tensor
+    ) -> Tensor:
+        computation.run(users, positives, candidates, needs=(False, False, False))
+        ctx.plan = computation.plan
+        ctx.save_for_backward(users, positives, candidates)
+        return computation.losses
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivative()
+        (row_grad,) = grad_outputs
+        users, positives, candidates = inputs = ctx.saved_tensors
+        plan = replace(ctx.plan, row_weight=ctx.plan.row_weight * row_grad)
+        _, gradients = Computation(plan).run(
+            users, positives, candidates, needs=tuple(ctx.needs_input_grad[1:])
+        )
+        pairs = zip(gradients, inputs, strict=True)
+        return (None, *(None if grad is None else grad.to(entry.dtype) for grad, entry in pairs))
+
+
+def _refuse_second_derivative() -> None:
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the fused loss has no second derivative: make the loss with fused=False, "
+            "or call backward without create_graph=True"
+        )

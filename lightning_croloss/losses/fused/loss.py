@@ -14,7 +14,8 @@ from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.function import fused_loss
 from lightning_croloss.losses.fused.plan import Plan, Tiling
 from lightning_croloss.losses.metadata import BatchMetadata
-from lightning_croloss.losses.scored import Draws, rank_dtype, row_weights
+from lightning_croloss.losses.reduction import reduce_losses, weights_of_rows
+from lightning_croloss.losses.scored import Draws, check_sample_weight, rank_dtype
 
 #: Number of scores from which on the fused path is faster than the naive one.
 FEWEST_SCORES = 2**18
@@ -31,10 +32,13 @@ class FusedLoss(RetrievalLoss):
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
         fused: whether ``from_embeddings`` takes the fused path, which has no second derivative; None = where
             it is faster.
+        reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
     """
 
-    def __init__(self, num_items: int | None = None, fused: bool | None = None) -> None:
-        super().__init__(num_items)
+    def __init__(
+        self, num_items: int | None = None, fused: bool | None = None, *, reduction: str = "mean"
+    ) -> None:
+        super().__init__(num_items, reduction=reduction)
         self.fused = fused
 
     @abstractmethod
@@ -87,21 +91,24 @@ class FusedLoss(RetrievalLoss):
     ) -> Tensor:
         rows, columns = users.shape[0], candidates.shape[0]
         check_vectors(users, positives, candidates)
+        if metadata.sample_weight is not None:
+            check_sample_weight(metadata.sample_weight, rows)
         dtype = rank_dtype(users.dtype, positives.dtype, candidates.dtype)
         shape = torch.Size((rows, columns))
         draws = Draws.check(
-            shape, dtype, users.device, metadata.log_prob, metadata.num_sampled, self.num_items
+            shape, dtype, users.device, metadata.log_prob, metadata.num_sampled, metadata.num_items
         )
         form = self.fused_form(draws)
         self.inspect_scores(columns, lambda: sample_of_differences(users, positives, candidates))
-        row_weight = row_weights(metadata.sample_weight, draws.has_draws, rows, dtype)
+        row_weight = weights_of_rows(metadata.sample_weight, draws.has_draws, rows, dtype, self.reduction)
         tiling = Tiling.choose(users, candidates)
         hits = metadata.hits_by_tile(tiling.rows, tiling.width)
+        by_row = self.reduction == "none"
         loss, log_ranks = fused_loss(
-            Plan(form, draws, row_weight, hits, tiling), users, positives, candidates
+            Plan(form, draws, row_weight, hits, tiling), users, positives, candidates, by_row
         )
         self.keep_diagnostics(log_ranks)
-        return loss
+        return reduce_losses(loss, None, "none", metadata.fold) if by_row else loss
 
 
 def check_vectors(users: Tensor, positives: Tensor, candidates: Tensor) -> None:

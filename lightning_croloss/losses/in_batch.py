@@ -1,0 +1,102 @@
+"""In-batch negatives: the items of the other rows, without a row's own item, across processes if wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from lightning_croloss.losses.item_counts import CountedItems
+from lightning_croloss.losses.item_ids import inner_ids
+from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
+
+
+def own_item_batches(
+    users: Tensor,
+    items: Tensor,
+    item_ids: Tensor | None,
+    counted: CountedItems | None,
+    sample_weight: Tensor | None,
+    num_items: int | None,
+    gather: bool,
+) -> tuple[VectorBatch, VectorBatch]:
+    """Return the batch of users that rank items, and that of items that rank users.
+
+    Args:
+        users: (B, D).
+        items: (B, D), row i's positive.
+        item_ids: (B,) any integers; None = all are different.
+        counted: the training data's counts, by id.
+        sample_weight: (B,) or None.
+        num_items: size of the catalogue, if it is known.
+        gather: whether the rows of the other processes are candidates too.
+
+    Raises:
+        ValueError: shapes do not fit, or there are counts without ids.
+    """
+    if users.dim() != 2 or users.shape != items.shape:
+        raise ValueError(
+            "users and items must be (B, D) both, row i's positive being item i, got "
+            f"{tuple(users.shape)} and {tuple(items.shape)}"
+        )
+    rows = users.shape[0]
+    if item_ids is not None and item_ids.shape != (rows,):
+        raise ValueError(f"item_ids must be (B,) with B={rows}, got {tuple(item_ids.shape)}")
+    if item_ids is None and counted is not None:
+        raise ValueError("item_counts is indexed by item_ids: give item_ids (B,) too")
+    log_prob = None if counted is None or item_ids is None else counted.log_prob_of(item_ids)
+    gathers = gather and distributed.is_available() and distributed.is_initialized()
+    sizes = _sizes(rows, users.device) if gathers else [rows]
+    before = sum(sizes[: distributed.get_rank()]) if gathers else 0
+    if item_ids is None:
+        item_ids = torch.arange(before, before + rows, device=users.device)
+    own = inner_ids(item_ids, None)
+    ids, all_items, all_users = own, items, users
+    if gathers:
+        ids, all_items, all_users = (_gathered(part, max(sizes)) for part in (own, items, users))
+        log_prob = None if log_prob is None else _gathered(log_prob, max(sizes))
+    if counted is not None and num_items is None:
+        num_items = counted.num_items
+    forth, back = (
+        BatchMetadata(own, ids, None, given, sum(sizes) - 1, sample_weight, size)
+        for given, size in ((log_prob, num_items), (None, None))
+    )
+    return VectorBatch(users, items, all_items, forth), VectorBatch(items, users, all_users, back)
+
+
+def _sizes(rows: int, device: torch.device) -> list[int]:
+    """Return the number of rows of each process."""
+    sizes = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(sizes, torch.tensor([rows], device=device))
+    return [int(size) for size in torch.cat(sizes).tolist()]
+
+
+def _gathered(values: Tensor, rows: int) -> Tensor:
+    """Return (processes · rows, …): the values of all processes, those of each padded with 0."""
+    padding = values.new_zeros(rows - values.shape[0], *values.shape[1:])
+    padded = torch.cat([values, padding]).contiguous()
+    gathered: Tensor = _Gather.apply(padded) if values.requires_grad else _all_gather(padded)
+    return gathered
+
+
+def _all_gather(values: Tensor) -> Tensor:
+    gathered = [torch.empty_like(values) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(gathered, values)
+    return torch.cat(gathered)
+
+
+class _Gather(torch.autograd.Function):
+    """Gathers with gradient: each process's part gets the sum of what all processes' losses say of it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.rows = values.shape[0]
+        return _all_gather(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        total = grad_outputs[0].contiguous().clone()
+        distributed.all_reduce(total)
+        first = distributed.get_rank() * ctx.rows
+        return total[first : first + ctx.rows]

@@ -1,0 +1,82 @@
+"""ItemCounts: the logQ of in-batch negatives from counts, computed once for the same counts."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses.log_prob import log_prob_from_counts
+
+
+@dataclass(frozen=True)
+class CountedItems:
+    """What the counts of the training data say of the catalogue.
+
+    Attributes:
+        log_prob: (C,) log q of each id, −∞ where it never occurs.
+        num_items: number of ids that occur.
+    """
+
+    log_prob: Tensor
+    num_items: int
+
+    def log_prob_of(self, ids: Tensor) -> Tensor:
+        """Return log q of each id, (B,).
+
+        Raises:
+            ValueError: an id is not among the counts, or never occurs in them. On a device, which such a
+                question would wait for, an id that never occurs counts once, and one outside raises there.
+        """
+        if ids.device.type != "cpu":
+            return self.log_prob[ids].clamp(min=float(self.log_prob[self.log_prob.isfinite()].min()))
+        return self._checked(ids)
+
+    def _checked(self, ids: Tensor) -> Tensor:
+        size = self.log_prob.shape[0]
+        if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= size):
+            raise ValueError(
+                f"item_counts is indexed by item_ids and has {size} entries, but item_ids go from "
+                f"{int(ids.min())} to {int(ids.max())}: number the items from 0 and give a count for each"
+            )
+        log_prob = self.log_prob[ids]
+        if (never := torch.isinf(log_prob)).any():
+            raise ValueError(
+                f"item_counts is 0 for item {int(ids[never][0])}, which is in the batch: count the targets "
+                "of all training data, torch.bincount(item_ids_of_all_rows)"
+            )
+        return log_prob
+
+
+class ItemCounts:
+    """Turns counts into :class:`CountedItems`, once for the same counts at each step."""
+
+    def __init__(self) -> None:
+        self._given: weakref.ref[Tensor] | None = None
+        self._version = -1
+        self._counted: CountedItems | None = None
+
+    def of(self, counts: Tensor, device: torch.device) -> CountedItems:
+        """Return what ``counts`` (C,) say, on a device.
+
+        Raises:
+            ValueError: they are no counts.
+        """
+        known = self._counted
+        if known is None or self._given is None or self._given() is not counts:
+            known = None
+        if known is None or self._version != counts._version or known.log_prob.device != device:
+            log_prob = log_prob_from_counts(counts)
+            known = CountedItems(log_prob.to(device), int(torch.isfinite(log_prob).sum()))
+            self._given, self._version, self._counted = weakref.ref(counts), counts._version, known
+        return known
+
+    def __deepcopy__(self, memo: dict[int, object]) -> ItemCounts:
+        """Return a new one: a weak reference cannot be copied, and what it remembers is found again."""
+        return ItemCounts()
+
+    def __reduce__(self) -> tuple[type[ItemCounts], tuple[()]]:
+        """Pickle as a new one, likewise."""
+        return ItemCounts, ()

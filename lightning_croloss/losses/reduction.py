@@ -1,0 +1,89 @@
+"""Reduction: from the losses of rows to what a loss returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: What a loss may return: the (weighted) mean of its rows, their (weighted) sum, or one value for each.
+REDUCTIONS = ("mean", "sum", "none")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How the losses of R rows go back to the shape of what the caller gave, by adding up.
+
+    Attributes:
+        shape: the caller's shape, (B,) or (B, L).
+        index: (R,) for each row its position in that shape, flattened.
+    """
+
+    shape: torch.Size
+    index: Tensor
+
+    @classmethod
+    def of_shape(cls, like: Tensor) -> Fold:
+        """Return the fold of rows that are the entries of ``like``, one by one."""
+        return cls(like.shape, torch.arange(like.numel(), device=like.device))
+
+    def __call__(self, losses: Tensor) -> Tensor:
+        """Return the losses (R,) in the caller's shape."""
+        total = losses.new_zeros(self.shape.numel())
+        return total.index_add(0, self.index, losses).view(self.shape)
+
+
+def check_reduction(reduction: str) -> str:
+    """Return ``reduction`` if it is one of the three, else raise ``ValueError``."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    return reduction
+
+
+def reduce_losses(
+    losses: Tensor, sample_weight: Tensor | None, reduction: str, fold: Fold | None = None
+) -> Tensor:
+    """Reduce the losses of rows.
+
+    Args:
+        losses: (R,).
+        sample_weight: (R,) weight of each row, None = 1. The mean is divided by the sum of the weights.
+        reduction: "mean", "sum" or "none".
+        fold: into what shape to bring the losses that are not reduced; None = (R,).
+
+    Returns:
+        A scalar, or for "none" the weighted loss of each row; the mean of no row is 0.
+    """
+    weight = None if sample_weight is None else sample_weight.to(losses.dtype)
+    if reduction == "mean":
+        if weight is not None:
+            return (weight * losses).sum() / weight.sum().clamp(min=torch.finfo(losses.dtype).tiny)
+        return losses.mean() if losses.numel() else losses.sum()
+    if weight is not None:
+        losses = weight * losses
+    if reduction == "sum":
+        return losses.sum()
+    return losses if fold is None else fold(losses)
+
+
+def weights_of_rows(
+    sample_weight: Tensor | None, has_draws: Tensor, rows: int, dtype: torch.dtype, reduction: str
+) -> Tensor:
+    """Return the (R,) factor of each row in the sum that is the loss; for "none" that of its own value.
+
+    Args:
+        sample_weight: (R,) or None.
+        has_draws: () or (R,) bool; a row without draws has loss 0.
+        rows: R.
+        dtype: type of the result.
+        reduction: "mean", "sum" or "none".
+    """
+    if sample_weight is None:
+        share = 1.0 / max(1, rows) if reduction == "mean" else 1.0
+        weights = torch.full((rows,), share, dtype=dtype, device=has_draws.device)
+    else:
+        weights = sample_weight.to(dtype)
+        if reduction == "mean":
+            weights = weights / weights.sum().clamp(min=torch.finfo(dtype).tiny)
+    return torch.where(has_draws, weights, torch.zeros_like(weights))
