@@ -1,7 +1,7 @@
 """Every Python block of the page on swapping the loss runs as it stands.
 
-The blocks of a section run one after another in one namespace, which begins with what the page says that it begins
-with: a few tiny tensors. A section about a framework that is not installed is skipped.
+The blocks of a section run one after another in one namespace, which begins with what the page says it
+begins with: a few tiny tensors. A section about a framework that is not installed is skipped.
 """
 
 from __future__ import annotations
