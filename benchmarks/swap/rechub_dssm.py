@@ -1,8 +1,8 @@
 """torch-rechub: DSSM with negatives in the batch.
 
 The user tower takes the mean of the latest films, the item tower the film; both are MLPs over embeddings, and
-the scores are cosines. torch-rechub divides them by no temperature, which is τ = 1: the old side gets a criterion
-that does, so that its temperature is tuned as well.
+the scores are cosines. torch-rechub divides them by no temperature, which is τ = 1: the old side gets a
+criterion that does, so that its temperature is tuned as well.
 """
 
 from __future__ import annotations
