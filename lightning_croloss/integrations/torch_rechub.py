@@ -1,9 +1,8 @@
 """torch-rechub: its ``MatchTrainer`` with a loss of ours; everything else is the trainer's own."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 from torch import Tensor, nn
 from torch_rechub import trainers
@@ -15,9 +14,8 @@ from lightning_croloss.losses.log_prob import log_prob_from_counts
 class MatchTrainer(trainers.MatchTrainer):
     """Trains any matching model of torch-rechub with a loss.
 
-    With ``in_batch_neg=True`` all other items of the batch are negatives. With ``mode=2`` those that the data
-    has sampled are, or the whole catalogue (NARM, STAMP); leave the model's own ``temperature`` at 1. With
-    ``mode=1`` a row has one negative.
+    The negatives are, with ``in_batch_neg=True``, all other items of the batch. With ``mode=2`` they are those
+    that the data has sampled, or the whole catalogue (NARM, STAMP); leave ``temperature`` of the model at 1.
 
     Args:
         model: a matching model.
@@ -28,7 +26,8 @@ class MatchTrainer(trainers.MatchTrainer):
         **arguments: those of torch-rechub's trainer.
 
     Raises:
-        ValueError: ``mode=0`` without ``in_batch_neg``, or that without ``item_id``.
+        ValueError: ``mode=0`` without ``in_batch_neg``, that without ``item_id``, with ``hard_negative`` or
+            ``in_batch_neg_ratio``; or ``item_counts`` are no counts.
     """
 
     def __init__(
@@ -46,20 +45,21 @@ class MatchTrainer(trainers.MatchTrainer):
             raise ValueError("mode=0 has no negatives: pass in_batch_neg=True, or mode=1 or 2 and its data")
         if self.in_batch_neg and not item_id:
             raise ValueError("in_batch_neg=True needs item_id: the name of the feature with the target's id")
-        self.loss, self.item_id = loss.to(self.device), item_id
-        self.item_counts = None if item_counts is None else item_counts.to(self.device)
+        if self.hard_negative or self.in_batch_neg_ratio:
+            raise ValueError(
+                "hard_negative and in_batch_neg_ratio choose among the batch: the loss takes all"
+            )
+        self.loss, self.item_id, self.item_counts = loss.to(self.device), item_id, item_counts
+        self.log_prob = None if item_counts is None else log_prob_from_counts(item_counts).to(self.device)
         if parameters := list(loss.parameters()):
             self.optimizer.add_param_group({"params": parameters, "weight_decay": 0.0})
 
     def train_one_epoch(self, data_loader: Any, log_interval: int = 10) -> Any:
         """Train an epoch and return the mean loss."""
-        kept = self.model, self.mode, self.in_batch_neg, self.criterion
-        self.criterion = partial(self._loss_of, *kept[:3])
-        self.model, self.mode, self.in_batch_neg = _Batches(self.model), 2, False
-        try:
+        compute = partial(self._loss_of, self.model, self.mode, self.in_batch_neg)
+        # what the loop takes for the model's output is the batch itself, and the criterion does the rest
+        with patch.multiple(self, model=_Batches(self.model), criterion=compute, mode=2, in_batch_neg=False):
             return super().train_one_epoch(data_loader, log_interval)
-        finally:
-            self.model, self.mode, self.in_batch_neg, self.criterion = kept
 
     def _loss_of(self, model: Any, mode: int, in_batch: bool, batch: Any, labels: Tensor) -> Tensor:
         self.loss.zero_grad()
@@ -75,13 +75,10 @@ class MatchTrainer(trainers.MatchTrainer):
         if not hasattr(bare, "neg_item_feature"):
             return self.loss.from_logits(scores, labels)
         target, drawn = (batch[of[0].name] for of in (bare.item_features, bare.neg_item_feature))
-        log_prob = None if self.item_counts is None else log_prob_from_counts(self.item_counts)[drawn]
-        hits = drawn == target.view(-1, 1)
+        hits, log_prob = drawn == target.view(-1, 1), None if self.log_prob is None else self.log_prob[drawn]
         return self.loss(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
 
 
-class _Batches(nn.Sequential):
-    """The model in the trainer's loop: it hands each batch on to where the loss is computed."""
-
+class _Batches(nn.Sequential):  # around the model, which the loop puts into training mode
     def forward(self, batch: Any) -> Any:
         return batch

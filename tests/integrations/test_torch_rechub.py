@@ -169,3 +169,19 @@ def test_what_it_cannot_do_is_said_at_once(tmp_path: Path) -> None:
         trainer("DSSM", SoftmaxLoss(), tmp_path)
     with pytest.raises(ValueError, match="item_id"):
         trainer("DSSM", SoftmaxLoss(), tmp_path, in_batch_neg=True)
+    arguments: dict[str, Any] = {"in_batch_neg": True, "item_id": "item"}
+    for ignored in ({"hard_negative": True}, {"in_batch_neg_ratio": 3}):
+        with pytest.raises(ValueError, match="the loss takes all"):
+            trainer("DSSM", SoftmaxLoss(), tmp_path, **arguments, **ignored)
+    with pytest.raises(ValueError, match="counts must be finite"):
+        trainer("YoutubeDNN", SoftmaxLoss(), tmp_path, mode=2, item_counts=-COUNTS)
+
+
+def test_counts_change_the_gradient(tmp_path: Path) -> None:
+    tables = []
+    for counts in (None, COUNTS):
+        arguments: dict[str, Any] = {"in_batch_neg": True, "item_id": "item", "item_counts": counts}
+        training = trainer("DSSM", SoftmaxLoss(), tmp_path, optimizer_params={"lr": 0.1}, **arguments)
+        training.train_one_epoch(loader())
+        tables.append(training.model.state_dict()["embedding.embed_dict.item.weight"])
+    assert not torch.allclose(*tables)
