@@ -14,16 +14,15 @@ from lightning_croloss.losses.log_prob import log_prob_from_counts
 class MatchTrainer(trainers.MatchTrainer):
     """Trains any matching model of torch-rechub with a loss.
 
-    The negatives are, with ``in_batch_neg=True``, all other items of the batch. With ``mode=2`` they are those
-    that the data has sampled, or the whole catalogue (NARM, STAMP); leave ``temperature`` of the model at 1.
+    The negatives are, with ``in_batch_neg``, all other items of the batch; with ``mode=1`` and ``2`` those
+    that the data has sampled, or the whole catalogue (NARM, STAMP). Leave ``temperature`` of the model at 1.
 
     Args:
-        model: a matching model.
-        mode: 1 pair-wise, 2 list-wise, 0 with ``in_batch_neg`` alone.
+        *arguments: those of torch-rechub's trainer, the model first.
         loss: the loss; its own parameters, such as a temperature, are trained along.
         item_id: name of the feature that holds the target's id, for ``in_batch_neg``.
         item_counts: (C,) how often each id is a target or, with ``mode=2``, drawn as a negative: for logQ.
-        **arguments: those of torch-rechub's trainer.
+        **options: those of torch-rechub's trainer.
 
     Raises:
         ValueError: ``mode=0`` without ``in_batch_neg``, that without ``item_id``, with ``hard_negative`` or
@@ -31,24 +30,15 @@ class MatchTrainer(trainers.MatchTrainer):
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        mode: int = 0,
-        *,
-        loss: RetrievalLoss,
-        item_id: str = "",
-        item_counts: Tensor | None = None,
-        **arguments: Any,
+        self, *arguments: Any, loss: RetrievalLoss, item_id: str = "", item_counts: Any = None, **options: Any
     ) -> None:
-        super().__init__(model, mode, **arguments)
-        if mode == 0 and not self.in_batch_neg:
+        super().__init__(*arguments, **options)
+        if self.mode == 0 and not self.in_batch_neg:
             raise ValueError("mode=0 has no negatives: pass in_batch_neg=True, or mode=1 or 2 and its data")
         if self.in_batch_neg and not item_id:
             raise ValueError("in_batch_neg=True needs item_id: the name of the feature with the target's id")
         if self.hard_negative or self.in_batch_neg_ratio:
-            raise ValueError(
-                "hard_negative and in_batch_neg_ratio choose among the batch: the loss takes all"
-            )
+            raise ValueError("hard_negative and in_batch_neg_ratio would do nothing: the loss takes all")
         self.loss, self.item_id, self.item_counts = loss.to(self.device), item_id, item_counts
         self.log_prob = None if item_counts is None else log_prob_from_counts(item_counts).to(self.device)
         if parameters := list(loss.parameters()):
