@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks.swap.data import Split, padded
-from lightning_croloss import CROLoss, PowerImportance, SoftmaxLoss
+from lightning_croloss import CROLoss, SoftmaxLoss
 
 FRAMEWORK = "torch-rechub, DSSM"
 LOSSES = {"cross_entropy": 0, "SoftmaxLoss, logQ": 2, "CROLoss exp α 1.2, logQ": 2}
@@ -57,7 +57,7 @@ def run(split: Split, loss: str, temperature: float, seed: int) -> tuple[Tensor,
             new = (
                 SoftmaxLoss(temperature=temperature)
                 if loss.startswith("SoftmaxLoss")
-                else CROLoss(kernel="exp", importance=PowerImportance(alpha=1.2), temperature=temperature)
+                else CROLoss(kernel="exp", alpha=1.2, temperature=temperature)
             )
             counts = split.item_counts
             trainer = MatchTrainer(model, loss=new, item_id="item", item_counts=counts, **options)
