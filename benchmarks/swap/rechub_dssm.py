@@ -18,9 +18,9 @@ from lightning_croloss import CROLoss, SoftmaxLoss
 
 FRAMEWORK = "torch-rechub, DSSM"
 LOSSES = {"cross_entropy": 0, "SoftmaxLoss, logQ": 2, "CROLoss exp α 1.2, logQ": 2}
-TEMPERATURES = (0.1, 0.2, 0.5, 1.0)
+TEMPERATURES = (0.1, 0.3, 1.0)
 
-DIM, LENGTH, BATCH, EPOCHS, LEARNING_RATE = 32, 20, 512, 4, 5e-3
+DIM, LENGTH, BATCH, EPOCHS, LEARNING_RATE = 32, 20, 512, 3, 5e-3
 
 
 def run(split: Split, loss: str, temperature: float, seed: int) -> tuple[Tensor, Tensor]:
