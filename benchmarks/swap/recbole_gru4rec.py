@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchmarks.swap.data import Split
 from benchmarks.swap.recbole_models import fit
+from lightning_croloss import PowerImportance
 
 FRAMEWORK = "RecBole GRU4Rec"
 LOSSES = {
@@ -17,8 +18,8 @@ LOSSES = {
     "CE, cosine": 2,
     "CROLoss exp α 1.2, cosine": 2,
 }
-TEMPERATURES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-SETTINGS = {"hidden_size": 64, "dropout_prob": 0.3, "epochs": 6, "learning_rate": 5e-3}
+TEMPERATURES = (0.1, 0.3, 1.0)
+SETTINGS = {"hidden_size": 32, "dropout_prob": 0.2, "epochs": 3, "learning_rate": 5e-3}
 
 
 def run(split: Split, loss: str, temperature: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -29,6 +30,6 @@ def run(split: Split, loss: str, temperature: float, seed: int) -> tuple[Tensor,
     elif loss != "CE":
         alpha = 1.2 if loss.startswith("CROLoss") else 1.0
         settings["retrieval_loss"] = {
-            "kernel": "exp", "alpha": alpha, "temperature": temperature, "cosine": "cosine" in loss
+            "kernel": "exp", "importance": PowerImportance(alpha), "temperature": temperature, "cosine": "cosine" in loss
         }  # fmt: skip
     return fit(split, "GRU4Rec", settings, temperature if loss in ("CE", "BPR") else None, seed)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.swap.data import Split, padded
 
-LENGTH = 20
+LENGTH = 10
 COMMON = {
     "data_path": "",
     "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id"]},
@@ -67,6 +67,7 @@ def fit(
         np.float = float  # RecBole's batches ask for it
     logging.getLogger().setLevel(logging.ERROR)
     model_class = get_model(name)
+    torch.autograd.set_detect_anomaly(False)  # RecBole's import turns it on, and training slow
     with tempfile.TemporaryDirectory() as folder:
         write(split, Path(folder) / "swap")
         given = {**COMMON, **settings, "data_path": folder, "checkpoint_dir": folder, "seed": seed}

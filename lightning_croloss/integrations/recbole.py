@@ -1,103 +1,77 @@
 """RecBole: a mixin that trains its models by CROLoss, and its ``run_recbole`` with the mixin."""
 
+from __future__ import annotations
+
 from inspect import signature
 from typing import Any
 from unittest.mock import patch
 
-import torch
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.model.loss import BPRLoss
 from recbole.utils import get_model
-from torch import Tensor, nn
-from torch.nn.functional import normalize
 from torch.nn.utils.parametrize import register_parametrization
 
-from lightning_croloss.losses import CROLoss
+from lightning_croloss.integrations.recbole_criterion import UnitLength, masked_positions, replace_criterion
+from lightning_croloss.models.layers.unit_length import unit_length
 
 
 class RetrievalLossMixin(AbstractRecommender):
     """Stands before a RecBole model, ``class CROGRU4Rec(RetrievalLossMixin, GRU4Rec)``, to change its loss.
 
-    In place of its CrossEntropyLoss or BPRLoss (other terms stay) comes what ``retrieval_loss`` in RecBole's
-    configuration says: a dictionary of CROLoss's arguments, ``negatives`` and ``cosine``. Negatives are "all"
-    items, or with "batch" the other rows', with logQ. ``cosine: True`` gives item embeddings and user vectors
-    unit length, in training and recommending. Models that compute pairs of scores (``loss_type: BPR``) never
-    hold those of the whole catalogue. What does not fit raises ValueError, at the first step at the latest.
+    CROLoss comes in place of the model's CrossEntropyLoss or BPRLoss; what else the model adds stays. The
+    setting ``retrieval_loss`` of RecBole's configuration is a dictionary of CROLoss's arguments and of
+
+    - in_batch: True takes the other rows' items as negatives, with logQ; else all items are;
+    - cosine: True gives item embeddings and user vectors unit length, in training and when recommending.
+
+    Models that compute pairs of scores (``loss_type: BPR``) never hold those of the whole catalogue. The
+    configuration is the base's: ``Config(model="GRU4Rec", …)``, then ``CROGRU4Rec(config, dataset)``.
+
+    Raises:
+        ValueError: a model or a setting does not fit, at the first training step at the latest.
     """
 
-    cosine, _tables, _batch, _vectors, _checked = False, False, None, (), False
-
     def __init__(self, config: Any, dataset: Any) -> None:
+        classes = type(self).__mro__
+        base = classes[classes.index(RetrievalLossMixin) + 1].__name__
+        if config["model"] == type(self).__name__ != base:
+            raise ValueError(
+                f"RecBole finds settings by name: use Config(model={base!r}) for {config['model']}"
+            )
         super().__init__(config, dataset)
-        settings = {"num_items": self.n_items - 1, "negatives": "all", **(config["retrieval_loss"] or {})}
-        self.negatives, self.cosine = settings.pop("negatives"), settings.pop("cosine", False)
-        if self.negatives not in ("all", "batch"):
-            raise ValueError(f"negatives={self.negatives!r} of retrieval_loss must be 'all' or 'batch'")
-        self.retrieval_loss = CROLoss(**settings)
-        kinds, names = (nn.CrossEntropyLoss, BPRLoss), ("loss_fct", "mf_loss", "rec_loss", "loss")
-        own = [name for name in names if isinstance(getattr(self, name, None), kinds)]
-        if not own:
-            raise ValueError(f"{type(self).__name__} has no CrossEntropyLoss or BPRLoss to replace")
-        self._ignored = getattr(getattr(self, own[0]), "ignore_index", -100)
-        delattr(self, own[0])
-        setattr(self, own[0], self._criterion)
-        targets = torch.as_tensor(dataset.inter_feat[self.ITEM_ID])
-        self.register_buffer("item_counts", torch.bincount(targets, minlength=self.n_items), persistent=False)
-        self._tables = not signature(super().forward).parameters  # of all users and all items
-        if self.cosine:
-            register_parametrization(self.item_embedding, "weight", _UnitLength())
+        criterion = replace_criterion(self, base, config["retrieval_loss"], dataset.inter_feat[self.ITEM_ID])
+        self.__dict__["retrieval_criterion"] = criterion  # without a second name in the state dictionary
+        self._tables = not signature(super().forward).parameters  # it returns all users and all items
+        if criterion.cosine:
+            register_parametrization(self.item_embedding, "weight", UnitLength())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the model returns, of unit length if ``cosine``."""
-        output = super().forward(*args, **kwargs)
-        parts = output if isinstance(output, tuple) else (output,)
-        if self.cosine:
-            ends = 1 + self._tables
-            parts = (*(normalize(part, dim=-1) for part in parts[:ends]), *parts[ends:])
-        self._vectors = () if self._batch is None else parts
-        return parts if isinstance(output, tuple) else parts[0]
+        """Return what the model returns, with unit length if ``cosine``."""
+        output, criterion = super().forward(*args, **kwargs), self.retrieval_criterion
+        parts = list(output) if isinstance(output, tuple) else [output]
+        if criterion.cosine:
+            parts[: 1 + self._tables] = [unit_length(part) for part in parts[: 1 + self._tables]]
+        if criterion.batch is not None:
+            own = parts[0][criterion.batch[self.USER_ID]] if self._tables else parts[0]
+            table = getattr(self, "item_embedding", None)
+            criterion.vectors = own, parts[1] if self._tables else getattr(table, "weight", None)
+        return tuple(parts) if isinstance(output, tuple) else parts[0]
 
     def calculate_loss(self, interaction: Any) -> Any:
-        """Return the model's own sum of its terms, with the loss in it replaced."""
-        self._batch = interaction
+        """Return what the model adds up, with the retrieval loss in it."""
+        criterion = self.retrieval_criterion
+        criterion.expect(interaction, interaction[self.ITEM_ID])
+        if hasattr(self, "MASK_INDEX"):  # BERT4Rec makes its criterion anew in each call
+            return criterion(*masked_positions(self, criterion))
         total = super().calculate_loss(interaction)
-        if self._batch is not None:
-            raise ValueError(f"{type(self).__name__}.calculate_loss never calls the criterion to replace")
+        criterion.check_called()
         return total
-
-    def _criterion(self, scores: Tensor, other: Tensor) -> Tensor:
-        """Stand for CrossEntropyLoss, called with logits and labels, or BPRLoss, with pairs of scores."""
-        (batch, vectors), self._batch, self._vectors = (self._batch, self._vectors), None, ()
-        if scores.dim() > 1 and self.negatives == "all":
-            padding = torch.arange(scores.shape[-1], device=scores.device) == 0
-            return self.retrieval_loss.from_logits(
-                scores, other, mask=padding.expand_as(scores), ignore_index=self._ignored
-            )
-        ids = batch[self.ITEM_ID]
-        users = vectors[0][batch[self.USER_ID]] if self._tables else vectors[0]
-        items = (vectors[1] if self._tables else self.item_embedding.weight)[: self.n_items]
-        if not self._checked:
-            own = scores.gather(1, ids[:, None])[:, 0] if scores.dim() > 1 else scores
-            self._checked = torch.allclose((users * items[ids]).sum(-1), own, rtol=1e-2, atol=1e-3)
-        if not self._checked:
-            raise ValueError(f"{type(self).__name__} scores by more than dot products of ")
-        if self.negatives == "batch":
-            return self.retrieval_loss.in_batch(users, items[ids], item_ids=ids, item_counts=self.item_counts)
-        every = torch.arange(1, self.n_items, device=ids.device)
-        return self.retrieval_loss.from_embeddings(
-            users, items[ids], items[1:], target_ids=ids, candidate_ids=every
-        )
-
-
-class _UnitLength(nn.Module):
-    def forward(self, weight: Tensor) -> Tensor:
-        return normalize(weight, dim=-1)
 
 
 def run_recbole(model: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Call ``recbole.quick_start.run_recbole`` for the model of this name with :class:`RetrievalLossMixin`."""
-    from recbole.quick_start import quick_start  # it imports ray
+    """Call ``recbole.quick_start.run_recbole``: the model of this name with :class:`RetrievalLossMixin`."""
+    from recbole.quick_start import quick_start  # it needs ray
 
     mixed = type(model, (RetrievalLossMixin, get_model(model)), {})
     with patch.object(quick_start, "get_model", return_value=mixed):
-        return quick_start.run_recbole(model, *args, **kwargs)
+        result: dict[str, Any] = quick_start.run_recbole(model, *args, **kwargs)
+    return result
