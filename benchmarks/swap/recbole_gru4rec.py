@@ -8,7 +8,6 @@ from torch import Tensor
 
 from benchmarks.swap.data import Split
 from benchmarks.swap.recbole_models import fit
-from lightning_croloss import PowerImportance
 
 FRAMEWORK = "RecBole GRU4Rec"
 LOSSES = {
@@ -30,6 +29,9 @@ def run(split: Split, loss: str, temperature: float, seed: int) -> tuple[Tensor,
     elif loss != "CE":
         alpha = 1.2 if loss.startswith("CROLoss") else 1.0
         settings["retrieval_loss"] = {
-            "kernel": "exp", "importance": PowerImportance(alpha), "temperature": temperature, "cosine": "cosine" in loss
-        }  # fmt: skip
+            "kernel": "exp",
+            "alpha": alpha,
+            "temperature": temperature,
+            "cosine": "cosine" in loss,
+        }
     return fit(split, "GRU4Rec", settings, temperature if loss in ("CE", "BPR") else None, seed)

@@ -64,7 +64,7 @@ def fit(
             return {}  # it is the benchmark's
 
     if not hasattr(np, "float"):
-        np.float = float  # RecBole's batches ask for it
+        setattr(np, "float", float)  # noqa: B010, RecBole's batches ask for it
     logging.getLogger().setLevel(logging.ERROR)
     model_class = get_model(name)
     torch.autograd.set_detect_anomaly(False)  # RecBole's import turns it on, and training slow
