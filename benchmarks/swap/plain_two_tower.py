@@ -14,6 +14,7 @@ from lightning_croloss import CROLoss, SoftmaxLoss
 
 FRAMEWORK = "plain PyTorch two-tower"
 LOSSES = {"cross_entropy": 0, "SoftmaxLoss, logQ": 2, "CROLoss exp α 1.2, logQ": 2}
+TEMPERATURES = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 DIM, LENGTH, BATCH, EPOCHS, LEARNING_RATE = 32, 20, 512, 6, 5e-3
 
