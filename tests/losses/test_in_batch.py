@@ -1,0 +1,177 @@
+"""in_batch: pairs of a batch, each the others' negative."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from lightning_croloss.losses.log_prob import log_prob_from_counts
+from tests.distributed import run_distributed
+from tests.losses.cases import LOSSES
+
+B, D, N = 9, 4, 12
+
+
+def pairs(rows=B, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    users, items = 0.3 * torch.randn(2, rows, D, generator=generator, dtype=torch.float64)
+    ids = torch.randint(0, N, (rows,), generator=generator)
+    ids[:3] = torch.tensor([0, 4, 0])[:rows]  # item 0 is an item, and comes twice
+    counts = torch.randint(1, 50, (N,), generator=generator)
+    return users.requires_grad_(), items.requires_grad_(), ids, counts
+
+
+def one_by_one(loss, users, items, ids, log_prob=None, num_items=None):
+    """Return the mean of the losses of single rows, each with the list of its true negatives' scores."""
+    values = []
+    for i in range(len(users)):
+        others = [j for j in range(len(users)) if j != i]
+        given = {} if log_prob is None else {"negative_log_prob": log_prob[others]}
+        values.append(
+            loss(
+                (users[i] @ items[i])[None],
+                (items[others] @ users[i])[None],
+                negative_mask=(ids[others] == ids[i])[None],
+                **given,
+            )
+        )
+    return torch.stack(values).mean()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("counted", [False, True])
+def test_against_one_row_at_a_time(name, fused, counted):
+    if fused and ("BPR" in name or "Triplet" in name):
+        pytest.skip("no fused path for it")
+    users, items, ids, counts = pairs()
+    loss = LOSSES[name](num_items=N, **({"fused": True} if fused else {}))
+    value = loss.in_batch(users, items, item_ids=ids, item_counts=counts if counted else None)
+    log_prob = log_prob_from_counts(counts)[ids].double() if counted else None
+    expected = one_by_one(loss, users, items, ids, log_prob)
+    torch.testing.assert_close(value, expected)
+    for found, right in zip(
+        *(torch.autograd.grad(v, (users, items)) for v in (value, expected)), strict=True
+    ):
+        torch.testing.assert_close(found, right)
+
+
+def test_without_ids_all_items_differ():
+    users, items, _, _ = pairs()
+    loss = SoftmaxLoss(temperature=1.0)
+    expected = functional.cross_entropy(users @ items.T, torch.arange(B))
+    torch.testing.assert_close(loss.in_batch(users, items), expected)
+
+
+def test_symmetric_is_the_mean_of_both_directions():
+    users, items, ids, counts = pairs()
+    loss = SoftmaxLoss(temperature=1.0)
+    scores = users @ items.T
+    own = torch.arange(B)
+    both = functional.cross_entropy(scores, own) + functional.cross_entropy(scores.T, own)
+    torch.testing.assert_close(loss.in_batch(users, items, symmetric=True), both / 2)
+    loss = CROLoss("exp", reduction="none")
+    forth = loss.in_batch(users, items, item_ids=ids, item_counts=counts)
+    kept = dict(loss.diagnostics)
+    back = loss.in_batch(items, users, item_ids=ids)
+    value = loss.in_batch(users, items, item_ids=ids, item_counts=counts, symmetric=True)
+    torch.testing.assert_close(value, (forth + back) / 2)
+    assert loss.diagnostics == kept
+
+
+def test_counts_need_no_catalogue_size():
+    users, items, ids, counts = pairs()
+    counts = torch.cat([counts, torch.zeros(5, dtype=torch.long)])  # ids that never occur
+    alone = CROLoss("exp").in_batch(users, items, item_ids=ids, item_counts=counts)
+    told = CROLoss("exp", num_items=N).in_batch(users, items, item_ids=ids, item_counts=counts)
+    torch.testing.assert_close(alone, told)
+    assert not torch.isclose(alone, CROLoss("exp").in_batch(users, items, item_ids=ids))
+
+
+def test_counts_are_read_again_when_they_change():
+    users, items, ids, counts = pairs()
+    loss = CROLoss("exp")
+    first = loss.in_batch(users, items, item_ids=ids, item_counts=counts)
+    assert loss.in_batch(users, items, item_ids=ids, item_counts=counts) == first
+    counts[4] += 1000
+    changed = loss.in_batch(users, items, item_ids=ids, item_counts=counts)
+    assert changed != first
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert other.in_batch(users, items, item_ids=ids, item_counts=counts) == changed
+
+
+def test_ids_may_be_any_integers():
+    users, items, ids, _ = pairs()
+    loss = CROLoss("exp")
+    names = torch.randint(-(2**40), 2**40, (N,))
+    names[0] = 0
+    torch.testing.assert_close(
+        loss.in_batch(users, items, item_ids=names[ids]), loss.in_batch(users, items, item_ids=ids)
+    )
+
+
+def test_a_single_pair_has_no_negative():
+    users, items, ids, counts = pairs(1)
+    for given in ({}, {"item_ids": ids[:1], "item_counts": counts}):
+        assert CROLoss().in_batch(users, items, **given) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"items": torch.zeros(B - 1, D)}, r"users and items must be \(B, D\) both"),
+        ({"users": torch.zeros(B, 2, D), "items": torch.zeros(B, 2, D)}, "users and items must be"),
+        ({"item_ids": torch.zeros(B - 1, dtype=torch.long)}, "item_ids must be"),
+        ({"item_ids": None}, "item_counts is indexed by item_ids: give item_ids"),
+        ({"item_ids": torch.full((B,), N)}, f"item_counts is indexed by item_ids and has {N} entries, but"),
+        ({"item_ids": torch.full((B,), -1)}, "item_ids go from -1 to -1"),
+        ({"item_counts": torch.tensor([0] * N)}, "counts"),
+        ({"item_counts": torch.tensor([0] + [1] * (N - 1))}, "item_counts is 0 for item 0"),
+        ({"sample_weight": torch.ones(B + 1)}, "sample_weight must be"),
+    ],
+)
+def test_mistakes(change, message):
+    users, items, ids, counts = pairs()
+    given = {"users": users, "items": items, "item_ids": ids, "item_counts": counts} | change
+    with pytest.raises(ValueError, match=message):
+        CROLoss().in_batch(given.pop("users"), given.pop("items"), **given)
+
+
+def gathered(rank, world_size, symmetric, name):
+    """The loss of one process's part of the batch and, averaged as DDP does, the gradient of all of it."""
+    users, items, ids, counts = pairs()
+    part = slice(0, 5) if rank == 0 else slice(5, B)
+    value = LOSSES[name](num_items=N, reduction="sum").in_batch(
+        users[part],
+        items[part],
+        item_ids=ids[part],
+        item_counts=counts,
+        symmetric=symmetric,
+        gather_across_devices=True,
+    )
+    gradients = torch.autograd.grad(value, (users, items))
+    for gradient in gradients:
+        torch.distributed.all_reduce(gradient)
+    return float(value), *gradients
+
+
+@pytest.mark.parametrize(("symmetric", "name"), [(False, "CROLoss"), (True, "SoftmaxLoss")])
+def test_two_processes_are_one_batch(symmetric, name):
+    """Of uneven sizes, 5 and 4 rows."""
+    first, second = run_distributed(gathered, 2, symmetric, name)
+    users, items, ids, counts = pairs()
+    loss = LOSSES[name](num_items=N, reduction="sum")
+    value = loss.in_batch(users, items, item_ids=ids, item_counts=counts, symmetric=symmetric)
+    assert first[0] + second[0] == pytest.approx(float(value))
+    for found, right in zip(first[1:], torch.autograd.grad(value, (users, items)), strict=True):
+        torch.testing.assert_close(found, right)
+
+
+def test_one_process_gathers_nothing():
+    users, items, ids, _ = pairs()
+    loss = CROLoss()
+    alone = loss.in_batch(users, items, item_ids=ids)
+    assert loss.in_batch(users, items, item_ids=ids, gather_across_devices=True) == alone
