@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
 from lightning_croloss.losses.rows import flat_scores, one_row_each
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
+
+if TYPE_CHECKING:
+    from lightning_croloss.losses.log_prob import Counts
 
 
 class RetrievalLoss(Configurable, nn.Module, ABC):
@@ -233,7 +237,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         items: Tensor,
         *,
         item_ids: Tensor | None = None,
-        item_counts: Tensor | None = None,
+        item_counts: Counts | None = None,
         sample_weight: Tensor | None = None,
         symmetric: bool = False,
         gather_across_devices: bool = False,
