@@ -5,11 +5,10 @@ from typing import Any
 
 from rectools.models.nn.transformers.lightning import TransformerLightningModule
 from rectools.models.nn.transformers.similarity import DistanceSimilarityModule
-from rectools.models.nn.transformers.torch_backbone import TransformerTorchBackbone
+from rectools.models.nn.transformers.torch_backbone import TransformerTorchBackbone as Backbone
 from rectools.models.rank import Distance
-from torch import Tensor, arange
+from torch import Tensor, arange, optim
 from torch.nn.functional import normalize
-from torch.optim import Adam
 
 from lightning_croloss.errors import suggest
 from lightning_croloss.losses import CROLoss
@@ -19,13 +18,13 @@ class RetrievalLossModule(TransformerLightningModule):
     """Trains a transformer of RecTools, ``SASRecModel(lightning_module_type=RetrievalLossModule, …)``.
 
     The model's ``loss`` only says what a target is compared with: "softmax", its default, with all items; the
-    others with ``n_negatives`` that are drawn uniformly. Padding and masks are not among them. The scores are
-    the model's own, by dot product or cosine, divided by its ``logits_t``, and then by the loss's temperature.
+    others with ``n_negatives`` drawn uniformly. Padding and masks are not among them. The scores are the
+    model's own, by dot product or cosine, divided by its ``logits_t``, and then by the loss's temperature.
 
     Args:
-        retrieval_loss: CROLoss's arguments as a plain dictionary, which RecTools can write into its configs:
-            ``lightning_module_kwargs={"retrieval_loss": {"kernel": "exp", "alpha": 1.2}}``. N comes from the
-            data. What does not fit raises ValueError or TypeError when the model is fitted, before it trains.
+        retrieval_loss: CROLoss's arguments as a dictionary, which goes into RecTools' configs, such as
+            ``lightning_module_kwargs={"retrieval_loss": {"kernel": "exp", "alpha": 1.2}}``. N is the data's.
+            What does not fit raises ValueError or TypeError before the model trains.
     """
 
     def __init__(self, *args: Any, retrieval_loss: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -36,16 +35,15 @@ class RetrievalLossModule(TransformerLightningModule):
             raise TypeError(f"retrieval_loss must be a dictionary of CROLoss's arguments, got {given!r}")
         super().__init__(*args, **kwargs)
         if self._requires_negatives is None or given.get("reduction") == "none":
-            wrong = f"loss={self.loss!r}, reduction={given.get('reduction', 'mean')!r}"
-            raise ValueError(f"{wrong}: it takes loss='softmax' or 'sampled_softmax', and no reduction='none'")
+            raise ValueError(f"loss={self.loss!r}: take 'softmax' or 'sampled_softmax', no reduction='none'")
         self.first = len(self.item_extra_tokens)  # the first item's token, after PAD and the like
-        num_items = len(self.item_external_ids) - self.first
-        self.retrieval_loss = CROLoss(**{"num_items": num_items, **given})
+        given = {name: value for name, value in given.items() if value is not None}
+        self.retrieval_loss = CROLoss(**{"num_items": len(self.item_external_ids) - self.first, **given})
 
     def get_loss_calculator(self) -> None:
         """Return None: the loss is a custom one."""
 
-    def configure_optimizers(self) -> Adam:
+    def configure_optimizers(self) -> optim.Adam:
         """Return RecTools' optimizer, which a learnable temperature has joined."""
         begins, optimizer = self.optimizer is None, super().configure_optimizers()
         if begins and (own := list(self.retrieval_loss.parameters())):
@@ -54,29 +52,27 @@ class RetrievalLossModule(TransformerLightningModule):
 
     def _calc_custom_loss(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         model, similarity = self.torch_model, self.torch_model.similarity_module
-        kind = (type(model).forward, type(similarity))
-        if kind != (TransformerTorchBackbone.forward, DistanceSimilarityModule):  # scores of another kind
+        if type(similarity) is not DistanceSimilarityModule or type(model).forward is not Backbone.forward:
             return self._loss_of(self.get_batch_logits(batch), batch)
-        items = model.item_model.get_all_embeddings()
-        users = model.encode_sessions(batch, items)
+        users = model.encode_sessions(batch, items := model.item_model.get_all_embeddings())
         if similarity.distance == Distance.COSINE:
             users, items = normalize(users, dim=-1), normalize(items, dim=-1)
         drawn = batch.get("negatives", arange(self.first, len(items), device=items.device))
-        vectors = users / self.logits_t, items[batch["y"]], items[drawn]
-        ids = {"target_ids": self._ids(batch["y"]), "candidate_ids": self._ids(drawn)}
-        return self.retrieval_loss.from_embeddings(*vectors, **ids, sample_weight=batch["yw"])
+        given = {"candidate_ids": self._ids(drawn), "sample_weight": batch["yw"]}
+        vectors, targets = (users / self.logits_t, items[batch["y"]], items[drawn]), self._ids(batch["y"])
+        return self.retrieval_loss.from_embeddings(*vectors, target_ids=targets, **given)
 
     def _calc_custom_loss_outputs(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         scores, name = self.get_batch_logits(batch)[:, -1:], "pos_neg_logits" * bool(self._requires_negatives)
         return {"loss": self._loss_of(scores, batch), name or "logits": scores.squeeze()}
 
     def _loss_of(self, scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        ids, weight = self._ids(batch["y"]), {"sample_weight": batch["yw"] * (batch["y"] >= self.first)}
+        loss, ids, weight = self.retrieval_loss, self._ids(batch["y"]), batch["yw"] * (batch["y"] != 0)
         if not self._requires_negatives:
-            items = scores[..., self.first :]
-            return self.retrieval_loss.from_logits(items, ids - 1, ignore_index=-1, class_dim=-1, **weight)
+            given = {"ignore_index": -1, "class_dim": -1, "sample_weight": weight}
+            return loss.from_logits(scores[..., self.first :], ids - 1, **given)
         hits = batch["negatives"] == batch["y"][..., None]
-        return self.retrieval_loss(scores[..., 0], scores[..., 1:], negative_mask=hits, **weight)
+        return loss(scores[..., 0], scores[..., 1:], negative_mask=hits, sample_weight=weight)
 
     def _ids(self, tokens: Tensor) -> Tensor:
         return (tokens - self.first + 1).clamp(min=0)  # items from 1, and 0 for all else
