@@ -49,7 +49,7 @@ class MetricLearningLoss(BaseMetricLossFunction):
 
     def compute_loss(
         self, embeddings: Tensor, labels: Any, indices_tuple: Any, ref_emb: Tensor, ref_labels: Any
-    ) -> dict[str, dict[str, Any]]:
+    ) -> Any:
         """Return the loss of each positive pair, for the reducer."""
         if labels is None and (indices_tuple is None or self.log_prob is not None):
             raise ValueError("labels are missing: give them, or indices_tuple without item_counts")
@@ -68,7 +68,7 @@ class MetricLearningLoss(BaseMetricLossFunction):
         return {"loss": {"losses": losses, "indices": (rows, columns), "reduction_type": "pos_pair"}}
 
     def _log_prob_of(self, labels: Tensor) -> Tensor:
-        log_prob = self.log_prob[labels * (inside := (labels >= 0) & (labels < len(self.log_prob)))]
+        log_prob: Tensor = self.log_prob[labels * (inside := (labels >= 0) & (labels < len(self.log_prob)))]
         if not (known := inside & log_prob.isfinite()).all():
             raise ValueError(f"item_counts, which is by label, counts no label {int(labels[~known][0])}")
         return log_prob

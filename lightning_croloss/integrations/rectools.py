@@ -7,7 +7,7 @@ from rectools.models.nn.transformers.lightning import TransformerLightningModule
 from rectools.models.nn.transformers.similarity import DistanceSimilarityModule
 from rectools.models.nn.transformers.torch_backbone import TransformerTorchBackbone as Backbone
 from rectools.models.rank import Distance
-from torch import Tensor, arange, optim
+from torch import Tensor, arange
 from torch.nn.functional import normalize
 
 from lightning_croloss.errors import suggest
@@ -43,7 +43,7 @@ class RetrievalLossModule(TransformerLightningModule):
     def get_loss_calculator(self) -> None:
         """Return None: the loss is a custom one."""
 
-    def configure_optimizers(self) -> optim.Adam:
+    def configure_optimizers(self) -> Any:
         """Return RecTools' optimizer, which a learnable temperature has joined."""
         begins, optimizer = self.optimizer is None, super().configure_optimizers()
         if begins and (own := list(self.retrieval_loss.parameters())):
@@ -58,7 +58,7 @@ class RetrievalLossModule(TransformerLightningModule):
         if similarity.distance == Distance.COSINE:
             users, items = normalize(users, dim=-1), normalize(items, dim=-1)
         drawn = batch.get("negatives", arange(self.first, len(items), device=items.device))
-        given = {"candidate_ids": self._ids(drawn), "sample_weight": batch["yw"]}
+        given: dict[str, Any] = {"candidate_ids": self._ids(drawn), "sample_weight": batch["yw"]}
         vectors, targets = (users / self.logits_t, items[batch["y"]], items[drawn]), self._ids(batch["y"])
         return self.retrieval_loss.from_embeddings(*vectors, target_ids=targets, **given)
 
@@ -69,10 +69,10 @@ class RetrievalLossModule(TransformerLightningModule):
     def _loss_of(self, scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
         loss, ids, weight = self.retrieval_loss, self._ids(batch["y"]), batch["yw"] * (batch["y"] != 0)
         if not self._requires_negatives:
-            given = {"ignore_index": -1, "class_dim": -1, "sample_weight": weight}
+            given: dict[str, Any] = {"ignore_index": -1, "class_dim": -1, "sample_weight": weight}
             return loss.from_logits(scores[..., self.first :], ids - 1, **given)
         hits = batch["negatives"] == batch["y"][..., None]
-        return loss(scores[..., 0], scores[..., 1:], negative_mask=hits, sample_weight=weight)
+        return loss.forward(scores[..., 0], scores[..., 1:], negative_mask=hits, sample_weight=weight)
 
     def _ids(self, tokens: Tensor) -> Tensor:
         return (tokens - self.first + 1).clamp(min=0)  # items from 1, and 0 for all else
