@@ -279,7 +279,7 @@ def test_a_learnable_temperature_is_learned(dataset: Any) -> None:
 @pytest.mark.parametrize(
     ("changed", "error", "said"),
     [
-        ({"loss": "sampled_sofmax"}, ValueError, "loss='sampled_sofmax': take 'softmax' or 'sampled_softmax'"),
+        ({"loss": "sampled_sofmax"}, ValueError, "loss='sampled_sofmax': take 'softmax'"),
         ({"module": {"retrievel_loss": {}}}, TypeError, "unknown 'retrievel_loss'.*retrieval_loss"),
         ({"module": {"retrieval_loss": "CROLoss"}}, TypeError, "must be a dictionary.*'CROLoss'"),
         ({"module": {"retrieval_loss": {"reduction": "none"}}}, ValueError, "no reduction='none'"),
