@@ -18,13 +18,13 @@ class RetrievalLossModule(TransformerLightningModule):
     """Trains a transformer of RecTools, ``SASRecModel(lightning_module_type=RetrievalLossModule, …)``.
 
     The model's ``loss`` only says what a target is compared with: "softmax", its default, with all items; the
-    others with ``n_negatives`` drawn uniformly. Padding and masks are not among them. The scores are the
-    model's own, by dot product or cosine, divided by its ``logits_t``, and then by the loss's temperature.
+    others with ``n_negatives`` drawn ones, never padding or masks. A ``negative_sampler_type`` that does not
+    draw uniformly puts log q (B, L, n_negatives) into its ``batch_dict["negative_log_prob"]``. The scores are
+    the model's own, by dot product or cosine, divided by its ``logits_t`` and then by the loss's temperature.
 
     Args:
         retrieval_loss: CROLoss's arguments as a dictionary, which goes into RecTools' configs, such as
             ``lightning_module_kwargs={"retrieval_loss": {"kernel": "exp", "alpha": 1.2}}``. N is the data's.
-            What does not fit raises ValueError or TypeError before the model trains.
     """
 
     def __init__(self, *args: Any, retrieval_loss: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -37,7 +37,6 @@ class RetrievalLossModule(TransformerLightningModule):
         if self._requires_negatives is None or given.get("reduction") == "none":
             raise ValueError(f"loss={self.loss!r}: take 'softmax' or 'sampled_softmax', no reduction='none'")
         self.first = len(self.item_extra_tokens)  # the first item's token, after PAD and the like
-        given = {name: value for name, value in given.items() if value is not None}
         self.retrieval_loss = CROLoss(**{"num_items": len(self.item_external_ids) - self.first, **given})
 
     def get_loss_calculator(self) -> None:
@@ -58,21 +57,23 @@ class RetrievalLossModule(TransformerLightningModule):
         if similarity.distance == Distance.COSINE:
             users, items = normalize(users, dim=-1), normalize(items, dim=-1)
         drawn = batch.get("negatives", arange(self.first, len(items), device=items.device))
-        given: dict[str, Any] = {"candidate_ids": self._ids(drawn), "sample_weight": batch["yw"]}
-        vectors, targets = (users / self.logits_t, items[batch["y"]], items[drawn]), self._ids(batch["y"])
-        return self.retrieval_loss.from_embeddings(*vectors, target_ids=targets, **given)
+        vectors = users / self.logits_t, items[batch["y"]], items[drawn]
+        ids: dict[str, Any] = {"target_ids": self._ids(batch["y"]), "candidate_ids": self._ids(drawn)}
+        ids["candidate_log_prob"] = batch.get("negative_log_prob")
+        return self.retrieval_loss.from_embeddings(*vectors, **ids, sample_weight=batch["yw"])
 
     def _calc_custom_loss_outputs(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         scores, name = self.get_batch_logits(batch)[:, -1:], "pos_neg_logits" * bool(self._requires_negatives)
         return {"loss": self._loss_of(scores, batch), name or "logits": scores.squeeze()}
 
     def _loss_of(self, scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        loss, ids, weight = self.retrieval_loss, self._ids(batch["y"]), batch["yw"] * (batch["y"] != 0)
+        loss, ids = self.retrieval_loss, self._ids(batch["y"])
+        rest: dict[str, Any] = {"sample_weight": batch["yw"] * (ids != 0)}
         if not self._requires_negatives:
-            given: dict[str, Any] = {"ignore_index": -1, "class_dim": -1, "sample_weight": weight}
-            return loss.from_logits(scores[..., self.first :], ids - 1, **given)
-        hits = batch["negatives"] == batch["y"][..., None]
-        return loss.forward(scores[..., 0], scores[..., 1:], negative_mask=hits, sample_weight=weight)
+            return loss.from_logits(scores[..., self.first :], ids - 1, ignore_index=-1, class_dim=-1, **rest)
+        rest["negative_mask"] = batch["negatives"] == batch["y"][..., None]
+        rest["negative_log_prob"] = batch.get("negative_log_prob")
+        return loss.forward(scores[..., 0], scores[..., 1:], **rest)
 
     def _ids(self, tokens: Tensor) -> Tensor:
         return (tokens - self.first + 1).clamp(min=0)  # items from 1, and 0 for all else

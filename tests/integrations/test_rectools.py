@@ -21,6 +21,7 @@ import pytorch_lightning  # noqa: E402
 from rectools import Columns  # noqa: E402
 from rectools.dataset import Dataset  # noqa: E402
 from rectools.models import BERT4RecModel, HSTUModel, SASRecModel, load_model, model_from_config  # noqa: E402
+from rectools.models.nn.transformers.negative_sampler import TransformerNegativeSamplerBase  # noqa: E402
 from rectools.models.nn.transformers.similarity import DistanceSimilarityModule  # noqa: E402
 
 from lightning_croloss.integrations.rectools import RetrievalLossModule  # noqa: E402
@@ -123,7 +124,7 @@ def test_it_is_cross_entropy_over_the_items_alone(
     """Neither PAD nor MASK is a negative, padded positions are left out, a drawn target is none either."""
     model = model_of(
         kind,
-        {**EXP, "num_items": None},  # None as left out
+        EXP,
         loss=loss,
         n_negatives=20,
         similarity_module_type=similarity,
@@ -159,6 +160,35 @@ def test_the_catalogue_and_the_weights_are_those_of_the_data(
         value = direct(positive[None], negatives[None], num_sampled=draws)
         weighted, weights = weighted + weight * value, weights + weight
     torch.testing.assert_close(model.lightning_model._calc_custom_loss(batch, 0), weighted / weights)
+
+
+class PopularSampler(TransformerNegativeSamplerBase):
+    """Draws the later items more often, and says so."""
+
+    def get_negatives(self, batch_dict: dict[str, Tensor], **given: Any) -> Tensor:
+        weights = torch.arange(1.0, NUM_ITEMS + 1)
+        shape = (*batch_dict["y"].shape, self.n_negatives)
+        drawn = torch.multinomial(weights, batch_dict["y"].numel() * self.n_negatives, replacement=True)
+        batch_dict["negative_log_prob"] = (weights / weights.sum()).log()[drawn].view(shape)
+        return (drawn + given["lowest_id"]).view(shape)
+
+
+@pytest.mark.parametrize("kind", [SASRecModel, BERT4RecModel])
+@pytest.mark.parametrize("similarity", [DistanceSimilarityModule, OwnSimilarity])
+def test_a_sampler_may_give_its_probabilities(dataset: Any, kind: type, similarity: type) -> None:
+    """Expected is cross-entropy with each negative's score less log (N q)."""
+    given = {"loss": "sampled_softmax", "n_negatives": 5, "similarity_module_type": similarity}
+    model = model_of(kind, **given, negative_sampler_type=PopularSampler)
+    batch = batch_of(model, dataset)
+    expected = []
+    rows = (batch["y"] != 0).nonzero().tolist()
+    for (row, column), (positive, negatives, _) in zip(rows, rows_of(model, batch), strict=True):
+        kept = batch["negatives"][row, column] != batch["y"][row, column]
+        log_nq = batch["negative_log_prob"][row, column][kept] + math.log(NUM_ITEMS)
+        scores = torch.cat([positive[None] / 0.5, negatives / 0.5 - log_nq])
+        expected.append(scores.logsumexp(0) - scores[0] + math.log(NUM_ITEMS / 5))
+    value = model.lightning_model._calc_custom_loss(batch, 0)
+    torch.testing.assert_close(value, torch.stack(expected).mean())
 
 
 @pytest.mark.parametrize("similarity", [DistanceSimilarityModule, OwnSimilarity])
