@@ -36,6 +36,7 @@ _NAMES = {
         "SoftmaxLoss",
         "TargetNImportance",
         "TripletLoss",
+        "log_prob_from_counts",
     ),
     "metrics": ("HitRateAtN", "MRRAtN", "NDCGAtN", "RecallAtN"),
     "models": (

@@ -22,6 +22,7 @@ from lightning_croloss.losses import (
     SoftmaxLoss,
     TargetNImportance,
     TripletLoss,
+    log_prob_from_counts,
 )
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.models import (
@@ -100,6 +101,7 @@ __all__ = [
     "list_pretrained",
     "load_matching",
     "load_pretrained",
+    "log_prob_from_counts",
     "push_to_hub",
     "save_pretrained",
 ]

@@ -29,6 +29,7 @@ from lightning_croloss.losses.kernels import (
     SigmoidKernel,
     SoftplusKernel,
 )
+from lightning_croloss.losses.log_prob import log_prob_from_counts
 from lightning_croloss.losses.pairwise import PairwiseLoss
 from lightning_croloss.losses.scored import Draws, ScoredBatch
 from lightning_croloss.losses.softmax import SoftmaxLoss
@@ -61,4 +62,5 @@ __all__ = [
     "SoftplusKernel",
     "TargetNImportance",
     "TripletLoss",
+    "log_prob_from_counts",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,14 @@ from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.in_batch import own_item_batches
 from lightning_croloss.losses.item_counts import ItemCounts
+from lightning_croloss.losses.logits import LogitBatch
 from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
 from lightning_croloss.losses.rows import flat_scores, one_row_each
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
+
+if TYPE_CHECKING:
+    from lightning_croloss.losses.log_prob import Counts
 
 
 class RetrievalLoss(Configurable, nn.Module, ABC):
@@ -169,13 +174,70 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             batch = one_row_each(batch)
         return self._loss_of_vectors(*batch)
 
+    def from_logits(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        *,
+        mask: Tensor | None = None,
+        log_prob: Tensor | None = None,
+        ignore_index: int = -100,
+        sample_weight: Tensor | None = None,
+        class_dim: int | None = None,
+    ) -> Tensor:
+        """Compute the loss from logits and labels, as ``torch.nn.functional.cross_entropy`` is called.
+
+        Each positive is compared with its row's negatives alone, and the loss of a row with several is their
+        mean. Rows without a positive are ignored: they have loss 0 and do not count in the mean.
+
+        Without ``log_prob`` the columns are the whole catalogue, so N and M are the number of columns that
+        are not padding, whatever ``num_items`` is. With it they were drawn: N is ``num_items``, and M the
+        columns that are neither padding nor positives of the row.
+
+        Args:
+            logits: (B, C) scores of the classes; (B, L, C) or, as for cross-entropy, (B, C, L) for L
+                positions. Which of the two is told by the shape of the labels.
+            labels: (B,) or (B, L) class indices, of any integer type. Several positives a row: (B, P) or
+                (B, L, P) class indices, padded with ``ignore_index``; or multi-hot, bool or floating, of the
+                logits' shape.
+            mask: columns to ignore, bool, True = ignore. (C,): padding, which is no item and no draw. Of the
+                logits' shape: known positives and the like, which are. A positive may be masked.
+            log_prob: (C,), or of the logits' shape, log q of each column: the probability of its item in one
+                draw of the sampler.
+            ignore_index: a label that is no class: a row to ignore, or padding.
+            sample_weight: (B,) or (B, L) weight of each row in the mean.
+            class_dim: -1 (B, L, C) or 1 (B, C, L), where shapes do not tell. Multi-hot labels lie as the
+                logits do, and classes come last unless it is 1.
+
+        Returns:
+            Scalar: the (weighted) mean over the rows that are not ignored; 0 if all are. With
+            ``reduction="sum"`` their sum, with "none" the loss of each row, (B,) or (B, L).
+
+        Raises:
+            TypeError: logits or labels are no tensors.
+            ValueError: shapes or types do not fit, or fit in two ways; a label is no class (on the CPU; a
+                device would be waited for); or ``log_prob`` comes without ``num_items``.
+        """
+        batch = LogitBatch.check(
+            logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim, self.num_items
+        )
+        if not torch.compiler.is_compiling() and (advice := batch.advice(self.num_items)) is not None:
+            self._warn_once("logits", advice)
+        if batch.positives.number == 0 or batch.logits.numel() == 0:
+            return batch.nothing(self.reduction)
+        return self._loss_of_logits(batch)
+
+    def _loss_of_logits(self, batch: LogitBatch) -> Tensor:
+        """Compute the loss of checked logits, of which there is at least one, with one positive."""
+        return self._loss_of_scores(batch.scored(), batch.sample_weight, batch.fold)
+
     def in_batch(
         self,
         users: Tensor,
         items: Tensor,
         *,
         item_ids: Tensor | None = None,
-        item_counts: Tensor | None = None,
+        item_counts: Counts | None = None,
         sample_weight: Tensor | None = None,
         symmetric: bool = False,
         gather_across_devices: bool = False,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.losses.log_prob import log_prob_from_counts
+
+if TYPE_CHECKING:
+    from lightning_croloss.losses.log_prob import Counts
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class CountedItems:
         return log_prob
 
 
+def _counted(counts: Counts, device: torch.device) -> CountedItems:
+    log_prob = log_prob_from_counts(counts)
+    return CountedItems(log_prob.to(device), int(torch.isfinite(log_prob).sum()))
+
+
 class ItemCounts:
     """Turns counts into :class:`CountedItems`, once for the same counts at each step."""
 
@@ -58,18 +67,19 @@ class ItemCounts:
         self._version = -1
         self._counted: CountedItems | None = None
 
-    def of(self, counts: Tensor, device: torch.device) -> CountedItems:
+    def of(self, counts: Counts, device: torch.device) -> CountedItems:
         """Return what ``counts`` (C,) say, on a device.
 
         Raises:
             ValueError: they are no counts.
         """
+        if not isinstance(counts, Tensor):  # an array or a list, which may change unseen
+            return _counted(counts, device)
         known = self._counted
         if known is None or self._given is None or self._given() is not counts:
             known = None
         if known is None or self._version != counts._version or known.log_prob.device != device:
-            log_prob = log_prob_from_counts(counts)
-            known = CountedItems(log_prob.to(device), int(torch.isfinite(log_prob).sum()))
+            known = _counted(counts, device)
             self._given, self._version, self._counted = weakref.ref(counts), counts._version, known
         return known
 

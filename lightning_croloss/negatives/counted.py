@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
+from lightning_croloss.losses.log_prob import log_prob_from_counts
 from lightning_croloss.negatives.base import Negatives
 
 
@@ -37,8 +37,8 @@ class CountedNegatives(Negatives, ABC):
                 raise ValueError(
                     f"{name} must be (num_items + 1,) with num_items={num_items}, got {tuple(counts.shape)}"
                 )
-        log_prob = self.probabilities(item_counts, target_counts).log().float()
-        self._log_prob = torch.nn.functional.pad(log_prob, (1, 0), value=-math.inf)
+        probabilities = self.probabilities(item_counts, target_counts)
+        self._log_prob = log_prob_from_counts(torch.nn.functional.pad(probabilities, (1, 0)))
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return log q of each id, of the shape of ``ids``; −∞ for padding and for what is never drawn.

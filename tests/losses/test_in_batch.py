@@ -103,6 +103,14 @@ def test_counts_are_read_again_when_they_change():
         assert other.in_batch(users, items, item_ids=ids, item_counts=counts) == changed
 
 
+def test_counts_may_be_an_array_or_a_list():
+    users, items, ids, counts = pairs()
+    loss = CROLoss("exp")
+    value = loss.in_batch(users, items, item_ids=ids, item_counts=counts)
+    for other in (counts.numpy(), counts.tolist()):
+        assert loss.in_batch(users, items, item_ids=ids, item_counts=other) == value
+
+
 def test_ids_may_be_any_integers():
     users, items, ids, _ = pairs()
     loss = CROLoss("exp")

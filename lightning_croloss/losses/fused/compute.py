@@ -67,23 +67,8 @@ class Computation:
 
     def _finish(self, block: slice, sweep: Sweep, losses: Tensor) -> Tensor:
         """Set the block's losses and log R; return what the sweep's slopes are to be multiplied by, (b,)."""
-        form = self.plan.form
-        inner, outer = _rows_of(form.log_inner, block), _rows_of(form.log_outer, block)
-        log_rank, other = sweep.sums.log_rank(inner), None
-        share = sweep.sums.share(inner, log_rank)
-        if form.lambda_kernel is not None and sweep.other_sums is not None:
-            other = sweep.other_sums.log_rank(inner)
-        if outer is not None:
-            log_rank = log_rank + outer
-            other = None if other is None else other + outer
-        num_items = self.plan.draws.num_items
-        losses[block], slope = form.weigh(
-            log_rank, other, num_items if num_items.dim() == 0 else num_items[block]
+        plan = self.plan
+        losses[block], self.log_ranks[block], slope = plan.form.finish(
+            sweep.sums, sweep.other_sums, plan.draws.num_items, block
         )
-        self.log_ranks[block] = log_rank
-        return slope * self.plan.row_weight[block] * share / self.plan.scale
-
-
-def _rows_of(value: Tensor | None, block: slice) -> Tensor | None:
-    """Return the block of a (B,) tensor; a () tensor and None stay as they are."""
-    return value if value is None or value.dim() == 0 else value[block]
+        return slope * plan.row_weight[block] / plan.scale

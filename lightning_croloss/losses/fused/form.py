@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lightning_croloss.losses.fused.sums import Sums
 from lightning_croloss.losses.kernels import Kernel
 
 
@@ -32,3 +33,33 @@ class FusedForm:
     lambda_kernel: Kernel | None = None
     log_inner: Tensor | None = None
     log_outer: Tensor | None = None
+
+    def finish(
+        self, sums: Sums, other_sums: Sums | None, num_items: Tensor, block: slice
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Finish a block of rows whose sums are complete.
+
+        Args:
+            sums: Σ u φ of each row.
+            other_sums: the same by ``lambda_kernel``, if the slope is needed.
+            num_items: () or (B,) size of the catalogue N.
+            block: the rows.
+
+        Returns:
+            (b,) each: the losses, log R, and what Σ u φ′ is to be multiplied by for the gradient.
+        """
+        inner, outer = _rows_of(self.log_inner, block), _rows_of(self.log_outer, block)
+        log_rank, other = sums.log_rank(inner), None
+        share = sums.share(inner, log_rank)
+        if self.lambda_kernel is not None and other_sums is not None:
+            other = other_sums.log_rank(inner)
+        if outer is not None:
+            log_rank = log_rank + outer
+            other = None if other is None else other + outer
+        losses, slope = self.weigh(log_rank, other, num_items if num_items.dim() == 0 else num_items[block])
+        return losses, log_rank, slope * share
+
+
+def _rows_of(value: Tensor | None, block: slice) -> Tensor | None:
+    """Return the block of a (B,) tensor; a () tensor and None stay as they are."""
+    return value if value is None or value.dim() == 0 else value[block]

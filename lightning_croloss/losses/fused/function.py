@@ -52,7 +52,7 @@ class _SumFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        _refuse_second_derivative()
+        refuse_second_derivative()
         (scale,) = grad_outputs
         # a comparison on another device would wait for it
         as_it_is = scale.device.type == "cpu" and float(scale) == 1.0
@@ -78,7 +78,7 @@ class _RowsFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        _refuse_second_derivative()
+        refuse_second_derivative()
         (row_grad,) = grad_outputs
         users, positives, candidates = inputs = ctx.saved_tensors
         plan = replace(ctx.plan, row_weight=ctx.plan.row_weight * row_grad)
@@ -89,7 +89,8 @@ class _RowsFunction(torch.autograd.Function):
         return (None, *(None if grad is None else grad.to(entry.dtype) for grad, entry in pairs))
 
 
-def _refuse_second_derivative() -> None:
+def refuse_second_derivative() -> None:
+    """Raise ``RuntimeError`` in a backward pass that is to be differentiated itself."""
     if torch.is_grad_enabled():
         raise RuntimeError(
             "the fused loss has no second derivative: make the loss with fused=False, "

@@ -13,6 +13,9 @@ from lightning_croloss.losses.base import RetrievalLoss
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.function import fused_loss
 from lightning_croloss.losses.fused.plan import Plan, Tiling
+from lightning_croloss.losses.fused.score_function import loss_of_scores
+from lightning_croloss.losses.fused.score_plan import ScorePlan
+from lightning_croloss.losses.logits import LogitBatch
 from lightning_croloss.losses.metadata import BatchMetadata
 from lightning_croloss.losses.reduction import reduce_losses, weights_of_rows
 from lightning_croloss.losses.scored import Draws, check_sample_weight, rank_dtype
@@ -109,6 +112,49 @@ class FusedLoss(RetrievalLoss):
         )
         self.keep_diagnostics(log_ranks)
         return reduce_losses(loss, None, "none", metadata.fold) if by_row else loss
+
+    def _loss_of_logits(self, batch: LogitBatch) -> Tensor:
+        if self._takes_fused_logits(batch):
+            loss: Tensor = self._fused_loss_of_logits(batch)
+            return loss
+        return super()._loss_of_logits(batch)
+
+    def _takes_fused_logits(self, batch: LogitBatch) -> bool:
+        """Return whether to take the fused path.
+
+        Raises:
+            ValueError: ``fused=True`` with arguments that the fused path cannot take.
+        """
+        if self.fused is False:
+            return False
+        given = (batch.log_prob, batch.sample_weight)
+        if any(value is not None and value.requires_grad for value in given):
+            if self.fused:
+                raise ValueError(
+                    "with fused=True log_prob and sample_weight get no gradient: leave fused out"
+                )
+            return False
+        return True
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _fused_loss_of_logits(self, batch: LogitBatch) -> Tensor:
+        dtype, number = rank_dtype(batch.logits.dtype), batch.positives.number
+        draws = Draws.check(
+            torch.Size((number, batch.logits.shape[1])),
+            dtype,
+            batch.logits.device,
+            batch.log_prob,
+            batch.num_sampled,
+            batch.num_items,
+        )
+        form = self.fused_form(draws)
+        self.inspect_scores(batch.num_candidates(self.num_items), batch.sample_of_differences)
+        weight = weights_of_rows(batch.sample_weight, draws.has_draws, number, dtype, self.reduction)
+        by_row = self.reduction == "none"
+        plan = ScorePlan(form, draws, weight, batch.mask, batch.positives)
+        loss, log_ranks = loss_of_scores(plan, batch.logits, by_row=by_row)
+        self.keep_diagnostics(log_ranks)
+        return loss.view(batch.shape) if by_row else loss
 
 
 def check_vectors(users: Tensor, positives: Tensor, candidates: Tensor) -> None:

@@ -1,0 +1,167 @@
+"""LogitBatch: what a loss sees of logits and labels once ``RetrievalLoss.from_logits`` has checked them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses.labels import Labels
+from lightning_croloss.losses.positives import Positives
+from lightning_croloss.losses.reduction import Fold
+from lightning_croloss.losses.scored import ScoredBatch, rank_dtype
+
+#: Logits below this one are masked ones: frameworks write −∞, −10⁹ or the smallest number of their type.
+LOWEST_LOGIT = -1e4
+
+
+@dataclass(frozen=True)
+class LogitBatch:
+    """Logits of R rows and their P positives, each of which is compared with its row's negatives alone.
+
+    Attributes:
+        logits: (R, C).
+        positives: which columns are positives.
+        mask: (C,) or (R, C) bool, True = ignore; None = nothing is ignored.
+        log_prob: (C,) or (R, C) log q of each column; None = the columns are the whole catalogue.
+        num_sampled: number of draws, one number or (P,).
+        num_items: size of the catalogue; None = the number of draws.
+        sample_weight: (P,) weight of each positive, None = 1.
+        shape: what the R rows are for the caller: (), (B,) or (B, L).
+    """
+
+    logits: Tensor
+    positives: Positives
+    mask: Tensor | None
+    log_prob: Tensor | None
+    num_sampled: int | Tensor
+    num_items: int | None
+    sample_weight: Tensor | None
+    shape: torch.Size
+
+    @classmethod
+    def check(
+        cls,
+        logits: Tensor,
+        labels: Tensor,
+        mask: Tensor | None,
+        log_prob: Tensor | None,
+        ignore_index: int,
+        sample_weight: Tensor | None,
+        class_dim: int | None,
+        num_items: int | None,
+    ) -> LogitBatch:
+        """Check the arguments of ``RetrievalLoss.from_logits`` and bring them to one form.
+
+        Raises:
+            TypeError: logits or labels are no tensors.
+            ValueError: types, shapes or labels do not fit.
+        """
+        found = Labels.check(logits, labels, class_dim)
+        rows, columns = found.logits.shape
+        positives = Positives.of(found.values, columns, ignore_index)
+        if mask is not None:
+            if mask.dtype != torch.bool:
+                raise ValueError(
+                    f"mask must be bool, True = ignore the column, got {mask.dtype}: give mask.bool(), or "
+                    "mask < 0 if it is one to be added to the logits"
+                )
+            mask = found.rows_of("mask", mask)
+        draws: int | Tensor = columns
+        if mask is not None and mask.dim() == 1:  # padding is no item
+            padding = mask.sum()
+            draws = columns - (padding if logits.device.type != "cpu" else int(padding))
+        if log_prob is None:
+            num_items = None
+        else:
+            if num_items is None:
+                raise ValueError(
+                    "log_prob needs the size of the catalogue that the columns were drawn from: give the "
+                    "loss num_items"
+                )
+            log_prob = found.rows_of("log_prob", log_prob)
+            if log_prob.dim() == 2:
+                log_prob = positives.of_rows(log_prob)
+            own = positives.per_row(rows, mask if mask is not None and mask.dim() == 1 else None)
+            draws = draws - (1 if own is None else own)
+        dtype = rank_dtype(logits.dtype)
+        if sample_weight is not None:
+            sample_weight = found.weight_of_rows(sample_weight)
+        return cls(
+            found.logits,
+            positives,
+            mask,
+            log_prob,
+            draws,
+            num_items,
+            positives.weight(sample_weight, rows, dtype),
+            found.shape,
+        )
+
+    @property
+    def fold(self) -> Fold:
+        """How the losses of the positives go back to the caller's shape."""
+        rows = self.positives.rows
+        if rows is None:
+            rows = torch.arange(self.logits.shape[0], device=self.logits.device)
+        return Fold(self.shape, rows)
+
+    def nothing(self, reduction: str) -> Tensor:
+        """Return the loss where nothing is compared with anything: 0, with gradient 0."""
+        zero = self.logits.flatten()[:0].sum(dtype=rank_dtype(self.logits.dtype))
+        return zero.expand(self.shape).clone() if reduction == "none" else zero
+
+    def advice(self, num_items: int | None) -> str | None:
+        """Return what to tell of columns that are not the loss's catalogue, None if they are.
+
+        Args:
+            num_items: size of the catalogue, as the loss has it.
+        """
+        number = self.num_sampled
+        if num_items is None or self.log_prob is not None or number == num_items:
+            return None
+        if not isinstance(number, int):  # known to a device only
+            return None
+        said = (
+            f"the logits have {number} columns that are not masked as padding, but num_items is {num_items}: "
+        )
+        if number > num_items:
+            return said + "mask the columns that are no items, with mask (C,) bool, True = ignore"
+        return (
+            said
+            + "if the columns were drawn, give log_prob; if they are the whole catalogue, set num_items so"
+        )
+
+    def num_candidates(self, num_items: int | None) -> int:
+        """Return the number of draws, for warnings; of the whole catalogue as large as itself."""
+        return self.logits.shape[1] - 1 if num_items is None or self.log_prob is not None else num_items
+
+    @torch.no_grad()
+    def sample_of_differences(self) -> Tensor:
+        """Return ``s_j − s₊`` of some positives and of negatives spread over all, 2¹⁶ pairs at most."""
+        some = slice(None, None, -(-self.positives.number // 64))
+        spread = slice(None, None, -(-self.logits.shape[1] // 1024))
+        columns = self.positives.columns[some]
+        rows = self.positives.rows
+        rows = (torch.arange(self.logits.shape[0], device=columns.device) if rows is None else rows)[some]
+        scores, positive = self.logits[rows][:, spread].float(), self.logits[rows, columns].float()
+        ignored = scores < LOWEST_LOGIT
+        if self.mask is not None:
+            ignored = ignored | (self.mask if self.mask.dim() == 1 else self.mask[rows])[..., spread]
+        return (scores - positive.unsqueeze(1))[~ignored]
+
+    def scored(self) -> ScoredBatch:
+        """Return the positives as rows of their own, for the naive path."""
+        positives = self.positives
+        own = torch.zeros_like(self.logits, dtype=torch.bool)
+        if positives.rows is None:
+            own.scatter_(1, positives.columns.unsqueeze(1), True)
+        else:
+            own[positives.rows, positives.columns] = True
+        ignored = positives.of_rows(own if self.mask is None else own | self.mask)
+        negatives = positives.of_rows(self.logits)
+        scores = negatives.gather(1, positives.columns.unsqueeze(1)).squeeze(1)
+        if positives.counts is not None:
+            scores = scores.masked_fill(~positives.counts, 0.0)
+        return ScoredBatch.check(scores, negatives, ignored, self.log_prob, self.num_sampled, self.num_items)
