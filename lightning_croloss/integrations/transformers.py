@@ -70,7 +70,7 @@ class TrainerLoss:
             logits = found["logits"]
             if self.shift_labels:
                 logits, labels = logits[:, :-1], labels[:, 1:]
-            value = self.loss.from_logits(logits, labels)
+            value = self.loss.from_logits(logits, labels, class_dim=-1)
         if num_items_in_batch is None:
             return value
         return value * ((labels != -100).sum() if self.loss.reduction == "mean" else 1) / num_items_in_batch
