@@ -1,6 +1,6 @@
-"""sentence-transformers: a small bi-encoder, trained from scratch to find the next film's title by the latest ones.
+"""sentence-transformers: a small bi-encoder, trained from scratch to find the title of the next film.
 
-The query is the titles of the latest films, the document a title; both are the mean of the vectors of their words.
+The query is the titles of the latest films, the document a title; both are the mean of their words' vectors.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ FRAMEWORK = "sentence-transformers"
 LOSSES = {"MultipleNegativesRankingLoss": 0, "SoftmaxLoss, logQ": 2, "CROLoss exp α 1.2, logQ": 2}
 TEMPERATURES = (0.05, 0.1, 0.2, 0.3, 0.5)
 
-DIM, LENGTH, BATCH, EPOCHS, LEARNING_RATE = 64, 5, 512, 1, 1e-2
+DIM, LENGTH, SAMPLES, BATCH, LEARNING_RATE = 64, 5, 48_000, 256, 1e-2
 
 
 def run(split: Split, loss: str, temperature: float, seed: int) -> tuple[Tensor, Tensor]:
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     from lightning_croloss.integrations.sentence_transformers import SentenceRetrievalLoss
 
     torch.manual_seed(seed)
     model = bi_encoder(split)
     _, histories, targets = split.samples(LENGTH)
+    rows = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
     data = Dataset.from_dict(
         {
-            "query": [query(split, items) for items in histories],
-            "title": [split.titles[item] for item in targets.tolist()],
+            "query": [query(split, items) for items in histories[rows]],
+            "title": [split.titles[item] for item in targets[rows].tolist()],
         }
     )
     if loss == "MultipleNegativesRankingLoss":
@@ -49,7 +50,7 @@ def run(split: Split, loss: str, temperature: float, seed: int) -> tuple[Tensor,
     with tempfile.TemporaryDirectory() as folder:
         arguments = SentenceTransformerTrainingArguments(
             folder,
-            num_train_epochs=EPOCHS,
+            num_train_epochs=1,
             per_device_train_batch_size=BATCH,
             learning_rate=LEARNING_RATE,
             seed=seed,
