@@ -8,15 +8,16 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_croloss.callbacks.schedules import Constant, Schedule
 from lightning_croloss.configurable import Configurable
-from lightning_croloss.errors import suggest
 from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.schedules import LossScheduler, Schedule
+from lightning_croloss.schedules.checks import as_schedules, check_schedules, find_loss
 from lightning_croloss.training.logging_steps import logged_last_step, logs_next_step
 from lightning_croloss.training.whole_files import write_whole_files
 
 #: A target n cannot be reached if the best soft ranks of an epoch stay this many times above it.
 FAR_ABOVE = 3.0
+_NAME = "CROLossCallback"
 
 
 class CROLossCallback(Configurable, Callback):
@@ -43,13 +44,10 @@ class CROLossCallback(Configurable, Callback):
         temperature: float | Schedule | None = None,
     ) -> None:
         given = {"n": n, "alpha": alpha, "lambda_weight": lambda_weight, "temperature": temperature}
-        self.schedules: dict[str, Schedule] = {
-            name: value if isinstance(value, Schedule) else Constant(value)
-            for name, value in given.items()
-            if value is not None
-        }
+        self.schedules: dict[str, Schedule] = as_schedules(given, _NAME)
         self.total_steps: int | None = None
         self._loss: RetrievalLoss | None = None
+        self._scheduler: LossScheduler | None = None
         self._best_soft_rank = math.inf
         self._warned = False
 
@@ -58,28 +56,22 @@ class CROLossCallback(Configurable, Callback):
         write_whole_files(trainer)
         if stage != "fit":
             return
-        self._loss = find_loss(pl_module)
-        known = self._loss.schedulable()
-        for name, schedule in self.schedules.items():
-            if name not in known:
-                raise ValueError(
-                    f"CROLossCallback schedules {name!r}, which {_describe(self._loss)} does not have"
-                    f"{suggest(name, known)}"
-                )
-            for value in schedule.extremes():
-                try:
-                    self._loss.check_value(name, value)
-                except ValueError as error:
-                    raise ValueError(f"CROLossCallback, schedule of {name!r}: {error}") from error
+        self._loss = find_loss(pl_module, _NAME)
+        check_schedules(_NAME, self._loss, self.schedules)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fix the number of steps that fractions refer to: at the first fit, not at a resumed one."""
-        if self.total_steps is not None:
-            return
+        assert self._loss is not None
+        if self.total_steps is None:
+            self.total_steps = self._length(trainer)
+        check_schedules(_NAME, self._loss, self.schedules, self.total_steps)
+        self._scheduler = LossScheduler(self._loss, self.total_steps, **self.schedules)
+
+    def _length(self, trainer: Trainer) -> int:
+        """Return the number of optimizer steps of the training, 1 if it has no end and none is needed."""
         total = trainer.estimated_stepping_batches
         if math.isfinite(total) and total > 0:
-            self.total_steps = int(total)
-            return
+            return int(total)
         fractions = {
             name
             for name, schedule in self.schedules.items()
@@ -91,18 +83,14 @@ class CROLossCallback(Configurable, Callback):
                 "training, whose length is unknown: set trainer.max_epochs or max_steps, or give begin and "
                 "until in optimizer steps"
             )
-        self.total_steps = 1
+        return 1
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Set the values of this optimizer step."""
-        assert self._loss is not None
-        assert self.total_steps is not None
-        known = self._loss.schedulable()
-        for name, schedule in self.schedules.items():
-            value = schedule.value(trainer.global_step, self.total_steps)
-            known[name].fill_(value)
+        assert self._scheduler is not None
+        for name, value in self._scheduler.set_step(trainer.global_step).items():
             if logs_next_step(trainer, f"croloss/{name}"):
                 pl_module.log(f"croloss/{name}", value, prog_bar=name == "n", batch_size=1)
 
@@ -148,23 +136,3 @@ class CROLossCallback(Configurable, Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore it, so that a resume with another ``max_epochs`` does not shift the schedule."""
         self.total_steps = state_dict["total_steps"]
-
-
-def find_loss(module: LightningModule) -> RetrievalLoss:
-    """Return the one ``RetrievalLoss`` of a module.
-
-    Raises:
-        ValueError: the module holds none, or more than one.
-    """
-    losses = [child for child in module.modules() if isinstance(child, RetrievalLoss)]
-    if len(losses) != 1:
-        raise ValueError(
-            f"CROLossCallback needs a module with one RetrievalLoss as an attribute, "
-            f"{type(module).__name__} has {len(losses)}"
-        )
-    return losses[0]
-
-
-def _describe(loss: RetrievalLoss) -> str:
-    importance = getattr(loss, "importance", None)
-    return type(loss).__name__ + (f" with {type(importance).__name__}" if importance is not None else "")

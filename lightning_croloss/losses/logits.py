@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.labels import Labels
+from lightning_croloss.losses.labels import Labels, check_tensors
 from lightning_croloss.losses.positives import Positives
 from lightning_croloss.losses.reduction import Fold
 from lightning_croloss.losses.scored import ScoredBatch, rank_dtype
@@ -58,6 +58,7 @@ class LogitBatch:
             TypeError: logits or labels are no tensors.
             ValueError: types, shapes or labels do not fit.
         """
+        check_tensors(logits=logits, labels=labels, mask=mask, log_prob=log_prob, sample_weight=sample_weight)
         found = Labels.check(logits, labels, class_dim)
         rows, columns = found.logits.shape
         positives = Positives.of(found.values, columns, ignore_index)
