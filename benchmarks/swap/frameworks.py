@@ -23,7 +23,7 @@ import time
 from importlib import import_module
 from types import ModuleType
 
-from benchmarks.common.rows import Row, Settings
+from benchmarks.common.rows import Row, Settings, identity
 from benchmarks.common.training import start_run
 from benchmarks.swap.data import load, recall
 
@@ -34,6 +34,11 @@ SEEDS = (0, 1, 2)
 def framework(name: str) -> ModuleType:
     """Import the file of a framework."""
     return import_module(f"benchmarks.swap.{name}")
+
+
+def temperatures(module: ModuleType) -> tuple[float, ...]:
+    """Return the grid of a framework."""
+    return tuple(getattr(module, "TEMPERATURES", TEMPERATURES))
 
 
 def work(settings: Settings) -> Row:
@@ -57,19 +62,19 @@ def tuning_runs(name: str, losses: list[str] | None = None) -> list[Settings]:
     module = framework(name)
     return [
         {"framework": name, "loss": loss, "temperature": temperature, "seed": 0}
-        for temperature in getattr(module, "TEMPERATURES", TEMPERATURES)
+        for temperature in temperatures(module)
         for loss in losses or module.LOSSES
     ]
 
 
 def chosen(rows: dict[str, Row], name: str, loss: str) -> float | None:
     """Return the temperature that is best by validation Recall@50 of seed 0; None if nothing was run."""
-    tried = [
-        (row["valid"]["recall@50"], -row["settings"]["temperature"])
-        for row in rows.values()
-        if (row["settings"]["framework"], row["settings"]["loss"], row["settings"]["seed"]) == (name, loss, 0)
-    ]
-    return -max(tried)[1] if tried else None
+    wanted = [identity(run) for run in tuning_runs(name, [loss])]
+    tried = [rows[run] for run in wanted if run in rows]
+    if not tried:
+        return None
+    best = max(tried, key=lambda row: float(row["valid"]["recall@50"]))  # of equals the smaller temperature
+    return float(best["settings"]["temperature"])
 
 
 def final_runs(rows: dict[str, Row], name: str, losses: list[str] | None = None) -> list[Settings]:
