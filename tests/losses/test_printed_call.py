@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightning_croloss.callbacks.schedules import Constant, Cosine, Geometric, Linear, Schedule, Steps
 
 from lightning_croloss import callbacks, losses
 from lightning_croloss.common.printed_call import PrintedCall
