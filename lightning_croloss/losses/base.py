@@ -15,11 +15,12 @@ from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.checks import check_embeddings, check_pairs, check_scores
 from lightning_croloss.losses.in_batch import own_item_batches
-from lightning_croloss.losses.inspection import Inspection
+from lightning_croloss.losses.inspection import CallScores, Inspection
 from lightning_croloss.losses.item_counts import ItemCounts
 from lightning_croloss.losses.logits import LogitBatch
 from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
+from lightning_croloss.losses.resolution import Comparison
 from lightning_croloss.losses.rows import flat_scores, one_row_each
 from lightning_croloss.losses.scheduled_values import ScheduledValues
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
@@ -126,6 +127,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         if batch.negative_scores.numel() == 0:
             losses = batch.positive_scores * 0.0  # nothing to compare with: loss 0, gradient 0
         else:
+            if not torch.compiler.is_compiling():
+                self.inspect_scores(CallScores.of(batch))
             with torch.autocast(batch.positive_scores.device.type, enabled=False):
                 losses = self.row_losses(batch)
             losses = torch.where(batch.draws.has_draws, losses, torch.zeros_like(losses))
@@ -351,6 +354,15 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         if "num_items" in given:  # a model may have filled it
             given["num_items"] = getattr(self, "num_items", given["num_items"])
         return given
+
+    def comparison(self) -> Comparison | None:
+        """Return how the loss compares a negative with the positive, for warnings; None: otherwise."""
+        return None
+
+    def inspect_scores(self, scores: CallScores) -> None:
+        """Warn about scores that the loss cannot work with; every path calls it once a forward pass."""
+        self._inspection.draws(scores)
+        self._inspection.temperature(self.comparison, scores)
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return the values that may change while training, by name.

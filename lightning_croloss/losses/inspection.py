@@ -8,6 +8,7 @@ arrived, so that nothing waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.losses import own_positives, score_figures
 from lightning_croloss.losses.answers import Answers
 from lightning_croloss.losses.metadata import VectorBatch
+from lightning_croloss.losses.resolution import Comparison
+from lightning_croloss.losses.scored import ScoredBatch
 
 #: Calls at which values are looked at again that change while a model trains.
 LATER_CALLS = (1, 10, 100, 1_000, 10_000, 100_000)
@@ -23,6 +26,34 @@ LATER_CALLS = (1, 10, 100, 1_000, 10_000, 100_000)
 MOST_SHAPES = 64
 #: log q above which it is none: rounding may bring the logarithm of 1 a little above 0.
 LARGEST_LOG_PROB = 1e-2
+
+
+@dataclass(frozen=True)
+class CallScores:
+    """What a path tells of the scores of one call.
+
+    Attributes:
+        num_candidates: number of candidates M.
+        num_items: size of the catalogue as far as it is known.
+        differences: gives ``s_j − s₊`` of all pairs or of a sample, (b, m), −∞ where a pair is ignored.
+        counted: gives (), the largest number of a row's candidates that are not ignored; None = all count.
+    """
+
+    num_candidates: int
+    num_items: int | None
+    differences: Callable[[], Tensor]
+    counted: Callable[[], Tensor] | None = None
+
+    @classmethod
+    def of(cls, batch: ScoredBatch) -> CallScores:
+        """Return those of a batch of scores."""
+        mask = batch.negative_mask
+        return cls(
+            batch.negative_scores.shape[1],
+            batch.catalogue,
+            lambda: sample_of_scores(batch),
+            None if mask is None else lambda: (~mask).sum(-1).max(),
+        )
 
 
 class Inspection:
@@ -37,7 +68,9 @@ class Inspection:
         self._warn = warn
         self._answers = Answers() if answers is None else answers
         self._seen: set[Hashable] = set()
+        self._too_many: set[tuple[int, int]] = set()
         self._targets_seen = 0
+        self._calls = 0
 
     def of_scores(
         self, positive: Tensor, negative: Tensor, mask: Tensor | None, log_prob: Tensor | None
@@ -112,6 +145,41 @@ class Inspection:
 
         self._answers.ask(padded.sum().double().unsqueeze(0), answer)
 
+    def draws(self, scores: CallScores) -> None:
+        """Warn of more draws than there are items; ignored candidates, as padding is, are not drawn."""
+        items, candidates = scores.num_items, scores.num_candidates
+        if items is None or candidates <= items or (candidates, items) in self._too_many:
+            return
+        self._too_many.add((candidates, items))
+
+        def answer(found: list[float]) -> None:
+            if found[0] > items:
+                self._warn(
+                    "too many draws",
+                    f"{found[0]:.0f} negatives are drawn out of {items} items: FullCatalogNegatives costs "
+                    "less and sees every item",
+                )
+
+        if scores.counted is None:
+            answer([candidates])
+        else:
+            self._answers.ask(scores.counted().double().reshape(1), answer)
+
+    def temperature(self, comparison: Callable[[], Comparison | None], scores: CallScores) -> None:
+        """Warn of a temperature that does not suit the scores; looked at in a few of all calls."""
+        self._answers.read()
+        self._calls += 1
+        if self._calls not in LATER_CALLS or (compared := comparison()) is None:
+            return
+        calls, differences = self._calls, scores.differences()
+
+        def answer(found: list[float]) -> None:
+            if (advice := compared.advice(found, calls)) is not None:
+                self._warn("temperature", advice)
+
+        if differences.numel():
+            self._answers.ask(compared.figures(differences), answer)
+
     def log_prob(self, name: str, log_prob: Tensor) -> None:
         """Look at log q of any shape.
 
@@ -182,3 +250,15 @@ def _same_memory(positives: Tensor, candidates: Tensor) -> bool:
     return positives is candidates or (
         candidates.numel() > 0 and positives.data_ptr() == candidates.data_ptr()
     )
+
+
+@torch.no_grad()
+def sample_of_scores(batch: ScoredBatch) -> Tensor:
+    """Return ``s_j − s₊`` of some rows and of negatives spread over all, (b, m), −∞ where ignored."""
+    rows = slice(None, None, -(-batch.negative_scores.shape[0] // 64))
+    columns = slice(None, None, -(-batch.negative_scores.shape[1] // 1024))
+    differences = batch.negative_scores[rows, columns] - batch.positive_scores[rows].unsqueeze(1)
+    mask = batch.negative_mask
+    if mask is None:
+        return differences
+    return differences.masked_fill(mask[columns] if mask.dim() == 1 else mask[rows, columns], float("-inf"))

@@ -231,7 +231,7 @@ def test_the_repr_can_be_pasted():
         (
             SoftmaxLoss(learnable_temperature=True),
             {"temperature": 0.2},
-            "LossScheduler schedules 'temperature', which is learned: leave learnable_temperature out",
+            "LossScheduler schedules 'temperature', which is a parameter that the loss learns",
         ),
         (CROLoss("sigmoid"), {"lambda_weight": Linear(0, 1)}, "does nothing when kernel and lambda_kernel"),
         (CROLoss("psl_tanh"), {"temperature": Linear(2, 0.5)}, "schedule of 'temperature': "),
