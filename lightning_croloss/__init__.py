@@ -67,13 +67,14 @@ _NAMES = {
         "save_pretrained",
     ),
     "recommend": ("Recommendations",),
+    "schedules": ("LossScheduler",),
     "serving": ("Recommender",),
     "serving.export": ("export_model",),
 }
 _PACKAGE_OF = {name: package for package, names in _NAMES.items() for name in names}
 #: Packages that are useful without Lightning and imported alone. With a name of any other, every class is
 #: imported, so that config files can use all short names.
-_ALONE = ("losses", "metrics", "recommend", "serving")
+_ALONE = ("losses", "metrics", "recommend", "schedules", "serving")
 
 __all__ = sorted(_PACKAGE_OF)
 

@@ -22,6 +22,8 @@ from lightning_croloss.common.called_later import read_called_later
 
 #: Packages whose public names are known to stay.
 SHORTENED = ("lightning_croloss", "lightning", "torch")
+#: Packages whose classes are named in files by another public one, which earlier releases can read.
+NAMED_BY = {"lightning_croloss.schedules": "lightning_croloss.callbacks"}
 
 
 class Configurable:
@@ -43,6 +45,14 @@ class Configurable:
     def after_init(self) -> None:
         """Run when the whole object is built; does nothing unless overridden."""
 
+    def _record_chosen(self, of: type, **chosen: Any) -> None:
+        """Record what the constructor of a class made of its arguments in place of them.
+
+        Does nothing in an object of a subclass with a constructor of its own, whose arguments are others.
+        """
+        if type(self).__init__ is of.__init__:  # type: ignore[misc]
+            self.__dict__["_init_arguments"] = {**self._init_arguments, **chosen}
+
 
 def _recording(init: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(init)
@@ -61,7 +71,7 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
             for name, parameter in parameters.items():
                 if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                     arguments.update(arguments.pop(name, {}))
-            state["_init_arguments"] = arguments
+            state["_init_arguments"] = {name: _kept(value) for name, value in arguments.items()}
         elif state.get("_reaches_base"):
             # arguments that no subclass on the way here has given
             for name, parameter in parameters.items():
@@ -85,6 +95,13 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
             self.after_init()
 
     return recorded
+
+
+def _kept(value: Any) -> Any:
+    """Return a plain dictionary or list as it is now, whatever its owner does to it later."""
+    if type(value) is dict:
+        return {key: _kept(entry) for key, entry in value.items()}
+    return [_kept(entry) for entry in value] if type(value) is list else value
 
 
 def _mistake(init: Callable[..., None], given: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -113,7 +130,7 @@ def class_path(cls: type) -> str:
             package = sys.modules.get(path := ".".join(packages[:end]))
             public = getattr(package, "__all__", ())
             if cls.__qualname__ in public and getattr(package, cls.__qualname__) is cls:
-                return f"{path}.{cls.__qualname__}"
+                return f"{NAMED_BY.get(path, path)}.{cls.__qualname__}"
     return f"{cls.__module__}.{cls.__qualname__}"
 
 

@@ -53,6 +53,7 @@ from lightning_croloss.pretrained import (
     save_pretrained,
 )
 from lightning_croloss.recommend import Recommendations
+from lightning_croloss.schedules import LossScheduler
 from lightning_croloss.serving import Recommender
 from lightning_croloss.serving.export import export_model
 
@@ -70,6 +71,7 @@ __all__ = [
     "HitRateAtN",
     "InBatchNegatives",
     "LeaveOneOut",
+    "LossScheduler",
     "MRRAtN",
     "MatrixFactorization",
     "MixedNegatives",

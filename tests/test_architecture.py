@@ -28,6 +28,7 @@ LAYERS: Layers = (
     ("common", "errors", "configurable"),
     ("metrics", "retrieval"),
     ("losses",),
+    ("schedules",),
     ("data",),
     ("negatives",),
     ("training",),

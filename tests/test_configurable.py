@@ -16,7 +16,7 @@ from lightning_croloss.losses import (
     SoftplusKernel,
 )
 from tests.losses.cases import options, public_classes, scores, value_and_gradients
-from tests.losses.variations import VARIATIONS
+from tests.losses.variations import IN_PLACE_OF, together
 
 
 def build(config):
@@ -34,11 +34,11 @@ CLASSES = [cls for base in (RetrievalLoss, Kernel, Importance) for cls in public
 @pytest.mark.filterwarnings("ignore:n=")
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_loss_kernel_and_importance_is_built_again(cls, tmp_path):
-    start, variations = VARIATIONS.get(cls, ({}, {}))
-    made = cls(**start | variations)
+    arguments = together(cls)
+    made = cls(**arguments)
     config = to_config(made)
     assert config["class_path"] == class_path(cls)
-    assert set(config["init_args"]) == set(start | variations)
+    assert set(config["init_args"]) == {*arguments, *IN_PLACE_OF.get(cls, ())}
     assert json.loads(json.dumps(config)) == config
     torch.save(config, tmp_path / "config.pt")
     again = build(torch.load(tmp_path / "config.pt", weights_only=True))
@@ -67,6 +67,9 @@ def test_defaults_are_recorded_and_objects_nest():
             "num_items": 7,
             "rank_scaling": "reference",
             "fused": None,
+            "reduction": "mean",
+            "alpha": None,
+            "learnable_temperature": False,
         },
     }
 

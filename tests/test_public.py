@@ -14,6 +14,9 @@ def test_imports_are_light() -> None:
     code = """
 import sys, lightning_croloss
 print(sorted({'torch', 'lightning'} & set(sys.modules)))
+from lightning_croloss import LossScheduler, log_prob_from_counts
+from lightning_croloss.schedules import Constant, Cosine, Geometric, Linear, Steps
+print(sorted({'lightning', 'pytorch_lightning'} & set(sys.modules)))
 import lightning_croloss.data
 print([name for name in ('recbole', 'pandas') if name in sys.modules])
 import lightning.pytorch.cli
@@ -33,5 +36,5 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *printed, error = done.stdout.splitlines()
-    assert printed == ["[]", "[]", "[]", "True", "False True", "False"]
+    assert printed == ["[]", "[]", "[]", "[]", "True", "False True", "False"]
     assert error.startswith("TableDataModule needs the extra [tables]")

@@ -3,8 +3,8 @@
 from lightning_croloss.callbacks.croloss_callback import CROLossCallback
 from lightning_croloss.callbacks.prediction_writer import PredictionWriter
 from lightning_croloss.callbacks.recall_report import RecallReport
-from lightning_croloss.callbacks.schedules import Constant, Cosine, Geometric, Linear, Ramp, Schedule, Steps
 from lightning_croloss.callbacks.user_metrics_writer import UserMetricsWriter
+from lightning_croloss.schedules import Constant, Cosine, Geometric, Linear, Ramp, Schedule, Steps
 
 __all__ = [
     "CROLossCallback",

@@ -8,22 +8,24 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_croloss.callbacks.schedules import Constant, Schedule
 from lightning_croloss.configurable import Configurable
-from lightning_croloss.errors import suggest
 from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.schedules import LossScheduler, Schedule
+from lightning_croloss.schedules.checks import as_schedules, check_schedules, find_loss
 from lightning_croloss.training.logging_steps import logged_last_step, logs_next_step
 from lightning_croloss.training.whole_files import write_whole_files
 
 #: A target n cannot be reached if the best soft ranks of an epoch stay this many times above it.
 FAR_ABOVE = 3.0
+_NAME = "CROLossCallback"
 
 
 class CROLossCallback(Configurable, Callback):
     """Schedule the target N, α, the Lambda weight and the temperature of the loss in a Lightning module.
 
     Works with any module that holds one ``RetrievalLoss``, not only with this package's models. Logs what it
-    sets as ``croloss/n`` and so on, and the mean soft rank of the positives as ``train/soft_rank``.
+    sets as ``croloss/n`` and so on, a temperature that the loss learns as ``croloss/temperature``, and the
+    mean soft rank of the positives as ``train/soft_rank``.
 
     Args:
         n: target N of ``TargetNImportance``: a number or a schedule. Anneal it from large to small.
@@ -43,13 +45,10 @@ class CROLossCallback(Configurable, Callback):
         temperature: float | Schedule | None = None,
     ) -> None:
         given = {"n": n, "alpha": alpha, "lambda_weight": lambda_weight, "temperature": temperature}
-        self.schedules: dict[str, Schedule] = {
-            name: value if isinstance(value, Schedule) else Constant(value)
-            for name, value in given.items()
-            if value is not None
-        }
+        self.schedules: dict[str, Schedule] = as_schedules(given, _NAME)
         self.total_steps: int | None = None
         self._loss: RetrievalLoss | None = None
+        self._scheduler: LossScheduler | None = None
         self._best_soft_rank = math.inf
         self._warned = False
 
@@ -58,28 +57,22 @@ class CROLossCallback(Configurable, Callback):
         write_whole_files(trainer)
         if stage != "fit":
             return
-        self._loss = find_loss(pl_module)
-        known = self._loss.schedulable()
-        for name, schedule in self.schedules.items():
-            if name not in known:
-                raise ValueError(
-                    f"CROLossCallback schedules {name!r}, which {_describe(self._loss)} does not have"
-                    f"{suggest(name, known)}"
-                )
-            for value in schedule.extremes():
-                try:
-                    self._loss.check_value(name, value)
-                except ValueError as error:
-                    raise ValueError(f"CROLossCallback, schedule of {name!r}: {error}") from error
+        self._loss = find_loss(pl_module, _NAME)
+        check_schedules(_NAME, self._loss, self.schedules)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fix the number of steps that fractions refer to: at the first fit, not at a resumed one."""
-        if self.total_steps is not None:
-            return
+        assert self._loss is not None
+        if self.total_steps is None:
+            self.total_steps = self._length(trainer)
+        check_schedules(_NAME, self._loss, self.schedules, self.total_steps)
+        self._scheduler = LossScheduler(self._loss, self.total_steps, **self.schedules)
+
+    def _length(self, trainer: Trainer) -> int:
+        """Return the number of optimizer steps of the training, 1 if it has no end and none is needed."""
         total = trainer.estimated_stepping_batches
         if math.isfinite(total) and total > 0:
-            self.total_steps = int(total)
-            return
+            return int(total)
         fractions = {
             name
             for name, schedule in self.schedules.items()
@@ -91,30 +84,28 @@ class CROLossCallback(Configurable, Callback):
                 "training, whose length is unknown: set trainer.max_epochs or max_steps, or give begin and "
                 "until in optimizer steps"
             )
-        self.total_steps = 1
+        return 1
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Set the values of this optimizer step."""
-        assert self._loss is not None
-        assert self.total_steps is not None
-        known = self._loss.schedulable()
-        for name, schedule in self.schedules.items():
-            value = schedule.value(trainer.global_step, self.total_steps)
-            known[name].fill_(value)
+        assert self._scheduler is not None
+        for name, value in self._scheduler.set_step(trainer.global_step).items():
             if logs_next_step(trainer, f"croloss/{name}"):
                 pl_module.log(f"croloss/{name}", value, prog_bar=name == "n", batch_size=1)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Log the mean soft rank of the positives."""
+        """Log the mean soft rank of the positives, and the temperature if the loss learns it."""
         assert self._loss is not None
+        diagnostics = self._loss.diagnostics
         # the step has been counted by now, unless gradients are being accumulated
+        if "temperature" in diagnostics and logged_last_step(trainer, "croloss/temperature"):
+            pl_module.log("croloss/temperature", diagnostics["temperature"], batch_size=1)
         if not logged_last_step(trainer, "train/soft_rank"):
             return
-        diagnostics = self._loss.diagnostics
         if "soft_rank" in diagnostics:
             pl_module.log("train/soft_rank", diagnostics["soft_rank"], batch_size=1)
             self._best_soft_rank = min(self._best_soft_rank, float(diagnostics["best_soft_rank"]))
@@ -123,12 +114,14 @@ class CROLossCallback(Configurable, Callback):
         """Warn if not even the best soft rank comes near n: the temperature is then too high for it."""
         assert self._loss is not None
         best, self._best_soft_rank = self._best_soft_rank, math.inf
-        if "n" not in self._loss.schedulable() or self._warned or not math.isfinite(best):
+        known = self._loss.schedulable()
+        if "n" not in known or self._warned or not math.isfinite(best):
             return
-        n = float(self._loss.schedulable()["n"])
+        n = float(known["n"])
         if best > FAR_ABOVE * n:
             self._warned = True
-            temperature = float(self._loss.schedulable()["temperature"])
+            learned = self._loss.diagnostics.get("temperature")
+            temperature = float(known["temperature"] if learned is None else learned)
             warnings.warn(
                 f"the best soft rank of this epoch is {best:.0f}, far above n={n:g}: at temperature "
                 f"{temperature:g} the many items far below the positive add up to more than n; lower the "
@@ -148,23 +141,3 @@ class CROLossCallback(Configurable, Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore it, so that a resume with another ``max_epochs`` does not shift the schedule."""
         self.total_steps = state_dict["total_steps"]
-
-
-def find_loss(module: LightningModule) -> RetrievalLoss:
-    """Return the one ``RetrievalLoss`` of a module.
-
-    Raises:
-        ValueError: the module holds none, or more than one.
-    """
-    losses = [child for child in module.modules() if isinstance(child, RetrievalLoss)]
-    if len(losses) != 1:
-        raise ValueError(
-            f"CROLossCallback needs a module with one RetrievalLoss as an attribute, "
-            f"{type(module).__name__} has {len(losses)}"
-        )
-    return losses[0]
-
-
-def _describe(loss: RetrievalLoss) -> str:
-    importance = getattr(loss, "importance", None)
-    return type(loss).__name__ + (f" with {type(importance).__name__}" if importance is not None else "")

@@ -22,6 +22,7 @@ from lightning_croloss.cli.help_format import PlainHelp
 from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.cli.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.common.former_names import today, translated
+from lightning_croloss.configurable import NAMED_BY
 
 #: What is said of torch's schedulers that a config cannot describe.
 NEEDS_FUNCTION = (
@@ -87,6 +88,13 @@ class CROLossParser(LightningArgumentParser):
         plain = cfg_obj if isinstance(cfg_obj, Namespace) else translated(cfg_obj)
         parsed: Namespace = super().parse_object(plain, *args, **kwargs)
         return parsed
+
+    def dump(self, *args: Any, **kwargs: Any) -> str:
+        """Return a config as text, in which classes have the names that files give them."""
+        text = str(super().dump(*args, **kwargs))
+        for package, named in NAMED_BY.items():
+            text = text.replace(f"class_path: {package}.", f"class_path: {named}.")
+        return text
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Print the deepest cause of a config error and exit with status 2."""

@@ -10,6 +10,7 @@ from lightning_croloss.losses.croloss import CROLoss
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.importance import (
+    IMPORTANCES,
     ExponentialImportance,
     GammaImportance,
     Importance,
@@ -36,6 +37,7 @@ from lightning_croloss.losses.softmax import SoftmaxLoss
 from lightning_croloss.losses.triplet import TripletLoss
 
 __all__ = [
+    "IMPORTANCES",
     "KERNELS",
     "BPRLoss",
     "CROLoss",

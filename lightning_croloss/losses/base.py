@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids
+from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.checks import check_embeddings, check_pairs, check_scores
 from lightning_croloss.losses.in_batch import own_item_batches
@@ -20,13 +22,15 @@ from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
 from lightning_croloss.losses.resolution import Comparison
 from lightning_croloss.losses.rows import flat_scores, one_row_each
+from lightning_croloss.losses.scheduled_values import ScheduledValues
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
+from lightning_croloss.losses.temperature import LearnableTemperature
 
 if TYPE_CHECKING:
     from lightning_croloss.losses.log_prob import Counts
 
 
-class RetrievalLoss(Configurable, nn.Module, ABC):
+class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
     """A loss over one positive and many negatives, blind to the model that scored them.
 
     A subclass implements :meth:`row_losses`. Callers use :meth:`in_batch` when the other rows of a batch are
@@ -51,6 +55,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         self.num_items = num_items
         self.reduction = check_reduction(reduction)
         self._item_counts = ItemCounts()
+        self._scheduled = ScheduledValues()
         self.diagnostics: dict[str, Tensor] = {}
         self._warned: set[str] = set()
         self._inspection = Inspection(self._warn_once)
@@ -112,10 +117,11 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
-        return self._loss_of_scores(batch, sample_weight, fold)
+        return self._loss_of_scores(self.batch_at_temperature(batch), sample_weight, fold)
 
     def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
         """Compute the loss of checked scores; ``sample_weight`` (B,), the result as ``fold`` shapes it."""
+        self._scheduled.check(self)
         if sample_weight is not None:
             check_sample_weight(sample_weight, batch.positive_scores.shape[0])
         if batch.negative_scores.numel() == 0:
@@ -259,6 +265,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         )
         if not torch.compiler.is_compiling() and (advice := batch.advice(self.num_items)) is not None:
             self._warn_once("logits", advice)
+        batch = replace(batch, logits=self.scores_at_temperature(batch.logits))
         if batch.positives.number == 0 or batch.logits.numel() == 0:
             return batch.nothing(self.reduction)
         return self._loss_of_logits(batch)
@@ -324,6 +331,7 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata
     ) -> Tensor:
         """Compute all scores, then the loss from them; the vectors are those of :meth:`from_embeddings`."""
+        users = self.vectors_at_temperature(users)
         dtype = torch.promote_types(torch.promote_types(users.dtype, positives.dtype), candidates.dtype)
         users, positives, candidates = users.to(dtype), positives.to(dtype), candidates.to(dtype)
         positive_scores = (users * positives).sum(-1)
@@ -340,6 +348,12 @@ class RetrievalLoss(Configurable, nn.Module, ABC):
             metadata.num_items,
         )
         return self._loss_of_scores(batch, metadata.sample_weight, metadata.fold)
+
+    def _printed_arguments(self) -> dict[str, Any]:
+        given = super()._printed_arguments()
+        if "num_items" in given:  # a model may have filled it
+            given["num_items"] = getattr(self, "num_items", given["num_items"])
+        return given
 
     def comparison(self) -> Comparison | None:
         """Return how the loss compares a negative with the positive, for warnings; None: otherwise."""

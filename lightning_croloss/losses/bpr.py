@@ -17,6 +17,8 @@ class BPRLoss(PairwiseLoss):
         temperature: τ, by which score differences are divided; 1 is usual for unbounded dot products.
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
+        learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
+            tenth and ten times of it.
     """
 
     def comparison(self) -> Comparison:

@@ -5,15 +5,17 @@ Tang et al., "CROLoss: Towards a Customizable Loss for Retrieval Models in Recom
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lightning_croloss.configurable import to_config
-from lightning_croloss.errors import suggest
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.importance import (
+    IMPORTANCES,
     LARGEST_LOG_RANK,
     Importance,
     PowerImportance,
@@ -21,6 +23,7 @@ from lightning_croloss.losses.importance import (
 )
 from lightning_croloss.losses.inspection import CallScores
 from lightning_croloss.losses.kernels import KERNELS, Kernel
+from lightning_croloss.losses.named import named_part
 from lightning_croloss.losses.resolution import Comparison
 from lightning_croloss.losses.scored import Draws, ScoredBatch
 
@@ -37,8 +40,11 @@ class CROLoss(FusedLoss):
 
     Args:
         kernel: the comparison kernel φ: "sigmoid", "exp", "softplus", "hinge", "psl_tanh", "psl_relu",
-            "psl_atan", or a ``Kernel``.
-        importance: the weight W of a rank; None is ``PowerImportance(alpha=1.0)``.
+            "psl_atan", a dictionary of a name and arguments such as ``{"name": "hinge", "margin": 1.0}``, or
+            a ``Kernel``.
+        importance: the weight W of a rank: "power", "exponential", "gamma", a dictionary of a name and
+            arguments such as ``{"name": "target_n", "n": 50}``, or an ``Importance``. None is
+            ``PowerImportance(alpha=1.0)``.
         temperature: τ, by which score differences are divided. As important as everything else: tune it
             between 0.03 and 0.4 for cosine scores, smaller for a smaller N.
         lambda_weight: 0 … 1, weight of the Lambda method: the gradient of the soft rank is weighted by the
@@ -50,29 +56,37 @@ class CROLoss(FusedLoss):
             the same result, faster and with little memory, but without a second derivative. None = where it
             is faster.
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
+        alpha: short for ``importance=PowerImportance(alpha)``.
+        learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
+            tenth and ten times of it. Needs a kernel of ``d / τ``, so none of PSL.
 
     Raises:
-        ValueError: an argument is out of range, or ``lambda_weight > 0`` with equal kernels.
+        ValueError: an argument is out of range or unknown, ``lambda_weight > 0`` with equal kernels, or both
+            ``importance`` and ``alpha`` are given.
     """
+
+    always_printed = ("kernel", "importance", "temperature")
 
     def __init__(
         self,
-        kernel: str | Kernel = "sigmoid",
-        importance: Importance | None = None,
+        kernel: str | Kernel | dict[str, Any] = "sigmoid",
+        importance: Importance | str | dict[str, Any] | None = None,
         temperature: float = 0.1,
         lambda_weight: float = 0.0,
-        lambda_kernel: str | Kernel = "sigmoid",
+        lambda_kernel: str | Kernel | dict[str, Any] = "sigmoid",
         num_items: int | None = None,
         rank_scaling: str = "reference",
         fused: bool | None = None,
         *,
         reduction: str = "mean",
+        alpha: float | None = None,
+        learnable_temperature: bool = False,
     ) -> None:
         super().__init__(num_items, fused, reduction=reduction)
         self.kernel = _kernel(kernel, "kernel")
         self.lambda_kernel = _kernel(lambda_kernel, "lambda_kernel")
         self._same_kernels = to_config(self.kernel) == to_config(self.lambda_kernel)
-        self.importance = PowerImportance() if importance is None else importance
+        self.importance = _importance(importance, alpha)
         if not self.kernel.differentiable:
             raise ValueError(f"kernel {self.kernel.name!r} has no gradient: it serves only as lambda_kernel")
         self.rank_scaling = check_rank_scaling(rank_scaling)
@@ -80,11 +94,24 @@ class CROLoss(FusedLoss):
         self.check_value("lambda_weight", lambda_weight)
         self.temperature = scheduled_value(temperature)
         self.lambda_weight = scheduled_value(lambda_weight)
+        if learnable_temperature:
+            self.learn_temperature(self.kernel, self.lambda_kernel)
+        # a checkpoint says what was chosen, in one form
+        self._record_chosen(
+            CROLoss,
+            kernel=_recorded(kernel, self.kernel),
+            lambda_kernel=_recorded(lambda_kernel, self.lambda_kernel),
+            importance=self.importance,
+            alpha=None,
+        )
 
     def schedulable(self) -> dict[str, Tensor]:
-        """Return ``temperature``, ``lambda_weight`` and the importance's parameters (``alpha`` or ``n``)."""
-        own = {"temperature": self.temperature, "lambda_weight": self.lambda_weight}
-        return own | self.importance.schedulable()
+        """Return ``temperature``, ``lambda_weight`` and the importance's parameters (``alpha`` or ``n``).
+
+        A temperature that is learned is not among them.
+        """
+        fixed = {} if self.raw_temperature is not None else {"temperature": self.temperature}
+        return fixed | {"lambda_weight": self.lambda_weight} | self.importance.schedulable()
 
     def check_value(self, name: str, value: float) -> None:
         """Raise ``ValueError`` if ``name`` must not be ``value``."""
@@ -157,9 +184,11 @@ class CROLoss(FusedLoss):
 
         Ranks are cut at e⁶⁰; a row without any draw has rank 1.
         """
+        self._scheduled.check(self)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
+        batch = self.batch_at_temperature(batch)
         if batch.negative_scores.numel() == 0:
             return torch.ones_like(batch.positive_scores)
         with torch.autocast(positive_scores.device.type, enabled=False):
@@ -225,9 +254,21 @@ class CROLoss(FusedLoss):
             )
 
 
-def _kernel(value: str | Kernel, argument: str) -> Kernel:
-    if isinstance(value, Kernel):
-        return value
-    if value not in KERNELS:
-        raise ValueError(f"unknown {argument} {value!r}{suggest(str(value), KERNELS)}")
-    return KERNELS[value]()
+def _kernel(value: str | Kernel | dict[str, Any], argument: str) -> Kernel:
+    return named_part(argument, value, Kernel, KERNELS, {"name": "hinge", "margin": 1.0})  # type: ignore[type-abstract]
+
+
+def _recorded(given: str | Kernel | dict[str, Any], kernel: Kernel) -> str | Kernel:
+    return kernel.name if isinstance(given, str) else kernel
+
+
+def _importance(value: Importance | str | dict[str, Any] | None, alpha: float | None) -> Importance:
+    if alpha is None:
+        meant = "power" if value is None else value
+        return named_part("importance", meant, Importance, IMPORTANCES, {"name": "target_n", "n": 50})  # type: ignore[type-abstract]
+    if value is not None:
+        raise ValueError(
+            f"alpha={alpha!r} is short for importance=PowerImportance(alpha={alpha!r}), and importance="
+            f"{value!r} is given too: leave one of them out"
+        )
+    return PowerImportance(alpha)

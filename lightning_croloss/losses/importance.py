@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.arguments import scheduled_value
 
@@ -21,8 +22,14 @@ LINEAR_BEYOND = 40.0
 LARGEST_LOG_RANK = 60.0
 
 
-class Importance(Configurable, ABC):
-    """The weight of a rank; increasing in the rank."""
+class Importance(PrintedCall, Configurable, ABC):
+    """The weight of a rank; increasing in the rank.
+
+    Attributes:
+        name: the name in :data:`IMPORTANCES`; those of your own need none.
+    """
+
+    name: str
 
     @abstractmethod
     def value(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
@@ -54,14 +61,19 @@ class PowerImportance(Importance):
         alpha: α > 1 favours the head (Recall at small N), α < 1 the tail (large N); 0 weighs all ranks alike.
     """
 
+    name = "power"
+    always_printed = ("alpha",)
+
     def __init__(self, alpha: float = 1.0) -> None:
         self.check_value("alpha", alpha, None)
         self.alpha = scheduled_value(alpha)
 
     def value(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
         """Return W; beyond ``(1 − α)ℓ = 40`` its tangent in ℓ."""
-        power = 1.0 - self.alpha.to(log_rank.dtype)
-        inside = self._inside(log_rank, power)
+        power = self._power(log_rank)
+        if isinstance(power, float) and power == 0.0:
+            return log_rank.clone()
+        inside = _inside(log_rank, power)
         largest = torch.log1p(num_items)
         scale = largest / _expm1_over(power, largest)
         grown = torch.exp(power * inside) * (log_rank - inside)  # 0 but where the tangent goes on
@@ -69,14 +81,17 @@ class PowerImportance(Importance):
 
     def slope(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
         """Return dW/dℓ, constant beyond ``(1 − α)ℓ = 40``."""
-        power = 1.0 - self.alpha.to(log_rank.dtype)
+        power = self._power(log_rank)
+        if isinstance(power, float) and power == 0.0:
+            return torch.ones_like(log_rank)
         largest = torch.log1p(num_items)
-        return largest / _expm1_over(power, largest) * torch.exp(power * self._inside(log_rank, power))
+        return largest / _expm1_over(power, largest) * torch.exp(power * _inside(log_rank, power))
 
-    @staticmethod
-    def _inside(log_rank: Tensor, power: Tensor) -> Tensor:
-        limit = LINEAR_BEYOND / power.clamp(min=1e-30)
-        return torch.minimum(log_rank, limit)
+    def _power(self, like: Tensor) -> Tensor | float:
+        """Return 1 − α, as a tensor where a graph must hold for every value that a schedule may set later."""
+        if torch.compiler.is_compiling():
+            return 1.0 - self.alpha.to(like.dtype)
+        return 1.0 - float(self.alpha)
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return ``alpha``."""
@@ -98,6 +113,8 @@ class TargetNImportance(Importance):
             where every rank is large: let ``CROLossCallback`` anneal it from large to small.
         sharpness: how sudden the switch is; large values approach the step.
     """
+
+    name = "target_n"
 
     def __init__(self, n: float, sharpness: float = 1.0) -> None:
         self.check_value("n", n, None)
@@ -138,6 +155,9 @@ class ExponentialImportance(Importance):
         rate: the larger, the more the head matters; half of the loss lies below ``log 2 / rate`` percent.
     """
 
+    name = "exponential"
+    always_printed = ("rate",)
+
     def __init__(self, rate: float = 1.0) -> None:
         self.check_value("rate", rate, None)
         self.rate = scheduled_value(rate)
@@ -170,6 +190,9 @@ class GammaImportance(Importance):
         rate: inverse scale.
     """
 
+    name = "gamma"
+    always_printed = ("concentration", "rate")
+
     def __init__(self, concentration: float = 1.0, rate: float = 1.0) -> None:
         self.check_value("concentration", concentration, None)
         self.check_value("rate", rate, None)
@@ -198,9 +221,24 @@ class GammaImportance(Importance):
             raise ValueError(f"{name} must be a positive number, got {value}")
 
 
-def _expm1_over(power: Tensor, x: Tensor) -> Tensor:
+#: name -> importance
+IMPORTANCES: dict[str, type[Importance]] = {
+    importance.name: importance
+    for importance in (PowerImportance, TargetNImportance, ExponentialImportance, GammaImportance)
+}
+
+
+def _inside(log_rank: Tensor, power: Tensor | float) -> Tensor:
+    if isinstance(power, float):
+        return log_rank if power <= 0.0 else log_rank.clamp(max=LINEAR_BEYOND / power)
+    return torch.minimum(log_rank, LINEAR_BEYOND / power.clamp(min=1e-30))
+
+
+def _expm1_over(power: Tensor | float, x: Tensor) -> Tensor:
     """Return ``(exp(power · x) − 1) / power``, which is x at power = 0; exact near there too."""
     y = power * x
+    if isinstance(power, float):
+        return torch.expm1(y) / power
     small = y.abs() < 1e-4
     series = 1.0 + y * (0.5 + y / 6.0)
     return x * torch.where(small, series, torch.expm1(y) / torch.where(small, torch.ones_like(y), y))

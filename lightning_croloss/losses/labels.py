@@ -106,10 +106,14 @@ class Labels:
         )
 
 
-def _check_types(logits: Tensor, labels: Tensor) -> None:
-    for name, value in (("logits", logits), ("labels", labels)):
-        if not isinstance(value, Tensor):
+def check_tensors(**values: Tensor | None) -> None:
+    """Raise ``TypeError`` unless each value is a tensor or None."""
+    for name, value in values.items():
+        if value is not None and not isinstance(value, Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: torch.as_tensor({name})")
+
+
+def _check_types(logits: Tensor, labels: Tensor) -> None:
     if not logits.is_floating_point():
         raise ValueError(f"logits must be floating, got {logits.dtype}: are logits and labels exchanged?")
     if labels.dtype not in _INTEGERS and labels.dtype != torch.bool and not labels.is_floating_point():

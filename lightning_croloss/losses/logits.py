@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.losses.inspection import CallScores
-from lightning_croloss.losses.labels import Labels
+from lightning_croloss.losses.labels import Labels, check_tensors
 from lightning_croloss.losses.positives import Positives
 from lightning_croloss.losses.reduction import Fold
 from lightning_croloss.losses.scored import ScoredBatch, rank_dtype
@@ -59,6 +59,7 @@ class LogitBatch:
             TypeError: logits or labels are no tensors.
             ValueError: types, shapes or labels do not fit.
         """
+        check_tensors(logits=logits, labels=labels, mask=mask, log_prob=log_prob, sample_weight=sample_weight)
         found = Labels.check(logits, labels, class_dim)
         rows, columns = found.logits.shape
         positives = Positives.of(found.values, columns, ignore_index)
@@ -120,18 +121,16 @@ class LogitBatch:
             num_items: size of the catalogue, as the loss has it.
         """
         number = self.num_sampled
-        if num_items is None or self.log_prob is not None or number == num_items:
+        if num_items is None or self.log_prob is not None or not isinstance(number, int):  # on a device only
             return None
-        if not isinstance(number, int):  # known to a device only
+        if number == num_items:
             return None
-        said = (
-            f"the logits have {number} columns that are not masked as padding, but num_items is {num_items}: "
-        )
         if number > num_items:
-            return said + "mask the columns that are no items, with mask (C,) bool, True = ignore"
+            what = "mask the columns that are no items, with mask (C,) bool, True = ignore"
+        else:
+            what = "if the columns were drawn, give log_prob; if they are the catalogue, leave num_items out"
         return (
-            said
-            + "if the columns were drawn, give log_prob; if they are the whole catalogue, set num_items so"
+            f"the logits have {number} columns besides masked padding, but num_items is {num_items}: {what}"
         )
 
     @property

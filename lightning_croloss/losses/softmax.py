@@ -28,7 +28,11 @@ class SoftmaxLoss(FusedLoss):
         fused: whether ``from_embeddings`` computes value and gradients in tiles, without the (B, M) scores;
             None = where it is faster (see ``CROLoss``).
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
+        learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
+            tenth and ten times of it.
     """
+
+    always_printed = ("temperature",)
 
     def __init__(
         self,
@@ -38,14 +42,17 @@ class SoftmaxLoss(FusedLoss):
         fused: bool | None = None,
         *,
         reduction: str = "mean",
+        learnable_temperature: bool = False,
     ) -> None:
         super().__init__(num_items, fused, reduction=reduction)
         self.rank_scaling = check_rank_scaling(rank_scaling)
         self.temperature = scheduled_value(check_temperature(temperature))
+        if learnable_temperature:
+            self.learn_temperature()
 
     def schedulable(self) -> dict[str, Tensor]:
-        """Return ``temperature``."""
-        return {"temperature": self.temperature}
+        """Return ``temperature``, if it is not learned."""
+        return {} if self.raw_temperature is not None else {"temperature": self.temperature}
 
     def check_value(self, name: str, value: float) -> None:
         """Refuse a temperature that is not positive."""

@@ -19,7 +19,11 @@ class TripletLoss(PairwiseLoss):
         temperature: τ, by which score differences are divided.
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
+        learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
+            tenth and ten times of it.
     """
+
+    always_printed = ("margin", "temperature")
 
     def __init__(
         self,
@@ -28,8 +32,11 @@ class TripletLoss(PairwiseLoss):
         num_items: int | None = None,
         *,
         reduction: str = "mean",
+        learnable_temperature: bool = False,
     ) -> None:
-        super().__init__(temperature, num_items, reduction=reduction)
+        super().__init__(
+            temperature, num_items, reduction=reduction, learnable_temperature=learnable_temperature
+        )
         if not 0.0 < margin < math.inf:
             raise ValueError(f"margin must be a positive number, got {margin}")
         self.margin = float(margin)

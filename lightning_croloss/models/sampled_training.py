@@ -158,7 +158,9 @@ class SampledTraining(Encoder):
         Raises:
             ValueError: the checkpoint that is about to be resumed has states that are not theirs.
         """
-        built = self._optimization.build(self.parameters())
+        built = self._optimization.build(
+            self.parameters(), [] if self.loss.raw_temperature is None else [self.loss.raw_temperature]
+        )
         states, self._saved_states = self._saved_states, None
         if states is not None:
             optimizer, scheduler = built, None

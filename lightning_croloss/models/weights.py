@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.losses.temperature import PARAMETER
 
 #: What weights may be kept in, whatever the model's own type is.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+#: Weights that are not the architecture's: the model may have got another loss since.
+OF_LOSS = frozenset({f"loss.{PARAMETER}"})
 
 
 def check_weights(
@@ -32,8 +35,8 @@ def check_weights(
     expected: dict[str, Tensor] = model.state_dict()
     trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     kind = type(model).__name__
-    missing = sorted(map(str, expected.keys() - tensors.keys()))
-    unknown = sorted(map(str, tensors.keys() - expected.keys()))
+    missing = sorted(map(str, expected.keys() - tensors.keys() - OF_LOSS))
+    unknown = sorted(map(str, tensors.keys() - expected.keys() - OF_LOSS))
     if strict and (missing or unknown):
         named = [f"lacks {name!r}" for name in missing[:1]] + [f"has {name!r}" for name in unknown[:1]]
         raise PretrainedError(

@@ -141,7 +141,14 @@ class Optimization:
         for embedding in embeddings:
             embedding.sparse = sparse
 
-    def build(self, parameters: Iterator[nn.Parameter]) -> Any:
-        """Return what ``configure_optimizers`` must: the optimizer, and the scheduler if there is one."""
+    def build(self, parameters: Iterator[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()) -> Any:
+        """Return what ``configure_optimizers`` must: the optimizer, and the scheduler if there is one.
+
+        Args:
+            parameters: what to train.
+            undecayed: those of them that weight decay leaves alone.
+        """
         optimizer = lazy_optimizer(self._optimizer) if self.lazy else self._optimizer
-        return build_optimizers(parameters, optimizer, self.lr_scheduler, self._interval, self.learning_rate)
+        return build_optimizers(
+            parameters, optimizer, self.lr_scheduler, self._interval, self.learning_rate, undecayed
+        )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_croloss.common.called_later import read_called_later
@@ -25,6 +26,7 @@ def build_optimizers(
     lr_scheduler: LRSchedulerCallable | None,
     interval: str,
     learning_rate: float | None = None,
+    undecayed: Iterable[nn.Parameter] = (),
 ) -> Any:
     """Return what ``configure_optimizers`` must: the optimizer, and the scheduler if there is one.
 
@@ -34,8 +36,10 @@ def build_optimizers(
         lr_scheduler: any torch learning rate scheduler; None keeps the rate.
         interval: "epoch" or "step": how often the scheduler steps.
         learning_rate: the rate in place of the optimizer's own, in all groups; None keeps that.
+        undecayed: those of the parameters that weight decay leaves alone.
     """
     built = torch.optim.Adam(parameters, lr=DEFAULT_RATE) if optimizer is None else optimizer(parameters)
+    _spare(built, undecayed)
     if learning_rate is not None:  # before the scheduler takes its first rate from it
         for group in (built.defaults, *built.param_groups):
             group["lr"] = learning_rate
@@ -46,6 +50,16 @@ def build_optimizers(
     if isinstance(scheduler, ReduceLROnPlateau):
         entry["monitor"] = getattr(scheduler, "monitor", None)
     return {"optimizer": built, "lr_scheduler": entry}
+
+
+def _spare(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    """Put parameters that would be decayed into groups of their own, without weight decay."""
+    spared = {id(parameter) for parameter in parameters}
+    for group in list(optimizer.param_groups):
+        own = [parameter for parameter in group["params"] if id(parameter) in spared]
+        if own and group.get("weight_decay"):
+            group["params"] = [entry for entry in group["params"] if id(entry) not in spared]
+            optimizer.add_param_group({**group, "params": own, "weight_decay": 0.0})
 
 
 def rate_of(optimizer: OptimizerCallable) -> float | None:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from lightning_croloss.callbacks.schedules import Schedule
 from lightning_croloss.cli import main
 from lightning_croloss.cli.class_fields import NOTHING, Field, fields_of, find_class
 from lightning_croloss.cli.diagnosis import find_mistake
@@ -28,6 +27,7 @@ from lightning_croloss.losses.importance import Importance
 from lightning_croloss.losses.kernels import Kernel
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.schedules import Schedule
 
 #: Words of the parser and of Python, which say nothing to a user.
 JARGON = re.compile(

@@ -13,7 +13,6 @@ from docstring_parser import parse
 
 import lightning_croloss
 from lightning_croloss import RetrievalDataModule, RetrievalModel
-from lightning_croloss.callbacks.schedules import Schedule
 from lightning_croloss.cli import main
 from lightning_croloss.cli.help_format import PlainHelp, in_words, without_markup
 from lightning_croloss.cli.lightning_cli import CROLossCLI
@@ -24,6 +23,7 @@ from lightning_croloss.data import Split
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.losses.importance import Importance
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.schedules import Schedule
 
 #: Words of Python's types that a user need not know, and marks of docstrings.
 FOREIGN = re.compile(r"Union\[|Optional\[|Callable\[|Sequence\[|NoneType|``|:\w+:`|known subclasses")

@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from lightning_croloss import CROLoss, CROLossCallback, TargetNImportance
-from lightning_croloss.callbacks.schedules import Geometric, Linear
 from lightning_croloss.errors import NonFiniteLossError
+from lightning_croloss.schedules import Geometric, Linear
 from lightning_croloss.training.lazy_adam import LazyAdam
 from tests.gpu.architectures import Steps, build, train
 from tests.gpu.device import DEVICE, is_on_device, sized

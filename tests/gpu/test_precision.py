@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lightning_croloss import CROLoss, CROLossCallback, FullCatalogNegatives
-from lightning_croloss.callbacks.schedules import Linear
+from lightning_croloss.schedules import Linear
 from tests.gpu.architectures import Steps, build, train
 from tests.gpu.device import ON_GPU, sized
 

@@ -5,7 +5,15 @@ import inspect
 import pytest
 import torch
 
-from lightning_croloss.losses import CROLoss, Importance, Kernel, RetrievalLoss, SoftmaxLoss
+from lightning_croloss.losses import (
+    BPRLoss,
+    CROLoss,
+    Importance,
+    Kernel,
+    RetrievalLoss,
+    SoftmaxLoss,
+    TripletLoss,
+)
 from tests.losses.cases import LOSSES, assert_same, options, public_classes, scores, value_and_gradients
 from tests.losses.variations import VARIATIONS
 
@@ -13,8 +21,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:n=")
 
 #: arguments that leave the value alone and change the gradient only
 GRADIENT_ONLY = {(CROLoss, "lambda_weight"), (CROLoss, "lambda_kernel")}
-#: arguments that choose how, not what: tests/losses/fused/test_loss.py tests that they choose
-SAME_OUTCOME = {(CROLoss, "fused"), (SoftmaxLoss, "fused")}
+#: arguments that choose how, not what, as tests/losses/fused/test_loss.py tests, or what is learned, as
+#: tests/losses/test_temperature.py does
+SAME_OUTCOME = {
+    (CROLoss, "fused"),
+    (SoftmaxLoss, "fused"),
+    *((cls, "learnable_temperature") for cls in (CROLoss, SoftmaxLoss, BPRLoss, TripletLoss)),
+}
 CASES = [
     (cls, name)
     for cls, (_, variations) in VARIATIONS.items()
@@ -80,7 +93,7 @@ def test_what_can_be_scheduled():
     for cls, name in SCHEDULED:
         names[cls.__name__].add(name)
     assert {key: value for key, value in names.items() if value} == {
-        "CROLoss": {"temperature", "lambda_weight"},
+        "CROLoss": {"temperature", "lambda_weight", "alpha"},
         "SoftmaxLoss": {"temperature"},
         "BPRLoss": {"temperature"},
         "TripletLoss": {"temperature"},

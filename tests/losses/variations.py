@@ -29,16 +29,34 @@ VARIATIONS = {
             "rank_scaling": "unbiased",
             "fused": True,
             "reduction": "sum",
+            "alpha": 0.5,
+            "learnable_temperature": True,
         },
     ),
     SoftmaxLoss: (
         {"num_items": 40},
-        {"temperature": 0.2, "num_items": 60, "rank_scaling": "unbiased", "fused": True, "reduction": "sum"},
+        {
+            "temperature": 0.2,
+            "num_items": 60,
+            "rank_scaling": "unbiased",
+            "fused": True,
+            "reduction": "sum",
+            "learnable_temperature": True,
+        },
     ),
-    BPRLoss: ({"num_items": 40}, {"temperature": 0.2, "num_items": 60, "reduction": "sum"}),
+    BPRLoss: (
+        {"num_items": 40},
+        {"temperature": 0.2, "num_items": 60, "reduction": "sum", "learnable_temperature": True},
+    ),
     TripletLoss: (
         {"num_items": 40},
-        {"margin": 0.9, "temperature": 0.2, "num_items": 60, "reduction": "sum"},
+        {
+            "margin": 0.9,
+            "temperature": 0.2,
+            "num_items": 60,
+            "reduction": "sum",
+            "learnable_temperature": True,
+        },
     ),
     PowerImportance: ({}, {"alpha": 0.5}),
     TargetNImportance: ({"n": 10.0}, {"n": 20.0, "sharpness": 2.0}),
@@ -49,3 +67,12 @@ VARIATIONS = {
     PSLReluKernel: ({}, {"score_temperature": 1.0}),
     PSLAtanKernel: ({}, {"score_temperature": 1.0}),
 }
+#: Arguments that take the place of others: class -> argument -> what is left out beside it.
+IN_PLACE_OF = {CROLoss: {"alpha": "importance"}}
+
+
+def together(cls: type) -> dict[str, object]:
+    """Return other values of all arguments of a class that can be given at once."""
+    start, variations = VARIATIONS.get(cls, ({}, {}))
+    left_out = IN_PLACE_OF.get(cls, {})
+    return {name: value for name, value in (start | variations).items() if name not in left_out}

@@ -86,6 +86,8 @@ class FusedLoss(RetrievalLoss):
     def _fused_loss(
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata
     ) -> Tensor:
+        self._scheduled.check(self)
+        users = self.vectors_at_temperature(users)
         rows, columns = users.shape[0], candidates.shape[0]
         check_vectors(users, positives, candidates)
         if metadata.sample_weight is not None:
@@ -140,6 +142,7 @@ class FusedLoss(RetrievalLoss):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _fused_loss_of_logits(self, batch: LogitBatch) -> Tensor:
+        self._scheduled.check(self)
         dtype, number = rank_dtype(batch.logits.dtype), batch.positives.number
         draws = Draws.check(
             torch.Size((number, batch.logits.shape[1])),

@@ -15,6 +15,8 @@ from lightning_croloss.losses.fused.score_plan import RowsOfBlock, ScorePlan
 from lightning_croloss.losses.fused.sums import Sums, add_tile
 from lightning_croloss.losses.kernels import FAR_BELOW
 
+#: If a mask (C,) ignores less than one column in as many, these are set one by one.
+FEW = 16
 Gradients = tuple[Tensor | None, Tensor | None]
 
 
@@ -33,6 +35,11 @@ class ScoreComputation:
         self.plan = plan
         self.log_ranks = torch.empty_like(plan.row_weight)
         self.losses = torch.empty_like(plan.row_weight)
+        self._padding: Tensor | None = None
+        if plan.mask is not None and plan.mask.dim() == 1 and plan.mask.device.type == "cpu":
+            padding = torch.nonzero(plan.mask).squeeze(1)
+            if len(padding) * FEW < len(plan.mask):
+                self._padding = padding
 
     @torch.no_grad()
     def run(self, scores: Tensor, positive_scores: Tensor | None, needs_gradient: bool) -> Gradients:
@@ -100,30 +107,37 @@ class ScoreComputation:
             for block, part in zip(blocks, found, strict=True):
                 base = scores.index_select(0, part.rows).to(plan.dtype)
                 base.view(-1).index_fill_(0, part.positions, FAR_BELOW)
-                if plan.mask is not None:
-                    mask = plan.mask if plan.mask.dim() == 1 else plan.mask[part.rows]
-                    base.masked_fill_(mask, FAR_BELOW)
+                self._ignore(base, part.rows)
                 x = scratch[: block.stop - block.start]
                 torch.index_select(base, 0, part.owner, out=x)
-                x.sub_(positive[block])
-                yield block, self._scaled(x), own.rows[block]
+                yield block, self._scaled(x.sub_(positive[block])), own.rows[block]
             return
+        exact = plan.form.lambda_kernel is not None  # a step counts ties: their difference must be 0
+        shift = positive if exact else positive * (-1.0 / plan.scale)
         for block in blocks:
             x = scratch[: block.stop - block.start]
-            torch.sub(scores[block], positive[block], out=x)
+            if exact:
+                self._scaled(torch.sub(scores[block], shift[block], out=x))
+            else:
+                torch.add(shift[block], scores[block], alpha=1.0 / plan.scale, out=x)
             if own is not None:
                 x.scatter_(1, own.columns[block].unsqueeze(1), FAR_BELOW)
-            if plan.mask is not None:
-                x.masked_fill_(plan.mask if plan.mask.dim() == 1 else plan.mask[block], FAR_BELOW)
-            yield block, self._scaled(x), None
+            elif plan.form.kernel.sums_logarithms:
+                x.clamp_(min=FAR_BELOW)  # a row of −∞ has no softmax, but where a positive's column is finite
+            self._ignore(x, block)
+            yield block, x, None
+
+    def _ignore(self, scores: Tensor, rows: slice | Tensor) -> None:
+        """Set masked columns of some rows far below."""
+        mask = self.plan.mask
+        if self._padding is not None:
+            scores.index_fill_(1, self._padding, FAR_BELOW)
+        elif mask is not None:
+            scores.masked_fill_(mask if mask.dim() == 1 else mask[rows], FAR_BELOW)
 
     def _scaled(self, x: Tensor) -> Tensor:
         scale = self.plan.scale
-        if scale != 1.0:
-            x.mul_(1.0 / scale)
-        if self.plan.positives is None and self.plan.form.kernel.sums_logarithms:
-            x.clamp_(min=FAR_BELOW)  # a row of nothing but −∞ has no softmax; a positive's own column has one
-        return x
+        return x if scale == 1.0 else x.mul_(1.0 / scale)
 
     def _sum(self, block: slice, x: Tensor, out: Tensor, needs_gradient: bool) -> Tensor | None:
         """Set the block's losses and log R, and ``out`` to φ; return what the slopes are multiplied by."""
@@ -136,12 +150,15 @@ class ScoreComputation:
             ratio = plan.scale / other.width(form.temperature)
             add_tile(other_sums, other, x * ratio, form.temperature, log_weight, out)
         sums = Sums(plan.row_weight[block], form.kernel.sums_logarithms)
-        add_tile(sums, form.kernel, x, form.temperature, log_weight, out)
+        rescaled = add_tile(sums, form.kernel, x, form.temperature, log_weight, out)
         losses, self.log_ranks[block], coefficient = form.finish(
             sums, other_sums, plan.draws.num_items, block
         )
         self.losses[block] = losses * plan.row_weight[block]
-        return coefficient * plan.row_weight[block] / plan.scale if needs_gradient else None
+        if not needs_gradient:
+            return None
+        coefficient = coefficient * (plan.row_weight[block] / plan.scale)
+        return coefficient if rescaled is None else coefficient * rescaled.now
 
     def _slopes(self, block: slice, x: Tensor, out: Tensor, coefficient: Tensor) -> Tensor:
         """Turn ``out``, which holds φ, into the gradient of the block; return that of its positives."""
@@ -149,9 +166,7 @@ class ScoreComputation:
         kernel.slope_(x, out, self.plan.form.temperature)
         if log_weight is not None and not kernel.sums_logarithms:
             out.mul_((log_weight if log_weight.dim() == 1 else log_weight[block]).exp())
-        slope_sum = out.sum(1)
-        out.mul_(coefficient.unsqueeze(1))
-        return -coefficient * slope_sum
+        return out.mul_(coefficient.unsqueeze(1)).sum(1).neg_()
 
     def _add_pulls(self, gradient: Tensor, pulls: Tensor) -> None:
         own = self.plan.positives

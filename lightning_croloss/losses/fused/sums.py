@@ -39,7 +39,7 @@ class Rescaled:
     """After a tile of a kernel that is summed by logarithms.
 
     Attributes:
-        tile: (b,) log of the tile's own sum, relative to which its values are.
+        tile: (b,) logarithm of what the tile's values are relative to: of their largest, or of their sum.
         before: (b,) factor of what was summed before.
         now: (b,) factor of the tile's values.
     """
@@ -54,7 +54,7 @@ def add_tile(
 ) -> Rescaled | None:
     """Write φ of a tile into ``out`` and add it up; x is left as it is.
 
-    Where logarithms are summed, ``out`` becomes the softmax of log(u φ): φ relative to the tile's sum.
+    Where logarithms are summed, ``out`` becomes u φ relative to ``Rescaled.tile``.
     """
     if not sums.logarithms:
         kernel.value_(x, out, temperature)
@@ -69,10 +69,15 @@ def add_tile(
     if log_weight is not None:
         terms = torch.add(terms, log_weight, out=out)
     largest = terms.amax(1)
-    torch.softmax(terms, 1, out=out)
-    # the largest of the softmax is exp(largest − log-sum)
-    tile = largest - out.amax(1).log()
-    total = torch.logaddexp(sums.log_scale, tile)
+    if terms.device.type == "cpu":
+        tile = largest
+        torch.sub(terms, largest.unsqueeze(1), out=out).exp_()
+        log_sum = largest + out.sum(1).log_()
+    else:  # one operator, where each reads the memory again
+        torch.softmax(terms, 1, out=out)
+        # the largest of the softmax is exp(largest − log-sum)
+        tile = log_sum = largest - out.amax(1).log()
+    total = torch.logaddexp(sums.log_scale, log_sum)
     rescaled = Rescaled(tile, torch.exp(sums.log_scale - total), torch.exp(tile - total))
     sums.log_scale = total
     return rescaled

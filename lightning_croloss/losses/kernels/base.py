@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 
 #: A difference or logarithm far below any other: no kernel has value or slope left there.
 FAR_BELOW = -1e30
 
 
-class Kernel(Configurable, ABC):
+class Kernel(PrintedCall, Configurable, ABC):
     """A comparison kernel φ(d; τ).
 
     Attributes:

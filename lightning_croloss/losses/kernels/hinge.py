@@ -15,6 +15,7 @@ class HingeKernel(Kernel):
     """``max(0, d / τ + margin)``: with α = 0 the loss is the triplet loss summed over the negatives."""
 
     name = "hinge"
+    always_printed = ("margin",)
 
     def __init__(self, margin: float = 0.5) -> None:
         if not math.isfinite(margin) or margin <= 0:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_croloss.callbacks import Constant, Cosine, Geometric, Linear, Schedule, Steps
 from lightning_croloss.configurable import to_config
+from lightning_croloss.schedules import Constant, Cosine, Geometric, Linear, Schedule, Steps
 
 RAMPS = [Linear, Geometric, Cosine]
 

@@ -6,10 +6,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 
 
-class Schedule(Configurable, ABC):
+class Schedule(PrintedCall, Configurable, ABC):
     """A value that changes while training.
 
     Moments of training (``begin``, ``until``, ``milestones``) are fractions of the whole training if they are
@@ -80,6 +81,10 @@ class Ramp(Schedule):
             return self.start
         return self.between((step - first) / (last - first))
 
+    def _inside(self, value: float) -> float:
+        """Return the value between the ends: rounding must not take it where the parameter may not be."""
+        return min(max(value, min(self.start, self.end)), max(self.start, self.end))
+
     def extremes(self) -> list[float]:
         """Return both ends."""
         return [self.start, self.end]
@@ -101,7 +106,7 @@ class Linear(Ramp):
 
     def between(self, progress: float) -> float:
         """Return the value on the line."""
-        return self.start + (self.end - self.start) * progress
+        return self._inside(self.start + (self.end - self.start) * progress)
 
 
 class Geometric(Ramp):
@@ -121,7 +126,7 @@ class Geometric(Ramp):
 
     def between(self, progress: float) -> float:
         """Return the value on the exponential curve."""
-        return self.start * math.pow(self.end / self.start, progress)
+        return self._inside(self.start * math.pow(self.end / self.start, progress))
 
 
 class Cosine(Ramp):
@@ -136,7 +141,7 @@ class Cosine(Ramp):
 
     def between(self, progress: float) -> float:
         """Return the value on the wave."""
-        return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return self._inside(self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
 class Steps(Schedule):
