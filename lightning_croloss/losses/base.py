@@ -311,7 +311,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             ValueError: types, shapes or devices do not fit, ``item_counts`` comes without ``item_ids`` or
                 lacks one of them.
         """
-        check_pairs(users, items, item_ids, item_counts, sample_weight)
+        check_pairs(users, items, item_ids, sample_weight)
         forth, back = own_item_batches(
             users,
             items,
