@@ -60,6 +60,10 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         self._warned: set[str] = set()
         self._inspection = Inspection(self._warn_once)
 
+    def after_init(self) -> None:
+        """Take the values that the constructor has set; what is set later is checked."""
+        self._scheduled.keep(self)
+
     @abstractmethod
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return the loss of each row, (B,); the batch has at least one row and one negative."""

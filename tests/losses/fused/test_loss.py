@@ -73,7 +73,7 @@ def test_shapes_that_do_not_fit():
     loss = CROLoss(num_items=N, fused=True)
     with pytest.raises(ValueError, match=r"users and positives must be \(B, D\)"):
         loss.from_embeddings(users, positives[:3], candidates)
-    with pytest.raises(ValueError, match="negative_log_prob must be"):
+    with pytest.raises(ValueError, match="candidate_log_prob must be"):
         loss.from_embeddings(users, positives, candidates, candidate_log_prob=torch.zeros(3))
     with pytest.raises(ValueError, match="sample_weight must be"):
         loss.from_embeddings(users, positives, candidates, sample_weight=torch.ones(3))
