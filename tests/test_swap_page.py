@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from tests.integrations.recbole_data import working_recbole
 
 PAGE = (Path(__file__).parent.parent / "docs" / "swap.md").read_text()
 #: What must be installed for the blocks of a section.
@@ -57,6 +60,11 @@ def test_the_blocks_of_a_section(section: str, tmp_path: Path, monkeypatch: pyte
         pytest.importorskip(NEEDS[section], reason=f"the section is about {section}, which is not installed")
     monkeypatch.chdir(tmp_path)
     names = names_at_the_beginning()
+    with working_recbole(tmp_path) if section == "RecBole" else nullcontext():
+        run(section, names)
+
+
+def run(section: str, names: dict[str, Any]) -> None:
     for number, block in enumerate(SECTIONS[section]):
         with warnings.catch_warnings():
             # what our own code warns of, a reader would have to mend in the example

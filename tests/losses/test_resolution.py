@@ -82,7 +82,7 @@ def test_dot_products_as_a_layer_norm_makes_them(loss, warns):
         assert warns in said
         spread = float(differences("layer norm").std(1, correction=0).median())
         assert f"spread over {spread / float(loss.temperature):.3g} times" in said
-        assert f"use cosine scores, or a temperature of about {spread / 2:.2g}" in said
+        assert f"use cosine scores, or a temperature of about {spread:.2g}" in said
 
 
 def test_a_model_that_has_learned_is_judged_more_strictly():
