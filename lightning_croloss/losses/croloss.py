@@ -138,8 +138,7 @@ class CROLoss(FusedLoss):
         """Return W(R) of each row, (B,); its gradient holds the Lambda weights."""
         difference = batch.difference
         if not torch.compiler.is_compiling():
-            drawn = difference.shape[1] if batch.known_draws is None else batch.known_draws
-            self.inspect_scores(drawn, lambda: difference)
+            self.inspect_scores(batch.number_drawn, lambda: difference)
         log_rank = self._log_rank(self.kernel, difference, batch)
         rank, other = log_rank.detach(), None
         if self._uses_lambda():

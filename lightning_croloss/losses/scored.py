@@ -126,6 +126,11 @@ class ScoredBatch:
         return cls(positive_scores.to(dtype), negative_scores.to(dtype), negative_mask, draws)
 
     @property
+    def number_drawn(self) -> int:
+        """Number of draws, for warnings."""
+        return self.negative_scores.shape[1] if self.known_draws is None else self.known_draws
+
+    @property
     def difference(self) -> Tensor:
         """(B, M) how much more each negative scores than its row's positive."""
         return self.negative_scores - self.positive_scores.unsqueeze(1)

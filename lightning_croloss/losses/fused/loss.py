@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,8 +18,8 @@ from lightning_croloss.losses.fused.score_function import loss_of_scores
 from lightning_croloss.losses.fused.score_plan import ScorePlan
 from lightning_croloss.losses.logits import LogitBatch
 from lightning_croloss.losses.metadata import BatchMetadata
-from lightning_croloss.losses.reduction import reduce_losses, weights_of_rows
-from lightning_croloss.losses.scored import Draws, check_sample_weight, rank_dtype
+from lightning_croloss.losses.reduction import Fold, reduce_losses, weights_of_rows
+from lightning_croloss.losses.scored import Draws, ScoredBatch, check_sample_weight, rank_dtype
 
 #: Number of scores from which on the fused path is faster than the naive one.
 FEWEST_SCORES = 2**18
@@ -114,6 +115,35 @@ class FusedLoss(RetrievalLoss):
         )
         self.keep_diagnostics(log_ranks)
         return reduce_losses(loss, None, "none", metadata.fold) if by_row else loss
+
+    def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
+        naive = super()._loss_of_scores
+        if self.fused is False or torch.compiler.is_compiling() or batch.negative_scores.numel() == 0:
+            return naive(batch, sample_weight, fold)
+        if any(
+            given is not None and given.requires_grad for given in (batch.draws.log_weight, sample_weight)
+        ):
+            return naive(batch, sample_weight, fold)
+        draws, number = batch.draws, batch.positive_scores.shape[0]
+        if sample_weight is not None:
+            check_sample_weight(sample_weight, number)
+        self.inspect_scores(batch.number_drawn, lambda: batch.difference)
+        dtype, by_row = batch.positive_scores.dtype, self.reduction == "none"
+        weight = weights_of_rows(sample_weight, draws.has_draws, number, dtype, self.reduction)
+
+        def again(scores: Tensor, positive_scores: Tensor) -> Tensor:
+            same = replace(batch, positive_scores=positive_scores, negative_scores=scores)
+            return naive(same, sample_weight, None)
+
+        loss, log_ranks = loss_of_scores(
+            ScorePlan(self.fused_form(draws), draws, weight, batch.negative_mask, None),
+            batch.negative_scores,
+            batch.positive_scores,
+            by_row,
+            again,
+        )
+        self.keep_diagnostics(log_ranks)
+        return reduce_losses(loss, None, "none", fold) if by_row else loss
 
     def _loss_of_logits(self, batch: LogitBatch) -> Tensor:
         if self._takes_fused_logits(batch):
