@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -507,3 +509,12 @@ def test_positions_of_masks_and_log_prob():
     second_hot = loss.from_logits(last.transpose(1, 2), hot.transpose(1, 2), class_dim=1)
     torch.testing.assert_close(second_hot, expected)
     torch.testing.assert_close(loss.from_logits(last, labels.unsqueeze(-1)), expected)
+
+
+def test_the_block_of_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "loss.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(block, "docs/loss.md", "exec"), names)
+    assert float(names["value"]) > 0
+    assert names["logits"].grad[:, 0].abs().sum() == 0

@@ -24,6 +24,9 @@ from lightning_croloss.losses.scored import Draws, ScoredBatch, check_sample_wei
 #: Number of scores from which on the fused path is faster than the naive one.
 FEWEST_SCORES = 2**18
 
+#: The same of scores that are there already, as their gradient is what all else comes from.
+FEWEST_GIVEN_SCORES = 2**15
+
 
 class FusedLoss(RetrievalLoss):
     """A loss with two paths from embeddings to the same value and gradients.
@@ -118,9 +121,9 @@ class FusedLoss(RetrievalLoss):
 
     def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
         naive = super()._loss_of_scores
-        if self.fused is False or torch.compiler.is_compiling() or batch.negative_scores.numel() == 0:
+        if self.fused is False or torch.compiler.is_compiling():
             return naive(batch, sample_weight, fold)
-        if any(
+        if batch.negative_scores.numel() < FEWEST_GIVEN_SCORES or any(
             given is not None and given.requires_grad for given in (batch.draws.log_weight, sample_weight)
         ):
             return naive(batch, sample_weight, fold)
@@ -147,8 +150,10 @@ class FusedLoss(RetrievalLoss):
 
     def _loss_of_logits(self, batch: LogitBatch) -> Tensor:
         if self._takes_fused_logits(batch):
-            loss: Tensor = self._fused_loss_of_logits(batch)
-            return loss
+            if torch.compiler.is_compiling():
+                loss: Tensor = self._logits_outside_graph(batch)
+                return loss
+            return self._fused_loss_of_logits(batch)
         return super()._loss_of_logits(batch)
 
     def _takes_fused_logits(self, batch: LogitBatch) -> bool:
@@ -168,7 +173,6 @@ class FusedLoss(RetrievalLoss):
             return False
         return True
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _fused_loss_of_logits(self, batch: LogitBatch) -> Tensor:
         self._scheduled.check(self)
         dtype, number = rank_dtype(batch.logits.dtype), batch.positives.number
@@ -188,6 +192,8 @@ class FusedLoss(RetrievalLoss):
         loss, log_ranks = loss_of_scores(plan, batch.logits, by_row=by_row)
         self.keep_diagnostics(log_ranks)
         return loss.view(batch.shape) if by_row else loss
+
+    _logits_outside_graph = torch.compiler.disable(_fused_loss_of_logits)
 
 
 def check_vectors(users: Tensor, positives: Tensor, candidates: Tensor) -> None:
