@@ -88,14 +88,14 @@ class ScoredBatch:
         negative_scores: (B, M).
         negative_mask: (M,) or (B, M) bool, True = ignore; None = nothing is ignored.
         draws: how the negatives were drawn.
-        known_draws: number of draws, where the host knows that it is not M.
+        catalogue: size of the catalogue as far as it is known, for warnings.
     """
 
     positive_scores: Tensor
     negative_scores: Tensor
     negative_mask: Tensor | None
     draws: Draws
-    known_draws: int | None = None
+    catalogue: int | None = None
 
     @classmethod
     def check(
@@ -127,12 +127,7 @@ class ScoredBatch:
         draws = Draws.check(
             negative_scores.shape, dtype, positive_scores.device, negative_log_prob, num_sampled, num_items
         )
-        return cls(positive_scores.to(dtype), negative_scores.to(dtype), negative_mask, draws)
-
-    @property
-    def number_drawn(self) -> int:
-        """Number of draws, for warnings."""
-        return self.negative_scores.shape[1] if self.known_draws is None else self.known_draws
+        return cls(positive_scores.to(dtype), negative_scores.to(dtype), negative_mask, draws, num_items)
 
     @property
     def difference(self) -> Tensor:
