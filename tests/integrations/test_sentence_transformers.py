@@ -204,7 +204,9 @@ def test_the_trainer_trains_evaluates_and_saves(model: Any, tmp_path: Path) -> N
     rows = {"anchor": [f"w{n}" for n in numbers], "positive": [f"w{20 + n}" for n in numbers]}
     data = Dataset.from_dict(rows)
     loss = SentenceRetrievalLoss(
-        model, CROLoss("exp", temperature=0.2), item_counts=Counter(data["positive"])
+        model,
+        CROLoss("exp", temperature=0.2, learnable_temperature=True),
+        item_counts=Counter(data["positive"]),
     )
     arguments = SentenceTransformerTrainingArguments(
         str(tmp_path),
@@ -225,10 +227,12 @@ def test_the_trainer_trains_evaluates_and_saves(model: Any, tmp_path: Path) -> N
         anchors, items = vectors(model, WORDS[:20]), vectors(model, WORDS[20:])
         return int(((anchors @ items.T).argmax(1) == torch.arange(20)).sum())
 
-    before = hits()
+    (learned,) = loss.loss.parameters()
+    before, start = hits(), learned.item()
     trainer.train()
     assert before <= 6
     assert hits() >= 15
+    assert abs(learned.item() - start) > 1e-3  # the temperature: the trainer trains it along
     assert math.isfinite(trainer.evaluate()["eval_loss"])  # with a text that was not counted
     model.save(str(tmp_path / "model"))
     card = (tmp_path / "model" / "README.md").read_text()
