@@ -24,7 +24,12 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
-from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding, WordEmbeddings
+from sentence_transformers.sentence_transformer.modules import (
+    Pooling,
+    Router,
+    StaticEmbedding,
+    WordEmbeddings,
+)
 from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -148,6 +153,15 @@ def test_a_text_that_was_not_counted() -> None:
         loss(features(model, ANCHORS[:2], ["w8", "w30"]))
     model.eval()
     assert torch.isfinite(loss(features(model, ANCHORS[:2], ["w8", "w30"])))
+
+
+def test_a_router_counts_the_documents_tokens() -> None:
+    modules = {"query_modules": [*static()], "document_modules": [*pooled()]}
+    model = SentenceTransformer(modules=[Router.for_query_document(**modules)], device="cpu")
+    loss = SentenceRetrievalLoss(model, item_counts=COUNTS)
+    columns = [model.preprocess(ANCHORS, task="query"), model.preprocess(POSITIVES, task="document")]
+    expected = SentenceRetrievalLoss(model)(columns)
+    assert abs(loss.train()(columns) - expected) > 0.05
 
 
 def test_the_catalogue_is_what_was_counted_unless_the_loss_says_more() -> None:
