@@ -24,7 +24,8 @@ class CROLossCallback(Configurable, Callback):
     """Schedule the target N, α, the Lambda weight and the temperature of the loss in a Lightning module.
 
     Works with any module that holds one ``RetrievalLoss``, not only with this package's models. Logs what it
-    sets as ``croloss/n`` and so on, and the mean soft rank of the positives as ``train/soft_rank``.
+    sets as ``croloss/n`` and so on, a temperature that the loss learns as ``croloss/temperature``, and the
+    mean soft rank of the positives as ``train/soft_rank``.
 
     Args:
         n: target N of ``TargetNImportance``: a number or a schedule. Anneal it from large to small.
@@ -97,12 +98,14 @@ class CROLossCallback(Configurable, Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Log the mean soft rank of the positives."""
+        """Log the mean soft rank of the positives, and the temperature if the loss learns it."""
         assert self._loss is not None
+        diagnostics = self._loss.diagnostics
         # the step has been counted by now, unless gradients are being accumulated
+        if "temperature" in diagnostics and logged_last_step(trainer, "croloss/temperature"):
+            pl_module.log("croloss/temperature", diagnostics["temperature"], batch_size=1)
         if not logged_last_step(trainer, "train/soft_rank"):
             return
-        diagnostics = self._loss.diagnostics
         if "soft_rank" in diagnostics:
             pl_module.log("train/soft_rank", diagnostics["soft_rank"], batch_size=1)
             self._best_soft_rank = min(self._best_soft_rank, float(diagnostics["best_soft_rank"]))
@@ -111,12 +114,14 @@ class CROLossCallback(Configurable, Callback):
         """Warn if not even the best soft rank comes near n: the temperature is then too high for it."""
         assert self._loss is not None
         best, self._best_soft_rank = self._best_soft_rank, math.inf
-        if "n" not in self._loss.schedulable() or self._warned or not math.isfinite(best):
+        known = self._loss.schedulable()
+        if "n" not in known or self._warned or not math.isfinite(best):
             return
-        n = float(self._loss.schedulable()["n"])
+        n = float(known["n"])
         if best > FAR_ABOVE * n:
             self._warned = True
-            temperature = float(self._loss.schedulable()["temperature"])
+            learned = self._loss.diagnostics.get("temperature")
+            temperature = float(known["temperature"] if learned is None else learned)
             warnings.warn(
                 f"the best soft rank of this epoch is {best:.0f}, far above n={n:g}: at temperature "
                 f"{temperature:g} the many items far below the positive add up to more than n; lower the "

@@ -68,12 +68,16 @@ def check_schedules(
     """
     known = loss.schedulable()
     for name, schedule in schedules.items():
+        learned = name == "temperature" and loss.raw_temperature is not None
+        if learned or (name in known and known[name].requires_grad):
+            raise ValueError(
+                f"{who} schedules {name!r}, which is a parameter that the loss learns: leave the schedule "
+                f"or learnable_{name}=True out"
+            )
         if name not in known:
             raise ValueError(
                 f"{who} schedules {name!r}, which {_describe(loss)} does not have{suggest(name, known)}"
             )
-        if known[name].requires_grad:
-            raise ValueError(f"{who} schedules {name!r}, which is a parameter that is learnt: leave one out")
         for value in schedule.extremes():
             _check(who, loss, name, value, "")
         if total_steps is not None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_croloss import callbacks, losses
-from lightning_croloss.callbacks.schedules import Constant, Cosine, Geometric, Linear, Schedule, Steps
+from lightning_croloss.callbacks import Constant, Cosine, Geometric, Linear, Schedule, Steps
 from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable, to_config
 from lightning_croloss.losses import (
