@@ -168,6 +168,8 @@ class Inspection:
     def temperature(self, comparison: Callable[[], Comparison | None], scores: CallScores) -> None:
         """Warn of a temperature that does not suit the scores; looked at in a few of all calls."""
         self._answers.read()
+        if not torch.is_grad_enabled():
+            return  # nothing is trained
         self._calls += 1
         if self._calls not in LATER_CALLS or (compared := comparison()) is None:
             return

@@ -44,7 +44,7 @@ class Comparison:
 
     @torch.no_grad()
     def figures(self, differences: Tensor) -> Tensor:
-        """Return the spread of d, the pull on badly ranked positives, their number, and the largest |d|.
+        """Return the spread of d, the pull on badly ranked positives if φ is bounded, their number, max |d|.
 
         Args:
             differences: (B, M) ``s_j − s₊``, −∞ where the pair is ignored.
@@ -56,8 +56,10 @@ class Comparison:
         squares = (d - mean).masked_fill(ignored, 0.0).square().sum(1)
         spread = (squares / number.clamp(min=1)).sqrt()
         bad = ((differences >= 0).sum(1) > _BADLY_RANKED * number) & (number > 0)
-        pull = self._pull(d / self.kernel.width(self.temperature), ignored)
         nan = torch.full_like(spread, float("nan"))
+        pull = nan
+        if self.kernel.bounded:  # of others some gradient is left wherever negatives are ahead
+            pull = self._pull(d / self.kernel.width(self.temperature), ignored)
         return torch.stack(
             [
                 spread.where(number > 1, nan).nanmedian(),
