@@ -5,6 +5,7 @@ A loss of one's own derives from ``PairwiseLoss`` (a mean over pairs), ``Retriev
 """
 
 from lightning_croloss.losses.base import RetrievalLoss
+from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
 from lightning_croloss.losses.bpr import BPRLoss
 from lightning_croloss.losses.croloss import CROLoss
 from lightning_croloss.losses.fused.form import FusedForm
@@ -32,7 +33,6 @@ from lightning_croloss.losses.kernels import (
 )
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 from lightning_croloss.losses.pairwise import PairwiseLoss
-from lightning_croloss.losses.scored import Draws, ScoredBatch
 from lightning_croloss.losses.softmax import SoftmaxLoss
 from lightning_croloss.losses.triplet import TripletLoss
 

@@ -13,17 +13,18 @@ from torch import Tensor
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
-from lightning_croloss.losses.checks import check_embeddings, check_pairs, check_scores
-from lightning_croloss.losses.in_batch import own_item_batches
-from lightning_croloss.losses.inspection import CallScores, Inspection
-from lightning_croloss.losses.item_counts import ItemCounts
-from lightning_croloss.losses.logits import LogitBatch
-from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
-from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
-from lightning_croloss.losses.resolution import Comparison
-from lightning_croloss.losses.rows import flat_scores, one_row_each
-from lightning_croloss.losses.scheduled_values import ScheduledValues
-from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
+from lightning_croloss.losses.batches.call_scores import CallScores
+from lightning_croloss.losses.batches.in_batch import own_item_batches
+from lightning_croloss.losses.batches.item_counts import ItemCounts
+from lightning_croloss.losses.batches.logits import LogitBatch
+from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
+from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses
+from lightning_croloss.losses.batches.rows import flat_scores, one_row_each
+from lightning_croloss.losses.batches.scored import ScoredBatch, check_sample_weight
+from lightning_croloss.losses.checking.arguments_given import check_embeddings, check_pairs, check_scores
+from lightning_croloss.losses.checking.inspection import Inspection
+from lightning_croloss.losses.checking.resolution import Comparison
+from lightning_croloss.losses.checking.scheduled_values import ScheduledValues
 from lightning_croloss.losses.temperature import LearnableTemperature
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         Raises:
             TypeError: an argument is not a tensor, or the negatives are missing.
             ValueError: types, shapes or devices do not fit, ``negative_log_prob`` comes without a catalogue
-                size, or values show a mistake (see ``lightning_croloss.losses.inspection``).
+                size, or values show a mistake (see ``lightning_croloss.losses.checking.inspection``).
         """
         negative_scores = check_scores(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, sample_weight
@@ -182,7 +183,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             TypeError: an argument is not a tensor.
             ValueError: types, shapes or devices do not fit, ids to compare come without ``candidate_ids``,
                 ``candidate_log_prob`` without a catalogue size, or values show a mistake (see
-                ``lightning_croloss.losses.inspection``).
+                ``lightning_croloss.losses.checking.inspection``).
         """
         check_embeddings(
             users,

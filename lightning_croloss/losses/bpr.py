@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.kernels import SoftplusKernel
 from lightning_croloss.losses.pairwise import PairwiseLoss
-from lightning_croloss.losses.resolution import Comparison
 
 
 class BPRLoss(PairwiseLoss):

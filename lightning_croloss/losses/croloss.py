@@ -12,6 +12,9 @@ from torch import Tensor
 
 from lightning_croloss.configurable import to_config
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
+from lightning_croloss.losses.batches.call_scores import CallScores
+from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
+from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.importance import (
@@ -21,11 +24,8 @@ from lightning_croloss.losses.importance import (
     PowerImportance,
     TargetNImportance,
 )
-from lightning_croloss.losses.inspection import CallScores
 from lightning_croloss.losses.kernels import KERNELS, Kernel
 from lightning_croloss.losses.named import named_part
-from lightning_croloss.losses.resolution import Comparison
-from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 #: Bound on log(R_φ / R_ψ) in the Lambda method, whose gradient would otherwise overflow with the exp kernel.
 LARGEST_LOG_RATIO = 40.0

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_croloss.losses.arguments import check_temperature, scheduled_value
 from lightning_croloss.losses.base import RetrievalLoss
-from lightning_croloss.losses.scored import ScoredBatch
+from lightning_croloss.losses.batches.scored import ScoredBatch
 
 
 class PairwiseLoss(RetrievalLoss):

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
+from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
+from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.kernels import ExponentialKernel
-from lightning_croloss.losses.resolution import Comparison
-from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 
 class SoftmaxLoss(FusedLoss):

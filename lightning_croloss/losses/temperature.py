@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.kernels import Kernel
-from lightning_croloss.losses.scored import ScoredBatch
 
 #: The name of the parameter p in a loss, and so in checkpoints.
 PARAMETER = "raw_temperature"

@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor
 
+from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.kernels import HingeKernel
 from lightning_croloss.losses.pairwise import PairwiseLoss
-from lightning_croloss.losses.resolution import Comparison
 
 
 class TripletLoss(PairwiseLoss):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_croloss.common.item_lists import ItemLists
-from lightning_croloss.losses.accidental_hits import AccidentalHits, hit_mask, hit_pairs
+from lightning_croloss.losses.batches.accidental_hits import AccidentalHits, hit_mask, hit_pairs
 
 
 def naive_mask(candidate_ids, target_ids=None, excluded_ids=None, rows=1):

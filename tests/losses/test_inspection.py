@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import normalize
 
 from lightning_croloss.losses import CROLoss, PowerImportance, SoftmaxLoss, TargetNImportance
-from lightning_croloss.losses.answers import Answers, Arrival
-from lightning_croloss.losses.inspection import Inspection
+from lightning_croloss.losses.checking.answers import Answers, Arrival
+from lightning_croloss.losses.checking.inspection import Inspection
 
 B, M, D, N = 16, 40, 8, 100
 
@@ -288,7 +288,8 @@ def test_a_temperature_is_judged_when_its_figures_arrive():
 def test_values_are_looked_at_once_for_a_shape(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "lightning_croloss.losses.score_figures.figures", lambda *given: seen.append(given) or torch.zeros(10)
+        "lightning_croloss.losses.checking.score_figures.figures",
+        lambda *given: seen.append(given) or torch.zeros(10),
     )
     loss = CROLoss()
     for columns in (M, M, M + 1, M, M + 1):

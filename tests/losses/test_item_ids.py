@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.losses import CROLoss
-from lightning_croloss.losses.item_ids import inner_ids
+from lightning_croloss.losses.batches.item_ids import inner_ids
 
 N, D, B, M = 30, 4, 6, 25
 

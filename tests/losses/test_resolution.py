@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from lightning_croloss.losses import BPRLoss, CROLoss, SoftmaxLoss, TripletLoss
-from lightning_croloss.losses.resolution import Comparison
+from lightning_croloss.losses.checking.resolution import Comparison
 from tests.losses.cases import TRAINABLE
 
 COSINE_KERNELS = ("sigmoid", "exp", "softplus", "hinge", "psl_tanh", "psl_relu", "psl_atan")

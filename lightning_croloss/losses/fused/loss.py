@@ -10,16 +10,16 @@ from torch import Tensor
 
 from lightning_croloss.common.products import no_autocast
 from lightning_croloss.losses.base import RetrievalLoss
+from lightning_croloss.losses.batches.call_scores import CallScores
+from lightning_croloss.losses.batches.logits import LogitBatch
+from lightning_croloss.losses.batches.metadata import BatchMetadata
+from lightning_croloss.losses.batches.reduction import Fold, reduce_losses, weights_of_rows
+from lightning_croloss.losses.batches.scored import Draws, ScoredBatch, check_sample_weight, rank_dtype
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.function import fused_loss
 from lightning_croloss.losses.fused.plan import Plan, Tiling
 from lightning_croloss.losses.fused.score_function import loss_of_scores
 from lightning_croloss.losses.fused.score_plan import ScorePlan
-from lightning_croloss.losses.inspection import CallScores
-from lightning_croloss.losses.logits import LogitBatch
-from lightning_croloss.losses.metadata import BatchMetadata
-from lightning_croloss.losses.reduction import Fold, reduce_losses, weights_of_rows
-from lightning_croloss.losses.scored import Draws, ScoredBatch, check_sample_weight, rank_dtype
 
 #: Number of scores from which on the fused path is faster than the naive one.
 FEWEST_SCORES = 2**18

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.accidental_hits import AccidentalHits
+from lightning_croloss.losses.batches.accidental_hits import AccidentalHits
+from lightning_croloss.losses.batches.scored import Draws
 from lightning_croloss.losses.fused.form import FusedForm
-from lightning_croloss.losses.scored import Draws
 
 
 @dataclass(frozen=True)

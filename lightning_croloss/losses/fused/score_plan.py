@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_croloss.losses.batches.positives import Positives
+from lightning_croloss.losses.batches.scored import Draws
 from lightning_croloss.losses.fused.form import FusedForm
-from lightning_croloss.losses.positives import Positives
-from lightning_croloss.losses.scored import Draws
 
 #: Scores of a block: what one core's cache holds twice, and what a device computes without many kernels.
 BLOCK_ON_CPU, BLOCK_ON_DEVICE = 2**18, 2**25

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids
-from lightning_croloss.losses.accidental_hits import AccidentalHits, hit_mask
-from lightning_croloss.losses.item_ids import inner_ids
-from lightning_croloss.losses.reduction import Fold
+from lightning_croloss.losses.batches.accidental_hits import AccidentalHits, hit_mask
+from lightning_croloss.losses.batches.item_ids import inner_ids
+from lightning_croloss.losses.batches.reduction import Fold
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from lightning_croloss.losses.kinds import check_tensor
+from lightning_croloss.losses.checking.kinds import check_tensor
 
 
 def refuse_no_tensors(positive: object, negative: object) -> NoReturn:

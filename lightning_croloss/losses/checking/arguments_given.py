@@ -1,7 +1,7 @@
 """Checks of what the arguments of a loss are: one sentence before anything reaches a tensor operation.
 
 They look at types, shapes and devices, which the host knows, and never at values, so that nothing waits for a
-device. What can be told from values is asked in ``lightning_croloss.losses.inspection``.
+device. What can be told from values is asked in ``lightning_croloss.losses.checking.inspection``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.kinds import (
+from lightning_croloss.losses.checking.kinds import (
     OF_COLUMNS,
     check_columns,
     check_excluded,
@@ -20,7 +20,7 @@ from lightning_croloss.losses.kinds import (
     check_weight,
     refuse_device,
 )
-from lightning_croloss.losses.score_mistakes import refuse_no_tensors, refuse_scores
+from lightning_croloss.losses.checking.score_mistakes import refuse_no_tensors, refuse_scores
 
 
 def check_scores(

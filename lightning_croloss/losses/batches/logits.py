@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.inspection import CallScores
-from lightning_croloss.losses.labels import Labels, check_tensors
-from lightning_croloss.losses.positives import Positives
-from lightning_croloss.losses.reduction import Fold
-from lightning_croloss.losses.scored import ScoredBatch, rank_dtype
+from lightning_croloss.losses.batches.call_scores import CallScores
+from lightning_croloss.losses.batches.labels import Labels, check_tensors
+from lightning_croloss.losses.batches.positives import Positives
+from lightning_croloss.losses.batches.reduction import Fold
+from lightning_croloss.losses.batches.scored import ScoredBatch, rank_dtype
 
 #: Logits below this one are masked ones: frameworks write −∞, −10⁹ or the smallest number of their type.
 LOWEST_LOGIT = -1e4

@@ -8,17 +8,16 @@ arrived, so that nothing waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
-from lightning_croloss.losses import own_positives, score_figures
-from lightning_croloss.losses.answers import Answers
-from lightning_croloss.losses.metadata import VectorBatch
-from lightning_croloss.losses.resolution import Comparison
-from lightning_croloss.losses.scored import ScoredBatch
+from lightning_croloss.losses.batches.call_scores import CallScores
+from lightning_croloss.losses.batches.metadata import VectorBatch
+from lightning_croloss.losses.checking import own_positives, score_figures
+from lightning_croloss.losses.checking.answers import Answers
+from lightning_croloss.losses.checking.resolution import Comparison
 
 #: Calls at which values are looked at again that change while a model trains.
 LATER_CALLS = (1, 10, 100, 1_000, 10_000, 100_000)
@@ -26,34 +25,6 @@ LATER_CALLS = (1, 10, 100, 1_000, 10_000, 100_000)
 MOST_SHAPES = 64
 #: log q above which it is none: rounding may bring the logarithm of 1 a little above 0.
 LARGEST_LOG_PROB = 1e-2
-
-
-@dataclass(frozen=True)
-class CallScores:
-    """What a path tells of the scores of one call.
-
-    Attributes:
-        num_candidates: number of candidates M.
-        num_items: size of the catalogue as far as it is known.
-        differences: gives ``s_j − s₊`` of all pairs or of a sample, (b, m), −∞ where a pair is ignored.
-        counted: gives (), the largest number of a row's candidates that are not ignored; None = all count.
-    """
-
-    num_candidates: int
-    num_items: int | None
-    differences: Callable[[], Tensor]
-    counted: Callable[[], Tensor] | None = None
-
-    @classmethod
-    def of(cls, batch: ScoredBatch) -> CallScores:
-        """Return those of a batch of scores."""
-        mask = batch.negative_mask
-        return cls(
-            batch.negative_scores.shape[1],
-            batch.catalogue,
-            lambda: sample_of_scores(batch),
-            None if mask is None else lambda: (~mask).sum(-1).max(),
-        )
 
 
 class Inspection:
@@ -252,15 +223,3 @@ def _same_memory(positives: Tensor, candidates: Tensor) -> bool:
     return positives is candidates or (
         candidates.numel() > 0 and positives.data_ptr() == candidates.data_ptr()
     )
-
-
-@torch.no_grad()
-def sample_of_scores(batch: ScoredBatch) -> Tensor:
-    """Return ``s_j − s₊`` of some rows and of negatives spread over all, (b, m), −∞ where ignored."""
-    rows = slice(None, None, -(-batch.negative_scores.shape[0] // 64))
-    columns = slice(None, None, -(-batch.negative_scores.shape[1] // 1024))
-    differences = batch.negative_scores[rows, columns] - batch.positive_scores[rows].unsqueeze(1)
-    mask = batch.negative_mask
-    if mask is None:
-        return differences
-    return differences.masked_fill(mask[columns] if mask.dim() == 1 else mask[rows, columns], float("-inf"))

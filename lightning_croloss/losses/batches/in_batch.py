@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from lightning_croloss.losses.item_counts import CountedItems
-from lightning_croloss.losses.item_ids import inner_ids
-from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
+from lightning_croloss.losses.batches.item_counts import CountedItems
+from lightning_croloss.losses.batches.item_ids import inner_ids
+from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 
 
 def own_item_batches(

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists, rows_of
-from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
-from lightning_croloss.losses.reduction import Fold
+from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
+from lightning_croloss.losses.batches.reduction import Fold
 
 Flat = tuple[Tensor, Tensor, Tensor | None, Tensor | None, "int | Tensor | None", Tensor | None]
 

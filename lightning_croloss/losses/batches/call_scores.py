@@ -1,0 +1,51 @@
+"""CallScores: what a path tells of the scores of one call, for warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses.batches.scored import ScoredBatch
+
+
+@dataclass(frozen=True)
+class CallScores:
+    """What a path tells of the scores of one call.
+
+    Attributes:
+        num_candidates: number of candidates M.
+        num_items: size of the catalogue as far as it is known.
+        differences: gives ``s_j − s₊`` of all pairs or of a sample, (b, m), −∞ where a pair is ignored.
+        counted: gives (), the largest number of a row's candidates that are not ignored; None = all count.
+    """
+
+    num_candidates: int
+    num_items: int | None
+    differences: Callable[[], Tensor]
+    counted: Callable[[], Tensor] | None = None
+
+    @classmethod
+    def of(cls, batch: ScoredBatch) -> CallScores:
+        """Return those of a batch of scores."""
+        mask = batch.negative_mask
+        return cls(
+            batch.negative_scores.shape[1],
+            batch.catalogue,
+            lambda: sample_of_scores(batch),
+            None if mask is None else lambda: (~mask).sum(-1).max(),
+        )
+
+
+@torch.no_grad()
+def sample_of_scores(batch: ScoredBatch) -> Tensor:
+    """Return ``s_j − s₊`` of some rows and of negatives spread over all, (b, m), −∞ where ignored."""
+    rows = slice(None, None, -(-batch.negative_scores.shape[0] // 64))
+    columns = slice(None, None, -(-batch.negative_scores.shape[1] // 1024))
+    differences = batch.negative_scores[rows, columns] - batch.positive_scores[rows].unsqueeze(1)
+    mask = batch.negative_mask
+    if mask is None:
+        return differences
+    return differences.masked_fill(mask[columns] if mask.dim() == 1 else mask[rows, columns], float("-inf"))

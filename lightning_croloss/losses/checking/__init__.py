@@ -1,0 +1,1 @@
+"""What arguments and values show of mistakes: one sentence, early, and nothing waits for it."""
