@@ -17,7 +17,7 @@ from lightning_croloss.losses.fused import score_plan
 from tests.losses.cases import IMPORTANCES, LOSSES, SCALINGS, TRAINABLE, assert_same, other_kernel
 
 ROWS, COLUMNS, N = 5, 9, 40
-QUIET = pytest.mark.filterwarnings("ignore:n=", "ignore:half of the score", "ignore:the logits have")
+QUIET = pytest.mark.filterwarnings("ignore:n=", "ignore:the scores of a row", "ignore:the logits have")
 pytestmark = QUIET
 SINGLE = torch.tensor([3, 0, -100, 8, 3])
 #: The same rows twice: padded, with an index given twice, and multi-hot.
