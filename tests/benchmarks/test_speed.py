@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import loss
+from benchmarks.speed import cross_entropy, loss
 
 
 def test_the_command_writes_figures_table_and_plot(tmp_path, monkeypatch, capsys):
@@ -42,3 +42,11 @@ def test_sides_compute_the_same():
             loss.step(name, fused, inputs)()
             gradients.append([entry.grad for entry in inputs])
         torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("what", ["in_batch", "from_logits"])
+def test_every_side_of_cross_entropy_runs(what):
+    sides = getattr(cross_entropy, what)(6, 6, 1)
+    assert list(sides) == ["cross_entropy", *cross_entropy.KERNELS]
+    for side in sides.values():
+        side()
