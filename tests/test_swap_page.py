@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.integrations.recbole_data import working_recbole
+
 PAGE = (Path(__file__).parent.parent / "docs" / "swap.md").read_text()
 #: What must be installed for the blocks of a section.
 NEEDS = {
-    "sentence-transformers": "sentence_transformers",
-    "RecBole": "recbole",
-    "RecTools": "rectools",
-    "torch-rechub": "torch_rechub",
-    "Hugging Face Trainer": "transformers",
-    "pytorch-metric-learning": "pytorch_metric_learning",
+    "sentence-transformers": ("sentence_transformers", "datasets", "accelerate"),
+    "RecBole": ("recbole",),
+    "RecTools": ("rectools",),
+    "torch-rechub": ("torch_rechub",),
+    "Hugging Face Trainer": ("transformers", "accelerate"),
+    "pytorch-metric-learning": ("pytorch_metric_learning",),
 }
 
 
@@ -53,10 +56,15 @@ def names_at_the_beginning() -> dict[str, Any]:
 
 @pytest.mark.parametrize("section", [name for name, blocks in SECTIONS.items() if blocks])
 def test_the_blocks_of_a_section(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if section in NEEDS:
-        pytest.importorskip(NEEDS[section], reason=f"the section is about {section}, which is not installed")
+    for needed in NEEDS.get(section, ()):
+        pytest.importorskip(needed, reason=f"the section is about {section}: {needed} is not installed")
     monkeypatch.chdir(tmp_path)
     names = names_at_the_beginning()
+    with working_recbole(tmp_path) if section == "RecBole" else nullcontext():
+        run(section, names)
+
+
+def run(section: str, names: dict[str, Any]) -> None:
     for number, block in enumerate(SECTIONS[section]):
         with warnings.catch_warnings():
             # what our own code warns of, a reader would have to mend in the example

@@ -175,7 +175,8 @@ class ConfigCheck:
     def _mapping(
         self, keys: Keys, field: Field, kinds: list[ClassKind], value: Any, previous: Any, in_list: bool
     ) -> Any:
-        if "class_path" not in value and takes_mapping(field.hint):
+        described = isinstance(previous, dict) and "class_path" in previous and "name" not in value
+        if "class_path" not in value and takes_mapping(field.hint) and not described:
             return value
         if isinstance(previous, list) and previous and "class_path" not in value:
             entry = class_kinds(entry_hint(field.hint))

@@ -63,7 +63,9 @@ class Sentences:
         places = Places(self.whole, self._root)
         sibling = self._sibling(name, owner)
         there = None if same else places.set(name, inside)
-        if there and there[0] == inside[0]:
+        # another class of its kind is meant rather than the object around it, as with the importance's alpha
+        around = there is not None and there[:-1] == inside[: len(there) - 1]
+        if there and there[0] == inside[0] and not (sibling and around):
             advice = f"; it belongs at {dotted(there)}"
         elif own:
             advice = f"; did you mean {own!r}?"

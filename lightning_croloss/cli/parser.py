@@ -19,6 +19,7 @@ from lightning_croloss.cli.config_sources import ConfigMistakeError
 from lightning_croloss.cli.diagnosis import find_mistake, refuse_overlooked
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
+from lightning_croloss.cli.named_parts import with_classes, words_with_classes
 from lightning_croloss.cli.plain_parser import TRACEBACK
 from lightning_croloss.cli.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.common.former_names import today, translated
@@ -40,7 +41,7 @@ _reading: ContextVar[tuple[CROLossParser, list[str]] | None] = ContextVar("readi
 
 def _load(text: str) -> Any:
     refuse_hidden_mistakes(text)
-    return translated(get_loader("yaml")(text))
+    return with_classes(translated(get_loader("yaml")(text)))
 
 
 set_loader(PARSER_MODE, _load, exceptions=(yaml.YAMLError,))
@@ -64,8 +65,12 @@ class CROLossParser(LightningArgumentParser):
         self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any
     ) -> Namespace:
         """Parse arguments of the command line, None being those of the program."""
-        given = [_of_today(entry) for entry in (sys.argv[1:] if args is None else args)]
+        words = words_with_classes(sys.argv[1:] if args is None else args)
+        given = [_of_today(entry) for entry in words]
         if _reading.get() is not None:  # a command's own parser, called by the whole's
+            if "namespace" in kwargs and len(given) == 1 and given[0].endswith("=None"):
+                # a null of an object within an object, which jsonargparse passes on as Python's text of it
+                given = [given[0].removesuffix("None") + "null"]
             parsed: Namespace = super().parse_args(given, *others, **kwargs)
             return parsed
         token = _reading.set((self, given))

@@ -51,7 +51,7 @@ class MatchTrainer(trainers.MatchTrainer):
         with patch.multiple(self, model=_Batches(self.model), criterion=compute, mode=2, in_batch_neg=False):
             return super().train_one_epoch(data_loader, log_interval)
 
-    def _loss_of(self, model: Any, mode: int, in_batch: bool, batch: Any, labels: Tensor) -> Tensor:
+    def _loss_of(self, model: Any, mode: int, in_batch: bool, batch: Any, labels: Tensor) -> Any:
         self.loss.zero_grad()
         bare = getattr(model, "module", model)
         if in_batch:

@@ -23,7 +23,7 @@ class BPRLoss(PairwiseLoss):
 
     def comparison(self) -> Comparison:
         """Return the softplus and the temperature of now."""
-        return Comparison(SoftplusKernel(), float(self.temperature))
+        return Comparison(SoftplusKernel(), float(self.temperature), pairwise=True)
 
     def pair_losses(self, difference: Tensor) -> Tensor:
         """Return −log σ(−difference)."""

@@ -17,7 +17,6 @@ from lightning_croloss.losses.kinds import (
     check_ids,
     check_mask,
     check_number,
-    check_tensor,
     check_weight,
     refuse_device,
 )
@@ -40,6 +39,7 @@ def check_scores(
         len(rows) not in (1, 2)
         or shape[:-1] != rows
         or not (positive.is_floating_point() and negative.is_floating_point())
+        or not (positive.layout is negative.layout is torch.strided)
     ):
         refuse_scores(positive, negative)
     if negative.device != device:
@@ -74,6 +74,10 @@ def check_embeddings(
         TypeError: an argument is not a tensor.
         ValueError: types, shapes or devices do not fit.
     """
+    if candidate_ids is None and not (target_ids is None and excluded_ids is None):
+        raise ValueError(
+            "target_ids and excluded_ids are compared with candidate_ids: give candidate_ids too"
+        )
     users = check_floats("users", users, "(B, D)")
     positives = check_floats("positives", positives, "(B, D)")
     candidates = check_floats("candidates", candidates, "(M, D) or (B, M, D)")
@@ -105,8 +109,8 @@ def check_embeddings(
         check_weight(weight, rows, "users", device)
 
 
-def check_pairs(users: object, items: object, item_ids: object, item_counts: object, weight: object) -> None:
-    """Check the arguments of ``RetrievalLoss.in_batch``, in their order.
+def check_pairs(users: object, items: object, item_ids: object, weight: object) -> None:
+    """Check the arguments of ``RetrievalLoss.in_batch`` but the counts, in their order.
 
     Raises:
         TypeError: an argument is not a tensor.
@@ -128,13 +132,6 @@ def check_pairs(users: object, items: object, item_ids: object, item_counts: obj
             raise ValueError(f"item_ids must be (B,) with B={users.shape[0]}, got {tuple(item_ids.shape)}")
         if item_ids.device != device:
             refuse_device("item_ids", item_ids, "users", device)
-    if item_counts is not None:
-        counts = check_tensor("item_counts", item_counts, "(C,), torch.bincount(item_ids_of_all_rows)")
-        if counts.dim() != 1 or counts.is_complex() or counts.dtype == torch.bool:
-            raise ValueError(
-                "item_counts must be (C,) counts by id, torch.bincount(item_ids_of_all_rows), got "
-                f"{counts.dtype} of shape {tuple(counts.shape)}"
-            )
     if weight is not None:
         check_weight(weight, users.shape[:1], "users", device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import NoReturn
 
 import torch
@@ -99,11 +100,12 @@ def check_excluded(excluded: object, rows: torch.Size, device: torch.device) -> 
 def check_number(number: object, rows: torch.Size) -> None:
     """Check ``num_sampled``: a number of draws, or one for each row."""
     if isinstance(number, Tensor):
+        check_tensor("num_sampled", number, "(B,)")
         if number.is_complex() or number.dtype == torch.bool:
             raise ValueError(f"num_sampled must be numbers of draws, got {number.dtype}")
         if number.shape not in (torch.Size(), rows, rows[:1]):
             raise ValueError(f"num_sampled must be a number or (B,), got {tuple(number.shape)}")
-    elif isinstance(number, bool) or not hasattr(number, "__float__"):
+    elif isinstance(number, bool) or not isinstance(number, Real):
         raise TypeError(f"num_sampled must be a number or a tensor (B,), got {type(number).__name__}")
     elif not 0.0 <= float(number) < math.inf:
         raise ValueError(f"num_sampled must be a number of draws, at least 0, got {number}")

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.kernels import ExponentialKernel, Kernel
+from lightning_croloss.losses.kernels import ExponentialKernel, HingeKernel, Kernel, SoftplusKernel
 
 #: A positive is badly ranked if so large a share of its negatives score above it.
 _BADLY_RANKED = 0.1
-#: Pull on a badly ranked positive, in units of 1/τ, below which a bounded kernel is flat there.
-_LEAST_PULL = 0.08
+#: Pull on a badly ranked positive, times τ, below which a bounded kernel is flat there: in a model that
+#: has learned something, and before, when scores still change a lot.
+_LEAST_PULL, _LEAST_PULL_AT_FIRST = 0.08, 0.03
 #: Spread of a row's d/τ from which on the exp kernel hears of the highest negative alone.
 _LARGEST_SPREAD = 7.5
+#: The same of kernels that grow in proportion to d, of which large ones drown what is near the positive; and
+#: where the sum of pairs is the loss, of which a rank takes no logarithm.
+_LARGEST_LINEAR_SPREAD, _LARGEST_PAIRWISE_SPREAD = 30.0, 15.0
 #: Spread of a row's d/τ below which all negatives weigh the same, in a model that has learned something.
 _SMALLEST_SPREAD = 0.75
 #: Largest |d| of cosines, and the temperatures that suit them.
 _COSINES, _OF_COSINES = 2.0 + 1e-3, (0.03, 0.4)
-#: The spread of d/τ with which training begins well; see docs/loss.md.
-_GOOD_SPREAD = 2.0
 #: Calls after which a model has learned something.
 _LEARNED = 1_000
 
@@ -32,10 +35,12 @@ class Comparison:
     Attributes:
         kernel: φ.
         temperature: τ.
+        pairwise: whether the loss is a sum over pairs, without a rank.
     """
 
     kernel: Kernel
     temperature: float
+    pairwise: bool = False
 
     @torch.no_grad()
     def figures(self, differences: Tensor) -> Tensor:
@@ -84,23 +89,29 @@ class Comparison:
             calls: number of the call.
         """
         spread, pull, bad, largest = found
+        if math.isnan(spread):  # no row with more than one negative
+            return None
         relative = spread / self.temperature
         cosines = largest <= _COSINES
         low, high = _OF_COSINES
-        begin = spread / _GOOD_SPREAD
+        begin = spread  # of d/τ 1, with which training begins well: see docs/loss.md
         if cosines:
             begin = min(max(begin, low), high)
         seen = f"the scores of a row's negatives spread over {relative:.3g} times the temperature, "
         remedy = "use cosine scores" + f", or a temperature of about {begin:.2g}" * (spread > 0)
         if cosines and low <= self.temperature <= high:
             return None
-        if self.kernel.bounded and bad and pull < _LEAST_PULL:
+        least = _LEAST_PULL if calls >= _LEARNED else _LEAST_PULL_AT_FIRST
+        if self.kernel.bounded and bad and pull < least:
             return (
                 f"{seen}and where badly ranked positives are the kernel {self.kernel.name!r} is flat: "
                 f"{pull:.2g} of their gradient is left; {remedy}"
             )
         if isinstance(self.kernel, ExponentialKernel) and relative > _LARGEST_SPREAD:
             return f"{seen}so that of all negatives the exponential hears the highest alone: {remedy}"
+        linear = isinstance(self.kernel, (SoftplusKernel, HingeKernel))
+        if linear and relative > (_LARGEST_PAIRWISE_SPREAD if self.pairwise else _LARGEST_LINEAR_SPREAD):
+            return f"{seen}so that what lies near the positive counts for nothing: {remedy}"
         own_width = self.kernel.width(self.temperature) == self.temperature
         if own_width and calls >= _LEARNED and cosines and relative < _SMALLEST_SPREAD and spread > 0:
             return f"{seen}so that all weigh alike: use a temperature of about {begin:.2g}"

@@ -27,6 +27,8 @@ def refuse_no_tensors(positive: object, negative: object) -> NoReturn:
 
 def refuse_scores(positive: Tensor, negative: Tensor) -> NoReturn:
     """Say what scores that do not fit probably are."""
+    check_tensor("positive_scores", positive, "(B,)")
+    check_tensor("negative_scores", negative, "(B, M)")
     first, second = tuple(positive.shape), tuple(negative.shape)
     whole = (positive.is_floating_point(), negative.is_floating_point())
     got = (
@@ -48,7 +50,7 @@ def refuse_scores(positive: Tensor, negative: Tensor) -> NoReturn:
         hint = ": give positive_scores.squeeze(1)"
     elif whole == (True, True) and first == second and len(first) == 1:
         hint = ": where each row has one negative, give negative_scores.unsqueeze(1)"
-    elif whole == (True, True) and len(second) == len(first) + 1:
+    elif whole == (True, True) and first and len(second) == len(first) + 1:
         hint = f": positive_scores has {first[0]} rows, negative_scores {second[0]} rows"
         if len(first) == 2:
             hint = ": positions (B, L) and (B, L, M) must have the same positions"

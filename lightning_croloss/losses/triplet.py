@@ -43,7 +43,7 @@ class TripletLoss(PairwiseLoss):
 
     def comparison(self) -> Comparison:
         """Return the hinge and the temperature of now."""
-        return Comparison(HingeKernel(self.margin), float(self.temperature))
+        return Comparison(HingeKernel(self.margin), float(self.temperature), pairwise=True)
 
     def pair_losses(self, difference: Tensor) -> Tensor:
         """Return max(0, difference + margin)."""

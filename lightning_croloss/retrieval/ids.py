@@ -48,10 +48,14 @@ def check_ids(
         ValueError: if the shape does not fit or an id is not that of an item.
         TypeError: if they are not integers.
     """
+    if not isinstance(ids, Tensor):
+        raise TypeError(f"{name} must be a tensor of item ids, (B, X), got {type(ids).__name__}")
     if ids.ndim != 2 or ids.shape[0] != num_users:
+        how = f"pad shorter rows with {NO_ITEM if padding_id is None else padding_id}"
+        if ids.ndim == 1:
+            how = f"a single id for each user is {name}.unsqueeze(1)"
         raise ValueError(
-            f"{name} must have shape ({num_users}, X), one row for each user, got {tuple(ids.shape)}: "
-            f"pad shorter rows with {0 if padding_id is None else padding_id}"
+            f"{name} must have shape ({num_users}, X), one row for each user, got {tuple(ids.shape)}: {how}"
         )
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise TypeError(f"{name} must hold integer item ids, got {ids.dtype}: convert them to int64")

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import copy
-import logging
 import pickle
-import random
-import sys
-import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -26,17 +20,16 @@ from recbole.model.general_recommender import BPR, LightGCN, NeuMF
 from recbole.model.sequential_recommender import CORE, FPMC, HGN, BERT4Rec, Caser, GRU4Rec, SASRec
 from recbole.trainer import Trainer
 from recbole.utils import get_model, init_seed
-from scipy.sparse import dok_matrix
 
 from lightning_croloss import CROLoss
 from lightning_croloss.integrations.recbole import RetrievalLossMixin, run_recbole
+from tests.integrations.recbole_data import ITEMS, SETTINGS, working_recbole
 
 # RecBole's own, by the dozen
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 CROSS_ENTROPY = {"kernel": "exp", "alpha": 1.0, "temperature": 1.0}
 CROLOSS = {"kernel": "exp", "alpha": 1.2, "temperature": 0.5}
-ITEMS = 60
 #: Models whose loss is replaced; GRU4RecKG, KSR and S3Rec, of the same form, need more data than is here.
 FIT = """
 BERT4Rec Caser CORE FDSA FEARec FOSSIL GCSAN GRU4Rec GRU4RecF HGN HRM LightSANs NARM NextItNet NPE SASRec
@@ -53,51 +46,25 @@ class CROGRU4Rec(RetrievalLossMixin, GRU4Rec):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def working_recbole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A RecBole 1.2 that runs with this numpy and this scipy, and data for it."""
-    folder = tmp_path_factory.mktemp("recbole")
-    (folder / "tiny").mkdir()
-    draw = random.Random(0)
-    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
-    for user in range(40):
-        taste = [item for item in range(ITEMS) if item % 4 == user % 4]
-        lines += [f"u{user}\ti{item}\t4\t{time}" for time, item in enumerate(draw.sample(taste, 9))]
-    (folder / "tiny" / "tiny.inter").write_text("\n".join(lines) + "\n")
-    items = [f"i{item}\t{'odd' if item % 2 else 'even'}" for item in range(ITEMS)]
-    (folder / "tiny" / "tiny.item").write_text("\n".join(["item_id:token\tclass:token_seq", *items]) + "\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, "compatibility_settings", lambda self: None)
-        patch.setattr(np, "float", float, raising=False)
-        patch.setattr(dok_matrix, "_update", lambda self, values: self._dict.update(values), raising=False)
-        patch.setattr(sys, "argv", sys.argv[:1])
-        patch.chdir(folder)
-        # importing RecBole's sequential models turns it on
-        torch.autograd.set_detect_anomaly(False)
-        level = logging.getLogger().level
-        yield folder
-        logging.getLogger().setLevel(level)
+def recbole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with working_recbole(tmp_path_factory.mktemp("recbole")):
+        yield
 
 
 def configuration(model: Any, **settings: Any) -> Config:
     name = model if isinstance(model, str) else model.__name__
     given = {
-        "data_path": str(Path.cwd()),
-        "checkpoint_dir": str(Path.cwd()),
-        "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id", "class"]},
+        **SETTINGS,
         "selected_features": ["class"],
         "MAX_ITEM_LIST_LENGTH": 8,
         "embedding_size": 16,
         "train_batch_size": 32,
-        "gpu_id": "",
-        "use_gpu": False,
-        "state": "ERROR",
-        "show_progress": False,
         "transform": {"BERT4Rec": "mask_itemseq", "SHAN": "inverse_itemseq"}.get(name),
         "retrieval_loss": CROLOSS,
     }
     if get_model(name).__module__.startswith("recbole.model.sequential"):
         given |= {"loss_type": "CE", "train_neg_sample_args": None}
-    return Config(model=name, dataset="tiny", config_dict=given | settings)
+    return Config(model=name, dataset="mine", config_dict=given | settings)
 
 
 def parts(model: Any, **settings: Any) -> tuple[Config, Any]:
@@ -238,16 +205,13 @@ def test_settings_are_plain_and_a_schedule_reaches_the_loss() -> None:
     assert config["retrieval_loss"] == {**CROLOSS, "cosine": True, "in_batch": True}  # not used up
 
 
-def test_run_recbole_trains_by_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = types.ModuleType("ray")  # not needed for one run, and heavy
-    ray.tune = types.ModuleType("ray.tune")  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "ray", ray)
+def test_run_recbole_trains_by_the_setting() -> None:
     given = configuration(GRU4Rec, epochs=1).variable_config_dict
-    result = run_recbole("GRU4Rec", "tiny", config_dict=given, saved=False)
+    result = run_recbole("GRU4Rec", "mine", config_dict=given, saved=False)
     assert 0 <= result["test_result"]["recall@10"] <= 1
     with pytest.raises(ValueError, match="sigmiod"):
         run_recbole(
-            "GRU4Rec", "tiny", config_dict=given | {"retrieval_loss": {"kernel": "sigmiod"}}, saved=False
+            "GRU4Rec", "mine", config_dict=given | {"retrieval_loss": {"kernel": "sigmiod"}}, saved=False
         )
 
 
@@ -275,7 +239,7 @@ def test_a_class_that_recbole_has_no_settings_of_gets_a_sentence() -> None:
     class CROBPR(RetrievalLossMixin, BPR):
         pass
 
-    config = Config(model=CROBPR, dataset="tiny", config_dict=configuration(BPR).variable_config_dict)
+    config = Config(model=CROBPR, dataset="mine", config_dict=configuration(BPR).variable_config_dict)
     with pytest.raises(ValueError, match=r"Config\(model='BPR'\) for CROBPR"):
         CROBPR(config, None)
 

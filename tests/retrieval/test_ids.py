@@ -198,3 +198,13 @@ def test_the_row_of_an_embeddings_padding_is_warned_of():
         assert messages_of(lambda call=call: call(table[1:])) == []
         assert messages_of(lambda call=call: call(torch.zeros(4, 3))) == []  # not this row alone
         assert messages_of(lambda call=call: call(table, padding_id=None)) == []
+
+
+@pytest.mark.parametrize("call", ["targets", "excluded"])
+def test_ids_of_another_form_are_told(call):
+    with pytest.raises(TypeError, match=rf"{call} must be a tensor of item ids, \(B, X\), got list"):
+        CALLS[call]([[1]], padding_id=0)
+    with pytest.raises(ValueError, match=rf"got \(1,\): a single id for each user is {call}.unsqueeze\(1\)"):
+        CALLS[call](torch.tensor([1]), padding_id=0)
+    with pytest.raises(ValueError, match=r"one row for each user, got \(2, 1\): pad shorter rows with -1"):
+        CALLS[call](torch.tensor([[1], [1]]), padding_id=None)
