@@ -18,7 +18,7 @@ from benchmarks.speed.settings import Settings
 from lightning_croloss.common.files import write_atomically
 
 #: Modules of this package with ``run(settings, folder) -> (rows, Markdown)``; one file each.
-SECTIONS = ("loss", "evaluation", "training", "job", "preparation", "growth")
+SECTIONS = ("loss", "cross_entropy", "evaluation", "training", "job", "preparation", "growth")
 RESULTS = Path(__file__).parent / "results"
 
 

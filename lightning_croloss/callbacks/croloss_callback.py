@@ -114,13 +114,14 @@ class CROLossCallback(Configurable, Callback):
         """Warn if not even the best soft rank comes near n: the temperature is then too high for it."""
         assert self._loss is not None
         best, self._best_soft_rank = self._best_soft_rank, math.inf
-        if "n" not in self._loss.schedulable() or self._warned or not math.isfinite(best):
+        known = self._loss.schedulable()
+        if "n" not in known or self._warned or not math.isfinite(best):
             return
-        n = float(self._loss.schedulable()["n"])
+        n = float(known["n"])
         if best > FAR_ABOVE * n:
             self._warned = True
             learned = self._loss.diagnostics.get("temperature")
-            temperature = float(self._loss.schedulable()["temperature"] if learned is None else learned)
+            temperature = float(known["temperature"] if learned is None else learned)
             warnings.warn(
                 f"the best soft rank of this epoch is {best:.0f}, far above n={n:g}: at temperature "
                 f"{temperature:g} the many items far below the positive add up to more than n; lower the "

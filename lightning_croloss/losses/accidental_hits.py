@@ -39,6 +39,8 @@ def hit_mask(
         return ignored | (candidate_ids.unsqueeze(-1) == excluded_ids.unsqueeze(1)).any(-1)
     # Marking by index costs B × (E + M), where comparing each pair would cost B × E × M.
     distinct, index_of = torch.unique(candidate_ids, return_inverse=True)
+    excluded_ids = excluded_ids.to(torch.promote_types(distinct.dtype, excluded_ids.dtype))
+    distinct = distinct.to(excluded_ids.dtype)
     found_at = torch.searchsorted(distinct, excluded_ids.contiguous()).clamp(max=distinct.shape[0] - 1)
     found = distinct[found_at] == excluded_ids
     marked = torch.zeros(

@@ -13,11 +13,14 @@ from torch import Tensor
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
+from lightning_croloss.losses.checks import check_embeddings, check_pairs, check_scores
 from lightning_croloss.losses.in_batch import own_item_batches
+from lightning_croloss.losses.inspection import CallScores, Inspection
 from lightning_croloss.losses.item_counts import ItemCounts
 from lightning_croloss.losses.logits import LogitBatch
 from lightning_croloss.losses.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.reduction import Fold, check_reduction, reduce_losses
+from lightning_croloss.losses.resolution import Comparison
 from lightning_croloss.losses.rows import flat_scores, one_row_each
 from lightning_croloss.losses.scheduled_values import ScheduledValues
 from lightning_croloss.losses.scored import ScoredBatch, check_sample_weight
@@ -55,6 +58,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         self._scheduled = ScheduledValues()
         self.diagnostics: dict[str, Tensor] = {}
         self._warned: set[str] = set()
+        self._inspection = Inspection(self._warn_once)
 
     @abstractmethod
     def row_losses(self, batch: ScoredBatch) -> Tensor:
@@ -63,7 +67,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
     def forward(
         self,
         positive_scores: Tensor,
-        negative_scores: Tensor,
+        negative_scores: Tensor | None = None,
         *,
         negative_mask: Tensor | None = None,
         negative_log_prob: Tensor | None = None,
@@ -88,8 +92,13 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sum, with "none" the loss of each row, (B,) or (B, L).
 
         Raises:
-            ValueError: shapes do not fit, or ``negative_log_prob`` comes without a catalogue size.
+            TypeError: an argument is not a tensor, or the negatives are missing.
+            ValueError: types, shapes or devices do not fit, ``negative_log_prob`` comes without a catalogue
+                size, or values show a mistake (see ``lightning_croloss.losses.inspection``).
         """
+        negative_scores = check_scores(
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, sample_weight
+        )
         fold = None
         if positive_scores.dim() == 2 and negative_scores.dim() == 3:
             fold = Fold.of_shape(positive_scores)
@@ -103,6 +112,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                     sample_weight,
                 )
             )
+        if not torch.compiler.is_compiling():
+            self._inspection.of_scores(positive_scores, negative_scores, negative_mask, negative_log_prob)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
@@ -116,6 +127,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         if batch.negative_scores.numel() == 0:
             losses = batch.positive_scores * 0.0  # nothing to compare with: loss 0, gradient 0
         else:
+            if not torch.compiler.is_compiling():
+                self.inspect_scores(CallScores.of(batch))
             with torch.autocast(batch.positive_scores.device.type, enabled=False):
                 losses = self.row_losses(batch)
             losses = torch.where(batch.draws.has_draws, losses, torch.zeros_like(losses))
@@ -162,9 +175,23 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             The loss as :meth:`forward` returns it for the vectors' dot products.
 
         Raises:
-            ValueError: shapes do not fit, ids to compare come without ``candidate_ids``, or
-                ``candidate_log_prob`` without a catalogue size.
+            TypeError: an argument is not a tensor.
+            ValueError: types, shapes or devices do not fit, ids to compare come without ``candidate_ids``,
+                ``candidate_log_prob`` without a catalogue size, or values show a mistake (see
+                ``lightning_croloss.losses.inspection``).
         """
+        check_embeddings(
+            users,
+            positives,
+            candidates,
+            target_ids,
+            candidate_ids,
+            excluded_ids,
+            candidate_log_prob,
+            num_sampled,
+            sample_weight,
+            padding_id,
+        )
         metadata = BatchMetadata.check(
             target_ids,
             candidate_ids,
@@ -178,6 +205,15 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         batch = VectorBatch(users, positives, candidates, metadata)
         if users.dim() == 3 or positives.dim() == 3:
             batch = one_row_each(batch)
+        if not torch.compiler.is_compiling():
+            if (
+                target_ids is not None
+                and padding_id is not None
+                and target_ids.dim() == 1
+                and len(candidates)
+            ):
+                self._inspection.targets(target_ids, padding_id, sample_weight)
+            self._inspection.of_vectors(batch, users.shape, padding_id)
         return self._loss_of_vectors(*batch)
 
     def from_logits(
@@ -271,8 +307,11 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             the number of ids that occur in ``item_counts``.
 
         Raises:
-            ValueError: shapes do not fit, ``item_counts`` comes without ``item_ids`` or lacks one of them.
+            TypeError: an argument is not a tensor.
+            ValueError: types, shapes or devices do not fit, ``item_counts`` comes without ``item_ids`` or
+                lacks one of them.
         """
+        check_pairs(users, items, item_ids, sample_weight)
         forth, back = own_item_batches(
             users,
             items,
@@ -293,6 +332,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
     ) -> Tensor:
         """Compute all scores, then the loss from them; the vectors are those of :meth:`from_embeddings`."""
         users = self.vectors_at_temperature(users)
+        dtype = torch.promote_types(torch.promote_types(users.dtype, positives.dtype), candidates.dtype)
+        users, positives, candidates = users.to(dtype), positives.to(dtype), candidates.to(dtype)
         positive_scores = (users * positives).sum(-1)
         if candidates.dim() == 2:
             negative_scores = users @ candidates.T
@@ -313,6 +354,15 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         if "num_items" in given:  # a model may have filled it
             given["num_items"] = getattr(self, "num_items", given["num_items"])
         return given
+
+    def comparison(self) -> Comparison | None:
+        """Return how the loss compares a negative with the positive, for warnings; None: otherwise."""
+        return None
+
+    def inspect_scores(self, scores: CallScores) -> None:
+        """Warn about scores that the loss cannot work with; every path calls it once a forward pass."""
+        self._inspection.draws(scores)
+        self._inspection.temperature(self.comparison, scores)
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return the values that may change while training, by name.

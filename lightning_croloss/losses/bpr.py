@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from lightning_croloss.losses.kernels import SoftplusKernel
 from lightning_croloss.losses.pairwise import PairwiseLoss
+from lightning_croloss.losses.resolution import Comparison
 
 
 class BPRLoss(PairwiseLoss):
@@ -18,6 +20,10 @@ class BPRLoss(PairwiseLoss):
         learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
             tenth and ten times of it.
     """
+
+    def comparison(self) -> Comparison:
+        """Return the softplus and the temperature of now."""
+        return Comparison(SoftplusKernel(), float(self.temperature), pairwise=True)
 
     def pair_losses(self, difference: Tensor) -> Tensor:
         """Return −log σ(−difference)."""

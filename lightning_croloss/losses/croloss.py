@@ -5,7 +5,6 @@ Tang et al., "CROLoss: Towards a Customizable Loss for Retrieval Models in Recom
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,16 +21,14 @@ from lightning_croloss.losses.importance import (
     PowerImportance,
     TargetNImportance,
 )
+from lightning_croloss.losses.inspection import CallScores
 from lightning_croloss.losses.kernels import KERNELS, Kernel
 from lightning_croloss.losses.named import named_part
+from lightning_croloss.losses.resolution import Comparison
 from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 #: Bound on log(R_φ / R_ψ) in the Lambda method, whose gradient would otherwise overflow with the exp kernel.
 LARGEST_LOG_RATIO = 40.0
-#: |d| / τ beyond which a bounded kernel has no gradient left in float32.
-RESOLUTION = 20.0
-#: Calls at which the spread of the scores is looked at.
-RESOLUTION_CHECKS = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
 class CROLoss(FusedLoss):
@@ -97,7 +94,6 @@ class CROLoss(FusedLoss):
         self.check_value("lambda_weight", lambda_weight)
         self.temperature = scheduled_value(temperature)
         self.lambda_weight = scheduled_value(lambda_weight)
-        self._calls = 0
         if learnable_temperature:
             self.learn_temperature(self.kernel, self.lambda_kernel)
         # a checkpoint says what was chosen, in one form
@@ -137,8 +133,6 @@ class CROLoss(FusedLoss):
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return W(R) of each row, (B,); its gradient holds the Lambda weights."""
         difference = batch.difference
-        if not torch.compiler.is_compiling():
-            self.inspect_scores(difference.shape[1], lambda: difference)
         log_rank = self._log_rank(self.kernel, difference, batch)
         rank, other = log_rank.detach(), None
         if self._uses_lambda():
@@ -234,34 +228,30 @@ class CROLoss(FusedLoss):
         # a compiled graph must hold for every value that a schedule may set later
         return torch.compiler.is_compiling() or float(self.lambda_weight) > 0.0
 
-    def inspect_scores(self, num_candidates: int, differences: Callable[[], Tensor]) -> None:
-        """Warn about too many draws, a target rank below the resolution, and scores that are far apart."""
-        if self.num_items is not None and num_candidates > self.num_items:
+    def comparison(self) -> Comparison:
+        """Return the kernel and the temperature of now."""
+        return Comparison(self.kernel, float(self.temperature))
+
+    def inspect_scores(self, scores: CallScores) -> None:
+        """Warn about a target rank that the draws cannot show, besides what every loss warns of."""
+        super().inspect_scores(scores)
+        if not isinstance(self.importance, TargetNImportance):
+            return
+        if scores.num_items is None:
             self._warn_once(
-                "too many draws",
-                f"{num_candidates} negatives are drawn out of {self.num_items} items: "
-                "FullCatalogNegatives costs less and sees every item",
+                "target without catalogue",
+                f"n={float(self.importance.n):g} is a rank among the {scores.num_candidates} candidates of a "
+                "row, as the size of the catalogue is not known: give num_items",
             )
-        if self.num_items is not None and isinstance(self.importance, TargetNImportance):
-            smallest = self.num_items / num_candidates
-            if float(self.importance.n) < smallest:
-                self._warn_once(
-                    "target below resolution",
-                    f"n={float(self.importance.n):g} is below N/M = "
-                    f"{self.num_items}/{num_candidates} = {smallest:.3g}, the smallest rank that so few "
-                    "negatives can see: draw more, or use FullCatalogNegatives",
-                )
-        self._calls += 1
-        if self.kernel.bounded and self._calls in RESOLUTION_CHECKS:  # rarely: it waits for the device
-            width = self.kernel.width(float(self.temperature))
-            spread = float(differences().detach().abs().median()) / width
-            if spread > RESOLUTION:
-                self._warn_once(
-                    "unresolved scores",
-                    f"half of the score differences are more than {spread:.3g} times the temperature, "
-                    f"where the kernel {self.kernel.name!r} is flat: use cosine scores or a "
-                    "larger temperature",
-                )
+            return
+        smallest = scores.num_items / max(1, scores.num_candidates)
+        if float(self.importance.n) < smallest:
+            self._warn_once(
+                "target below resolution",
+                f"n={float(self.importance.n):g} is below N/M = "
+                f"{scores.num_items}/{scores.num_candidates} = {smallest:.3g}, the smallest rank that so few "
+                "negatives can see: draw more, or use FullCatalogNegatives",
+            )
 
 
 def _kernel(value: str | Kernel | dict[str, Any], argument: str) -> Kernel:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from lightning_croloss.losses.inspection import CallScores
 from lightning_croloss.losses.labels import Labels, check_tensors
 from lightning_croloss.losses.positives import Positives
 from lightning_croloss.losses.reduction import Fold
@@ -120,27 +121,36 @@ class LogitBatch:
             num_items: size of the catalogue, as the loss has it.
         """
         number = self.num_sampled
-        if num_items is None or self.log_prob is not None or number == num_items:
+        if num_items is None or self.log_prob is not None or not isinstance(number, int):  # on a device only
             return None
-        if not isinstance(number, int):  # known to a device only
+        if number == num_items:
             return None
-        said = (
-            f"the logits have {number} columns that are not masked as padding, but num_items is {num_items}: "
-        )
         if number > num_items:
-            return said + "mask the columns that are no items, with mask (C,) bool, True = ignore"
+            what = "mask the columns that are no items, with mask (C,) bool, True = ignore"
+        else:
+            what = "if the columns were drawn, give log_prob; if they are the catalogue, leave num_items out"
         return (
-            said
-            + "if the columns were drawn, give log_prob; if they are the whole catalogue, set num_items so"
+            f"the logits have {number} columns besides masked padding, but num_items is {num_items}: {what}"
         )
 
-    def num_candidates(self, num_items: int | None) -> int:
-        """Return the number of draws, for warnings; of the whole catalogue as large as itself."""
-        return self.logits.shape[1] - 1 if num_items is None or self.log_prob is not None else num_items
+    @property
+    def catalogue(self) -> int | None:
+        """Size of the catalogue as far as it is known, for warnings: all columns, unless they were drawn."""
+        return self.logits.shape[1] if self.log_prob is None else self.num_items
+
+    def call_scores(self) -> CallScores:
+        """Return what the fused path tells of the scores."""
+        mask = self.mask
+        return CallScores(
+            self.logits.shape[1],
+            self.catalogue,
+            self.sample_of_differences,
+            None if mask is None else lambda: (~mask).sum(-1).max(),
+        )
 
     @torch.no_grad()
     def sample_of_differences(self) -> Tensor:
-        """Return ``s_j − s₊`` of some positives and of negatives spread over all, 2¹⁶ pairs at most."""
+        """Return ``s_j − s₊`` of some positives and negatives spread over all, (b, m), −∞ where ignored."""
         some = slice(None, None, -(-self.positives.number // 64))
         spread = slice(None, None, -(-self.logits.shape[1] // 1024))
         columns = self.positives.columns[some]
@@ -150,7 +160,7 @@ class LogitBatch:
         ignored = scores < LOWEST_LOGIT
         if self.mask is not None:
             ignored = ignored | (self.mask if self.mask.dim() == 1 else self.mask[rows])[..., spread]
-        return (scores - positive.unsqueeze(1))[~ignored]
+        return (scores - positive.unsqueeze(1)).masked_fill(ignored, float("-inf"))
 
     def scored(self) -> ScoredBatch:
         """Return the positives as rows of their own, for the naive path."""
@@ -165,4 +175,5 @@ class LogitBatch:
         scores = negatives.gather(1, positives.columns.unsqueeze(1)).squeeze(1)
         if positives.counts is not None:
             scores = scores.masked_fill(~positives.counts, 0.0)
-        return ScoredBatch.check(scores, negatives, ignored, self.log_prob, self.num_sampled, self.num_items)
+        batch = ScoredBatch.check(scores, negatives, ignored, self.log_prob, self.num_sampled, self.num_items)
+        return replace(batch, catalogue=self.catalogue)

@@ -45,7 +45,7 @@ class ScheduledValues:
         for name, value in loss.schedulable().items():
             if not isinstance(value, Tensor) or value.dim():
                 raise TypeError(_replaced(loss, name, value))
-            if value.device.type != "cpu" or value.requires_grad:  # learnt, and bounded by its own means
+            if not value.is_cpu or value.requires_grad:  # of a loss of one's own, which learns it
                 continue
             number = float(value)
             if number == self._seen.get(name):

@@ -84,12 +84,14 @@ class ScoredBatch:
         negative_scores: (B, M).
         negative_mask: (M,) or (B, M) bool, True = ignore; None = nothing is ignored.
         draws: how the negatives were drawn.
+        catalogue: size of the catalogue as far as it is known, for warnings.
     """
 
     positive_scores: Tensor
     negative_scores: Tensor
     negative_mask: Tensor | None
     draws: Draws
+    catalogue: int | None = None
 
     @classmethod
     def check(
@@ -121,7 +123,7 @@ class ScoredBatch:
         draws = Draws.check(
             negative_scores.shape, dtype, positive_scores.device, negative_log_prob, num_sampled, num_items
         )
-        return cls(positive_scores.to(dtype), negative_scores.to(dtype), negative_mask, draws)
+        return cls(positive_scores.to(dtype), negative_scores.to(dtype), negative_mask, draws, num_items)
 
     @property
     def difference(self) -> Tensor:

@@ -10,6 +10,7 @@ from lightning_croloss.losses.arguments import check_rank_scaling, check_tempera
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.kernels import ExponentialKernel
+from lightning_croloss.losses.resolution import Comparison
 from lightning_croloss.losses.scored import Draws, ScoredBatch
 
 
@@ -56,6 +57,10 @@ class SoftmaxLoss(FusedLoss):
     def check_value(self, name: str, value: float) -> None:
         """Refuse a temperature that is not positive."""
         check_temperature(value)
+
+    def comparison(self) -> Comparison:
+        """Return the exponential and the temperature of now."""
+        return Comparison(ExponentialKernel(), float(self.temperature))
 
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return the cross-entropy of each row, (B,)."""

@@ -6,7 +6,9 @@ import math
 
 from torch import Tensor
 
+from lightning_croloss.losses.kernels import HingeKernel
 from lightning_croloss.losses.pairwise import PairwiseLoss
+from lightning_croloss.losses.resolution import Comparison
 
 
 class TripletLoss(PairwiseLoss):
@@ -38,6 +40,10 @@ class TripletLoss(PairwiseLoss):
         if not 0.0 < margin < math.inf:
             raise ValueError(f"margin must be a positive number, got {margin}")
         self.margin = float(margin)
+
+    def comparison(self) -> Comparison:
+        """Return the hinge and the temperature of now."""
+        return Comparison(HingeKernel(self.margin), float(self.temperature), pairwise=True)
 
     def pair_losses(self, difference: Tensor) -> Tensor:
         """Return max(0, difference + margin)."""

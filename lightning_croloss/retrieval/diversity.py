@@ -7,11 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_croloss.retrieval.tiles import check_ids
+from lightning_croloss.retrieval.ids import check_ids, check_padding_id, returned_ids
 
 
 def diverse_items(
-    ids: Tensor, scores: Tensor, categories: Tensor, n: int, diversity: float
+    ids: Tensor,
+    scores: Tensor,
+    categories: Tensor,
+    n: int,
+    diversity: float,
+    *,
+    padding_id: int | None = 0,
 ) -> tuple[Tensor, Tensor]:
     """Choose n of each user's candidates by score and by the categories of those chosen before.
 
@@ -23,13 +29,16 @@ def diverse_items(
     Args:
         ids: (B, C) item ids of the candidates, best first, 0 = no candidate.
         scores: (B, C) their scores.
-        categories: (num_items + 1, W) category ids of each item, 0 = no more; row 0 belongs to no item.
+        categories: (num_items + 1, W) category ids of each item, 0 = no more; row 0 belongs to no item. With
+            another ``padding_id`` than 0 (num_items, W), row i being item i.
         n: how many items to choose, 1 … C.
         diversity: λ, at least 0, in units of the score; with 0 the n best candidates are chosen.
+        padding_id: as :func:`top_items` was given it, which fills up the ids likewise.
 
     Returns:
         (B, n) ids and (B, n) scores in the order of choice; of equal values the better candidate comes first.
-        Where a user has fewer than n candidates, the row ends in ids 0 with scores -inf.
+        Where a user has fewer than n candidates, the row ends in ids 0 (or ``padding_id``, and -1 if that is
+        None) with scores -inf.
 
     Raises:
         ValueError: a shape does not fit, an id has no category row, or n or diversity are out of range.
@@ -44,7 +53,11 @@ def diverse_items(
     if not 1 <= n <= ids.shape[1]:
         raise ValueError(f"n must be in 1 … {ids.shape[1]}, the number of candidates, got {n}")
     check_diversity(diversity)
-    ids = check_ids("ids", ids, len(ids), len(categories) - 1)
+    num_items = len(categories) - (padding_id == 0)
+    check_padding_id(padding_id, num_items)
+    ids = check_ids("ids", ids, len(ids), num_items, padding_id, fill=True)
+    if padding_id != 0:
+        categories = torch.nn.functional.pad(categories, (0, 0, 1, 0))
 
     # an item of fewer categories than W repeats one, so that 0 stands for items without any
     filled = torch.where(categories == 0, categories.amax(1, keepdim=True), categories)[ids]  # (B, C, W)
@@ -61,7 +74,7 @@ def diverse_items(
         shared = of_last.gather(1, filled.flatten(1)).view_as(filled).any(2)
         value = value + diversity * ~shared
     return (
-        ids.gather(1, chosen).masked_fill(~found, 0),
+        returned_ids(ids.gather(1, chosen).masked_fill(~found, 0), padding_id),
         scores.gather(1, chosen).masked_fill(~found, -torch.inf),
     )
 

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.uncompiled import uncompiled
-from lightning_croloss.retrieval.tiles import ScoreTiles, checked_excluded, locate
+from lightning_croloss.retrieval.ids import (
+    check_padding_id,
+    checked_excluded,
+    returned_ids,
+    warn_of_padding_row,
+)
+from lightning_croloss.retrieval.tiles import ScoreTiles, locate
 
 
 @uncompiled  # exactness rests on the kernels called here
@@ -17,24 +23,27 @@ def top_items(
     *,
     excluded: Tensor | None = None,
     tile_elements: int = 2**24,
+    padding_id: int | None = 0,
 ) -> tuple[Tensor, Tensor]:
     """Find the n items of highest score for each user.
 
     Args:
         users: (B, K, D) user representations; the score of an item is the maximum over the K interests.
-        item_matrix: (N, D); row i is item id i + 1.
+        item_matrix: (N, D); row i is item id i + 1. With another ``padding_id`` than 0 row i is item id i.
         n: how many items, 1 … N.
         excluded: (B, E) ids that are never returned, such as the history; 0 = padding.
         tile_elements: the most scores (rows × K × items) to hold at a time, besides the result.
+        padding_id: 0 if ids count from 1. If they count from 0: the id that pads, which no row has, such as
+            -1; or None if nothing is padded.
 
     Returns:
         (B, n) int64 ids and (B, n) scores, by descending score, equal scores by ascending id. Where fewer
-        than n candidates are left, the row ends in ids 0 with scores -inf. A score of NaN or -inf ranks
-        last and is returned as the lowest finite number.
+        than n candidates are left, the row ends in ids 0 (or ``padding_id``, and -1 if that is None) with
+        scores -inf. A score of NaN or -inf ranks last and is returned as the lowest finite number.
 
     Raises:
-        ValueError: if n is not in 1 … N, a shape does not fit, an id is outside 0 … N, or ``tile_elements``
-            is below 1.
+        ValueError: if n is not in 1 … N, a shape does not fit, an id is not that of an item, or
+            ``tile_elements`` is below 1.
         TypeError: if ids are not integers.
     """
     with torch.no_grad():
@@ -43,12 +52,15 @@ def top_items(
             raise ValueError(
                 f"n must be in 1 … {tiles.num_items}, the number of items, got {n}: choose how many to return"
             )
-        excluded = checked_excluded(excluded, users, tiles.num_items)
+        check_padding_id(padding_id, tiles.num_items)
+        excluded = checked_excluded(excluded, users, tiles.num_items, padding_id)
+        if padding_id == 0:
+            warn_of_padding_row(item_matrix)
         ids = torch.zeros(users.shape[0], n, dtype=torch.int64, device=users.device)
         scores = torch.full_like(ids, -torch.inf, dtype=tiles.dtype)
         for block in tiles.blocks():
             ids[block], scores[block] = _block_top(tiles, block, n, excluded[block])
-        return ids, scores
+        return returned_ids(ids, padding_id), scores
 
 
 def _block_top(tiles: ScoreTiles, block: slice, n: int, excluded: Tensor) -> tuple[Tensor, Tensor]:

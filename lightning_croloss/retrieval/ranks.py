@@ -10,7 +10,14 @@ from torch import Tensor
 
 from lightning_croloss.common.repeats import without_repeats
 from lightning_croloss.common.uncompiled import uncompiled
-from lightning_croloss.retrieval.tiles import ScoreTiles, check_ids, checked_excluded
+from lightning_croloss.retrieval.ids import (
+    check_ids,
+    check_padding_id,
+    checked_excluded,
+    warn_of_ids_from_0,
+    warn_of_padding_row,
+)
+from lightning_croloss.retrieval.tiles import ScoreTiles
 
 #: Ranks above this one are of targets that no list can hold, since they are excluded: a miss for every n.
 UNREACHABLE = 2**30
@@ -33,6 +40,7 @@ def target_ranks(
     *,
     excluded: Tensor | None = None,
     tile_elements: int = 2**24,
+    padding_id: int | None = 0,
 ) -> Tensor:
     """Rank each target among all items of the catalogue.
 
@@ -48,17 +56,20 @@ def target_ranks(
 
     Args:
         users: (B, K, D) user representations; the score of an item is the maximum over the K interests.
-        item_matrix: (N, D); row i is item id i + 1.
+        item_matrix: (N, D); row i is item id i + 1. With another ``padding_id`` than 0 row i is item id i.
         targets: (B, T) item ids, 0 = padding.
         excluded: (B, E) ids that are not candidates, such as the history; 0 = padding.
         tile_elements: the most scores (rows × K × items) to hold at a time; on a processor, tiles are
             smaller than that if they would not fit its cache.
+        padding_id: 0 if ids count from 1. If they count from 0: the id that pads targets and excluded, which
+            no row has, such as -1; or None if nothing is padded.
 
     Returns:
         (B, T) int64 ranks, 1 … N; above ``UNREACHABLE`` = 2^30 for excluded targets; 0 for padding.
 
     Raises:
-        ValueError: if a shape does not fit, an id is outside 0 … N, or ``tile_elements`` is below 1.
+        ValueError: if a shape does not fit, an id is not that of an item, or ``tile_elements`` is
+            below 1.
         TypeError: if ids are not integers.
     """
     with torch.no_grad():
@@ -67,8 +78,12 @@ def target_ranks(
             tiles = ScoreTiles(users, item_matrix, most, _ROWS_OF_CACHED_TILES, _ROWS_OF_CACHED_TILES)
         else:
             tiles = ScoreTiles(users, item_matrix, tile_elements)
-        targets = check_ids("targets", targets, users.shape[0], tiles.num_items)
-        excluded = checked_excluded(excluded, users, tiles.num_items)
+        check_padding_id(padding_id, tiles.num_items)
+        targets = check_ids("targets", targets, users.shape[0], tiles.num_items, padding_id)
+        excluded = checked_excluded(excluded, users, tiles.num_items, padding_id)
+        if padding_id == 0:
+            warn_of_ids_from_0(targets, tiles.num_items)
+            warn_of_padding_row(item_matrix)
         ranks = torch.zeros_like(targets)
         for block in tiles.blocks():
             wanted, barred = without_repeats(targets[block]), without_repeats(excluded[block])

@@ -159,34 +159,3 @@ def locate(ids: Tensor, first: int, width: int) -> tuple[Tensor, Tensor]:
     columns = ids - 1 - first
     inside = (columns >= 0) & (columns < width)
     return inside, columns.clamp(0, width - 1)
-
-
-def check_ids(name: str, ids: Tensor, num_users: int, num_items: int) -> Tensor:
-    """Return ``ids`` (B, X) as int64.
-
-    Raises:
-        ValueError: if the shape does not fit or an id is outside 0 … num_items.
-        TypeError: if they are not integers.
-    """
-    if ids.ndim != 2 or ids.shape[0] != num_users:
-        raise ValueError(
-            f"{name} must have shape ({num_users}, X), one row for each user, got {tuple(ids.shape)}: "
-            "pad shorter rows with 0"
-        )
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise TypeError(f"{name} must hold integer item ids, got {ids.dtype}: convert them to int64")
-    if ids.numel():
-        low, high = (int(bound) for bound in torch.aminmax(ids))
-        if low < 0 or high > num_items:
-            raise ValueError(
-                f"{name} must hold item ids in 0 … {num_items}, the number of items (0 = padding), "
-                f"got {low if low < 0 else high}: map the items by the catalogue's vocabulary first"
-            )
-    return ids.long()
-
-
-def checked_excluded(excluded: Tensor | None, users: Tensor, num_items: int) -> Tensor:
-    """Return ``excluded`` (B, E) as int64, (B, 0) for None; raises as :func:`check_ids` does."""
-    if excluded is None:
-        return torch.zeros(users.shape[0], 0, dtype=torch.int64, device=users.device)
-    return check_ids("excluded", excluded, users.shape[0], num_items)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -29,16 +28,6 @@ class Schedule(PrintedCall, Configurable, ABC):
     def places(self) -> list[float]:
         """Return the moments of training that the schedule was given."""
         return []
-
-    def __repr__(self) -> str:
-        """Return the call that makes it, without arguments that have their default."""
-        parameters = inspect.signature(type(self)).parameters
-        given = (
-            f"{name}={value!r}"
-            for name, value in self._init_arguments.items()
-            if name not in parameters or parameters[name].default != value
-        )
-        return f"{type(self).__name__}({', '.join(given)})"
 
 
 class Constant(Schedule):

@@ -258,6 +258,15 @@ def test_a_temperature_too_high_for_n_is_warned_of_once():
     assert re.search(expected, message)
 
 
+def test_a_temperature_that_is_learned_is_told_as_it_is():
+    model = small_model(
+        loss=target_n(kernel="sigmoid", temperature=5.0, learnable_temperature=True),
+        negatives=FullCatalogNegatives(),
+    )
+    with pytest.warns(UserWarning, match=r"far above n=2: at temperature (4\.\d+|5) the many items"):
+        fit(model, callbacks=[CROLossCallback(n=2)])
+
+
 @pytest.mark.parametrize(("n", "temperature"), [(2, 0.1), (10, 5.0)])
 def test_no_warning_when_the_ranks_come_near_n(n, temperature):
     assert warnings_of(n, temperature, max_epochs=2) == []

@@ -12,7 +12,9 @@ from lightning_croloss import (
     UniformNegatives,
 )
 from lightning_croloss.cli.parser import TRACEBACK, CROLossParser, SectionParser
+from lightning_croloss.configurable import to_config
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.schedules import Schedule
 
 FORMER = "lightning_croloss.negatives.uniform.UniformNegatives"
 TODAY = "lightning_croloss.negatives.UniformNegatives"
@@ -142,3 +144,15 @@ def test_a_file_that_is_not_a_config_is_named(tmp_path, text, said):
     (tmp_path / "run.yaml").write_text(text)
     with pytest.raises(ValueError, match=said):
         section_parser().parse_path(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize("package", ["", "lightning_croloss.callbacks.", "lightning_croloss.schedules."])
+def test_a_config_names_schedules_as_earlier_releases_do(package):
+    made = CROLossParser(exit_on_error=True)
+    made.add_argument("--schedule", type=Schedule)
+    text = made.dump(
+        made.parse_args([f"--schedule={package}Linear", "--schedule.start=2", "--schedule.end=1"])
+    )
+    assert "class_path: lightning_croloss.callbacks.Linear\n" in text
+    again = made.instantiate_classes(made.parse_string(text)).schedule
+    assert to_config(again)["class_path"] == "lightning_croloss.callbacks.Linear"

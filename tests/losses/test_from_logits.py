@@ -184,14 +184,14 @@ def test_both_paths_agree(blocks, kernel, importance):
         assert_same(*sides)
 
 
-@BOTH_PATHS
 @pytest.mark.parametrize("kernel", TRAINABLE)
-def test_gradcheck(kernel, fused):
+def test_gradcheck(kernel):
     for labels, reduction in ((SINGLE, "mean"), (SEVERAL, "none")):
-        loss = CROLoss(TRAINABLE[kernel](), PowerImportance(0.6), 0.4, fused=fused, reduction=reduction)
+        loss = CROLoss(TRAINABLE[kernel](), PowerImportance(0.6), 0.4, fused=True, reduction=reduction)
         assert torch.autograd.gradcheck(
             lambda x, loss=loss, labels=labels: loss.from_logits(x, labels, mask=masks()["padding"]),
             logits(),
+            fast_mode=True,
         )
 
 
@@ -224,7 +224,8 @@ def test_drawn_columns_are_in_batch_negatives(name):
     expected = loss.in_batch(users, items, item_ids=torch.arange(6), item_counts=counts)
     log_prob = (counts.double() / counts.sum()).log()
     found = loss.from_logits(users @ items.T, torch.arange(6), log_prob=log_prob)
-    assert_same(outcome(found, users, items), outcome(expected, users, items), rtol=1e-6)
+    expected = outcome(expected, users, items)  # whose log q are in float32
+    assert_same(outcome(found, users, items), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -318,7 +319,7 @@ def test_half_precision(kernel, labels, dtype):
 
 def test_a_loss_scaler_works():
     """Gradients below the smallest half must survive until they are scaled."""
-    given = (1e-3 * logits(64, 300)).detach().half().requires_grad_()
+    given = (1e-3 * logits(64, 3000)).detach().half().requires_grad_()
     labels = torch.arange(64)
     value = CROLoss(fused=True).from_logits(given, labels)
     (gradient,) = torch.autograd.grad(2.0**16 * value, given)

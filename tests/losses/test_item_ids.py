@@ -42,7 +42,9 @@ def test_a_loss_does_not_depend_on_how_items_are_numbered(fused, padding):
         for low, shape in ((1, (B,)), (0 if padding is not None else 1, (M,)), (1, (B, 3)))
     )
     names = torch.randperm(10 * N, generator=generator)[: N + 1] - 50
-    if padding is not None:
+    if padding == 0:  # then items are 1 … num_items
+        names = torch.cat([torch.zeros(1, dtype=torch.long), torch.randperm(N, generator=generator) + 1])
+    elif padding is not None:
         names[names == padding] = 1000
         names[0] = padding
     loss = CROLoss("exp", num_items=N, fused=fused)

@@ -228,6 +228,11 @@ def test_the_repr_can_be_pasted():
         (target_n(), {"temperature": Steps([1, 0], [0.5])}, "temperature must be a positive number, got 0"),
         (target_n(), {"sharpness": Linear(1, -1)}, "schedule of 'sharpness': sharpness must be a positive"),
         (target_n(), {"lambda_weight": 1.5}, "lambda_weight must be between 0 and 1, got 1.5"),
+        (
+            SoftmaxLoss(learnable_temperature=True),
+            {"temperature": 0.2},
+            "LossScheduler schedules 'temperature', which is a parameter that the loss learns",
+        ),
         (CROLoss("sigmoid"), {"lambda_weight": Linear(0, 1)}, "does nothing when kernel and lambda_kernel"),
         (CROLoss("psl_tanh"), {"temperature": Linear(2, 0.5)}, "schedule of 'temperature': "),
         # between the extremes

@@ -54,14 +54,7 @@ class _SumFunction(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         (scale,) = grad_outputs
-        # a comparison on another device would wait for it
-        as_it_is = scale.device.type == "cpu" and float(scale) == 1.0
-        gradients: list[Tensor | None] = [None]
-        for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True):
-            if gradient is not None and not as_it_is:
-                gradient = gradient * scale
-            gradients.append(None if gradient is None else gradient.to(dtype))
-        return tuple(gradients)
+        return (None, *scaled_gradients(ctx, scale))
 
 
 class _RowsFunction(torch.autograd.Function):
@@ -87,6 +80,30 @@ class _RowsFunction(torch.autograd.Function):
         )
         pairs = zip(gradients, inputs, strict=True)
         return (None, *(None if grad is None else grad.to(entry.dtype) for grad, entry in pairs))
+
+
+def scaled_gradients(ctx: Any, scale: Tensor) -> list[Tensor | None]:
+    """Return the saved gradients multiplied by that of the loss, in the types that ``ctx.dtypes`` says.
+
+    Args:
+        ctx: context of an autograd function whose forward pass has computed the gradients.
+        scale: () gradient of the loss, or (R,) of the loss of each row.
+    """
+    # A comparison on another device would wait for it. What is handed out as it is may become a leaf's
+    # gradient, to which later passes add in place: then nobody may need it again.
+    as_it_is = scale.dim() == 0 and scale.device.type == "cpu" and float(scale) == 1.0 and not _keeps_graph()
+    gradients: list[Tensor | None] = []
+    for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True):
+        if gradient is not None and not as_it_is:
+            gradient = gradient * (scale.unsqueeze(1) if scale.dim() and gradient.dim() == 2 else scale)
+        gradients.append(None if gradient is None else gradient.to(dtype))
+    return gradients
+
+
+def _keeps_graph() -> bool:
+    """Return whether the backward pass that is running may run again; True if PyTorch does not say."""
+    asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return asked is None or bool(asked())
 
 
 def refuse_second_derivative() -> None:

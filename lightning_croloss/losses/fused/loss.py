@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from lightning_croloss.losses.fused.function import fused_loss
 from lightning_croloss.losses.fused.plan import Plan, Tiling
 from lightning_croloss.losses.fused.score_function import loss_of_scores
 from lightning_croloss.losses.fused.score_plan import ScorePlan
+from lightning_croloss.losses.inspection import CallScores
 from lightning_croloss.losses.logits import LogitBatch
 from lightning_croloss.losses.metadata import BatchMetadata
 from lightning_croloss.losses.reduction import reduce_losses, weights_of_rows
@@ -29,7 +29,7 @@ class FusedLoss(RetrievalLoss):
 
     The naive path computes the (B, M) scores and calls ``forward``; the fused path (see
     ``lightning_croloss.losses.fused``) never holds them. A subclass implements ``row_losses`` for the one and
-    :meth:`fused_form` for the other, and may override :meth:`inspect_scores` and :meth:`keep_diagnostics`.
+    :meth:`fused_form` for the other, and may override :meth:`keep_diagnostics`.
 
     Args:
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
@@ -47,14 +47,6 @@ class FusedLoss(RetrievalLoss):
     @abstractmethod
     def fused_form(self, draws: Draws) -> FusedForm:
         """Return what the fused path must know of the loss, with its parameters as they are now."""
-
-    def inspect_scores(self, num_candidates: int, differences: Callable[[], Tensor]) -> None:
-        """Warn about scores that the loss cannot work with; each path calls it once a forward pass.
-
-        Args:
-            num_candidates: number of candidates M.
-            differences: gives ``s_j − s₊`` of all pairs, or of a sample of them.
-        """
 
     def keep_diagnostics(self, log_ranks: Tensor) -> None:
         """Keep in ``diagnostics`` what is logged about log R, (B,), which has no gradient."""
@@ -78,6 +70,8 @@ class FusedLoss(RetrievalLoss):
         obstacle = None
         if candidates.dim() != 2:
             obstacle = f"candidates must be (M, D), shared by the batch, got {tuple(candidates.shape)}"
+        elif metadata.candidate_ids is not None and metadata.candidate_ids.dim() != 1:
+            obstacle = f"candidate_ids must be (M,), got {tuple(metadata.candidate_ids.shape)}"
         elif any(
             given is not None and given.requires_grad for given in (metadata.log_prob, metadata.sample_weight)
         ):
@@ -104,7 +98,15 @@ class FusedLoss(RetrievalLoss):
             shape, dtype, users.device, metadata.log_prob, metadata.num_sampled, metadata.num_items
         )
         form = self.fused_form(draws)
-        self.inspect_scores(columns, lambda: sample_of_differences(users, positives, candidates))
+        ids = metadata.candidate_ids
+        self.inspect_scores(
+            CallScores(
+                columns,
+                metadata.num_items,
+                lambda: sample_of_differences(users, positives, candidates),
+                None if ids is None else lambda: (ids != 0).sum(),
+            )
+        )
         row_weight = weights_of_rows(metadata.sample_weight, draws.has_draws, rows, dtype, self.reduction)
         tiling = Tiling.choose(users, candidates)
         hits = metadata.hits_by_tile(tiling.rows, tiling.width)
@@ -151,7 +153,7 @@ class FusedLoss(RetrievalLoss):
             batch.num_items,
         )
         form = self.fused_form(draws)
-        self.inspect_scores(batch.num_candidates(self.num_items), batch.sample_of_differences)
+        self.inspect_scores(batch.call_scores())
         weight = weights_of_rows(batch.sample_weight, draws.has_draws, number, dtype, self.reduction)
         by_row = self.reduction == "none"
         plan = ScorePlan(form, draws, weight, batch.mask, batch.positives)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.fused.function import refuse_second_derivative
+from lightning_croloss.losses.fused.function import refuse_second_derivative, scaled_gradients
 from lightning_croloss.losses.fused.score_plan import ScorePlan
 from lightning_croloss.losses.fused.scores import ScoreComputation
 
@@ -60,12 +60,4 @@ class _ScoreFunction(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         (scale,) = grad_outputs
-        # a comparison on another device would wait for it
-        as_it_is = scale.dim() == 0 and scale.device.type == "cpu" and float(scale) == 1.0
-        gradients: list[Tensor | None] = [None, None]
-        for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True):
-            if gradient is not None and not as_it_is:
-                factor = scale.unsqueeze(1) if scale.dim() == gradient.dim() - 1 == 1 else scale
-                gradient = gradient * factor
-            gradients.append(None if gradient is None else gradient.to(dtype))
-        return tuple(gradients)
+        return (None, None, *scaled_gradients(ctx, scale))

@@ -97,7 +97,7 @@ def test_any_shape_and_any_tiling(data):
     if data.draw(st.booleans()):
         options["candidate_ids"] = ids(columns) if data.draw(st.booleans()) else torch.arange(1, columns + 1)
         if data.draw(st.booleans()):
-            options["target_ids"] = ids(rows)
+            options["target_ids"] = ids(rows).clamp(min=1)  # padding is no target
         if data.draw(st.booleans()):
             options["excluded_ids"] = ids(rows, data.draw(st.integers(0, 3)))
     shape = data.draw(st.sampled_from([None, (columns,), (rows, columns)]))

@@ -1,0 +1,46 @@
+"""Run the swap of one framework and write the table of all.
+
+python -m benchmarks.swap plain_two_tower               # what has no row yet, then the table
+python -m benchmarks.swap plain_two_tower --losses cross_entropy CROLoss
+python -m benchmarks.swap                               # the table again, from the rows
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.common.rows import rows_of
+from benchmarks.common.runs import execute, exit_status
+from benchmarks.swap.frameworks import final_runs, tuning_runs, work
+from benchmarks.swap.report import report
+from lightning_croloss.common.files import write_atomically
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Read the arguments; run what is missing; write the table. Return 1 if a run failed, else 0."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("framework", nargs="?", help="a file of this folder, without .py")
+    parser.add_argument("--losses", nargs="*", help="only these of its losses")
+    parser.add_argument("--processes", type=int, default=1)
+    given = parser.parse_args()
+    status = 0
+    if given.framework:
+        path = RESULTS / f"{given.framework}.jsonl"
+        asked = tuning_runs(given.framework, given.losses)
+        execute(asked, work, path, given.processes)
+        finals = final_runs(rows_of(path), given.framework, given.losses)
+        execute(finals, work, path, given.processes)
+        status = exit_status([*asked, *finals], path)
+    text = report(RESULTS)
+    write_atomically(RESULTS / "results.md", text.encode())
+    print(text)
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

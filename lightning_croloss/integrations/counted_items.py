@@ -1,0 +1,74 @@
+"""CountedItems: log q of items that were counted in the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_croloss.integrations.text_ids import text_ids
+from lightning_croloss.losses import log_prob_from_counts
+
+#: Texts that are turned into tokens at once.
+CHUNK = 1024
+
+
+class CountedItems(nn.Module):
+    """Looks up log q of items by any ids.
+
+    Args:
+        item_ids: (n,) any integers; an id that comes twice has the sum of its counts.
+        counts: (n,) how often each occurs.
+        by_label: whether the ids are those of a label column, not of texts.
+    """
+
+    ids: Tensor
+    log_prob: Tensor
+
+    def __init__(self, item_ids: Tensor, counts: Tensor, by_label: bool) -> None:
+        super().__init__()
+        ids, index = item_ids[counts > 0].unique(return_inverse=True)
+        total = torch.zeros(len(ids), dtype=torch.float64).index_add(0, index, counts[counts > 0].double())
+        self.register_buffer("ids", ids, persistent=False)
+        self.register_buffer("log_prob", log_prob_from_counts(total), persistent=False)
+        self.by_label, self._seen = by_label, False
+
+    @classmethod
+    def of(cls, item_counts: Mapping[str, int] | Tensor, model: Any) -> CountedItems:
+        """Return the counts (C,) by id, or those of texts as a model's ``preprocess`` turns them to tokens.
+
+        Raises:
+            TypeError: it is neither.
+        """
+        if isinstance(item_counts, Tensor):
+            counts = item_counts.detach().cpu()
+            return cls(torch.arange(len(counts)), counts, by_label=True)
+        if not isinstance(item_counts, Mapping):
+            raise TypeError(
+                "item_counts must be how often each text comes, Counter(dataset['positive']), or a tensor "
+                f"(C,) by label, got {type(item_counts).__name__}"
+            )
+        texts = list(item_counts)
+        parts = [model.preprocess(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
+        ids = torch.cat([text_ids(part) for part in parts]) if parts else torch.empty(0, dtype=torch.long)
+        return cls(ids.cpu(), torch.tensor([item_counts[text] for text in texts]), by_label=False)
+
+    def forward(self, ids: Tensor, strict: bool) -> Tensor:
+        """Return log q (B,); an item that was not counted has the least of all.
+
+        Raises:
+            ValueError: ``strict``, and one was not counted; a device is asked at the first batch only.
+        """
+        index = torch.searchsorted(self.ids, ids).clamp(max=len(self.ids) - 1)
+        known = self.ids[index] == ids
+        if strict and (ids.device.type == "cpu" or not self._seen):
+            self._seen = True
+            if missing := int((~known).sum()):
+                raise ValueError(
+                    f"item_counts lacks {missing} of the {len(ids)} positives and negatives of this batch: "
+                    "count every column of texts behind the anchor, over all rows of training, and with the "
+                    "prompt, if one is put before it"
+                )
+        return torch.where(known, self.log_prob[index], self.log_prob.min())

@@ -1,0 +1,77 @@
+"""sentence-transformers: a loss for its trainer, to stand where MultipleNegativesRankingLoss stands."""
+
+from collections.abc import Iterable, Mapping
+from copy import copy
+from functools import partial
+from typing import Any
+
+from torch import Tensor, cat, nn
+from torch.nn.functional import normalize
+
+from lightning_croloss.integrations.citation import CITATION
+from lightning_croloss.integrations.counted_items import CountedItems
+from lightning_croloss.integrations.text_ids import ids_of_columns
+from lightning_croloss.losses import RetrievalLoss, SoftmaxLoss
+
+try:
+    from sentence_transformers.util import all_gather, all_gather_with_grad
+except ImportError as error:
+    raise ImportError("no sentence-transformers: pip install 'lightning-croloss[integrations]'") from error
+
+
+class SentenceRetrievalLoss(nn.Module):
+    """A loss of (anchor, positive, negative, …) texts: those of the other rows are an anchor's negatives too.
+
+    A text that recurs is never its own negative. Scores are cosines. It goes into ``MatryoshkaLoss``; the
+    ``Cached…`` losses are losses of their own, and none takes another.
+
+    Args:
+        model: the SentenceTransformer that is trained.
+        loss: None = SoftmaxLoss(temperature=0.05): MultipleNegativesRankingLoss with its scale of 20.
+        item_counts: for logQ, how often each text is a positive or a given negative in training:
+            ``Counter(train_dataset["positive"])``; of prompt + text, if the trainer has ``prompts``. Or a
+            tensor (C,) by id: then the label column of the data set holds the ids of the positives.
+        symmetric: also take each positive's anchor against the other anchors.
+        gather_across_devices: also take the texts of the other processes, with gradient.
+
+    """
+
+    citation = CITATION  # for the model card
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: RetrievalLoss | None = None,
+        *,
+        item_counts: Mapping[str, int] | Tensor | None = None,
+        symmetric: bool = False,
+        gather_across_devices: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.loss = model, SoftmaxLoss(temperature=0.05) if loss is None else loss
+        self.symmetric, self.gather = symmetric, gather_across_devices
+        self.counted = None if item_counts is None else CountedItems.of(item_counts, model)
+        if self.counted is not None and self.loss.num_items is None:
+            self.loss.num_items = len(self.counted.ids)
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
+        """Return the loss of a batch: the features of each column, and the labels."""
+        columns, counted = list(sentence_features), self.counted
+        own, ids = ids_of_columns(columns, labels, counted is not None and counted.by_label)
+        anchors, *others = (normalize(self.model(column)["sentence_embedding"], dim=-1) for column in columns)
+        items = cat(others)
+        if self.gather:
+            ids, items = all_gather(ids), all_gather_with_grad(items)
+        log_prob = None if counted is None else counted(ids, strict=self.model.training)
+        ranked = partial(self.loss.from_embeddings, target_ids=own, candidate_ids=ids, padding_id=None)
+        value = ranked(anchors, others[0], items, candidate_log_prob=log_prob, num_sampled=len(ids) - 1)
+        if self.symmetric:
+            back = copy(self.loss)  # with the same parameters; it ranks anchors, and nobody has counted those
+            back.num_items = None
+            value = value + back.in_batch(others[0], anchors, item_ids=own, gather_across_devices=self.gather)
+        return value / (1 + self.symmetric)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Return what the model card says of the loss."""
+        config = {"loss": repr(self.loss), "items_counted": self.counted and len(self.counted.ids)}
+        return {**config, "symmetric": self.symmetric, "gather_across_devices": self.gather}

@@ -1,0 +1,74 @@
+"""torch-rechub: its ``MatchTrainer`` with a loss of ours; everything else is the trainer's own."""
+
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+from torch import Tensor, nn
+from torch_rechub import trainers
+
+from lightning_croloss.losses.base import RetrievalLoss
+from lightning_croloss.losses.log_prob import log_prob_from_counts
+
+
+class MatchTrainer(trainers.MatchTrainer):
+    """Trains any matching model of torch-rechub with a loss.
+
+    The negatives are, with ``in_batch_neg``, all other items of the batch; with ``mode=1`` and ``2`` those
+    that the data has sampled, or the whole catalogue (NARM, STAMP). Leave ``temperature`` of the model at 1.
+
+    Args:
+        *arguments: those of torch-rechub's trainer, the model first.
+        loss: the loss; its own parameters, such as a temperature, are trained along.
+        item_id: name of the feature that holds the target's id, for ``in_batch_neg``.
+        item_counts: (C,) how often each id is a target or, with ``mode=2``, drawn as a negative: for logQ.
+        **options: those of torch-rechub's trainer.
+
+    Raises:
+        ValueError: ``mode=0`` without ``in_batch_neg``, that without ``item_id``, with ``hard_negative`` or
+            ``in_batch_neg_ratio``; or ``item_counts`` are no counts.
+    """
+
+    def __init__(
+        self, *arguments: Any, loss: RetrievalLoss, item_id: str = "", item_counts: Any = None, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        if self.mode == 0 and not self.in_batch_neg:
+            raise ValueError("mode=0 has no negatives: pass in_batch_neg=True, or mode=1 or 2 and its data")
+        if self.in_batch_neg and not item_id:
+            raise ValueError("in_batch_neg=True needs item_id: the name of the feature with the target's id")
+        if self.hard_negative or self.in_batch_neg_ratio:
+            raise ValueError("hard_negative and in_batch_neg_ratio would do nothing: the loss takes all")
+        self.loss, self.item_id, self.item_counts = loss.to(self.device), item_id, item_counts
+        self.log_prob = None if item_counts is None else log_prob_from_counts(item_counts).to(self.device)
+        if parameters := list(loss.parameters()):
+            self.optimizer.add_param_group({"params": parameters, "weight_decay": 0.0})
+
+    def train_one_epoch(self, data_loader: Any, log_interval: int = 10) -> Any:
+        """Train an epoch and return the mean loss."""
+        compute = partial(self._loss_of, self.model, self.mode, self.in_batch_neg)
+        # what the loop takes for the model's output is the batch itself, and the criterion does the rest
+        with patch.multiple(self, model=_Batches(self.model), criterion=compute, mode=2, in_batch_neg=False):
+            return super().train_one_epoch(data_loader, log_interval)
+
+    def _loss_of(self, model: Any, mode: int, in_batch: bool, batch: Any, labels: Tensor) -> Any:
+        self.loss.zero_grad()
+        bare = getattr(model, "module", model)
+        if in_batch:
+            users, items = bare.user_tower(batch).squeeze(1), bare.item_tower(batch)
+            items = items if items.dim() == 2 else items[:, 0]  # behind it come sampled negatives
+            ids = batch[self.item_id].flatten()
+            return self.loss.in_batch(users, items, item_ids=ids, item_counts=self.item_counts)
+        scores = model(batch)
+        if mode == 1:
+            return self.loss(scores[0], scores[1].unsqueeze(-1))
+        if not hasattr(bare, "neg_item_feature"):
+            return self.loss.from_logits(scores, labels)
+        target, drawn = (batch[of[0].name] for of in (bare.item_features, bare.neg_item_feature))
+        hits, log_prob = drawn == target.view(-1, 1), None if self.log_prob is None else self.log_prob[drawn]
+        return self.loss(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
+
+
+class _Batches(nn.Sequential):  # around the model, which the loop puts into training mode
+    def forward(self, batch: Any) -> Any:
+        return batch

@@ -1,0 +1,76 @@
+"""Hugging Face's Trainer: a loss of ours as its ``compute_loss_func``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses import RetrievalLoss
+
+#: Outputs of two towers that need not be named, the user's or query's first.
+USUAL = ("user_embeds item_embeds", "query_embeds item_embeds", "query_embeds document_embeds")
+PAIRS = [tuple(pair.split()) for pair in (*USUAL, "text_embeds image_embeds")]
+
+
+class TrainerLoss:
+    """The loss of a model's outputs and labels: ``Trainer(..., compute_loss_func=TrainerLoss(loss))``.
+
+    Logits (B, C) or (B, L, C) and labels are those of ``RetrievalLoss.from_logits``; −100 is ignored. Pairs
+    of embeddings (B, D) go to ``in_batch`` as they are, the labels (B,), if there are any, as the items' ids.
+    Accumulated gradients are those of one large batch (of pairs: the mean over the batches), as with the
+    Trainer's own losses. The Trainer trains what the model holds: register a learnable temperature there.
+
+    Args:
+        loss: the loss, with ``reduction`` "mean" or "sum".
+        embeddings: names of a pair among the outputs; None = "logits" or, without those, a usual pair.
+        shift_labels: for causal language models: position i predicts label i + 1.
+        accumulation_steps: the Trainer's ``gradient_accumulation_steps``, for pairs without labels: it leaves
+            their division to the loss.
+        **in_batch: for pairs: ``item_counts``, ``symmetric``, ``gather_across_devices``.
+    """
+
+    def __init__(
+        self,
+        loss: RetrievalLoss,
+        embeddings: tuple[str, str] | None = None,
+        *,
+        shift_labels: bool = False,
+        accumulation_steps: int = 1,
+        **in_batch: Any,
+    ) -> None:
+        if loss.reduction == "none":
+            raise ValueError('the Trainer takes one number: give the loss reduction="mean" or "sum"')
+        if unknown := set(in_batch) - {"item_counts", "symmetric", "gather_across_devices"}:
+            raise TypeError(f"{min(unknown)} is no argument of TrainerLoss")
+        self.loss, self.embeddings, self.in_batch = loss, embeddings, in_batch
+        self.shift_labels, self.accumulation_steps = shift_labels, accumulation_steps
+
+    def __call__(
+        self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Return the loss of a batch; ``num_items_in_batch`` counts the labels of all accumulated ones."""
+        found = outputs
+        if not isinstance(outputs, Mapping):
+            found = {"logits": outputs if isinstance(outputs, Tensor) else outputs[0]}
+        usual = next((pair for pair in PAIRS if {*pair} <= {*found}), ())
+        names = self.embeddings or (("logits",) if "logits" in found else usual)
+        if not names or not {*names} <= {*found}:
+            raise ValueError(f"name a pair of the model's outputs {[*found]}: embeddings=(user, item)")
+        if len(names) == 2:
+            users, items = found[names[0]], found[names[1]]
+            if labels is None:
+                steps = self.accumulation_steps if torch.is_grad_enabled() else 1
+                return self.loss.in_batch(users, items, **self.in_batch) / steps
+            kept = labels != -100
+            value = self.loss.in_batch(users[kept], items[kept], item_ids=labels[kept], **self.in_batch)
+        elif labels is None:
+            raise ValueError("the loss of logits needs labels: name that column of the data set 'labels'")
+        else:
+            logits = found["logits"]
+            if self.shift_labels:
+                logits, labels = logits[:, :-1], labels[:, 1:]
+            value = self.loss.from_logits(logits, labels, class_dim=-1)
+        if num_items_in_batch is None:
+            return value
+        return value * ((labels != -100).sum() if self.loss.reduction == "mean" else 1) / num_items_in_batch

@@ -1,0 +1,187 @@
+"""torch-rechub's MatchTrainer with a loss of ours, where torch-rechub is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+pytest.importorskip("torch_rechub", reason="torch-rechub is not installed: pip install '.[integrations]'")
+
+from torch_rechub.basic.features import SequenceFeature, SparseFeature
+from torch_rechub.models.matching import DSSM, FaceBookDSSM, YoutubeDNN
+from torch_rechub.utils.data import TorchDataset
+
+from lightning_croloss import CROLoss, SoftmaxLoss
+from lightning_croloss.integrations.torch_rechub import MatchTrainer
+from lightning_croloss.losses.log_prob import log_prob_from_counts
+
+ITEMS, ROWS, DIM = 30, 64, 8
+
+
+def columns() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    items = torch.randint(1, ITEMS + 1, (ROWS,), generator=generator)
+    drawn = torch.randint(1, ITEMS + 1, (ROWS, 5), generator=generator)
+    return {"user": torch.arange(ROWS), "item": items, "negatives": drawn, "negative": drawn[:, 0]}
+
+
+def loader(batch_size: int = ROWS) -> Any:
+    return DataLoader(TorchDataset(columns(), torch.zeros(ROWS)), batch_size=batch_size)
+
+
+def features() -> tuple[Any, Any, Any, Any]:
+    vocabulary = {"vocab_size": ITEMS + 1, "embed_dim": DIM}
+    user = SparseFeature("user", vocab_size=ROWS, embed_dim=DIM)
+    item = SparseFeature("item", **vocabulary)
+    drawn = SequenceFeature("negatives", pooling="concat", shared_with="item", **vocabulary)
+    return user, item, drawn, SparseFeature("negative", shared_with="item", **vocabulary)
+
+
+def model(kind: str) -> nn.Module:
+    torch.manual_seed(0)
+    user, item, drawn, one = features()
+    dims = {"dims": [DIM]}
+    if kind == "DSSM":
+        built = DSSM([user], [item], dims, dims)
+    elif kind == "YoutubeDNN":
+        built = YoutubeDNN([user], [item], [drawn], dims)
+    else:
+        built = FaceBookDSSM([user], [item], [one], dims, dims)
+    for table in built.modules():
+        if isinstance(table, nn.Embedding):
+            nn.init.normal_(table.weight)  # theirs are within 1e-4 of 0
+    return built
+
+
+def trainer(kind: str, loss: Any, tmp_path: Path, **arguments: Any) -> MatchTrainer:
+    still = {"lr": 0.0, "weight_decay": 0.0}
+    arguments = {"optimizer_params": still, "n_epoch": 1, "model_path": str(tmp_path)} | arguments
+    return MatchTrainer(model(kind), loss=loss, **arguments)
+
+
+COUNTS = torch.bincount(torch.cat([columns()["item"], torch.arange(1, ITEMS + 1)]))
+
+
+@pytest.mark.parametrize("kind", ["DSSM", "YoutubeDNN"])
+@pytest.mark.parametrize("counts", [None, COUNTS], ids=["uncorrected", "logQ"])
+def test_in_batch_is_the_loss_of_the_towers(kind: str, counts: Tensor | None, tmp_path: Path) -> None:
+    loss = SoftmaxLoss(temperature=0.2)
+    training = trainer(kind, loss, tmp_path, in_batch_neg=True, item_id="item", item_counts=counts)
+    batch = columns()
+    with torch.no_grad():
+        users = training.model.user_tower(batch).reshape(ROWS, DIM)
+        items = training.model.item_tower(batch).reshape(ROWS, -1, DIM)[:, 0]
+    scores = users @ items.T / 0.2
+    if counts is not None:
+        # N q a row: N ids that occur, q their shares
+        scores = scores - (ITEMS * counts[batch["item"]] / counts.sum()).log()
+        scores = scores.where(~torch.eye(ROWS, dtype=torch.bool), users @ items.T / 0.2)
+    same = (batch["item"] == batch["item"][:, None]) & ~torch.eye(ROWS, dtype=torch.bool)
+    expected = nn.functional.cross_entropy(scores.masked_fill(same, -torch.inf), torch.arange(ROWS))
+    assert training.train_one_epoch(loader()) == pytest.approx(float(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("counts", [None, COUNTS], ids=["uncorrected", "logQ"])
+def test_list_wise_is_the_loss_of_the_drawn(counts: Tensor | None, tmp_path: Path) -> None:
+    loss = SoftmaxLoss(temperature=0.2, num_items=ITEMS)
+    training = trainer("YoutubeDNN", loss, tmp_path, mode=2, item_counts=counts)
+    batch = columns()
+    with torch.no_grad():
+        scores = training.model(batch)
+    expected = loss(
+        scores[:, 0],
+        scores[:, 1:],
+        negative_mask=batch["negatives"] == batch["item"][:, None],
+        negative_log_prob=None if counts is None else log_prob_from_counts(counts)[batch["negatives"]],
+    )
+    assert training.train_one_epoch(loader()) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_pair_wise_has_one_negative(tmp_path: Path) -> None:
+    loss = SoftmaxLoss(temperature=0.2)
+    training = trainer("FaceBookDSSM", loss, tmp_path, mode=1)
+    with torch.no_grad():
+        positive, negative = training.model(columns())
+    expected = nn.functional.softplus((negative - positive) / 0.2).mean()
+    assert training.train_one_epoch(loader()) == pytest.approx(float(expected), abs=1e-5)
+
+
+class WholeCatalogue(nn.Module):
+    """Scores every item, as NARM and STAMP do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Linear(1, ITEMS + 1)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.table(batch["user"][:, None] / ROWS)
+
+
+def test_the_whole_catalogue_is_the_loss_of_the_logits(tmp_path: Path) -> None:
+    still = {"lr": 0.0}
+    torch.manual_seed(0)
+    training = MatchTrainer(
+        WholeCatalogue(),
+        mode=2,
+        loss=SoftmaxLoss(temperature=1.0),
+        optimizer_params=still,
+        model_path=str(tmp_path),
+    )
+    batch = columns()
+    expected = nn.functional.cross_entropy(training.model(batch), batch["item"])
+    data = DataLoader(TorchDataset(batch, batch["item"]), batch_size=ROWS)
+    assert training.train_one_epoch(data) == pytest.approx(float(expected.detach()), abs=1e-5)
+
+
+def test_fit_learns_and_leaves_the_trainer_as_it_was(tmp_path: Path) -> None:
+    loss = CROLoss(kernel="exp", alpha=1.2, temperature=0.2)
+    arguments: dict[str, Any] = {"optimizer_params": {"lr": 0.03}, "in_batch_neg": True, "item_id": "item"}
+    training = trainer("DSSM", loss, tmp_path, item_counts=COUNTS, **arguments)
+    network = training.model
+    before = training.train_one_epoch(loader())
+    training.n_epoch = 5
+    training.fit(loader(batch_size=32))
+    after = training.train_one_epoch(loader())
+    assert after < 0.8 * before
+    assert training.model is network
+    assert training.in_batch_neg
+    assert training.mode == 0
+    saved = torch.load(tmp_path / "model.pth", weights_only=True)
+    assert saved.keys() == network.state_dict().keys()
+
+
+def test_the_loss_s_own_parameters_are_trained(tmp_path: Path) -> None:
+    loss = CROLoss(kernel="exp", temperature=0.2, learnable_temperature=True)
+    arguments: dict[str, Any] = {"optimizer_params": {"lr": 0.1}, "in_batch_neg": True, "item_id": "item"}
+    before = [parameter.detach().clone() for parameter in loss.parameters()]
+    trainer("DSSM", loss, tmp_path, **arguments).train_one_epoch(loader())
+    assert before
+    assert all(not torch.equal(*pair) for pair in zip(before, loss.parameters(), strict=True))
+
+
+def test_what_it_cannot_do_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mode=0 has no negatives"):
+        trainer("DSSM", SoftmaxLoss(), tmp_path)
+    with pytest.raises(ValueError, match="item_id"):
+        trainer("DSSM", SoftmaxLoss(), tmp_path, in_batch_neg=True)
+    arguments: dict[str, Any] = {"in_batch_neg": True, "item_id": "item"}
+    for ignored in ({"hard_negative": True}, {"in_batch_neg_ratio": 3}):
+        with pytest.raises(ValueError, match="the loss takes all"):
+            trainer("DSSM", SoftmaxLoss(), tmp_path, **arguments, **ignored)
+    with pytest.raises(ValueError, match="counts must be finite"):
+        trainer("YoutubeDNN", SoftmaxLoss(), tmp_path, mode=2, item_counts=-COUNTS)
+
+
+def test_counts_change_the_gradient(tmp_path: Path) -> None:
+    tables = []
+    for counts in (None, COUNTS):
+        arguments: dict[str, Any] = {"in_batch_neg": True, "item_id": "item", "item_counts": counts}
+        training = trainer("DSSM", SoftmaxLoss(), tmp_path, optimizer_params={"lr": 0.1}, **arguments)
+        training.train_one_epoch(loader())
+        tables.append(training.model.state_dict()["embedding.embed_dict.item.weight"])
+    assert not torch.allclose(*tables)

@@ -1,0 +1,200 @@
+"""Arguments that are not what they must be: one sentence that names the argument, before any operation."""
+
+import itertools
+
+import numpy
+import pytest
+import torch
+
+from lightning_croloss.common.item_lists import ItemLists
+from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from tests.losses.cases import LOSSES
+
+B, M, D, E = 4, 6, 3, 2
+
+
+def scores():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "positive_scores": torch.randn(B, generator=generator),
+        "negative_scores": torch.randn(B, M, generator=generator),
+        "negative_mask": torch.zeros(B, M, dtype=torch.bool),
+        "negative_log_prob": torch.full((B, M), -2.0),
+        "num_sampled": torch.full((B,), M),
+        "sample_weight": torch.ones(B),
+    }
+
+
+def vectors():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "users": torch.randn(B, D, generator=generator),
+        "positives": torch.randn(B, D, generator=generator),
+        "candidates": torch.randn(M, D, generator=generator),
+        "target_ids": torch.tensor([1, 2, 3, 4]),
+        "candidate_ids": torch.arange(5, 5 + M),
+        "excluded_ids": torch.ones(B, E, dtype=torch.long),
+        "candidate_log_prob": torch.full((M,), -2.0),
+        "num_sampled": torch.full((B,), M),
+        "sample_weight": torch.ones(B),
+    }
+
+
+def pairs():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "users": torch.randn(B, D, generator=generator),
+        "items": torch.randn(B, D, generator=generator),
+        "item_ids": torch.arange(B),
+        "sample_weight": torch.ones(B),
+    }
+
+
+def call(method, loss, given):
+    given = dict(given)
+    first = [given.pop(name) for name in METHODS[method][1]]
+    return getattr(loss, method)(*first, **given)
+
+
+METHODS = {
+    "forward": (scores, ("positive_scores", "negative_scores")),
+    "from_embeddings": (vectors, ("users", "positives", "candidates")),
+    "in_batch": (pairs, ("users", "items")),
+}
+OPTIONAL = (
+    "negative_mask",
+    "negative_log_prob",
+    "num_sampled",
+    "sample_weight",
+    "target_ids",
+    "excluded_ids",
+    "candidate_log_prob",
+    "item_ids",
+)
+#: What is wrong with an argument: how to make it so, and where it does not matter.
+WRONG = {
+    "list": (lambda value: value.tolist(), ()),
+    "array": (lambda value: value.numpy(), ()),
+    "text": (lambda value: "a", ()),
+    "complex": (lambda value: value.to(torch.complex64), ()),
+    "sparse": (lambda value: value.to_sparse(), ()),
+    "another device": (lambda value: value.to("meta"), ("num_sampled",)),
+    "more dimensions": (lambda value: value[None, None, None], ()),
+    "other rows": (lambda value: torch.cat([value, value, value]), ("candidates",)),
+    "other type": (
+        lambda value: value.long() if value.is_floating_point() else value.double(),
+        ("num_sampled", "sample_weight"),
+    ),
+    "bool": (lambda value: value.bool(), ("negative_mask", "sample_weight")),
+    "None": (lambda value: None, OPTIONAL),
+}
+GRID = [
+    (method, argument, wrong)
+    for method, (make, _) in METHODS.items()
+    for argument, wrong in itertools.product(make(), WRONG)
+    if argument not in WRONG[wrong][1]
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_arguments_of_the_grid_are_right(name, method):
+    assert call(method, LOSSES[name](num_items=20), METHODS[method][0]()).isfinite()
+
+
+@pytest.mark.parametrize(("method", "argument", "wrong"), GRID)
+def test_a_wrong_argument_is_named(method, argument, wrong):
+    given = METHODS[method][0]()
+    given[argument] = WRONG[wrong][0](given[argument])
+    with pytest.raises((ValueError, TypeError), match=argument) as caught:
+        call(method, CROLoss(num_items=20), given)
+    assert len(str(caught.value)) < 320
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positives": torch.ones(B, D + 1)}, "users and positives must be"),
+        ({"candidates": torch.ones(M, D + 1)}, f"candidates must have vectors of the users' width D={D}"),
+        ({"candidates": torch.ones(B + 1, M, D)}, r"candidates must be \(M, D\)"),
+        ({"candidates": torch.ones(M)}, r"candidates must be \(M, D\)"),
+        ({"candidate_ids": torch.arange(M + 1)}, f"candidate_ids must be .* M={M} candidates"),
+        ({"excluded_ids": ItemLists.of_padded(torch.ones(B + 1, 2).long())}, "excluded_ids must have B=4"),
+        ({"excluded_ids": [[1], [2], [3], [4]]}, "excluded_ids must be a tensor"),
+        ({"num_sampled": -1}, "num_sampled must be a number of draws, at least 0, got -1"),
+        ({"num_sampled": True}, "num_sampled must be a number"),
+        ({"padding_id": "0"}, "padding_id must be an integer, or None"),
+        ({"padding_id": 0.0}, "padding_id must be an integer, or None"),
+        ({"users": torch.ones(B, D).long()}, "users must be floating-point numbers .* are these ids"),
+        ({"candidate_ids": None}, "give candidate_ids too"),
+    ],
+)
+def test_vectors_and_ids_that_do_not_fit(change, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call("from_embeddings", CROLoss(num_items=20), vectors() | change)
+
+
+LABELS = torch.arange(B)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.randn(B, M), LABELS), r"loss\.from_logits\(logits, labels\)"),
+        ((torch.randn(B, M), LABELS.double()), r"loss\.from_logits\(logits, labels\)"),
+        ((torch.randn(B, B), LABELS), r"loss\.from_logits\(logits, labels\)"),
+        ((torch.randn(B, 5, M), torch.ones(B, 5).long()), r"loss\.from_logits\(logits, labels\)"),
+        ((torch.randn(B, M, 5), torch.ones(B, 5).long()), r"loss\.from_logits\(logits, labels\)"),
+        ((torch.randn(B, M), torch.zeros(B, M).bool()), r"loss\.from_logits\(logits, labels\)"),
+        ((LABELS, torch.randn(B, M)), r"loss\.from_logits\(logits, labels\), the labels second"),
+        ((torch.randn(B, D), torch.randn(B, D)), r"loss\.in_batch\(users, items\)"),
+        ((torch.randn(B, B),), r"loss\.in_batch\(users, items\)"),
+        ((torch.randn(B, B), None), r"loss\.from_logits\(similarities, torch\.arange\(B\)\)"),
+        ((torch.randn(B),), "negative_scores must be a tensor"),
+        ((torch.randn(B, 1), torch.randn(B, M)), r"positive_scores\.squeeze\(1\)"),
+        ((torch.randn(B), torch.randn(B)), r"negative_scores\.unsqueeze\(1\)"),
+        ((torch.randn(B), torch.randn(B + 1, M)), "positive_scores has 4 rows, negative_scores 5 rows"),
+        ((torch.randn(()), torch.randn(M)), "positive_scores"),
+        ((numpy.zeros(B), numpy.zeros((B, M))), r"positive_scores must be a tensor \(B,\), got ndarray"),
+    ],
+)
+def test_scores_that_are_something_else(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        CROLoss()(*arguments)
+
+
+@pytest.mark.parametrize("mask", [torch.ones(B, M), torch.ones(M, dtype=torch.long), torch.zeros(B, M)])
+def test_a_mask_of_numbers_says_its_polarity(mask):
+    with pytest.raises(ValueError, match=r"True = ignore.*negative_mask\.bool\(\).*negative_mask == 0"):
+        CROLoss()(torch.zeros(B), torch.randn(B, M), negative_mask=mask)
+
+
+@pytest.mark.parametrize("loss", [CROLoss(), CROLoss(fused=True), SoftmaxLoss(fused=False)])
+@pytest.mark.parametrize("which", ["users", "positives", "candidates"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_vectors_of_different_precision_are_promoted(loss, which, dtype):
+    given = vectors()
+    given = {name: given[name] for name in ("users", "positives", "candidates")}
+    expected = loss.from_embeddings(*given.values())
+    given[which] = given[which].to(dtype)
+    torch.testing.assert_close(loss.from_embeddings(*given.values()).float(), expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("fused", [None, False, True])
+@pytest.mark.parametrize("narrow", ["target_ids", "candidate_ids", "excluded_ids"])
+def test_ids_of_different_widths(fused, narrow):
+    loss = CROLoss(num_items=20, fused=fused)
+    given = vectors() | {"target_ids": torch.tensor([5, 6, 7, 8])}
+    expected = call("from_embeddings", loss, given)
+    given[narrow] = given[narrow].int()
+    torch.testing.assert_close(call("from_embeddings", loss, given), expected)
+
+
+def test_ids_of_each_row_with_shared_candidates_take_the_naive_path():
+    given = vectors()
+    given["candidate_ids"] = given["candidate_ids"].repeat(B, 1)
+    expected = call("from_embeddings", CROLoss(num_items=20), vectors())
+    torch.testing.assert_close(call("from_embeddings", CROLoss(num_items=20), given), expected)
+    with pytest.raises(ValueError, match="with fused=True candidate_ids must be"):
+        call("from_embeddings", CROLoss(num_items=20, fused=True), given)

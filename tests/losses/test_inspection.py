@@ -1,0 +1,326 @@
+"""What values show: at the first call of a shape, and without waiting for a device."""
+
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from lightning_croloss.losses import CROLoss, PowerImportance, SoftmaxLoss, TargetNImportance
+from lightning_croloss.losses.answers import Answers, Arrival
+from lightning_croloss.losses.inspection import Inspection
+
+B, M, D, N = 16, 40, 8, 100
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def told(call):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (torch.rand(M) / M, r"look like probabilities: give \w+\.log\(\)"),
+        (torch.arange(M), r"look like counts: give log_prob_from_counts\(counts\)"),
+        (torch.tensor([-1.0] * (M - 1) + [float("nan")]), "holds NaN"),
+    ],
+)
+def test_log_q(values, message):
+    values = values.float()
+    with pytest.raises(ValueError, match=f"^negative_log_prob .*{message}"):
+        CROLoss(num_items=N)(random(B), random(B, M), negative_log_prob=values)
+    with pytest.raises(ValueError, match=f"^candidate_log_prob .*{message}"):
+        CROLoss(num_items=N).from_embeddings(
+            random(B, D), random(B, D, seed=1), random(M, D, seed=2), candidate_log_prob=values
+        )
+    fine = torch.tensor([-1.0] * (M - 1) + [-float("inf")])
+    assert (
+        told(lambda: CROLoss(num_items=N, temperature=1.0)(random(B), random(B, M), negative_log_prob=fine))
+        == []
+    )
+
+
+def by_ids(loss, **change):
+    given = {
+        "target_ids": torch.arange(1, B + 1),
+        "candidate_ids": torch.arange(20, 20 + M),
+        "excluded_ids": torch.ones(B, 2, dtype=torch.long),
+    } | change
+    return loss.from_embeddings(random(B, D), random(B, D, seed=1), random(M, D, seed=2), **given)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("name", ["target_ids", "candidate_ids", "excluded_ids"])
+@pytest.mark.parametrize(("wrong", "size"), [(N + 1, N), (-1, N), (-1, None)])
+def test_ids_out_of_range(name, wrong, size, fused):
+    ids = {"target_ids": torch.ones(B), "candidate_ids": torch.ones(M), "excluded_ids": torch.ones(B, 2)}[
+        name
+    ]
+    ids = ids.long()
+    ids[3] = wrong
+    with pytest.raises(ValueError, match=rf"^{name} holds {wrong}, .*padding_id=None"):
+        by_ids(CROLoss(num_items=size, fused=fused), **{name: ids})
+    by_ids(CROLoss(num_items=size, fused=fused), padding_id=None, **{name: ids})
+
+
+@pytest.mark.parametrize("padding", [0, 7])
+def test_a_target_that_is_padding_in_any_call(padding):
+    loss = CROLoss()
+    ids = torch.arange(20, 20 + B)
+    for _ in range(3):
+        by_ids(loss, target_ids=ids, padding_id=padding)
+    ids[5] = padding
+    with pytest.raises(ValueError, match=rf"target_ids is padding_id={padding} in 1 of {B} rows"):
+        by_ids(loss, target_ids=ids, padding_id=padding)
+    by_ids(loss, target_ids=ids, padding_id=None)
+    by_ids(loss, target_ids=ids, padding_id=padding, sample_weight=(ids != padding).float())
+
+
+def test_padding_among_the_targets_of_positions_is_none():
+    users, positives = random(2, 3, D), random(2, 3, D, seed=1)
+    ids = torch.tensor([[1, 2, 0], [3, 0, 0]])
+    CROLoss().from_embeddings(
+        users, positives, random(M, D), target_ids=ids, candidate_ids=torch.arange(1, M + 1)
+    )
+
+
+def own_positives(name):
+    users, items, hard = random(B, D), random(B, D, seed=1), random(M, D, seed=2)
+    everything = torch.cat([items, hard])
+    shuffled = everything[torch.randperm(B + M, generator=torch.Generator().manual_seed(0))]
+    own = torch.cat([hard[:5].expand(B, 5, D), items.unsqueeze(1)], dim=1)
+    candidates = {
+        "the same": items,
+        "a copy": items.clone(),
+        "first": everything,
+        "anywhere": shuffled,
+        "of each row": own,
+        "a view": items.view(B, D),
+    }[name]
+    return users, items, candidates
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("name", ["the same", "a copy", "first", "anywhere", "of each row", "a view"])
+def test_own_positives_among_the_candidates(name, fused):
+    users, items, candidates = own_positives(name)
+    fused = fused and candidates.dim() == 2
+    ids = torch.arange(1, B + 1)
+    with pytest.raises(ValueError, match=r"loss\.in_batch\(users, items\), else give target_ids and cand"):
+        CROLoss(fused=fused).from_embeddings(users, items, candidates)
+    with pytest.raises(
+        ValueError, match="give target_ids and candidate_ids"
+    ):  # ids of candidates do not help
+        CROLoss(fused=fused).from_embeddings(
+            users, items, candidates, candidate_ids=torch.arange(1, candidates.shape[-2] + 1)
+        )
+    if name in ("the same", "first"):
+        candidate_ids = torch.arange(1, len(candidates) + 1)
+        CROLoss(fused=fused).from_embeddings(
+            users, items, candidates, target_ids=ids, candidate_ids=candidate_ids
+        )
+        with pytest.raises(ValueError, match="give both the same numbering"):
+            CROLoss(fused=fused).from_embeddings(
+                users, items, candidates, target_ids=ids, candidate_ids=candidate_ids + 1
+            )
+
+
+def test_candidates_that_are_not_the_positives_raise_nothing():
+    users, items = random(B, D), random(B, D, seed=1)
+    loss = CROLoss(num_items=N, temperature=1.0)
+    half = torch.cat([items[: B // 2], random(M, D, seed=2)])  # accidental hits are not all rows
+    for candidates in (random(B, D, seed=2), half, torch.zeros(M, D)):
+        assert told(lambda candidates=candidates: loss.from_embeddings(users, items, candidates)) == []
+    few = items[:2].repeat(B // 2, 1)  # items that share vectors
+    assert told(lambda: loss.from_embeddings(users, few, torch.cat([few[:2], half]))) == []
+
+
+@pytest.mark.parametrize("name", ["diagonal", "products", "logits"])
+def test_the_positives_score_among_the_negatives(name):
+    users, items = random(B, D), random(B, D, seed=1)
+    if name == "logits":
+        negative = random(B, M)
+        positive = negative[:, 7]
+        own = torch.arange(M) == 7
+    else:
+        negative, own = users @ items.T, torch.eye(B, dtype=torch.bool)
+        positive = (users * items).sum(1) if name == "products" else negative.diagonal()
+    with pytest.raises(ValueError, match=r"negatives of their own rows.*loss\.from_logits.*loss\.in_batch"):
+        CROLoss()(positive, negative)
+    assert told(lambda: CROLoss(temperature=3.0)(positive, negative, negative_mask=own)) == []
+    if name != "logits":
+        with pytest.raises(ValueError, match=r"most others are ignored \(True = ignore: pass ~negative_mask"):
+            CROLoss()(positive, negative, negative_mask=~own)
+
+
+def test_equal_scores_are_no_positives():
+    for positive, negative in (
+        (torch.zeros(B), torch.zeros(B, B)),
+        (torch.zeros(B), torch.zeros(B, M)),
+        (torch.ones(B), random(B, M).sign()),
+        (random(B).bfloat16(), random(B, 2000, seed=1).bfloat16()),
+    ):
+        assert (
+            told(lambda positive=positive, negative=negative: CROLoss(temperature=3.0)(positive, negative))
+            == []
+        )
+
+
+def padded(lengths, columns):
+    return torch.arange(columns) >= torch.as_tensor(lengths).unsqueeze(1)
+
+
+@pytest.mark.parametrize(
+    ("mask", "warns"),
+    [
+        (torch.rand(B, M, generator=torch.Generator().manual_seed(0)) < 0.05, None),
+        (torch.rand(B, M, generator=torch.Generator().manual_seed(0)) < 0.95, "more than half"),
+        (padded([M] + [2] * (B - 1), M), None),  # heavily padded lists
+        (padded([M] + [2] * (B - 1), M).flip(1), None),
+        (torch.ones(B, M, dtype=torch.bool), "ignores every negative"),
+        (torch.ones(M, dtype=torch.bool), "ignores every negative"),
+        (torch.arange(M) == 0, None),  # a padding column
+        (torch.arange(M) != 0, "ignores nearly every negative"),
+        (torch.arange(M) != 20, "more than half"),
+    ],
+)
+def test_inverted_masks(mask, warns):
+    messages = told(lambda: CROLoss(temperature=3.0)(random(B), random(B, M, seed=1), negative_mask=mask))
+    assert len(messages) == (warns is not None)
+    assert all(warns in message and "True = ignore: pass ~negative_mask" in message for message in messages)
+
+
+def test_a_mask_that_leaves_the_padding():
+    ignored = padded([5, 9, 20, 30] * (B // 4), M)
+    scores = random(B, M, seed=1).masked_fill(ignored, 0.0)  # the vector of padding is 0
+    assert told(lambda: CROLoss(temperature=3.0)(random(B), scores, negative_mask=ignored)) == []
+    (message,) = told(lambda: CROLoss(temperature=3.0)(random(B), scores, negative_mask=~ignored))
+    assert "all alike in most rows, as padding's are: True = ignore" in message
+
+
+def test_distances():
+    users = random(B, D)
+    items, others = users + 0.1 * random(B, D, seed=1), random(M, D, seed=2)
+    near, far = (users - items).norm(dim=1), torch.cdist(users, others)
+    (message,) = told(lambda: CROLoss(temperature=1.0)(near, far))
+    assert "pass -distances" in message
+    assert "hardest negatives" in message
+    assert told(lambda: CROLoss(temperature=1.0)(-near, -far)) == []
+    assert told(lambda: CROLoss(temperature=1.0)(near.neg().exp(), far.neg().exp())) == []
+
+
+@pytest.mark.parametrize("ignored", [1, 2])
+def test_ignored_candidates_are_not_drawn(ignored):
+    """A padding column beside the whole catalogue is no draw, but a second column is one too many."""
+    loss = SoftmaxLoss(num_items=M - 1, temperature=1.0)
+    mask = torch.arange(M) < ignored - 1
+    messages = told(lambda: loss(random(B), random(B, M, seed=1), negative_mask=mask))
+    assert messages == [] if ignored == 2 else "40 negatives are drawn out of 39 items" in messages[0]
+    ids = torch.arange(M) if ignored == 2 else torch.arange(M).clamp(min=1)
+    for fused in (False, True):
+        loss = CROLoss(num_items=M - 1, temperature=3.0, fused=fused)
+        given = random(B, D), random(B, D, seed=1), random(M, D, seed=2)
+        messages = told(lambda: loss.from_embeddings(*given, candidate_ids=ids))  # noqa: B023
+        assert len(messages) == 2 - ignored
+
+
+def test_target_n_without_the_size_of_the_catalogue():
+    loss = CROLoss(temperature=3.0, importance=TargetNImportance(20))
+    (message,) = told(lambda: [loss(random(B), random(B, M, seed=1)) for _ in range(3)])
+    assert f"n=20 is a rank among the {M} candidates of a row" in message
+    for fused in (None, False):  # the columns are the whole catalogue
+        loss = CROLoss(temperature=3.0, importance=TargetNImportance(20), fused=fused)
+        assert told(lambda: loss.from_logits(random(B, M), torch.arange(B))) == []  # noqa: B023
+    loss = CROLoss(temperature=3.0, importance=TargetNImportance(20), num_items=N)
+    assert told(lambda: loss(random(B), random(B, M, seed=1))) == []
+
+
+class Device:
+    """Holds values back until they are let go, as a device does."""
+
+    def __init__(self):
+        self.arrived, self.asked = False, 0
+
+    def send(self, values):
+        self.asked += 1
+        return Arrival(values, lambda: self.arrived)
+
+
+def on_device(loss):
+    device = Device()
+    loss._inspection = Inspection(loss._warn_once, Answers(device.send))
+    return device
+
+
+def test_nothing_waits_for_a_device():
+    loss = CROLoss(num_items=N)
+    device = on_device(loss)
+    wrong = torch.ones(M)
+    for _ in range(3):  # the values have not arrived
+        loss(random(B), random(B, M, seed=1), negative_log_prob=wrong)
+    asked = device.asked
+    device.arrived = True
+    with pytest.raises(ValueError, match="negative_log_prob"):
+        loss(random(B), random(B, M, seed=1))
+    loss(random(B), random(B, M, seed=1))  # said once
+    assert asked >= 2
+
+
+def test_a_temperature_is_judged_when_its_figures_arrive():
+    loss = CROLoss()
+    device = on_device(loss)
+    given = random(B), 100 * random(B, M, seed=1)
+    assert told(lambda: loss(*given)) == []
+    device.arrived = True
+    (message,) = told(lambda: loss(*given))
+    assert "'sigmoid' is flat" in message
+
+
+def test_values_are_looked_at_once_for_a_shape(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "lightning_croloss.losses.score_figures.figures", lambda *given: seen.append(given) or torch.zeros(10)
+    )
+    loss = CROLoss()
+    for columns in (M, M, M + 1, M, M + 1):
+        loss(random(B), random(B, columns, seed=1))
+    assert len(seen) == 2
+
+
+def test_a_loss_with_questions_on_their_way_is_copied_and_pickled():
+    loss = CROLoss(importance=PowerImportance(0.5))
+    on_device(loss)
+    loss(random(B), random(B, M, seed=1))
+    again = [copy.deepcopy(loss)]
+    loss._inspection = Inspection(loss._warn_once)
+    again.append(pickle.loads(pickle.dumps(loss)))
+    for other in again:
+        assert other._inspection is not loss._inspection
+        assert other(random(B), random(B, M, seed=1)) == loss(random(B), random(B, M, seed=1))
+        other(random(B), 100 * random(B, M, seed=1))
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_both_paths_and_logits_say_the_same_of_a_temperature(scale):
+    users, items = scale * normalize(random(B, D), dim=1), normalize(random(M, D, seed=1), dim=1)
+    targets = torch.arange(B)
+    messages = []
+    for fused in (False, True):
+        loss, other = CROLoss(fused=fused), CROLoss(fused=fused)
+        ids = {"target_ids": targets + 1, "candidate_ids": torch.arange(1, M + 1)}
+        messages.append(told(lambda: loss.from_embeddings(users, items[:B], items, **ids)))  # noqa: B023
+        messages.append(told(lambda: other.from_logits(users @ items.T, targets)))  # noqa: B023
+    logits = users @ items.T
+    own = torch.eye(B, M, dtype=torch.bool)
+    loss = CROLoss()
+    messages.append(told(lambda: loss(logits.diagonal(), logits, negative_mask=own)))
+    assert all(len(found) == (scale > 1) for found in messages)
