@@ -20,12 +20,12 @@ from tests.integrations.recbole_data import working_recbole
 PAGE = (Path(__file__).parent.parent / "docs" / "swap.md").read_text()
 #: What must be installed for the blocks of a section.
 NEEDS = {
-    "sentence-transformers": "sentence_transformers",
-    "RecBole": "recbole",
-    "RecTools": "rectools",
-    "torch-rechub": "torch_rechub",
-    "Hugging Face Trainer": "transformers",
-    "pytorch-metric-learning": "pytorch_metric_learning",
+    "sentence-transformers": ("sentence_transformers", "datasets", "accelerate"),
+    "RecBole": ("recbole",),
+    "RecTools": ("rectools",),
+    "torch-rechub": ("torch_rechub",),
+    "Hugging Face Trainer": ("transformers", "accelerate"),
+    "pytorch-metric-learning": ("pytorch_metric_learning",),
 }
 
 
@@ -56,8 +56,8 @@ def names_at_the_beginning() -> dict[str, Any]:
 
 @pytest.mark.parametrize("section", [name for name, blocks in SECTIONS.items() if blocks])
 def test_the_blocks_of_a_section(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if section in NEEDS:
-        pytest.importorskip(NEEDS[section], reason=f"the section is about {section}, which is not installed")
+    for needed in NEEDS.get(section, ()):
+        pytest.importorskip(needed, reason=f"the section is about {section}: {needed} is not installed")
     monkeypatch.chdir(tmp_path)
     names = names_at_the_beginning()
     with working_recbole(tmp_path) if section == "RecBole" else nullcontext():

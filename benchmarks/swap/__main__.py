@@ -1,4 +1,4 @@
-"""Run the swap of one framework and write the table of all.
+"""Run the swap of one framework and write the table of all, into docs/swap.md as well.
 
 python -m benchmarks.swap plain_two_tower               # what has no row yet, then the table
 python -m benchmarks.swap plain_two_tower --losses cross_entropy CROLoss
@@ -13,10 +13,11 @@ from pathlib import Path
 from benchmarks.common.rows import rows_of
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.swap.frameworks import final_runs, tuning_runs, work
-from benchmarks.swap.report import report
+from benchmarks.swap.report import report, write_into
 from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[2] / "docs" / "swap.md"
 
 
 def main() -> int:
@@ -38,6 +39,7 @@ def main() -> int:
         status = exit_status([*asked, *finals], path)
     text = report(RESULTS)
     write_atomically(RESULTS / "results.md", text.encode())
+    write_into(PAGE, RESULTS)
     print(text)
     return status
 

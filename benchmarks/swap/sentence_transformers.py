@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FRAMEWORK = "sentence-transformers"
 LOSSES = {"MultipleNegativesRankingLoss": 0, "SoftmaxLoss, logQ": 2, "CROLoss exp α 1.2, logQ": 2}
-TEMPERATURES = (0.1, 0.2, 0.3, 0.5)
+TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 1.0)
 
 DIM, LENGTH, SAMPLES, BATCH, LEARNING_RATE = 64, 5, 48_000, 256, 5e-2
 

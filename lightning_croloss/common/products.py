@@ -53,7 +53,7 @@ def product(users: Tensor, items: Tensor, rows: int) -> Tensor:
 
 def no_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which autocast does not apply on the device."""
-    if torch.amp.is_autocast_available(device.type):
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
 

@@ -51,8 +51,11 @@ class CountedItems(nn.Module):
                 f"(C,) by label, got {type(item_counts).__name__}"
             )
         texts = list(item_counts)
-        parts = [model.preprocess(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
-        ids = torch.cat([text_ids(part) for part in parts]) if parts else torch.empty(0, dtype=torch.long)
+        routes = getattr(model[0], "sub_modules", {}) if isinstance(model, nn.Sequential) else {}
+        route = {"task": "document"} if "document" in routes else {}  # of a Router, which items take
+        chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
+        parts = [text_ids(model.preprocess(chunk, **route)) for chunk in chunks]
+        ids = torch.cat(parts) if parts else torch.empty(0, dtype=torch.long)
         return cls(ids.cpu(), torch.tensor([item_counts[text] for text in texts]), by_label=False)
 
     def forward(self, ids: Tensor, strict: bool) -> Tensor:

@@ -60,6 +60,10 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         self._warned: set[str] = set()
         self._inspection = Inspection(self._warn_once)
 
+    def after_init(self) -> None:
+        """Take the values that the constructor has set; what is set later is checked."""
+        self._scheduled.keep(self)
+
     @abstractmethod
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return the loss of each row, (B,); the batch has at least one row and one negative."""
@@ -361,7 +365,10 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     def inspect_scores(self, scores: CallScores) -> None:
         """Warn about scores that the loss cannot work with; every path calls it once a forward pass."""
-        self._inspection.draws(scores)
+        if (
+            self.num_items is not None
+        ):  # a size that was only counted in the data is no mistake of the caller's
+            self._inspection.draws(scores)
         self._inspection.temperature(self.comparison, scores)
 
     def schedulable(self) -> dict[str, Tensor]:

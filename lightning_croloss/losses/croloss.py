@@ -152,7 +152,7 @@ class CROLoss(FusedLoss):
             self._weigh,
             self.lambda_kernel if self._uses_lambda() else None,
             log_inner=draws.log_scale if unbiased else None,
-            log_outer=None if unbiased else draws.log_scale,
+            log_outer=None if unbiased or draws.known_ratio == 1.0 else draws.log_scale,
         )
 
     def _weigh(self, rank: Tensor, other: Tensor | None, num_items: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,8 +37,10 @@ class Positives:
         """
         if labels.dtype == torch.bool:
             return cls(*torch.nonzero(labels, as_tuple=True))
-        kept = labels != ignore_index
         on_host = labels.device.type == "cpu" and not torch.compiler.is_compiling()
+        if on_host and labels.dim() == 1 and not 0 <= ignore_index < columns and _all_within(labels, columns):
+            return cls(None, labels.long())  # nothing is ignored
+        kept = labels != ignore_index
         if on_host:
             _check_range(labels, kept, columns, ignore_index)
         labels = labels.long()
@@ -96,17 +98,25 @@ class Positives:
         return weight
 
 
-def _check_range(labels: Tensor, kept: Tensor, columns: int, ignore_index: int) -> None:
+def _all_within(labels: Tensor, columns: int) -> bool:
     if not labels.numel():
-        return
-    least, most = (int(value) for value in labels.aminmax())
-    if least >= 0 and most < columns:
+        return True
+    least, most = labels.aminmax()
+    return int(least) >= 0 and int(most) < columns
+
+
+def _check_range(labels: Tensor, kept: Tensor, columns: int, ignore_index: int) -> None:
+    if _all_within(labels, columns):
         return
     outside = kept & ((labels < 0) | (labels >= columns))
     if not outside.any():
         return
     first = outside.nonzero()[0].tolist()
-    hint = ": ids that begin with 1 need labels - 1, or a column for padding" if most == columns else ""
+    hint = (
+        ": ids that begin with 1 need labels - 1, or a column for padding"
+        if int(labels.max()) == columns
+        else ""
+    )
     raise ValueError(
         f"labels must be class indices from 0 to {columns - 1}, the logits having {columns} columns, or "
         f"ignore_index={ignore_index}; got {int(labels[tuple(first)])} at {first}{hint}"

@@ -24,8 +24,6 @@ _LARGEST_LINEAR_SPREAD, _LARGEST_PAIRWISE_SPREAD = 30.0, 15.0
 _SMALLEST_SPREAD = 0.75
 #: Largest |d| of cosines, and the temperatures that suit them.
 _COSINES, _OF_COSINES = 2.0 + 1e-3, (0.03, 0.4)
-#: The spread of d/τ with which training begins well; see docs/loss.md.
-_GOOD_SPREAD = 2.0
 #: Calls after which a model has learned something.
 _LEARNED = 1_000
 
@@ -96,7 +94,7 @@ class Comparison:
         relative = spread / self.temperature
         cosines = largest <= _COSINES
         low, high = _OF_COSINES
-        begin = spread / _GOOD_SPREAD
+        begin = spread  # of d/τ 1, with which training begins well: see docs/loss.md
         if cosines:
             begin = min(max(begin, low), high)
         seen = f"the scores of a row's negatives spread over {relative:.3g} times the temperature, "

@@ -11,8 +11,6 @@ from torch import Tensor
 class Schedulable(Protocol):
     """What is asked of a loss."""
 
-    num_items: int | None
-
     def schedulable(self) -> dict[str, Tensor]:
         """Return the values that may be set."""
 
@@ -28,8 +26,15 @@ class ScheduledValues:
     """
 
     def __init__(self) -> None:
-        self._num_items: int | None = None
         self._seen: dict[str, float] = {}
+
+    def keep(self, loss: Schedulable) -> None:
+        """Take the values as the constructor has checked them."""
+        self._seen = {
+            name: float(value)
+            for name, value in loss.schedulable().items()
+            if isinstance(value, Tensor) and value.is_cpu and not value.dim()
+        }
 
     def check(self, loss: Schedulable) -> None:
         """Check the values that are not those of the last call; a compiled graph is left alone.
@@ -40,8 +45,6 @@ class ScheduledValues:
         """
         if torch.compiler.is_compiling():
             return
-        if loss.num_items != self._num_items:
-            self._num_items, self._seen = loss.num_items, {}
         for name, value in loss.schedulable().items():
             if not isinstance(value, Tensor) or value.dim():
                 raise TypeError(_replaced(loss, name, value))

@@ -21,12 +21,14 @@ class Draws:
         num_sampled: () or (B,) number of draws, at least 1.
         num_items: () or (B,) size of the catalogue N: the loss's, or the number of draws.
         has_draws: () or (B,) bool; a row without draws has loss 0.
+        known_ratio: r = N / M, where the host knows it.
     """
 
     log_weight: Tensor | None
     num_sampled: Tensor
     num_items: Tensor
     has_draws: Tensor
+    known_ratio: float | None = None
 
     @property
     def log_scale(self) -> Tensor:
@@ -57,14 +59,16 @@ class Draws:
             ValueError: shapes do not fit, or ``log_prob`` comes without a catalogue size.
         """
         check_shape("negative_log_prob", log_prob, shape)
+        count, ratio = 0.0, None
         if isinstance(num_sampled, Tensor):
             draws = num_sampled.to(device, dtype)
         else:
             count = float(shape[1] if num_sampled is None else num_sampled)
             draws = torch.full((), count, dtype=dtype, device=device)
+            ratio = (count if num_items is None else num_items) / max(count, 1.0)
         if draws.shape not in (torch.Size(), shape[:1]):
             raise ValueError(f"num_sampled must be a number or (B,), got {tuple(draws.shape)}")
-        at_least_one = draws.clamp(min=1.0)
+        at_least_one = draws if ratio is not None and count >= 1.0 else draws.clamp(min=1.0)
         catalogue = at_least_one if num_items is None else torch.full_like(draws, float(num_items))
         log_weight = None
         if log_prob is not None:
@@ -72,7 +76,7 @@ class Draws:
                 raise ValueError("negative_log_prob needs the catalogue size: give the loss num_items")
             log_weight = -(log_prob.to(dtype) + math.log(num_items))
             log_weight = log_weight.clamp(max=LARGEST_LOG_WEIGHT)
-        return cls(log_weight, at_least_one, catalogue, draws > 0)
+        return cls(log_weight, at_least_one, catalogue, draws > 0, ratio)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from benchmarks.common.rows import append_row, rows_of
 from benchmarks.swap.data import Split, load, padded, recall
 from benchmarks.swap.frameworks import chosen, final_runs, tuning_runs
-from benchmarks.swap.report import report
+from benchmarks.swap.report import report, write_into
 
 
 def small_split() -> Split:
@@ -117,3 +117,16 @@ def test_each_loss_has_its_best_temperature_and_a_line(swapped: ModuleType, tmp_
             append_row(path, {"settings": run, "valid": {"recall@50": value}, "test": {"recall@50": value}})
     line = next(line for line in report(tmp_path).splitlines() if line.startswith("| theirs |"))
     assert line == "| theirs | 3 | old | new | 20.0 ± 10.0 | 23.3 ± 15.3 | 0.1, 0.2 |"
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table -->\nold\n<!-- end of the table -->\nafter\n")
+    write_into(page, tmp_path)
+    once = page.read_text()
+    assert line in once
+    assert "old\n" not in once
+    assert once.startswith("before\n<!-- table -->\n")
+    assert once.endswith("\n<!-- end of the table -->\nafter\n")
+    write_into(page, tmp_path)
+    assert page.read_text() == once
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="no place for the table"):
+        write_into(page, tmp_path)

@@ -24,7 +24,12 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
-from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding, WordEmbeddings
+from sentence_transformers.sentence_transformer.modules import (
+    Pooling,
+    Router,
+    StaticEmbedding,
+    WordEmbeddings,
+)
 from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -150,6 +155,15 @@ def test_a_text_that_was_not_counted() -> None:
     assert torch.isfinite(loss(features(model, ANCHORS[:2], ["w8", "w30"])))
 
 
+def test_a_router_counts_the_documents_tokens() -> None:
+    modules = {"query_modules": [*static()], "document_modules": [*pooled()]}
+    model = SentenceTransformer(modules=[Router.for_query_document(**modules)], device="cpu")
+    loss = SentenceRetrievalLoss(model, item_counts=COUNTS)
+    columns = [model.preprocess(ANCHORS, task="query"), model.preprocess(POSITIVES, task="document")]
+    expected = SentenceRetrievalLoss(model)(columns)
+    assert abs(loss.train()(columns) - expected) > 0.05
+
+
 def test_the_catalogue_is_what_was_counted_unless_the_loss_says_more() -> None:
     model = static()
     assert SentenceRetrievalLoss(model, item_counts=COUNTS).loss.num_items == len(COUNTS)
@@ -204,7 +218,9 @@ def test_the_trainer_trains_evaluates_and_saves(model: Any, tmp_path: Path) -> N
     rows = {"anchor": [f"w{n}" for n in numbers], "positive": [f"w{20 + n}" for n in numbers]}
     data = Dataset.from_dict(rows)
     loss = SentenceRetrievalLoss(
-        model, CROLoss("exp", temperature=0.2), item_counts=Counter(data["positive"])
+        model,
+        CROLoss("exp", temperature=0.2, learnable_temperature=True),
+        item_counts=Counter(data["positive"]),
     )
     arguments = SentenceTransformerTrainingArguments(
         str(tmp_path),
@@ -225,10 +241,12 @@ def test_the_trainer_trains_evaluates_and_saves(model: Any, tmp_path: Path) -> N
         anchors, items = vectors(model, WORDS[:20]), vectors(model, WORDS[20:])
         return int(((anchors @ items.T).argmax(1) == torch.arange(20)).sum())
 
-    before = hits()
+    (learned,) = loss.loss.parameters()
+    before, start = hits(), learned.item()
     trainer.train()
     assert before <= 6
     assert hits() >= 15
+    assert abs(learned.item() - start) > 1e-3  # the temperature: the trainer trains it along
     assert math.isfinite(trainer.evaluate()["eval_loss"])  # with a text that was not counted
     model.save(str(tmp_path / "model"))
     card = (tmp_path / "model" / "README.md").read_text()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from lightning_croloss.losses.fused import score_plan
 from tests.losses.cases import IMPORTANCES, LOSSES, SCALINGS, TRAINABLE, assert_same, other_kernel
 
 ROWS, COLUMNS, N = 5, 9, 40
-QUIET = pytest.mark.filterwarnings("ignore:n=", "ignore:half of the score", "ignore:the logits have")
+QUIET = pytest.mark.filterwarnings("ignore:n=", "ignore:the scores of a row", "ignore:the logits have")
 pytestmark = QUIET
 SINGLE = torch.tensor([3, 0, -100, 8, 3])
 #: The same rows twice: padded, with an index given twice, and multi-hot.
@@ -379,13 +381,14 @@ def test_backward_twice_and_accumulation():
 
 
 def test_value_alone_computes_no_slope(monkeypatch):
-    expected = CROLoss("softplus").from_logits(logits(), SEVERAL).detach()
+    loss = CROLoss("softplus")
+    expected = loss.from_logits(logits(), SEVERAL).detach()  # a first call is looked at, slopes too
     monkeypatch.setattr(TRAINABLE["softplus"], "slope_", None)  # not called
     with torch.no_grad():
-        value = CROLoss("softplus").from_logits(logits(), SEVERAL)
+        value = loss.from_logits(logits(), SEVERAL)
     assert not value.requires_grad
     torch.testing.assert_close(value, expected)
-    assert not CROLoss("softplus").from_logits(logits().detach(), SEVERAL).requires_grad
+    assert not loss.from_logits(logits().detach(), SEVERAL).requires_grad
 
 
 def test_log_prob_with_a_gradient_takes_the_naive_path():
@@ -507,3 +510,13 @@ def test_positions_of_masks_and_log_prob():
     second_hot = loss.from_logits(last.transpose(1, 2), hot.transpose(1, 2), class_dim=1)
     torch.testing.assert_close(second_hot, expected)
     torch.testing.assert_close(loss.from_logits(last, labels.unsqueeze(-1)), expected)
+
+
+def test_the_block_of_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "loss.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (block,) = (block for block in blocks if "from_logits" in block)
+    names: dict[str, object] = {}
+    exec(compile(block, "docs/loss.md", "exec"), names)
+    assert float(names["value"]) > 0
+    assert names["logits"].grad[:, 0].abs().sum() == 0

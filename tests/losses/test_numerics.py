@@ -16,7 +16,7 @@ from tests.losses.cases import (
     value_and_gradients,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:n=", "ignore:half of the score differences")
+pytestmark = pytest.mark.filterwarnings("ignore:n=", "ignore:the scores of a row")
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 

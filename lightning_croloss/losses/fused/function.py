@@ -86,14 +86,15 @@ def scaled_gradients(ctx: Any, scale: Tensor) -> list[Tensor | None]:
     """Return the saved gradients multiplied by that of the loss, in the types that ``ctx.dtypes`` says.
 
     Args:
-        ctx: context of an autograd function whose forward pass has computed the gradients.
+        ctx: context of an autograd function whose forward pass has computed the gradients and saved them
+            first of all.
         scale: () gradient of the loss, or (R,) of the loss of each row.
     """
     # A comparison on another device would wait for it. What is handed out as it is may become a leaf's
     # gradient, to which later passes add in place: then nobody may need it again.
     as_it_is = scale.dim() == 0 and scale.device.type == "cpu" and float(scale) == 1.0 and not _keeps_graph()
     gradients: list[Tensor | None] = []
-    for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True):
+    for gradient, dtype in zip(ctx.saved_tensors[: len(ctx.dtypes)], ctx.dtypes, strict=True):
         if gradient is not None and not as_it_is:
             gradient = gradient * (scale.unsqueeze(1) if scale.dim() and gradient.dim() == 2 else scale)
         gradients.append(None if gradient is None else gradient.to(dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,11 +18,14 @@ from lightning_croloss.losses.fused.score_plan import ScorePlan
 from lightning_croloss.losses.inspection import CallScores
 from lightning_croloss.losses.logits import LogitBatch
 from lightning_croloss.losses.metadata import BatchMetadata
-from lightning_croloss.losses.reduction import reduce_losses, weights_of_rows
-from lightning_croloss.losses.scored import Draws, check_sample_weight, rank_dtype
+from lightning_croloss.losses.reduction import Fold, reduce_losses, weights_of_rows
+from lightning_croloss.losses.scored import Draws, ScoredBatch, check_sample_weight, rank_dtype
 
 #: Number of scores from which on the fused path is faster than the naive one.
 FEWEST_SCORES = 2**18
+
+#: The same of scores that are there already, as their gradient is what all else comes from.
+FEWEST_GIVEN_SCORES = 2**15
 
 
 class FusedLoss(RetrievalLoss):
@@ -117,10 +121,42 @@ class FusedLoss(RetrievalLoss):
         self.keep_diagnostics(log_ranks)
         return reduce_losses(loss, None, "none", metadata.fold) if by_row else loss
 
+    def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
+        naive = super()._loss_of_scores
+        if self.fused is False or torch.compiler.is_compiling():
+            return naive(batch, sample_weight, fold)
+        if batch.negative_scores.numel() < FEWEST_GIVEN_SCORES or any(
+            given is not None and given.requires_grad for given in (batch.draws.log_weight, sample_weight)
+        ):
+            return naive(batch, sample_weight, fold)
+        self._scheduled.check(self)
+        draws, number = batch.draws, batch.positive_scores.shape[0]
+        if sample_weight is not None:
+            check_sample_weight(sample_weight, number)
+        self.inspect_scores(CallScores.of(batch))
+        dtype, by_row = batch.positive_scores.dtype, self.reduction == "none"
+        weight = weights_of_rows(sample_weight, draws.has_draws, number, dtype, self.reduction)
+
+        def again(scores: Tensor, positive_scores: Tensor) -> Tensor:
+            same = replace(batch, positive_scores=positive_scores, negative_scores=scores)
+            return naive(same, sample_weight, None)
+
+        loss, log_ranks = loss_of_scores(
+            ScorePlan(self.fused_form(draws), draws, weight, batch.negative_mask, None),
+            batch.negative_scores,
+            batch.positive_scores,
+            by_row,
+            again,
+        )
+        self.keep_diagnostics(log_ranks)
+        return reduce_losses(loss, None, "none", fold) if by_row else loss
+
     def _loss_of_logits(self, batch: LogitBatch) -> Tensor:
         if self._takes_fused_logits(batch):
-            loss: Tensor = self._fused_loss_of_logits(batch)
-            return loss
+            if torch.compiler.is_compiling():
+                loss: Tensor = self._logits_outside_graph(batch)
+                return loss
+            return self._fused_loss_of_logits(batch)
         return super()._loss_of_logits(batch)
 
     def _takes_fused_logits(self, batch: LogitBatch) -> bool:
@@ -140,7 +176,6 @@ class FusedLoss(RetrievalLoss):
             return False
         return True
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _fused_loss_of_logits(self, batch: LogitBatch) -> Tensor:
         self._scheduled.check(self)
         dtype, number = rank_dtype(batch.logits.dtype), batch.positives.number
@@ -160,6 +195,8 @@ class FusedLoss(RetrievalLoss):
         loss, log_ranks = loss_of_scores(plan, batch.logits, by_row=by_row)
         self.keep_diagnostics(log_ranks)
         return loss.view(batch.shape) if by_row else loss
+
+    _logits_outside_graph = torch.compiler.disable(_fused_loss_of_logits)
 
 
 def check_vectors(users: Tensor, positives: Tensor, candidates: Tensor) -> None:

@@ -112,14 +112,9 @@ class ScoreComputation:
                 torch.index_select(base, 0, part.owner, out=x)
                 yield block, self._scaled(x.sub_(positive[block])), own.rows[block]
             return
-        exact = plan.form.lambda_kernel is not None  # a step counts ties: their difference must be 0
-        shift = positive if exact else positive * (-1.0 / plan.scale)
         for block in blocks:
             x = scratch[: block.stop - block.start]
-            if exact:
-                self._scaled(torch.sub(scores[block], shift[block], out=x))
-            else:
-                torch.add(shift[block], scores[block], alpha=1.0 / plan.scale, out=x)
+            self._scaled(torch.sub(scores[block], positive[block], out=x))
             if own is not None:
                 x.scatter_(1, own.columns[block].unsqueeze(1), FAR_BELOW)
             elif plan.form.kernel.sums_logarithms:
@@ -136,7 +131,7 @@ class ScoreComputation:
             scores.masked_fill_(mask if mask.dim() == 1 else mask[rows], FAR_BELOW)
 
     def _scaled(self, x: Tensor) -> Tensor:
-        scale = self.plan.scale
+        scale = self.plan.scale  # after the difference, so that ties are 0 exactly: a step counts them
         return x if scale == 1.0 else x.mul_(1.0 / scale)
 
     def _sum(self, block: slice, x: Tensor, out: Tensor, needs_gradient: bool) -> Tensor | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.kernels import FAR_BELOW, Kernel
+from lightning_croloss.losses.kernels import Kernel
 
 
 class Sums:
@@ -15,8 +15,8 @@ class Sums:
 
     def __init__(self, like: Tensor, logarithms: bool) -> None:
         self.logarithms = logarithms
-        self.total = torch.zeros_like(like)
-        self.log_scale = torch.full_like(like, FAR_BELOW) if logarithms else torch.zeros_like(like)
+        self.empty = True
+        self.total = self.log_scale = like  # until the first tile
 
     def log_rank(self, log_inner: Tensor | None) -> Tensor:
         """Return log(1 + inner · Σ)."""
@@ -40,7 +40,7 @@ class Rescaled:
 
     Attributes:
         tile: (b,) logarithm of what the tile's values are relative to: of their largest, or of their sum.
-        before: (b,) factor of what was summed before.
+        before: (b,) factor of what was summed before; any finite number, before the first tile.
         now: (b,) factor of the tile's values.
     """
 
@@ -59,11 +59,13 @@ def add_tile(
     if not sums.logarithms:
         kernel.value_(x, out, temperature)
         if log_weight is None:
-            sums.total += out.sum(1)
+            total = out.sum(1)
         elif log_weight.dim() == 1:
-            sums.total += torch.mv(out, log_weight.exp())
+            total = torch.mv(out, log_weight.exp())
         else:
-            sums.total += (out * log_weight.exp()).sum(1)
+            total = (out * log_weight.exp()).sum(1)
+        sums.total = total if sums.empty else sums.total + total
+        sums.empty = False
         return None
     terms = kernel.log_value_(x, out, temperature)
     if log_weight is not None:
@@ -77,7 +79,8 @@ def add_tile(
         torch.softmax(terms, 1, out=out)
         # the largest of the softmax is exp(largest − log-sum)
         tile = log_sum = largest - out.amax(1).log()
-    total = torch.logaddexp(sums.log_scale, log_sum)
-    rescaled = Rescaled(tile, torch.exp(sums.log_scale - total), torch.exp(tile - total))
-    sums.log_scale = total
+    total = log_sum if sums.empty else torch.logaddexp(sums.log_scale, log_sum)
+    now = torch.exp(tile - total)
+    rescaled = Rescaled(tile, now if sums.empty else torch.exp(sums.log_scale - total), now)
+    sums.log_scale, sums.empty = total, False
     return rescaled

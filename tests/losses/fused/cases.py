@@ -12,7 +12,7 @@ from tests.losses.cases import assert_same
 
 #: Few negatives, few items or scores far apart: no concern of these tests.
 QUIET = pytest.mark.filterwarnings(
-    "ignore:n=", "ignore:.*negatives are drawn out of", "ignore:half of the score differences"
+    "ignore:n=", "ignore:.*negatives are drawn out of", "ignore:the scores of a row"
 )
 N = 40
 ROWS, COLUMNS, WIDTH = 7, 10, 3
