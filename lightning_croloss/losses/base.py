@@ -366,9 +366,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     def inspect_scores(self, scores: CallScores) -> None:
         """Warn about scores that the loss cannot work with; every path calls it once a forward pass."""
-        if (
-            self.num_items is not None
-        ):  # a size that was only counted in the data is no mistake of the caller's
+        if self.num_items is not None:  # a size that was counted in the data is no mistake of the caller's
             self._inspection.draws(scores)
         self._inspection.temperature(self.comparison, scores)
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 from tests.distributed import run_distributed
 from tests.losses.cases import LOSSES
@@ -183,3 +184,9 @@ def test_one_process_gathers_nothing():
     loss = CROLoss()
     alone = loss.in_batch(users, items, item_ids=ids)
     assert loss.in_batch(users, items, item_ids=ids, gather_across_devices=True) == alone
+
+
+def test_counts_are_looked_up_on_a_device_without_reading_from_it():
+    counted = ItemCounts().of(torch.tensor([0, 3, 1]), torch.device("meta"))  # where nothing can be read
+    assert counted.log_prob_of(torch.tensor([1, 2, 0], device="meta")).shape == (3,)
+    assert counted.least == pytest.approx(torch.tensor(0.25).log().item())
