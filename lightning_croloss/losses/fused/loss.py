@@ -9,7 +9,7 @@ from lightning_croloss.common.products import no_autocast
 from lightning_croloss.losses.batches.call_scores import CallScores, spread_over
 from lightning_croloss.losses.batches.metadata import BatchMetadata
 from lightning_croloss.losses.batches.reduction import reduce_losses, weights_of_rows
-from lightning_croloss.losses.batches.scored import Draws, check_sample_weight, rank_dtype
+from lightning_croloss.losses.batches.scored import Draws, rank_dtype
 from lightning_croloss.losses.fused.function import fused_loss
 from lightning_croloss.losses.fused.plan import Plan, Tiling
 from lightning_croloss.losses.fused.score_loss import ScoreLoss, needs_gradient
@@ -68,9 +68,6 @@ class FusedLoss(ScoreLoss):
         self._scheduled.check(self)
         users = self.vectors_at_temperature(users)
         rows, columns = users.shape[0], candidates.shape[0]
-        check_vectors(users, positives, candidates)
-        if metadata.sample_weight is not None:
-            check_sample_weight(metadata.sample_weight, rows)
         dtype = rank_dtype(users.dtype, positives.dtype, candidates.dtype)
         shape = torch.Size((rows, columns))
         draws = Draws.check(
@@ -95,15 +92,6 @@ class FusedLoss(ScoreLoss):
         )
         self.keep_diagnostics(log_ranks)
         return reduce_losses(loss, None, "none", metadata.fold) if by_row else loss
-
-
-def check_vectors(users: Tensor, positives: Tensor, candidates: Tensor) -> None:
-    """Raise ``ValueError`` unless the vectors are (B, D), (B, D) and (M, D)."""
-    if users.dim() != 2 or positives.shape != users.shape or candidates.shape[1:] != users.shape[1:]:
-        raise ValueError(
-            "users and positives must be (B, D) and candidates (M, D), got "
-            f"{tuple(users.shape)}, {tuple(positives.shape)} and {tuple(candidates.shape)}"
-        )
 
 
 @torch.no_grad()

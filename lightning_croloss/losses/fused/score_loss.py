@@ -13,7 +13,7 @@ from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.positives import Positives
 from lightning_croloss.losses.batches.reduction import Fold, reduce_losses, weights_of_rows
-from lightning_croloss.losses.batches.scored import Draws, ScoredBatch, check_sample_weight, rank_dtype
+from lightning_croloss.losses.batches.scored import Draws, ScoredBatch, rank_dtype
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.score_function import Again, loss_of_scores
 from lightning_croloss.losses.fused.score_plan import ScorePlan
@@ -56,8 +56,6 @@ class ScoreLoss(RetrievalLoss):
             or needs_gradient(batch.draws.log_weight, sample_weight)
         ):
             return naive(batch, sample_weight, fold)
-        if sample_weight is not None:
-            check_sample_weight(sample_weight, batch.positive_scores.shape[0])
 
         def again(scores: Tensor, positive_scores: Tensor) -> Tensor:
             same = replace(batch, positive_scores=positive_scores, negative_scores=scores)
