@@ -42,6 +42,12 @@ def one_by_one(loss, users, items, ids, log_prob=None, num_items=None):
     return torch.stack(values).mean()
 
 
+def test_counts_are_looked_up_on_a_device_without_reading_from_it():
+    counted = ItemCounts().of(torch.tensor([0, 3, 1]), torch.device("meta"))  # where nothing can be read
+    assert counted.log_prob_of(torch.tensor([1, 2, 0], device="meta")).shape == (3,)
+    assert counted.least == pytest.approx(torch.tensor(0.25).log().item())
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("counted", [False, True])
@@ -184,9 +190,3 @@ def test_one_process_gathers_nothing():
     loss = CROLoss()
     alone = loss.in_batch(users, items, item_ids=ids)
     assert loss.in_batch(users, items, item_ids=ids, gather_across_devices=True) == alone
-
-
-def test_counts_are_looked_up_on_a_device_without_reading_from_it():
-    counted = ItemCounts().of(torch.tensor([0, 3, 1]), torch.device("meta"))  # where nothing can be read
-    assert counted.log_prob_of(torch.tensor([1, 2, 0], device="meta")).shape == (3,)
-    assert counted.least == pytest.approx(torch.tensor(0.25).log().item())
