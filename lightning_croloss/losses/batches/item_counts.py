@@ -14,6 +14,9 @@ from lightning_croloss.losses.log_prob import log_prob_from_counts
 if TYPE_CHECKING:
     from lightning_croloss.losses.log_prob import Counts
 
+#: Rows that repeat an item, and different values, from which on it is no accident that values follow items.
+_FEWEST_REPEATED, _FEWEST_VALUES = 4, 3
+
 
 @dataclass(frozen=True)
 class CountedItems:
@@ -40,11 +43,17 @@ class CountedItems:
 
     def _checked(self, ids: Tensor) -> Tensor:
         size = self.log_prob.shape[0]
+        of_rows = (
+            "; the loss itself looks up the counts of rows: give those of all ids, not item_counts[item_ids]"
+        ) * (size == ids.shape[0])
         if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= size):
             raise ValueError(
                 f"item_counts is indexed by item_ids and has {size} entries, but item_ids go from "
                 f"{int(ids.min())} to {int(ids.max())}: number the items from 0 and give a count for each"
+                f"{of_rows}"
             )
+        if of_rows and _are_of_rows(self.log_prob, ids):
+            raise ValueError(f"item_counts has the same value in all rows of an item{of_rows}")
         log_prob = self.log_prob[ids]
         if (never := torch.isinf(log_prob)).any():
             raise ValueError(
@@ -52,6 +61,15 @@ class CountedItems:
                 "of all training data, torch.bincount(item_ids_of_all_rows)"
             )
         return log_prob
+
+
+def _are_of_rows(values: Tensor, ids: Tensor) -> bool:
+    """Tell whether values (B,) must be those of B rows, as rows of the same id have the same, which vary."""
+    distinct, item = torch.unique(ids, return_inverse=True)
+    if len(ids) - len(distinct) < _FEWEST_REPEATED or len(torch.unique(values)) < _FEWEST_VALUES:
+        return False
+    one_of_item = values.new_zeros(len(distinct)).scatter_(0, item, values)
+    return torch.equal(one_of_item[item], values)
 
 
 def _counted(counts: Counts, device: torch.device) -> CountedItems:
