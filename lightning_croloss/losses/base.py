@@ -21,7 +21,12 @@ from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses
 from lightning_croloss.losses.batches.rows import flat_scores, one_row_each
 from lightning_croloss.losses.batches.scored import ScoredBatch, check_sample_weight
-from lightning_croloss.losses.checking.arguments_given import check_embeddings, check_pairs, check_scores
+from lightning_croloss.losses.checking.arguments_given import (
+    check_embeddings,
+    check_logits,
+    check_pairs,
+    check_scores,
+)
 from lightning_croloss.losses.checking.inspection import Inspection
 from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.checking.scheduled_values import ScheduledValues
@@ -266,6 +271,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 device would be waited for); ``log_prob`` comes without ``num_items``; or values show a
                 mistake (see ``lightning_croloss.losses.checking.inspection``).
         """
+        check_logits(logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim)
         batch = LogitBatch.check(
             logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim, self.num_items
         )

@@ -191,12 +191,31 @@ def padded(lengths, columns):
         (torch.arange(M) == 0, None),  # a padding column
         (torch.arange(M) != 0, "ignores nearly every negative"),
         (torch.arange(M) != 20, "more than half"),
+        ((torch.arange(M) != 0).expand(B, M), "ignores nearly every negative"),
     ],
 )
 def test_inverted_masks(mask, warns):
     messages = told(lambda: CROLoss(temperature=3.0)(random(B), random(B, M, seed=1), negative_mask=mask))
     assert len(messages) == (warns is not None)
     assert all(warns in message and "True = ignore: pass ~negative_mask" in message for message in messages)
+
+
+@pytest.mark.parametrize("columns", [2, 8, 16])
+def test_a_padding_column_of_few(columns):
+    for mask in (torch.arange(columns) == 0, torch.arange(columns) != 0):
+        loss = CROLoss(temperature=3.0)
+        messages = told(lambda: loss(random(B), random(B, columns, seed=1), negative_mask=mask))  # noqa: B023
+        assert len(messages) == int(columns >= 8 and not mask[0])
+
+
+@pytest.mark.parametrize("value", [-1e9, torch.finfo(torch.float32).min, -float("inf")])
+def test_scores_that_are_masked_by_their_value_have_no_spread(value):
+    scores = random(B, M).masked_fill(torch.arange(M) < 9, value)
+    for kernel in ("exp", "softplus", "sigmoid"):
+        for fused in (None, False):
+            loss, other = (CROLoss(kernel, temperature=2.0, fused=fused) for _ in range(2))
+            assert told(lambda: loss(random(B, seed=1), scores)) == []  # noqa: B023
+            assert told(lambda: other.from_logits(scores, torch.arange(B) + 9)) == []  # noqa: B023
 
 
 def test_a_mask_that_leaves_the_padding():

@@ -37,6 +37,7 @@ class CountedItems:
             ValueError: an id is not among the counts, or never occurs in them. On a device, which such a
                 question would wait for, an id that never occurs counts once, and one outside raises there.
         """
+        ids = ids.long()  # what is looked up by uint8 would be taken for a mask
         if ids.device.type != "cpu":
             return self.log_prob[ids].clamp(min=float(self.log_prob[self.log_prob.isfinite()].min()))
         return self._checked(ids)
@@ -73,7 +74,10 @@ def _are_of_rows(values: Tensor, ids: Tensor) -> bool:
 
 
 def _counted(counts: Counts, device: torch.device) -> CountedItems:
-    log_prob = log_prob_from_counts(counts)
+    try:
+        log_prob = log_prob_from_counts(counts)
+    except (TypeError, ValueError) as error:  # they begin with the argument's name there
+        raise type(error)(f"item_{error}") from None
     return CountedItems(log_prob.to(device), int(torch.isfinite(log_prob).sum()))
 
 

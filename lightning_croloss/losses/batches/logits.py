@@ -7,14 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.batches.call_scores import CallScores
-from lightning_croloss.losses.batches.labels import Labels, check_tensors
+from lightning_croloss.losses.batches.call_scores import LOWEST_SCORE, CallScores
+from lightning_croloss.losses.batches.labels import Labels
 from lightning_croloss.losses.batches.positives import Positives
 from lightning_croloss.losses.batches.reduction import Fold
 from lightning_croloss.losses.batches.scored import ScoredBatch, rank_dtype
-
-#: Logits below this one are masked ones: frameworks write −∞, −10⁹ or the smallest number of their type.
-LOWEST_LOGIT = -1e4
 
 
 @dataclass(frozen=True)
@@ -53,22 +50,15 @@ class LogitBatch:
         class_dim: int | None,
         num_items: int | None,
     ) -> LogitBatch:
-        """Check the arguments of ``RetrievalLoss.from_logits`` and bring them to one form.
+        """Check how the arguments of ``RetrievalLoss.from_logits`` fit, and bring them to one form.
 
         Raises:
-            TypeError: logits or labels are no tensors.
-            ValueError: types, shapes or labels do not fit.
+            ValueError: shapes or labels do not fit.
         """
-        check_tensors(logits=logits, labels=labels, mask=mask, log_prob=log_prob, sample_weight=sample_weight)
         found = Labels.check(logits, labels, class_dim)
         rows, columns = found.logits.shape
         positives = Positives.of(found.values, columns, ignore_index)
         if mask is not None:
-            if mask.dtype != torch.bool:
-                raise ValueError(
-                    f"mask must be bool, True = ignore the column, got {mask.dtype}: give mask.bool(), or "
-                    "mask < 0 if it is one to be added to the logits"
-                )
             mask = found.rows_of("mask", mask)
         draws: int | Tensor = columns
         if mask is not None and mask.dim() == 1:  # padding is no item
@@ -170,7 +160,7 @@ class LogitBatch:
         mask = self.mask if self.mask is None or self.mask.dim() == 1 else self.mask[rows]
         counts = None if self.positives.counts is None else self.positives.counts[some]
         positive = scores.gather(1, columns.unsqueeze(1)).squeeze(1)
-        return positive, scores, own, scores < LOWEST_LOGIT, mask, counts
+        return positive, scores, own, scores < LOWEST_SCORE, mask, counts
 
     @torch.no_grad()
     def sample_of_differences(self) -> Tensor:
@@ -179,7 +169,7 @@ class LogitBatch:
         spread = slice(None, None, -(-self.logits.shape[1] // 1024))
         rows, columns = self._rows()[some], self.positives.columns[some]
         scores, positive = self.logits[rows][:, spread].float(), self.logits[rows, columns].float()
-        ignored = scores < LOWEST_LOGIT
+        ignored = scores < LOWEST_SCORE
         if self.mask is not None:
             ignored = ignored | (self.mask if self.mask.dim() == 1 else self.mask[rows])[..., spread]
         return (scores - positive.unsqueeze(1)).masked_fill(ignored, float("-inf"))

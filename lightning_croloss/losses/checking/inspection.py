@@ -239,6 +239,6 @@ class Inspection:
 
 
 def _same_memory(positives: Tensor, candidates: Tensor) -> bool:
-    return positives is candidates or (
-        candidates.numel() > 0 and positives.data_ptr() == candidates.data_ptr()
-    )
+    if not positives.numel() or not candidates.numel():
+        return False
+    return positives is candidates or positives.data_ptr() == candidates.data_ptr()

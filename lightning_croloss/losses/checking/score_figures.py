@@ -15,8 +15,8 @@ _ENOUGH, _MOST = 8, 0.9
 _NEARLY_ALL = 0.95
 #: Fewest scores among which the positive's own is no accident.
 _SCORES = 16
-#: A mask that all rows share should leave more than one in so many.
-_FEW_OF = 20
+#: A mask that all rows share should leave more than one, and more than one in so many; of so many at least.
+_FEW_OF, _MASKED = 20, 8
 
 _POLARITY = "True = ignore: pass ~{} if True marks what counts"
 
@@ -47,7 +47,9 @@ def figures(positive: Tensor, negative: Tensor, mask: Tensor | None) -> Tensor:
         diagonal = _on_diagonal(own, scores, same, step, torch.finfo(negative.dtype).eps)
         diagonal = diagonal & kept[:, ::step].diagonal()
     share, scattered, blank, below, varies = _spread(own, scores, ignored, kept)
-    shared = mask is not None and mask.dim() == 1 and columns >= _FEW_OF
+    few = number.new_zeros(())
+    if mask is not None and (mask.dim() == 1 or len(own) > 1):
+        few = _leaves_few(number, ignored)
     return torch.stack(
         [
             (number >= 0).sum(),
@@ -57,7 +59,7 @@ def figures(positive: Tensor, negative: Tensor, mask: Tensor | None) -> Tensor:
             (varies & itself).sum() * (negative.dtype.itemsize >= 4 and scores.numel() >= _SCORES),
             share.mean() == 1.0,
             scattered.sum(),
-            (share.mean() > 1.0 - 1.0 / _FEW_OF) * shared,
+            few,
             blank.sum(),
             (number > 1).sum(),
             below,
@@ -89,7 +91,7 @@ def figures_of_logits(
     left_out = share[negative.any(1)].mean() if logits.device.type == "cpu" else share.mean()
     few = left_out.new_zeros(())
     if mask is not None and mask.dim() == 1:
-        few = (left_out > 1.0 - 1.0 / _FEW_OF) * float(logits.shape[1] >= _FEW_OF)
+        few = _leaves_few(number.where(counts, number.max()), ignored)
         hidden = ((ignored & own).sum(1) == own.sum(1)) & counts
         few = torch.where((hidden.sum() >= _MOST * rows) & (mask.float().mean() > 0.5), 2.0, few.float())
     zero = few.new_zeros(())
@@ -107,6 +109,18 @@ def figures_of_logits(
             below,
         ]
     ).double()
+
+
+def _leaves_few(number: Tensor, ignored: Tensor) -> Tensor:
+    """Return whether a mask that is the same for all rows leaves nearly nothing, ().
+
+    Args:
+        number: (b,) of a row's negatives that are left.
+        ignored: (b, M) bool.
+    """
+    columns = ignored.shape[1]
+    same = (ignored == ignored[:1]).all()
+    return same & (number <= max(1, (columns - 1) // _FEW_OF)).all() & (columns >= _MASKED)
 
 
 def _spread(
