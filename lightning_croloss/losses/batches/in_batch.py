@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from lightning_croloss.losses.batches.item_counts import CountedItems
+from lightning_croloss.losses.batches.item_counts import CountedCatalogue
 from lightning_croloss.losses.batches.item_ids import inner_ids
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 
@@ -16,7 +16,7 @@ def own_item_batches(
     users: Tensor,
     items: Tensor,
     item_ids: Tensor | None,
-    counted: CountedItems | None,
+    counted: CountedCatalogue | None,
     sample_weight: Tensor | None,
     num_items: int | None,
     gather: bool,

@@ -14,9 +14,12 @@ from lightning_croloss.losses.log_prob import log_prob_from_counts
 if TYPE_CHECKING:
     from lightning_croloss.losses.log_prob import Counts
 
+#: Rows that repeat an item, and different values, from which on it is no accident that values follow items.
+_FEWEST_REPEATED, _FEWEST_VALUES = 4, 3
+
 
 @dataclass(frozen=True)
-class CountedItems:
+class CountedCatalogue:
     """What the counts of the training data say of the catalogue.
 
     Attributes:
@@ -37,17 +40,24 @@ class CountedItems:
                 question would wait for, an id that never occurs counts as the rarest does, and one outside
                 raises there.
         """
+        ids = ids.long()  # what is looked up by uint8 would be taken for a mask
         if ids.device.type != "cpu":
             return self.log_prob[ids].clamp(min=self.least)
         return self._checked(ids)
 
     def _checked(self, ids: Tensor) -> Tensor:
         size = self.log_prob.shape[0]
+        of_rows = (
+            "; the loss itself looks up the counts of rows: give those of all ids, not item_counts[item_ids]"
+        ) * (size == ids.shape[0])
         if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= size):
             raise ValueError(
                 f"item_counts is indexed by item_ids and has {size} entries, but item_ids go from "
                 f"{int(ids.min())} to {int(ids.max())}: number the items from 0 and give a count for each"
+                f"{of_rows}"
             )
+        if of_rows and _are_of_rows(self.log_prob, ids):
+            raise ValueError(f"item_counts has the same value in all rows of an item{of_rows}")
         log_prob = self.log_prob[ids]
         if (never := torch.isinf(log_prob)).any():
             raise ValueError(
@@ -57,21 +67,33 @@ class CountedItems:
         return log_prob
 
 
-def _counted(counts: Counts, device: torch.device) -> CountedItems:
-    log_prob = log_prob_from_counts(counts)
+def _are_of_rows(values: Tensor, ids: Tensor) -> bool:
+    """Tell whether values (B,) must be those of B rows, as rows of the same id have the same, which vary."""
+    distinct, item = torch.unique(ids, return_inverse=True)
+    if len(ids) - len(distinct) < _FEWEST_REPEATED or len(torch.unique(values)) < _FEWEST_VALUES:
+        return False
+    one_of_item = values.new_zeros(len(distinct)).scatter_(0, item, values)
+    return torch.equal(one_of_item[item], values)
+
+
+def _counted(counts: Counts, device: torch.device) -> CountedCatalogue:
+    try:
+        log_prob = log_prob_from_counts(counts)
+    except (TypeError, ValueError) as error:  # they begin with the argument's name there
+        raise type(error)(f"item_{error}") from None
     finite = log_prob[log_prob.isfinite()]
-    return CountedItems(log_prob.to(device), len(finite), float(finite.min()))
+    return CountedCatalogue(log_prob.to(device), len(finite), float(finite.min()))
 
 
 class ItemCounts:
-    """Turns counts into :class:`CountedItems`, once for the same counts at each step."""
+    """Turns counts into :class:`CountedCatalogue`, once for the same counts at each step."""
 
     def __init__(self) -> None:
         self._given: weakref.ref[Tensor] | None = None
         self._version = -1
-        self._counted: CountedItems | None = None
+        self._counted: CountedCatalogue | None = None
 
-    def of(self, counts: Counts, device: torch.device) -> CountedItems:
+    def of(self, counts: Counts, device: torch.device) -> CountedCatalogue:
         """Return what ``counts`` (C,) say, on a device.
 
         Raises:
