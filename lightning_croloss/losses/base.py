@@ -21,7 +21,12 @@ from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses
 from lightning_croloss.losses.batches.rows import flat_scores, one_row_each
 from lightning_croloss.losses.batches.scored import ScoredBatch, check_sample_weight
-from lightning_croloss.losses.checking.arguments_given import check_embeddings, check_pairs, check_scores
+from lightning_croloss.losses.checking.arguments_given import (
+    check_embeddings,
+    check_logits,
+    check_pairs,
+    check_scores,
+)
 from lightning_croloss.losses.checking.inspection import Inspection
 from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.checking.scheduled_values import ScheduledValues
@@ -266,13 +271,17 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         Raises:
             TypeError: logits or labels are no tensors.
             ValueError: shapes or types do not fit, or fit in two ways; a label is no class (on the CPU; a
-                device would be waited for); or ``log_prob`` comes without ``num_items``.
+                device would be waited for); ``log_prob`` comes without ``num_items``; or values show a
+                mistake (see ``lightning_croloss.losses.checking.inspection``).
         """
+        check_logits(logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim)
         batch = LogitBatch.check(
             logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim, self.num_items
         )
-        if not torch.compiler.is_compiling() and (advice := batch.advice(self.num_items)) is not None:
-            self._warn_once("logits", advice)
+        if not torch.compiler.is_compiling():
+            if (advice := batch.advice(self.num_items)) is not None:
+                self._warn_once("logits", advice)
+            self._inspection.of_logits(batch)
         batch = replace(batch, logits=self.scores_at_temperature(batch.logits))
         if batch.positives.number == 0 or batch.logits.numel() == 0:
             return batch.nothing(self.reduction)

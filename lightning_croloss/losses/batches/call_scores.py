@@ -10,6 +10,9 @@ from torch import Tensor
 
 from lightning_croloss.losses.batches.scored import ScoredBatch
 
+#: Scores below this one are masked ones: frameworks write −∞, −10⁹ or the smallest number of their type.
+LOWEST_SCORE = -1e4
+
 
 @dataclass(frozen=True)
 class CallScores:
@@ -44,8 +47,8 @@ def sample_of_scores(batch: ScoredBatch) -> Tensor:
     """Return ``s_j − s₊`` of some rows and of negatives spread over all, (b, m), −∞ where ignored."""
     rows = slice(None, None, -(-batch.negative_scores.shape[0] // 64))
     columns = slice(None, None, -(-batch.negative_scores.shape[1] // 1024))
-    differences = batch.negative_scores[rows, columns] - batch.positive_scores[rows].unsqueeze(1)
-    mask = batch.negative_mask
-    if mask is None:
-        return differences
-    return differences.masked_fill(mask[columns] if mask.dim() == 1 else mask[rows, columns], float("-inf"))
+    scores, mask = batch.negative_scores[rows, columns], batch.negative_mask
+    ignored = scores < LOWEST_SCORE
+    if mask is not None:
+        ignored = ignored | (mask[columns] if mask.dim() == 1 else mask[rows, columns])
+    return (scores - batch.positive_scores[rows].unsqueeze(1)).masked_fill(ignored, float("-inf"))

@@ -32,7 +32,6 @@ class Labels:
         """Find out which dimension is which.
 
         Raises:
-            TypeError: logits or labels are no tensors.
             ValueError: types or shapes do not fit, or fit in more than one way.
         """
         _check_types(logits, labels)
@@ -104,13 +103,6 @@ class Labels:
             f"sample_weight must be {tuple(self.shape)}, one weight for each row of the logits, got "
             f"{_shape(sample_weight)}"
         )
-
-
-def check_tensors(**values: Tensor | None) -> None:
-    """Raise ``TypeError`` unless each value is a tensor or None."""
-    for name, value in values.items():
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: torch.as_tensor({name})")
 
 
 def _check_types(logits: Tensor, labels: Tensor) -> None:
