@@ -20,7 +20,7 @@ from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses
 from lightning_croloss.losses.batches.rows import flat_scores, one_row_each
-from lightning_croloss.losses.batches.scored import ScoredBatch, check_sample_weight
+from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.checking.arguments_given import (
     check_embeddings,
     check_logits,
@@ -135,8 +135,6 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
     def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
         """Compute the loss of checked scores; ``sample_weight`` (B,), the result as ``fold`` shapes it."""
         self._scheduled.check(self)
-        if sample_weight is not None:
-            check_sample_weight(sample_weight, batch.positive_scores.shape[0])
         if batch.negative_scores.numel() == 0:
             losses = batch.positive_scores * 0.0  # nothing to compare with: loss 0, gradient 0
         else:
@@ -387,9 +385,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     def inspect_scores(self, scores: CallScores) -> None:
         """Warn about scores that the loss cannot work with; every path calls it once a forward pass."""
-        if (
-            self.num_items is not None
-        ):  # a size that was only counted in the data is no mistake of the caller's
+        if self.num_items is not None:  # a size that was counted in the data is no mistake of the caller's
             self._inspection.draws(scores)
         self._inspection.temperature(self.comparison, scores)
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 from tests.distributed import run_distributed
 from tests.losses.cases import LOSSES
@@ -210,3 +211,9 @@ def test_logarithms_are_no_counts():
             item_ids=torch.arange(1, 14),
             item_counts=log_prob_from_counts(counts),
         )
+
+
+def test_counts_are_looked_up_on_a_device_without_reading_from_it():
+    counted = ItemCounts().of(torch.tensor([0, 3, 1]), torch.device("meta"))  # where nothing can be read
+    assert counted.log_prob_of(torch.tensor([1, 2, 0], device="meta")).shape == (3,)
+    assert counted.least == pytest.approx(torch.tensor(0.25).log().item())

@@ -39,6 +39,8 @@ def own_item_batches(
 ) -> Pairs:
     """Return the batches of pairs, row i's positive being item i.
 
+    Shapes were checked by ``lightning_croloss.losses.checking.arguments_given``.
+
     Args:
         users: (B, D).
         items: (B, D), row i's positive.
@@ -49,16 +51,9 @@ def own_item_batches(
         gather: whether the rows of the other processes are candidates too.
 
     Raises:
-        ValueError: shapes do not fit, or there are counts without ids.
+        ValueError: there are counts without ids, or ids that were not counted.
     """
-    if users.dim() != 2 or users.shape != items.shape:
-        raise ValueError(
-            "users and items must be (B, D) both, row i's positive being item i, got "
-            f"{tuple(users.shape)} and {tuple(items.shape)}"
-        )
     rows = users.shape[0]
-    if item_ids is not None and item_ids.shape != (rows,):
-        raise ValueError(f"item_ids must be (B,) with B={rows}, got {tuple(item_ids.shape)}")
     if item_ids is None and counted is not None:
         raise ValueError("item_counts is indexed by item_ids: give item_ids (B,) too")
     log_prob = None if counted is None or item_ids is None else counted.log_prob_of(item_ids)

@@ -25,21 +25,24 @@ class CountedItems:
     Attributes:
         log_prob: (C,) log q of each id, −∞ where it never occurs.
         num_items: number of ids that occur.
+        least: the smallest log q of those that occur.
     """
 
     log_prob: Tensor
     num_items: int
+    least: float
 
     def log_prob_of(self, ids: Tensor) -> Tensor:
         """Return log q of each id, (B,).
 
         Raises:
             ValueError: an id is not among the counts, or never occurs in them. On a device, which such a
-                question would wait for, an id that never occurs counts once, and one outside raises there.
+                question would wait for, an id that never occurs counts as the rarest does, and one outside
+                raises there.
         """
         ids = ids.long()  # what is looked up by uint8 would be taken for a mask
         if ids.device.type != "cpu":
-            return self.log_prob[ids].clamp(min=float(self.log_prob[self.log_prob.isfinite()].min()))
+            return self.log_prob[ids].clamp(min=self.least)
         return self._checked(ids)
 
     def _checked(self, ids: Tensor) -> Tensor:
@@ -78,7 +81,8 @@ def _counted(counts: Counts, device: torch.device) -> CountedItems:
         log_prob = log_prob_from_counts(counts)
     except (TypeError, ValueError) as error:  # they begin with the argument's name there
         raise type(error)(f"item_{error}") from None
-    return CountedItems(log_prob.to(device), int(torch.isfinite(log_prob).sum()))
+    finite = log_prob[log_prob.isfinite()]
+    return CountedItems(log_prob.to(device), len(finite), float(finite.min()))
 
 
 class ItemCounts:

@@ -152,7 +152,6 @@ def _misfit(logits: Tensor, labels: Tensor, class_dim: int | None) -> str:
         wanted = f"{(batch, second)} or, with classes second, {(batch, third)}; (B, L, P) likewise"
     else:
         length = logits.shape[1] if class_dim in (-1, 2) else logits.shape[2]
-        wanted = f"{(logits.shape[0], length)} or {(logits.shape[0], length)[:-1]} + (L, P)"
         wanted = f"{(logits.shape[0], length)} class indices, ({logits.shape[0]}, {length}, P) padded ones"
     return (
         f"labels of logits {_shape(logits)} must be {wanted}, or bool of the logits' shape; "
