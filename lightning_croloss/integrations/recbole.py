@@ -6,12 +6,15 @@ from inspect import signature
 from typing import Any
 from unittest.mock import patch
 
-from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import get_model
 from torch.nn.utils.parametrize import register_parametrization
 
-from lightning_croloss.integrations.recbole_criterion import UnitLength, masked_positions, replace_criterion
+from lightning_croloss.integrations.framework import framework
+from lightning_croloss.integrations.recbole_model import UnitLength, masked_positions, replace_criterion
 from lightning_croloss.models.layers.unit_length import unit_length
+
+with framework("RecBole", "lightning-croloss[recbole]"):
+    from recbole.model.abstract_recommender import AbstractRecommender
+    from recbole.utils import get_model
 
 
 class RetrievalLossMixin(AbstractRecommender):
@@ -34,9 +37,7 @@ class RetrievalLossMixin(AbstractRecommender):
         classes = type(self).__mro__
         base = classes[classes.index(RetrievalLossMixin) + 1].__name__
         if config["model"] == type(self).__name__ != base:
-            raise ValueError(
-                f"RecBole finds settings by name: use Config(model={base!r}) for {config['model']}"
-            )
+            raise ValueError(f"RecBole finds settings by name: Config(model={base!r}) for {config['model']}")
         super().__init__(config, dataset)
         criterion = replace_criterion(self, base, config["retrieval_loss"], dataset.inter_feat[self.ITEM_ID])
         self.__dict__["retrieval_criterion"] = criterion  # without a second name in the state dictionary

@@ -10,13 +10,12 @@ from torch.nn.functional import normalize
 
 from lightning_croloss.integrations.citation import CITATION
 from lightning_croloss.integrations.counted_items import CountedItems
+from lightning_croloss.integrations.framework import framework
 from lightning_croloss.integrations.text_ids import ids_of_columns
 from lightning_croloss.losses import RetrievalLoss, SoftmaxLoss
 
-try:
+with framework("sentence-transformers", "lightning-croloss[integrations]"):
     from sentence_transformers.util import all_gather, all_gather_with_grad
-except ImportError as error:
-    raise ImportError("no sentence-transformers: pip install 'lightning-croloss[integrations]'") from error
 
 
 class SentenceRetrievalLoss(nn.Module):
@@ -33,7 +32,6 @@ class SentenceRetrievalLoss(nn.Module):
             tensor (C,) by id: then the label column of the data set holds the ids of the positives.
         symmetric: also take each positive's anchor against the other anchors.
         gather_across_devices: also take the texts of the other processes, with gradient.
-
     """
 
     citation = CITATION  # for the model card

@@ -5,10 +5,13 @@ from typing import Any
 from unittest.mock import patch
 
 from torch import Tensor, nn
-from torch_rechub import trainers
 
+from lightning_croloss.integrations.framework import framework
 from lightning_croloss.losses.base import RetrievalLoss
 from lightning_croloss.losses.log_prob import log_prob_from_counts
+
+with framework("torch-rechub", "lightning-croloss[integrations]"):
+    from torch_rechub import trainers
 
 
 class MatchTrainer(trainers.MatchTrainer):
