@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_croloss.integrations.framework import framework
+from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.losses import CROLoss, RetrievalLoss, log_prob_from_counts
 
 with framework("pytorch-metric-learning", "lightning-croloss[integrations]"):
@@ -34,9 +35,7 @@ class MetricLearningLoss(BaseMetricLossFunction):
         self, loss: RetrievalLoss | None = None, *, item_counts: Tensor | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(loss, RetrievalLoss | None):
-            raise TypeError(f"loss must be a loss of lightning_croloss, such as CROLoss(), got {loss!r}")
-        self.loss = CROLoss() if loss is None else loss
+        self.loss = given_loss(CROLoss() if loss is None else loss, one_number=False)
         self.loss.reduction = "none"
         log_prob = None if item_counts is None else log_prob_from_counts(item_counts)
         self.register_buffer("log_prob", log_prob, persistent=False)

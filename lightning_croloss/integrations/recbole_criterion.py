@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.losses import CROLoss
 
 
@@ -26,7 +27,7 @@ class RetrievalCriterion(nn.Module):
         super().__init__()
         settings = {"num_items": len(item_counts) - 1, **settings}
         self.in_batch, self.cosine = settings.pop("in_batch", False), settings.pop("cosine", False)
-        self.loss = CROLoss(**settings)
+        self.loss = given_loss(CROLoss(**settings))
         self.model, self.ignored, self.fits = model, ignored, False
         self.register_buffer("item_counts", item_counts, persistent=False)
         self.expect(None, None)

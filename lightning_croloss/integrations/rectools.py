@@ -72,8 +72,8 @@ class RetrievalLossModule(TransformerLightningModule):
         rest: dict[str, Any] = {"sample_weight": batch["yw"] * (ids != 0)}
         if not self._requires_negatives:
             return loss.from_logits(scores[..., self.first :], ids - 1, ignore_index=-1, class_dim=-1, **rest)
-        mask, log_prob = batch["negatives"] == batch["y"][..., None], batch.get("negative_log_prob")
-        return loss(scores[..., 0], scores[..., 1:], negative_mask=mask, negative_log_prob=log_prob, **rest)
+        hits, q = batch["negatives"] == batch["y"][..., None], batch.get("negative_log_prob")
+        return loss.forward(scores[..., 0], scores[..., 1:], negative_mask=hits, negative_log_prob=q, **rest)
 
     def _ids(self, tokens: Tensor) -> Tensor:
         return (tokens - self.first + 1).clamp(min=0)  # items from 1, and 0 for all else

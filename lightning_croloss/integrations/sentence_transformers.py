@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from lightning_croloss.integrations.citation import CITATION
 from lightning_croloss.integrations.counted_items import CountedItems
 from lightning_croloss.integrations.framework import framework
+from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.integrations.text_ids import ids_of_columns
 from lightning_croloss.losses import RetrievalLoss, SoftmaxLoss
 
@@ -46,7 +47,7 @@ class SentenceRetrievalLoss(nn.Module):
         gather_across_devices: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.loss = model, SoftmaxLoss(temperature=0.05) if loss is None else loss
+        self.model, self.loss = model, given_loss(SoftmaxLoss(temperature=0.05) if loss is None else loss)
         self.symmetric, self.gather = symmetric, gather_across_devices
         self.counted = None if item_counts is None else CountedItems.of(item_counts, model)
         if self.counted is not None and self.loss.num_items is None:
