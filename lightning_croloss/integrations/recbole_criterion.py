@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.integrations.given_loss import given_loss
+from lightning_croloss.integrations.recbole_settings import read_settings
 from lightning_croloss.losses import CROLoss
 
 
@@ -16,18 +17,17 @@ class RetrievalCriterion(nn.Module):
 
     Args:
         model: name of the model, for errors.
-        settings: arguments of CROLoss, ``in_batch`` and ``cosine``.
+        settings: arguments of CROLoss, ``in_batch`` and ``cosine``; None = nothing is said.
         item_counts: (num_items + 1,) how often each item is a target of training.
         ignored: a label that is no item.
     """
 
     item_counts: Tensor
 
-    def __init__(self, model: str, settings: dict[str, Any], item_counts: Tensor, ignored: int) -> None:
+    def __init__(self, model: str, settings: Any, item_counts: Tensor, ignored: int) -> None:
         super().__init__()
-        settings = {"num_items": len(item_counts) - 1, **settings}
-        self.in_batch, self.cosine = settings.pop("in_batch", False), settings.pop("cosine", False)
-        self.loss = given_loss(CROLoss(**settings))
+        arguments, self.in_batch, self.cosine = read_settings(settings)
+        self.loss = given_loss(CROLoss(**{"num_items": len(item_counts) - 1, **arguments}))
         self.model, self.ignored, self.fits = model, ignored, False
         self.register_buffer("item_counts", item_counts, persistent=False)
         self.expect(None, None)

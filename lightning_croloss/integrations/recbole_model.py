@@ -25,10 +25,8 @@ def replace_criterion(model: Any, name: str, settings: Any, targets: Any) -> Ret
         targets: item of each event of the training data.
 
     Raises:
-        ValueError: the settings are no dictionary, or there is nothing to replace.
+        ValueError: the settings do not fit, or there is nothing to replace.
     """
-    if not isinstance(settings or {}, dict):
-        raise ValueError(f"retrieval_loss must be a dictionary of CROLoss's arguments, got {settings!r}")
     kinds, names = (nn.CrossEntropyLoss, BPRLoss), ("loss_fct", "mf_loss", "rec_loss", "loss")
     own = [name for name in names if isinstance(getattr(model, name, None), kinds)]
     if not own and not hasattr(model, "MASK_INDEX"):
@@ -36,7 +34,7 @@ def replace_criterion(model: Any, name: str, settings: Any, targets: Any) -> Ret
     place = own[0] if own else names[0]
     ignored = getattr(getattr(model, place, None), "ignore_index", -100)
     counts = torch.bincount(torch.as_tensor(targets), minlength=model.n_items)
-    criterion = RetrievalCriterion(name, settings or {}, counts, ignored)
+    criterion = RetrievalCriterion(name, settings, counts, ignored)
     setattr(model, place, criterion)
     return criterion
 

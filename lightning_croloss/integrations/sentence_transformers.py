@@ -22,8 +22,7 @@ with framework("sentence-transformers", "lightning-croloss[integrations]"):
 class SentenceRetrievalLoss(nn.Module):
     """A loss of (anchor, positive, negative, …) texts: those of the other rows are an anchor's negatives too.
 
-    A text that recurs is never its own negative. Scores are cosines. It goes into ``MatryoshkaLoss``; the
-    ``Cached…`` losses are losses of their own, and none takes another.
+    A text that recurs is never its own negative. Scores are cosines. It goes into ``MatryoshkaLoss``.
 
     Args:
         model: the SentenceTransformer that is trained.
@@ -47,6 +46,10 @@ class SentenceRetrievalLoss(nn.Module):
         gather_across_devices: bool = False,
     ) -> None:
         super().__init__()
+        if not hasattr(model, "preprocess"):
+            raise TypeError(
+                f"model must be the SentenceTransformer that is trained, got {type(model).__name__}"
+            )
         self.model, self.loss = model, given_loss(SoftmaxLoss(temperature=0.05) if loss is None else loss)
         self.symmetric, self.gather = symmetric, gather_across_devices
         self.counted = None if item_counts is None else CountedItems.of(item_counts, model)
