@@ -2,28 +2,29 @@
 
 from typing import Any
 
-from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import BaseMetricLossFunction, CrossBatchMemory, SelfSupervisedLoss
-from pytorch_metric_learning.utils.loss_and_miner_utils import convert_to_pairs
 from torch import Tensor
 
+from lightning_croloss.integrations.framework import framework
+from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.losses import CROLoss, RetrievalLoss, log_prob_from_counts
+
+with framework("pytorch-metric-learning", "lightning-croloss[integrations]"):
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import BaseMetricLossFunction, CrossBatchMemory, SelfSupervisedLoss
+    from pytorch_metric_learning.utils.loss_and_miner_utils import convert_to_pairs
 
 
 class MetricLearningLoss(BaseMetricLossFunction):
     """Compares each positive pair with the negative pairs of its anchor, as ``NTXentLoss`` does.
 
-    It takes ``ref_emb``, mined pairs and triplets, and stands in trainers, ``CrossBatchMemory`` and
-    ``SelfSupervisedLoss``. Without a miner the other members of an anchor's label are its positives, each
-    compared with those of other labels alone. With ``CROLoss(kernel="exp")`` it is ``NTXentLoss``.
+    It takes ``ref_emb``, mined pairs and triplets. Without a miner the other members of an anchor's label are
+    its positives, each compared with other labels alone. With ``CROLoss(kernel="exp")`` it is ``NTXentLoss``.
 
     Args:
-        loss: any loss of this package, by default ``CROLoss()``. Its ``reduction`` becomes "none", since the
-            reducer reduces.
+        loss: by default ``CROLoss()``. Its ``reduction`` becomes "none", since the reducer reduces.
         item_counts: (C,) how often each label is a target in the training data, by label, where labels are
             items that come as often as they are chosen: corrects for it (logQ). None = no correction.
-        **kwargs: ``distance``, ``reducer`` and the like, by default ``CosineSimilarity()`` and the mean over
-            pairs. Where a distance is small for what is alike (``LpDistance``), scores are its negatives.
+        **kwargs: ``distance``, where None = ``CosineSimilarity()``, ``reducer`` and the like.
 
     Raises:
         TypeError: ``loss`` is none of this package.
@@ -34,9 +35,7 @@ class MetricLearningLoss(BaseMetricLossFunction):
         self, loss: RetrievalLoss | None = None, *, item_counts: Tensor | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(loss, RetrievalLoss | None):
-            raise TypeError(f"loss must be a loss of lightning_croloss, such as CROLoss(), got {loss!r}")
-        self.loss = CROLoss() if loss is None else loss
+        self.loss = given_loss(CROLoss() if loss is None else loss, one_number=False)
         self.loss.reduction = "none"
         log_prob = None if item_counts is None else log_prob_from_counts(item_counts)
         self.register_buffer("log_prob", log_prob, persistent=False)

@@ -1,17 +1,19 @@
 """RecBole: a mixin that trains its models by CROLoss, and its ``run_recbole`` with the mixin."""
 
-from __future__ import annotations
-
 from inspect import signature
 from typing import Any
 from unittest.mock import patch
 
-from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import get_model
 from torch.nn.utils.parametrize import register_parametrization
 
-from lightning_croloss.integrations.recbole_criterion import UnitLength, masked_positions, replace_criterion
+from lightning_croloss.integrations.framework import framework
+from lightning_croloss.integrations.recbole_model import UnitLength, masked_positions, replace_criterion
+from lightning_croloss.integrations.recbole_settings import base_of, check_bases
 from lightning_croloss.models.layers.unit_length import unit_length
+
+with framework("RecBole", "lightning-croloss[recbole]"):
+    from recbole.model.abstract_recommender import AbstractRecommender
+    from recbole.utils import get_model
 
 
 class RetrievalLossMixin(AbstractRecommender):
@@ -27,16 +29,17 @@ class RetrievalLossMixin(AbstractRecommender):
     configuration is the base's: ``Config(model="GRU4Rec", …)``, then ``CROGRU4Rec(config, dataset)``.
 
     Raises:
+        TypeError: the mixin does not stand first.
         ValueError: a model or a setting does not fit, at the first training step at the latest.
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Take a class whose first base is the mixin."""
+        super().__init_subclass__(**kwargs)
+        check_bases(cls, RetrievalLossMixin)
+
     def __init__(self, config: Any, dataset: Any) -> None:
-        classes = type(self).__mro__
-        base = classes[classes.index(RetrievalLossMixin) + 1].__name__
-        if config["model"] == type(self).__name__ != base:
-            raise ValueError(
-                f"RecBole finds settings by name: use Config(model={base!r}) for {config['model']}"
-            )
+        base = base_of(type(self), RetrievalLossMixin, config["model"])
         super().__init__(config, dataset)
         criterion = replace_criterion(self, base, config["retrieval_loss"], dataset.inter_feat[self.ITEM_ID])
         self.__dict__["retrieval_criterion"] = criterion  # without a second name in the state dictionary
@@ -67,11 +70,10 @@ class RetrievalLossMixin(AbstractRecommender):
         return total
 
 
-def run_recbole(model: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+def run_recbole(model: str, *args: Any, **kwargs: Any) -> Any:
     """Call ``recbole.quick_start.run_recbole``: the model of this name with :class:`RetrievalLossMixin`."""
     from recbole.quick_start import quick_start  # it needs ray
 
     mixed = type(model, (RetrievalLossMixin, get_model(model)), {})
     with patch.object(quick_start, "get_model", return_value=mixed):
-        result: dict[str, Any] = quick_start.run_recbole(model, *args, **kwargs)
-    return result
+        return quick_start.run_recbole(model, *args, **kwargs)

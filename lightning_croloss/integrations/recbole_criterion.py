@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from recbole.model.loss import BPRLoss
 from torch import Tensor, nn
 
+from lightning_croloss.integrations.given_loss import given_loss
+from lightning_croloss.integrations.recbole_settings import read_settings
 from lightning_croloss.losses import CROLoss
-from lightning_croloss.models.layers.unit_length import unit_length
 
 
 class RetrievalCriterion(nn.Module):
@@ -17,18 +17,17 @@ class RetrievalCriterion(nn.Module):
 
     Args:
         model: name of the model, for errors.
-        settings: arguments of CROLoss, ``in_batch`` and ``cosine``.
+        settings: arguments of CROLoss, ``in_batch`` and ``cosine``; None = nothing is said.
         item_counts: (num_items + 1,) how often each item is a target of training.
         ignored: a label that is no item.
     """
 
     item_counts: Tensor
 
-    def __init__(self, model: str, settings: dict[str, Any], item_counts: Tensor, ignored: int) -> None:
+    def __init__(self, model: str, settings: Any, item_counts: Tensor, ignored: int) -> None:
         super().__init__()
-        settings = {"num_items": len(item_counts) - 1, **settings}
-        self.in_batch, self.cosine = settings.pop("in_batch", False), settings.pop("cosine", False)
-        self.loss = CROLoss(**settings)
+        arguments, self.in_batch, self.cosine = read_settings(settings)
+        self.loss = given_loss(CROLoss(**{"num_items": len(item_counts) - 1, **arguments}))
         self.model, self.ignored, self.fits = model, ignored, False
         self.register_buffer("item_counts", item_counts, persistent=False)
         self.expect(None, None)
@@ -63,43 +62,6 @@ class RetrievalCriterion(nn.Module):
         return self.loss.from_embeddings(users, items[ids], items[1:], target_ids=ids, candidate_ids=every)
 
 
-def replace_criterion(model: Any, name: str, settings: Any, targets: Any) -> RetrievalCriterion:
-    """Put a RetrievalCriterion in the place of the criterion that the model's recommendations are trained by.
-
-    Args:
-        model: the model.
-        name: its name, for errors.
-        settings: what the configuration says, None = nothing.
-        targets: item of each event of the training data.
-
-    Raises:
-        ValueError: the settings are no dictionary, or there is nothing to replace.
-    """
-    if not isinstance(settings or {}, dict):
-        raise ValueError(f"retrieval_loss must be a dictionary of CROLoss's arguments, got {settings!r}")
-    kinds, names = (nn.CrossEntropyLoss, BPRLoss), ("loss_fct", "mf_loss", "rec_loss", "loss")
-    own = [name for name in names if isinstance(getattr(model, name, None), kinds)]
-    if not own and not hasattr(model, "MASK_INDEX"):
-        raise ValueError(f"{name} has no CrossEntropyLoss or BPRLoss that another loss could replace")
-    place = own[0] if own else names[0]
-    ignored = getattr(getattr(model, place, None), "ignore_index", -100)
-    counts = torch.bincount(torch.as_tensor(targets), minlength=model.n_items)
-    criterion = RetrievalCriterion(name, settings or {}, counts, ignored)
-    setattr(model, place, criterion)
-    return criterion
-
-
-def masked_positions(model: Any, criterion: RetrievalCriterion) -> tuple[Tensor, Tensor]:
-    """Return logits (R, num_items + 1) and labels (R,) of the R positions that BERT4Rec masks in a batch."""
-    batch = criterion.batch
-    hidden, index = model.forward(batch[model.MASK_ITEM_SEQ]), batch[model.MASK_INDEX]
-    rows, columns = (index > 0).nonzero(as_tuple=True)
-    users, items = hidden[rows, index[rows, columns]], model.item_embedding.weight[: model.n_items]
-    labels = batch[model.POS_ITEMS][rows, columns]
-    criterion.expect(batch, labels, (users, items))
-    return users @ items.T + model.output_bias, labels
-
-
 def agree(users: Any, items: Any, ids: Tensor, scores: Tensor) -> bool:
     """Return whether scores, logits (B, C) or of positives (B,), are dot products of users and items."""
     shape = (len(ids), *getattr(items, "shape", ())[1:])
@@ -107,11 +69,3 @@ def agree(users: Any, items: Any, ids: Tensor, scores: Tensor) -> bool:
         return False
     given = scores.gather(1, ids[:, None])[:, 0] if scores.dim() == 2 else scores
     return torch.allclose((users * items[ids]).sum(-1).to(given), given, rtol=1e-2, atol=1e-3)
-
-
-class UnitLength(nn.Module):
-    """The parametrization of a table whose rows have unit length."""
-
-    def forward(self, table: Tensor) -> Tensor:
-        """Return the rows (n, D) with length 1, zeros as zeros."""
-        return unit_length(table)

@@ -3,15 +3,17 @@
 from inspect import signature
 from typing import Any
 
-from rectools.models.nn.transformers.lightning import TransformerLightningModule
-from rectools.models.nn.transformers.similarity import DistanceSimilarityModule
-from rectools.models.nn.transformers.torch_backbone import TransformerTorchBackbone as Backbone
-from rectools.models.rank import Distance
 from torch import Tensor, arange
 from torch.nn.functional import normalize
 
 from lightning_croloss.errors import suggest
+from lightning_croloss.integrations.framework import framework
 from lightning_croloss.losses import CROLoss
+
+with framework("RecTools", "rectools[torch]"):
+    from rectools.models.nn.transformers.lightning import TransformerLightningModule
+    from rectools.models.nn.transformers.similarity import DistanceSimilarityModule
+    from rectools.models.nn.transformers.torch_backbone import TransformerTorchBackbone as Backbone
 
 
 class RetrievalLossModule(TransformerLightningModule):
@@ -23,8 +25,7 @@ class RetrievalLossModule(TransformerLightningModule):
     the model's own, by dot product or cosine, divided by its ``logits_t`` and then by the loss's temperature.
 
     Args:
-        retrieval_loss: CROLoss's arguments as a dictionary, which goes into RecTools' configs, such as
-            ``lightning_module_kwargs={"retrieval_loss": {"kernel": "exp", "alpha": 1.2}}``. N is the data's.
+        retrieval_loss: CROLoss's arguments, such as ``{"kernel": "exp", "alpha": 1.2}``. N is the data's.
     """
 
     def __init__(self, *args: Any, retrieval_loss: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -54,7 +55,7 @@ class RetrievalLossModule(TransformerLightningModule):
         if type(similarity) is not DistanceSimilarityModule or type(model).forward is not Backbone.forward:
             return self._loss_of(self.get_batch_logits(batch), batch)
         users = model.encode_sessions(batch, items := model.item_model.get_all_embeddings())
-        if similarity.distance == Distance.COSINE:
+        if similarity.distance.value == "cosine":
             users, items = normalize(users, dim=-1), normalize(items, dim=-1)
         drawn = batch.get("negatives", arange(self.first, len(items), device=items.device))
         vectors = users / self.logits_t, items[batch["y"]], items[drawn]
@@ -71,9 +72,8 @@ class RetrievalLossModule(TransformerLightningModule):
         rest: dict[str, Any] = {"sample_weight": batch["yw"] * (ids != 0)}
         if not self._requires_negatives:
             return loss.from_logits(scores[..., self.first :], ids - 1, ignore_index=-1, class_dim=-1, **rest)
-        rest["negative_mask"] = batch["negatives"] == batch["y"][..., None]
-        rest["negative_log_prob"] = batch.get("negative_log_prob")
-        return loss.forward(scores[..., 0], scores[..., 1:], **rest)
+        hits, q = batch["negatives"] == batch["y"][..., None], batch.get("negative_log_prob")
+        return loss.forward(scores[..., 0], scores[..., 1:], negative_mask=hits, negative_log_prob=q, **rest)
 
     def _ids(self, tokens: Tensor) -> Tensor:
         return (tokens - self.first + 1).clamp(min=0)  # items from 1, and 0 for all else

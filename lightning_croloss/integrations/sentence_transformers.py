@@ -10,20 +10,19 @@ from torch.nn.functional import normalize
 
 from lightning_croloss.integrations.citation import CITATION
 from lightning_croloss.integrations.counted_items import CountedItems
+from lightning_croloss.integrations.framework import framework
+from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.integrations.text_ids import ids_of_columns
 from lightning_croloss.losses import RetrievalLoss, SoftmaxLoss
 
-try:
+with framework("sentence-transformers", "lightning-croloss[integrations]"):
     from sentence_transformers.util import all_gather, all_gather_with_grad
-except ImportError as error:
-    raise ImportError("no sentence-transformers: pip install 'lightning-croloss[integrations]'") from error
 
 
 class SentenceRetrievalLoss(nn.Module):
     """A loss of (anchor, positive, negative, …) texts: those of the other rows are an anchor's negatives too.
 
-    A text that recurs is never its own negative. Scores are cosines. It goes into ``MatryoshkaLoss``; the
-    ``Cached…`` losses are losses of their own, and none takes another.
+    A text that recurs is never its own negative. Scores are cosines. It goes into ``MatryoshkaLoss``.
 
     Args:
         model: the SentenceTransformer that is trained.
@@ -33,7 +32,6 @@ class SentenceRetrievalLoss(nn.Module):
             tensor (C,) by id: then the label column of the data set holds the ids of the positives.
         symmetric: also take each positive's anchor against the other anchors.
         gather_across_devices: also take the texts of the other processes, with gradient.
-
     """
 
     citation = CITATION  # for the model card
@@ -48,7 +46,11 @@ class SentenceRetrievalLoss(nn.Module):
         gather_across_devices: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.loss = model, SoftmaxLoss(temperature=0.05) if loss is None else loss
+        if not hasattr(model, "preprocess"):
+            raise TypeError(
+                f"model must be the SentenceTransformer that is trained, got {type(model).__name__}"
+            )
+        self.model, self.loss = model, given_loss(SoftmaxLoss(temperature=0.05) if loss is None else loss)
         self.symmetric, self.gather = symmetric, gather_across_devices
         self.counted = None if item_counts is None else CountedItems.of(item_counts, model)
         if self.counted is not None and self.loss.num_items is None:

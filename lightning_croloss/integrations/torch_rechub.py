@@ -5,10 +5,15 @@ from typing import Any
 from unittest.mock import patch
 
 from torch import Tensor, nn
-from torch_rechub import trainers
 
-from lightning_croloss.losses.base import RetrievalLoss
-from lightning_croloss.losses.log_prob import log_prob_from_counts
+from lightning_croloss.integrations.framework import framework
+from lightning_croloss.integrations.given_loss import given_loss
+from lightning_croloss.integrations.torch_rechub_arguments import check_negatives, ids_of
+from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.losses.batches.item_counts import ItemCounts
+
+with framework("torch-rechub", "lightning-croloss[integrations]"):
+    from torch_rechub import trainers
 
 
 class MatchTrainer(trainers.MatchTrainer):
@@ -26,21 +31,18 @@ class MatchTrainer(trainers.MatchTrainer):
 
     Raises:
         ValueError: ``mode=0`` without ``in_batch_neg``, that without ``item_id``, with ``hard_negative`` or
-            ``in_batch_neg_ratio``; or ``item_counts`` are no counts.
+            ``in_batch_neg_ratio``; ``item_counts`` with ``mode=1``, or that are no counts.
     """
 
     def __init__(
         self, *arguments: Any, loss: RetrievalLoss, item_id: str = "", item_counts: Any = None, **options: Any
     ) -> None:
         super().__init__(*arguments, **options)
-        if self.mode == 0 and not self.in_batch_neg:
-            raise ValueError("mode=0 has no negatives: pass in_batch_neg=True, or mode=1 or 2 and its data")
-        if self.in_batch_neg and not item_id:
-            raise ValueError("in_batch_neg=True needs item_id: the name of the feature with the target's id")
-        if self.hard_negative or self.in_batch_neg_ratio:
-            raise ValueError("hard_negative and in_batch_neg_ratio would do nothing: the loss takes all")
-        self.loss, self.item_id, self.item_counts = loss.to(self.device), item_id, item_counts
-        self.log_prob = None if item_counts is None else log_prob_from_counts(item_counts).to(self.device)
+        check_negatives(self, item_id, item_counts)
+        self.loss, self.item_id, self.item_counts = given_loss(loss).to(self.device), item_id, item_counts
+        self.counted = None if item_counts is None else ItemCounts().of(item_counts, self.device)
+        if self.counted is not None and self.loss.num_items is None:
+            self.loss.num_items = self.counted.num_items
         if parameters := list(loss.parameters()):
             self.optimizer.add_param_group({"params": parameters, "weight_decay": 0.0})
 
@@ -57,15 +59,15 @@ class MatchTrainer(trainers.MatchTrainer):
         if in_batch:
             users, items = bare.user_tower(batch).squeeze(1), bare.item_tower(batch)
             items = items if items.dim() == 2 else items[:, 0]  # behind it come sampled negatives
-            ids = batch[self.item_id].flatten()
+            ids = ids_of(batch, self.item_id)
             return self.loss.in_batch(users, items, item_ids=ids, item_counts=self.item_counts)
         scores = model(batch)
         if mode == 1:
             return self.loss(scores[0], scores[1].unsqueeze(-1))
-        if not hasattr(bare, "neg_item_feature"):
+        if not hasattr(bare, "neg_item_feature"):  # scores of the whole catalogue, where counts do nothing
             return self.loss.from_logits(scores, labels)
         target, drawn = (batch[of[0].name] for of in (bare.item_features, bare.neg_item_feature))
-        hits, log_prob = drawn == target.view(-1, 1), None if self.log_prob is None else self.log_prob[drawn]
+        hits, log_prob = drawn == target.view(-1, 1), self.counted and self.counted.log_prob_of(drawn)
         return self.loss(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
 
 

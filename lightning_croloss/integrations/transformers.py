@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.losses import RetrievalLoss
 
 #: Outputs of two towers that need not be named, the user's or query's first.
@@ -39,11 +40,9 @@ class TrainerLoss:
         accumulation_steps: int = 1,
         **in_batch: Any,
     ) -> None:
-        if loss.reduction == "none":
-            raise ValueError('the Trainer takes one number: give the loss reduction="mean" or "sum"')
         if unknown := set(in_batch) - {"item_counts", "symmetric", "gather_across_devices"}:
             raise TypeError(f"{min(unknown)} is no argument of TrainerLoss")
-        self.loss, self.embeddings, self.in_batch = loss, embeddings, in_batch
+        self.loss, self.embeddings, self.in_batch = given_loss(loss), embeddings, in_batch
         self.shift_labels, self.accumulation_steps = shift_labels, accumulation_steps
 
     def __call__(

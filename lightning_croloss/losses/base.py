@@ -14,7 +14,7 @@ from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.batches.call_scores import CallScores
-from lightning_croloss.losses.batches.in_batch import own_item_batches
+from lightning_croloss.losses.batches.in_batch import Pairs, own_item_batches
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
@@ -34,6 +34,9 @@ from lightning_croloss.losses.temperature import LearnableTemperature
 
 if TYPE_CHECKING:
     from lightning_croloss.losses.log_prob import Counts
+
+#: Most scores of pairs that are computed all at once, 16 MiB of them.
+MOST_PAIRS = 2**22
 
 
 class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
@@ -324,7 +327,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 lacks one of them.
         """
         check_pairs(users, items, item_ids, sample_weight)
-        forth, back = own_item_batches(
+        pairs = own_item_batches(
             users,
             items,
             item_ids,
@@ -334,10 +337,19 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             gather_across_devices,
         )
         if not symmetric:
-            return self._loss_of_vectors(*forth)
+            return self._loss_of_pairs(pairs.forth, pairs)
         # the diagnostics that stay are those of the users' ranking
-        other = self._loss_of_vectors(*back)
-        return 0.5 * (self._loss_of_vectors(*forth) + other)
+        other = self._loss_of_pairs(pairs.back, pairs)
+        return 0.5 * (self._loss_of_pairs(pairs.forth, pairs) + other)
+
+    def _loss_of_pairs(self, batch: VectorBatch, pairs: Pairs) -> Tensor:
+        """Compute the loss of one direction: from all scores where they are few, which is faster."""
+        users, items, candidates, metadata = batch
+        number = users.shape[0] * candidates.shape[0]
+        if not 0 < number <= MOST_PAIRS:
+            return self._loss_of_vectors(users, items, candidates, metadata)
+        scores = self.vectors_at_temperature(users) @ candidates.T
+        return self._loss_of_logits(LogitBatch.of_pairs(scores, pairs.first, pairs.distinct, metadata))
 
     def _loss_of_vectors(
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,7 +225,11 @@ def test_run_recbole_trains_by_the_setting() -> None:
         (HGN, BPR_PAIRS, "HGN does not score by dot products .* with loss_type: CE"),
         (CORE, {"retrieval_loss": {"cosine": True}}, "CORE does not score .* leave out in_batch and cosine"),
         (GRU4Rec, {"retrieval_loss": "CROLoss"}, "retrieval_loss must be a dictionary .* got 'CROLoss'"),
+        (GRU4Rec, {"retrieval_loss": []}, r"retrieval_loss must be a dictionary .* got \[\]"),
         (GRU4Rec, {"retrieval_loss": {"temperature": -1.0}}, "temperature"),
+        (GRU4Rec, {"retrieval_loss": {"cosines": True}}, "no setting 'cosines'.*cosine"),
+        (GRU4Rec, {"retrieval_loss": {"in_batch": "yes"}}, "in_batch must be True or False, got 'yes'"),
+        (GRU4Rec, {"retrieval_loss": {"reduction": "none"}}, "the trainer takes one number"),
     ],
 )
 def test_what_does_not_fit_gets_a_sentence(model: Any, settings: dict[str, Any], message: str) -> None:
@@ -233,6 +239,32 @@ def test_what_does_not_fit_gets_a_sentence(model: Any, settings: dict[str, Any],
 
     with pytest.raises(ValueError, match=message):
         first_step()
+
+
+def test_the_mixin_stands_first() -> None:
+    with pytest.raises(
+        TypeError, match="class CROGRU4Rec: RetrievalLossMixin must stand first, before GRU4Rec"
+    ):
+        type("CROGRU4Rec", (GRU4Rec, RetrievalLossMixin), {})
+    type("Again", (CROGRU4Rec,), {})
+
+
+def test_a_training_is_resumed_with_its_temperature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch, "load", partial(torch.load, weights_only=False)
+    )  # as RecBole, with torch < 2.6
+    given = {**CROLOSS, "learnable_temperature": True, "cosine": True}
+    config, (training, validation) = parts(
+        GRU4Rec, epochs=1, checkpoint_dir=str(tmp_path), retrieval_loss=given, learning_rate=0.1
+    )
+    first, second = (CROGRU4Rec(config, training.dataset) for _ in range(2))
+    trainer = Trainer(config, first)
+    trainer.fit(training, validation, saved=True, show_progress=False)
+    resumed = Trainer(config, second)
+    resumed.resume_checkpoint(trainer.saved_model_file)
+    learned = [model.retrieval_criterion.loss.raw_temperature for model in (first, second)]
+    assert float(learned[0]) != 0
+    assert torch.equal(*learned)
 
 
 def test_a_class_that_recbole_has_no_settings_of_gets_a_sentence() -> None:

@@ -171,6 +171,47 @@ def test_the_catalogue_is_what_was_counted_unless_the_loss_says_more() -> None:
     assert SentenceRetrievalLoss(model).loss.num_items is None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "given", "error", "said"),
+    [
+        ([COUNTS], {}, TypeError, r"loss must be a loss of lightning_croloss.*got Counter\("),
+        ([CROLoss], {}, TypeError, "got the class CROLoss: call it"),
+        ([CROLoss(reduction="none")], {}, ValueError, "the trainer takes one number"),
+        (
+            [],
+            {"item_counts": POSITIVES},
+            TypeError,
+            r"item_counts must be how often each text comes, Counter\(",
+        ),
+        (
+            [],
+            {"item_counts": Counter([1, 2])},
+            TypeError,
+            r"how often each text comes.*got Counter: .*\{1: 1",
+        ),
+        ([], {"item_counts": {}}, TypeError, "item_counts must be how often"),
+        ([], {"item_counts": {"w1": 2, "w2": -1}}, ValueError, "counts must be finite"),
+        ([], {"item_counts": torch.tensor([-1, 2])}, ValueError, "counts must be finite"),
+    ],
+)
+def test_mistakes_get_a_sentence(arguments: Any, given: Any, error: type, said: str) -> None:
+    with pytest.raises(error, match=said) as caught:
+        SentenceRetrievalLoss(static(), *arguments, **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_model_comes_first() -> None:
+    with pytest.raises(TypeError, match="model must be the SentenceTransformer that is trained, got CROLoss"):
+        SentenceRetrievalLoss(CROLoss(), item_counts=COUNTS)
+
+
+def test_labels_that_were_not_counted() -> None:
+    model = static()
+    loss = SentenceRetrievalLoss(model, item_counts=torch.ones(3))
+    with pytest.raises(ValueError, match=r"lacks 1 of the 2 items.*torch\.bincount\(labels of all rows\)"):
+        loss(features(model, ANCHORS[:2], POSITIVES[:2]), torch.tensor([2, 7]))
+
+
 def test_in_matryoshka_loss() -> None:
     model = static()
     loss = SentenceRetrievalLoss(model, SoftmaxLoss(), item_counts=COUNTS)

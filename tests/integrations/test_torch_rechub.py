@@ -173,8 +173,61 @@ def test_what_it_cannot_do_is_said_at_once(tmp_path: Path) -> None:
     for ignored in ({"hard_negative": True}, {"in_batch_neg_ratio": 3}):
         with pytest.raises(ValueError, match="the loss takes all"):
             trainer("DSSM", SoftmaxLoss(), tmp_path, **arguments, **ignored)
+    with pytest.raises(ValueError, match="item_counts would do nothing with mode=1"):
+        trainer("FaceBookDSSM", SoftmaxLoss(), tmp_path, mode=1, item_counts=COUNTS)
     with pytest.raises(ValueError, match="counts must be finite"):
         trainer("YoutubeDNN", SoftmaxLoss(), tmp_path, mode=2, item_counts=-COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "said"),
+    [
+        (CROLoss, TypeError, "got the class CROLoss: call it"),
+        ("CROLoss", TypeError, "such as CROLoss.., got 'CROLoss'"),
+        (CROLoss(reduction="none"), ValueError, "takes one number: give the loss reduction=.mean. or .sum."),
+    ],
+)
+def test_a_loss_that_it_cannot_train_by(loss: Any, error: type, said: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=said):
+        trainer("DSSM", loss, tmp_path, in_batch_neg=True, item_id="item")
+
+
+@pytest.mark.parametrize(
+    ("item_id", "counts", "said"),
+    [
+        ("movie_id", COUNTS, r"no feature 'movie_id', which item_id names: it has \['user', 'item'"),
+        ("negatives", COUNTS, r"item_id='negatives' is no id: one integer a row is, got \(64, 5\)"),
+        ("item", COUNTS[:10], "item_counts is indexed by item_ids and has 10 entries"),
+    ],
+)
+def test_mistakes_of_the_batch(item_id: str, counts: Tensor, said: str, tmp_path: Path) -> None:
+    training = trainer(
+        "DSSM", SoftmaxLoss(), tmp_path, in_batch_neg=True, item_id=item_id, item_counts=counts
+    )
+    with pytest.raises(ValueError, match=said):
+        training.train_one_epoch(loader())
+
+
+def test_drawn_items_that_were_not_counted_are_named(tmp_path: Path) -> None:
+    training = trainer("YoutubeDNN", SoftmaxLoss(), tmp_path, mode=2, item_counts=COUNTS[:10])
+    with pytest.raises(ValueError, match="has 10 entries"):
+        training.train_one_epoch(loader())
+
+
+def test_the_catalogue_is_what_was_counted(tmp_path: Path) -> None:
+    loss = SoftmaxLoss(temperature=0.2)
+    trainer("YoutubeDNN", loss, tmp_path, mode=2, item_counts=COUNTS).train_one_epoch(loader())
+    assert loss.num_items == ITEMS
+
+
+def test_a_learning_rate_schedule_and_half_precision(tmp_path: Path) -> None:
+    loss = CROLoss(kernel="exp", temperature=0.2, learnable_temperature=True)
+    schedule = {"scheduler_fn": torch.optim.lr_scheduler.StepLR, "scheduler_params": {"step_size": 1}}
+    arguments: dict[str, Any] = {"in_batch_neg": True, "item_id": "item", "optimizer_params": {"lr": 0.1}}
+    training = trainer("DSSM", loss, tmp_path, **schedule, **arguments)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        training.fit(loader())
+    assert [group["lr"] for group in training.optimizer.param_groups] == pytest.approx([0.01, 0.01])
 
 
 def test_counts_change_the_gradient(tmp_path: Path) -> None:

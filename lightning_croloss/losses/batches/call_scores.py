@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lightning_croloss.losses.batches.scored import ScoredBatch
 
-#: At most so many rows and columns are looked at.
-MOST_ROWS, MOST_COLUMNS = 64, 1024
 #: Scores below this one are masked ones: frameworks write −∞, −10⁹ or the smallest number of their type.
 LOWEST_SCORE = -1e4
+#: At most so many rows and columns are looked at.
+MOST_ROWS, MOST_COLUMNS = 64, 1024
 
 
 @dataclass(frozen=True)

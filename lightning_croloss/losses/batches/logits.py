@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_croloss.losses.batches.call_scores import LOWEST_SCORE, CallScores, spread_over
 from lightning_croloss.losses.batches.labels import Labels
+from lightning_croloss.losses.batches.metadata import BatchMetadata
 from lightning_croloss.losses.batches.positives import Positives
 from lightning_croloss.losses.batches.reduction import Fold
 from lightning_croloss.losses.batches.scored import ScoredBatch, rank_dtype
@@ -27,6 +28,7 @@ class LogitBatch:
         num_items: size of the catalogue; None = the number of draws.
         sample_weight: (P,) weight of each positive, None = 1.
         shape: what the R rows are for the caller: (), (B,) or (B, L).
+        drawn: whether the columns were drawn; if not they are the whole catalogue.
     """
 
     logits: Tensor
@@ -37,6 +39,29 @@ class LogitBatch:
     num_items: int | None
     sample_weight: Tensor | None
     shape: torch.Size
+    drawn: bool = True
+
+    @classmethod
+    def of_pairs(cls, logits: Tensor, first: int, distinct: bool, metadata: BatchMetadata) -> LogitBatch:
+        """Return the batch of logits (B, C) in which column ``first + i`` is the positive of row i.
+
+        Args:
+            logits: (B, C).
+            first: the positive of row 0.
+            distinct: whether no column is to be ignored.
+            metadata: ids of rows and columns, log q and weights.
+        """
+        rows = logits.shape[0]
+        return cls(
+            logits,
+            Positives(None, torch.arange(first, first + rows, device=logits.device)),
+            None if distinct else metadata.hit_mask(),
+            metadata.log_prob,
+            rows - 1 if metadata.num_sampled is None else metadata.num_sampled,
+            metadata.num_items,
+            metadata.sample_weight,
+            torch.Size((rows,)),
+        )
 
     @classmethod
     def check(
@@ -89,6 +114,7 @@ class LogitBatch:
             num_items,
             positives.weight(sample_weight, rows, dtype),
             found.shape,
+            drawn=log_prob is not None,
         )
 
     @property
@@ -123,7 +149,7 @@ class LogitBatch:
     @property
     def catalogue(self) -> int | None:
         """Size of the catalogue as far as it is known, for warnings: all columns, unless they were drawn."""
-        return self.logits.shape[1] if self.log_prob is None else self.num_items
+        return self.num_items if self.drawn else self.logits.shape[1]
 
     def call_scores(self) -> CallScores:
         """Return what the fused path tells of the scores."""
