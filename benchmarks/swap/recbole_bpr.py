@@ -16,7 +16,7 @@ LOSSES = {
     "CROLoss exp α 1.2, in_batch": 2,
     "CROLoss exp α 1.2, cosine": 2,
 }
-TEMPERATURES = (0.1, 0.3, 1.0)
+TEMPERATURES = (0.1, 0.3, 1.0, 3.0)
 SETTINGS = {"epochs": 8, "learning_rate": 1e-2, "train_batch_size": 2048}
 
 

@@ -17,7 +17,7 @@ LOSSES = {
     "CE, cosine": 2,
     "CROLoss exp α 1.2, cosine": 2,
 }
-TEMPERATURES = (0.1, 0.14, 0.3, 1.0)
+TEMPERATURES = (0.05, 0.1, 0.14, 0.3, 1.0)
 SETTINGS = {"hidden_size": 32, "dropout_prob": 0.2, "epochs": 3, "learning_rate": 5e-3}
 
 
