@@ -14,14 +14,19 @@ from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.batches.call_scores import CallScores
-from lightning_croloss.losses.batches.in_batch import own_item_batches
+from lightning_croloss.losses.batches.in_batch import Pairs, own_item_batches
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses
 from lightning_croloss.losses.batches.rows import flat_scores, one_row_each
-from lightning_croloss.losses.batches.scored import ScoredBatch, check_sample_weight
-from lightning_croloss.losses.checking.arguments_given import check_embeddings, check_pairs, check_scores
+from lightning_croloss.losses.batches.scored import ScoredBatch
+from lightning_croloss.losses.checking.arguments_given import (
+    check_embeddings,
+    check_logits,
+    check_pairs,
+    check_scores,
+)
 from lightning_croloss.losses.checking.inspection import Inspection
 from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.checking.scheduled_values import ScheduledValues
@@ -29,6 +34,9 @@ from lightning_croloss.losses.temperature import LearnableTemperature
 
 if TYPE_CHECKING:
     from lightning_croloss.losses.log_prob import Counts
+
+#: Most scores of pairs that are computed all at once, 16 MiB of them.
+MOST_PAIRS = 2**22
 
 
 class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
@@ -127,8 +135,6 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
     def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
         """Compute the loss of checked scores; ``sample_weight`` (B,), the result as ``fold`` shapes it."""
         self._scheduled.check(self)
-        if sample_weight is not None:
-            check_sample_weight(sample_weight, batch.positive_scores.shape[0])
         if batch.negative_scores.numel() == 0:
             losses = batch.positive_scores * 0.0  # nothing to compare with: loss 0, gradient 0
         else:
@@ -263,13 +269,17 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         Raises:
             TypeError: logits or labels are no tensors.
             ValueError: shapes or types do not fit, or fit in two ways; a label is no class (on the CPU; a
-                device would be waited for); or ``log_prob`` comes without ``num_items``.
+                device would be waited for); ``log_prob`` comes without ``num_items``; or values show a
+                mistake (see ``lightning_croloss.losses.checking.inspection``).
         """
+        check_logits(logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim)
         batch = LogitBatch.check(
             logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim, self.num_items
         )
-        if not torch.compiler.is_compiling() and (advice := batch.advice(self.num_items)) is not None:
-            self._warn_once("logits", advice)
+        if not torch.compiler.is_compiling():
+            if (advice := batch.advice(self.num_items)) is not None:
+                self._warn_once("logits", advice)
+            self._inspection.of_logits(batch)
         batch = replace(batch, logits=self.scores_at_temperature(batch.logits))
         if batch.positives.number == 0 or batch.logits.numel() == 0:
             return batch.nothing(self.reduction)
@@ -317,7 +327,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 lacks one of them.
         """
         check_pairs(users, items, item_ids, sample_weight)
-        forth, back = own_item_batches(
+        pairs = own_item_batches(
             users,
             items,
             item_ids,
@@ -327,10 +337,19 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             gather_across_devices,
         )
         if not symmetric:
-            return self._loss_of_vectors(*forth)
+            return self._loss_of_pairs(pairs.forth, pairs)
         # the diagnostics that stay are those of the users' ranking
-        other = self._loss_of_vectors(*back)
-        return 0.5 * (self._loss_of_vectors(*forth) + other)
+        other = self._loss_of_pairs(pairs.back, pairs)
+        return 0.5 * (self._loss_of_pairs(pairs.forth, pairs) + other)
+
+    def _loss_of_pairs(self, batch: VectorBatch, pairs: Pairs) -> Tensor:
+        """Compute the loss of one direction: from all scores where they are few, which is faster."""
+        users, items, candidates, metadata = batch
+        number = users.shape[0] * candidates.shape[0]
+        if not 0 < number <= MOST_PAIRS:
+            return self._loss_of_vectors(users, items, candidates, metadata)
+        scores = self.vectors_at_temperature(users) @ candidates.T
+        return self._loss_of_logits(LogitBatch.of_pairs(scores, pairs.first, pairs.distinct, metadata))
 
     def _loss_of_vectors(
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata
@@ -366,9 +385,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     def inspect_scores(self, scores: CallScores) -> None:
         """Warn about scores that the loss cannot work with; every path calls it once a forward pass."""
-        if (
-            self.num_items is not None
-        ):  # a size that was only counted in the data is no mistake of the caller's
+        if self.num_items is not None:  # a size that was counted in the data is no mistake of the caller's
             self._inspection.draws(scores)
         self._inspection.temperature(self.comparison, scores)
 

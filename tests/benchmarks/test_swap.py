@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks.common.rows import append_row, rows_of
+from benchmarks.swap.__main__ import PAGE, RESULTS
 from benchmarks.swap.data import Split, load, padded, recall
 from benchmarks.swap.frameworks import chosen, final_runs, tuning_runs
 from benchmarks.swap.report import report, write_into
@@ -130,3 +131,12 @@ def test_each_loss_has_its_best_temperature_and_a_line(swapped: ModuleType, tmp_
     page.write_text("no marks")
     with pytest.raises(ValueError, match="no place for the table"):
         write_into(page, tmp_path)
+
+
+def test_the_tables_are_those_of_the_rows(tmp_path: Path) -> None:
+    """``python -m benchmarks.swap`` writes them again."""
+    page = tmp_path / "swap.md"
+    page.write_text(PAGE.read_text())
+    write_into(page, RESULTS)
+    assert page.read_text() == PAGE.read_text()
+    assert (RESULTS / "results.md").read_text() == report(RESULTS)

@@ -443,7 +443,7 @@ def test_mistakes_get_a_sentence(labels, options, match):
 
 
 def test_what_is_no_tensor_or_no_logits():
-    with pytest.raises(TypeError, match=r"labels must be a tensor, got list: torch\.as_tensor\(labels\)"):
+    with pytest.raises(TypeError, match=r"labels must be a tensor .*, got list: torch\.as_tensor\(labels\)"):
         CROLoss().from_logits(logits(), [1, 2, 3, 4, 5])
     with pytest.raises(TypeError, match="mask must be a tensor"):
         CROLoss().from_logits(logits(), SINGLE, mask=[True] * COLUMNS)
@@ -453,6 +453,19 @@ def test_what_is_no_tensor_or_no_logits():
         CROLoss().from_logits(logits(2, 3, 4, 5), torch.zeros(2, 3, 4).long())
     with pytest.raises(ValueError, match=r"log_prob must be \(C,\)"):
         CROLoss(num_items=N).from_logits(logits(), SINGLE, log_prob=torch.zeros(4))
+    with pytest.raises(TypeError, match=r"ignore_index must be an integer .* got None"):
+        CROLoss().from_logits(logits(), SINGLE, ignore_index=None)
+    with pytest.raises(TypeError, match="class_dim must be -1, 1 or None, got 'last'"):
+        CROLoss().from_logits(logits(), SINGLE, class_dim="last")
+    for number in (torch.zeros(COLUMNS, dtype=torch.bool), torch.zeros(COLUMNS).long()):
+        with pytest.raises(ValueError, match="log_prob must be floating-point"):
+            CROLoss(num_items=N).from_logits(logits(), SINGLE, log_prob=number)
+    for name in ("mask", "log_prob", "sample_weight"):
+        elsewhere = torch.zeros(COLUMNS, device="meta", dtype=torch.bool if name == "mask" else None)
+        with pytest.raises(ValueError, match=f"{name} must be on the device of logits, cpu, got meta"):
+            CROLoss(num_items=N).from_logits(logits(), SINGLE, **{name: elsewhere})
+    with pytest.raises(TypeError, match="logits must be a dense tensor"):
+        CROLoss().from_logits(logits().to_sparse(), SINGLE)
     for class_dim in (1, -1):
         with pytest.raises(ValueError, match="labels of logits"):
             CROLoss().from_logits(logits(3, 4, 5), torch.zeros(3, 6).long(), class_dim=class_dim)

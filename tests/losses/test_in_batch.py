@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 from tests.distributed import run_distributed
 from tests.losses.cases import LOSSES
@@ -183,3 +184,36 @@ def test_one_process_gathers_nothing():
     loss = CROLoss()
     alone = loss.in_batch(users, items, item_ids=ids)
     assert loss.in_batch(users, items, item_ids=ids, gather_across_devices=True) == alone
+
+
+def test_counts_of_rows_are_refused():
+    ids = torch.arange(40) % 13
+    counts = torch.arange(1, 14)
+    users, items = torch.randn(40, 8), torch.randn(40, 8)
+    with pytest.raises(
+        ValueError, match=r"item_counts has the same value in all rows of an item; .* all ids"
+    ):
+        CROLoss().in_batch(users, items, item_ids=ids, item_counts=counts[ids])
+    with pytest.raises(ValueError, match=r"has 40 entries, but item_ids go from 4 to 52: .* counts of rows"):
+        CROLoss().in_batch(users, items, item_ids=ids * 4 + 4, item_counts=counts[ids])
+    CROLoss().in_batch(users, items, item_ids=ids, item_counts=counts)
+    as_many = torch.arange(1, 41)  # by accident as many ids as rows
+    CROLoss().in_batch(users, items, item_ids=ids, item_counts=as_many)
+    CROLoss().in_batch(users, items, item_ids=ids, item_counts=torch.ones(40))
+
+
+def test_logarithms_are_no_counts():
+    counts = torch.arange(14)
+    with pytest.raises(ValueError, match=r"not their logarithms"):
+        CROLoss().in_batch(
+            torch.randn(13, 8),
+            torch.randn(13, 8),
+            item_ids=torch.arange(1, 14),
+            item_counts=log_prob_from_counts(counts),
+        )
+
+
+def test_counts_are_looked_up_on_a_device_without_reading_from_it():
+    counted = ItemCounts().of(torch.tensor([0, 3, 1]), torch.device("meta"))  # where nothing can be read
+    assert counted.log_prob_of(torch.tensor([1, 2, 0], device="meta")).shape == (3,)
+    assert counted.least == pytest.approx(torch.tensor(0.25).log().item())

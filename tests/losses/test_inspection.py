@@ -191,12 +191,31 @@ def padded(lengths, columns):
         (torch.arange(M) == 0, None),  # a padding column
         (torch.arange(M) != 0, "ignores nearly every negative"),
         (torch.arange(M) != 20, "more than half"),
+        ((torch.arange(M) != 0).expand(B, M), "ignores nearly every negative"),
     ],
 )
 def test_inverted_masks(mask, warns):
     messages = told(lambda: CROLoss(temperature=3.0)(random(B), random(B, M, seed=1), negative_mask=mask))
     assert len(messages) == (warns is not None)
     assert all(warns in message and "True = ignore: pass ~negative_mask" in message for message in messages)
+
+
+@pytest.mark.parametrize("columns", [2, 8, 16])
+def test_a_padding_column_of_few(columns):
+    for mask in (torch.arange(columns) == 0, torch.arange(columns) != 0):
+        loss = CROLoss(temperature=3.0)
+        messages = told(lambda: loss(random(B), random(B, columns, seed=1), negative_mask=mask))  # noqa: B023
+        assert len(messages) == int(columns >= 8 and not mask[0])
+
+
+@pytest.mark.parametrize("value", [-1e9, torch.finfo(torch.float32).min, -float("inf")])
+def test_scores_that_are_masked_by_their_value_have_no_spread(value):
+    scores = random(B, M).masked_fill(torch.arange(M) < 9, value)
+    for kernel in ("exp", "softplus", "sigmoid"):
+        for fused in (None, False):
+            loss, other = (CROLoss(kernel, temperature=2.0, fused=fused) for _ in range(2))
+            assert told(lambda: loss(random(B, seed=1), scores)) == []  # noqa: B023
+            assert told(lambda: other.from_logits(scores, torch.arange(B) + 9)) == []  # noqa: B023
 
 
 def test_a_mask_that_leaves_the_padding():
@@ -325,3 +344,115 @@ def test_both_paths_and_logits_say_the_same_of_a_temperature(scale):
     loss = CROLoss()
     messages.append(told(lambda: loss(logits.diagonal(), logits, negative_mask=own)))
     assert all(len(found) == (scale > 1) for found in messages)
+
+
+def logits_and_labels(several=False):
+    logits, labels = random(B, M), torch.arange(B) + 3
+    return logits, (torch.stack([labels, labels + 20], dim=1) if several else labels)
+
+
+@pytest.mark.parametrize("fused", [None, False])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (torch.rand(M) / M, r"look like probabilities: give log_prob\.log\(\)"),
+        (torch.arange(M), r"look like counts: give log_prob_from_counts\(counts\)"),
+        (torch.tensor([-1.0] * (M - 1) + [float("nan")]), "holds NaN"),
+    ],
+)
+def test_log_q_of_logits(values, message, fused):
+    for log_prob in (values.float(), values.float().expand(B, M)):
+        with pytest.raises(ValueError, match=f"^log_prob .*{message}"):
+            CROLoss(num_items=N, fused=fused).from_logits(*logits_and_labels(), log_prob=log_prob)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("mask", "warns"),
+    [
+        (torch.arange(M) == 0, None),  # a padding column
+        (torch.arange(M) != 0, "nearly every negative|labels' own columns"),
+        (torch.arange(M) >= M - 1, None),
+        (torch.arange(M) < M - 1, "labels' own columns"),
+        (torch.rand(B, M, generator=torch.Generator().manual_seed(0)) < 0.05, None),
+        (torch.rand(B, M, generator=torch.Generator().manual_seed(0)) < 0.95, "more than half"),
+        (torch.arange(M) != torch.arange(B).unsqueeze(1) + 3, "ignores every negative|more than half"),
+        (torch.arange(M) == torch.arange(B).unsqueeze(1) + 3, None),  # the positives: they are none anyway
+    ],
+)
+def test_inverted_masks_of_logits(mask, warns, several):
+    for fused in (None, False):
+        loss = CROLoss(temperature=3.0, fused=fused)
+        messages = told(lambda: loss.from_logits(*logits_and_labels(several), mask=mask))  # noqa: B023
+        assert len(messages) == (warns is not None), messages
+        for message in messages:
+            assert any(part in message for part in warns.split("|"))
+            assert message.startswith("mask ")
+            assert "True = ignore: pass ~mask" in message
+
+
+def test_a_mask_of_few_columns_that_ignores_the_labels():
+    mask = torch.arange(6) != 0
+    (message,) = told(
+        lambda: CROLoss(temperature=3.0).from_logits(random(B, 6), torch.arange(B) % 5 + 1, mask=mask)
+    )
+    assert "pass ~mask" in message
+
+
+def test_distances_as_logits():
+    users, items = random(B, D), random(M, D, seed=2)
+    items[3 : B + 3] = users + 0.1 * random(B, D, seed=1)
+    for several in (False, True):
+        labels = logits_and_labels(several)[1]
+        if several:
+            labels[:, 1] = -100
+        (message,) = told(
+            lambda: CROLoss(temperature=1.0).from_logits(torch.cdist(users, items), labels)  # noqa: B023
+        )
+        assert "pass -distances" in message
+    labels = logits_and_labels()[1]
+    assert told(lambda: CROLoss(temperature=1.0).from_logits(-torch.cdist(users, items), labels)) == []
+
+
+def test_logits_that_are_all_well():
+    """Masked by their value, equal at the start, one class, ties, positions, rows that are ignored."""
+    masked = random(B, M).masked_fill(random(B, M, seed=3) > 0, -float("inf"))
+    masked[:, 0] = 0.3
+    ignored = torch.arange(B).masked_fill(torch.arange(B) % 2 > 0, -100)
+    for logits, labels in (
+        (masked, torch.zeros(B, dtype=torch.long)),
+        (torch.zeros(B, M), torch.arange(B)),
+        (torch.ones(B, 1), torch.zeros(B, dtype=torch.long)),
+        (random(B, M).sign(), torch.arange(B)),
+        (random(B, M), ignored),
+        (random(B, M), torch.full((B,), -100)),
+        (random(B, 5, M), (torch.arange(5 * B) % M).view(B, 5)),
+        (random(B, M).relu(), torch.arange(B)),
+        (random(B, M), random(B, M, seed=4) > 1),
+        (random(1, 2), torch.tensor([1])),
+    ):
+        for fused in (None, False):
+            loss = CROLoss(temperature=3.0, fused=fused)
+            assert told(lambda: loss.from_logits(logits, labels)) == []  # noqa: B023
+
+
+def test_logits_on_a_device_are_not_waited_for():
+    loss = CROLoss(num_items=N)
+    device = on_device(loss)
+    for _ in range(2):
+        loss.from_logits(*logits_and_labels(), log_prob=torch.ones(M))
+    device.arrived = True
+    with pytest.raises(ValueError, match=r"^log_prob must be logarithms"):
+        loss.from_logits(*logits_and_labels())
+
+
+def test_log_q_of_logits_that_is_asked_once(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "lightning_croloss.losses.checking.score_figures.figures_of_logits",
+        lambda *given: seen.append(given) or torch.zeros(10),
+    )
+    loss = CROLoss()
+    for columns in (M, M, M + 1, M, M + 1):
+        loss.from_logits(random(B, columns), torch.arange(B))
+    assert len(seen) == 2

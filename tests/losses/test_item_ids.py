@@ -79,3 +79,33 @@ def test_class_indices_from_zero(fused):
         padding_id=None,
     )
     torch.testing.assert_close(value, torch.nn.functional.cross_entropy(users @ table.T, target))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.int32])
+@pytest.mark.parametrize("padding", [None, 0])
+def test_narrow_ids_of_more_candidates_than_they_can_count(dtype, padding):
+    """Columns and rows are counted in 64 bits, whatever type the ids have."""
+    generator = torch.Generator().manual_seed(3)
+    users, positives = torch.randn(2, 300, D, generator=generator)
+    candidates = torch.randn(700, D, generator=generator)
+    target, candidate_ids, excluded = (
+        torch.randint(1, 120, shape, generator=generator) for shape in ((300,), (700,), (300, 3))
+    )
+    values = []
+    for fused in (False, True):
+        for kind in (torch.int64, dtype):
+            ids = {"target_ids": target, "candidate_ids": candidate_ids, "excluded_ids": excluded}
+            ids = {name: value.to(kind) for name, value in ids.items()}
+            loss = CROLoss("softplus", temperature=2.0, fused=fused)
+            values.append(loss.from_embeddings(users, positives, candidates, padding_id=padding, **ids))
+    torch.testing.assert_close(torch.stack(values), values[0].expand(4))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.int32])
+@pytest.mark.parametrize("number", [B, N])
+def test_counts_are_looked_up_by_narrow_ids(dtype, number):
+    users, items = torch.randn(2, B, D, generator=torch.Generator().manual_seed(3))
+    ids, counts = torch.tensor([0, 1, 1, 2, 0, 3]), torch.arange(1, number + 1)
+    loss = CROLoss("softplus", temperature=2.0)
+    expected = loss.in_batch(users, items, item_ids=ids, item_counts=counts)
+    assert loss.in_batch(users, items, item_ids=ids.to(dtype), item_counts=counts) == expected

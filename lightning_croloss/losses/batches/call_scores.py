@@ -10,6 +10,11 @@ from torch import Tensor
 
 from lightning_croloss.losses.batches.scored import ScoredBatch
 
+#: Scores below this one are masked ones: frameworks write −∞, −10⁹ or the smallest number of their type.
+LOWEST_SCORE = -1e4
+#: At most so many rows and columns are looked at.
+MOST_ROWS, MOST_COLUMNS = 64, 1024
+
 
 @dataclass(frozen=True)
 class CallScores:
@@ -42,10 +47,14 @@ class CallScores:
 @torch.no_grad()
 def sample_of_scores(batch: ScoredBatch) -> Tensor:
     """Return ``s_j − s₊`` of some rows and of negatives spread over all, (b, m), −∞ where ignored."""
-    rows = slice(None, None, -(-batch.negative_scores.shape[0] // 64))
-    columns = slice(None, None, -(-batch.negative_scores.shape[1] // 1024))
-    differences = batch.negative_scores[rows, columns] - batch.positive_scores[rows].unsqueeze(1)
-    mask = batch.negative_mask
-    if mask is None:
-        return differences
-    return differences.masked_fill(mask[columns] if mask.dim() == 1 else mask[rows, columns], float("-inf"))
+    rows, columns = spread_over(*batch.negative_scores.shape)
+    scores, mask = batch.negative_scores[rows, columns], batch.negative_mask
+    ignored = scores < LOWEST_SCORE
+    if mask is not None:
+        ignored = ignored | (mask[columns] if mask.dim() == 1 else mask[rows, columns])
+    return (scores - batch.positive_scores[rows].unsqueeze(1)).masked_fill(ignored, float("-inf"))
+
+
+def spread_over(rows: int, columns: int) -> tuple[slice, slice]:
+    """Return which rows and columns are looked at of so many, at least one: some, spread over all."""
+    return slice(None, None, -(-rows // MOST_ROWS)), slice(None, None, -(-columns // MOST_COLUMNS))

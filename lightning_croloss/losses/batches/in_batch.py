@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributed
@@ -10,6 +10,22 @@ from torch import Tensor, distributed
 from lightning_croloss.losses.batches.item_counts import CountedItems
 from lightning_croloss.losses.batches.item_ids import inner_ids
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
+
+
+class Pairs(NamedTuple):
+    """The batches of users and items that are pairs.
+
+    Attributes:
+        forth: that of users that rank items.
+        back: that of items that rank users.
+        first: the candidate that is the positive of row 0; the other rows' follow it.
+        distinct: whether each candidate is the positive of its own row alone, and none is padding.
+    """
+
+    forth: VectorBatch
+    back: VectorBatch
+    first: int
+    distinct: bool
 
 
 def own_item_batches(
@@ -20,8 +36,10 @@ def own_item_batches(
     sample_weight: Tensor | None,
     num_items: int | None,
     gather: bool,
-) -> tuple[VectorBatch, VectorBatch]:
-    """Return the batch of users that rank items, and that of items that rank users.
+) -> Pairs:
+    """Return the batches of pairs, row i's positive being item i.
+
+    Shapes were checked by ``lightning_croloss.losses.checking.arguments_given``.
 
     Args:
         users: (B, D).
@@ -33,22 +51,16 @@ def own_item_batches(
         gather: whether the rows of the other processes are candidates too.
 
     Raises:
-        ValueError: shapes do not fit, or there are counts without ids.
+        ValueError: there are counts without ids, or ids that were not counted.
     """
-    if users.dim() != 2 or users.shape != items.shape:
-        raise ValueError(
-            "users and items must be (B, D) both, row i's positive being item i, got "
-            f"{tuple(users.shape)} and {tuple(items.shape)}"
-        )
     rows = users.shape[0]
-    if item_ids is not None and item_ids.shape != (rows,):
-        raise ValueError(f"item_ids must be (B,) with B={rows}, got {tuple(item_ids.shape)}")
     if item_ids is None and counted is not None:
         raise ValueError("item_counts is indexed by item_ids: give item_ids (B,) too")
     log_prob = None if counted is None or item_ids is None else counted.log_prob_of(item_ids)
     gathers = gather and distributed.is_available() and distributed.is_initialized()
     sizes = _sizes(rows, users.device) if gathers else [rows]
     before = sum(sizes[: distributed.get_rank()]) if gathers else 0
+    distinct = item_ids is None and len(set(sizes)) == 1
     if item_ids is None:
         item_ids = torch.arange(before, before + rows, device=users.device)
     own = inner_ids(item_ids, None)
@@ -62,7 +74,12 @@ def own_item_batches(
         BatchMetadata(own, ids, None, given, sum(sizes) - 1, sample_weight, size)
         for given, size in ((log_prob, num_items), (None, None))
     )
-    return VectorBatch(users, items, all_items, forth), VectorBatch(items, users, all_users, back)
+    return Pairs(
+        VectorBatch(users, items, all_items, forth),
+        VectorBatch(items, users, all_users, back),
+        distributed.get_rank() * max(sizes) if gathers else 0,
+        distinct,
+    )
 
 
 def _sizes(rows: int, device: torch.device) -> list[int]:

@@ -14,6 +14,9 @@ from lightning_croloss.losses.log_prob import log_prob_from_counts
 if TYPE_CHECKING:
     from lightning_croloss.losses.log_prob import Counts
 
+#: Rows that repeat an item, and different values, from which on it is no accident that values follow items.
+_FEWEST_REPEATED, _FEWEST_VALUES = 4, 3
+
 
 @dataclass(frozen=True)
 class CountedItems:
@@ -22,29 +25,39 @@ class CountedItems:
     Attributes:
         log_prob: (C,) log q of each id, −∞ where it never occurs.
         num_items: number of ids that occur.
+        least: the smallest log q of those that occur.
     """
 
     log_prob: Tensor
     num_items: int
+    least: float
 
     def log_prob_of(self, ids: Tensor) -> Tensor:
         """Return log q of each id, (B,).
 
         Raises:
             ValueError: an id is not among the counts, or never occurs in them. On a device, which such a
-                question would wait for, an id that never occurs counts once, and one outside raises there.
+                question would wait for, an id that never occurs counts as the rarest does, and one outside
+                raises there.
         """
+        ids = ids.long()  # what is looked up by uint8 would be taken for a mask
         if ids.device.type != "cpu":
-            return self.log_prob[ids].clamp(min=float(self.log_prob[self.log_prob.isfinite()].min()))
+            return self.log_prob[ids].clamp(min=self.least)
         return self._checked(ids)
 
     def _checked(self, ids: Tensor) -> Tensor:
         size = self.log_prob.shape[0]
+        of_rows = (
+            "; the loss itself looks up the counts of rows: give those of all ids, not item_counts[item_ids]"
+        ) * (size == ids.shape[0])
         if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= size):
             raise ValueError(
                 f"item_counts is indexed by item_ids and has {size} entries, but item_ids go from "
                 f"{int(ids.min())} to {int(ids.max())}: number the items from 0 and give a count for each"
+                f"{of_rows}"
             )
+        if of_rows and _are_of_rows(self.log_prob, ids):
+            raise ValueError(f"item_counts has the same value in all rows of an item{of_rows}")
         log_prob = self.log_prob[ids]
         if (never := torch.isinf(log_prob)).any():
             raise ValueError(
@@ -54,9 +67,22 @@ class CountedItems:
         return log_prob
 
 
+def _are_of_rows(values: Tensor, ids: Tensor) -> bool:
+    """Tell whether values (B,) must be those of B rows, as rows of the same id have the same, which vary."""
+    distinct, item = torch.unique(ids, return_inverse=True)
+    if len(ids) - len(distinct) < _FEWEST_REPEATED or len(torch.unique(values)) < _FEWEST_VALUES:
+        return False
+    one_of_item = values.new_zeros(len(distinct)).scatter_(0, item, values)
+    return torch.equal(one_of_item[item], values)
+
+
 def _counted(counts: Counts, device: torch.device) -> CountedItems:
-    log_prob = log_prob_from_counts(counts)
-    return CountedItems(log_prob.to(device), int(torch.isfinite(log_prob).sum()))
+    try:
+        log_prob = log_prob_from_counts(counts)
+    except (TypeError, ValueError) as error:  # they begin with the argument's name there
+        raise type(error)(f"item_{error}") from None
+    finite = log_prob[log_prob.isfinite()]
+    return CountedItems(log_prob.to(device), len(finite), float(finite.min()))
 
 
 class ItemCounts:

@@ -27,9 +27,11 @@ def inner_ids(ids: Ids, padding_id: int | None) -> Ids:
         int64 ids, equal where the given ones are equal.
     """
     if isinstance(ids, ItemLists):
+        if padding_id == 0 and ids.values.dtype == torch.long:
+            return ids
         return ItemLists(inner_ids(ids.values, padding_id), ids.offsets, ids.rows)
+    ids = ids.long()  # small types could hold neither the sums nor the positions that ids become
     if padding_id == 0:
         return ids
-    ids = ids.long()
     shifted = torch.where(ids >= 0, ids + 1, ids)
     return shifted if padding_id is None else shifted.masked_fill(ids == padding_id, 0)

@@ -32,7 +32,6 @@ class Labels:
         """Find out which dimension is which.
 
         Raises:
-            TypeError: logits or labels are no tensors.
             ValueError: types or shapes do not fit, or fit in more than one way.
         """
         _check_types(logits, labels)
@@ -106,13 +105,6 @@ class Labels:
         )
 
 
-def check_tensors(**values: Tensor | None) -> None:
-    """Raise ``TypeError`` unless each value is a tensor or None."""
-    for name, value in values.items():
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: torch.as_tensor({name})")
-
-
 def _check_types(logits: Tensor, labels: Tensor) -> None:
     if not logits.is_floating_point():
         raise ValueError(f"logits must be floating, got {logits.dtype}: are logits and labels exchanged?")
@@ -160,7 +152,6 @@ def _misfit(logits: Tensor, labels: Tensor, class_dim: int | None) -> str:
         wanted = f"{(batch, second)} or, with classes second, {(batch, third)}; (B, L, P) likewise"
     else:
         length = logits.shape[1] if class_dim in (-1, 2) else logits.shape[2]
-        wanted = f"{(logits.shape[0], length)} or {(logits.shape[0], length)[:-1]} + (L, P)"
         wanted = f"{(logits.shape[0], length)} class indices, ({logits.shape[0]}, {length}, P) padded ones"
     return (
         f"labels of logits {_shape(logits)} must be {wanted}, or bool of the logits' shape; "

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.batches.call_scores import CallScores
-from lightning_croloss.losses.batches.labels import Labels, check_tensors
+from lightning_croloss.losses.batches.call_scores import LOWEST_SCORE, CallScores
+from lightning_croloss.losses.batches.labels import Labels
+from lightning_croloss.losses.batches.metadata import BatchMetadata
 from lightning_croloss.losses.batches.positives import Positives
 from lightning_croloss.losses.batches.reduction import Fold
 from lightning_croloss.losses.batches.scored import ScoredBatch, rank_dtype
-
-#: Logits below this one are masked ones: frameworks write −∞, −10⁹ or the smallest number of their type.
-LOWEST_LOGIT = -1e4
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,7 @@ class LogitBatch:
         num_items: size of the catalogue; None = the number of draws.
         sample_weight: (P,) weight of each positive, None = 1.
         shape: what the R rows are for the caller: (), (B,) or (B, L).
+        drawn: whether the columns were drawn; if not they are the whole catalogue.
     """
 
     logits: Tensor
@@ -40,6 +39,29 @@ class LogitBatch:
     num_items: int | None
     sample_weight: Tensor | None
     shape: torch.Size
+    drawn: bool = True
+
+    @classmethod
+    def of_pairs(cls, logits: Tensor, first: int, distinct: bool, metadata: BatchMetadata) -> LogitBatch:
+        """Return the batch of logits (B, C) in which column ``first + i`` is the positive of row i.
+
+        Args:
+            logits: (B, C).
+            first: the positive of row 0.
+            distinct: whether no column is to be ignored.
+            metadata: ids of rows and columns, log q and weights.
+        """
+        rows = logits.shape[0]
+        return cls(
+            logits,
+            Positives(None, torch.arange(first, first + rows, device=logits.device)),
+            None if distinct else metadata.hit_mask(),
+            metadata.log_prob,
+            rows - 1 if metadata.num_sampled is None else metadata.num_sampled,
+            metadata.num_items,
+            metadata.sample_weight,
+            torch.Size((rows,)),
+        )
 
     @classmethod
     def check(
@@ -53,22 +75,15 @@ class LogitBatch:
         class_dim: int | None,
         num_items: int | None,
     ) -> LogitBatch:
-        """Check the arguments of ``RetrievalLoss.from_logits`` and bring them to one form.
+        """Check how the arguments of ``RetrievalLoss.from_logits`` fit, and bring them to one form.
 
         Raises:
-            TypeError: logits or labels are no tensors.
-            ValueError: types, shapes or labels do not fit.
+            ValueError: shapes or labels do not fit.
         """
-        check_tensors(logits=logits, labels=labels, mask=mask, log_prob=log_prob, sample_weight=sample_weight)
         found = Labels.check(logits, labels, class_dim)
         rows, columns = found.logits.shape
         positives = Positives.of(found.values, columns, ignore_index)
         if mask is not None:
-            if mask.dtype != torch.bool:
-                raise ValueError(
-                    f"mask must be bool, True = ignore the column, got {mask.dtype}: give mask.bool(), or "
-                    "mask < 0 if it is one to be added to the logits"
-                )
             mask = found.rows_of("mask", mask)
         draws: int | Tensor = columns
         if mask is not None and mask.dim() == 1:  # padding is no item
@@ -99,15 +114,13 @@ class LogitBatch:
             num_items,
             positives.weight(sample_weight, rows, dtype),
             found.shape,
+            drawn=log_prob is not None,
         )
 
     @property
     def fold(self) -> Fold:
         """How the losses of the positives go back to the caller's shape."""
-        rows = self.positives.rows
-        if rows is None:
-            rows = torch.arange(self.logits.shape[0], device=self.logits.device)
-        return Fold(self.shape, rows)
+        return Fold(self.shape, self._rows())
 
     def nothing(self, reduction: str) -> Tensor:
         """Return the loss where nothing is compared with anything: 0, with gradient 0."""
@@ -136,7 +149,7 @@ class LogitBatch:
     @property
     def catalogue(self) -> int | None:
         """Size of the catalogue as far as it is known, for warnings: all columns, unless they were drawn."""
-        return self.logits.shape[1] if self.log_prob is None else self.num_items
+        return self.num_items if self.drawn else self.logits.shape[1]
 
     def call_scores(self) -> CallScores:
         """Return what the fused path tells of the scores."""
@@ -149,18 +162,48 @@ class LogitBatch:
         )
 
     @torch.no_grad()
+    def sample(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Return the logits of some positives and of their rows, all columns, to look for mistakes.
+
+        Returns:
+            (b,) logits of the positives; (b, C) of their rows; (b, C) bool, which are positives of the row,
+            and which are masked by their value; the mask (C,) or (b, C) and (b,) which count, if given.
+        """
+        some = slice(None, None, -(-self.positives.number // 64))
+        rows, columns = self._rows()[some], self.positives.columns[some]
+        scores = self.logits[rows]
+        own = torch.zeros_like(scores, dtype=torch.bool)
+        if self.positives.rows is None:
+            own.scatter_(1, columns.unsqueeze(1), True)
+        else:  # a row may have several, and be there for more than one of them
+            distinct, which = torch.unique_consecutive(rows, return_inverse=True)
+            found_at = torch.full(self.logits.shape[:1], -1, device=rows.device)
+            found_at[distinct] = torch.arange(len(distinct), device=rows.device)
+            found_at = found_at[self.positives.rows]
+            there = found_at >= 0
+            own[found_at[there], self.positives.columns[there]] = True
+            own = own[which]
+        mask = self.mask if self.mask is None or self.mask.dim() == 1 else self.mask[rows]
+        counts = None if self.positives.counts is None else self.positives.counts[some]
+        positive = scores.gather(1, columns.unsqueeze(1)).squeeze(1)
+        return positive, scores, own, scores < LOWEST_SCORE, mask, counts
+
+    @torch.no_grad()
     def sample_of_differences(self) -> Tensor:
         """Return ``s_j − s₊`` of some positives and negatives spread over all, (b, m), −∞ where ignored."""
         some = slice(None, None, -(-self.positives.number // 64))
         spread = slice(None, None, -(-self.logits.shape[1] // 1024))
-        columns = self.positives.columns[some]
-        rows = self.positives.rows
-        rows = (torch.arange(self.logits.shape[0], device=columns.device) if rows is None else rows)[some]
+        rows, columns = self._rows()[some], self.positives.columns[some]
         scores, positive = self.logits[rows][:, spread].float(), self.logits[rows, columns].float()
-        ignored = scores < LOWEST_LOGIT
+        ignored = scores < LOWEST_SCORE
         if self.mask is not None:
             ignored = ignored | (self.mask if self.mask.dim() == 1 else self.mask[rows])[..., spread]
         return (scores - positive.unsqueeze(1)).masked_fill(ignored, float("-inf"))
+
+    def _rows(self) -> Tensor:
+        """Return the (P,) row of each positive."""
+        rows = self.positives.rows
+        return torch.arange(self.logits.shape[0], device=self.logits.device) if rows is None else rows
 
     def scored(self) -> ScoredBatch:
         """Return the positives as rows of their own, for the naive path."""

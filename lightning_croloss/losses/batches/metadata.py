@@ -60,10 +60,9 @@ class BatchMetadata:
             raise ValueError(
                 "target_ids and excluded_ids are compared with candidate_ids: give candidate_ids too"
             )
-        if padding_id != 0:
-            target_ids = None if target_ids is None else inner_ids(target_ids, padding_id)
-            candidate_ids = None if candidate_ids is None else inner_ids(candidate_ids, padding_id)
-            excluded_ids = None if excluded_ids is None else inner_ids(excluded_ids, padding_id)
+        target_ids = None if target_ids is None else inner_ids(target_ids, padding_id)
+        candidate_ids = None if candidate_ids is None else inner_ids(candidate_ids, padding_id)
+        excluded_ids = None if excluded_ids is None else inner_ids(excluded_ids, padding_id)
         if num_sampled is None and candidate_ids is not None:
             num_sampled = (candidate_ids != 0).sum(-1)
         return cls(target_ids, candidate_ids, excluded_ids, log_prob, num_sampled, sample_weight, num_items)

@@ -28,18 +28,7 @@ def one_row_each(batch: VectorBatch) -> VectorBatch:
     users, positives, candidates, metadata = batch
     several = users.dim() == 2
     shape = positives.shape[:2]
-    fits = users.shape == positives.shape or (several and users.shape[0] == shape[0])
-    if positives.dim() != 3 or not fits or users.shape[-1] != positives.shape[-1]:
-        raise ValueError(
-            "users and positives must be (B, D) both, (B, L, D) both for L positions, or (B, D) and "
-            f"(B, P, D) for several positives, got {tuple(users.shape)} and {tuple(positives.shape)}"
-        )
     targets = metadata.target_ids
-    if targets is not None and targets.shape != shape:
-        raise ValueError(
-            f"target_ids must be {tuple(shape)} like the positives {tuple(positives.shape)}, got "
-            f"{tuple(targets.shape)}"
-        )
     row_of = torch.arange(shape[0], device=positives.device).repeat_interleave(shape[1])
     given = _Given(shape, row_of, None if targets is None else targets.flatten() != 0)
     excluded = metadata.excluded_ids
@@ -151,17 +140,8 @@ def flat_scores(
     num_sampled: int | Tensor | None,
     sample_weight: Tensor | None,
 ) -> Flat:
-    """Return the arguments of ``RetrievalLoss.forward`` for (B, L) positions as those of B · L rows.
-
-    Raises:
-        ValueError: the positions of positives and negatives differ.
-    """
+    """Return the arguments of ``RetrievalLoss.forward`` for (B, L) positions as those of B · L rows."""
     shape = positive.shape
-    if negative.shape[:2] != shape:
-        raise ValueError(
-            f"positive_scores (B, L) and negative_scores (B, L, M) must have the same positions, got "
-            f"{tuple(shape)} and {tuple(negative.shape)}"
-        )
     row_of = torch.arange(shape[0], device=positive.device).repeat_interleave(shape[1])
     given = _Given(shape, row_of, None)
     weight = given.of_number(sample_weight, "sample_weight")

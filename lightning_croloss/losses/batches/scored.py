@@ -149,11 +149,3 @@ def check_shape(name: str, value: Tensor | None, shape: torch.Size) -> None:
         raise ValueError(
             f"{name} must be (M,) or (B, M) like negative_scores {tuple(shape)}, got {tuple(value.shape)}"
         )
-
-
-def check_sample_weight(sample_weight: Tensor, rows: int) -> None:
-    """Raise ``ValueError`` unless there is one weight for each row."""
-    if sample_weight.shape != (rows,):
-        raise ValueError(
-            f"sample_weight must be (B,) like positive_scores {(rows,)}, got {tuple(sample_weight.shape)}"
-        )

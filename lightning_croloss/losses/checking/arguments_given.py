@@ -17,6 +17,7 @@ from lightning_croloss.losses.checking.kinds import (
     check_ids,
     check_mask,
     check_number,
+    check_tensor,
     check_weight,
     refuse_device,
 )
@@ -134,6 +135,46 @@ def check_pairs(users: object, items: object, item_ids: object, weight: object) 
             refuse_device("item_ids", item_ids, "users", device)
     if weight is not None:
         check_weight(weight, users.shape[:1], "users", device)
+
+
+def check_logits(
+    logits: object,
+    labels: object,
+    mask: object,
+    log_prob: object,
+    ignore_index: object,
+    weight: object,
+    class_dim: object,
+) -> None:
+    """Check what the arguments of ``RetrievalLoss.from_logits`` are; their shapes depend on one another.
+
+    Raises:
+        TypeError: an argument is not a tensor.
+        ValueError: types or devices do not fit.
+    """
+    logits = check_tensor("logits", logits, "(B, C), (B, L, C) or (B, C, L)")
+    labels = check_tensor("labels", labels, "(B,) or (B, L)")
+    if logits.is_floating_point():
+        check_floats("logits", logits, "(B, C)")
+    device, columns = logits.device, "(C,) or like the logits"
+    if mask is not None:
+        mask = check_mask("mask", mask, columns)
+        if mask.device != device:
+            refuse_device("mask", mask, "logits", device)
+    if log_prob is not None:
+        log_prob = check_floats("log_prob", log_prob, columns)
+        if log_prob.device != device:
+            refuse_device("log_prob", log_prob, "logits", device)
+    if weight is not None:
+        weight = check_tensor("sample_weight", weight, "(B,) or (B, L)")
+        if weight.is_complex():
+            raise ValueError(f"sample_weight must be real numbers, got {weight.dtype}")
+        if weight.device != device:
+            refuse_device("sample_weight", weight, "logits", device)
+    if not isinstance(ignore_index, int) or isinstance(ignore_index, bool):
+        raise TypeError(f"ignore_index must be an integer that is no class, as -100, got {ignore_index!r}")
+    if class_dim is not None and (not isinstance(class_dim, int) or isinstance(class_dim, bool)):
+        raise TypeError(f"class_dim must be -1, 1 or None, got {class_dim!r}")
 
 
 def _check_vectors(users: Tensor, positives: Tensor, candidates: Tensor) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.losses.batches.call_scores import CallScores
+from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import VectorBatch
 from lightning_croloss.losses.checking import own_positives, score_figures
 from lightning_croloss.losses.checking.answers import Answers
@@ -57,6 +58,24 @@ class Inspection:
             self.log_prob("negative_log_prob", log_prob)
         figures = score_figures.figures(positive, negative, mask)
         self._answers.ask(figures, lambda found: score_figures.judge(found, self._warn))
+
+    def of_logits(self, batch: LogitBatch) -> None:
+        """Look at the logits of a call, at their mask and at log q.
+
+        Raises:
+            ValueError: ``log_prob`` is no log q.
+        """
+        mask, log_prob = batch.mask, batch.log_prob
+        if not batch.positives.number or not batch.logits.numel():
+            return
+        if not self._begins(
+            "logits", batch.logits.shape, None if mask is None else mask.dim(), log_prob is None
+        ):
+            return
+        if log_prob is not None:
+            self.log_prob("log_prob", log_prob)
+        figures = score_figures.figures_of_logits(*batch.sample())
+        self._answers.ask(figures, lambda found: score_figures.judge(found, self._warn, "mask"))
 
     def of_vectors(self, batch: VectorBatch, shape: torch.Size, padding_id: int | None) -> None:
         """Look at the vectors of a call, and at their ids and log q.
@@ -220,6 +239,6 @@ class Inspection:
 
 
 def _same_memory(positives: Tensor, candidates: Tensor) -> bool:
-    return positives is candidates or (
-        candidates.numel() > 0 and positives.data_ptr() == candidates.data_ptr()
-    )
+    if not positives.numel() or not candidates.numel():
+        return False
+    return positives is candidates or positives.data_ptr() == candidates.data_ptr()

@@ -48,6 +48,8 @@ def check_floats(name: str, value: object, shape: str) -> Tensor:
         if not tensor.is_complex():
             hint = f": are these ids? {name} are what was computed from them"
         raise ValueError(f"{name} must be floating-point numbers {shape}, got {tensor.dtype}{hint}")
+    if tensor.itemsize < 2:  # torch stores them, and computes nothing
+        raise ValueError(f"{name} must be of 16 bits or more, got {tensor.dtype}: give {name}.float()")
     return tensor
 
 
@@ -59,9 +61,9 @@ def check_ids(name: str, value: object, shape: str) -> Tensor:
     return tensor
 
 
-def check_mask(name: str, value: object) -> Tensor:
+def check_mask(name: str, value: object, shape: str = OF_COLUMNS) -> Tensor:
     """Return ``value`` if it is a tensor of bool; arguments and errors as of :func:`check_floats`."""
-    mask = check_tensor(name, value, OF_COLUMNS)
+    mask = check_tensor(name, value, shape)
     if mask.dtype == torch.bool:
         return mask
     additive = f", and a mask of 0 and −inf that is added to scores {name} < 0" * mask.is_floating_point()

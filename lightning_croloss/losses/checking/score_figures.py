@@ -15,9 +15,10 @@ _ENOUGH, _MOST = 8, 0.9
 _NEARLY_ALL = 0.95
 #: Fewest scores among which the positive's own is no accident.
 _SCORES = 16
-#: A mask that all rows share should leave more than one in so many.
-_FEW_OF = 20
-_POLARITY = "True = ignore: pass ~negative_mask if True marks what counts"
+#: A mask that all rows share should leave more than one, and more than one in so many; of so many at least.
+_FEW_OF, _MASKED = 20, 8
+
+_POLARITY = "True = ignore: pass ~{} if True marks what counts"
 
 
 @torch.no_grad()
@@ -45,16 +46,10 @@ def figures(positive: Tensor, negative: Tensor, mask: Tensor | None) -> Tensor:
     if rows == columns:
         diagonal = _on_diagonal(own, scores, same, step, torch.finfo(negative.dtype).eps)
         diagonal = diagonal & kept[:, ::step].diagonal()
-    share = ignored.float().mean(1)
-    # padding is ignored in one run, at an end of the row
-    scattered = (ignored[:, 1:] != ignored[:, :-1]).sum(1) > 1
-    lowest = scores.masked_fill(ignored, float("inf")).amin(1)
-    highest = scores.masked_fill(ignored, float("-inf")).amax(1)
-    varies = scores.amax(1) > scores.amin(1)
-    blank = (lowest == highest) & (number > 1) & varies
-    below = ((scores > own.unsqueeze(1)) & kept).sum(1) * 2 > number
-    never_negative = (torch.minimum(lowest, own) >= 0).all() & (highest > 0).any()
-    shared = mask is not None and mask.dim() == 1 and columns >= _FEW_OF
+    share, scattered, blank, below, varies = _spread(own, scores, ignored, kept)
+    few = number.new_zeros(())
+    if mask is not None and (mask.dim() == 1 or len(own) > 1):
+        few = _leaves_few(number, ignored)
     return torch.stack(
         [
             (number >= 0).sum(),
@@ -63,21 +58,120 @@ def figures(positive: Tensor, negative: Tensor, mask: Tensor | None) -> Tensor:
             # few or short numbers are alike by accident
             (varies & itself).sum() * (negative.dtype.itemsize >= 4 and scores.numel() >= _SCORES),
             share.mean() == 1.0,
-            ((share > 0.5) & scattered).sum(),
-            (share.mean() > 1.0 - 1.0 / _FEW_OF) * shared,
+            scattered.sum(),
+            few,
             blank.sum(),
             (number > 1).sum(),
-            below.sum() * never_negative,
+            below,
         ]
     ).double()
 
 
-def judge(found: list[float], warn: Callable[[str, str], None]) -> None:
-    """Raise ``ValueError`` if each row's positive is among its negatives; warn of the rest."""
+@torch.no_grad()
+def figures_of_logits(
+    positive: Tensor, logits: Tensor, own: Tensor, absent: Tensor, mask: Tensor | None, counts: Tensor | None
+) -> Tensor:
+    """Return the same of logits, among which a row's own positives are no negatives.
+
+    Args:
+        positive: (b,) logit of each row's positive.
+        logits: (b, C) its row.
+        own: (b, C) bool, which are positives of the row.
+        absent: (b, C) bool, which are masked by their value.
+        mask: (C,) or (b, C) bool, or None.
+        counts: (b,) bool, whether the row counts; None = all do.
+    """
+    counts = torch.ones_like(positive, dtype=torch.bool) if counts is None else counts
+    ignored = torch.zeros_like(own) if mask is None else mask.expand_as(own)
+    negative = ~(own | absent) & counts.unsqueeze(1)
+    kept = negative & ~ignored
+    scores = logits.float()
+    share, scattered, blank, below, varies = _spread(positive.float(), scores, ignored, kept, negative)
+    rows, number = counts.sum(), kept.sum(1)
+    left_out = share[negative.any(1)].mean() if logits.device.type == "cpu" else share.mean()
+    few = left_out.new_zeros(())
+    if mask is not None and mask.dim() == 1:
+        few = _leaves_few(number.where(counts, number.max()), ignored)
+        hidden = ((ignored & own).sum(1) == own.sum(1)) & counts
+        few = torch.where((hidden.sum() >= _MOST * rows) & (mask.float().mean() > 0.5), 2.0, few.float())
+    zero = few.new_zeros(())
+    return torch.stack(
+        [
+            rows,
+            (varies & (number > 0)).sum(),
+            zero,
+            zero,
+            left_out == 1.0,
+            scattered.sum(),
+            few,
+            blank.sum(),
+            (number > 1).sum(),
+            below,
+        ]
+    ).double()
+
+
+def _leaves_few(number: Tensor, ignored: Tensor) -> Tensor:
+    """Return whether a mask that is the same for all rows leaves nearly nothing, ().
+
+    Args:
+        number: (b,) of a row's negatives that are left.
+        ignored: (b, M) bool.
+    """
+    columns = ignored.shape[1]
+    same = (ignored == ignored[:1]).all()
+    return same & (number <= max(1, (columns - 1) // _FEW_OF)).all() & (columns >= _MASKED)
+
+
+def _spread(
+    own: Tensor, scores: Tensor, ignored: Tensor, kept: Tensor, negative: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return what masks and distances are told by.
+
+    Args:
+        own: (b,) the positives' scores.
+        scores: (b, M).
+        ignored: (b, M) bool, where the mask ignores.
+        kept: (b, M) bool, the negatives that it leaves.
+        negative: (b, M) bool, all negatives; None = all scores.
+
+    Returns:
+        (b,) share of the negatives that are ignored; whether more than half are, and not as padding; whether
+        those that are left are all alike, as those that are ignored are not; () the number of rows whose
+        positive is below most, if no score is negative; (b,) whether scores vary.
+    """
+    number = kept.sum(1)
+    all_of = torch.full_like(number, scores.shape[1]) if negative is None else negative.sum(1)
+    share = 1.0 - number / all_of.clamp(min=1)
+    share = share.where(all_of > 0, 0.0)
+    # padding is ignored in one run, at an end of the row
+    runs = (ignored[:, 1:] != ignored[:, :-1]).sum(1)
+    lowest = scores.masked_fill(~kept, float("inf")).amin(1)
+    highest = scores.masked_fill(~kept, float("-inf")).amax(1)
+    if negative is None:
+        varies = scores.amax(1) > scores.amin(1)
+    else:
+        least = scores.masked_fill(~negative, float("inf")).amin(1)
+        varies = scores.masked_fill(~negative, float("-inf")).amax(1) > least
+    blank = (lowest == highest) & (number > 1) & varies
+    below = ((scores > own.unsqueeze(1)) & kept).sum(1) * 2 > number
+    never_negative = (torch.minimum(lowest, own) >= 0).all() & (highest > 0).any()
+    return share, (share > 0.5) & (runs > 1), blank, below.sum() * never_negative, varies
+
+
+def judge(found: list[float], warn: Callable[[str, str], None], name: str = "negative_mask") -> None:
+    """Raise ``ValueError`` if each row's positive is among its negatives; warn of the rest.
+
+    Args:
+        found: the figures.
+        warn: gives a warning, once for each key.
+        name: the argument that is the mask.
+    """
+    polarity = _POLARITY.format(name)
     rows, used, diagonal, itself, all_ignored, mostly, few, blank, comparable, below = found
     if used > 1 and max(diagonal, itself) >= _NEARLY_ALL * used:
         where = "on the diagonal of" if diagonal >= itself else "in"
-        inverted = f", and most others are ignored ({_POLARITY})" if mostly > rows / 2 else ""
+        inverted = f", and most others are ignored ({polarity})" if mostly > rows / 2 else ""
         message = (
             f"positive_scores are {where} negative_scores too, where they count as negatives of their own "
             f"rows{inverted}"
@@ -87,19 +181,21 @@ def judge(found: list[float], warn: Callable[[str, str], None]) -> None:
             "loss.in_batch(users, items), or ignore them by negative_mask, True = ignore"
         )
     if all_ignored:
-        warn("all ignored", f"negative_mask ignores every negative, and the loss is 0: {_POLARITY}")
+        warn("all ignored", f"{name} ignores every negative, and the loss is 0: {polarity}")
     elif rows >= _ENOUGH // 4 and mostly > rows / 2:
         warn(
             "inverted mask",
-            "negative_mask ignores more than half of the negatives in most rows, and not as padding at an "
-            f"end: {_POLARITY}",
+            f"{name} ignores more than half of the negatives in most rows, and not as padding at an "
+            f"end: {polarity}",
         )
+    elif few > 1:
+        warn("inverted mask", f"{name} ignores the labels' own columns in most rows: {polarity}")
     elif few:
-        warn("inverted mask", f"negative_mask ignores nearly every negative of all rows: {_POLARITY}")
+        warn("inverted mask", f"{name} ignores nearly every negative of all rows: {polarity}")
     elif comparable >= _ENOUGH // 4 and blank > _MOST * comparable:
         warn(
             "inverted mask",
-            f"negative_mask leaves scores that are all alike in most rows, as padding's are: {_POLARITY}",
+            f"{name} leaves scores that are all alike in most rows, as padding's are: {polarity}",
         )
     if rows >= _ENOUGH and below >= _MOST * rows:
         warn(

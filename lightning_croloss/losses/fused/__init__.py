@@ -14,8 +14,15 @@ Who calls whom::
     └── fused_loss                            function.py  the autograd function
         └── Computation.run                   compute.py   block by block
             ├── Sweep                         sweep.py     one block over all tiles: scores, φ, φ′
-            │   ├── AccidentalHits.ignore     ../accidental_hits.py
+            │   ├── AccidentalHits.ignore     ../batches/accidental_hits.py
             │   └── add_tile, Kernel.slope_   sums.py      Σ u φ, by logarithms where φ may overflow
             ├── FusedForm.weigh               form.py      from the finished ranks: loss and c_i
             └── Sweep.add_candidate_gradient  sweep.py     with c_i known
+
+Scores that are there already, logits or those of ``forward``, take one pass with the same forms and sums::
+
+    ScoreLoss.from_logits, forward            score_loss.py      chooses the path; base of FusedLoss
+    └── loss_of_scores                        score_function.py  the autograd function
+        └── ScoreComputation.run              scores.py          block of rows by block of rows
+            └── ScorePlan                     score_plan.py      what stays the same, and how to cut
 """

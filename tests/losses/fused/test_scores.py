@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from lightning_croloss.losses import CROLoss, PowerImportance, SoftmaxLoss
-from lightning_croloss.losses.fused import loss as fused_module
-from lightning_croloss.losses.fused import score_plan
+from lightning_croloss.losses.fused import score_loss, score_plan
 from tests.losses.cases import LOSSES, TRAINABLE, assert_same, options, other_kernel, scores
 from tests.losses.fused.cases import QUIET, N
 
@@ -14,7 +13,7 @@ pytestmark = QUIET
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    monkeypatch.setattr(fused_module, "FEWEST_GIVEN_SCORES", 0)
+    monkeypatch.setattr(score_loss, "FEWEST_GIVEN_SCORES", 0)
     monkeypatch.setattr(score_plan, "BLOCK_ON_CPU", 13)  # two rows of six
 
 
