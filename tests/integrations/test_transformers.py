@@ -105,6 +105,8 @@ def test_mistakes() -> None:
     outputs, labels = logits(4, 3)
     with pytest.raises(ValueError, match='reduction="mean" or "sum"'):
         TrainerLoss(SoftmaxLoss(reduction="none"))
+    with pytest.raises(TypeError, match="got the class CROLoss: call it"):
+        TrainerLoss(CROLoss)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="item_count is no argument"):
         TrainerLoss(LOSS, item_count=torch.ones(3))
     with pytest.raises(ValueError, match="name that column of the data set 'labels'"):
