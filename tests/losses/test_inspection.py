@@ -456,3 +456,19 @@ def test_log_q_of_logits_that_is_asked_once(monkeypatch):
     for columns in (M, M, M + 1, M, M + 1):
         loss.from_logits(random(B, columns), torch.arange(B))
     assert len(seen) == 2
+
+
+def test_items_that_share_vectors_under_ids_are_no_mistake():
+    """Cold items have one vector, and a batch may hold nothing else; zeros are equal whatever their sign."""
+    users, targets = random(B, D), torch.arange(B) % 8 + 1
+    table = random(8, D, seed=1).repeat(3, 1)  # each vector is there three times
+    zeros = 0.0 * random(24, D, seed=1)
+    for rows in (2, 3, B):
+        for items in (table, zeros):
+            ids = {"target_ids": targets[:rows], "candidate_ids": torch.arange(1, 25)}
+            given = users[:rows], items[targets[:rows] - 1], items
+            assert told(lambda: CROLoss(temperature=3.0).from_embeddings(*given, **ids)) == []  # noqa: B023
+    with pytest.raises(ValueError, match="give both the same numbering"):
+        CROLoss().from_embeddings(
+            users, table[targets - 1], table[:8], target_ids=targets, candidate_ids=torch.arange(2, 10)
+        )

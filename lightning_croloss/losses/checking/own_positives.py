@@ -44,7 +44,10 @@ def figures(
         if target_ids is not None:
             targets = target_ids[some]
             counts = targets != 0
-            same = same & (ids != targets.unsqueeze(1))
+            by_id = ids == targets.unsqueeze(1)
+            # a row's own vector under its own id: the numbering is the same, and others share the vector
+            told_apart = (same & by_id).any(1)
+            same = same & ~by_id & ~told_apart.unsqueeze(1)
             different, different_ids = _different(own, counts), _different(targets, counts)
     found = same.any(1) & counts
     return torch.stack([counts.sum(), found.sum(), different, different_ids]).double()
@@ -54,7 +57,8 @@ def judge(found: list[float], with_ids: bool) -> None:
     """Raise ``ValueError`` if each row's positive counts as its negative."""
     rows, wrong, vectors, ids = found
     # where items share vectors, equal vectors do not tell the item
-    if wrong < rows or rows < 2 or vectors < max(2.0, min(8.0, rows / 2)) or vectors < 0.9 * ids:
+    fewest = 4.0 if with_ids else 2.0
+    if wrong < rows or rows < 2 or vectors < max(fewest, min(8.0, rows / 2)) or vectors < 0.9 * ids:
         return
     message = "candidates hold the positive of each row, which would count as the row's own negative"
     if with_ids:
@@ -76,7 +80,7 @@ def refuse_without_ids(message: str) -> NoReturn:
 def _codes(vectors: Tensor) -> Tensor:
     """Return a number for each vector (…, D), equal for equal vectors."""
     step = max(1, vectors.shape[-1] // _COORDINATES)
-    part = vectors[..., ::step].contiguous()
+    part = vectors[..., ::step].contiguous() + 0.0  # of zeros there are two, −0 and 0
     whole = part.view(_INTEGERS[part.element_size()]).long()
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (whole.shape[-1],), generator=generator)

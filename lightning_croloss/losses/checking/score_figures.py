@@ -192,7 +192,7 @@ def judge(found: list[float], warn: Callable[[str, str], None], name: str = "neg
         warn("inverted mask", f"{name} ignores the labels' own columns in most rows: {polarity}")
     elif few:
         warn("inverted mask", f"{name} ignores nearly every negative of all rows: {polarity}")
-    elif comparable >= _ENOUGH // 4 and blank > _MOST * comparable:
+    elif comparable >= _ENOUGH // 2 and blank > _MOST * comparable:
         warn(
             "inverted mask",
             f"{name} leaves scores that are all alike in most rows, as padding's are: {polarity}",
