@@ -44,8 +44,8 @@ def test_one_loss_gives_two_models_the_size_of_their_own_catalogue():
 
 def test_one_loss_of_two_models_computes_what_two_losses_do():
     def value(model):
-        vectors = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
-        return float(model.loss.from_embeddings(vectors[:2], vectors[2:], vectors[2:]))
+        vectors = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+        return float(model.loss.from_embeddings(vectors[:2], vectors[2:4], vectors[4:]))
 
     loss = CROLoss()
     shared = [value(small_model(num_items=size, loss=loss)) for size in SIZES]

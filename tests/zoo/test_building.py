@@ -33,7 +33,7 @@ def test_a_build_brings_all_files_and_a_card_with_every_fact(here):
         assert f"{metrics['baselines']['item_knn']['test'][f'recall@{n}']:.4f}" in card
     for fact in (
         "(best baseline)",
-        "CROLoss(kernel=sigmoid, temperature=0.2",
+        "CROLoss(kernel=sigmoid, importance=PowerImportance(alpha=1.0), temperature=0.2",
         "LeaveOneOut()",
         "AdamW(lr=0.02)",
         "`croloss zoo build --config dnn.yaml --name clusters/dnn --data FOLDER --weights float16`",
