@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, distributed
 
+from lightning_croloss.common.gathering import gathered, row_counts
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.negatives.base import Candidates
 from lightning_croloss.negatives.counted import CountedNegatives
@@ -58,11 +58,5 @@ def gather_ids(ids: Tensor) -> tuple[Tensor, int]:
     Returns:
         (processes · largest b,) ids, the same on every process, and the number of rows of all processes.
     """
-    processes = distributed.get_world_size()
-    gathered = [torch.zeros(1, dtype=torch.long, device=ids.device) for _ in range(processes)]
-    distributed.all_gather(gathered, torch.tensor([ids.shape[0]], device=ids.device))
-    sizes = torch.cat(gathered).tolist()
-    padded = torch.nn.functional.pad(ids, (0, max(sizes) - ids.shape[0]))
-    gathered = [torch.empty_like(padded) for _ in range(processes)]
-    distributed.all_gather(gathered, padded.contiguous())
-    return torch.cat(gathered), sum(sizes)
+    counts = row_counts(ids.shape[0], ids.device)
+    return gathered(ids, max(counts)), sum(counts)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed
 
+from lightning_croloss.common.gathering import gathered, row_counts
 from lightning_croloss.losses.batches.item_counts import CountedCatalogue
 from lightning_croloss.losses.batches.item_ids import inner_ids
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
@@ -58,7 +59,7 @@ def own_item_batches(
         raise ValueError("item_counts is indexed by item_ids: give item_ids (B,) too")
     log_prob = None if counted is None or item_ids is None else counted.log_prob_of(item_ids)
     gathers = gather and distributed.is_available() and distributed.is_initialized()
-    sizes = _sizes(rows, users.device) if gathers else [rows]
+    sizes = row_counts(rows, users.device) if gathers else [rows]
     before = sum(sizes[: distributed.get_rank()]) if gathers else 0
     distinct = item_ids is None and len(set(sizes)) == 1
     if item_ids is None:
@@ -66,8 +67,8 @@ def own_item_batches(
     own = inner_ids(item_ids, None)
     ids, all_items, all_users = own, items, users
     if gathers:
-        ids, all_items, all_users = (_gathered(part, max(sizes)) for part in (own, items, users))
-        log_prob = None if log_prob is None else _gathered(log_prob, max(sizes))
+        ids, all_items, all_users = (gathered(part, max(sizes)) for part in (own, items, users))
+        log_prob = None if log_prob is None else gathered(log_prob, max(sizes))
     if counted is not None and num_items is None:
         num_items = counted.num_items
     forth, back = (
@@ -80,40 +81,3 @@ def own_item_batches(
         distributed.get_rank() * max(sizes) if gathers else 0,
         distinct,
     )
-
-
-def _sizes(rows: int, device: torch.device) -> list[int]:
-    """Return the number of rows of each process."""
-    sizes = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(sizes, torch.tensor([rows], device=device))
-    return [int(size) for size in torch.cat(sizes).tolist()]
-
-
-def _gathered(values: Tensor, rows: int) -> Tensor:
-    """Return (processes · rows, …): the values of all processes, those of each padded with 0."""
-    padding = values.new_zeros(rows - values.shape[0], *values.shape[1:])
-    padded = torch.cat([values, padding]).contiguous()
-    gathered: Tensor = _Gather.apply(padded) if values.requires_grad else _all_gather(padded)
-    return gathered
-
-
-def _all_gather(values: Tensor) -> Tensor:
-    gathered = [torch.empty_like(values) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(gathered, values)
-    return torch.cat(gathered)
-
-
-class _Gather(torch.autograd.Function):
-    """Gathers with gradient: each process's part gets the sum of what all processes' losses say of it."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.rows = values.shape[0]
-        return _all_gather(values)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        total = grad_outputs[0].contiguous().clone()
-        distributed.all_reduce(total)
-        first = distributed.get_rank() * ctx.rows
-        return total[first : first + ctx.rows]

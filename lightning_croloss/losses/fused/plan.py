@@ -1,4 +1,4 @@
-"""Tiling and Plan: how a batch is cut, and all that stays the same from block to block."""
+"""Tiling, LossPlan and Plan: how a batch is cut, and all that stays the same from block to block."""
 
 from __future__ import annotations
 
@@ -53,22 +53,18 @@ class Tiling:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What one computation goes by.
+class LossPlan:
+    """What one computation goes by, wherever the scores come from.
 
     Attributes:
         form: the loss.
         draws: number of draws and their weights.
         row_weight: (B,) weight of each row in the sum that is the loss, in the type of the ranks.
-        hits: which candidates to ignore; None = none.
-        tiling: how the score matrix is cut.
     """
 
     form: FusedForm
     draws: Draws
     row_weight: Tensor
-    hits: AccidentalHits | None
-    tiling: Tiling
 
     @property
     def dtype(self) -> torch.dtype:
@@ -79,3 +75,16 @@ class Plan:
     def scale(self) -> float:
         """Width of the kernel, by which scores are divided."""
         return self.form.kernel.width(self.form.temperature)
+
+
+@dataclass(frozen=True)
+class Plan(LossPlan):
+    """What a computation from vectors goes by.
+
+    Attributes:
+        hits: which candidates to ignore; None = none.
+        tiling: how the score matrix is cut.
+    """
+
+    hits: AccidentalHits | None
+    tiling: Tiling

@@ -9,40 +9,23 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.losses.batches.positives import Positives
-from lightning_croloss.losses.batches.scored import Draws
-from lightning_croloss.losses.fused.form import FusedForm
+from lightning_croloss.losses.fused.plan import LossPlan
 
 #: Scores of a block: what one core's cache holds twice, and what a device computes without many kernels.
 BLOCK_ON_CPU, BLOCK_ON_DEVICE = 2**18, 2**25
 
 
 @dataclass(frozen=True)
-class ScorePlan:
-    """What one computation goes by.
+class ScorePlan(LossPlan):
+    """What a computation from scores goes by; its rows are the P positives.
 
     Attributes:
-        form: the loss.
-        draws: number of draws and their weights, of the P positives.
-        row_weight: (P,) weight of each positive in the sum that is the loss, in the type of the ranks.
         mask: (C,) or (R, C) bool, True = ignore; None = nothing is ignored.
         positives: which columns are the positives; None = they are no columns, and positive i is row i's.
     """
 
-    form: FusedForm
-    draws: Draws
-    row_weight: Tensor
     mask: Tensor | None
     positives: Positives | None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the ranks and of all sums."""
-        return self.row_weight.dtype
-
-    @property
-    def scale(self) -> float:
-        """Width of the kernel, by which scores are divided."""
-        return self.form.kernel.width(self.form.temperature)
 
     @property
     def several(self) -> bool:
