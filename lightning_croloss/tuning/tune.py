@@ -26,6 +26,7 @@ from lightning_croloss.tuning.runner import (
     Runner,
     TrainerArguments,
     best_checkpoint,
+    quiet,
     seeded,
 )
 from lightning_croloss.tuning.search import Choice, Propose, search
@@ -124,8 +125,8 @@ def _candidates(
 def _look(runner: Runner, candidates: Sequence[Candidate], folder: Path) -> tuple[FitLength, dict[str, Any]]:
     """Return the length of a fit, and what distinguishes it from others, by beginning one."""
     module = None
-    with seeded(runner.seed):
-        for candidate in candidates:
+    with seeded(runner.seed), quiet():
+        for candidate in candidates:  # the first that can be built
             try:
                 module = runner.module(candidate)
             except FAILURES:
