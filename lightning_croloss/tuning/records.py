@@ -38,10 +38,10 @@ class Records:
         self.folder = folder
         content = json.loads(json.dumps({"version": VERSION, **settings}))
         path = folder / SEARCH
-        if overwrite and path.exists():
+        if path.exists() and overwrite:
             shutil.rmtree(folder / CANDIDATES, ignore_errors=True)
-            path.unlink()
-        if path.exists():
+            write_atomically(path, json.dumps(content, indent=1).encode())
+        elif path.exists():
             found = json.loads(path.read_text("utf-8"))
             other = sorted(name for name in {*found, *content} if found.get(name) != content.get(name))
             if other:
@@ -49,7 +49,7 @@ class Records:
                     f"{folder} holds a search that differs in {', '.join(other)}: choose another folder, or "
                     "overwrite it"
                 )
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and not all(each.name.startswith(".") for each in folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no search: choose another folder")
         else:
             write_atomically(path, json.dumps(content, indent=1).encode())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lightning.pytorch import seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 
 from lightning_croloss import CROLoss, CROLossCallback
 from lightning_croloss.callbacks import Linear
@@ -167,3 +167,20 @@ def test_the_length_of_a_fit_is_known_before_it(tmp_path, options):
     plain = measure_length(trainer_for(tmp_path / "c", max_epochs=3), plain_model(), loaders)
     assert plain.resumable == (10, 20, 30)
     assert plain.validation_batches == 3
+
+
+def test_a_validation_apart_measures_what_the_fit_would(tmp_path):
+    """Averages of the weights, too, take their place."""
+    measured = []
+    for interval in (4, 10):  # the first one validates there itself
+        trainer = quiet_trainer(
+            callbacks=[EMAWeightAveraging(decay=0.5)], enable_checkpointing=True, val_check_interval=interval
+        )
+        trainer.checkpoint_callback.dirpath = tmp_path / str(interval)
+        outcome = train_segment(
+            trainer, retrieval_model(), ClusteredData(), step=4, save=tmp_path / f"{interval}.ckpt"
+        )
+        [validation] = outcome.validations
+        assert validation.apart == (interval == 10)
+        measured.append({name: each for name, each in validation.metrics.items() if "val/" in name})
+    assert measured[0] == measured[1]
