@@ -10,7 +10,7 @@ from lightning_croloss.callbacks import Linear
 from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.segment import SegmentEnd, fit_arguments, train_segment
 from tests.data_for_tests import ClusteredData, quiet_trainer
-from tests.tuning.cases import ITEMS, PlainOnBatches, plain_data, plain_model, retrieval_model
+from tests.tuning.cases import ITEMS, PlainOnBatches, Positioned, plain_data, plain_model, retrieval_model
 
 RECALL = "val/recall@5"
 
@@ -136,8 +136,14 @@ def test_a_plain_module_goes_on_exactly_anywhere_with_a_loader_that_does(tmp_pat
     def build():
         return PlainOnBatches(CROLoss(num_items=ITEMS))
 
-    check(tmp_path, build, ClusteredData, (4, 10, 17))
-    check(tmp_path / "2", build, ClusteredData, (4, 13), accumulate_grad_batches=3, val_check_interval=2)
+    def loaders():
+        train, valid = plain_data()
+        return Positioned(train.dataset, 16), valid
+
+    check(tmp_path / "ours", build, ClusteredData, (4, 10, 17), max_epochs=2)
+    options = {"accumulate_grad_batches": 3, "val_check_interval": 2, "max_epochs": 2}
+    check(tmp_path / "window", build, ClusteredData, (4, 13), **options)
+    check(tmp_path / "of torch", plain_model, loaders, (4, 10, 17), max_epochs=2)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch.utils.data import DataLoader
 
 from lightning_croloss import CROLoss, CROLossCallback, SoftmaxLoss, tune
 from lightning_croloss.callbacks import Linear
@@ -312,6 +313,13 @@ def test_n_is_checked(tmp_path):
 def test_a_module_without_a_loss_is_refused(tmp_path):
     with pytest.raises(ValueError, match="tune needs a module with one RetrievalLoss"):
         tune(lambda loss: LightningModule(), plain_data(), 5, trainer=CPU, folder=tmp_path / "search")
+
+
+def test_a_loader_with_a_generator_of_its_own_is_refused(tmp_path):
+    train, valid = plain_data()
+    own = DataLoader(train.dataset, 16, shuffle=True, generator=torch.Generator())
+    with pytest.raises(ValueError, match="draws from a generator of its own"):
+        tune(plain_model, (own, valid), 5, trainer=CPU, folder=tmp_path / "search")
 
 
 def test_losses_and_the_portfolio_are_candidates(tmp_path):
