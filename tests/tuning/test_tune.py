@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -362,6 +363,21 @@ def test_losses_and_the_portfolio_are_candidates(tmp_path):
     told = [str(each.message) for each in caught]
     assert "fits=2.5 holds 2 of 7 candidates" in " ".join(told)
     assert len(result.choice.candidates) == 2
+
+
+@pytest.mark.slow
+def test_the_block_of_the_page_on_tuning(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("recbole", reason="the block trains on the dataset that RecBole bundles")
+    monkeypatch.chdir(tmp_path)
+    for stage in ("TRAIN", "VAL"):
+        monkeypatch.setenv(f"PL_TRAINER_LIMIT_{stage}_BATCHES", "2")
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
+    block = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0]
+    names = {}
+    exec(compile(block, "tuning.md", "exec"), names)
+    assert names["result"].cost <= 2.5
+    assert "recall@100" in capsys.readouterr().out
+    assert repr(names["loss"]) == repr(names["result"].best.loss())
 
 
 def test_the_caller_is_left_as_it_was(tmp_path, monkeypatch):
