@@ -116,6 +116,7 @@ def test_overwriting_removes_the_search_alone(tmp_path):
     assert second.choice != first.choice
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_ends_the_same(searched, tmp_path, monkeypatch):
     draw = random.Random(0)
     kills = 0
@@ -206,6 +207,7 @@ def test_a_metric_of_ones_own_and_fields_of_the_factory(tmp_path):
         tune(build, plain_data, 5, trainer=CPU, candidates=slow_and_fast, folder=tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_schedule_and_early_stopping_keep_the_length_of_the_fit(tmp_path):
     callbacks = [
         CROLossCallback(temperature=Linear(0.4, 0.1)),
@@ -228,6 +230,7 @@ def test_a_schedule_and_early_stopping_keep_the_length_of_the_fit(tmp_path):
     assert callbacks[0].total_steps is None  # the caller's own are not used
 
 
+@pytest.mark.slow
 def test_a_fit_that_never_validates_keeps_its_last_weights(tmp_path):
     options = {**CPU, "max_epochs": 3, "check_val_every_n_epoch": 5}
     result = run(tmp_path / "search", trainer=options)
@@ -324,6 +327,30 @@ def test_a_loader_with_a_generator_of_its_own_is_refused(tmp_path):
         tune(plain_model, (own, valid), 5, trainer=CPU, folder=tmp_path / "search")
 
 
+def test_data_is_what_a_trainer_takes(tmp_path):
+    class WithLoaders(Plain):
+        def train_dataloader(self):
+            return plain_data()[0]
+
+        def val_dataloader(self):
+            return plain_data()[1]
+
+    one_epoch = {**CPU, "max_epochs": 1}
+    options = {"trainer": one_epoch, "candidates": [SoftmaxLoss(0.2)]}
+    found = [
+        tune(factory, data, 5, folder=tmp_path / str(number), **options)
+        for number, (factory, data) in enumerate(
+            [(plain_model, plain_data), (plain_model, list(plain_data())), (WithLoaders, None)]
+        )
+    ]
+    for each in found[1:]:
+        assert_equal(weights(each), weights(found[0]))
+    with pytest.raises(
+        TypeError, match="data must be a data module, the loaders of training and validation,"
+    ):
+        tune(plain_model, plain_data()[0], 5, folder=tmp_path / "one", **options)
+
+
 def test_a_factory_that_builds_something_else_is_refused(tmp_path):
     one = plain_model(SoftmaxLoss(0.2))
 
@@ -415,6 +442,7 @@ def test_a_trainer_is_made_by_arguments_or_a_function(tmp_path):
         run(tmp_path / "used", trainer=lambda: 3)
 
 
+@pytest.mark.slow
 def test_nothing_but_a_factory_and_data_is_needed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for stage in ("TRAIN", "VAL"):
