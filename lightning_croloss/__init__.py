@@ -33,6 +33,7 @@ _NAMES = {
         "CROLoss",
         "PowerImportance",
         "RetrievalLoss",
+        "SLAtKLoss",
         "SoftmaxLoss",
         "TargetNImportance",
         "TripletLoss",

@@ -33,6 +33,7 @@ from lightning_croloss.losses.kernels import (
 )
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 from lightning_croloss.losses.pairwise import PairwiseLoss
+from lightning_croloss.losses.sl_at_k import SLAtKLoss
 from lightning_croloss.losses.softmax import SoftmaxLoss
 from lightning_croloss.losses.triplet import TripletLoss
 
@@ -58,6 +59,7 @@ __all__ = [
     "PairwiseSoftmaxKernel",
     "PowerImportance",
     "RetrievalLoss",
+    "SLAtKLoss",
     "ScoredBatch",
     "SigmoidKernel",
     "SoftmaxLoss",
