@@ -30,6 +30,7 @@ _NAMES = {
     ),
     "losses": (
         "BPRLoss",
+        "BSLLoss",
         "CROLoss",
         "PowerImportance",
         "RetrievalLoss",

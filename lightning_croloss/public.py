@@ -16,6 +16,7 @@ from lightning_croloss.data import (
 )
 from lightning_croloss.losses import (
     BPRLoss,
+    BSLLoss,
     CROLoss,
     PowerImportance,
     RetrievalLoss,
@@ -61,6 +62,7 @@ from lightning_croloss.serving.export import export_model
 __all__ = [
     "MIND",
     "BPRLoss",
+    "BSLLoss",
     "CROLoss",
     "CROLossCallback",
     "ComiRecDR",

@@ -7,6 +7,7 @@ A loss of one's own derives from ``PairwiseLoss`` (a mean over pairs), ``Retriev
 from lightning_croloss.losses.base import RetrievalLoss
 from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
 from lightning_croloss.losses.bpr import BPRLoss
+from lightning_croloss.losses.bsl import BSLLoss
 from lightning_croloss.losses.croloss import CROLoss
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.loss import FusedLoss
@@ -41,6 +42,7 @@ __all__ = [
     "IMPORTANCES",
     "KERNELS",
     "BPRLoss",
+    "BSLLoss",
     "CROLoss",
     "Draws",
     "ExponentialImportance",
