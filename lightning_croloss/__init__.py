@@ -29,9 +29,11 @@ _NAMES = {
         "UserDisjoint",
     ),
     "losses": (
+        "BCELoss",
         "BPRLoss",
         "BSLLoss",
         "CROLoss",
+        "GBCELoss",
         "PowerImportance",
         "RetrievalLoss",
         "SLAtKLoss",

@@ -15,9 +15,11 @@ from lightning_croloss.data import (
     UserDisjoint,
 )
 from lightning_croloss.losses import (
+    BCELoss,
     BPRLoss,
     BSLLoss,
     CROLoss,
+    GBCELoss,
     PowerImportance,
     RetrievalLoss,
     SLAtKLoss,
@@ -61,6 +63,7 @@ from lightning_croloss.serving.export import export_model
 
 __all__ = [
     "MIND",
+    "BCELoss",
     "BPRLoss",
     "BSLLoss",
     "CROLoss",
@@ -68,6 +71,7 @@ __all__ = [
     "ComiRecDR",
     "ComiRecSA",
     "FullCatalogNegatives",
+    "GBCELoss",
     "GRU4Rec",
     "GlobalTime",
     "HistoryModel",

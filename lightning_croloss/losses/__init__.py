@@ -6,11 +6,13 @@ A loss of one's own derives from ``PairwiseLoss`` (a mean over pairs), ``Retriev
 
 from lightning_croloss.losses.base import RetrievalLoss
 from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
+from lightning_croloss.losses.bce import BCELoss
 from lightning_croloss.losses.bpr import BPRLoss
 from lightning_croloss.losses.bsl import BSLLoss
 from lightning_croloss.losses.croloss import CROLoss
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.loss import FusedLoss
+from lightning_croloss.losses.gbce import GBCELoss
 from lightning_croloss.losses.importance import (
     IMPORTANCES,
     ExponentialImportance,
@@ -41,6 +43,7 @@ from lightning_croloss.losses.triplet import TripletLoss
 __all__ = [
     "IMPORTANCES",
     "KERNELS",
+    "BCELoss",
     "BPRLoss",
     "BSLLoss",
     "CROLoss",
@@ -49,6 +52,7 @@ __all__ = [
     "ExponentialKernel",
     "FusedForm",
     "FusedLoss",
+    "GBCELoss",
     "GammaImportance",
     "HeavisideKernel",
     "HingeKernel",
