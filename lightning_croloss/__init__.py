@@ -35,6 +35,7 @@ _NAMES = {
         "CROLoss",
         "GBCELoss",
         "PowerImportance",
+        "RecallSurrogateLoss",
         "RetrievalLoss",
         "SLAtKLoss",
         "SoftmaxLoss",

@@ -36,6 +36,7 @@ from lightning_croloss.losses.kernels import (
 )
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 from lightning_croloss.losses.pairwise import PairwiseLoss
+from lightning_croloss.losses.recall_surrogate import RecallSurrogateLoss
 from lightning_croloss.losses.sl_at_k import SLAtKLoss
 from lightning_croloss.losses.softmax import SoftmaxLoss
 from lightning_croloss.losses.triplet import TripletLoss
@@ -64,6 +65,7 @@ __all__ = [
     "PairwiseLoss",
     "PairwiseSoftmaxKernel",
     "PowerImportance",
+    "RecallSurrogateLoss",
     "RetrievalLoss",
     "SLAtKLoss",
     "ScoredBatch",
