@@ -53,8 +53,8 @@ def _at(scores: Tensor, position: Tensor) -> Tensor:
     """Return the score at a position, () or (B,), of each row in descending order, (B,)."""
     rows, columns = scores.shape
     if scores.device.type != "cpu" or torch.compiler.is_compiling():
-        index = (position - 1).expand(rows).unsqueeze(1)
-        return scores.sort(dim=1, descending=True).values.gather(1, index).squeeze(1)
+        columns_of_rows = (position - 1).expand(rows).unsqueeze(1)
+        return scores.sort(dim=1, descending=True).values.gather(1, columns_of_rows).squeeze(1)
     # NumPy's partition and sort take a fraction of the time of topk, kthvalue and sort
     ascending = columns - position
     if position.dim() == 0 or bool((position == position[0]).all()):
