@@ -73,6 +73,7 @@ VARIATIONS = {
             "include_positive": True,
             "reduction": "sum",
             "learnable_temperature": True,
+            "refresh_epochs": 5,
         },
     ),
     BSLLoss: (
