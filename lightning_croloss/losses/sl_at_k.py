@@ -31,7 +31,9 @@ class SLAtKLoss(RetrievalLoss):
 
     Args:
         temperature: τ of the softmax; tune it as that of ``SoftmaxLoss``.
-        weight_temperature: τ_w of the weight; the authors search 0.5 to 3 for cosine scores.
+        weight_temperature: τ_w of the weight; the authors search 0.5 to 3 for cosine scores. Well below
+            ``τ log M`` the weight pushes positives that are not in the top k further down, faster than the
+            softmax pulls them up, and nothing is learned.
         k: the rank K at which the list is cut. Beyond the catalogue it is the last item.
         num_items: size of the catalogue N; None is filled by ``RetrievalModel``.
         include_positive: whether the positive itself is in the sum, as in the paper's formula, so that the
