@@ -48,10 +48,21 @@ class Configurable:
     def _record_chosen(self, of: type, **chosen: Any) -> None:
         """Record what the constructor of a class made of its arguments in place of them.
 
-        Does nothing in an object of a subclass with a constructor of its own, whose arguments are others.
+        Does nothing in an object of a subclass whose constructor does not pass on each of these arguments as
+        it gets them, by ``**kwargs``.
         """
-        if type(self).__init__ is of.__init__:  # type: ignore[misc]
-            self.__dict__["_init_arguments"] = {**self._init_arguments, **chosen}
+        known = self._init_arguments
+        if all(name in known for name in chosen) and not _taken_before(type(self), of) & set(chosen):
+            self.__dict__["_init_arguments"] = {**known, **chosen}
+
+
+def _taken_before(cls: type, of: type) -> set[str]:
+    """Return the arguments that constructors of subclasses take by name on the way to that of ``of``."""
+    taken: set[str] = set()
+    for base in cls.__mro__[: cls.__mro__.index(of)]:
+        if "__init__" in base.__dict__:
+            taken.update(inspect.signature(base.__init__).parameters)  # type: ignore[misc]
+    return taken
 
 
 def _recording(init: Callable[..., None]) -> Callable[..., None]:
