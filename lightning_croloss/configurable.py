@@ -48,12 +48,23 @@ class Configurable:
     def _record_chosen(self, of: type, **chosen: Any) -> None:
         """Record what the constructor of a class made of its arguments in place of them.
 
-        Does nothing in an object of a subclass whose constructor does not pass on each of these arguments as
-        it gets them, by ``**kwargs``.
+        Does nothing in an object of a subclass with a constructor of its own, whose arguments are others.
         """
-        known = self._init_arguments
-        if all(name in known for name in chosen) and not _taken_before(type(self), of) & set(chosen):
-            self.__dict__["_init_arguments"] = {**known, **chosen}
+        if type(self).__init__ is of.__init__:  # type: ignore[misc]
+            self.__dict__["_init_arguments"] = {**self._init_arguments, **chosen}
+
+    def _record_passed_on(self, of: type, **chosen: Any) -> None:
+        """Record the same in an object of a subclass that passes on, by ``**kwargs``, what it gets of these.
+
+        Leaves out an argument that a constructor on the way takes by name: what it passes on may be another.
+        """
+        taken = _taken_before(type(self), of)
+        passed = {
+            name: value
+            for name, value in chosen.items()
+            if name in self._init_arguments and name not in taken
+        }
+        self.__dict__["_init_arguments"] = {**self._init_arguments, **passed}
 
 
 def _taken_before(cls: type, of: type) -> set[str]:

@@ -122,13 +122,13 @@ class CROLoss(RuleFollower):
         )
 
     def _record_found(self, **found: Any) -> None:
-        """Record what the constructor, or a rule since, has found for arguments that were left out.
-
-        Apart, so that a subclass which gives some of them itself has the others recorded.
-        """
-        pair = {name: found.pop(name) for name in ("importance", "alpha") if name in found}
-        for arguments in (pair, *({name: value} for name, value in found.items())):
-            self._record_chosen(CROLoss, **arguments)
+        """Record what the constructor, or a rule since, has found for arguments that were left out."""
+        self._record_chosen(CROLoss, **found)
+        if type(self) is not CROLoss:  # whose constructor may give some of them itself
+            given = self._init_arguments
+            left_out = ("by_rule",) if self._by_rule else ("kernel", "temperature")
+            again = {name: found[name] for name in left_out if name == "by_rule" or given.get(name) is None}
+            self._record_passed_on(CROLoss, **again)
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return ``temperature``, ``lambda_weight`` and the importance's parameters (``alpha`` or ``n``).
