@@ -66,6 +66,13 @@ class Configurable:
         }
         self.__dict__["_init_arguments"] = {**self._init_arguments, **passed}
 
+    def _leave_unrecorded(self, of: type, *names: str) -> None:
+        """Record nothing of arguments of a class that are None, so that earlier releases know all others."""
+        unknown = {*names} - _taken_before(type(self), of)
+        known = self._init_arguments
+        kept = {name: value for name, value in known.items() if value is not None or name not in unknown}
+        self.__dict__["_init_arguments"] = kept
+
 
 def _taken_before(cls: type, of: type) -> set[str]:
     """Return the arguments that constructors of subclasses take by name on the way to that of ``of``."""

@@ -111,6 +111,8 @@ class CROLoss(RuleFollower):
         if learnable_temperature:
             self.learn_temperature(self.kernel, self.lambda_kernel)
         self._by_rule = chosen.record
+        if n is None:
+            self._leave_unrecorded(CROLoss, "n", "expected_recall", "by_rule")
         # a checkpoint says what was chosen, in one form
         self._record_found(
             kernel=_recorded(kernel, self.kernel),
@@ -118,7 +120,7 @@ class CROLoss(RuleFollower):
             importance=self.importance,
             temperature=chosen.temperature,
             alpha=None,
-            by_rule=self.by_rule,
+            **({} if n is None else {"by_rule": self.by_rule}),
         )
 
     def _record_found(self, **found: Any) -> None:
@@ -126,9 +128,9 @@ class CROLoss(RuleFollower):
         self._record_chosen(CROLoss, **found)
         if type(self) is not CROLoss:  # whose constructor may give some of them itself
             given = self._init_arguments
-            left_out = ("by_rule",) if self._by_rule else ("kernel", "temperature")
-            again = {name: found[name] for name in left_out if name == "by_rule" or given.get(name) is None}
-            self._record_passed_on(CROLoss, **again)
+            again = ("by_rule",) if self._by_rule else ("kernel", "temperature")
+            left_out = {name: found[name] for name in again if name == "by_rule" or given.get(name) is None}
+            self._record_passed_on(CROLoss, **left_out)
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return ``temperature``, ``lambda_weight`` and the importance's parameters (``alpha`` or ``n``).
