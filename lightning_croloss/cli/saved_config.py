@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from jsonargparse import Namespace, dict_to_namespace
+from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
@@ -44,5 +45,12 @@ def _fill_loss(config: Namespace, model: LightningModule) -> None:
     by_rule = arguments.get("by_rule") is not None  # which may have been asked anew
     for name, value in arguments.items():
         if name in found and value is not None and (found[name] is None or by_rule):
-            is_class = isinstance(value, Mapping) and "class_path" in value
-            found[name] = dict_to_namespace(value) if is_class else value
+            found[name] = _parsed(value)
+
+
+def _parsed(value: Any) -> Any:
+    """Return a class and its arguments as the parser holds them; other values stay."""
+    if not (isinstance(value, Mapping) and "class_path" in value):
+        return value
+    arguments = {name: _parsed(entry) for name, entry in (value.get("init_args") or {}).items()}
+    return Namespace(class_path=value["class_path"], init_args=Namespace(**arguments))

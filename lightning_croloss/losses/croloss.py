@@ -60,16 +60,13 @@ class CROLoss(RuleFollower):
         learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
             tenth and ten times of it. Needs a kernel of ``d / τ``, so none of PSL.
         n: the N of the Recall@N that will be deployed: whatever of kernel, importance and temperature is left
-            out is chosen for it by a rule. Goes with neither ``importance`` nor ``alpha``.
+            out is chosen for it by a rule. Goes with neither ``importance`` nor ``alpha``. While
+            ``num_items`` is not known, the rule takes 200 items for each of the n; a batch, or the columns of
+            ``from_logits``, never change what it chose.
         expected_recall: the Recall@n that you expect, 0 … 1, which the rule then takes into account.
         by_rule: never to be given by hand: the record that checkpoints and configs hold of what the rule
-            chose for ``n``. A value that is not what the record says is taken as yours, and another ``n``
-            asks the rule anew.
-
-    Attributes:
-        by_rule: what the rule was asked and what it chose, in plain types; None without ``n``. The size of
-            the catalogue in it is ``num_items``; while that is not known, the rule takes 200 items for each
-            of the n. What it chose never changes with a batch, nor with the columns of ``from_logits``.
+            was asked and what it chose. A value that is not what the record says is taken as yours, and
+            another ``n`` asks the rule anew.
 
     Raises:
         ValueError: an argument is out of range or unknown, ``lambda_weight > 0`` with equal kernels, or two
