@@ -1,6 +1,8 @@
 """A model whose loss was told only its n: what its checkpoints hold and mean under a later rule."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -113,3 +115,14 @@ def test_a_damaged_record_is_told(record, tmp_path):
     torch.save(content, tmp_path / "damaged.ckpt")
     with pytest.raises(PretrainedError, match="is damaged"):
         RetrievalModel.load_from_checkpoint(tmp_path / "damaged.ckpt")
+
+
+def test_the_example_of_the_page_runs(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "loss.md").read_text()
+    (block,) = (
+        block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "n=100)" in block
+    )
+    names = {}
+    exec(compile(block, "docs/loss.md", "exec"), names)
+    assert capsys.readouterr().out == f"{names['model'].loss!r}\n"
+    assert values(names["model"].loss) == values(CROLoss(n=100, num_items=20_000))
