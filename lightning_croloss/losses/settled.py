@@ -62,21 +62,15 @@ def settled(
         raise ValueError(
             f"n={n!r} lets a rule choose the importance, and {given} is given too: leave one of them out"
         )
-    if n is None and (expected_recall is not None or by_rule is not None):
-        given = (
-            f"by_rule={by_rule!r:.80}" if expected_recall is None else f"expected_recall={expected_recall!r}"
-        )
-        raise ValueError(
-            f"{given} is of CROLoss(n=…), whose rule takes it into account: give n too, or leave it out"
-        )
+    for name, value in (("expected_recall", expected_recall), ("by_rule", by_rule)):
+        if n is None and value is not None:
+            raise ValueError(
+                f"{name}={value!r:.80} is for the rule of CROLoss(n=…): give n too, or leave {name} out"
+            )
     own_kernel = None if kernel is None else kernel_of(kernel, "kernel")
-    own = (
-        PowerImportance(alpha)
-        if alpha is not None
-        else None
-        if importance is None
-        else _importance(importance)
-    )
+    own = None if importance is None else _importance(importance)
+    if alpha is not None:
+        own = PowerImportance(alpha)
     if n is not None:
         return _settled_by_rule(own_kernel, own, temperature, n, num_items, expected_recall, by_rule)
     return Settled(
