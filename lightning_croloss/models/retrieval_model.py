@@ -259,6 +259,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
         if (choice := choice_of(self.loss)) is not None:
             checkpoint[KEY]["by_rule"] = choice
+        if state := self.loss.training_state():
+            checkpoint[KEY]["loss"] = state
         self.note_position(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -281,6 +283,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             self.hparams["loss"] = to_config(self._init_arguments["loss"])
         # the optimizer is built after this
         self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
+        if isinstance(state := checkpoint[KEY].get("loss"), dict):
+            self.loss.load_training_state(state)
         self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside
