@@ -12,7 +12,10 @@ from typing import Any
 from lightning_croloss.cli.tune_base import Config, overlaid
 from lightning_croloss.models.cutoffs import DEFAULT, below
 from lightning_croloss.tuning.candidate import Candidate
+from lightning_croloss.tuning.objective import MEAN, Objective
 
+#: Logs a mean over several N, for the checkpoints.
+LOGGER = "lightning_croloss.tuning.ObjectiveLogger"
 CHECKPOINT = "lightning.pytorch.callbacks.ModelCheckpoint"
 #: What a callback monitors that follows the metric of the validation.
 _MEASURED = re.compile(r"val/.+@\d+")
@@ -49,23 +52,35 @@ def candidate_config(base: Config, candidate: Candidate, ns: Sequence[int], num_
     return config
 
 
-def judged_by(config: Config, monitor: str, filename: str = "best") -> Config:
-    """Return a config that keeps the checkpoint of the epoch that is best by a metric, and stops by it.
+def judged_by(config: Config, objectives: Sequence[Objective]) -> Config:
+    """Return a config that keeps the checkpoint of the epoch that is best by each objective.
+
+    Early stopping by what the validation measures goes by the objective too; with several, whose best epochs
+    lie apart, there is none.
 
     Args:
         config: of a fit.
-        monitor: the metric, such as ``val/recall@100``.
-        filename: name of the checkpoint, if none is kept yet by what the validation measures.
+        objectives: what is looked for.
     """
     config = copy.deepcopy(config)
     callbacks = _callbacks(config)
-    follows = [entry for entry in callbacks if _follows(entry)]
-    for entry in follows:
-        entry["init_args"] |= {"monitor": monitor, "mode": "max"}
-    checkpoints = [entry for entry in callbacks if _class(entry) == "ModelCheckpoint"]
-    if not any(entry in follows for entry in checkpoints[:1]):  # the first one's best checkpoint is tested
-        kept = {"monitor": monitor, "mode": "max", "filename": filename, "auto_insert_metric_name": False}
-        callbacks.insert(0, {"class_path": CHECKPOINT, "init_args": kept})
+    if len(objectives) > 1:
+        callbacks = [entry for entry in callbacks if _class(entry) != "EarlyStopping" or not _follows(entry)]
+    for entry in callbacks:
+        if _follows(entry):
+            entry["init_args"] |= {"monitor": objectives[0].monitor, "mode": "max"}
+    first = next((entry for entry in callbacks if _class(entry) == "ModelCheckpoint"), None)
+    if first is None or not _follows(first):  # the best checkpoint of the first one is tested
+        kept = {"monitor": objectives[0].monitor, "mode": "max", "filename": "best"}
+        first = {"class_path": CHECKPOINT, "init_args": kept | {"auto_insert_metric_name": False}}
+        callbacks.insert(0, first)
+    for objective in objectives[1:]:
+        arguments = first["init_args"] | {"monitor": objective.monitor, "filename": f"best_{objective.label}"}
+        arguments |= {"save_last": None, "auto_insert_metric_name": False}
+        callbacks.append({"class_path": first["class_path"], "init_args": arguments})
+    if any(objective.monitor == MEAN for objective in objectives):
+        plain = objectives[0].to_plain()
+        callbacks.insert(0, {"class_path": LOGGER, "init_args": plain})
     config["trainer"]["callbacks"] = callbacks
     return config
 

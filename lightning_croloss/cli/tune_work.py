@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import gc
 import json
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning_croloss.callbacks import RecallReport
 from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
 from lightning_croloss.cli.lightning_cli import CROLossCLI
-from lightning_croloss.cli.quiet import be_quiet
+from lightning_croloss.cli.tune_runs import BEST, CHECKPOINTS
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.training.run_versions import own_versions
 from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.segment import train_segment
 
-#: Which checkpoint of a finished run is best, by what.
-BEST = "best.json"
 #: Steps, and seconds, after which the speed of training is known.
 WARM_UP, ENOUGH = 5, 60
 
@@ -209,10 +205,10 @@ def _note_best(trainer: Trainer, folder: Path) -> None:
     best = {str(each.monitor): each.best_model_path for each in callbacks[::-1] if each.best_model_path}
     for each in callbacks:
         if str(each.monitor) not in best and each.monitor is not None:
-            path = folder / "checkpoints" / "end.ckpt"
+            path = folder / CHECKPOINTS / "end.ckpt"
             trainer.save_checkpoint(path)
             best[str(each.monitor)] = str(path)
     write_atomically(folder / BEST, json.dumps(best).encode())
 
 
-__all__ = ["BEST", "measure", "sentence_about", "speed", "test", "train"]
+__all__ = ["measure", "sentence_about", "speed", "test", "train"]
