@@ -63,6 +63,7 @@ def tune_base(base: Base, given: argparse.Namespace, command: Sequence[str], fol
         folder=folder,
         overwrite=given.overwrite,
         command=line,
+        began=given.began,
     )
     check_path(folder, "--output")
     try:

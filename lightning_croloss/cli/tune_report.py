@@ -114,7 +114,6 @@ def _cell(choice: Choice, rung: int, number: int, objective: Objective) -> str:
     return f"{outcome.value(objective):.4f}"
 
 
-
 __all__ = [
     "config_text",
     "cost_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def hand_back(
-    choice: Choice, runs: Runs, request: Request, base: Base, length: FitLength, seconds: float
+    choice: Choice, runs: Runs, request: Request, base: Base, length: FitLength, began: float
 ) -> None:
     """Test each winner, write its config and checkpoint, and print what was found.
 
@@ -43,7 +44,7 @@ def hand_back(
         request: what was asked.
         base: the config it began with.
         length: the length of a fit.
-        seconds: how long this command has taken.
+        began: when the command began, by ``time.monotonic``.
     """
     folder = request.folder
     write_atomically(folder / "rungs.csv", table_of_rungs(choice).encode())
@@ -60,7 +61,10 @@ def hand_back(
         reached = f"{objective} of the validation: {outcome.value(objective):.4f}"
         if metrics := _of_test(objective, tested):
             reached = f"{objective} of the test: {metrics:.4f}; {reached}"
-        lines = [reached, f"{winner.name}: the best of {len(choice.candidates)} settings, for {fits:.2f} fits:"]
+        lines = [
+            reached,
+            f"{winner.name}: the best of {len(choice.candidates)} settings, for {fits:.2f} fits:",
+        ]
         config = folder / f"best_{objective.label}.yaml"
         if not config.exists():  # it may have been changed since
             text = config_text(runs.config_of(winner, objective), config, [*lines, f"  {request.command}"])
@@ -81,7 +85,7 @@ def hand_back(
     n = min(choice.objectives[0].weights)
     print(f"recommend:  croloss recommend --model {first} --histories events.parquet --n {n}")
     print(f"export:     croloss export --model {first} --output served")
-    say(f"done in {format_seconds(seconds)}")
+    say(f"done in {format_seconds(time.monotonic() - began)}")
 
 
 def _bound(request: Request) -> float:
@@ -139,7 +143,7 @@ def _with_seeds(choice: Choice, runs: Runs, request: Request, base: Base) -> Non
         write_atomically(request.folder / f"seeds_{objective.label}.csv", table_of_runs(found).encode())
         summary = json.dumps(summarize(found), indent=2)
         write_atomically(request.folder / f"seeds_{objective.label}.json", summary.encode())
-        print(f"\n{format_seeds(found)}")
+        print(f"\n{objective}: {choice.candidates[number].name}\n{format_seeds(found)}")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -153,7 +157,9 @@ def _draw(choice: Choice, at: int, folder: Path) -> None:
     if path.exists():
         return
     try:
-        plot_curves(curves_of_rungs(choice, at), path, "training steps", f"{choice.objectives[at]}, validation")
+        plot_curves(
+            curves_of_rungs(choice, at), path, "training steps", f"{choice.objectives[at]}, validation"
+        )
     except MissingExtraError as missing:
         say(f"no picture of the rungs: {missing}")
 

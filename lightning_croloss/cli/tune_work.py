@@ -22,6 +22,7 @@ from lightning_croloss.cli.lightning_cli import CROLossCLI
 from lightning_croloss.cli.tune_runs import BEST, CHECKPOINTS
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.training.run_versions import own_versions
+from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.segment import train_segment
 
@@ -38,8 +39,6 @@ class RunCLI(CROLossCLI):
 
 def measure(config: str) -> dict[str, Any]:
     """Return the length of a fit, the size of its catalogue, and the number of GPUs."""
-    from lightning_croloss.tuning.length import measure_length
-
     cli = RunCLI(["fit", "--config", config])
     _leave_reports(cli.trainer)
     length = measure_length(cli.trainer, cli.model, cli.datamodule)
@@ -66,10 +65,10 @@ def speed(config: str, seconds: float) -> dict[str, float]:
     cli = RunCLI(["fit", "--config", config])
     _leave_reports(cli.trainer)
     watch = Stopwatch(seconds)
-    trainer = cli.trainer
-    trainer.callbacks = [
-        each for each in trainer.callbacks if not isinstance(each, ModelCheckpoint)
-    ] + [watch]
+    trainer: Any = cli.trainer
+    trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, ModelCheckpoint)] + [
+        watch
+    ]
     trainer.num_sanity_val_steps = 0
     trainer.limit_val_batches, wanted = 0, trainer.limit_val_batches
     with own_versions(trainer):
@@ -105,7 +104,7 @@ def train(
     if step is not None:
         _leave_reports(trainer)
     if deadline is not None:
-        trainer.callbacks.append(Deadline(deadline))
+        trainer.callbacks.append(Deadline(deadline))  # type: ignore[attr-defined]
     with own_versions(trainer, resume is not None):
         outcome = train_segment(
             trainer,

@@ -186,7 +186,9 @@ def _cores() -> int:
 def _path_for(environment: Mapping[str, str]) -> str:
     """Return a search path on which the process finds this package, whatever the current folder."""
     root = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(dict.fromkeys([root, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]))
+    return os.pathsep.join(
+        dict.fromkeys([root, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))])
+    )
 
 
 def _killed(status: int, log: Path) -> str:
