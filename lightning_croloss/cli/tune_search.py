@@ -139,7 +139,7 @@ def run_search(base: Base, request: Request) -> Choice:
             progress.leaving(runs.leave),
         )
         progress.finish(choice)
-        hand_back(choice, runs, request, base, schedule.length, began)
+        hand_back(choice, runs, request, base, schedule, began)
     return choice
 
 

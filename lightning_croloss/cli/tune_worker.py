@@ -25,6 +25,8 @@ def main() -> None:
         return
     sys.path[:] = json.loads(first)["path"]
     threading.Thread(target=_listen, args=(tasks, waiting), daemon=True).start()
+    import lightning_croloss.cli.tune_work  # noqa: F401  (while nothing is to be done yet)
+
     while True:
         answer = json.dumps(answer_to(waiting.get()))
         sys.stdout.flush()

@@ -107,6 +107,7 @@ class Workers:
         self._workers: dict[int, Worker] = {}
 
     def __enter__(self) -> Workers:
+        self._worker(0)  # which is soon asked for something, and takes seconds to begin
         return self
 
     def __exit__(
