@@ -121,10 +121,12 @@ def overlaid(config: Config, fields: Mapping[str, Any]) -> Config:
         ValueError: a field does not exist, or does not take the value.
     """
     words = overlay_words(config, fields)
-    cli = TuneCLI(["fit", *words]) if (mistake := mistake_in(words)) is None else None
-    if cli is None:
+    if (mistake := mistake_in(words)) is not None:
         raise ValueError(mistake)
-    return _without_default_logger(cli, _dumped(cli, cli._given["fit"]), config)
+    cli = _reader()
+    content = _dumped(cli, cli.parser.parse_args(["fit", *words], defaults=False)["fit"])
+    content.pop("config", None)
+    return content
 
 
 def overlay_words(config: Config, fields: Mapping[str, Any]) -> list[str]:
@@ -135,15 +137,16 @@ def overlay_words(config: Config, fields: Mapping[str, Any]) -> list[str]:
 
 def mistake_in(words: Sequence[str]) -> str | None:
     """Return what is wrong with the words of a fit in one sentence, None if nothing is found."""
-    return find_mistake(_parser(), ["fit", *words])
+    return find_mistake(_reader().parser, ["fit", *words])
 
 
-def _parser() -> Any:
+def _reader() -> TuneCLI:
+    """Return what has the parsers, which take half a second to build."""
     if not _PARSERS:
         _PARSERS.append(
             TuneCLI(["fit", "--data=TableDataModule", "--model=YouTubeDNN", "--data.interactions=x"])
         )
-    return _PARSERS[0].parser
+    return _PARSERS[0]
 
 
 _PARSERS: list[TuneCLI] = []
@@ -152,13 +155,6 @@ _PARSERS: list[TuneCLI] = []
 def _dumped(cli: TuneCLI, given: Namespace) -> Config:
     text = cli._parser("fit").dump(given, skip_none=False, skip_validation=True)
     content: Config = yaml.safe_load(text) or {}
-    return content
-
-
-def _without_default_logger(cli: TuneCLI, content: Config, config: Config) -> Config:
-    if "logger" not in config.get("trainer", {}):
-        content.get("trainer", {}).pop("logger", None)
-    content.pop("config", None)
     return content
 
 
