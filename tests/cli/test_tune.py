@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import pytest
 import yaml
 
 from lightning_croloss.cli import main
-from lightning_croloss.cli.tune_options import default_output, split_words
+from lightning_croloss.cli.tune_base import Base, refuse_unfit
+from lightning_croloss.cli.tune_options import default_output, parse_words, split_words
+from lightning_croloss.cli.tune_settings import read_section
 from lightning_croloss.cli.tune_workers import THREADS, VISIBLE, _environment
 from tests.cli.cases import error_of
 from tests.cli.tuning import CONFIG, LOSSES, Pretended, pretended, rungs, tune, write
 
 __all__ = ["pretended"]
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore")]
+quick = pytest.mark.usefixtures("without_storage")
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +29,17 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_croloss.cli.tune_results.plot_curves", lambda *_, **__: None)
 
 
+@pytest.fixture
+def without_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write no database, which takes as long as all the rest."""
+    monkeypatch.setattr("lightning_croloss.cli.tune_progress._mirrors", lambda *_: [])
+
+
 def best(path: str) -> Any:
     return yaml.safe_load(Path(path).read_text())
 
 
+@quick
 def test_the_best_is_handed_back(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     tune(*write(), "--n", "10", "--trainer.max_epochs=3", "--output", "out")
     config = best("out/best_n10.yaml")
@@ -56,6 +67,7 @@ def test_the_best_is_handed_back(pretended: Pretended, capsys: pytest.CaptureFix
     assert [row["rung"] for row in rungs("out")] == ["1"] * 3 + ["2"] * 2
 
 
+@quick
 def test_jobs_are_ordinary_fits(pretended: Pretended) -> None:
     tune(*write(), "--n", "10", "--output", "out")
     (measured, *others) = pretended.tasks
@@ -74,6 +86,7 @@ def test_jobs_are_ordinary_fits(pretended: Pretended) -> None:
     assert not list(Path("out/candidates/02").glob("*.ckpt"))
 
 
+@quick
 def test_the_default_folder_is_found_again(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     tune(*write("my shop.yaml"), "--n", "10")
     assert Path("runs/tune/my_shop_n10/best_n10.yaml").is_file()
@@ -89,6 +102,7 @@ def test_the_default_folder_is_found_again(pretended: Pretended, capsys: pytest.
     assert default_output("{trainer: {}}\n", [20]) == Path("runs/tune/search_n20")
 
 
+@quick
 def test_another_search_keeps_its_folder(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     tune(*write(), "--n", "10", "--output", "out")
     Path("out/notes.txt").write_text("mine")
@@ -106,6 +120,7 @@ def test_another_search_keeps_its_folder(pretended: Pretended, capsys: pytest.Ca
     assert Path("full/mine.txt").exists()
 
 
+@quick
 def test_several_n_share_the_runs(pretended: Pretended) -> None:
     tune(*write(), "--n", "5", "10", "--output", "out")
     for n in (5, 10):
@@ -121,6 +136,7 @@ def test_several_n_share_the_runs(pretended: Pretended) -> None:
     assert {"recall@5", "recall@10"} <= rungs("out")[0].keys()
 
 
+@quick
 def test_weights_and_another_metric(pretended: Pretended) -> None:
     words = [*write(), "--n", "5", "20", "--weights", "1", "3", "--objective", "ndcg", "--output", "out"]
     tune(*words)
@@ -130,6 +146,7 @@ def test_weights_and_another_metric(pretended: Pretended) -> None:
     assert "0.25 ndcg@5 + 0.75 ndcg@20" in rungs("out")[0]
 
 
+@quick
 def test_fits_bound_the_cost(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     many = [{"class_path": "CROLoss", "init_args": {"temperature": 0.05 * each}} for each in range(1, 7)]
     costs = []
@@ -141,6 +158,7 @@ def test_fits_bound_the_cost(pretended: Pretended, capsys: pytest.CaptureFixture
     assert "--fits must be at least 1" in error_of(capsys, "tune", *write(), "--n", "10", "--fits", "0.5")
 
 
+@quick
 def test_minutes_decide_what_is_tried(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     # a fit takes about 8 seconds
     for minutes, settings, rung in (("60", 3, 64), ("0.4", 3, 8), ("0.2", 1, 64)):
@@ -158,6 +176,7 @@ def test_minutes_decide_what_is_tried(pretended: Pretended, capsys: pytest.Captu
     assert best("short/best_n10.yaml")["trainer"][name] == value
 
 
+@quick
 def test_a_space_and_trials(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     space = {
         "model.init_args.history_dropout": [0.1, 0.4],
@@ -201,14 +220,21 @@ def test_a_space_and_trials(pretended: Pretended, capsys: pytest.CaptureFixture[
         ({"losses": [3]}, "tune.losses[0] must be a class_path"),
     ],
 )
-def test_mistakes_in_the_section(
-    section: dict[str, Any], said: str, pretended: Pretended, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert said in error_of(capsys, "tune", *write(tune=section), "--n", "10")
+def test_mistakes_in_the_section(section: dict[str, Any], said: str) -> None:
+    config = {name: content for name, content in CONFIG.items() if name != "tune"}
+    with pytest.raises(ValueError, match=re.escape(said)):
+        read_section(Base(config, section))
+
+
+@quick
+def test_a_mistake_leaves_nothing(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
+    said = error_of(capsys, "tune", *write(tune={"spac": {}}), "--n", "10")
+    assert said.startswith("tune: there is no field 'spac'; did you mean 'space'?")
     assert not pretended.tasks
     assert not Path("runs/tune/mine_n10").exists()
 
 
+@quick
 def test_a_setting_that_fails_is_out(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     pretended.failing = ["softplus"]
     tune(*write(), "--n", "10", "--output", "out")
@@ -224,6 +250,7 @@ def test_a_setting_that_fails_is_out(pretended: Pretended, capsys: pytest.Captur
     assert said.startswith("all 3 candidates failed; 'CROLoss, kernel exp, temperature 0.1': it does not")
 
 
+@quick
 def test_further_seeds(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     tune(*write(), "--n", "10", "--seeds", "3", "--output", "out")
     assert "0.5100 ± 0.0100" in capsys.readouterr().out
@@ -242,6 +269,7 @@ def test_further_seeds(pretended: Pretended, capsys: pytest.CaptureFixture[str])
     assert said.startswith("--seeds compares what the tests measure")
 
 
+@quick
 def test_without_a_test(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     tune(*write(), "--n", "10", "--test_after_fit=false", "--output", "out")
     assert "test metrics" not in capsys.readouterr().out
@@ -268,6 +296,7 @@ def test_the_storage_of_optuna(pretended: Pretended, capsys: pytest.CaptureFixtu
     assert said.startswith("storage 'nonsense' cannot be used")
 
 
+@quick
 def test_the_sampler_tpe(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("optuna", reason="needs the extra [tune]")
     tpe = ["--n", "10", "--sampler", "tpe", "--trials", "6"]
@@ -298,6 +327,7 @@ def test_without_optuna(
         assert "pip install 'lightning-croloss[tune]'" in said
 
 
+@quick
 def test_runs_of_wandb_are_a_group(pretended: Pretended) -> None:
     pytest.importorskip("wandb", reason="needs the extra [wandb]")
     logger = {"class_path": "WandbLogger", "init_args": {"project": "shop", "offline": True}}
@@ -319,6 +349,7 @@ def test_runs_of_wandb_are_a_group(pretended: Pretended) -> None:
     assert "id" not in kept["init_args"]
 
 
+@quick
 def test_processes_share_the_machine(pretended: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
     tune(*write(), "--n", "10", "--processes", "2", "--output", "out")
     assert (pretended.processes, pretended.gpus) == (2, [])
@@ -341,21 +372,29 @@ def test_processes_share_the_machine(pretended: Pretended, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        ([], "croloss tune needs --n"),
+        (["--n", "ten"], "--n: must be an integer, 1 or more, got 'ten'"),
+        (["--n", "5", "5"], "--n: 5 is given twice"),
+        (["--n", "5", "--weights", "1"], "--weights: has no effect with one N"),
+        (["--n", "5", "9", "--weights", "1"], "--weights: give one for each N"),
+        (["--n", "5", "--objective", "hits"], "--objective: must be one of"),
+        (["--n", "5", "--minutes", "-3"], "--minutes: must be a number above 0"),
+    ],
+)
+def test_mistakes_in_the_options(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_words(["--config", "mine.yaml", *words])
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
         (["--n", "10"], "croloss tune needs --config FILE"),
-        (["--config", "mine.yaml"], "croloss tune needs --n"),
-        (["--config", "mine.yaml", "--n", "ten"], "--n: must be an integer, 1 or more, got 'ten'"),
-        (["--config", "mine.yaml", "--n", "5", "5"], "--n: 5 is given twice"),
-        (["--config", "mine.yaml", "--n", "5", "--weights", "1"], "--weights: has no effect with one N"),
-        (["--config", "mine.yaml", "--n", "5", "9", "--weights", "1"], "--weights: give one for each N"),
-        (["--config", "mine.yaml", "--n", "5", "--objective", "hits"], "--objective: must be one of"),
         (["--config", "mine.yaml", "--n", "5", "--model.embeding_dim=3"], "did you mean 'embedding_dim'"),
         (["--config", "absent.yaml", "--n", "5"], "there is no config file absent.yaml"),
         (["--config", "mine.yaml", "--n", "50"], "--n 50: the catalogue has only 40 items"),
-        (["--config", "mine.yaml", "--n", "5", "--ckpt_path=last"], "ckpt_path goes on with one run"),
         (["--config", "mine.yaml", "--n", "5", "--trainer.devices=2"], "trainer.devices: each run"),
-        (["--config", "mine.yaml", "--n", "5", "--trainer.fast_dev_run=2"], "trainer.fast_dev_run"),
-        (["--config", "mine.yaml", "--n", "5", "--metrics_per_user=a.csv"], "metrics_per_user"),
-        (["--config", "mine.yaml", "--n", "5", "--trainer.max_time=00:00:01:00"], "trainer.max_time"),
     ],
 )
 def test_mistakes(
@@ -365,6 +404,32 @@ def test_mistakes(
     assert said in error_of(capsys, "tune", *words)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ckpt_path": "last"},
+        {"metrics_per_user": "a.csv"},
+        {"trainer": {"fast_dev_run": 2}},
+        {"trainer": {"devices": [0, 1]}},
+        {"trainer": {"num_nodes": 2}},
+        {"trainer": {"max_time": "00:00:01:00"}},
+        {"trainer": {"enable_checkpointing": False}},
+        {"trainer": {"overfit_batches": 2}},
+        {"trainer": {"barebones": True}},
+    ],
+)
+def test_what_many_runs_cannot_have(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = {"trainer": {"devices": "auto", "num_nodes": 1}}
+    refuse_unfit(usual)
+    (name,) = given.get("trainer", given)
+    with pytest.raises(ValueError, match=name):
+        refuse_unfit({**usual, **given})
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="WORLD_SIZE"):
+        refuse_unfit(usual)
+
+
+@quick
 def test_a_schedule_of_the_configs_loss_is_not_the_candidates(pretended: Pretended) -> None:
     schedule = {"class_path": "CROLossCallback", "init_args": {"alpha": 1.1}}
     words = write(trainer=CONFIG["trainer"] | {"callbacks": [schedule]}, tune={"losses": [*LOSSES, None]})
