@@ -6,20 +6,22 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.configurable import to_config
 from lightning_croloss.errors import NonFiniteLossError, PretrainedError
 from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.schedules.checks import find_loss
 from lightning_croloss.training.resume import batches_so_far
+from lightning_croloss.tuning.best_checkpoint import BestCheckpoint
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import MEAN, Objective
 from lightning_croloss.tuning.objective_logger import ObjectiveLogger
@@ -27,18 +29,10 @@ from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.records import Records
 from lightning_croloss.tuning.search import Job
 from lightning_croloss.tuning.segment import Data, train_segment
+from lightning_croloss.tuning.trainers import TrainerArguments, Trainers
 
 #: What makes a candidate fail, and not the search: settings that nothing can be trained with.
 FAILURES = (NonFiniteLossError, PretrainedError, ValueError, ArithmeticError, torch.OutOfMemoryError)
-#: What a search sets of a trainer unless the user does.
-DEFAULTS: Mapping[str, Any] = {
-    "logger": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "devices": 1,
-}
-
-TrainerArguments = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 ModelFactory = Callable[..., LightningModule]
 
 
@@ -48,7 +42,7 @@ class Runner:
     Args:
         model_factory: builds a module from a loss, and the fields of the candidate if it has any.
         data: what ``trainer.fit`` is given, or what makes it.
-        trainer: arguments of ``Trainer``, or what makes them from the folder of the candidate.
+        trainer: arguments of ``Trainer``, or what makes them; None are those of ten epochs.
         objectives: what is looked for; the best checkpoint of each is kept.
         seed: of every fit.
     """
@@ -57,15 +51,16 @@ class Runner:
         self,
         model_factory: ModelFactory,
         data: Data | Callable[[], Data],
-        trainer: TrainerArguments,
+        trainer: TrainerArguments | None,
         objectives: Sequence[Objective],
         seed: int,
     ) -> None:
         self._factory = model_factory
         self._data = data
-        self._trainer = trainer
+        self._trainers = Trainers(trainer)
         self.objectives = objectives
         self.seed = seed
+        self._latest: Callable[[], LightningModule | None] = lambda: None
 
     def execute(self, records: Records, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Run jobs one after the other."""
@@ -107,8 +102,23 @@ class Runner:
         return loss
 
     def module(self, candidate: Candidate) -> LightningModule:
-        """Build the module of a candidate."""
-        return self._factory(self.loss(candidate), **candidate.fields)
+        """Build the module of a candidate.
+
+        Raises:
+            TypeError: the factory returns the same module again, or one that trains with another loss.
+        """
+        loss = self.loss(candidate)
+        module = self._factory(loss, **candidate.fields)
+        if not isinstance(module, LightningModule):
+            raise TypeError(f"model_factory must return a LightningModule, got {type(module).__name__}")
+        if self._latest() is module:
+            raise TypeError("model_factory returned the same module twice: build a new one in each call")
+        self._latest = weakref.ref(module)
+        if not _trains_with(module, loss):
+            raise TypeError(
+                f"model_factory built a {type(module).__name__} without the loss that it was given"
+            )
+        return module
 
     def data(self) -> Data:
         """Return the data, made anew if that is how it was given."""
@@ -117,26 +127,11 @@ class Runner:
             made = made()
         return made
 
-    def arguments(self, folder: Path) -> dict[str, Any]:
-        """Return the arguments of the trainer of a candidate that keeps its files in a folder."""
-        given = self._trainer(folder) if callable(self._trainer) else copy.deepcopy(dict(self._trainer))
-        arguments = {**DEFAULTS, "default_root_dir": folder, **given}
-        callbacks = arguments.get("callbacks") or []
-        own = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
-        kept = [_best(objective, folder) for objective in self.objectives]
-        means = [
-            ObjectiveLogger(each.weights, each.metric) for each in self.objectives if each.monitor == MEAN
-        ]
-        return {**arguments, "callbacks": [*means, *own, *kept], "enable_checkpointing": True}
-
     def trainer(self, folder: Path) -> Trainer:
         """Build the trainer of a candidate that keeps its files in a folder."""
-        return Trainer(**self.arguments(folder))
-
-
-def best_checkpoint(folder: Path, objective: Objective) -> Path:
-    """Return where the best checkpoint of a candidate is kept."""
-    return folder / f"best_{objective.label}.ckpt"
+        means = [each for each in self.objectives if each.monitor == MEAN]
+        first: list[Callback] = [ObjectiveLogger(each.weights, each.metric) for each in means]
+        return self._trainers.build(folder, first, [BestCheckpoint(folder, each) for each in self.objectives])
 
 
 @contextmanager
@@ -169,14 +164,14 @@ def quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _best(objective: Objective, folder: Path) -> ModelCheckpoint:
-    path = best_checkpoint(folder, objective)
-    return ModelCheckpoint(
-        path.parent,
-        path.stem,
-        monitor=objective.monitor,
-        mode="max",
-        save_on_train_epoch_end=False,  # but when it is measured
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
+def _trains_with(module: LightningModule, loss: RetrievalLoss) -> bool:
+    """Tell whether the loss of a module is the one given, or a copy; the size of the catalogue may differ."""
+    found = find_loss(module, "tune")
+    if found is loss or type(found) is not type(loss):
+        return found is loss
+    try:
+        configs = [to_config(each)["init_args"] | {"num_items": None} for each in (found, loss)]
+    except TypeError:  # arguments that have no form in a file
+        return True
+    # what the rule has chosen for an n depends on the catalogue
+    return configs[0] == configs[1] or configs[1].get("n") is not None
