@@ -25,10 +25,10 @@ from lightning_croloss.cli import main, zoo_factory, zoo_folder
 from lightning_croloss.cli import zoo as zoo_command
 from lightning_croloss.cli.lightning_cli import CROLossCLI
 from lightning_croloss.cli.recommend_options import recommend_parser
+from lightning_croloss.cli.tune_options import tune_parser
 from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
-from lightning_croloss.cli.tune_options import tune_parser
 from tests.cli import test_recommend_reading, test_recommend_users, test_seeds, test_tune, test_weights
 from tests.cli.cases import error_of
 from tests.cli.small import DATA, FIT, NO_PLOT, SMALL, fit, measured, newest
