@@ -16,6 +16,7 @@ from lightning_croloss.cli.tune_base import Base, refuse_unfit
 from lightning_croloss.cli.tune_options import default_output, parse_words, split_words
 from lightning_croloss.cli.tune_settings import read_section
 from lightning_croloss.cli.tune_workers import THREADS, VISIBLE, _environment
+from lightning_croloss.tuning.study import Mirror
 from tests.cli.cases import error_of
 from tests.cli.tuning import CONFIG, LOSSES, Pretended, pretended, rungs, tune, write
 
@@ -154,20 +155,22 @@ def test_fits_bound_the_cost(pretended: Pretended, capsys: pytest.CaptureFixture
         tune(*write(tune={"losses": many}), "--n", "10", "--fits", fits, "--output", f"out{fits}")
         costs.append(json.loads(Path(f"out{fits}/plan.json").read_text())["cost"])
     assert costs[0] <= 1.2 < costs[1] <= 2.5 < costs[2] <= 6
-    assert "of 6 settings are tried, as more do not fit into 1.2 fits" in capsys.readouterr().err
+    assert "of 6 settings are tried: more do not fit into 1.2 fits" in capsys.readouterr().err
     assert "--fits must be at least 1" in error_of(capsys, "tune", *write(), "--n", "10", "--fits", "0.5")
 
 
 @quick
 def test_minutes_decide_what_is_tried(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
-    # a fit takes about 8 seconds
-    for minutes, settings, rung in (("60", 3, 64), ("0.4", 3, 8), ("0.2", 1, 64)):
+    # a fit takes 64 · 10 + 4 · 20 + 5 seconds
+    plans = {}
+    for minutes in ("60", "25", "14"):
         tune(*write(), "--n", "10", "--minutes", minutes, "--output", f"out{minutes}")
-        plan = json.loads(Path(f"out{minutes}/plan.json").read_text())
-        assert (plan["num_candidates"], plan["rungs"][0]["step"]) == (settings, rung) or minutes == "0.4"
+        plans[minutes] = json.loads(Path(f"out{minutes}/plan.json").read_text())
+    assert [plan["num_candidates"] for plan in plans.values()] == [3, 3, 1]
+    assert [len(plan["rungs"]) > 1 for plan in plans.values()] == [False, True, False]
     last = [task for task in pretended.tasks if task["do"] == "train"][-1]
     assert last["deadline"] is not None
-    tune(*write(), "--n", "10", "--minutes", "0.09", "--output", "short")
+    tune(*write(), "--n", "10", "--minutes", "5", "--output", "short")
     plan = json.loads(Path("short/plan.json").read_text())
     assert plan["fields"]
     assert plan["length"]["steps"] < 64
@@ -276,7 +279,7 @@ def test_without_a_test(pretended: Pretended, capsys: pytest.CaptureFixture[str]
     assert not [task for task in pretended.tasks if task["do"] == "test"]
 
 
-def test_the_storage_of_optuna(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_storage_of_optuna(pretended: Pretended) -> None:
     optuna = pytest.importorskip("optuna", reason="needs the extra [tune]")
     url = "sqlite:///mine.db"
     pretended.failing = ["SoftmaxLoss"]
@@ -290,10 +293,10 @@ def test_the_storage_of_optuna(pretended: Pretended, capsys: pytest.CaptureFixtu
     assert won.intermediate_values == {32: pytest.approx(0.0625), 64: pytest.approx(0.125)}
     assert study.trials[2].user_attrs["error"] == "it does not learn"
     assert not Path("out/optuna.db").exists()
-    tune(*write(), "--n", "10", "--output", "own")
-    assert Path("own/optuna.db").exists()
-    said = error_of(capsys, "tune", *write(), "--n", "10", "--storage", "nonsense", "--output", "no")
-    assert said.startswith("storage 'nonsense' cannot be used")
+    with pytest.raises(ValueError, match="storage 'nonsense' cannot be used"):
+        Mirror("nonsense", "out recall@10", "mine")
+    with pytest.raises(ValueError, match="holds another search as study 'out recall@10'"):
+        Mirror(url, "out recall@10", "mine")
 
 
 @quick
@@ -321,10 +324,10 @@ def test_without_optuna(
     assert not Path("out/optuna.db").exists()
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "Optuna" in line)
     assert "pip install 'lightning-croloss[tune]'" in line
-    for option in (["--storage", "sqlite:///a.db"], ["--sampler", "tpe"]):
-        said = error_of(capsys, "tune", *write(), "--n", "10", *option)
-        assert said.startswith(f"{' '.join(option[:1])}") or "tpe" in said
-        assert "pip install 'lightning-croloss[tune]'" in said
+    said = error_of(capsys, "tune", *write(), "--n", "10", "--storage", "sqlite:///a.db")
+    assert said.startswith("--storage needs the extra [tune]: pip install 'lightning-croloss[tune]'")
+    said = error_of(capsys, "tune", *write(), "--n", "10", "--sampler", "tpe")
+    assert said.startswith("--sampler tpe needs the extra [tune]: pip install 'lightning-croloss[tune]'")
 
 
 @quick

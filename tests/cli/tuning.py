@@ -94,7 +94,7 @@ class Pretended(Here):
         return {"result": found | {"resumable": None, "num_items": 40}}
 
     def speed(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        return {"result": {"step": 0.1, "validation": 0.2, "other": 0.5}}
+        return {"result": {"step": 10.0, "validation": 20.0, "other": 5.0}}
 
     def train(self, task: Mapping[str, Any]) -> dict[str, Any]:
         path = Path(task["config"])
@@ -104,9 +104,12 @@ class Pretended(Here):
             return {"error": "it does not learn"}
         before = task.get("before") or {"validations": [], "seconds": 0.0}
         value = self.value(config) * step / 64
-        at = [each for each in (16, 32, 48, 64) if each <= step][len(before["validations"]) :]
+        known = [each["step"] for each in before["validations"]]
+        at = [each for each in (16, 32, 48, 64) if each <= step and each not in known]
         metrics = {f"val/{name}@{n}": value * n / 40 for name in ("recall", "ndcg") for n in (5, 10, 20)}
         validations = [{"step": each, "metrics": metrics, "apart": False} for each in at]
+        if step % 16:
+            validations.append({"step": step, "metrics": metrics, "apart": True})
         if task["step"] is None:
             monitors = [
                 entry["init_args"]["monitor"]
