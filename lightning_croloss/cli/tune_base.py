@@ -40,7 +40,7 @@ class Base:
 class TuneCLI(ParsedCLI):
     """Has the parsers of ``croloss fit``, and runs nothing."""
 
-    def read(self, words: Sequence[str]) -> tuple[Namespace, Namespace]:
+    def read(self, words: Sequence[str]) -> tuple[Any, Namespace]:
         """Return the whole config of a command line, and what was given of it.
 
         Raises:
