@@ -66,6 +66,8 @@ def tune_base(base: Base, given: argparse.Namespace, command: Sequence[str], fol
         began=given.began,
     )
     check_path(folder, "--output")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"--output {folder} is a file: choose another folder")
     try:
         with claimed(folder):
             return run_search(base, request)

@@ -51,10 +51,19 @@ def tune_parser() -> PlainParser:
         metavar="FILE",
         help="the config of a fit; of several, later ones win",
     )
-    add("--n", type=_count, nargs="+", metavar="N", help="the N that will be deployed, one or several")
+    several = "extend"  # --n 20 --n 100 is --n 20 100
+    add(
+        "--n",
+        action=several,
+        type=_count,
+        nargs="+",
+        metavar="N",
+        help="the N that will be deployed, one or several",
+    )
     add("--objective", choices=METRICS, default="recall", help="the metric @N of the validation (recall)")
     add(
         "--weights",
+        action=several,
         type=_positive,
         nargs="+",
         metavar="W",

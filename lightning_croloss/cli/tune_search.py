@@ -25,7 +25,7 @@ from lightning_croloss.cli.tune_settings import all_candidates, read_section
 from lightning_croloss.cli.tune_workers import Workers, visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
-from lightning_croloss.tuning.records import SEARCH, VERSION, Records
+from lightning_croloss.tuning.records import CANDIDATES, SEARCH, VERSION, Records
 from lightning_croloss.tuning.search import Choice, Propose, SearchFailedError, search
 from lightning_croloss.tuning.study import require_optuna
 
@@ -130,6 +130,9 @@ def _records(folder: Path, settings: dict[str, Any]) -> Records:
     try:
         return Records(folder, settings)
     except ValueError as error:
+        if (folder / SEARCH).exists() and not any(folder.glob(f"{CANDIDATES}/*/step_*.json")):
+            _replace(folder, settings)  # it has trained nothing, as after a mistake in the config
+            return Records(folder, settings)
         raise ValueError(f"--output: {error}") from None
 
 

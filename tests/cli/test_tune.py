@@ -236,6 +236,21 @@ def test_a_mistake_leaves_nothing(pretended: Pretended, capsys: pytest.CaptureFi
 
 
 @quick
+def test_a_search_that_has_trained_nothing_makes_room(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretended, "measure", lambda *_: {"error": "there is no file events.csv"})
+        said = error_of(capsys, "tune", *write(seed_everything=1), "--n", "10", "--output", "out")
+        assert said.startswith("there is no file events.csv")
+    tune(*write(), "--n", "10", "--output", "out")  # the mistake is mended
+    assert Path("out/best_n10.yaml").exists()
+    assert error_of(capsys, "tune", *write(seed_everything=1), "--n", "10", "--output", "out").startswith(
+        "--output: out holds a search that differs in config"
+    )
+
+
+@quick
 def test_a_setting_that_fails_is_out(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     pretended.failing = ["softplus"]
     tune(*write(), "--n", "10", "--output", "out")
@@ -376,6 +391,7 @@ def test_processes_share_the_machine(pretended: Pretended, monkeypatch: pytest.M
         ([], "croloss tune needs --n"),
         (["--n", "ten"], "--n: must be an integer, 1 or more, got 'ten'"),
         (["--n", "5", "5"], "--n: 5 is given twice"),
+        (["--n", "5", "--n", "5"], "--n: 5 is given twice"),
         (["--n", "5", "--weights", "1"], "--weights: has no effect with one N"),
         (["--n", "5", "9", "--weights", "1"], "--weights: give one for each N"),
         (["--n", "5", "--objective", "hits"], "--objective: must be one of"),
@@ -395,6 +411,7 @@ def test_mistakes_in_the_options(words: list[str], said: str, capsys: pytest.Cap
         (["--config", "mine.yaml", "--n", "5", "--model.embeding_dim=3"], "did you mean 'embedding_dim'"),
         (["--config", "absent.yaml", "--n", "5"], "there is no config file absent.yaml"),
         (["--config", "mine.yaml", "--n", "50"], "--n 50: the catalogue has only 40 items"),
+        (["--config", "mine.yaml", "--n", "5", "--output", "mine.yaml"], "--output mine.yaml is a file"),
         (["--config", "mine.yaml", "--n", "5", "--trainer.devices=2"], "trainer.devices: each run"),
     ],
 )
@@ -450,6 +467,12 @@ def test_fit_leaves_the_section_out(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert "the section 'tune' is for croloss tune" in said
     assert "tune" not in yaml.safe_load(Path("runs/croloss/version_0/config.yaml").read_text())
+
+
+def test_options_given_again_add_up() -> None:
+    words = ["--n", "20", "--n", "100", "--weights", "1", "--weights", "2"]
+    given, _ = parse_words(["--config", "mine.yaml", *words])
+    assert (given.n, given.weights) == ([20, 100], [1.0, 2.0])
 
 
 def test_which_words_are_whose() -> None:
