@@ -17,6 +17,7 @@ from lightning_croloss.tuning.objective import MEAN, Objective
 #: Logs a mean over several N, for the checkpoints.
 LOGGER = "lightning_croloss.tuning.ObjectiveLogger"
 CHECKPOINT = "lightning.pytorch.callbacks.ModelCheckpoint"
+CSV_LOGGER = "lightning.pytorch.loggers.CSVLogger"
 #: What a callback monitors that follows the metric of the validation.
 _MEASURED = re.compile(r"val/.+@\d+")
 
@@ -104,7 +105,7 @@ def run_config(config: Config, folder: Path, name: str, group: str, gpus: bool =
         trainer["devices"] = 1
     loggers = trainer.get("logger", True)
     if loggers is True or loggers is None:
-        loggers = {"class_path": "lightning.pytorch.loggers.CSVLogger"}
+        loggers = {"class_path": CSV_LOGGER}
     if isinstance(loggers, list):
         trainer["logger"] = [_own_logger(entry, folder, name, group) for entry in loggers]
     elif loggers:
@@ -112,6 +113,24 @@ def run_config(config: Config, folder: Path, name: str, group: str, gpus: bool =
     for entry in _callbacks(config):
         if _class(entry) == "ModelCheckpoint":
             entry.setdefault("init_args", {})["dirpath"] = str(folder / "checkpoints")
+    return config
+
+
+def unwatched(config: Config, folder: Path) -> Config:
+    """Return the config of a run of which trackers hear nothing.
+
+    It has a logger where it had one, which some callbacks ask for: a file in the run's folder.
+
+    Args:
+        config: of a run.
+        folder: the run's folder.
+    """
+    config = copy.deepcopy(config)
+    if config["trainer"].get("logger"):
+        config["trainer"]["logger"] = {
+            "class_path": CSV_LOGGER,
+            "init_args": {"save_dir": str(folder), "name": "logs"},
+        }
     return config
 
 
@@ -196,4 +215,4 @@ def _plain(value: Any) -> Any:
     return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
-__all__ = ["candidate_config", "judged_by", "run_config", "settings"]
+__all__ = ["candidate_config", "judged_by", "run_config", "settings", "unwatched"]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import yaml
 
 from lightning_croloss.cli.tune_base import Config
-from lightning_croloss.cli.tune_configs import candidate_config, judged_by, run_config
+from lightning_croloss.cli.tune_configs import candidate_config, judged_by, run_config, unwatched
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
@@ -97,7 +97,7 @@ class Runs:
         config = judged_by(config, self.objectives)
         own = run_config(config, folder.absolute(), candidate.name, self.group, self._gpus)
         if not logged:
-            own["trainer"]["logger"] = False
+            own = unwatched(own, folder.absolute())
         path = folder / CONFIG
         write_atomically(path, yaml.safe_dump(own, sort_keys=False, allow_unicode=True).encode())
         return path

@@ -15,7 +15,7 @@ import torch
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_base import Base
 from lightning_croloss.cli.tune_budget import Budget, Speed
-from lightning_croloss.cli.tune_configs import run_config
+from lightning_croloss.cli.tune_configs import run_config, unwatched
 from lightning_croloss.cli.tune_progress import Progress
 from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.cli.tune_results import hand_back
@@ -157,7 +157,7 @@ def write_scratch(base: Base, records: Records, gpus: bool) -> Path:
 
     folder = records.folder.absolute() / "logs" / "length"
     config = run_config(base.config, folder, "length", records.folder.name, gpus)
-    config["trainer"]["logger"] = False
+    config = unwatched(config, folder)
     path = folder / "config.yaml"
     write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode())
     return path

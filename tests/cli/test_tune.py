@@ -286,6 +286,19 @@ def test_further_seeds(pretended: Pretended, capsys: pytest.CaptureFixture[str])
 
 
 @quick
+def test_what_is_only_measured_is_not_watched(pretended: Pretended) -> None:
+    watched = CONFIG["trainer"] | {"logger": {"class_path": "lightning.pytorch.loggers.WandbLogger"}}
+    tune(*write(trainer=watched), "--n", "10", "--output", "out", "--minutes", "60")
+    for name in ("length", "speed"):  # a callback such as LearningRateMonitor wants a logger
+        config = yaml.safe_load(Path(f"out/logs/{name}/config.yaml").read_text())
+        logger = config["trainer"]["logger"]
+        assert logger["class_path"].endswith("CSVLogger")
+        assert logger["init_args"]["save_dir"] == str(Path(f"out/logs/{name}").absolute())
+    tune(*write(trainer=CONFIG["trainer"] | {"logger": False}), "--n", "10", "--output", "none")
+    assert best("none/logs/length/config.yaml")["trainer"]["logger"] is False
+
+
+@quick
 def test_without_a_test(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     tune(*write(), "--n", "10", "--test_after_fit=false", "--output", "out")
     assert "test metrics" not in capsys.readouterr().out

@@ -70,13 +70,13 @@ def _ended(row: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_the_same(whole: Path) -> None:
-    command = ["-m", "lightning_croloss", "tune", *write(), *WORDS, "out", "--processes", "2"]
+    command = ["-m", "lightning_croloss", "tune", *write(), *WORDS, "out"]
     with Path("log").open("wb") as log:
         process = subprocess.Popen([sys.executable, *command], env=environment(), stdout=log, stderr=log)
         begun = time.monotonic()
         while not list(Path("out").glob("candidates/*/step_*.json")):
             assert process.poll() is None, Path("log").read_text()
-            assert time.monotonic() - begun < 240, Path("log").read_text()
+            assert time.monotonic() - begun < 600, Path("log").read_text()
             time.sleep(0.05)
         time.sleep(random.uniform(0, 1))
         workers = [
@@ -86,7 +86,7 @@ def test_killed_at_any_moment_it_ends_the_same(whole: Path) -> None:
         ]
         process.send_signal(signal.SIGKILL)
         process.wait()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while any(map(_runs, workers)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(_runs, workers))
