@@ -52,7 +52,10 @@ def weights(path: Path) -> dict[str, Any]:
 
 def same(first: Path, second: Path) -> bool:
     ours, theirs = weights(first), weights(second)
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert ours.keys() == theirs.keys()
+    differing = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert not differing, f"{first} and {second} differ in {differing}"
+    return True
 
 
 def test_the_winner_is_the_fit_of_its_config(whole: Path) -> None:
@@ -136,6 +139,7 @@ def test_ended_in_the_midst_of_a_rung_it_goes_on(
 
 def test_a_weighted_mean_is_what_the_fit_keeps(tmp_path: Path) -> None:
     tune(*write(), "--n", "5", "10", "--weights", "1", "2", "--output", "out", "--trainer.max_epochs=2")
+    assert [row["error"] for row in rungs("out")] == [""] * len(rungs("out"))
     main(["fit", "--config", "out/best_n5_n10.yaml", "--test_after_fit=false"])
     assert same(Path("out/best_n5_n10.ckpt"), Path("runs/croloss/version_0/checkpoints/best.ckpt"))
 
