@@ -8,15 +8,19 @@ python -m benchmarks.losses --report                                     # the t
 from __future__ import annotations
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 
+from benchmarks.common.packed import packed
 from benchmarks.common.rows import Settings, rows_of
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.losses.choosing import finals, first_parts, grid, promising
 from benchmarks.losses.datasets import DATA_SETS
-from benchmarks.losses.runs import work
+from benchmarks.losses.report import report
+from benchmarks.losses.runs import num_targets, work
 from benchmarks.losses.sides import TRIALS
+from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,6 +44,7 @@ def main() -> int:
     status = 0
     for data in arguments.sets if not arguments.report else []:
         status |= run(data, arguments)
+    report(RESULTS)
     return status
 
 
@@ -58,6 +63,9 @@ def run(data: str, arguments: argparse.Namespace) -> int:
         asked = whole = [run for side in arguments.sides for run in grid(data, side, architecture)]
     rows = execute(whole, make, path, arguments.processes)
     if arguments.finals:
+        # the hits of a row are counts: what they are parts of
+        counts = num_targets(Path(arguments.data), data)
+        write_atomically(RESULTS / data / "num_targets.json", (json.dumps(packed(counts)) + "\n").encode())
         winners = finals(rows, data, arguments.sides, architecture)
         execute(winners, make, path, arguments.processes)
         asked = [*asked, *winners]

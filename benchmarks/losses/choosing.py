@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.common.rows import Row, Settings, identity
 from benchmarks.losses.datasets import NS, PARTS
@@ -76,6 +76,20 @@ def chosen(
         if is_trial(row, data, side, architecture)
     }
     return max(values.values(), key=lambda pair: pair[0])[1] if values else None
+
+
+def halving(trials: Sequence[Row], n: int, rungs: Sequence[int] = (1, 2, 4)) -> Row:
+    """Return the trial that successive halving chooses: half of them go on after each rung.
+
+    Args:
+        trials: whole trials, of which halving would have run a part.
+        n: the cutoff of the Recall that judges.
+        rungs: numbers of parts after which the better half goes on.
+    """
+    left = list(trials)
+    for parts in rungs:
+        left = sorted(left, key=lambda row: -best(row, n, parts))[: max(1, (len(left) + 1) // 2)]
+    return max(left, key=lambda row: best(row, n))
 
 
 def is_trial(row: Row, data: str, side: str, architecture: str = "YouTubeDNN") -> bool:

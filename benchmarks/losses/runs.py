@@ -6,8 +6,6 @@ that moment. Trials have one seed, winners three; nothing is ever chosen on test
 
 from __future__ import annotations
 
-import base64
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.common.packed import packed
 from benchmarks.common.rows import Row, Settings
 from benchmarks.common.tables import Values, user_values
 from benchmarks.common.training import quiet_trainer, start_run
@@ -39,7 +38,7 @@ class Watcher(pl.Callback):
         self.test = test
         self.parts = parts
         self.valid: list[dict[int, float]] = []
-        self.hits: dict[int, NDArray[np.uint8]] = {}
+        self.hits: dict[int, NDArray[np.uint16]] = {}
         self.ndcg: dict[int, Values] = {}
         self._moments: list[int] = []
 
@@ -73,7 +72,7 @@ class Watcher(pl.Callback):
         if self.test and better:
             ranks = ranks_of(model, matrix, data.test_dataloader())
             for n in better:
-                self.hits[n] = ((ranks > 0) & (ranks <= n)).sum(1).byte().numpy()
+                self.hits[n] = ((ranks > 0) & (ranks <= n)).sum(1).numpy().astype("uint16")
                 self.ndcg[n] = user_values(ranks, "NDCG", n)
 
 
@@ -82,16 +81,6 @@ def ranks_of(model: RetrievalModel, matrix: Tensor, batches: Any) -> Tensor:
     parts = [target_ranks(model.encode_users(batch), matrix, batch.targets) for batch in batches]
     width = max(part.shape[1] for part in parts)
     return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts])
-
-
-def packed(values: NDArray[Any]) -> str:
-    """Return numbers as short text."""
-    return base64.b85encode(zlib.compress(values.tobytes(), 9)).decode()
-
-
-def unpacked(text: str, dtype: str) -> NDArray[Any]:
-    """Return the numbers of :func:`packed`."""
-    return np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype=dtype)
 
 
 def work(settings: Settings, folder: str) -> Row:
@@ -122,4 +111,4 @@ def num_targets(folder: Path, name: str) -> NDArray[np.int64]:
     data = build_data(folder, name, 0)
     data.prepare_data()
     data.setup("test")
-    return targets_of_rows(data.interactions, data.rows.test).numpy()
+    return targets_of_rows(data.interactions, data.rows.test).numpy().astype("int64")
