@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks.common.rows import Settings
-from lightning_croloss import CROLoss, SoftmaxLoss
+from lightning_croloss import BSLLoss, CROLoss, GBCELoss, RecallSurrogateLoss, SLAtKLoss, SoftmaxLoss
 from lightning_croloss.losses import RetrievalLoss
 
 #: From .04 to .4 in equal ratios: twelve temperatures.
@@ -34,13 +35,40 @@ TRIALS: dict[str, list[Settings]] = {
         for g in ("tanh", "relu", "atan")
         for t in (0.03, 0.045, 0.065, 0.1)
     ],
+    "SL@K": [
+        {"k": k, "temperature": t, "weight_temperature": w}
+        for k in (20, 100)
+        for t in (0.1, 0.14, 0.2)
+        for w in (1.0, 2.0)
+    ],
+    "BSL": [
+        {"temperature": t, "exponent": exponent}
+        for t in (0.1, 0.14, 0.2)
+        for exponent in (0.8, 0.9, 1.12, 1.25)
+    ],
+    # a calibration of 0 is plain binary cross-entropy
+    "gBCE": [{"calibration": c, "temperature": t} for c in (0.0, 0.5, 0.75, 1.0) for t in (0.07, 0.14, 0.3)],
+    # a narrow slope gives the positives of a model that has learned nothing no gradient
+    "Recall surrogate": [
+        {"ks": ks, "rank_temperature": width * ks[2], "temperature": t}
+        for ks in ([5, 10, 20, 40, 80], [25, 50, 100, 200, 400])
+        for width in (1, 10, 100)
+        for t in (0.05, 0.1)
+    ],
+    # a temperature that is learned has a beginning alone
+    "softmax, learned": [{"temperature": t} for t in (0.05, 0.1, 0.2)],
 }
 
 #: Name of a side -> how its loss is built from a setting.
 BUILDERS: dict[str, Callable[..., RetrievalLoss]] = {
     "CROLoss": CROLoss,
     "softmax": SoftmaxLoss,
-    "PSL": lambda **setting: CROLoss(alpha=1.0, **setting),
+    "PSL": partial(CROLoss, alpha=1.0),
+    "SL@K": SLAtKLoss,
+    "BSL": BSLLoss,
+    "gBCE": GBCELoss,
+    "Recall surrogate": RecallSurrogateLoss,
+    "softmax, learned": partial(SoftmaxLoss, learnable_temperature=True),
 }
 
 
