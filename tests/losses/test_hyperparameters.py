@@ -6,15 +6,23 @@ import pytest
 import torch
 
 from lightning_croloss.losses import (
-    BPRLoss,
+    BSLLoss,
     CROLoss,
     Importance,
     Kernel,
+    RecallSurrogateLoss,
     RetrievalLoss,
     SoftmaxLoss,
-    TripletLoss,
 )
-from tests.losses.cases import LOSSES, assert_same, options, public_classes, scores, value_and_gradients
+from tests.losses.cases import (
+    BLIND_TO_DRAWS,
+    LOSSES,
+    assert_same,
+    options,
+    public_classes,
+    scores,
+    value_and_gradients,
+)
 from tests.losses.variations import VARIATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:n=")
@@ -26,7 +34,9 @@ GRADIENT_ONLY = {(CROLoss, "lambda_weight"), (CROLoss, "lambda_kernel")}
 SAME_OUTCOME = {
     (CROLoss, "fused"),
     (SoftmaxLoss, "fused"),
-    *((cls, "learnable_temperature") for cls in (CROLoss, SoftmaxLoss, BPRLoss, TripletLoss)),
+    (BSLLoss, "fused"),
+    (RecallSurrogateLoss, "fused"),
+    *((cls, "learnable_temperature") for cls in public_classes(RetrievalLoss)),
 }
 CASES = [
     (cls, name)
@@ -97,6 +107,11 @@ def test_what_can_be_scheduled():
         "SoftmaxLoss": {"temperature"},
         "BPRLoss": {"temperature"},
         "TripletLoss": {"temperature"},
+        "SLAtKLoss": {"temperature", "weight_temperature"},
+        "BSLLoss": {"temperature", "positive_temperature"},
+        "BCELoss": {"temperature"},
+        "GBCELoss": {"temperature"},
+        "RecallSurrogateLoss": {"temperature", "rank_temperature"},
         "PowerImportance": {"alpha"},
         "TargetNImportance": {"n", "sharpness"},
         "ExponentialImportance": {"rate"},
@@ -107,8 +122,8 @@ def test_what_can_be_scheduled():
 @pytest.mark.parametrize("option", options())
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_option_of_forward_changes_the_outcome(name, option):
-    if name == "SoftmaxLoss" and option == "num_sampled":
-        pytest.skip("the reference scaling of softmax is blind to M")
+    if name in BLIND_TO_DRAWS and option == "num_sampled":
+        pytest.skip("the loss is blind to M")
     loss = LOSSES[name](num_items=40)
     with_all = value_and_gradients(loss, *scores(), **options())
     without = {key: value for key, value in options().items() if key != option}

@@ -1,15 +1,20 @@
 """Another value of every argument of every public class of the loss package."""
 
 from lightning_croloss.losses import (
+    BCELoss,
     BPRLoss,
+    BSLLoss,
     CROLoss,
     ExponentialImportance,
     GammaImportance,
+    GBCELoss,
     HingeKernel,
     PowerImportance,
     PSLAtanKernel,
     PSLReluKernel,
     PSLTanhKernel,
+    RecallSurrogateLoss,
+    SLAtKLoss,
     SoftmaxLoss,
     TargetNImportance,
     TripletLoss,
@@ -58,6 +63,57 @@ VARIATIONS = {
             "learnable_temperature": True,
         },
     ),
+    SLAtKLoss: (
+        {"num_items": 40},
+        {
+            "temperature": 0.2,
+            "weight_temperature": 0.5,
+            "k": 5,
+            "num_items": 80,
+            "include_positive": True,
+            "reduction": "sum",
+            "learnable_temperature": True,
+        },
+    ),
+    BSLLoss: (
+        {"num_items": 40, "positive_temperature": 0.15},
+        {
+            "temperature": 0.2,
+            "positive_temperature": 0.2,
+            "num_items": 60,
+            "fused": True,
+            "exponent": 1.1,
+            "reduction": "sum",
+            "learnable_temperature": True,
+        },
+    ),
+    BCELoss: (
+        {"num_items": 40},
+        {"temperature": 0.2, "num_items": 60, "reduction": "sum", "learnable_temperature": True},
+    ),
+    GBCELoss: (
+        {"num_items": 40},
+        {
+            "temperature": 0.2,
+            "calibration": 0.3,
+            "num_items": 60,
+            "reduction": "sum",
+            "learnable_temperature": True,
+        },
+    ),
+    RecallSurrogateLoss: (
+        {"temperature": 0.1, "rank_temperature": 15.0, "rank_scaling": "reference", "num_items": 40},
+        {
+            "temperature": 0.2,
+            "rank_temperature": 20.0,
+            "ks": (5, 30),
+            "num_items": 80,
+            "rank_scaling": "unbiased",
+            "fused": True,
+            "reduction": "sum",
+            "learnable_temperature": True,
+        },
+    ),
     PowerImportance: ({}, {"alpha": 0.5}),
     TargetNImportance: ({"n": 10.0}, {"n": 20.0, "sharpness": 2.0}),
     ExponentialImportance: ({"rate": 0.05}, {"rate": 0.1}),
@@ -68,7 +124,7 @@ VARIATIONS = {
     PSLAtanKernel: ({}, {"score_temperature": 1.0}),
 }
 #: Arguments that take the place of others: class -> argument -> what is left out beside it.
-IN_PLACE_OF = {CROLoss: {"alpha": "importance"}}
+IN_PLACE_OF = {CROLoss: {"alpha": "importance"}, BSLLoss: {"exponent": "fused"}}
 
 
 def together(cls: type) -> dict[str, object]:
