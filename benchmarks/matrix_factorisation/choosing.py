@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from benchmarks.common.rows import Row, Settings, identity
-from benchmarks.matrix_factorisation.sides import TRIALS
+from benchmarks.matrix_factorisation.sides import AUTHORS, TRIALS
 
 #: The trials have the first; the winners all.
 SEEDS = (0, 1, 2)
@@ -17,14 +17,23 @@ def run_of(data: str, side: str, setting: Settings, seed: int = SEEDS[0]) -> Set
 
 
 def trials(data: str, sides: Iterable[str]) -> list[Settings]:
-    """Return every trial, the first of each side before the second of any."""
-    return [
-        run_of(data, side, setting) for group in zip(*_pairs(sides), strict=True) for side, setting in group
-    ]
+    """Return every trial, the first of each side before the second of any.
+
+    The authors' setting for the data set comes first, then those with its learning rate.
+    """
+    groups = zip(*(_ordered(data, side) for side in sides), strict=True)
+    return [run for group in groups for run in group]
 
 
-def _pairs(sides: Iterable[str]) -> list[list[tuple[str, Settings]]]:
-    return [[(side, setting) for setting in TRIALS[side]] for side in sides]
+def _ordered(data: str, side: str) -> list[Settings]:
+    theirs = AUTHORS.get(data, {})
+    first = theirs.get(side)
+    rates = {setting["rate"] for setting in (theirs.values() if first is None else [first])}
+
+    def key(setting: Settings) -> tuple[bool, bool]:
+        return setting != first, setting["rate"] not in rates
+
+    return [run_of(data, side, setting) for setting in sorted(TRIALS[side], key=key)]
 
 
 def chosen(rows: Mapping[str, Row], data: str, side: str) -> Settings | None:

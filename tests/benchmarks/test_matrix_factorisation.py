@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.common.rows import append_row, failed_row, rows_of
+from benchmarks.common.rows import append_row, failed_row, identity, rows_of
 from benchmarks.losses.runs import unpacked
 from benchmarks.matrix_factorisation import protocol
 from benchmarks.matrix_factorisation.__main__ import RESULTS
@@ -18,7 +18,7 @@ from benchmarks.matrix_factorisation.choosing import SEEDS, chosen, finals, run_
 from benchmarks.matrix_factorisation.protocol import PUBLISHED, build_data, build_model, divided
 from benchmarks.matrix_factorisation.report import report
 from benchmarks.matrix_factorisation.runs import ranks_of, seen_items, work
-from benchmarks.matrix_factorisation.sides import TRIALS, build_loss
+from benchmarks.matrix_factorisation.sides import AUTHORS, TRIALS, build_loss
 from lightning_croloss import BSLLoss, MatrixFactorization
 
 polars = pytest.importorskip("polars")
@@ -118,15 +118,24 @@ def test_softmax_is_the_published_one() -> None:
     torch.testing.assert_close(usual, (1 + distance.exp().sum(1)).log().mean())
 
 
-def test_sides_have_as_many_trials_and_the_first_come_first() -> None:
+def test_sides_have_as_many_trials() -> None:
     assert len({len(settings) for settings in TRIALS.values()}) == 1
     for side in TRIALS.values():
         assert len({json.dumps(setting) for setting in side}) == len(side)
         for setting in side:
             assert setting["rate"] > 0
-    runs = trials("mf_health", TRIALS)
+
+
+@pytest.mark.parametrize("data", AUTHORS)
+def test_the_authors_settings_are_run_first(data: str) -> None:
+    runs = trials(data, TRIALS)
     assert [run["side"] for run in runs[:3]] == list(TRIALS)
-    assert all(run["setting"] == TRIALS[run["side"]][0] for run in runs[:3])
+    assert {run["side"]: run["setting"] for run in runs[:2]} == AUTHORS[data]
+    rates = {setting["rate"] for setting in AUTHORS[data].values()}
+    assert runs[2]["setting"]["rate"] in rates
+    assert sorted(map(identity, runs)) == sorted(
+        identity(run_of(data, side, setting)) for side, settings in TRIALS.items() for setting in settings
+    )
 
 
 def test_the_choice_is_made_on_validation_of_the_first_seed() -> None:
