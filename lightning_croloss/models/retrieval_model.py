@@ -254,6 +254,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
         checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
+        if state := self.loss.training_state():
+            checkpoint[KEY]["loss"] = state
         self.note_position(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -274,6 +276,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             self._check_weights_of(checkpoint)
         # the optimizer is built after this
         self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
+        if isinstance(state := checkpoint[KEY].get("loss"), dict):
+            self.loss.load_training_state(state)
         self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside

@@ -12,6 +12,7 @@ from lightning_croloss.losses import (
     Kernel,
     RecallSurrogateLoss,
     RetrievalLoss,
+    SLAtKLoss,
     SoftmaxLoss,
 )
 from tests.losses.cases import (
@@ -36,6 +37,7 @@ SAME_OUTCOME = {
     (SoftmaxLoss, "fused"),
     (BSLLoss, "fused"),
     (RecallSurrogateLoss, "fused"),
+    (SLAtKLoss, "refresh_epochs"),  # needs users, as tests/losses/test_user_thresholds.py has them
     *((cls, "learnable_temperature") for cls in public_classes(RetrievalLoss)),
 }
 CASES = [

@@ -73,6 +73,7 @@ VARIATIONS = {
             "include_positive": True,
             "reduction": "sum",
             "learnable_temperature": True,
+            "refresh_epochs": 5,
         },
     ),
     BSLLoss: (
@@ -124,7 +125,11 @@ VARIATIONS = {
     PSLAtanKernel: ({}, {"score_temperature": 1.0}),
 }
 #: Arguments that take the place of others: class -> argument -> what is left out beside it.
-IN_PLACE_OF = {CROLoss: {"alpha": "importance"}, BSLLoss: {"exponent": "fused"}}
+IN_PLACE_OF = {
+    CROLoss: {"alpha": "importance"},
+    BSLLoss: {"exponent": "fused"},
+    SLAtKLoss: {"refresh_epochs": "learnable_temperature"},  # the former needs more than scores
+}
 
 
 def together(cls: type) -> dict[str, object]:
