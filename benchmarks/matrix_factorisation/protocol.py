@@ -32,7 +32,8 @@ What differs here:
 - The 1,000 negatives are drawn once for the batch, not for each row; those that are among a row's training
   items are ignored, not drawn again.
 - β is, with ``SLAtKLoss``, the score at position ⌈20 M / N⌉ of the row's own draws without the user's
-  training items, in every step. At τ_w = 2.5 the weight hardly depends on it.
+  training items: with ``refresh_epochs`` of the draws in a user's first row of the epochs at which the
+  authors compute it, else of each row's. At τ_w = 2.5 the weight hardly depends on it.
 - A run ends when validation has not improved for 40 epochs: what follows would change nothing but by an
   improvement that comes later than that.
 - Settings are chosen on validation NDCG@20 of seed 0, never on test; each side has the same number of trials.

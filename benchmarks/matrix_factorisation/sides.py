@@ -20,15 +20,16 @@ TRIALS: dict[str, list[Settings]] = {
         {"rate": 0.03, "temperature": 0.2},
         {"rate": 0.01, "temperature": 0.3},
     ],
+    # a weight temperature well below τ log 1,000 teaches nothing
     "SL@20": [
-        {"rate": 0.1, "temperature": 0.2, "weight_temperature": 2.5},
-        {"rate": 0.01, "temperature": 0.2, "weight_temperature": 2.25},
-        {"rate": 0.1, "temperature": 0.2, "weight_temperature": 1.0},
+        {"rate": 0.1, "temperature": 0.2, "weight_temperature": 2.5, "refresh_epochs": 5},
+        {"rate": 0.01, "temperature": 0.2, "weight_temperature": 2.25, "refresh_epochs": 20},
+        {"rate": 0.1, "temperature": 0.2, "weight_temperature": 1.75},
         {"rate": 0.1, "temperature": 0.1, "weight_temperature": 1.0},
-        {"rate": 0.01, "temperature": 0.1, "weight_temperature": 1.0},
-        {"rate": 0.01, "temperature": 0.14, "weight_temperature": 1.0},
+        {"rate": 0.01, "temperature": 0.1, "weight_temperature": 1.0, "refresh_epochs": 20},
+        {"rate": 0.01, "temperature": 0.14, "weight_temperature": 1.5},
         {"rate": 0.03, "temperature": 0.2, "weight_temperature": 2.5},
-        {"rate": 0.01, "temperature": 0.2, "weight_temperature": 1.0},
+        {"rate": 0.01, "temperature": 0.2, "weight_temperature": 1.75},
     ],
     "CROLoss": [
         {"rate": 0.1, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14},
