@@ -1,9 +1,9 @@
 """Run the published matrix-factorisation protocol with each loss, and write the tables.
 
-python -m benchmarks.matrix_factorisation --data FOLDER --trials 1    # the authors' settings, and CROLoss
-python -m benchmarks.matrix_factorisation --data FOLDER --finals      # all trials, the winners with three seeds
+python -m benchmarks.matrix_factorisation --data FOLDER --trials 1  # the authors' settings, and CROLoss
+python -m benchmarks.matrix_factorisation --data FOLDER --finals    # all trials, the winners with three seeds
 python -m benchmarks.matrix_factorisation --data FOLDER --sets mf_gowalla --trials 1
-python -m benchmarks.matrix_factorisation --report                    # the tables again, from the rows
+python -m benchmarks.matrix_factorisation --report                  # the tables again, from the rows
 """
 
 from __future__ import annotations
