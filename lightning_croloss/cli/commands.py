@@ -13,6 +13,7 @@ OTHER_COMMANDS = {
     "data": "Show what a config reads, filters and splits: croloss data inspect.",
     "export": "Write a model as a folder that is served without torch.",
     "recommend": "Recommend items to histories that the model has never seen.",
+    "tune": "Find the loss for the N that will be deployed, and train the model with it.",
     "zoo": "List, show, build and evaluate the pretrained models.",
 }
 COMMANDS = {**TRAINER_COMMANDS, **OTHER_COMMANDS}
@@ -28,6 +29,14 @@ def run_command(name: str, words: list[str]) -> None:
         from lightning_croloss.cli.recommend import recommend
 
         recommend(given)
+    elif name == "tune":
+        from lightning_croloss.cli.tune_options import parse_words
+
+        options, fit = parse_words(words)
+
+        from lightning_croloss.cli.tune import tune
+
+        tune(options, fit, words)
     elif name == "export":
         from lightning_croloss.cli import export
 

@@ -104,6 +104,9 @@ class CROLossCLI(LightningCLI):
         parser.add_argument("--pretrained", type=str | None, help=help_of("pretrained"))
         parser.add_argument("--metrics_per_user", type=str | None, help=help_of("metrics_per_user"))
         parser.add_argument("--allow_classes", type=str | list[str] | None, help=help_of("allow_classes"))
+        parser.add_argument(
+            "--tune", type=dict | None, help="What croloss tune searches over; of no effect here."
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments, and keep apart what the user gave of it."""
@@ -112,6 +115,7 @@ class CROLossCLI(LightningCLI):
         if not command:
             return
         refuse_in_config(self.config[command])
+        self._leave_out_tune(self.config[command])
         seed = self.config[command].get("seed_everything")
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ValueError(f"seed_everything must be 0 … {2**32 - 1}, got {seed}")
@@ -126,6 +130,11 @@ class CROLossCLI(LightningCLI):
             self._given = parser.parse_args(args, base, defaults=False)
             for line in replaced_lists(self._words, command):
                 say(line)
+
+    def _leave_out_tune(self, section: Namespace) -> None:
+        """Take out what is no part of a run, and say whose it is."""
+        if section.pop("tune", None) is not None:
+            say("the section 'tune' is for croloss tune, which searches over it: without effect here")
 
     def _parse_ckpt_path(self) -> None:
         """Find the weights that the command needs; their model replaces the config's, but never silently."""

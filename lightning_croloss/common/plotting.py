@@ -40,3 +40,37 @@ def plot_metrics_against_n(results: dict[str, dict[int, float]], path: Path, tit
         axes.set_title(title)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def plot_curves(
+    curves: dict[str, dict[int, float]], path: Path, x_label: str, y_label: str, title: str = ""
+) -> None:
+    """Draw curves over one axis, the first in colour and in front of the others.
+
+    Args:
+        curves: for each name its value at each point, in the order of the legend.
+        path: the PNG to write.
+        x_label: what the points are.
+        y_label: what the values are.
+        title: a line above the plot.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("a plot", "plot") from error
+    figure = Figure(figsize=(8.0, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, points) in enumerate(curves.items()):
+        (line,) = axes.plot(list(points), list(points.values()), marker="o", markersize=4, label=name)
+        line.set(**({"linewidth": 2.5, "zorder": 3} if number == 0 else {"linewidth": 1.0, "alpha": 0.7}))
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if title:
+        axes.set_title(title)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -423,6 +423,19 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         """
         return {}
 
+    def set_num_items(self, num_items: int) -> None:
+        """Fill the size of the catalogue, as ``RetrievalModel`` does when it was left out."""
+        self.num_items = num_items
+
+    @property
+    def follows_n(self) -> bool:
+        """Whether values of the loss go with a scheduled n, see :meth:`values_at_n`."""
+        return False
+
+    def values_at_n(self, n: float) -> dict[str, float]:
+        """Return the schedulable values that go with a scheduled n, by name; ``CROLoss(n=…)`` has such."""
+        return {}
+
     def check_value(self, name: str, value: float) -> None:
         """Raise ``ValueError`` if the schedulable ``name`` must not be set to ``value``."""
 

@@ -24,7 +24,7 @@ from tests.losses.cases import (
     scores,
     value_and_gradients,
 )
-from tests.losses.variations import VARIATIONS
+from tests.losses.variations import NEEDS, VARIATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:n=")
 
@@ -69,6 +69,7 @@ def test_every_argument_has_a_case():
 @pytest.mark.parametrize(("cls", "name"), CASES, ids=[f"{cls.__name__}.{name}" for cls, name in CASES])
 def test_every_argument_changes_the_outcome(cls, name):
     start, variations = VARIATIONS[cls]
+    start = start | NEEDS.get(cls, {}).get(name, {})
     value, *gradients = outcome(cls, **start)
     other_value, *other_gradients = outcome(cls, **start | {name: variations[name]})
     assert torch.isfinite(other_value)

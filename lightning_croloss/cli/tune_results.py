@@ -1,0 +1,163 @@
+"""What a search hands back: the config and the checkpoint of each winner, their test, and how to use them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_croloss.callbacks.recall_report import collect_results, format_table
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.seed_results import SeedRun, format_seeds, summarize, table_of_runs
+from lightning_croloss.cli.tune_base import Base
+from lightning_croloss.cli.tune_report import (
+    config_text,
+    curves_of_rungs,
+    format_rungs,
+    format_seconds,
+    table_of_rungs,
+)
+from lightning_croloss.cli.tune_request import Request
+from lightning_croloss.cli.tune_runs import CONFIG, Runs
+from lightning_croloss.cli.tune_schedule import Schedule
+from lightning_croloss.common.files import replacing, write_atomically
+from lightning_croloss.common.plotting import plot_curves
+from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.search import Choice
+from lightning_croloss.tuning.table import seconds_spent, steps_spent
+
+
+def hand_back(
+    choice: Choice, runs: Runs, request: Request, base: Base, schedule: Schedule, began: float
+) -> None:
+    """Test each winner, write its config and checkpoint, and print what was found.
+
+    Args:
+        choice: what the search has found.
+        runs: its runs.
+        request: what was asked.
+        base: the config it began with.
+        schedule: its plan.
+        began: when the command began, by ``time.monotonic``.
+    """
+    folder = request.folder
+    write_atomically(folder / "rungs.csv", table_of_rungs(choice).encode())
+    fits, planned = steps_spent(choice, schedule.length), schedule.plan.cost
+    trained = seconds_spent(choice)
+    for at, objective in enumerate(choice.objectives):
+        number = choice.winners[at]
+        winner, outcome = choice.candidates[number], choice.latest(number)
+        run = runs.records.candidate_folder(number)
+        checkpoint = folder / f"best_{objective.label}.ckpt"
+        if not checkpoint.exists():
+            _copy(runs.best_checkpoint(run, objective), checkpoint)
+        tested = _tested(runs, run, objective, checkpoint) if base.tests else {}
+        reached = f"{objective} of the validation: {outcome.value(objective):.4f}"
+        if metrics := _of_test(objective, tested):
+            reached = f"{objective} of the test: {metrics:.4f}; {reached}"
+        lines = [
+            reached,
+            f"{winner.name}: the best of {len(choice.candidates)} settings, for {fits:.2f} fits:",
+        ]
+        config = folder / f"best_{objective.label}.yaml"
+        if not config.exists():  # it may have been changed since
+            text = config_text(runs.config_of(winner, objective), config, [*lines, f"  {request.command}"])
+            write_atomically(config, text.encode())
+        print(f"\n{format_rungs(choice, at)}")
+        if tested:
+            print(f"\n{format_table(collect_results(tested, 'test'), 'test')}")
+        print(f"winner:     {winner.name}")
+        print(f"config:     {config}")
+        print(f"checkpoint: {checkpoint}")
+        _draw(choice, at, folder)
+    print(f"rungs:      {folder / 'rungs.csv'}")
+    print(
+        f"cost:       {fits:.2f} fits, planned at most {planned:.2f} (training steps and validations), "
+        f"{format_seconds(trained)}"
+    )
+    if request.seeds:
+        _with_seeds(choice, runs, request, base)
+    first = folder / f"best_{choice.objectives[0].label}.ckpt"
+    n = min(choice.objectives[0].weights)
+    print(f"recommend:  croloss recommend --model {first} --histories events.parquet --n {n}")
+    print(f"export:     croloss export --model {first} --output served")
+    say(f"done in {format_seconds(time.monotonic() - began)}")
+
+
+def _tested(runs: Runs, run: Path, objective: Objective, checkpoint: Path) -> dict[str, float]:
+    """Return what the test of a checkpoint measures; it is measured once."""
+    path = run / f"test_{objective.label}.json"
+    if not path.exists():
+        task = {"do": "test", "config": str(run / CONFIG), "checkpoint": str(checkpoint)}
+        ((_, answer),) = runs.workers.run([task])
+        if "error" in answer:
+            raise ValueError(f"the winner could not be tested: {answer['error']}")
+        write_atomically(path, json.dumps(answer["result"]).encode())
+    found: dict[str, float] = json.loads(path.read_text("utf-8"))
+    return found
+
+
+def _of_test(objective: Objective, tested: Mapping[str, float]) -> float:
+    names = {name.replace("val/", "test/", 1): share for name, share in objective.names.items()}
+    return sum(share * tested.get(name, 0.0) for name, share in names.items())
+
+
+def _with_seeds(choice: Choice, runs: Runs, request: Request, base: Base) -> None:
+    """Train and test each winner with further seeds, and print mean and deviation."""
+    missing: list[dict[str, Any]] = []
+    folders: dict[tuple[int, int], Path] = {}
+    for number in dict.fromkeys(choice.winners):
+        for seed in request.seeds:
+            folder = runs.records.folder / "seeds" / f"{number:02d}_{seed}"
+            folders[number, seed] = folder
+            if not (folder / "outcome.json").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                config = runs.written(choice.candidates[number], folder, {"seed_everything": seed})
+                missing.append(
+                    {"do": "train", "config": str(config), "step": None, "save": str(folder / "end.ckpt")}
+                )
+    if missing:
+        say(f"seeds: {len(missing)} more runs to the end")
+    for at, answer in runs.workers.run(missing):
+        if "error" in answer:
+            raise ValueError(f"a run with another seed failed: {answer['error']}")
+        folder = Path(missing[at]["config"]).parent
+        write_atomically(folder / "outcome.json", json.dumps(answer["result"]).encode())
+    for at, objective in enumerate(choice.objectives):
+        number = choice.winners[at]
+        run = runs.records.candidate_folder(number)
+        checkpoint = request.folder / f"best_{objective.label}.ckpt"
+        found = [SeedRun(base.seed, str(run), _tested(runs, run, objective, checkpoint))]
+        for seed in request.seeds:
+            folder = folders[number, seed]
+            best = runs.best_checkpoint(folder, objective)
+            found.append(SeedRun(seed, str(folder), _tested(runs, folder, objective, best)))
+        write_atomically(request.folder / f"seeds_{objective.label}.csv", table_of_runs(found).encode())
+        summary = json.dumps(summarize(found), indent=2)
+        write_atomically(request.folder / f"seeds_{objective.label}.json", summary.encode())
+        print(f"\n{objective}: {choice.candidates[number].name}\n{format_seeds(found)}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _draw(choice: Choice, at: int, folder: Path) -> None:
+    name = "rungs.png" if len(choice.objectives) == 1 else f"rungs_{choice.objectives[at].label}.png"
+    path = folder / name
+    if path.exists():
+        return
+    try:
+        plot_curves(
+            curves_of_rungs(choice, at), path, "training steps", f"{choice.objectives[at]}, validation"
+        )
+    except MissingExtraError as missing:
+        say(f"no picture of the rungs: {missing}")
+
+
+__all__ = ["hand_back"]

@@ -1,0 +1,222 @@
+"""What the processes of a search do: measure a fit, train it up to a step, test it.
+
+Each is given the file of an ordinary config, from which ``croloss fit`` would make the same run.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lightning_croloss.callbacks import RecallReport
+from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
+from lightning_croloss.cli.lightning_cli import CROLossCLI
+from lightning_croloss.cli.tune_runs import BEST, CHECKPOINTS
+from lightning_croloss.common.files import write_atomically
+from lightning_croloss.training.run_versions import own_versions
+from lightning_croloss.tuning.length import measure_length
+from lightning_croloss.tuning.outcome import Outcome
+from lightning_croloss.tuning.segment import RungReached, train_segment
+
+#: Steps after which the speed of training is known.
+ENOUGH = 60
+
+
+class RunCLI(CROLossCLI):
+    """Builds what ``croloss fit`` builds, and runs nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self.before_fit()
+
+
+def measure(config: str) -> dict[str, Any]:
+    """Return the length of a fit, the size of its catalogue, and the number of GPUs."""
+    cli = RunCLI(["fit", "--config", config])
+    _leave_reports(cli.trainer)
+    length = measure_length(cli.trainer, cli.model, cli.datamodule)
+    return {
+        "steps": length.steps,
+        "validations": list(length.validations),
+        "validation_batches": length.validation_batches,
+        "resumable": None if length.resumable is None else list(length.resumable),
+        "num_items": int(cli.model.num_items),
+    }
+
+
+def speed(config: str, seconds: float) -> dict[str, float]:
+    """Train for a moment, and validate once.
+
+    Args:
+        config: the file of a config.
+        seconds: how long the training may take.
+
+    Returns:
+        The seconds of a training step, of a validation, and of all that a run does besides.
+    """
+    began = time.monotonic()
+    cli = RunCLI(["fit", "--config", config])
+    _leave_reports(cli.trainer)
+    watch = Stopwatch(seconds)
+    trainer = cli.trainer
+    trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+    trainer.num_sanity_val_steps = 0
+    with own_versions(trainer):
+        trainer.fit(cli.model, datamodule=cli.datamodule)
+    middle = time.monotonic()
+    trainer.validate(cli.model, datamodule=cli.datamodule, verbose=False)
+    end = time.monotonic()
+    step = watch.step()
+    other = middle - began - step * watch.steps
+    return {"step": step, "validation": end - middle, "other": max(0.0, other)}
+
+
+def train(
+    config: str,
+    step: int | None,
+    save: str,
+    resume: str | None = None,
+    before: Mapping[str, Any] | None = None,
+    deadline: float | None = None,
+) -> dict[str, Any]:
+    """Train a run from where it stands up to a step, and say how it stands then.
+
+    Args:
+        config: the file of its config.
+        step: number of training steps since its beginning; None trains it to its end.
+        save: where it is saved, to go on from there.
+        resume: where it was saved before.
+        before: what was returned then.
+        deadline: the time, in seconds since 1970, at which training is to end; None if it may take its time.
+    """
+    cli = RunCLI(["fit", "--config", config])
+    trainer = cli.trainer
+    if step is not None:
+        _leave_reports(trainer)
+    if deadline is not None:
+        trainer.callbacks.append(Deadline(deadline))  # type: ignore[attr-defined]
+    with own_versions(trainer, resume is not None):
+        outcome = train_segment(
+            trainer,
+            cli.model,
+            cli.datamodule,
+            step=step,
+            save=Path(save),
+            resume=None if resume is None else Path(resume),
+            before=None if before is None else Outcome.from_plain(before),
+        )
+    if outcome.finished:
+        _note_best(trainer, Path(config).parent)
+    return outcome.to_plain()
+
+
+def test(config: str, checkpoint: str) -> dict[str, float]:
+    """Return what the test measures of a checkpoint."""
+    cli = RunCLI(["fit", "--config", config])
+    trainer = cli.trainer
+    with own_versions(trainer, True):
+        trainer.test(
+            cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True
+        )
+    return {
+        name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")
+    }
+
+
+def end_runs() -> None:
+    """End the run of W&B that is open in this process, which the next one would take for its own."""
+    if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
+        wandb.finish()
+
+
+def sentence_about(error: BaseException) -> str:
+    """Return in one sentence what went wrong, and free the memory of what did."""
+    if isinstance(error, SystemExit):
+        return "its config was refused"
+    cause = explained(root_cause(error))
+    text = " ".join(str(cause).split()) or type(cause).__name__
+    error.__traceback__ = None
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return text if meant_for_user(cause) else f"{type(cause).__name__}: {text}"
+
+
+class Stopwatch(Callback):
+    """Ends a fit, before its first validation, once the time of a step is known.
+
+    Args:
+        seconds: how long it may take at most.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.steps = 0
+        self._seconds = seconds
+        self._times: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the clock."""
+        self.steps += 1
+        self._times.append(time.monotonic())
+        if self.steps >= ENOUGH or self._times[-1] - self._times[0] > self._seconds:
+            raise RungReached
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End here; the validation is measured apart."""
+        if trainer.state.fn == "fit":
+            raise RungReached
+
+    def step(self) -> float:
+        """Return the seconds of a step: the median, as the first ones take longer."""
+        between = [later - earlier for earlier, later in itertools.pairwise(self._times)]
+        return statistics.median(between) if between else 0.0
+
+
+class Deadline(Callback):
+    """Ends a fit at a time.
+
+    Args:
+        seconds: since 1970.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the clock; the fit validates once more before it ends."""
+        if time.time() > self._seconds:
+            trainer.should_stop = True
+
+
+def _leave_reports(trainer: Trainer) -> None:
+    """Print and draw nothing of a run that has not ended."""
+    trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, RecallReport)]  # type: ignore[attr-defined]
+
+
+def _note_best(trainer: Trainer, folder: Path) -> None:
+    """Write down the best checkpoint by each metric; of a run that kept none, its last weights."""
+    callbacks = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
+    best = {str(each.monitor): each.best_model_path for each in callbacks[::-1] if each.best_model_path}
+    for each in callbacks:
+        if str(each.monitor) not in best and each.monitor is not None:
+            path = folder / CHECKPOINTS / "end.ckpt"
+            trainer.save_checkpoint(path)
+            best[str(each.monitor)] = str(path)
+    write_atomically(folder / BEST, json.dumps(best).encode())
+
+
+__all__ = ["end_runs", "measure", "sentence_about", "speed", "test", "train"]

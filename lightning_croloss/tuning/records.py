@@ -1,0 +1,133 @@
+"""Records of a search on the disk: the truth from which a search that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_croloss.common.files import write_atomically
+from lightning_croloss.tuning.outcome import Outcome
+from lightning_croloss.tuning.search import Execute, Job
+
+#: The settings of the search, and the version of what lies here.
+SEARCH = "search.json"
+VERSION = 1
+#: The folder of the candidates' folders.
+CANDIDATES = "candidates"
+
+
+class Records:
+    """One folder a candidate, with its checkpoints and one JSON a rung, written once the rung is done.
+
+    Each file is written in one step, a checkpoint before the JSON that counts it. So a process can be killed
+    at any moment: called again, it reads what is there and trains only what is missing.
+
+    Args:
+        folder: the folder of the search.
+        settings: all that the outcome depends on, as plain values; a folder of other settings is refused.
+        overwrite: whether a search that is there is removed first, and nothing else.
+
+    Raises:
+        ValueError: the folder holds another search, or something else.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.folder = folder
+        content = json.loads(json.dumps({"version": VERSION, **settings}))
+        path = folder / SEARCH
+        if path.exists() and overwrite:
+            shutil.rmtree(folder / CANDIDATES, ignore_errors=True)
+            write_atomically(path, json.dumps(content, indent=1).encode())
+        elif path.exists():
+            found = json.loads(path.read_text("utf-8"))
+            other = sorted(name for name in {*found, *content} if found.get(name) != content.get(name))
+            if other:
+                raise ValueError(
+                    f"{folder} holds a search that differs in {', '.join(other)}: choose another folder, or "
+                    "overwrite it"
+                )
+        elif folder.exists() and not all(each.name.startswith(".") for each in folder.iterdir()):
+            raise ValueError(f"{folder} is not empty and holds no search: choose another folder")
+        else:
+            write_atomically(path, json.dumps(content, indent=1).encode())
+
+    def candidate_folder(self, number: int) -> Path:
+        """Return the folder of a candidate, which holds its checkpoints."""
+        return self.folder / CANDIDATES / f"{number:02d}"
+
+    def outcome(self, job: Job, step: int | None = None) -> Outcome | None:
+        """Return what came of a candidate, None if that is not done.
+
+        Args:
+            job: whose.
+            step: at which rung; None is that of the job.
+
+        Raises:
+            ValueError: another candidate had that number.
+        """
+        path = self._file(job.number, job.step if step is None else step)
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text("utf-8"))
+        if content["candidate"] != json.loads(json.dumps(job.candidate.to_plain())):
+            raise ValueError(
+                f"{path} is of another candidate, {content['candidate']['name']!r}, than "
+                f"{job.candidate.name!r}, which is proposed now: choose another folder, or overwrite it"
+            )
+        return Outcome.from_plain(content)
+
+    def state(self, number: int, step: int) -> Path:
+        """Return where the checkpoint is from which a candidate goes on after a rung."""
+        return self.candidate_folder(number) / f"step_{step}.ckpt"
+
+    def start_of(self, job: Job) -> tuple[Path | None, Outcome | None]:
+        """Return from which checkpoint a job goes on, and what its candidate has come to by then."""
+        steps = [step for step in self._steps(job.number) if step < job.step]
+        if not steps:
+            return None, None
+        return self.state(job.number, max(steps)), self.outcome(job, max(steps))
+
+    def note(self, job: Job, outcome: Outcome) -> None:
+        """Write what came of a job, and remove the checkpoints from which earlier ones went on."""
+        content = json.dumps({"candidate": job.candidate.to_plain(), **outcome.to_plain()}, indent=1)
+        write_atomically(self._file(job.number, job.step), content.encode())
+        self._tidy(job)
+
+    def leave(self, number: int) -> None:
+        """Remove the checkpoints of a candidate that is out; nobody goes on from them."""
+        for path in self.candidate_folder(number).rglob("*.ckpt"):
+            path.unlink(missing_ok=True)
+
+    def remembering(self, execute: Execute) -> Execute:
+        """Return an executor that takes what is done from the records; what is not is executed and noted."""
+
+        def run(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+            missing = []
+            for job in jobs:
+                outcome = self.outcome(job)
+                if outcome is None:
+                    missing.append(job)
+                else:
+                    self._tidy(job)
+                    yield job, outcome
+            for job, outcome in execute(missing) if missing else ():
+                self.note(job, outcome)
+                yield job, outcome
+
+        return run
+
+    def _steps(self, number: int) -> list[int]:
+        """Return the rungs at which a candidate has been, ascending."""
+        names = (path.stem for path in self.candidate_folder(number).glob("step_*.json"))
+        return sorted(int(name.removeprefix("step_")) for name in names)
+
+    def _tidy(self, job: Job) -> None:
+        for step in self._steps(job.number):
+            if step < job.step:
+                self.state(job.number, step).unlink(missing_ok=True)
+
+    def _file(self, number: int, step: int) -> Path:
+        return self.candidate_folder(number) / f"step_{step}.json"

@@ -1,0 +1,176 @@
+"""A search in a storage of Optuna, for its dashboard; a copy of what the records say, and never read back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning_croloss.errors import MissingExtraError
+
+RUNNING, COMPLETE, PRUNED, FAILED = "RUNNING", "COMPLETE", "PRUNED", "FAIL"
+#: The attribute of a study by which a search knows its own.
+SEARCH = "search"
+
+
+@dataclass(frozen=True)
+class MirroredTrial:
+    """A candidate as a trial.
+
+    Attributes:
+        name: its name.
+        params: its settings, flat and plain.
+        values: the objective after so many training steps.
+        state: how it stands.
+        value: its final value, of one that is complete.
+        attributes: what else is told of it, plain values.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    values: Mapping[int, float] = field(default_factory=dict)
+    state: str = RUNNING
+    value: float | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def require_optuna(what: str) -> Any:
+    """Return the package.
+
+    Args:
+        what: what needs it, for the error.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingExtraError(what, "tune") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+class Mirror:
+    """A study that follows a search: trial number i is candidate number i.
+
+    Args:
+        url: the storage, such as ``sqlite:///study.db``.
+        name: name of the study.
+        search: what tells this search from others.
+        attributes: what is told of the whole search, plain values.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        ValueError: the storage cannot be used, or its study of that name is another search's.
+    """
+
+    def __init__(self, url: str, name: str, search: str, attributes: Mapping[str, Any] | None = None) -> None:
+        optuna = require_optuna("a storage of Optuna")
+        try:
+            self._study = optuna.create_study(
+                storage=url, study_name=name, direction="maximize", load_if_exists=True
+            )
+        except Exception as error:  # whatever the driver of the database raises
+            said = " ".join(str(error).split()).partition("(Background on")[0].strip() or type(error).__name__
+            raise ValueError(f"storage {url!r} cannot be used: {said[:200]}") from None
+        known = self._study.user_attrs.get(SEARCH)
+        if known is not None and known != search:
+            raise ValueError(
+                f"storage {url!r} holds another search as study {name!r}: give another storage or output"
+            )
+        for key, value in {SEARCH: search, **(attributes or {})}.items():
+            if self._study.user_attrs.get(key) != value:
+                self._study.set_user_attr(key, value)
+
+    def write(self, trials: Sequence[MirroredTrial]) -> None:
+        """Bring the study to where the search is; what is there already stays as it is.
+
+        Args:
+            trials: all candidates so far, by number.
+        """
+        storage = self._study._storage
+        stored = self._study.get_trials(deepcopy=False)
+        spread = _spread([trial.params for trial in trials])
+        for number, trial in enumerate(trials):
+            if number >= len(stored):
+                template = self._template(trial, spread, stored)
+                identity = storage.create_new_trial(self._study._study_id, template_trial=template)
+                there: Any = storage.get_trial(identity)
+            else:
+                there = stored[number]
+            if there.state.is_finished():
+                continue
+            for step, value in trial.values.items():
+                if math.isfinite(value) and there.intermediate_values.get(step) != value:
+                    storage.set_trial_intermediate_value(there._trial_id, step, value)
+            for name, attribute in trial.attributes.items():
+                if there.user_attrs.get(name) != attribute:
+                    storage.set_trial_user_attr(there._trial_id, name, attribute)
+            self._finish(there, trial)
+
+    def _finish(self, there: Any, trial: MirroredTrial) -> None:
+        from optuna.trial import TrialState
+
+        if trial.state == RUNNING:
+            return
+        value = trial.value
+        if trial.state == PRUNED and value is None and trial.values:
+            value = trial.values[max(trial.values)]
+        state = TrialState[trial.state]
+        if state == TrialState.COMPLETE and (value is None or not math.isfinite(value)):
+            state = TrialState.FAIL
+        told = [value] if value is not None and math.isfinite(value) and state != TrialState.FAIL else None
+        self._study._storage.set_trial_state_values(there._trial_id, state, told)
+
+    def _template(self, trial: MirroredTrial, spread: Mapping[str, Any], stored: Sequence[Any]) -> Any:
+        from optuna.trial import TrialState, create_trial
+
+        known = {name: found for each in stored for name, found in each.distributions.items()}
+        distributions, params, attributes = {}, {}, {"name": trial.name}
+        for name, value in trial.params.items():
+            distribution = _fitting(known.get(name), spread[name], value)
+            if distribution is None:  # a value that the study did not expect
+                attributes[name] = value
+            else:
+                distributions[name] = distribution
+                params[name] = value if _is_number(value) else _choice(value)
+        return create_trial(
+            state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attributes
+        )
+
+
+def _spread(settings: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    values: dict[str, list[Any]] = {}
+    for params in settings:
+        for name, value in params.items():
+            values.setdefault(name, []).append(value)
+    return values
+
+
+def _fitting(known: Any, values: Sequence[Any], value: Any) -> Any:
+    """Return a distribution that holds a value, like the one that is known of the parameter, if any."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    numbers = all(map(_is_number, values))
+    if known is None:
+        if numbers:
+            return FloatDistribution(min(values), max(values))
+        return CategoricalDistribution(list(dict.fromkeys(map(_choice, values))))
+    if isinstance(known, CategoricalDistribution):
+        return known if _choice(value) in known.choices else None
+    if not _is_number(value):
+        return None
+    return FloatDistribution(min(known.low, value), max(known.high, value))
+
+
+def _choice(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+__all__ = ["COMPLETE", "FAILED", "PRUNED", "RUNNING", "Mirror", "MirroredTrial", "require_optuna"]
