@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.common.packed import unpacked
 from benchmarks.common.rows import Row, Settings, failures_of, identity, rows_of
 from benchmarks.common.tables import Values, described, difference, failed_runs, mean_and_spread, table
-from benchmarks.losses.runs import unpacked
 from benchmarks.matrix_factorisation.choosing import SEEDS, chosen, run_of
 from benchmarks.matrix_factorisation.protocol import PUBLISHED
 from benchmarks.matrix_factorisation.sides import AUTHORS, TRIALS

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from benchmarks.common.packed import packed
 from benchmarks.common.rows import Row, Settings
 from benchmarks.common.tables import Values, user_values
 from benchmarks.common.training import quiet_trainer, start_run
-from benchmarks.losses.runs import packed
 from benchmarks.matrix_factorisation import protocol
 from benchmarks.matrix_factorisation.protocol import N, build_data, build_model
 from benchmarks.matrix_factorisation.sides import build_loss

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.common.packed import unpacked
 from benchmarks.common.rows import append_row, failed_row, identity, rows_of
-from benchmarks.losses.runs import unpacked
 from benchmarks.matrix_factorisation import protocol
 from benchmarks.matrix_factorisation.__main__ import RESULTS
 from benchmarks.matrix_factorisation.choosing import SEEDS, chosen, finals, run_of, trials
