@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.exceptions import _TunerExitException
 
+from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.plan import FitLength
 from lightning_croloss.tuning.segment import Data, fit_arguments
 
 
-def measure_length(trainer: Trainer, module: LightningModule, data: Data) -> FitLength:
+def measure_length(
+    trainer: Trainer, module: LightningModule, data: Data, objectives: Sequence[Objective] = ()
+) -> FitLength:
     """Return how long a fit is and when it validates; what is wrong with its settings shows here already.
 
     Loads the data and does the sanity check of the validation, but no training step.
@@ -21,16 +26,21 @@ def measure_length(trainer: Trainer, module: LightningModule, data: Data) -> Fit
         trainer: a trainer as it would fit; it is used up.
         module: a module as it would be trained; it is used up.
         data: what ``trainer.fit`` is given.
+        objectives: what validation must log.
 
     Raises:
-        ValueError: the fit has no end, or never validates, or uses several devices.
+        ValueError: the fit has no end, never validates, uses several devices, or its course depends on the
+            time; or the sanity check does not log what is looked for.
     """
     if trainer.world_size > 1:
         raise ValueError(
             f"tuning trains each candidate on one device, and the trainer has {trainer.world_size}: set "
             "devices=1"
         )
-    begin = _Begin()
+    if any(isinstance(callback, Timer) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        raise ValueError("max_time makes the outcome of a fit depend on timing: set max_epochs or max_steps")
+    begin = _Begin(objectives)
+    trainer.num_sanity_val_steps = 1
     trainer.callbacks.append(begin)  # type: ignore[attr-defined]
     trainer.fit(module, **fit_arguments(data))
     if begin.length is None:
@@ -45,8 +55,13 @@ class _Begun(_TunerExitException):
 class _Begin(Callback):
     """Ends a fit before its first step, when its length is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, objectives: Sequence[Objective]) -> None:
         self.length: FitLength | None = None
+        self._objectives = objectives
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for objective in self._objectives:
+            objective.check_logged(trainer.callback_metrics)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.length = _length(trainer)
@@ -93,7 +108,7 @@ def _steps(trainer: Trainer, of_epoch: int) -> int:
 def _validations(trainer: Trainer, steps: int, of_epoch: int) -> tuple[int, ...]:
     """Return the batches after which the fit validates, as Lightning decides it."""
     every, interval = trainer.check_val_every_n_epoch, trainer.val_check_batch
-    if trainer.val_check_batch is None:
+    if interval is None:
         raise ValueError("val_check_interval is a time, which makes the outcome depend on it: give batches")
     if every is None:
         return tuple(step for step in range(1, steps + 1) if step % interval == 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from lightning_croloss.tuning.search import Execute, Job
 #: The settings of the search, and the version of what lies here.
 SEARCH = "search.json"
 VERSION = 1
+#: The folder of the candidates' folders.
+CANDIDATES = "candidates"
 
 
 class Records:
@@ -25,22 +28,26 @@ class Records:
     Args:
         folder: the folder of the search.
         settings: all that the outcome depends on, as plain values; a folder of other settings is refused.
+        overwrite: whether a search that is there is removed first, and nothing else.
 
     Raises:
         ValueError: the folder holds another search, or something else.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
         self.folder = folder
         content = json.loads(json.dumps({"version": VERSION, **settings}))
         path = folder / SEARCH
+        if overwrite and path.exists():
+            shutil.rmtree(folder / CANDIDATES, ignore_errors=True)
+            path.unlink()
         if path.exists():
             found = json.loads(path.read_text("utf-8"))
             other = sorted(name for name in {*found, *content} if found.get(name) != content.get(name))
             if other:
                 raise ValueError(
-                    f"{folder} holds a search with other settings ({', '.join(other)} differ): choose "
-                    "another folder, or remove this one"
+                    f"{folder} holds a search that differs in {', '.join(other)}: choose another folder, or "
+                    "overwrite it"
                 )
         elif folder.exists() and any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no search: choose another folder")
@@ -49,7 +56,7 @@ class Records:
 
     def candidate_folder(self, number: int) -> Path:
         """Return the folder of a candidate, which holds its checkpoints."""
-        return self.folder / "candidates" / f"{number:02d}"
+        return self.folder / CANDIDATES / f"{number:02d}"
 
     def outcome(self, number: int, step: int) -> Outcome | None:
         """Return what came of a candidate at a rung, None if that is not done."""
@@ -75,7 +82,7 @@ class Records:
 
     def leave(self, number: int) -> None:
         """Remove the checkpoints of a candidate that is out; nobody goes on from them."""
-        for path in self.candidate_folder(number).glob("*.ckpt"):
+        for path in self.candidate_folder(number).rglob("*.ckpt"):
             path.unlink(missing_ok=True)
 
     def remembering(self, execute: Execute) -> Execute:

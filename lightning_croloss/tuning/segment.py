@@ -46,7 +46,8 @@ def train_segment(
         module: a new module, made in the same way for each segment.
         data: what ``trainer.fit`` is given.
         step: the number of training steps (batches) since the beginning of the fit; None trains to its end.
-        save: where the checkpoint is written, if the fit is not over.
+        save: where the checkpoint is written at the step; at the end of the fit only if it has never
+            validated, so that ``ModelCheckpoint`` has nothing to go by.
         resume: the checkpoint of the segment before, with ``before``; None begins the fit.
         before: what the segment before returned.
 
@@ -54,7 +55,8 @@ def train_segment(
         ValueError: the trainer uses several devices, or the fit cannot be taken up there.
     """
     began = time.monotonic()
-    end = SegmentEnd(step, save, isinstance(module, ResumableTraining))
+    validated = before is not None and any(not each.apart for each in before.validations)
+    end = SegmentEnd(step, save, isinstance(module, ResumableTraining), validated)
     trainer.callbacks.append(end)  # type: ignore[attr-defined]  # after all others, ModelCheckpoint too
     trainer.num_sanity_val_steps = 0
     # a RetrievalModel's checkpoints hold plain types; what others keep as hyperparameters is theirs
@@ -77,11 +79,18 @@ class SegmentEnd(Checkpoint):
     """Notes each validation of a fit, and ends it at a step with a checkpoint from which it goes on exactly.
 
     The last of the callbacks: the others have all acted, as they would have at the end of the step.
+
+    Args:
+        step: number of training steps since the beginning of the fit; None does not end it.
+        save: where the checkpoint is written.
+        own_position: whether the module keeps its moment in training itself, as a ``RetrievalModel`` does.
+        validated: whether the fit has validated in a segment before.
     """
 
-    def __init__(self, step: int | None, save: Path, own_position: bool) -> None:
+    def __init__(self, step: int | None, save: Path, own_position: bool, validated: bool = False) -> None:
         self.stopped = False
         self.validations: list[Validation] = []
+        self._validated = validated
         self._step = step
         self._save = save
         self._position = ModulePosition(own_position)
@@ -114,6 +123,11 @@ class SegmentEnd(Checkpoint):
         self.validations.append(Validation(batches_so_far(trainer), logged_metrics(trainer)))
         if self._is_reached(trainer):
             self._end(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the last weights of a fit that has no best ones."""
+        if not self.validations and not self._validated:
+            trainer.save_checkpoint(self._save)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -1,0 +1,76 @@
+"""The portfolio: settings of the loss that are worth trying for an N, the most promising ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from lightning_croloss.tuning.candidate import Candidate
+
+#: How many settings a search tries unless told otherwise.
+SIZE = 7
+#: From which N on the order is that of the tail.
+TAIL = 150
+
+
+class Setting(NamedTuple):
+    """One setting, and its position in the order for small N (head) and for large N (tail); 0 = not tried."""
+
+    class_path: str
+    arguments: dict[str, Any]
+    head: int
+    tail: int
+
+
+def _croloss(kernel: str, alpha: float, temperature: float, **more: Any) -> dict[str, Any]:
+    return {"kernel": kernel, "alpha": alpha, "temperature": temperature, **more}
+
+
+#: Cosine scores are meant.
+SETTINGS = (
+    Setting("CROLoss", _croloss("exp", 1.2, 0.14), head=1, tail=4),
+    Setting("CROLoss", _croloss("softplus", 1.0, 0.075), head=2, tail=5),
+    Setting("CROLoss", _croloss("softplus", 1.0, 0.1, lambda_weight=1.0), head=3, tail=1),
+    Setting("CROLoss", _croloss("softplus", 1.0, 0.055), head=4, tail=0),
+    Setting("CROLoss", _croloss("exp", 1.2, 0.1), head=5, tail=7),
+    Setting("CROLoss", _croloss("softplus", 1.0, 0.1), head=6, tail=3),
+    Setting("SoftmaxLoss", {"temperature": 0.14}, head=7, tail=6),
+    Setting("CROLoss", _croloss("softplus", 1.0, 0.14), head=8, tail=2),
+)
+
+
+def portfolio(ns: Sequence[int], num_items: int | None = None, size: int = SIZE) -> tuple[Candidate, ...]:
+    """Return the settings that are worth trying for these N, the most promising ones first.
+
+    For several N the orders of each are merged, the best of each in turn.
+
+    Args:
+        ns: the N that will be deployed.
+        num_items: size of the catalogue, if it is known; the order does not depend on it so far.
+        size: how many are returned at most.
+
+    Raises:
+        ValueError: there is no N, or one is below 1.
+    """
+    if not ns or min(ns) < 1:
+        raise ValueError(f"n must be at least 1, got {list(ns)}")
+    orders = [_ordered(tail=n >= TAIL) for n in dict.fromkeys(ns)]
+    merged = dict.fromkeys(number for turn in zip(*orders, strict=False) for number in turn)
+    merged |= dict.fromkeys(number for order in orders for number in order)
+    chosen = [SETTINGS[number] for number in [*merged][:size]]
+    return tuple(
+        Candidate(_name(each), {"class_path": each.class_path, "init_args": dict(each.arguments)})
+        for each in chosen
+    )
+
+
+def _ordered(tail: bool) -> list[int]:
+    """Return the numbers of the settings in their order for a large or a small N."""
+    positions = {number: each.tail if tail else each.head for number, each in enumerate(SETTINGS)}
+    return sorted((number for number, position in positions.items() if position), key=positions.__getitem__)
+
+
+def _name(setting: Setting) -> str:
+    given = dict(setting.arguments)
+    begin = given.pop("kernel", setting.class_path.removesuffix("Loss").lower())
+    return ", ".join([begin, *(f"{name.replace('_', ' ')} {value:g}" for name, value in given.items())])

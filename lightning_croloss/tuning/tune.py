@@ -1,0 +1,171 @@
+"""tune: find the loss for the N that will be deployed, and the model trained with it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule
+
+from lightning_croloss.common.locks import claimed
+from lightning_croloss.configurable import Configurable, to_config
+from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.schedules.checks import find_loss
+from lightning_croloss.tuning.candidate import Candidate, check_candidates
+from lightning_croloss.tuning.length import measure_length
+from lightning_croloss.tuning.objective import Objective, objectives_of
+from lightning_croloss.tuning.plan import FitLength, make_plan
+from lightning_croloss.tuning.portfolio import portfolio
+from lightning_croloss.tuning.records import Records
+from lightning_croloss.tuning.result import TuneResult, Winner
+from lightning_croloss.tuning.runner import (
+    FAILURES,
+    ModelFactory,
+    Runner,
+    TrainerArguments,
+    best_checkpoint,
+    seeded,
+)
+from lightning_croloss.tuning.search import Choice, Propose, search
+from lightning_croloss.tuning.segment import Data
+
+
+def tune(
+    model_factory: ModelFactory,
+    data: Data | Callable[[], Data],
+    n: int | Sequence[int] | Mapping[int, float] = 100,
+    *,
+    trainer: TrainerArguments,
+    candidates: Sequence[Candidate | RetrievalLoss] | None = None,
+    metric: str = "recall",
+    fits: float = 2.5,
+    folder: str | Path = "runs/tune",
+    seed: int = 42,
+    propose: Propose | None = None,
+    num_proposed: int = 0,
+    overwrite: bool = False,
+) -> TuneResult:
+    """Find the settings of the loss that give the best validation metric at N, and the model trained so.
+
+    Successive halving: every candidate trains an eighth of a fit, the better half of them a quarter, and so
+    on; the winner is trained to the end, exactly as ``Trainer.fit`` would have. All of it costs at most
+    ``fits`` fits, counted in training steps and validation batches. What is done is kept in ``folder``: the
+    same call again goes on where it was killed, and returns at once when it was done.
+
+    Args:
+        model_factory: builds a new module around a loss: any module that holds one ``RetrievalLoss`` and logs
+            the metric in validation. It is called anew for each segment, always after the same seeding.
+        data: a data module, loaders of training and validation, or a function that makes one of them; a
+            function is called for each segment.
+        n: the N that will be deployed; several, which share the runs, each with a winner of its own and one
+            more fit at most; or the weight of each N in one mean.
+        trainer: the arguments of ``Trainer``, with ``max_epochs`` or ``max_steps``; or a function that makes
+            them from the folder of a candidate, where a logger may write. They are copied for each segment.
+        candidates: what to choose from, the most promising ones first: losses, or ``Candidate`` objects,
+            whose ``fields`` are passed to ``model_factory`` by name. None is a portfolio for N.
+        metric: "recall", "ndcg" …, logged as ``val/recall@100``; or the whole name of a metric of the
+            module's own, such as "val/hits", or with the N in it, "val/hits_{n}".
+        fits: the budget.
+        folder: where records and checkpoints are kept.
+        seed: the seed of every fit.
+        propose: asked for further candidates, one after the other, once the others are at the first rung; is
+            given all so far with what came of them, and must depend on that alone.
+        num_proposed: how many it is asked for at most; they share the budget.
+        overwrite: whether to begin anew if ``folder`` holds a search.
+
+    Returns:
+        The winners, with their checkpoints and models, and the table of the rungs.
+
+    Raises:
+        ValueError: an argument is out of range, the folder holds another search, or the metric is not logged.
+        FileExistsError: another process is tuning in the same folder.
+        SearchFailedError: every candidate failed.
+    """
+    objectives = objectives_of(n, metric)
+    given = _candidates(candidates, objectives)
+    if not callable(trainer) and not {"max_epochs", "max_steps"} & trainer.keys():
+        raise ValueError("trainer must say how long a fit is: give max_epochs or max_steps")
+    runner = Runner(model_factory, data, trainer, objectives, seed)
+    where = Path(folder).expanduser()
+    with claimed(where):
+        length, settings = _look(runner, given, where)
+        plan = make_plan(len(given) + num_proposed, length, fits, len(objectives))
+        settings |= {
+            "candidates": [each.to_plain() for each in given],
+            "objectives": [each.to_plain() for each in objectives],
+            "plan": plan.to_plain(),
+            "seed": seed,
+        }
+        records = Records(where, settings, overwrite)
+        execute = records.remembering(functools.partial(runner.execute, records))
+        choice = search(given, plan, objectives, execute, propose, records.leave)
+    winners = tuple(
+        _winner(runner, records, choice, number, objective)
+        for number, objective in zip(choice.winners, objectives, strict=True)
+    )
+    return TuneResult(winners, choice, plan, length, where)
+
+
+def _candidates(
+    given: Sequence[Candidate | RetrievalLoss] | None, objectives: Sequence[Objective]
+) -> list[Candidate]:
+    if given is None:
+        return list(portfolio([n for each in objectives for n in each.weights]))
+    found = [
+        Candidate(" ".join(repr(each).split()), to_config(each)) if isinstance(each, RetrievalLoss) else each
+        for each in given
+    ]
+    check_candidates(found)
+    return found
+
+
+def _look(runner: Runner, candidates: Sequence[Candidate], folder: Path) -> tuple[FitLength, dict[str, Any]]:
+    """Return the length of a fit, and what distinguishes it from others, by beginning one."""
+    module = None
+    with seeded(runner.seed):
+        for candidate in candidates:
+            try:
+                module = runner.module(candidate)
+            except FAILURES:
+                continue
+            break
+        if module is None:
+            module = runner.module(candidates[0])
+        find_loss(module, "tune")
+        settings = {"model": _described(module)}
+        data = runner.data()
+        arguments = runner.arguments(folder)
+        settings["trainer"] = {
+            name: value for name, value in arguments.items() if isinstance(value, (bool, int, float, str))
+        }
+        settings["trainer"]["callbacks"] = [type(each).__name__ for each in arguments["callbacks"]]
+        settings["data"] = (
+            to_config(data) if isinstance(data, Configurable) else {"class": type(data).__name__}
+        )
+        length = measure_length(runner.trainer(folder), module, data, runner.objectives)
+    return length, settings
+
+
+def _described(module: LightningModule) -> dict[str, Any]:
+    """Return what can be told of a module without its loss: its class, its weights, its hyperparameters."""
+    told = {}
+    for name, value in module.hparams.items():
+        try:
+            told[name] = to_config(value)
+        except TypeError:  # what has no form in a file
+            continue
+    shapes = {name: list(value.shape) for name, value in module.named_parameters()}
+    told.pop("loss", None)
+    return {"class": type(module).__name__, "hyperparameters": told, "parameters": shapes}
+
+
+def _winner(runner: Runner, records: Records, choice: Choice, number: int, objective: Objective) -> Winner:
+    path = best_checkpoint(records.candidate_folder(number), objective)
+    outcome = choice.latest(number)
+    if not path.exists():  # a fit that never validates: its last weights
+        path = next(iter(records.candidate_folder(number).glob("step_*.ckpt")))
+    return Winner(
+        objective, choice.candidates[number], outcome.value(objective), path, runner.module, runner.loss
+    )
