@@ -78,9 +78,10 @@ def judged_by(config: Config, objectives: Sequence[Objective]) -> Config:
         arguments = first["init_args"] | {"monitor": objective.monitor, "filename": f"best_{objective.label}"}
         arguments |= {"save_last": None, "auto_insert_metric_name": False}
         callbacks.append({"class_path": first["class_path"], "init_args": arguments})
-    if any(objective.monitor == MEAN for objective in objectives):
-        plain = objectives[0].to_plain()
-        callbacks.insert(0, {"class_path": LOGGER, "init_args": plain})
+    for objective in objectives:
+        if objective.monitor == MEAN:  # before those that go by it
+            arguments = {"weights": dict(objective.weights), "metric": objective.metric}
+            callbacks.insert(0, {"class_path": LOGGER, "init_args": arguments})
     config["trainer"]["callbacks"] = callbacks
     return config
 
