@@ -15,13 +15,17 @@ DESCRIPTION = """Find the loss for the N that will be deployed, and train the mo
 About seven settings of the loss begin; those that reach less on the validation part are given up on the way,
 and the best one is trained to its end. It all costs at most 2.5 fits, and is judged by Recall@N. Every option
 of croloss fit may stand behind, as --trainer.max_epochs=5. A section 'tune:' of the config adds fields to
-search over (space), or names the losses to try (losses)."""
+search over (space), or names the losses to try (losses).
+
+With --interactions instead of --config there is no config to write: split, filters, architecture, regularisation,
+negatives and loss are chosen by what the table is like and by what they reach, within --minutes (60)."""
 
 EPILOG = """\
 examples:
   croloss tune --config shop.yaml --n 100
   croloss tune --config shop.yaml --n 20 100 500 --processes 2
   croloss tune --config shop.yaml --n 100 --minutes 60
+  croloss tune --interactions orders.parquet --n 100 --minutes 60 --user_column customer --items products.parquet
 
 The output folder holds best_n100.yaml, which fits as it is, best_n100.ckpt, its trained model, and rungs.csv.
 The same command goes on with a search that was interrupted or killed."""
@@ -34,7 +38,8 @@ def tune_parser() -> PlainParser:
     """Return the parser of the options that are tune's own."""
     parser = PlainParser(
         prog="croloss tune",
-        usage="croloss tune --config FILE --n N [N ...] [options] [options of croloss fit]",
+        usage="croloss tune --config FILE --n N [N ...] [options] [options of croloss fit]\n"
+        "       croloss tune --interactions FILE --n N [--minutes M] [--items FILE] [--user_column NAME ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -77,6 +82,9 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = tune_parser()
     own, rest = split_words(words)
     given = parser.parse_args(own)
+    if (given.config is None) == (given.interactions is None):
+        which = "both" if given.config else "none"
+        parser.error(f"give one of --config and --interactions, got {which}")
     if given.n is None:
         parser.error("the following arguments are required: --n")
     if twice := [n for n in given.n if given.n.count(n) > 1]:

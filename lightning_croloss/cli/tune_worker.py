@@ -25,6 +25,8 @@ def main() -> None:
         return
     sys.path[:] = json.loads(first)["path"]
     threading.Thread(target=_listen, args=(tasks, waiting), daemon=True).start()
+    from lightning_croloss.cli import tune_work  # noqa: F401  (takes seconds: while nothing is asked yet)
+
     while True:
         answer = json.dumps(answer_to(waiting.get()))
         sys.stdout.flush()

@@ -1,0 +1,99 @@
+"""A fit that validates and ends by the clock, whatever its speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.segment import logged_metrics
+
+#: A validation comes after this share of the seconds trained so far, after so many of a validation at least.
+GROWTH, WORTH = 0.3, 4.0
+#: Validations without a gain after which a model is as good as it gets, and what counts as a gain.
+PATIENCE, GAIN = 3, 1.002
+#: ``val_check_interval`` of a fit whose validations are asked for here.
+NEVER = 10**9
+
+
+def is_settled(values: Sequence[float]) -> bool:
+    """Return whether the last of some values, one a validation, show that no more is gained."""
+    best, gained = float("-inf"), 0
+    for at, value in enumerate(values):
+        if at == 0 or value > best + (GAIN - 1) * abs(best):
+            best, gained = value, at
+    return len(values) - 1 - gained >= PATIENCE
+
+
+class ByTheClock(Callback):
+    """Lets a fit validate at times that lie further and further apart, and says when it is to end.
+
+    The fit's own ``val_check_interval`` must be ``NEVER``, with ``check_val_every_n_epoch=None``.
+
+    Args:
+        end: when all is to be over, the last validation included, by the clock.
+        objective: what is looked for: the fit ends early once it gains no more.
+        trained: seconds that it was trained before.
+        values: what its validations reached before.
+        validation: seconds of a validation, if they are known.
+        clock: the time in seconds.
+    """
+
+    def __init__(
+        self,
+        end: float,
+        objective: Objective,
+        trained: float = 0.0,
+        values: Sequence[float] = (),
+        validation: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        #: seconds of training of this fit, without its validations
+        self.trained = 0.0
+        #: what each validation of this fit reached
+        self.values: list[float] = []
+        #: seconds of the last validation
+        self.validation = validation
+        #: whether the fit is to end
+        self.over = False
+        self._end = end
+        self._objective = objective
+        self._before = trained, list(values)
+        self._clock = clock
+        self._now = self._asked = self._last = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin."""
+        self._now = self._clock()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the clock, and ask for a validation if it is time."""
+        now = self._clock()
+        self.trained += now - self._now
+        self._now = now
+        due = self._last + max(GROWTH * (self._before[0] + self.trained), WORTH * self.validation)
+        left = self._end - now - self.validation
+        # one that would be followed by another in no time comes with that one
+        if left <= 0 or (self.trained >= due and left > 0.5 * (due - self._last)):
+            self._asked = now
+            trainer.val_check_batch = 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note what was reached, and whether it goes on."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        trainer.val_check_batch = NEVER
+        self._now = self._clock()
+        self.validation = self._now - self._asked
+        self._last = self.trained
+        self.values.append(self._objective.value(logged_metrics(trainer)))
+        settled = is_settled([*self._before[1], *self.values])
+        self.over = settled or self._end - self._now - self.validation <= 0
+
+
+__all__ = ["NEVER", "ByTheClock", "is_settled"]
