@@ -47,6 +47,11 @@ def tune_parser() -> PlainParser:
     )
     add = parser.add_argument
     add("--config", "-c", action="append", metavar="FILE", help="the config of a fit; of several, later ones win")
+    add(
+        "--interactions",
+        metavar="FILE",
+        help="instead of a config: the table of the events, with any option of TableDataModule behind",
+    )
     add("--n", type=_count, nargs="+", metavar="N", help="the N that will be deployed, one or several")
     add("--objective", choices=METRICS, default="recall", help="the metric @N of the validation (recall)")
     add(
