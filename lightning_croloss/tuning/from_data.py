@@ -150,7 +150,7 @@ def _split(found: Statistics, users: int) -> tuple[dict[str, Any], str, int]:
     why_not = _why_not_later(found)
     left_out = found.at_least[4]
     if users / 10 >= ENOUGH_USERS or (users / 10 > left_out and users / 10 >= FEWEST_USERS):
-        share = round(min(0.1, max(0.01, MOST_USERS / users)), 3)
+        share = round(min(0.1, max(0.001, MOST_USERS / users)), 3)
         arguments = {"train": round(1 - 2 * share, 3), "valid": share, "test": share, "history": 0.8}
         reason = (
             f"{why_not}; of {users:,} users {share:.1%} are enough to validate by, and as many to test by"
