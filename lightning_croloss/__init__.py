@@ -70,6 +70,7 @@ _NAMES = {
     "schedules": ("LossScheduler",),
     "serving": ("Recommender",),
     "serving.export": ("export_model",),
+    "tuning": ("Candidate", "TuneResult", "tune"),
 }
 _PACKAGE_OF = {name: package for package, names in _NAMES.items() for name in names}
 #: Packages that are useful without Lightning and imported alone. With a name of any other, every class is

@@ -56,12 +56,14 @@ from lightning_croloss.recommend import Recommendations
 from lightning_croloss.schedules import LossScheduler
 from lightning_croloss.serving import Recommender
 from lightning_croloss.serving.export import export_model
+from lightning_croloss.tuning import Candidate, TuneResult, tune
 
 __all__ = [
     "MIND",
     "BPRLoss",
     "CROLoss",
     "CROLossCallback",
+    "Candidate",
     "ComiRecDR",
     "ComiRecSA",
     "FullCatalogNegatives",
@@ -94,6 +96,7 @@ __all__ = [
     "TableDataModule",
     "TargetNImportance",
     "TripletLoss",
+    "TuneResult",
     "TwoTower",
     "UniformNegatives",
     "UserDisjoint",
@@ -106,4 +109,5 @@ __all__ = [
     "log_prob_from_counts",
     "push_to_hub",
     "save_pretrained",
+    "tune",
 ]

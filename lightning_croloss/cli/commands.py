@@ -5,8 +5,6 @@ Imports nothing heavy: the help and the options of a command are read before wha
 
 from __future__ import annotations
 
-import time
-
 from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
 
@@ -34,12 +32,11 @@ def run_command(name: str, words: list[str]) -> None:
     elif name == "tune":
         from lightning_croloss.cli.tune_options import parse_words
 
-        began = time.monotonic()  # what is imported next takes its time too
         options, fit = parse_words(words)
 
         from lightning_croloss.cli.tune import tune
 
-        tune(options, fit, words, began)
+        tune(options, fit, words)
     elif name == "export":
         from lightning_croloss.cli import export
 

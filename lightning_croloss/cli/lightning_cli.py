@@ -104,7 +104,9 @@ class CROLossCLI(LightningCLI):
         parser.add_argument("--pretrained", type=str | None, help=help_of("pretrained"))
         parser.add_argument("--metrics_per_user", type=str | None, help=help_of("metrics_per_user"))
         parser.add_argument("--allow_classes", type=str | list[str] | None, help=help_of("allow_classes"))
-        parser.add_argument("--tune", type=dict | None, help="What croloss tune searches over; of no effect here.")
+        parser.add_argument(
+            "--tune", type=dict | None, help="What croloss tune searches over; of no effect here."
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments, and keep apart what the user gave of it."""

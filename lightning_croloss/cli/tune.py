@@ -18,16 +18,13 @@ from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.search import Choice
 
 
-def tune(
-    given: argparse.Namespace, words: Sequence[str], command: Sequence[str], began: float
-) -> Choice | None:
+def tune(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]) -> Choice | None:
     """Run the command.
 
     Args:
         given: its own options.
         words: the words of a fit.
         command: the whole command line, to name it where it goes on.
-        began: when it began, by the monotonic clock.
 
     Raises:
         ValueError: an option or a field is wrong.
@@ -35,7 +32,7 @@ def tune(
     if given.interactions is not None:
         from lightning_croloss.cli.tune_table import tune_table
 
-        tune_table(given, words, command, began)
+        tune_table(given, words, command)
         return None
     base = read_base(words)
     return tune_base(base, given, command, given.output or default_output(given.config[0], given.n))
@@ -68,6 +65,7 @@ def tune_base(base: Base, given: argparse.Namespace, command: Sequence[str], fol
         folder=folder,
         overwrite=given.overwrite,
         command=line,
+        began=given.began,
     )
     check_path(folder, "--output")
     try:

@@ -1,4 +1,4 @@
-"""The config that ``croloss tune`` starts from: what a fit would read, as plain values, and its own section."""
+"""The config that ``croloss tune`` starts from: what a fit would read, as plain values."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def refuse_unfit(config: Mapping[str, Any]) -> None:
         "trainer.barebones: nothing is measured: leave it out": trainer.get("barebones"),
         f"trainer.devices: each run is trained on one device, got {devices!r}: give --processes to train "
         "several side by side": several,
-        "trainer.num_nodes: each run is trained on one machine: leave it out": trainer.get("num_nodes", 1) != 1,
+        "trainer.num_nodes: each run is trained on one machine: leave it out": trainer.get("num_nodes", 1)
+        != 1,
         "trainer.max_time: rungs are counted in steps: give --minutes instead": trainer.get("max_time"),
     }
     for sentence, given in refused.items():
@@ -139,7 +140,9 @@ def mistake_in(words: Sequence[str]) -> str | None:
 
 def _parser() -> Any:
     if not _PARSERS:
-        _PARSERS.append(TuneCLI(["fit", "--data=TableDataModule", "--model=YouTubeDNN", "--data.interactions=x"]))
+        _PARSERS.append(
+            TuneCLI(["fit", "--data=TableDataModule", "--model=YouTubeDNN", "--data.interactions=x"])
+        )
     return _PARSERS[0].parser
 
 

@@ -1,4 +1,4 @@
-"""The configs of a search: that of each setting, which fits as it is, and that of its run within the search."""
+"""The configs of a search: of each setting, which fits as it is, and of its run within the search."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ def candidate_config(base: Config, candidate: Candidate, ns: Sequence[int], num_
         num_items: size of the catalogue.
 
     Raises:
-        ValueError: a field does not exist, does not take its value, or an N is not below the catalogue's size.
+        ValueError: a field does not exist or does not take its value, or N is not below the catalogue's size.
     """
     if max(ns) >= num_items:
         raise ValueError(
-            f"--n {max(ns)}: the catalogue has only {num_items} items, so that every Recall@{max(ns)} would be 1"
+            f"--n {max(ns)}: the catalogue has only {num_items} items, so that every Recall@{max(ns)} would "
+            "be 1"
         )
     config = copy.deepcopy(base)
     if candidate.fields:
@@ -163,7 +164,7 @@ def _follows(entry: Config) -> bool:
 
 
 def _own_logger(entry: Any, folder: Path, name: str, group: str) -> Any:
-    logger = {"class_path": entry} if isinstance(entry, str) else copy.deepcopy(entry)
+    logger: Config = {"class_path": entry} if isinstance(entry, str) else copy.deepcopy(entry)
     arguments = logger.setdefault("init_args", {})
     kind = _class(logger)
     if kind in ("CSVLogger", "TensorBoardLogger"):

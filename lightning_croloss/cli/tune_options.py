@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from lightning_croloss.cli.plain_parser import PlainParser
 
@@ -30,6 +32,7 @@ examples:
 The output folder holds best_n100.yaml, which fits as it is, best_n100.ckpt, its trained model, and rungs.csv.
 The same command goes on with a search that was interrupted or killed."""
 
+Number = TypeVar("Number", int, float)
 SAMPLERS = ("random", "tpe")
 METRICS = ("recall", "ndcg")
 
@@ -46,7 +49,13 @@ def tune_parser() -> PlainParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--config", "-c", action="append", metavar="FILE", help="the config of a fit; of several, later ones win")
+    add(
+        "--config",
+        "-c",
+        action="append",
+        metavar="FILE",
+        help="the config of a fit; of several, later ones win",
+    )
     add(
         "--interactions",
         metavar="FILE",
@@ -70,9 +79,19 @@ def tune_parser() -> PlainParser:
         default="random",
         help="how settings beyond the portfolio are drawn (random); tpe needs the extra [tune]",
     )
-    add("--processes", type=_count, default=1, metavar="P", help="fits side by side, each on a GPU of its own (1)")
+    add(
+        "--processes",
+        type=_count,
+        default=1,
+        metavar="P",
+        help="fits side by side, each on a GPU of its own (1)",
+    )
     add("--seeds", metavar="SEEDS", help="train the winner with these too: a number of seeds (3), or 1,2,3")
-    add("--storage", metavar="URL", help="storage of Optuna (sqlite in the output folder, with the extra [tune])")
+    add(
+        "--storage",
+        metavar="URL",
+        help="storage of Optuna (sqlite in the output folder, with the extra [tune])",
+    )
     add("--output", type=Path, metavar="FOLDER", help="where everything is kept (runs/tune/<config>_n<N>)")
     add("--overwrite", action="store_true", help="replace the search that the output folder holds")
     return parser
@@ -87,6 +106,7 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = tune_parser()
     own, rest = split_words(words)
     given = parser.parse_args(own)
+    given.began = time.monotonic()  # before all that is imported
     if (given.config is None) == (given.interactions is None):
         which = "both" if given.config else "none"
         parser.error(f"give one of --config and --interactions, got {which}")
@@ -95,7 +115,9 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if twice := [n for n in given.n if given.n.count(n) > 1]:
         parser.error(f"argument --n: {twice[0]} is given twice")
     if given.weights is not None and len(given.weights) != len(given.n):
-        parser.error(f"argument --weights: one for each N: got {len(given.weights)} of them for {len(given.n)} N")
+        parser.error(
+            f"argument --weights: one for each N: got {len(given.weights)} of them for {len(given.n)} N"
+        )
     if given.weights is not None and len(given.n) == 1:
         parser.error("argument --weights: has no effect with one N: leave it out")
     return given, rest
@@ -103,9 +125,7 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the words of tune's own options, ``--config`` among them, and those of the fit, likewise."""
-    values = {
-        option: action.nargs for action in tune_parser()._actions for option in action.option_strings
-    }
+    values = {option: action.nargs for action in tune_parser()._actions for option in action.option_strings}
     own: list[str] = []
     rest: list[str] = []
     waiting = list(words)
@@ -147,7 +167,7 @@ def _positive(text: str) -> float:
     return _checked(text, value if math.isfinite(value) else 0.0, "a number above 0")
 
 
-def _checked(text: str, value: float, what: str) -> "int | float":
+def _checked(text: str, value: Number, what: str) -> Number:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"must be {what}, got {text!r}")
     return value

@@ -13,15 +13,7 @@ import yaml
 from lightning_croloss.cli.tune_base import Config
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.plan import FitLength
 from lightning_croloss.tuning.search import Choice
-
-
-def cost_of(choice: Choice, length: FitLength) -> float:
-    """Return what a search has cost, training steps and validation batches, in fits of full length."""
-    latest = [choice.latest(number) for number in range(len(choice.candidates))]
-    spent = sum(each.step + length.validation_batches * len(each.validations) for each in latest)
-    return spent / length.cost
 
 
 def format_rungs(choice: Choice, at: int) -> str:
@@ -114,10 +106,8 @@ def _cell(choice: Choice, rung: int, number: int, objective: Objective) -> str:
     return f"{outcome.value(objective):.4f}"
 
 
-
 __all__ = [
     "config_text",
-    "cost_of",
     "curves_of_rungs",
     "format_rungs",
     "format_seconds",

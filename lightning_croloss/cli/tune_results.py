@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,6 @@ from lightning_croloss.cli.seed_results import SeedRun, format_seeds, summarize,
 from lightning_croloss.cli.tune_base import Base
 from lightning_croloss.cli.tune_report import (
     config_text,
-    cost_of,
     curves_of_rungs,
     format_rungs,
     format_seconds,
@@ -25,15 +25,16 @@ from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.plotting import plot_curves
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.plan import FitLength
 from lightning_croloss.tuning.search import Choice
+from lightning_croloss.tuning.table import seconds_spent, steps_spent
 
 if TYPE_CHECKING:
+    from lightning_croloss.cli.tune_schedule import Schedule
     from lightning_croloss.cli.tune_search import Request
 
 
 def hand_back(
-    choice: Choice, runs: Runs, request: Request, base: Base, length: FitLength, seconds: float
+    choice: Choice, runs: Runs, request: Request, base: Base, schedule: Schedule, began: float
 ) -> None:
     """Test each winner, write its config and checkpoint, and print what was found.
 
@@ -42,13 +43,13 @@ def hand_back(
         runs: its runs.
         request: what was asked.
         base: the config it began with.
-        length: the length of a fit.
-        seconds: how long this command has taken.
+        schedule: its plan.
+        began: when the command began, by ``time.monotonic``.
     """
     folder = request.folder
     write_atomically(folder / "rungs.csv", table_of_rungs(choice).encode())
-    fits = cost_of(choice, length)
-    trained = sum(choice.latest(number).seconds for number in range(len(choice.candidates)))
+    fits, planned = steps_spent(choice, schedule.length), schedule.plan.cost
+    trained = seconds_spent(choice)
     for at, objective in enumerate(choice.objectives):
         number = choice.winners[at]
         winner, outcome = choice.candidates[number], choice.latest(number)
@@ -60,7 +61,10 @@ def hand_back(
         reached = f"{objective} of the validation: {outcome.value(objective):.4f}"
         if metrics := _of_test(objective, tested):
             reached = f"{objective} of the test: {metrics:.4f}; {reached}"
-        lines = [reached, f"{winner.name}: the best of {len(choice.candidates)} settings, for {fits:.2f} fits:"]
+        lines = [
+            reached,
+            f"{winner.name}: the best of {len(choice.candidates)} settings, for {fits:.2f} fits:",
+        ]
         config = folder / f"best_{objective.label}.yaml"
         if not config.exists():  # it may have been changed since
             text = config_text(runs.config_of(winner, objective), config, [*lines, f"  {request.command}"])
@@ -73,19 +77,17 @@ def hand_back(
         print(f"checkpoint: {checkpoint}")
         _draw(choice, at, folder)
     print(f"rungs:      {folder / 'rungs.csv'}")
-    bound = "" if request.fits is None and fits > 2.5 else f" of {_bound(request):g} at most"
-    print(f"cost:       {fits:.2f} fits{bound} (training steps and validations), {format_seconds(trained)}")
+    print(
+        f"cost:       {fits:.2f} fits, planned at most {planned:.2f} (training steps and validations), "
+        f"{format_seconds(trained)}"
+    )
     if request.seeds:
         _with_seeds(choice, runs, request, base)
     first = folder / f"best_{choice.objectives[0].label}.ckpt"
     n = min(choice.objectives[0].weights)
     print(f"recommend:  croloss recommend --model {first} --histories events.parquet --n {n}")
     print(f"export:     croloss export --model {first} --output served")
-    say(f"done in {format_seconds(seconds)}")
-
-
-def _bound(request: Request) -> float:
-    return (request.fits or 2.5) + len(request.objectives) - 1
+    say(f"done in {format_seconds(time.monotonic() - began)}")
 
 
 def _tested(runs: Runs, run: Path, objective: Objective, checkpoint: Path) -> dict[str, float]:
@@ -139,7 +141,7 @@ def _with_seeds(choice: Choice, runs: Runs, request: Request, base: Base) -> Non
         write_atomically(request.folder / f"seeds_{objective.label}.csv", table_of_runs(found).encode())
         summary = json.dumps(summarize(found), indent=2)
         write_atomically(request.folder / f"seeds_{objective.label}.json", summary.encode())
-        print(f"\n{format_seeds(found)}")
+        print(f"\n{objective}: {choice.candidates[number].name}\n{format_seeds(found)}")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -153,7 +155,9 @@ def _draw(choice: Choice, at: int, folder: Path) -> None:
     if path.exists():
         return
     try:
-        plot_curves(curves_of_rungs(choice, at), path, "training steps", f"{choice.objectives[at]}, validation")
+        plot_curves(
+            curves_of_rungs(choice, at), path, "training steps", f"{choice.objectives[at]}, validation"
+        )
     except MissingExtraError as missing:
         say(f"no picture of the rungs: {missing}")
 

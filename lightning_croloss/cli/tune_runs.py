@@ -57,8 +57,7 @@ class Runs:
         self.records = records
         self.objectives = objectives
         self.workers = workers
-        self.told: Callable[[Job, Outcome], object] = lambda job, outcome: None
-        self.deadline: float | None = None
+        self.deadline: Callable[[], float] | None = None
         self._base = base
         self._ns = sorted({n for objective in objectives for n in objective.weights})
         self._num_items = num_items
@@ -74,17 +73,30 @@ class Runs:
         config = candidate_config(self._base, candidate, self._ns, self._num_items)
         return judged_by(config, [objective])
 
-    def written(self, candidate: Candidate, folder: Path, fields: Mapping[str, Any] | None = None) -> Path:
+    def override(self, fields: Mapping[str, Any]) -> None:
+        """Set fields of the trainer for all that follows."""
+        self._base = self._base | {"trainer": self._base["trainer"] | dict(fields)}
+
+    def written(
+        self,
+        candidate: Candidate,
+        folder: Path,
+        fields: Mapping[str, Any] | None = None,
+        logged: bool = True,
+    ) -> Path:
         """Write the config of a run to its folder, and return the file.
 
         Args:
             candidate: the candidate.
             folder: the folder.
             fields: further fields of the top level, such as the seed.
+            logged: whether the run is logged.
         """
         config = candidate_config(self._base, candidate, self._ns, self._num_items) | dict(fields or {})
         config = judged_by(config, self.objectives)
         own = run_config(config, folder.absolute(), candidate.name, self.group, self._gpus)
+        if not logged:
+            own["trainer"]["logger"] = False
         path = folder / CONFIG
         write_atomically(path, yaml.safe_dump(own, sort_keys=False, allow_unicode=True).encode())
         return path
@@ -94,10 +106,7 @@ class Runs:
         tasks = [self._task(job) for job in jobs]
         for number, answer in self.workers.run(tasks):
             job = jobs[number]
-            before = self.records.start_of(job)[1]
-            outcome = outcome_of(answer, before)
-            self.told(job, outcome)
-            yield job, outcome
+            yield job, outcome_of(answer, self.records.start_of(job)[1])
 
     def leave(self, number: int) -> None:
         """Remove the checkpoints of a candidate that is out."""
@@ -118,7 +127,7 @@ class Runs:
             "save": str(self.records.state(job.number, job.step)),
             "resume": None if resume is None else str(resume),
             "before": None if before is None else before.to_plain(),
-            "deadline": self.deadline if job.last else None,
+            "deadline": self.deadline() if job.last and self.deadline is not None else None,
         }
 
 

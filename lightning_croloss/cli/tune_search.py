@@ -6,8 +6,8 @@ import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,25 @@ import torch
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_base import Base
+from lightning_croloss.cli.tune_budget import Budget, Speed
 from lightning_croloss.cli.tune_configs import run_config
 from lightning_croloss.cli.tune_progress import Progress
 from lightning_croloss.cli.tune_results import hand_back
 from lightning_croloss.cli.tune_runs import Runs, TaskRunner
+from lightning_croloss.cli.tune_schedule import read_length, schedule_of
 from lightning_croloss.cli.tune_settings import all_candidates, read_section
 from lightning_croloss.cli.tune_workers import Workers, visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.plan import FitLength, Plan, Rung, make_plan
 from lightning_croloss.tuning.records import SEARCH, Records
 from lightning_croloss.tuning.search import Choice, Propose, search
 from lightning_croloss.tuning.study import require_optuna
 
-#: What a search costs at most where nobody says, in fits, and how many settings are tried with ``tpe``.
-FITS, TPE_TRIALS = 2.5, 20
-PLAN = "plan.json"
+#: How many settings are tried with ``tpe`` where nobody says.
+TPE_TRIALS = 20
+#: What a search leaves in its folder.
+OWN = ("candidates", "seeds", "logs", "best_*.*", "seeds_*.*", "rungs*.*", "optuna.db*", "*.json")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Request:
         folder: where everything is kept.
         overwrite: whether the folder may hold another search, which is then removed.
         command: the whole command line.
+        began: when it began, by ``time.monotonic``; None is now.
     """
 
     objectives: tuple[Objective, ...]
@@ -63,6 +66,7 @@ class Request:
     storage: str | None = None
     overwrite: bool = False
     command: str = "croloss tune"
+    began: float | None = None
 
     @property
     def ns(self) -> list[int]:
@@ -73,7 +77,7 @@ class Request:
         """Return what the outcome depends on."""
         objectives = [objective.to_plain() for objective in self.objectives]
         names = ("fits", "minutes", "trials", "sampler")
-        return {"objectives": objectives} | {name: value for name, value in asdict(self).items() if name in names}
+        return {"objectives": objectives} | {name: getattr(self, name) for name in names}
 
 
 def run_search(base: Base, request: Request) -> Choice:
@@ -87,22 +91,24 @@ def run_search(base: Base, request: Request) -> Choice:
         ValueError: something in it is wrong.
         SearchFailedError: every setting failed.
     """
-    began = time.monotonic()
+    began = time.monotonic() if request.began is None else request.began
     _check(request)
     space, losses = read_section(base)
     folder = request.folder
-    if request.overwrite and (folder / SEARCH).exists():
-        shutil.rmtree(folder)
+    if request.overwrite:
+        _remove(folder)
     records = _records(folder, {"config": base.config, "tune": base.section, **request.to_plain()})
     gpus = visible_gpus(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else []
     with make_workers(request.processes, folder / "logs", gpus) as workers:
         measured = _measured(base, records, workers, bool(gpus))
-        length = _length(measured)
+        length = read_length(measured)
         losses = losses or portfolio_for(request.ns, measured["num_items"])
-        runs = Runs(
-            base.config, records, workers, request.objectives, measured["num_items"], bool(gpus)
-        )
-        trials = _trials(request, len(losses))
+        runs = Runs(base.config, records, workers, request.objectives, measured["num_items"], bool(gpus))
+        budget = None
+        if request.minutes is not None:
+            speed = _speed(runs, losses[0], folder, request.minutes)
+            budget = Budget(request.minutes, began, speed, length, request.processes)
+        trials = _trials(request, len(losses), budget if space else None)
         tpe = request.sampler == "tpe"
         candidates = all_candidates(losses, {} if tpe else space, len(losses) if tpe else trials, base.seed)
         for candidate in candidates:  # what is wrong with one shows before any is trained
@@ -114,12 +120,26 @@ def run_search(base: Base, request: Request) -> Choice:
             fixed = losses if base.section.get("losses") else None
             propose = proposing(space, request.objectives, fixed, base.seed)
         number = trials if tpe and trials is not None else len(candidates)
-        plan = _plan(records, candidates, number, length, request, bool(space) or tpe)
-        progress = Progress(records, request, plan, length)
-        observed = progress.observing(records.remembering(runs.execute))
-        choice = search(candidates, plan, request.objectives, observed, propose, progress.leaving(runs.leave))
+        schedule = schedule_of(
+            records, candidates, number, length, request, bool(space) or tpe, budget, base.config
+        )
+        runs.override(schedule.fields)
+        execute = records.remembering(runs.execute)
+        if budget is not None:
+            budget.length = schedule.length
+            runs.deadline = lambda: budget.deadline
+            execute = records.remembering(budget.keeping(runs.execute, schedule.plan, request.objectives))
+        progress = Progress(records, request, schedule.plan, schedule.length)
+        choice = search(
+            candidates,
+            schedule.plan,
+            request.objectives,
+            progress.observing(execute),
+            propose,
+            progress.leaving(runs.leave),
+        )
         progress.finish(choice)
-        hand_back(choice, runs, request, base, length, time.monotonic() - began)
+        hand_back(choice, runs, request, base, schedule, began)
     return choice
 
 
@@ -146,7 +166,9 @@ def _check(request: Request) -> None:
     elif importlib.util.find_spec("optuna") is None:
         say("no storage of Optuna is written, for its dashboard: pip install 'lightning-croloss[tune]'")
     if request.fits is not None and request.fits < 1:
-        raise ValueError(f"--fits must be at least 1, as the winner is trained to its end, got {request.fits}")
+        raise ValueError(
+            f"--fits must be at least 1, as the winner is trained to its end, got {request.fits}"
+        )
 
 
 def _records(folder: Path, settings: dict[str, Any]) -> Records:
@@ -183,67 +205,40 @@ def write_scratch(base: Base, records: Records, gpus: bool) -> Path:
     return path
 
 
-def _length(measured: dict[str, Any]) -> FitLength:
-    at = measured["resumable"]
-    return FitLength(
-        measured["steps"],
-        tuple(measured["validations"]),
-        measured["validation_batches"],
-        None if at is None else tuple(at),
-    )
+def _speed(runs: Runs, candidate: Candidate, folder: Path, minutes: float) -> Speed:
+    """Return how fast the first setting trains; it is measured once."""
+    path = folder / "speed.json"
+    if not path.exists():
+        config = runs.written(candidate, folder / "logs" / "speed", {}, logged=False)
+        ((_, answer),) = runs.workers.run([{"do": "speed", "config": str(config), "seconds": 0.6 * minutes}])
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        write_atomically(path, json.dumps(answer["result"]).encode())
+    return Speed(**json.loads(path.read_text("utf-8")))
 
 
-def _trials(request: Request, losses: int) -> int | None:
+def _trials(request: Request, losses: int, budget: Budget | None) -> int | None:
     if request.sampler != "tpe":
-        return request.trials
+        return budget.settings(losses) if budget and request.trials is None else request.trials
     trials = request.trials if request.trials is not None else max(TPE_TRIALS, losses + 1)
     if trials <= losses:
-        raise ValueError(f"--trials {trials}: the {losses} losses come first: give more, or leave --sampler out")
+        raise ValueError(
+            f"--trials {trials}: the {losses} losses come first: give more, or leave --sampler out"
+        )
     return trials
 
 
-def _plan(
-    records: Records,
-    candidates: Sequence[Candidate],
-    number: int,
-    length: FitLength,
-    request: Request,
-    open_ended: bool,
-) -> Plan:
-    """Return the plan of the search; one that was made stays, whatever it was made from."""
-    path = records.folder / PLAN
-    names = [candidate.name for candidate in candidates]
-    if path.exists():
-        content = json.loads(path.read_text("utf-8"))
-        if content["candidates"] != names:
-            raise ValueError(
-                f"--output: {records.folder} holds a search of another release, which tries other settings: "
-                "choose another folder"
-            )
-        rungs = tuple(Rung(each["step"], each["keep"], each["validates"]) for each in content["rungs"])
-        return Plan(content["num_candidates"], rungs, content["cost"])
-    plan = _new_plan(number, length, request, open_ended)
-    if plan.num_candidates < number:
-        say(
-            f"the first {plan.num_candidates} of {number} settings are tried, as more do not fit into "
-            f"{request.fits or FITS:g} fits: --fits gives them more"
-        )
-    rungs = tuple(asdict(rung) for rung in plan.rungs)
-    content = {"candidates": names, "num_candidates": plan.num_candidates, "rungs": rungs, "cost": plan.cost}
-    write_atomically(path, json.dumps(content, indent=1).encode())
-    return plan
+def _remove(folder: Path) -> None:
+    """Remove a search from a folder, and nothing else that lies there."""
+    if not (folder / SEARCH).exists():
+        return
+    (folder / SEARCH).unlink()
+    for pattern in OWN:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
-def _new_plan(number: int, length: FitLength, request: Request, open_ended: bool) -> Plan:
-    objectives = len(request.objectives)
-    if request.fits is not None or not open_ended:
-        return make_plan(number, length, request.fits or FITS, objectives)
-    fits = FITS
-    while True:  # the cheapest that gives every setting a turn
-        plan = make_plan(number, length, fits, objectives)
-        if plan.num_candidates == number:
-            return plan
-        fits += 0.25
-
-
-__all__ = ["PLAN", "Request", "make_workers", "portfolio_for", "run_search", "write_scratch"]
+__all__ = ["Request", "make_workers", "portfolio_for", "run_search"]

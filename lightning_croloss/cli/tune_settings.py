@@ -71,7 +71,7 @@ def _losses(base: Base, section: Any) -> list[Candidate]:
         if entry is None:
             found.append(Candidate(unique(OWN_LOSS, names)))
             continue
-        loss = {"class_path": entry} if isinstance(entry, str) else entry
+        loss: Any = {"class_path": entry} if isinstance(entry, str) else entry
         if not isinstance(loss, Mapping) or "class_path" not in loss:
             raise ValueError(
                 f"tune.losses[{at}] must be a class_path with init_args, or null for the config's own; "

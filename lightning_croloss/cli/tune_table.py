@@ -45,16 +45,13 @@ CHOSEN = ("max_epochs", "max_steps", "min_epochs", "min_steps", "callbacks", "ch
 CHOSEN += ("val_check_interval", "limit_train_batches")
 
 
-def tune_table(
-    given: argparse.Namespace, words: Sequence[str], command: Sequence[str], began: float
-) -> Report:
+def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]) -> Report:
     """Run the command.
 
     Args:
         given: its own options.
         words: the other words, which say how the table is read, or set fields of the trainer.
         command: the whole command line.
-        began: when it began, by the monotonic clock.
 
     Raises:
         ValueError: an option or the table is wrong.
@@ -69,7 +66,7 @@ def tune_table(
     with claimed(folder):
         if given.overwrite and (folder / SEARCH).exists():
             shutil.rmtree(folder)
-        return _Table(base, objective, given.minutes or MINUTES, folder, line, began).run()
+        return _Table(base, objective, given.minutes or MINUTES, folder, line, given.began).run()
 
 
 class _Table:

@@ -6,7 +6,9 @@ Each is given the file of an ordinary config, from which ``croloss fit`` would m
 from __future__ import annotations
 
 import gc
+import itertools
 import json
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,12 +27,13 @@ from lightning_croloss.common.files import write_atomically
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.training.run_versions import own_versions
 from lightning_croloss.tuning.by_the_clock import ByTheClock
+from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
-from lightning_croloss.tuning.segment import train_segment
+from lightning_croloss.tuning.segment import RungReached, train_segment
 
-#: Steps, and seconds, after which the speed of training is known.
-WARM_UP, ENOUGH = 5, 60
+#: Steps after which the speed of training is known.
+ENOUGH = 60
 
 
 class RunCLI(CROLossCLI):
@@ -42,8 +45,6 @@ class RunCLI(CROLossCLI):
 
 def measure(config: str) -> dict[str, Any]:
     """Return the length of a fit, the size of its catalogue, and the number of GPUs."""
-    from lightning_croloss.tuning.length import measure_length
-
     cli = RunCLI(["fit", "--config", config])
     _leave_reports(cli.trainer)
     length = measure_length(cli.trainer, cli.model, cli.datamodule)
@@ -71,19 +72,16 @@ def speed(config: str, seconds: float) -> dict[str, float]:
     _leave_reports(cli.trainer)
     watch = Stopwatch(seconds)
     trainer = cli.trainer
-    trainer.callbacks = [
-        each for each in trainer.callbacks if not isinstance(each, ModelCheckpoint)
-    ] + [watch]
+    trainer.callbacks.append(watch)  # type: ignore[attr-defined]
     trainer.num_sanity_val_steps = 0
-    trainer.limit_val_batches, wanted = 0, trainer.limit_val_batches
     with own_versions(trainer):
         trainer.fit(cli.model, datamodule=cli.datamodule)
-    trainer.limit_val_batches = wanted
     middle = time.monotonic()
     trainer.validate(cli.model, datamodule=cli.datamodule, verbose=False)
     end = time.monotonic()
     step = watch.step()
-    return {"step": step, "validation": end - middle, "other": max(0.0, middle - began - step * watch.steps)}
+    other = middle - began - step * watch.steps
+    return {"step": step, "validation": end - middle, "other": max(0.0, other)}
 
 
 def train(
@@ -109,7 +107,7 @@ def train(
     if step is not None:
         _leave_reports(trainer)
     if deadline is not None:
-        trainer.callbacks.append(Deadline(deadline))
+        trainer.callbacks.append(Deadline(deadline))  # type: ignore[attr-defined]
     with own_versions(trainer, resume is not None):
         outcome = train_segment(
             trainer,
@@ -256,7 +254,7 @@ def sentence_about(error: BaseException) -> str:
 
 
 class Stopwatch(Callback):
-    """Ends a fit once the time of a step is known, and knows it.
+    """Ends a fit, before its first validation, once the time of a step is known.
 
     Args:
         seconds: how long it may take at most.
@@ -273,15 +271,18 @@ class Stopwatch(Callback):
         """Look at the clock."""
         self.steps += 1
         self._times.append(time.monotonic())
-        if self.steps > ENOUGH + WARM_UP or self._times[-1] - self._times[0] > self._seconds:
-            trainer.should_stop = True
-            trainer.fit_loop.min_epochs = None
-            trainer.fit_loop.epoch_loop.min_steps = None
+        if self.steps >= ENOUGH or self._times[-1] - self._times[0] > self._seconds:
+            raise RungReached
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End here; the validation is measured apart."""
+        if trainer.state.fn == "fit":
+            raise RungReached
 
     def step(self) -> float:
-        """Return the seconds of a step, without the first ones."""
-        times = self._times[min(WARM_UP, len(self._times) // 2) :]
-        return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
+        """Return the seconds of a step: the median, as the first ones take longer."""
+        between = [later - earlier for earlier, later in itertools.pairwise(self._times)]
+        return statistics.median(between) if between else 0.0
 
 
 class Deadline(Callback):

@@ -25,7 +25,7 @@ def main() -> None:
         return
     sys.path[:] = json.loads(first)["path"]
     threading.Thread(target=_listen, args=(tasks, waiting), daemon=True).start()
-    from lightning_croloss.cli import tune_work  # noqa: F401  (takes seconds: while nothing is asked yet)
+    import lightning_croloss.cli.tune_work  # noqa: F401  (while nothing is to be done yet)
 
     while True:
         answer = json.dumps(answer_to(waiting.get()))

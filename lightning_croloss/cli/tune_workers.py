@@ -107,6 +107,7 @@ class Workers:
         self._workers: dict[int, Worker] = {}
 
     def __enter__(self) -> Workers:
+        self._worker(0)  # which is soon asked for something, and takes seconds to begin
         return self
 
     def __exit__(
@@ -191,7 +192,9 @@ def _cores() -> int:
 def _path_for(environment: Mapping[str, str]) -> str:
     """Return a search path on which the process finds this package, whatever the current folder."""
     root = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(dict.fromkeys([root, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]))
+    return os.pathsep.join(
+        dict.fromkeys([root, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))])
+    )
 
 
 def _killed(status: int, log: Path) -> str:

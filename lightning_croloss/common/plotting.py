@@ -64,8 +64,8 @@ def plot_curves(
     figure = Figure(figsize=(8.0, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for number, (name, points) in enumerate(curves.items()):
-        style = {"linewidth": 2.5, "zorder": 3} if number == 0 else {"linewidth": 1.0, "alpha": 0.7}
-        axes.plot(list(points), list(points.values()), marker="o", markersize=4, label=name, **style)
+        (line,) = axes.plot(list(points), list(points.values()), marker="o", markersize=4, label=name)
+        line.set(**({"linewidth": 2.5, "zorder": 3} if number == 0 else {"linewidth": 1.0, "alpha": 0.7}))
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)

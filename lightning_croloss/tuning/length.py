@@ -29,8 +29,8 @@ def measure_length(
         objectives: what validation must log.
 
     Raises:
-        ValueError: the fit has no end, never validates, uses several devices, or its course depends on the
-            time; or the sanity check does not log what is looked for.
+        ValueError: the fit has no end, never validates, uses several devices, depends on the time, or cannot
+            be taken up; or validation does not log what is looked for.
     """
     if trainer.world_size > 1:
         raise ValueError(
@@ -86,8 +86,19 @@ def _length(trainer: Trainer) -> FitLength:
         )
     loaders = loop._combined_loader.flattened
     anywhere = all(hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict") for loader in loaders)
+    if not anywhere and any(_draws_itself(loader) for loader in loaders):
+        raise ValueError(
+            "the training loader draws from a generator of its own, whose state no checkpoint holds: leave "
+            "generator out, so that the seed of the run decides, or give the loader state_dict and "
+            "load_state_dict"
+        )
     ends = tuple(range(int(of_epoch), steps + 1, int(of_epoch)))
     return FitLength(steps, validations, batches, None if anywhere else ends)
+
+
+def _draws_itself(loader: Any) -> bool:
+    owners = (loader, getattr(loader, "sampler", None))
+    return any(getattr(owner, "generator", None) is not None for owner in owners)
 
 
 def _steps(trainer: Trainer, of_epoch: int) -> int:

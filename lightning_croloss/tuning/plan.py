@@ -5,6 +5,7 @@ The unit is the training step (one batch); a validation batch counts as one.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -33,9 +34,9 @@ class FitLength:
 
     Args:
         steps: training steps of the whole fit.
-        validations: the steps after which it validates.
+        validations: the steps after which it validates, ascending.
         validation_batches: batches of one validation.
-        resumable: the steps at which it can be taken up again exactly; None if at any.
+        resumable: the steps at which it can be taken up again exactly, ascending; None if at any.
     """
 
     steps: int
@@ -126,7 +127,8 @@ def plan_cost(num_candidates: int, rungs: Sequence[Rung], length: FitLength) -> 
     """
     total, begin, number = 0, 0, num_candidates
     for rung in rungs:
-        validations = sum(begin < step <= rung.step for step in length.validations) + rung.validates
+        until = bisect.bisect_right(length.validations, rung.step)
+        validations = until - bisect.bisect_right(length.validations, begin) + rung.validates
         total += number * (rung.step - begin + length.validation_batches * validations)
         begin, number = rung.step, min(number, rung.keep)
     return total / length.cost
@@ -142,7 +144,6 @@ def _placed(
 ) -> Plan | None:
     """Return the plan of a ladder whose rungs are moved least and validate least; None if none is cheap."""
     best: tuple[tuple[int, float], Plan] | None = None
-    validated = set(length.validations)
     options = [list(_near(fraction, length)) for fraction in ladder]
     for steps in itertools.product(*options):
         if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
@@ -154,20 +155,25 @@ def _placed(
             abs(math.log(step / (fraction * length.steps)))
             for step, fraction in zip(steps, ladder, strict=True)
         )
-        key = (sum(step not in validated for step in steps), moved)
+        key = (sum(rung.validates for rung in plans[-1].rungs), moved)
         if best is None or key < best[0]:
             best = key, plans[-1]
     return None if best is None else best[1]
 
 
 def _plan(number: int, steps: Sequence[int], keeps: Sequence[int], extra: int, length: FitLength) -> Plan:
-    validated = set(length.validations)
     rungs = [
-        Rung(step, min(number, keep + extra), step not in validated)
-        for step, keep in zip(steps, keeps, strict=False)
+        Rung(step, min(number, keep + extra), not _validates(step, length))
+        for step, keep in zip(steps, keeps, strict=True)
     ]
-    rungs.append(Rung(length.steps, min(number, 1 + extra), not validated))
+    rungs.append(Rung(length.steps, min(number, 1 + extra), not length.validations))
     return Plan(number, tuple(rungs), plan_cost(number, rungs, length))
+
+
+def _validates(step: int, length: FitLength) -> bool:
+    """Tell whether the fit itself validates after a step."""
+    after = bisect.bisect_left(length.validations, step)
+    return length.validations[after : after + 1] == (step,)
 
 
 def _keeps(number: int, finishing: int, rungs: int) -> list[int]:
@@ -183,13 +189,12 @@ def _near(fraction: float, length: FitLength) -> Iterator[int]:
     wanted = fraction * length.steps
     at: set[int] = set()
     for steps in (length.validations, length.resumable or ()):
-        at |= {max((step for step in steps if step <= wanted), default=0)}
-        at |= {min((step for step in steps if step >= wanted), default=0)}
+        after = bisect.bisect_left(steps, wanted)
+        at |= {*steps[max(0, after - 1) : after + 1]}
     at = {step for step in at if 1 / NEAR <= step / wanted <= NEAR} | {max(1, round(wanted))}
     if length.resumable is not None:
         at &= set(length.resumable)
-        later = [step for step in length.resumable if step >= wanted]
-        at |= {later[0]} if later and not at else set()
+        at = at or {*length.resumable[bisect.bisect_left(length.resumable, wanted) :][:1]}
     yield from sorted(step for step in at if 0 < step < length.steps)
 
 

@@ -38,10 +38,10 @@ class Records:
         self.folder = folder
         content = json.loads(json.dumps({"version": VERSION, **settings}))
         path = folder / SEARCH
-        if overwrite and path.exists():
+        if path.exists() and overwrite:
             shutil.rmtree(folder / CANDIDATES, ignore_errors=True)
-            path.unlink()
-        if path.exists():
+            write_atomically(path, json.dumps(content, indent=1).encode())
+        elif path.exists():
             found = json.loads(path.read_text("utf-8"))
             other = sorted(name for name in {*found, *content} if found.get(name) != content.get(name))
             if other:
@@ -49,7 +49,7 @@ class Records:
                     f"{folder} holds a search that differs in {', '.join(other)}: choose another folder, or "
                     "overwrite it"
                 )
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and not all(each.name.startswith(".") for each in folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no search: choose another folder")
         else:
             write_atomically(path, json.dumps(content, indent=1).encode())
@@ -58,10 +58,26 @@ class Records:
         """Return the folder of a candidate, which holds its checkpoints."""
         return self.folder / CANDIDATES / f"{number:02d}"
 
-    def outcome(self, number: int, step: int) -> Outcome | None:
-        """Return what came of a candidate at a rung, None if that is not done."""
-        path = self._file(number, step)
-        return Outcome.from_plain(json.loads(path.read_text("utf-8"))) if path.exists() else None
+    def outcome(self, job: Job, step: int | None = None) -> Outcome | None:
+        """Return what came of a candidate, None if that is not done.
+
+        Args:
+            job: whose.
+            step: at which rung; None is that of the job.
+
+        Raises:
+            ValueError: another candidate had that number.
+        """
+        path = self._file(job.number, job.step if step is None else step)
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text("utf-8"))
+        if content["candidate"] != json.loads(json.dumps(job.candidate.to_plain())):
+            raise ValueError(
+                f"{path} is of another candidate, {content['candidate']['name']!r}, than "
+                f"{job.candidate.name!r}, which is proposed now: choose another folder, or overwrite it"
+            )
+        return Outcome.from_plain(content)
 
     def state(self, number: int, step: int) -> Path:
         """Return where the checkpoint is from which a candidate goes on after a rung."""
@@ -72,11 +88,11 @@ class Records:
         steps = [step for step in self._steps(job.number) if step < job.step]
         if not steps:
             return None, None
-        return self.state(job.number, max(steps)), self.outcome(job.number, max(steps))
+        return self.state(job.number, max(steps)), self.outcome(job, max(steps))
 
     def note(self, job: Job, outcome: Outcome) -> None:
         """Write what came of a job, and remove the checkpoints from which earlier ones went on."""
-        content = json.dumps({"candidate": job.candidate.name, **outcome.to_plain()}, indent=1)
+        content = json.dumps({"candidate": job.candidate.to_plain(), **outcome.to_plain()}, indent=1)
         write_atomically(self._file(job.number, job.step), content.encode())
         self._tidy(job)
 
@@ -91,7 +107,7 @@ class Records:
         def run(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
             missing = []
             for job in jobs:
-                outcome = self.outcome(job.number, job.step)
+                outcome = self.outcome(job)
                 if outcome is None:
                     missing.append(job)
                 else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +76,7 @@ class Runner:
         """Train a candidate up to its rung; settings that cannot be trained make an outcome with an error."""
         resume, before = records.start_of(job)
         trainer: Trainer | None = None
-        with seeded(self.seed):
+        with seeded(self.seed), quiet():
             try:
                 module = self.module(job.candidate)
                 trainer = self.trainer(records.candidate_folder(job.number))
@@ -151,6 +153,20 @@ def seeded(seed: int) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep in the block to oneself what Lightning says of every trainer, fit and checkpoint anew."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    before = logger.level
+    try:
+        logger.setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _best(objective: Objective, folder: Path) -> ModelCheckpoint:

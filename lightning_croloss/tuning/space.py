@@ -1,4 +1,4 @@
-"""The space of a search: fields of a config with the values that they may have, and candidates drawn from it."""
+"""The space of a search: fields of a config with the values that they may have, and draws from it."""
 
 from __future__ import annotations
 

@@ -66,9 +66,7 @@ class Mirror:
         ValueError: the storage cannot be used, or its study of that name is another search's.
     """
 
-    def __init__(
-        self, url: str, name: str, search: str, attributes: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, url: str, name: str, search: str, attributes: Mapping[str, Any] | None = None) -> None:
         optuna = require_optuna("a storage of Optuna")
         try:
             self._study = optuna.create_study(
@@ -126,9 +124,7 @@ class Mirror:
         told = [value] if value is not None and math.isfinite(value) and state != TrialState.FAIL else None
         self._study._storage.set_trial_state_values(there._trial_id, state, told)
 
-    def _template(
-        self, trial: MirroredTrial, spread: Mapping[str, Any], stored: Sequence[Any]
-    ) -> Any:
+    def _template(self, trial: MirroredTrial, spread: Mapping[str, Any], stored: Sequence[Any]) -> Any:
         from optuna.trial import TrialState, create_trial
 
         known = {name: found for each in stored for name, found in each.distributions.items()}
@@ -154,7 +150,7 @@ def _spread(settings: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _fitting(known: Any, values: Sequence[Any], value: Any) -> Any:
-    """Return a distribution that holds a value, like the one that is known of the parameter if there is one."""
+    """Return a distribution that holds a value, like the one that is known of the parameter, if any."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     numbers = all(map(_is_number, values))

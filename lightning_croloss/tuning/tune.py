@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.configurable import Configurable, to_config
@@ -16,7 +17,8 @@ from lightning_croloss.schedules.checks import find_loss
 from lightning_croloss.tuning.candidate import Candidate, check_candidates
 from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.objective import Objective, objectives_of
-from lightning_croloss.tuning.plan import FitLength, make_plan
+from lightning_croloss.tuning.outcome import Outcome
+from lightning_croloss.tuning.plan import FitLength, Plan, make_plan
 from lightning_croloss.tuning.portfolio import portfolio
 from lightning_croloss.tuning.records import Records
 from lightning_croloss.tuning.result import TuneResult, Winner
@@ -26,9 +28,10 @@ from lightning_croloss.tuning.runner import (
     Runner,
     TrainerArguments,
     best_checkpoint,
+    quiet,
     seeded,
 )
-from lightning_croloss.tuning.search import Choice, Propose, search
+from lightning_croloss.tuning.search import Choice, Execute, Job, Propose, search
 from lightning_croloss.tuning.segment import Data
 
 
@@ -92,6 +95,8 @@ def tune(
     with claimed(where):
         length, settings = _look(runner, given, where)
         plan = make_plan(len(given) + num_proposed, length, fits, len(objectives))
+        if plan.num_candidates < len(given) + num_proposed:
+            rank_zero_warn(_told_of_few(plan, len(given) + num_proposed, length, fits))
         settings |= {
             "candidates": [each.to_plain() for each in given],
             "objectives": [each.to_plain() for each in objectives],
@@ -99,13 +104,36 @@ def tune(
             "seed": seed,
         }
         records = Records(where, settings, overwrite)
-        execute = records.remembering(functools.partial(runner.execute, records))
+        execute = records.remembering(_telling(functools.partial(runner.execute, records), objectives, plan))
         choice = search(given, plan, objectives, execute, propose, records.leave)
     winners = tuple(
         _winner(runner, records, choice, number, objective)
         for number, objective in zip(choice.winners, objectives, strict=True)
     )
     return TuneResult(winners, choice, plan, length, where)
+
+
+def _telling(execute: Execute, objectives: Sequence[Objective], plan: Plan) -> Execute:
+    """Return an executor that says what comes of each job."""
+
+    def run(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+        for job, outcome in execute(jobs):
+            values = ", ".join(f"{each} {outcome.value(each):.4f}" for each in objectives)
+            told = values if outcome.error is None else f"failed: {outcome.error}"
+            rank_zero_info(f"tune: rung {job.rung + 1} of {len(plan.rungs)}: {job.candidate.name}: {told}")
+            yield job, outcome
+
+    return run
+
+
+def _told_of_few(plan: Plan, asked: int, length: FitLength, fits: float) -> str:
+    where = ""
+    if length.resumable is not None:
+        where = (
+            ", as rungs must be at ends of epochs: the training loader has no state_dict and "
+            "load_state_dict, by which a fit can be taken up within an epoch"
+        )
+    return f"fits={fits:g} holds {plan.num_candidates} of {asked} candidates, the first ones{where}"
 
 
 def _candidates(
@@ -124,8 +152,8 @@ def _candidates(
 def _look(runner: Runner, candidates: Sequence[Candidate], folder: Path) -> tuple[FitLength, dict[str, Any]]:
     """Return the length of a fit, and what distinguishes it from others, by beginning one."""
     module = None
-    with seeded(runner.seed):
-        for candidate in candidates:
+    with seeded(runner.seed), quiet():
+        for candidate in candidates:  # the first that can be built
             try:
                 module = runner.module(candidate)
             except FAILURES:

@@ -80,6 +80,28 @@ def plain_data():
     return DataLoader(dataset, 16, shuffle=True), DataLoader(dataset, 50)
 
 
+class Positioned(DataLoader):
+    """Knows its position in the epoch; like any loader of torch it draws a number when it is iterated."""
+
+    position = 0
+
+    def state_dict(self):
+        return {"position": self.position}
+
+    def load_state_dict(self, state):
+        self.position = state["position"]
+
+    def __iter__(self):
+        return self._rest(super().__iter__())
+
+    def _rest(self, batches):
+        begin = self.position % len(self)
+        for number, batch in enumerate(batches):
+            if number >= begin:
+                self.position = number + 1
+                yield batch
+
+
 def retrieval_model(loss=None, **kwargs):
     return small_model(
         loss=loss,

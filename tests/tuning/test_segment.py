@@ -3,14 +3,14 @@
 import pytest
 import torch
 from lightning.pytorch import seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 
 from lightning_croloss import CROLoss, CROLossCallback
 from lightning_croloss.callbacks import Linear
 from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.segment import SegmentEnd, fit_arguments, train_segment
 from tests.data_for_tests import ClusteredData, quiet_trainer
-from tests.tuning.cases import ITEMS, PlainOnBatches, plain_data, plain_model, retrieval_model
+from tests.tuning.cases import ITEMS, PlainOnBatches, Positioned, plain_data, plain_model, retrieval_model
 
 RECALL = "val/recall@5"
 
@@ -136,8 +136,14 @@ def test_a_plain_module_goes_on_exactly_anywhere_with_a_loader_that_does(tmp_pat
     def build():
         return PlainOnBatches(CROLoss(num_items=ITEMS))
 
-    check(tmp_path, build, ClusteredData, (4, 10, 17))
-    check(tmp_path / "2", build, ClusteredData, (4, 13), accumulate_grad_batches=3, val_check_interval=2)
+    def loaders():
+        train, valid = plain_data()
+        return Positioned(train.dataset, 16), valid
+
+    check(tmp_path / "ours", build, ClusteredData, (4, 10, 17), max_epochs=2)
+    options = {"accumulate_grad_batches": 3, "val_check_interval": 2, "max_epochs": 2}
+    check(tmp_path / "window", build, ClusteredData, (4, 13), **options)
+    check(tmp_path / "of torch", plain_model, loaders, (4, 10, 17), max_epochs=2)
 
 
 @pytest.mark.parametrize(
@@ -167,3 +173,20 @@ def test_the_length_of_a_fit_is_known_before_it(tmp_path, options):
     plain = measure_length(trainer_for(tmp_path / "c", max_epochs=3), plain_model(), loaders)
     assert plain.resumable == (10, 20, 30)
     assert plain.validation_batches == 3
+
+
+def test_a_validation_apart_measures_what_the_fit_would(tmp_path):
+    """Averages of the weights, too, take their place."""
+    measured = []
+    for interval in (4, 10):  # the first one validates there itself
+        trainer = quiet_trainer(
+            callbacks=[EMAWeightAveraging(decay=0.5)], enable_checkpointing=True, val_check_interval=interval
+        )
+        trainer.checkpoint_callback.dirpath = tmp_path / str(interval)
+        outcome = train_segment(
+            trainer, retrieval_model(), ClusteredData(), step=4, save=tmp_path / f"{interval}.ckpt"
+        )
+        [validation] = outcome.validations
+        assert validation.apart == (interval == 10)
+        measured.append({name: each for name, each in validation.metrics.items() if "val/" in name})
+    assert measured[0] == measured[1]

@@ -1,0 +1,185 @@
+"""A search within a time: its plan is made from the measured speed, and made smaller where that was too fast.
+
+The outcome then depends on the speed of the machine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lightning_croloss.cli.messages import say
+from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.outcome import Outcome
+from lightning_croloss.tuning.plan import FitLength, Plan, make_plan
+from lightning_croloss.tuning.search import Execute, Job, best_of
+
+#: The budgets, in fits, of which the largest is taken that fits into the time.
+BUDGETS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
+#: What is kept back of the time, besides what the end needs; and settings at most.
+MARGIN, MOST = 0.04, 60
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a machine trains.
+
+    Attributes:
+        step: seconds of a training step.
+        validation: seconds of a validation.
+        other: seconds of all that a run does besides, such as loading the data.
+    """
+
+    step: float
+    validation: float
+    other: float
+
+    def slower(self, factor: float) -> Speed:
+        """Return another one, of which everything takes ``factor`` times as long."""
+        return Speed(self.step * factor, self.validation * factor, self.other * factor)
+
+    def segment(self, length: FitLength, begin: int, end: int, validates: bool) -> float:
+        """Return the seconds of a run between two steps."""
+        validations = sum(begin < step <= end for step in length.validations) + validates
+        return self.other + self.step * (end - begin) + self.validation * validations
+
+
+class Budget:
+    """The time of a search.
+
+    Args:
+        minutes: all of it.
+        began: when it began, by ``time.monotonic``.
+        speed: how fast the machine trains.
+        length: the length of a fit.
+        processes: how many runs are made side by side.
+    """
+
+    def __init__(self, minutes: float, began: float, speed: Speed, length: FitLength, processes: int) -> None:
+        self.speed = speed
+        self.length = length
+        self._end = began + 60 * minutes * (1 - MARGIN)
+        self._processes = processes
+
+    @property
+    def left(self) -> float:
+        """Seconds until training must have ended: the winner is tested after it."""
+        return self._end - self._reserve - time.monotonic()
+
+    @property
+    def deadline(self) -> float:
+        """The same moment as a time since 1970."""
+        return time.time() + self.left
+
+    @property
+    def _reserve(self) -> float:
+        return 2 * self.speed.validation + 1.5 * self.speed.other + 1.0
+
+    def settings(self, losses: int) -> int:
+        """Return how many settings of a space there is time for."""
+        fit = self.speed.segment(self.length, 0, self.length.steps, False)
+        fits = self._processes * self.left / fit
+        return max(losses, min(MOST, int(6 * (fits - 1))))
+
+    def plan(self, number: int, objectives: int, fits: float | None) -> Plan:
+        """Return the largest plan that there is time for; one run to the end if there is for none.
+
+        Args:
+            number: how many settings there are.
+            objectives: how many objectives share the runs.
+            fits: the most that it may cost; None if only the time counts.
+        """
+        most = float(number) if fits is None else fits
+        for budget in sorted({most, *(each for each in BUDGETS if each < most)}, reverse=True):
+            plan = make_plan(number, self.length, budget, objectives)
+            if self.seconds(plan) <= self.left:
+                return plan
+        return make_plan(1, self.length, 1.0, 1)
+
+    def seconds(self, plan: Plan, first: int = 0, entering: int | None = None) -> float:
+        """Return what a plan takes from a rung on.
+
+        Args:
+            plan: the plan.
+            first: the number of the rung.
+            entering: how many candidates train up to it; None is as many as planned.
+        """
+        planned = plan.entering()
+        number = planned[first] if entering is None else entering
+        total, begin = 0.0, plan.rungs[first - 1].step if first else 0
+        for index in range(first, len(plan.rungs)):
+            rung = plan.rungs[index]
+            number = min(number, planned[index])
+            each = self.speed.segment(self.length, begin, rung.step, rung.validates)
+            total += math.ceil(number / self._processes) * each
+            begin = rung.step
+        return total
+
+    def keeping(self, execute: Execute, plan: Plan, objectives: Sequence[Objective]) -> Execute:
+        """Return an executor that leaves out candidates, the worst ones, for which there is no time."""
+        latest: dict[int, Outcome] = {}
+
+        def run(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+            chosen = list(jobs)
+            if jobs:
+                index = jobs[0].rung
+                number = len(jobs)
+                while number > 1 and self.seconds(plan, index, number) > self.left:
+                    number -= 1
+                if number < len(jobs):
+                    known = {job.number: latest.get(job.number, Outcome(0)) for job in jobs}
+                    kept = (
+                        best_of(known, objectives, number) if index else [job.number for job in jobs[:number]]
+                    )
+                    chosen = [job for job in jobs if job.number in kept]
+                    say(f"time is short: {len(jobs) - number} of {len(jobs)} settings are given up now")
+            began = time.monotonic()
+            for job, outcome in execute(chosen):
+                latest[job.number] = outcome
+                yield job, outcome
+            if chosen:
+                self._learn(chosen, plan, time.monotonic() - began)
+            for job in jobs:
+                if job not in chosen:
+                    before = latest.get(job.number, Outcome(0))
+                    yield job, replace(before, error="given up for want of time")
+
+        return run
+
+    def _learn(self, jobs: Sequence[Job], plan: Plan, seconds: float) -> None:
+        """Take what a rung took for what the next ones will take."""
+        index = jobs[0].rung
+        begin = plan.rungs[index - 1].step if index else 0
+        each = self.speed.segment(self.length, begin, jobs[0].step, plan.rungs[index].validates)
+        expected = math.ceil(len(jobs) / self._processes) * each
+        if seconds > 1.0 and expected > 0:  # not where everything was recorded already
+            self.speed = self.speed.slower(min(10.0, max(0.2, seconds / expected)))
+
+
+def shortened(config: Mapping[str, Any], length: FitLength, share: float) -> tuple[dict[str, Any], FitLength]:
+    """Return fields of the trainer by which a fit is shorter, and its length.
+
+    Args:
+        config: of a fit.
+        length: its length.
+        share: how much of it there is time for, below 1.
+    """
+    trainer = config["trainer"]
+    epochs = trainer.get("max_epochs")
+    whole = length.steps / epochs if isinstance(epochs, int) and epochs > 0 else 0.0
+    if "max_steps" not in trainer and whole == int(whole) and whole and int(epochs * share) >= 1:
+        fields = {"max_epochs": int(epochs * share)}
+        steps = int(whole) * fields["max_epochs"]
+    else:
+        batches = int(trainer.get("accumulate_grad_batches") or 1)
+        fields = {"max_steps": max(1, int(length.steps * share) // batches)}
+        steps = fields["max_steps"] * batches
+    validations = tuple(step for step in length.validations if step <= steps)
+    at = None if length.resumable is None else tuple(step for step in length.resumable if step <= steps)
+    return fields, replace(length, steps=steps, validations=validations, resumable=at)
+
+
+__all__ = ["Budget", "Speed", "shortened"]
