@@ -39,6 +39,8 @@ def measure_length(
         )
     if any(isinstance(callback, Timer) for callback in trainer.callbacks):  # type: ignore[attr-defined]
         raise ValueError("max_time makes the outcome of a fit depend on timing: set max_epochs or max_steps")
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        raise ValueError("a dry run keeps no checkpoint to choose from: leave fast_dev_run out")
     begin = _Begin(objectives)
     trainer.num_sanity_val_steps = 1
     trainer.callbacks.append(begin)  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,15 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.configurable import to_config
 from lightning_croloss.errors import NonFiniteLossError, PretrainedError
 from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.schedules.checks import find_loss
 from lightning_croloss.training.resume import batches_so_far
+from lightning_croloss.tuning.best_checkpoint import BestCheckpoint
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import MEAN, Objective
 from lightning_croloss.tuning.objective_logger import ObjectiveLogger
@@ -66,6 +69,7 @@ class Runner:
         self._trainer = trainer
         self.objectives = objectives
         self.seed = seed
+        self._latest: Callable[[], LightningModule | None] = lambda: None
 
     def execute(self, records: Records, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Run jobs one after the other."""
@@ -107,8 +111,23 @@ class Runner:
         return loss
 
     def module(self, candidate: Candidate) -> LightningModule:
-        """Build the module of a candidate."""
-        return self._factory(self.loss(candidate), **candidate.fields)
+        """Build the module of a candidate.
+
+        Raises:
+            TypeError: the factory returns the same module again, or one that trains with another loss.
+        """
+        loss = self.loss(candidate)
+        module = self._factory(loss, **candidate.fields)
+        if not isinstance(module, LightningModule):
+            raise TypeError(f"model_factory must return a LightningModule, got {type(module).__name__}")
+        if self._latest() is module:
+            raise TypeError("model_factory returned the same module twice: build a new one in each call")
+        self._latest = weakref.ref(module)
+        if not _trains_with(module, loss):
+            raise TypeError(
+                f"model_factory built a {type(module).__name__} without the loss that it was given"
+            )
+        return module
 
     def data(self) -> Data:
         """Return the data, made anew if that is how it was given."""
@@ -123,7 +142,7 @@ class Runner:
         arguments = {**DEFAULTS, "default_root_dir": folder, **given}
         callbacks = arguments.get("callbacks") or []
         own = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
-        kept = [_best(objective, folder) for objective in self.objectives]
+        kept = [BestCheckpoint(folder, objective) for objective in self.objectives]
         means = [
             ObjectiveLogger(each.weights, each.metric) for each in self.objectives if each.monitor == MEAN
         ]
@@ -132,11 +151,6 @@ class Runner:
     def trainer(self, folder: Path) -> Trainer:
         """Build the trainer of a candidate that keeps its files in a folder."""
         return Trainer(**self.arguments(folder))
-
-
-def best_checkpoint(folder: Path, objective: Objective) -> Path:
-    """Return where the best checkpoint of a candidate is kept."""
-    return folder / f"best_{objective.label}.ckpt"
 
 
 @contextmanager
@@ -169,14 +183,14 @@ def quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _best(objective: Objective, folder: Path) -> ModelCheckpoint:
-    path = best_checkpoint(folder, objective)
-    return ModelCheckpoint(
-        path.parent,
-        path.stem,
-        monitor=objective.monitor,
-        mode="max",
-        save_on_train_epoch_end=False,  # but when it is measured
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
+def _trains_with(module: LightningModule, loss: RetrievalLoss) -> bool:
+    """Tell whether the loss of a module is the one given, or a copy; the size of the catalogue may differ."""
+    found = find_loss(module, "tune")
+    if found is loss or type(found) is not type(loss):
+        return found is loss
+    try:
+        configs = [to_config(each)["init_args"] | {"num_items": None} for each in (found, loss)]
+    except TypeError:  # arguments that have no form in a file
+        return True
+    # what the rule has chosen for an n depends on the catalogue
+    return configs[0] == configs[1] or configs[1].get("n") is not None

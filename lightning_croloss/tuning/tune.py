@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.configurable import Configurable, to_config
 from lightning_croloss.losses import RetrievalLoss
-from lightning_croloss.schedules.checks import find_loss
+from lightning_croloss.tuning.best_checkpoint import best_path
 from lightning_croloss.tuning.candidate import Candidate, check_candidates
 from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.objective import Objective, objectives_of
@@ -27,7 +27,6 @@ from lightning_croloss.tuning.runner import (
     ModelFactory,
     Runner,
     TrainerArguments,
-    best_checkpoint,
     quiet,
     seeded,
 )
@@ -84,6 +83,7 @@ def tune(
     Raises:
         ValueError: an argument is out of range, the folder holds another search, or the metric is not logged.
         FileExistsError: another process is tuning in the same folder.
+        TypeError: ``model_factory`` does not build a new module around the loss.
         SearchFailedError: every candidate failed.
     """
     objectives = objectives_of(n, metric)
@@ -161,7 +161,6 @@ def _look(runner: Runner, candidates: Sequence[Candidate], folder: Path) -> tupl
             break
         if module is None:
             module = runner.module(candidates[0])
-        find_loss(module, "tune")
         settings = {"model": _described(module)}
         data = runner.data()
         arguments = runner.arguments(folder)
@@ -190,7 +189,7 @@ def _described(module: LightningModule) -> dict[str, Any]:
 
 
 def _winner(runner: Runner, records: Records, choice: Choice, number: int, objective: Objective) -> Winner:
-    path = best_checkpoint(records.candidate_folder(number), objective)
+    path = best_path(records.candidate_folder(number), objective)
     outcome = choice.latest(number)
     if not path.exists():  # a fit that never validates: its last weights
         path = next(iter(records.candidate_folder(number).glob("step_*.ckpt")))

@@ -120,14 +120,14 @@ def test_killed_anywhere_it_ends_the_same(searched, tmp_path, monkeypatch):
     kills = 0
     while True:
         with monkeypatch.context() as patch:
-            moments = Moments(draw.randrange(1, 90), lambda: (_ for _ in ()).throw(Killed))
+            moments = Moments(draw.randrange(1, 60), lambda: (_ for _ in ()).throw(Killed))
             moments.watch(patch.setattr)
             try:
                 result = run(tmp_path / "search")
                 break
             except Killed:
                 kills += 1
-    assert kills > 4
+    assert kills > 2
     assert result.choice.winners == searched.choice.winners
     assert result.choice.kept == searched.choice.kept
     assert result.best.value == searched.best.value
@@ -210,7 +210,7 @@ def test_a_schedule_and_early_stopping_keep_the_length_of_the_fit(tmp_path):
         CROLossCallback(temperature=Linear(0.4, 0.1)),
         EarlyStopping("val/recall@5", mode="max", patience=0, check_on_train_epoch_end=False),
     ]
-    options = {**CPU, "max_epochs": 10, "callbacks": callbacks, "val_check_interval": 5}
+    options = {**CPU, "max_epochs": 6, "callbacks": callbacks, "val_check_interval": 5}
     result = run(tmp_path / "search", trainer=options)
     winner = result.best
     fresh = [CROLossCallback(temperature=Linear(0.4, 0.1))]
@@ -285,6 +285,7 @@ def test_a_mistake_of_the_program_is_no_failure_of_a_candidate(tmp_path):
         ({"trainer": {**CPU, "max_epochs": -1}}, "the fit has no end, of which rungs are fractions"),
         ({"trainer": {**CPU, "limit_val_batches": 0}}, "the fit has no validation, by which candidates"),
         ({"trainer": {**CPU, "max_epochs": 0}}, "the fit ends before its first step"),
+        ({"trainer": {**CPU, "fast_dev_run": True}}, "a dry run keeps no checkpoint to choose from"),
         ({"fits": 0.5}, "fits must be at least 1"),
         ({"candidates": []}, "candidates is empty"),
         ({"candidates": [Candidate("a")]}, "candidate 'a' has no loss, which model_factory needs"),
@@ -320,6 +321,32 @@ def test_a_loader_with_a_generator_of_its_own_is_refused(tmp_path):
     own = DataLoader(train.dataset, 16, shuffle=True, generator=torch.Generator())
     with pytest.raises(ValueError, match="draws from a generator of its own"):
         tune(plain_model, (own, valid), 5, trainer=CPU, folder=tmp_path / "search")
+
+
+def test_a_factory_that_builds_something_else_is_refused(tmp_path):
+    one = plain_model(SoftmaxLoss(0.2))
+
+    def shared(loss):
+        one.loss = loss
+        return one
+
+    def tuned(factory):
+        return tune(factory, plain_data(), 5, trainer=CPU, folder=tmp_path / "search")
+
+    with pytest.raises(TypeError, match="returned the same module twice: build a new one in each call"):
+        tuned(shared)
+    with pytest.raises(TypeError, match="built a Plain without the loss that it was given"):
+        tuned(lambda loss: plain_model(CROLoss(temperature=0.3)))
+    with pytest.raises(TypeError, match="must return a LightningModule, got int"):
+        tuned(lambda loss: 3)
+
+
+def test_checkpoints_of_the_users_are_kept_besides(tmp_path):
+    own = ModelCheckpoint(monitor="val/recall@5", mode="max", filename="mine")
+    two_epochs = {**CPU, "max_epochs": 2, "callbacks": own}
+    result = run(tmp_path / "search", candidates=candidates()[:1], trainer=two_epochs)
+    mine = result.best.checkpoint.parent / "checkpoints" / "mine.ckpt"
+    assert_equal(torch.load(mine, weights_only=True)["state_dict"], weights(result))
 
 
 def test_losses_and_the_portfolio_are_candidates(tmp_path):
