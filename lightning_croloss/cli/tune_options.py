@@ -19,15 +19,16 @@ and the best one is trained to its end. It all costs at most 2.5 fits, and is ju
 of croloss fit may stand behind, as --trainer.max_epochs=5. A section 'tune:' of the config adds fields to
 search over (space), or names the losses to try (losses).
 
-With --interactions instead of --config there is no config to write: split, filters, architecture, regularisation,
-negatives and loss are chosen by what the table is like and by what they reach, within --minutes (60)."""
+With --interactions instead of --config there is no config to write: split, filters, architecture,
+regularisation, negatives and loss are chosen by what the table is like and by what they reach, in --minutes
+(60). Options of TableDataModule may stand behind, as --user_column, and features are read from --items."""
 
 EPILOG = """\
 examples:
   croloss tune --config shop.yaml --n 100
   croloss tune --config shop.yaml --n 20 100 500 --processes 2
   croloss tune --config shop.yaml --n 100 --minutes 60
-  croloss tune --interactions orders.parquet --n 100 --minutes 60 --user_column customer --items products.parquet
+  croloss tune --interactions orders.parquet --n 100 --minutes 60 --user_column customer
 
 The output folder holds best_n100.yaml, which fits as it is, best_n100.ckpt, its trained model, and rungs.csv.
 The same command goes on with a search that was interrupted or killed."""

@@ -15,6 +15,7 @@ import torch
 
 from lightning_croloss.baselines.per_user import Measured, measure_per_user
 from lightning_croloss.cli.data import data_of
+from lightning_croloss.cli.interruption import interruption_behind
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.plain_parser import nearest, usage_error
 from lightning_croloss.cli.tune_base import Base, read_base
@@ -36,13 +37,21 @@ from lightning_croloss.tuning.table_statistics import Statistics, look_at
 from lightning_croloss.tuning.timed_search import TimedSearch
 
 MINUTES = 60.0
-#: Share of the time that is used, that the baselines may take, and that is kept for the end, with its seconds.
-USED, BASELINES, END, END_SECONDS = 0.98, 0.1, 0.01, 1.5
+#: Shares of the time that are used, and that the baselines may take; seconds for the end besides the test.
+USED, BASELINES, END = 0.99, 0.1, 1.5
 #: Options of a search from a config, which mean nothing here.
 OF_CONFIGS = ("fits", "trials", "seeds", "storage")
 #: Fields of the trainer that are chosen.
-CHOSEN = ("max_epochs", "max_steps", "min_epochs", "min_steps", "callbacks", "check_val_every_n_epoch")
-CHOSEN += ("val_check_interval", "limit_train_batches")
+CHOSEN = (
+    "max_epochs",
+    "max_steps",
+    "min_epochs",
+    "min_steps",
+    "callbacks",
+    "check_val_every_n_epoch",
+    "val_check_interval",
+    "limit_train_batches",
+)
 
 
 def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]) -> Report:
@@ -63,10 +72,17 @@ def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequenc
     weights = given.weights or [1.0] * len(given.n)
     objective = Objective(given.objective, dict(zip(given.n, weights, strict=True)))
     line = shlex.join(["croloss", "tune", *command])
-    with claimed(folder):
-        if given.overwrite and (folder / SEARCH).exists():
-            shutil.rmtree(folder)
-        return _Table(base, objective, given.minutes or MINUTES, folder, line, given.began).run()
+    try:
+        with claimed(folder):
+            if given.overwrite and (folder / SEARCH).exists():
+                shutil.rmtree(folder)
+            return _Table(base, objective, given.minutes or MINUTES, folder, line, given.began).run()
+    except BaseException as error:
+        ended = interruption_behind(error)
+        if ended is None:
+            raise
+        ended.advice = ended.advice or f"go on with: {line}"
+        raise ended from None
 
 
 class _Table:
@@ -100,9 +116,8 @@ class _Table:
             workers.start()  # it imports what it needs while the table is read
             found, seconds = self._look()
             decisions = decide(found, ns, self.minutes, self._decided(seconds), gpu)
-            data = data_of(
-                {"class_path": "TableDataModule", "init_args": without_tables(self.given) | decisions.data}
-            )
+            arguments = without_tables(self.given) | dict(decisions.data)
+            data = data_of({"class_path": "TableDataModule", "init_args": arguments})
             _tell(found, decisions, data)
             baselines = self._baselines(data, decisions, ns)
             self.runs.prepare(workers, found, decisions, self.base, self._cache(seconds))
@@ -123,7 +138,7 @@ class _Table:
         return look_at(interactions, *features), seconds
 
     def _decided(self, seconds: float) -> dict[str, Any]:
-        """Return what is decided already: what the user says, and no other filter where reading takes long."""
+        """Return what is decided already: what the user says; no other filter if reading takes long."""
         if seconds > 0.04 * 60 * self.minutes and "min_user_interactions" not in self.given:
             say(f"reading took {format_seconds(seconds)}, so that users are filtered no further")
             return {"min_user_interactions": 2} | self.given
@@ -157,12 +172,12 @@ class _Table:
             lambda best: [(design, best.family) for design in variants(best, ns, found.items)],
             self.runs.advance,
             time.monotonic,
-            self.end - END * 60 * self.minutes - END_SECONDS,
+            self.end - END,
             self.runs.restored(first, lambda best: variants(best, ns, found.items)),
         )
         self.runs.search = search
         # what the test will take is known from the first validation on
-        self.runs.keep_for_the_end(self.end, END_SECONDS, 1.0 + 0.5 * tests)
+        self.runs.keep_for_the_end(self.end, END, 0.5 + 0.5 * tests)
         number = search.run()
         if number is None:
             raise ValueError(f"nothing could be trained: {search.tracks[0].error}")
@@ -174,11 +189,12 @@ def _tell(found: Statistics, decisions: Decisions, data: RetrievalDataModule) ->
     for part, name in ((rows.train, "training"), (rows.valid, "validation"), (rows.test, "test")):
         if not len(part):
             raise ValueError(
-                f"the split {type(data.split).__name__} leaves nothing for {name}: give another, as --split=LeaveOneOut"
+                f"the split {type(data.split).__name__} leaves nothing for {name}: give another, as "
+                "--split=LeaveOneOut"
             )
     say(
-        f"{found.users:,} users with several events, {found.items:,} items, {found.events:,} events; half of the "
-        f"users have {found.lengths['median']:,.0f} events or fewer"
+        f"{found.users:,} users with several events, {found.items:,} items, {found.events:,} events; half of "
+        f"the users have {found.lengths['median']:,.0f} events or fewer"
     )
     for name, reason in decisions.reasons.items():
         say(f"  {name.rpartition('.')[2]}: {_shown(decisions, name)}: {reason}")

@@ -29,7 +29,7 @@ def feature_columns(
 
 
 def without_tables(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of ``TableDataModule`` without features, and without the tables that only these need."""
+    """Return arguments of ``TableDataModule`` without features and the tables that only these need."""
     kept = {
         name: value for name, value in arguments.items() if name not in ("item_features", "user_features")
     }

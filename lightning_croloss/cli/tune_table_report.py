@@ -93,8 +93,9 @@ def hand_back(report: Report, began: float, clock: Any) -> None:
         "",
     ]
     text = "".join(f"# {line}".rstrip() + "\n" for line in head)
-    text += commented(config, report.decisions.reasons | reasons | _of_design(track.design))
-    write_atomically(path, text.encode())
+    text += commented(config, {**report.decisions.reasons, **reasons, **_of_design(track.design)})
+    if not path.exists():  # it may have been changed since
+        write_atomically(path, text.encode())
     write_atomically(runs.folder / "test.json", json.dumps(tested["metrics"], indent=1).encode())
     print(f"\n{format_designs(report)}")
     print(f"\n{format_table(collect_results(tested['metrics'], 'test'), 'test')}")
@@ -103,9 +104,8 @@ def hand_back(report: Report, began: float, clock: Any) -> None:
     print(f"config:     {path}")
     print(f"checkpoint: {checkpoint}")
     events = shlex.quote(str(runs.base.config["data"]["init_args"]["interactions"]))
-    print(
-        f"recommend:  croloss recommend --model {checkpoint} --histories {events} --n {min(objective.weights)}"
-    )
+    n = min(objective.weights)
+    print(f"recommend:  croloss recommend --model {checkpoint} --histories {events} --n {n}")
     print(f"export:     croloss export --model {checkpoint} --output served")
     print(f"train on:   croloss fit --config {path}")
     say(f"done in {format_seconds(clock() - began)} of {format_seconds(60 * runs.minutes)}")

@@ -165,12 +165,12 @@ class TableRuns:
         best = max(range(len(turn.values)), key=lambda at: turn.values[at])
         if turn.values[best] > track.best:
             progress.best_step = int(result["steps"][best])
-        if progress.state is not None:
-            Path(progress.state).unlink(missing_ok=True)
-        progress.state = str(save)
+        before, progress.state = progress.state, str(save)
         epochs, reached = progress.step / progress.epoch, max(track.best, *turn.values)
         say(f"  {track.design.name}: {self.objective} {reached:.4f} by {epochs:.3g} epochs, {took:.0f} s")
         self._write(number, turn, took)
+        if before is not None:  # nobody goes on from it any more
+            Path(before).unlink(missing_ok=True)
         self._move_deadline(turn.besides)
         return turn
 
@@ -184,7 +184,7 @@ class TableRuns:
         return self.records.candidate_folder(number) / CONFIG
 
     def final_config(self, design: Design, progress: Progress) -> tuple[Config, dict[str, str]]:
-        """Return the config of a fit that ends about where the best checkpoint was, and the reasons for that."""
+        """Return the config of a fit that ends about where the best checkpoint was, and why it does."""
         config = self.config_of(design)
         trainer = config["trainer"]
         epochs = progress.best_step / progress.epoch
@@ -198,8 +198,8 @@ class TableRuns:
             trainer["max_steps"] = max(1, round(1.5 * progress.best_step))
             trainer["val_check_interval"] = max(1, min(progress.epoch, progress.best_step // 4))
             reasons["trainer.max_steps"] = (
-                f"the best was after {progress.best_step:,} of the {progress.epoch:,} of an epoch, when the time "
-                "was over: more of them are likely to be better"
+                f"the best was after {progress.best_step:,} of the {progress.epoch:,} of an epoch, when the "
+                "time was over: more of them are likely to be better"
             )
         return judged_by(config, [self.objective]), reasons
 
@@ -218,7 +218,7 @@ class TableRuns:
     def _move_deadline(self, besides: float) -> None:
         if self._end is not None and self.search is not None:
             end, seconds, tests = self._end
-            self.search.deadline = min(self.search.deadline, end - seconds - tests * besides)
+            self.search.deadline = end - seconds - tests * besides
 
     def _write(self, number: int, turn: Turn, took: float) -> None:
         """Write how all designs stand, with a turn that its track does not have yet."""

@@ -146,8 +146,8 @@ def train_for(
         validation: seconds of a validation, if they are known.
 
     Returns:
-        The steps so far and those at the best validation, the steps of an epoch, what each validation reached,
-        the seconds of training, of a validation, and of all that each such call takes besides training.
+        The steps so far, at each validation and of an epoch, what each validation reached, and the seconds of
+        training, of a validation, and of all that each such call takes besides training.
     """
     began = time.monotonic()
     weights = {int(n): float(weight) for n, weight in objective["weights"].items()}
@@ -156,7 +156,7 @@ def train_for(
     trainer = cli.trainer
     _leave_reports(trainer)
     clock = ByTheClock(began + seconds, wanted, trained, values, validation)
-    trainer.callbacks.insert(0, clock)
+    trainer.callbacks.insert(0, clock)  # type: ignore[attr-defined]
     with own_versions(trainer, resume is not None):
         outcome = train_segment(
             trainer,
@@ -192,7 +192,7 @@ def test_users(config: str, checkpoint: str, names: Mapping[str, float]) -> dict
     trainer = cli.trainer
     _leave_reports(trainer)
     users = _Users(names)
-    trainer.callbacks.append(users)
+    trainer.callbacks.append(users)  # type: ignore[attr-defined]
     with own_versions(trainer, True):
         trainer.test(
             cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True

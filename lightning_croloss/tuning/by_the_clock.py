@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ def is_settled(values: Sequence[float]) -> bool:
     """Return whether the last of some values, one a validation, show that no more is gained."""
     best, gained = float("-inf"), 0
     for at, value in enumerate(values):
-        if at == 0 or value > best + (GAIN - 1) * abs(best):
+        if at == 0 or value > (best + (GAIN - 1) * abs(best) if math.isfinite(best) else best):
             best, gained = value, at
     return len(values) - 1 - gained >= PATIENCE
 

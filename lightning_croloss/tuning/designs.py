@@ -1,4 +1,4 @@
-"""Designs: whole models that are worth trying on a table that nobody has trained on, the most promising first."""
+"""Designs: whole models that are worth trying on a new table, the most promising first."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_croloss.tuning.candidate import Candidate
-from lightning_croloss.tuning.from_data import Decisions
+from lightning_croloss.tuning.from_data import RELOADED, Decisions
 from lightning_croloss.tuning.portfolio import portfolio
 from lightning_croloss.tuning.table_statistics import Statistics
 
-#: Median length of the users up to which a table is one of sessions.
-SESSIONS = 6
+#: Median length of the users up to which a table is one of sessions; so is one with events that were reloaded.
+SESSIONS = 4
 LEARNING_RATE = 0.003
 
 
@@ -53,7 +53,7 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
         ns: the N that will be deployed.
     """
     loss = portfolio(ns, found.items)[0]
-    sessions = found.lengths["median"] <= SESSIONS
+    sessions = found.lengths["median"] <= SESSIONS or found.consecutive >= RELOADED
     mean: dict[str, Any] = {"hidden_dims": []}
     causal: dict[str, Any] = {"num_blocks": 1, "num_heads": 2, "dropout": 0.2, "train_on": "all"}
     strong = Design(

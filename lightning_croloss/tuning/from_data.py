@@ -1,4 +1,4 @@
-"""How a table is trained on where nobody says: split, filters, histories, batches and negatives, with reasons.
+"""How a table is trained on where nobody says: split, filters, histories, batches, negatives, and why.
 
 Pure functions of the data's statistics.
 """
@@ -22,11 +22,11 @@ LATER_USERS, LATER_UNSEEN = 1_000, 0.2
 #: Share of the users that a minimum of events must keep.
 KEPT = 0.6
 HISTORIES = (10, 20, 30, 50, 100)
-#: A share of repeats below which nobody wants an item twice, and of consecutive ones from which they are noise.
+#: Shares of repeats below which nobody wants an item twice, and of consecutive ones that are noise.
 NO_REPEATS, RELOADED = 0.01, 0.02
 #: Negatives that are sampled at least; a catalogue of which a third would be sampled is taken whole.
 SAMPLED = 2560
-#: Catalogues that are taken whole whatever the time; multiply-adds a second; passes that the budget must hold.
+#: Catalogues that are taken whole in any case; multiply-adds a second; passes that the time must hold.
 SMALL, SPEED, PASSES = 5_000, 2e10, 60
 #: Width of the embeddings, and of those of catalogues that would not fit otherwise.
 WIDTH, NARROW, HUGE = 64, 32, 3_000_000
@@ -76,8 +76,8 @@ def decide(
     if max(ns) >= found.items:
         n = max(ns)
         raise DataError(
-            f"--n {n}: the table has only {found.items:,} items, so that every Recall@{n} would be 1: give a "
-            "smaller N"
+            f"--n {n}: the table has only {found.items:,} items, so that every Recall@{n} would be 1: give "
+            "a smaller N"
         )
     reasons: dict[str, str] = {}
     data: dict[str, Any] = {}
@@ -92,8 +92,8 @@ def decide(
         choose(
             "consecutive_repeats",
             False,
-            f"{found.consecutive:.1%} of the events repeat the user's event before, as a page that was loaded "
-            "again does",
+            f"{found.consecutive:.1%} of the events repeat the user's event before, as a page that was "
+            "loaded again does",
         )
     users = _users(found, data["min_user_interactions"])
     split, reason, evaluated = _split(found, users)
@@ -143,8 +143,8 @@ def _split(found: Statistics, users: int) -> tuple[dict[str, Any], str, int]:
     if later is not None and min(later.valid, later.test) >= LATER_USERS and later.unseen <= LATER_UNSEEN:
         arguments = {"valid": 0.1, "test": 0.1}
         reason = (
-            f"the times are real, and {later.test:,} users go on in the last tenth of the events: what a model "
-            "meets that is trained once and then deployed"
+            f"the times are real, and {later.test:,} users go on in the last tenth of the events: what a "
+            "model meets that is trained once and then deployed"
         )
         return {"class_path": "GlobalTime", "init_args": arguments}, reason, later.test
     why_not = _why_not_later(found)
@@ -162,8 +162,8 @@ def _split(found: Statistics, users: int) -> tuple[dict[str, Any], str, int]:
             f"{FEWEST_USERS} are needed: is the column of the users the right one?"
         )
     reason = (
-        f"{why_not}; with {users:,} users a tenth of them would be too few to measure by, so each user's last "
-        "event is for the test and the one before for validation"
+        f"{why_not}; with {users:,} users a tenth of them would be too few to measure by, so each user's "
+        "last event is for the test and the one before for validation"
     )
     return {"class_path": "LeaveOneOut"}, reason, left_out
 
@@ -199,7 +199,8 @@ def _model(
     if found.repeats < NO_REPEATS:
         model["exclude_history"] = True
         reasons["model.init_args.exclude_history"] = (
-            f"{found.repeats:.1%} of the events are with an item that the user had before: nobody wants one twice"
+            f"{found.repeats:.1%} of the events are with an item that the user had before: nobody wants one "
+            "twice"
         )
     sampled = max(SAMPLED, math.ceil(found.items / min(ns) / 256) * 256)
     # forward and backward, three products of the batch with the catalogue
@@ -213,8 +214,8 @@ def _model(
     else:
         model["negatives"] = {"class_path": "UniformNegatives", "init_args": {"num_negatives": sampled}}
         reasons["model.init_args.negatives"] = (
-            f"{found.items:,} items are too many to compare with all of them in this time; one of these stands "
-            f"for {found.items / sampled:.1f} items, no more than N = {min(ns)}"
+            f"{found.items:,} items are too many to compare with all of them in this time; one of these "
+            f"stands for {found.items / sampled:.1f} items, no more than N = {min(ns)}"
         )
     return model, reasons
 

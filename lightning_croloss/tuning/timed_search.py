@@ -15,6 +15,8 @@ from lightning_croloss.tuning.by_the_clock import is_settled
 #: Shares of the time that is left for the first look at all designs, for what is tried around the best one,
 #: and for a race among the best of both; the rest trains the winner.
 LOOK, AROUND, RACE, RACING = 0.35, 0.4, 0.45, 3
+#: Designs that the first look must have had time for, so that there is time for variants of the best.
+ENOUGH = 3
 #: A turn is so many times as long as what it costs besides training, and at least so many seconds.
 TURN, SHORTEST = 4.0, 0.5
 #: Share of the time that the very first turn may take, and its seconds at most.
@@ -119,7 +121,8 @@ class TimedSearch(Generic[D]):
             self._begin(waiting.pop(0), min(FIRST * self.left, FIRST_SECONDS))
         waiting = self._explore(waiting, LOOK * self.left, self.tracks)
         if self.best is not None:
-            self._explore(self._new(self._variants()), AROUND * self.left)
+            if len(self.tracks) >= ENOUGH:  # with less time all of it is for the most promising one
+                self._explore(self._new(self._variants()), AROUND * self.left)
             self._race()
             self._finish(waiting)
         return self.best

@@ -28,7 +28,9 @@ def statistics(
     **more: Any,
 ) -> Statistics:
     """Return those of a table of which shares ``kept`` of the users have 3, 4 and 5 events."""
-    at_least = {2: users} | {number: round(share * users) for number, share in zip((3, 4, 5), kept, strict=True)}
+    at_least = {2: users} | {
+        number: round(share * users) for number, share in zip((3, 4, 5), kept, strict=True)
+    }
     lengths = {"median": median, "p90": p90, "mean": 1.3 * median}
     return Statistics(users, items, round(1.3 * median * users), lengths, at_least, **more)
 
@@ -158,7 +160,8 @@ def test_features_are_tried_beside_the_same_model_without() -> None:
     assert [design.features for design in designs[:4]] == [True, False, True, False]
     data = {"interactions": "x", "items": "i", "users": "u"}
     mean, plain, attention = (
-        config_of(design, decide(found, [100], 60), data, found, 1)["data"]["init_args"] for design in designs[:3]
+        config_of(design, decide(found, [100], 60), data, found, 1)["data"]["init_args"]
+        for design in designs[:3]
     )
     assert mean["item_features"] == ["brand"]
     assert mean["user_features"] == ["age"]
@@ -173,7 +176,7 @@ def interactions(users: list[int], items: list[int], times: list[int] | None) ->
 
 def test_statistics_of_a_small_table() -> None:
     users = [1] * 5 + [2] * 3 + [3] + [4] * 2
-    items = [1, 2, 2, 3, 1] + [1, 2, 3] + [1] + [3, 3]
+    items = [1, 2, 2, 3, 1, 1, 2, 3, 1, 3, 3]
     found = look_at(interactions(users, items, list(range(11))))
     assert (found.users, found.items, found.events) == (4, 3, 11)
     assert found.at_least == {2: 3, 3: 2, 4: 1, 5: 1}

@@ -67,9 +67,7 @@ def test_ends_in_time_with_a_model_whatever_the_speed(
     besides: list[float], limits: list[float], failing: frozenset[str], deadline: float, variants: int
 ) -> None:
     names = list("abcdefgh"[: len(besides)])
-    world = World(
-        dict(zip(names, besides, strict=True)), dict(zip("abcdefgh", limits, strict=True)), failing
-    )
+    world = World(dict(zip(names, besides, strict=True)), dict(zip("abcdefgh", limits, strict=True)), failing)
     found = world.search(names, deadline, tuple(f"v{number}" for number in range(variants))).run()
     alive = [name for name in names if name not in failing]
     assert (found is None) == (not alive)
