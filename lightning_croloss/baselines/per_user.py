@@ -90,25 +90,29 @@ def measure_per_user(
     if (float((lengths**2).sum()) / PAIRS) > end - clock():
         return [*measured, Measured("item kNN", {}, None, "its table of neighbours would take too long")]
     similarity, counts = item_similarity(data), data.item_counts[1:]
-    test_rows = len(data.rows.test) if most is None else min(most, len(data.rows.test))
-    best: tuple[float, dict[str, int], ItemKNN] | None = None
-    for neighbours, recent in SETTINGS:
-        began = clock()
-        baseline = ItemKNN(nearest_items(similarity, neighbours), counts, neighbours, recent)
-        found = values(baseline, "valid", CHOOSING)
-        if found is None:
-            break
-        reached = float(found.mean())
-        if best is None or reached > best[0]:
-            best = reached, {"neighbours": neighbours, "recent": recent}, baseline
-        again = clock() - began
-        # the test itself must fit as well
-        if clock() + again * (1 + 1.3 * test_rows / min(CHOOSING, max(1, len(data.rows.valid)))) > end:
-            break
-    tested = None if best is None else values(best[2], "test", most)
-    if best is None or tested is None:
+
+    def knn(setting: tuple[int, int]) -> ItemKNN:
+        return ItemKNN(nearest_items(similarity, setting[0]), counts, *setting)
+
+    began = clock()
+    tested = values(knn(SETTINGS[0]), "test", most)
+    if tested is None:
         return [*measured, Measured("item kNN", {}, None, "it would take too long")]
-    return [*measured, Measured("item kNN", best[1], tested)]
+    test = clock() - began  # what is kept for the test of another setting
+    reached: list[float] = []
+    for setting in SETTINGS:
+        began = clock()
+        if clock() + test > end or (found := values(knn(setting), "valid", CHOOSING)) is None:
+            break
+        reached.append(float(found.mean()))
+        if clock() + (clock() - began) + test > end:
+            break
+    best = reached.index(max(reached)) if reached else 0
+    if best > 0:
+        better = values(knn(SETTINGS[best]), "test", most)
+        best, tested = (0, tested) if better is None else (best, better)
+    setting = dict(zip(("neighbours", "recent"), SETTINGS[best], strict=True))
+    return [*measured, Measured("item kNN", setting, tested)]
 
 
 def _of_users(

@@ -194,7 +194,7 @@ def _lines(section: Mapping[str, Any], reasons: Mapping[str, str], above: str, d
     for name, value in section.items():
         full = f"{above}{name}"
         if full in reasons:
-            yield f"{indent}# {reasons[full]}"
+            yield f"{indent}# {' '.join(reasons[full].split())}"
         if isinstance(value, Mapping) and value and set(value) != {"class_path"}:
             yield f"{indent}{name}:"
             yield from _lines(value, reasons, f"{full}.", depth + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,14 @@ class Progress:
         step: training steps so far.
         best_step: those of the best checkpoint.
         epoch: training steps of an epoch.
+        validations: the training steps before each, and what it reached.
         state: the file from which it goes on; None before the first turn.
     """
 
     step: int = 0
     best_step: int = 0
     epoch: int = 1
+    validations: list[list[float]] = field(default_factory=list)
     state: str | None = None
 
 
@@ -121,7 +123,8 @@ class TableRuns:
                 )
             design = known[each["name"]]
             values = [float(value) for value in each["values"]]
-            tracks.append(Track(design, design.family, each["trained"], each["spent"], values, each["error"]))
+            numbers = each["trained"], each["spent"]
+            tracks.append(Track(design, design.family, *numbers, values, each["settled"], each["error"]))
             self.progress.append(Progress(**each["progress"]))
         return tracks
 
@@ -147,7 +150,7 @@ class TableRuns:
             "save": str(save),
             "resume": progress.state,
             "trained": track.trained,
-            "values": track.values,
+            "validations": progress.validations,
             "validation": self._validation,
         }
         began = time.monotonic()
@@ -159,12 +162,12 @@ class TableRuns:
             self._write(number, turn, took)
             return turn
         result: Mapping[str, Any] = answer["result"]
-        turn = Turn(tuple(result["values"]), result["trained"], result["besides"])
+        values = tuple(value for _, value in result["validations"][len(track.values) :])
+        turn = Turn(values, result["trained"], result["besides"], result["settled"])
         self._validation = float(result["validation"])
         progress.step, progress.epoch = int(result["step"]), max(1, int(result["epoch"]))
-        best = max(range(len(turn.values)), key=lambda at: turn.values[at])
-        if turn.values[best] > track.best:
-            progress.best_step = int(result["steps"][best])
+        progress.validations = result["validations"]
+        progress.best_step = int(max(progress.validations, key=lambda each: each[1])[0])
         before, progress.state = progress.state, str(save)
         epochs, reached = progress.step / progress.epoch, max(track.best, *turn.values)
         say(f"  {track.design.name}: {self.objective} {reached:.4f} by {epochs:.3g} epochs, {took:.0f} s")
@@ -233,6 +236,7 @@ class TableRuns:
                     "trained": track.trained + (turn.trained if now else 0.0),
                     "spent": track.spent + (took if now else 0.0),
                     "values": values,
+                    "settled": turn.settled if now else track.settled,
                     "error": turn.error if now else track.error,
                     "progress": vars(progress),
                 }

@@ -130,7 +130,7 @@ def train_for(
     save: str,
     resume: str | None = None,
     trained: float = 0.0,
-    values: Sequence[float] = (),
+    validations: Sequence[tuple[int, float]] = (),
     validation: float = 0.0,
 ) -> dict[str, Any]:
     """Train a run from where it stands, validate it, and save it, in so many seconds altogether.
@@ -142,11 +142,11 @@ def train_for(
         save: where it is saved, to go on from there.
         resume: where it was saved before.
         trained: seconds that it was trained before.
-        values: what its validations reached before.
+        validations: its validations before, the training steps before each and what it reached.
         validation: seconds of a validation, if they are known.
 
     Returns:
-        The steps so far, at each validation and of an epoch, what each validation reached, and the seconds of
+        The steps so far and of an epoch, all validations, whether it gains no more, and the seconds of
         training, of a validation, and of all that each such call takes besides training.
     """
     began = time.monotonic()
@@ -155,7 +155,7 @@ def train_for(
     cli = RunCLI(["fit", "--config", config])
     trainer = cli.trainer
     _leave_reports(trainer)
-    clock = ByTheClock(began + seconds, wanted, trained, values, validation)
+    clock = ByTheClock(began + seconds, wanted, trained, validations, validation)
     trainer.callbacks.insert(0, clock)  # type: ignore[attr-defined]
     with own_versions(trainer, resume is not None):
         outcome = train_segment(
@@ -168,12 +168,12 @@ def train_for(
             until=lambda: clock.over,
         )
     _note_best(trainer, Path(config).parent)
-    again = (len(clock.values) - 1) * clock.validation
+    again = (len(clock.validations) - len(validations) - 1) * clock.validation
     return {
         "step": outcome.step,
-        "steps": [each.step for each in outcome.validations],
         "epoch": int(trainer.num_training_batches),
-        "values": clock.values,
+        "validations": clock.validations,
+        "settled": clock.settled,
         "trained": clock.trained,
         "validation": clock.validation,
         "besides": max(0.0, time.monotonic() - began - clock.trained - again),

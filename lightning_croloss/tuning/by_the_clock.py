@@ -9,24 +9,32 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_croloss.training.resume import batches_so_far
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.segment import logged_metrics
 
 #: A validation comes after this share of the seconds trained so far, after so many of a validation at least.
 GROWTH, WORTH = 0.3, 4.0
-#: Validations without a gain after which a model is as good as it gets, and what counts as a gain.
-PATIENCE, GAIN = 3, 1.002
+#: Validations without a gain after which a model is as good as it gets, what counts as a gain, and how much
+#: longer than to its best, and than an epoch, it must have been trained since.
+PATIENCE, GAIN, LONGER = 3, 0.002, 1.7
 #: ``val_check_interval`` of a fit whose validations are asked for here.
 NEVER = 10**9
 
 
-def is_settled(values: Sequence[float]) -> bool:
-    """Return whether the last of some values, one a validation, show that no more is gained."""
-    best, gained = float("-inf"), 0
-    for at, value in enumerate(values):
-        if at == 0 or value > (best + (GAIN - 1) * abs(best) if math.isfinite(best) else best):
-            best, gained = value, at
-    return len(values) - 1 - gained >= PATIENCE
+def is_settled(validations: Sequence[tuple[int, float]], epoch: int) -> bool:
+    """Return whether validations show that no more is gained.
+
+    Args:
+        validations: the training steps before each, and what it reached.
+        epoch: training steps of an epoch: random batches say little before all data were seen.
+    """
+    best, at, gained = float("-inf"), 0, -1
+    for number, (step, value) in enumerate(validations):
+        if number == 0 or value > (best + GAIN * abs(best) if math.isfinite(best) else best):
+            best, at, gained = value, step, number
+    since = len(validations) - 1 - gained
+    return since >= PATIENCE and validations[-1][0] >= max(LONGER * at, at + epoch)
 
 
 class ByTheClock(Callback):
@@ -38,7 +46,7 @@ class ByTheClock(Callback):
         end: when all is to be over, the last validation included, by the clock.
         objective: what is looked for: the fit ends early once it gains no more.
         trained: seconds that it was trained before.
-        values: what its validations reached before.
+        validations: its validations before, each with the training steps before it and what it reached.
         validation: seconds of a validation, if they are known.
         clock: the time in seconds.
     """
@@ -48,21 +56,23 @@ class ByTheClock(Callback):
         end: float,
         objective: Objective,
         trained: float = 0.0,
-        values: Sequence[float] = (),
+        validations: Sequence[tuple[int, float]] = (),
         validation: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         #: seconds of training of this fit, without its validations
         self.trained = 0.0
-        #: what each validation of this fit reached
-        self.values: list[float] = []
+        #: all validations, those before too
+        self.validations = [*validations]
+        #: whether it gains no more
+        self.settled = False
         #: seconds of the last validation
         self.validation = validation
         #: whether the fit is to end
         self.over = False
         self._end = end
         self._objective = objective
-        self._before = trained, list(values)
+        self._before = trained
         self._clock = clock
         self._now = self._asked = self._last = 0.0
 
@@ -77,7 +87,7 @@ class ByTheClock(Callback):
         now = self._clock()
         self.trained += now - self._now
         self._now = now
-        due = self._last + max(GROWTH * (self._before[0] + self.trained), WORTH * self.validation)
+        due = self._last + max(GROWTH * (self._before + self.trained), WORTH * self.validation)
         left = self._end - now - self.validation
         # one that would be followed by another in no time comes with that one
         if left <= 0 or (self.trained >= due and left > 0.5 * (due - self._last)):
@@ -92,9 +102,10 @@ class ByTheClock(Callback):
         self._now = self._clock()
         self.validation = self._now - self._asked
         self._last = self.trained
-        self.values.append(self._objective.value(logged_metrics(trainer)))
-        settled = is_settled([*self._before[1], *self.values])
-        self.over = settled or self._end - self._now - self.validation <= 0
+        value = self._objective.value(logged_metrics(trainer))
+        self.validations.append((batches_so_far(trainer), value))
+        self.settled = is_settled(self.validations, int(trainer.num_training_batches))
+        self.over = self.settled or self._end - self._now - self.validation <= 0
 
 
 __all__ = ["NEVER", "ByTheClock", "is_settled"]

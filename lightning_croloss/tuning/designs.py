@@ -12,7 +12,7 @@ from lightning_croloss.tuning.from_data import RELOADED, Decisions
 from lightning_croloss.tuning.portfolio import portfolio
 from lightning_croloss.tuning.table_statistics import Statistics
 
-#: Median length of the users up to which a table is one of sessions; so is one with events that were reloaded.
+#: Median length of the users up to which a table is one of sessions.
 SESSIONS = 4
 LEARNING_RATE = 0.003
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from lightning_croloss.tuning.by_the_clock import is_settled
-
 #: Shares of the time that is left for the first look at all designs, for what is tried around the best one,
 #: and for a race among the best of both; the rest trains the winner.
 LOOK, AROUND, RACE, RACING = 0.35, 0.4, 0.45, 3
@@ -35,6 +33,7 @@ class Track(Generic[D]):
         trained: seconds of training so far.
         spent: seconds so far, all included.
         values: what each validation reached.
+        settled: whether it gains no more.
         error: why it failed; None if it did not.
     """
 
@@ -43,6 +42,7 @@ class Track(Generic[D]):
     trained: float = 0.0
     spent: float = 0.0
     values: list[float] = field(default_factory=list)
+    settled: bool = False
     error: str | None = None
 
     @property
@@ -53,7 +53,7 @@ class Track(Generic[D]):
     @property
     def over(self) -> bool:
         """Whether training on would be of no use."""
-        return self.error is not None or is_settled(self.values)
+        return self.error is not None or self.settled
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,14 @@ class Turn:
         values: what its validations reached, the last one at its end.
         trained: seconds of training.
         besides: seconds of what every turn takes besides: to begin, to validate at the end, to save.
+        settled: whether it gains no more.
         error: why it failed; None if it did not.
     """
 
     values: tuple[float, ...] = ()
     trained: float = 0.0
     besides: float = 0.0
+    settled: bool = False
     error: str | None = None
 
 
@@ -205,7 +207,7 @@ class TimedSearch(Generic[D]):
         began = self._clock()
         turn = self._advance(number, track, max(0.0, min(seconds, self.left)))
         track.spent += self._clock() - began
-        track.error = turn.error
+        track.error, track.settled = turn.error, turn.settled
         track.trained += turn.trained
         track.values += turn.values
         if turn.error is None:

@@ -33,12 +33,12 @@ class World:
         """Train for a time, with a validation at each third of it."""
         besides = self.besides.get(track.design, 0.5)
         self.turns.append((track.design, seconds))
-        self.now += max(seconds, besides)
+        trained = max(0.0, min(seconds - besides, 51 * self.halves - track.trained))
+        self.now += besides + trained
         if track.design in self.failing:
             return Turn(error="no")
-        trained = max(0.0, seconds - besides)
         values = tuple(self.value(track.design, track.trained + trained * third / 3) for third in (1, 2, 3))
-        return Turn(values, trained, besides)
+        return Turn(values, trained, besides, track.trained + trained > 50 * self.halves)
 
     def value(self, design: str, trained: float) -> float:
         """Return what a design reaches after a time."""
