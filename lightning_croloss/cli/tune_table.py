@@ -24,7 +24,7 @@ from lightning_croloss.cli.tune_report import format_seconds
 from lightning_croloss.cli.tune_search import make_workers
 from lightning_croloss.cli.tune_table_features import feature_columns, without_tables
 from lightning_croloss.cli.tune_table_report import Report, hand_back
-from lightning_croloss.cli.tune_table_runs import TableRuns
+from lightning_croloss.cli.tune_table_runs import STATE, TableRuns
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.data import RetrievalDataModule, TableDataModule
@@ -72,17 +72,36 @@ def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequenc
     weights = given.weights or [1.0] * len(given.n)
     objective = Objective(given.objective, dict(zip(given.n, weights, strict=True)))
     line = shlex.join(["croloss", "tune", *command])
+    before = _innermost(folder)
     try:
         with claimed(folder):
             if given.overwrite and (folder / SEARCH).exists():
                 shutil.rmtree(folder)
             return _Table(base, objective, given.minutes or MINUTES, folder, line, given.began).run()
     except BaseException as error:
+        if before != folder and not (folder / STATE).exists():
+            _remove(folder, before)
         ended = interruption_behind(error)
         if ended is None:
             raise
         ended.advice = ended.advice or f"go on with: {line}"
         raise ended from None
+
+
+def _innermost(folder: Path) -> Path:
+    """Return the folder, or the innermost one above it, that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _remove(folder: Path, before: Path) -> None:
+    """Remove what a search has made that never began: the folder, and those above that are empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for above in folder.parents:
+        if above == before or not above.exists() or any(above.iterdir()):
+            return
+        above.rmdir()
 
 
 class _Table:

@@ -245,4 +245,4 @@ class TableRuns:
         write_atomically(self.folder / STATE, json.dumps(content, indent=1).encode())
 
 
-__all__ = ["Progress", "TableRuns"]
+__all__ = ["STATE", "Progress", "TableRuns"]

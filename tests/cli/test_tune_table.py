@@ -114,7 +114,7 @@ def test_several_turns_within_the_time(here: Here) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--n=5", "--interactions=none.parquet"], "there is no none.parquet"),
+        (["--n=5", "--interactions=none.parquet"], "there is no file 'none.parquet'"),
         (["--n=5", "--item_column=article"], "'article'"),
         (["--n=60"], "--n 60: the table has only 60 items"),
         (["--n=5", "--config=some.yaml"], "give one of --config and --interactions, got both"),
@@ -133,6 +133,7 @@ def test_mistakes(here: Here, capsys: pytest.CaptureFixture[str], words: list[st
     said = error_of(capsys, "tune", *own, "--user_column=customer", *others)
     assert sentence in said
     assert not here.tasks
+    assert not Path("runs").exists()  # a search that never began is in nobody's way
 
 
 def test_neither_config_nor_table(capsys: pytest.CaptureFixture[str]) -> None:
