@@ -15,6 +15,8 @@ from lightning_croloss.cli.front_door import left_to_run
 from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.cli.seeds import ParsedCLI, seeds_of, without_seeds
 from lightning_croloss.cli.seeds_option import OPTION, asks_for_seeds
+from lightning_croloss.cli.tune_base import read_base
+from lightning_croloss.cli.tune_options import parse_words
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -83,6 +85,8 @@ def test_a_command_is_one_that_the_parsers_take(page: str, command: str) -> None
             zoo._parser().parse_args(words)
         elif name == "recommend":
             recommend_parser().parse_args(words)
+        elif name == "tune":
+            read_base(parse_words(words)[1])
         else:
             assert name == "export"
             export._parser().parse_args(words)

@@ -11,8 +11,11 @@ import yaml
 from jsonargparse import Namespace
 
 from lightning_croloss.cli.diagnosis import find_mistake
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.overlays import replaced_lists
 from lightning_croloss.cli.overrides import plain
 from lightning_croloss.cli.seeds import LAUNCHED, ParsedCLI
+from lightning_croloss.cli.seeds_option import refuse_in_config
 
 Config = dict[str, Any]
 
@@ -35,12 +38,31 @@ class Base:
 
 
 class TuneCLI(ParsedCLI):
-    """Reads a command line as ``croloss fit`` does, runs nothing, and keeps the section ``tune``."""
+    """Has the parsers of ``croloss fit``, and runs nothing."""
 
-    section: Any = None
+    def read(self, words: Sequence[str]) -> tuple[Namespace, Namespace]:
+        """Return the whole config of a command line, and what was given of it.
 
-    def _leave_out_tune(self, section: Namespace) -> None:
-        self.section = section.pop("tune", None)
+        Raises:
+            SystemExit: it is none, with status 2.
+        """
+        whole: Namespace = self.parser.parse_args(["fit", *words])["fit"]
+        # the only default that options of its own may override in part
+        base = Namespace(fit=Namespace(trainer=Namespace(logger=self._logger())))
+        given: Namespace = self.parser.parse_args(["fit", *words], base, defaults=False)["fit"]
+        return whole, given
+
+    def dump(self, given: Namespace) -> Config:
+        """Return a config as plain values, in which classes have the names that files give them."""
+        text = self._parser("fit").dump(given, skip_none=False, skip_validation=True)
+        content: Config = yaml.safe_load(text) or {}
+        content.pop("config", None)
+        if content.get("trainer", {}).get("logger") == plain(self._logger()):
+            del content["trainer"]["logger"]
+        return content
+
+    def _logger(self) -> Any:
+        return self._parser("fit").get_defaults()["trainer.logger"]
 
 
 def read_base(words: Sequence[str]) -> Base:
@@ -53,21 +75,21 @@ def read_base(words: Sequence[str]) -> Base:
         ValueError: naming a field that a search cannot have.
         SystemExit: they are no config, with status 2.
     """
-    cli = TuneCLI(["fit", *words])
-    resolved: Mapping[str, Any] = cli.config["fit"]
+    cli = _reader()
+    resolved, given = cli.read(words)
+    refuse_in_config(resolved)
     refuse_unfit(resolved)
-    config = _dumped(cli, cli._given["fit"])
-    config.pop("tune", None)
-    for name in ("config", "ckpt_path"):
-        config.pop(name, None)
-    trainer = config.setdefault("trainer", {})
-    if trainer.get("logger") == plain(cli._parser("fit").get_defaults()["trainer.logger"]):
-        del trainer["logger"]  # the default, which the parser needs to be complete
+    for line in replaced_lists(["fit", *words], "fit"):
+        say(line)
+    config = cli.dump(given)
+    section = config.pop("tune", None) or {}
+    config.pop("ckpt_path", None)
+    config.setdefault("trainer", {})
     seed = resolved.get("seed_everything")
     if type(seed) is not int:  # each setting would be measured with a seed of its own
         seed = 42
         config["seed_everything"] = seed
-    return Base(config, {} if cli.section is None else cli.section, seed, resolved["test_after_fit"])
+    return Base(config, section, seed, resolved["test_after_fit"])
 
 
 def refuse_unfit(config: Mapping[str, Any]) -> None:
@@ -121,10 +143,10 @@ def overlaid(config: Config, fields: Mapping[str, Any]) -> Config:
         ValueError: a field does not exist, or does not take the value.
     """
     words = overlay_words(config, fields)
-    cli = TuneCLI(["fit", *words]) if (mistake := mistake_in(words)) is None else None
-    if cli is None:
+    if (mistake := mistake_in(words)) is not None:
         raise ValueError(mistake)
-    return _without_default_logger(cli, _dumped(cli, cli._given["fit"]), config)
+    cli = _reader()
+    return cli.dump(cli.read(words)[1])
 
 
 def overlay_words(config: Config, fields: Mapping[str, Any]) -> list[str]:
@@ -135,31 +157,19 @@ def overlay_words(config: Config, fields: Mapping[str, Any]) -> list[str]:
 
 def mistake_in(words: Sequence[str]) -> str | None:
     """Return what is wrong with the words of a fit in one sentence, None if nothing is found."""
-    return find_mistake(_parser(), ["fit", *words])
+    return find_mistake(_reader().parser, ["fit", *words])
 
 
-def _parser() -> Any:
+def _reader() -> TuneCLI:
+    """Return what has the parsers, which take half a second to build."""
     if not _PARSERS:
         _PARSERS.append(
             TuneCLI(["fit", "--data=TableDataModule", "--model=YouTubeDNN", "--data.interactions=x"])
         )
-    return _PARSERS[0].parser
+    return _PARSERS[0]
 
 
 _PARSERS: list[TuneCLI] = []
-
-
-def _dumped(cli: TuneCLI, given: Namespace) -> Config:
-    text = cli._parser("fit").dump(given, skip_none=False, skip_validation=True)
-    content: Config = yaml.safe_load(text) or {}
-    return content
-
-
-def _without_default_logger(cli: TuneCLI, content: Config, config: Config) -> Config:
-    if "logger" not in config.get("trainer", {}):
-        content.get("trainer", {}).pop("logger", None)
-    content.pop("config", None)
-    return content
 
 
 def _written(value: Any) -> str:

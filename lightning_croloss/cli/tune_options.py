@@ -116,9 +116,8 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if twice := [n for n in given.n if given.n.count(n) > 1]:
         parser.error(f"argument --n: {twice[0]} is given twice")
     if given.weights is not None and len(given.weights) != len(given.n):
-        parser.error(
-            f"argument --weights: one for each N: got {len(given.weights)} of them for {len(given.n)} N"
-        )
+        many = f"got {len(given.weights)} of them for {len(given.n)} N"
+        parser.error(f"argument --weights: give one for each N: {many}")
     if given.weights is not None and len(given.n) == 1:
         parser.error("argument --weights: has no effect with one N: leave it out")
     return given, rest

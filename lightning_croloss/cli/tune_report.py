@@ -15,6 +15,9 @@ from lightning_croloss.common.text_table import aligned
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.search import Choice
 
+#: Letters of a candidate's name in a table for a terminal.
+WIDTH = 72
+
 
 def format_rungs(choice: Choice, at: int) -> str:
     """Lay out what each candidate reached at each rung, best first, by one of the objectives.
@@ -31,7 +34,7 @@ def format_rungs(choice: Choice, at: int) -> str:
         if (error := choice.latest(number).error) is not None:
             note = f"failed: {error[:60]}"
         cells = (_cell(choice, rung, number, objective) for rung in range(len(steps)))
-        rows.append([choice.candidates[number].name, *cells, note])
+        rows.append([f"{number:02d} {_cut(choice.candidates[number].name)}", *cells, note])
     head, *lines = aligned(rows, "<" + ">" * len(steps) + "<", gap=3).splitlines()
     return "\n".join([head, "-" * len(head), *lines])
 
@@ -97,6 +100,10 @@ def format_seconds(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= WIDTH else f"{name[: WIDTH - 1]}…"
 
 
 def _cell(choice: Choice, rung: int, number: int, objective: Objective) -> str:

@@ -62,6 +62,7 @@ class Runs:
         self._ns = sorted({n for objective in objectives for n in objective.weights})
         self._num_items = num_items
         self._gpus = gpus
+        self._configs: dict[str, Config] = {}
 
     @property
     def group(self) -> str:
@@ -70,12 +71,12 @@ class Runs:
 
     def config_of(self, candidate: Candidate, objective: Objective) -> Config:
         """Return the config of a candidate, which fits as it is and keeps what is best by an objective."""
-        config = candidate_config(self._base, candidate, self._ns, self._num_items)
-        return judged_by(config, [objective])
+        return judged_by(self._config(candidate), [objective])
 
     def override(self, fields: Mapping[str, Any]) -> None:
         """Set fields of the trainer for all that follows."""
         self._base = self._base | {"trainer": self._base["trainer"] | dict(fields)}
+        self._configs.clear()
 
     def written(
         self,
@@ -92,7 +93,7 @@ class Runs:
             fields: further fields of the top level, such as the seed.
             logged: whether the run is logged.
         """
-        config = candidate_config(self._base, candidate, self._ns, self._num_items) | dict(fields or {})
+        config = self._config(candidate) | dict(fields or {})
         config = judged_by(config, self.objectives)
         own = run_config(config, folder.absolute(), candidate.name, self.group, self._gpus)
         if not logged:
@@ -116,6 +117,12 @@ class Runs:
     def best_checkpoint(self, folder: Path, objective: Objective) -> Path:
         """Return the best checkpoint of a finished run."""
         return Path(json.loads((folder / BEST).read_text("utf-8"))[objective.monitor])
+
+    def _config(self, candidate: Candidate) -> Config:
+        if candidate.name not in self._configs:
+            config = candidate_config(self._base, candidate, self._ns, self._num_items)
+            self._configs[candidate.name] = config
+        return self._configs[candidate.name]
 
     def _task(self, job: Job) -> dict[str, Any]:
         folder = self.records.candidate_folder(job.number)

@@ -26,14 +26,17 @@ from lightning_croloss.cli.tune_workers import Workers, visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.records import SEARCH, Records
-from lightning_croloss.tuning.search import Choice, Propose, search
+from lightning_croloss.tuning.records import SEARCH, VERSION, Records
+from lightning_croloss.tuning.search import Choice, Propose, SearchFailedError, search
 from lightning_croloss.tuning.study import require_optuna
 
 #: How many settings are tried with ``tpe`` where nobody says.
 TPE_TRIALS = 20
 #: What a search leaves in its folder.
-OWN = ("candidates", "seeds", "logs", "best_*.*", "seeds_*.*", "rungs*.*", "optuna.db*", "*.json")
+OWN = (
+    *("candidates", "seeds", "logs", "best_*.yaml", "best_*.ckpt", "seeds_*.*", "rungs*.*"),
+    *("optuna.db*", "length.json", "plan.json", "speed.json"),
+)
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,16 @@ def run_search(base: Base, request: Request) -> Choice:
         request: what is asked.
 
     Raises:
-        ValueError: something in it is wrong.
-        SearchFailedError: every setting failed.
+        ValueError: something in it is wrong, or every setting failed.
     """
     began = time.monotonic() if request.began is None else request.began
     _check(request)
     space, losses = read_section(base)
     folder = request.folder
+    settings = {"config": base.config, "tune": base.section, **request.to_plain()}
     if request.overwrite:
-        _remove(folder)
-    records = _records(folder, {"config": base.config, "tune": base.section, **request.to_plain()})
+        _replace(folder, settings)
+    records = _records(folder, settings)
     gpus = visible_gpus(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else []
     with make_workers(request.processes, folder / "logs", gpus) as workers:
         measured = _measured(base, records, workers, bool(gpus))
@@ -130,14 +133,11 @@ def run_search(base: Base, request: Request) -> Choice:
             runs.deadline = lambda: budget.deadline
             execute = records.remembering(budget.keeping(runs.execute, schedule.plan, request.objectives))
         progress = Progress(records, request, schedule.plan, schedule.length)
-        choice = search(
-            candidates,
-            schedule.plan,
-            request.objectives,
-            progress.observing(execute),
-            propose,
-            progress.leaving(runs.leave),
-        )
+        execute, leave = progress.observing(execute), progress.leaving(runs.leave)
+        try:
+            choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
+        except SearchFailedError as error:
+            raise ValueError(f"{error}; what they said is in {folder / 'logs'}") from None
         progress.finish(choice)
         hand_back(choice, runs, request, base, schedule, began)
     return choice
@@ -228,11 +228,11 @@ def _trials(request: Request, losses: int, budget: Budget | None) -> int | None:
     return trials
 
 
-def _remove(folder: Path) -> None:
-    """Remove a search from a folder, and nothing else that lies there."""
+def _replace(folder: Path, settings: dict[str, Any]) -> None:
+    """Let another search take the place of one in a folder, and of nothing else that lies there."""
     if not (folder / SEARCH).exists():
         return
-    (folder / SEARCH).unlink()
+    write_atomically(folder / SEARCH, json.dumps({"version": VERSION, **settings}).encode())
     for pattern in OWN:
         for path in folder.glob(pattern):
             if path.is_dir():

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightning_croloss.configurable import Configurable, to_config
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -22,6 +24,21 @@ class Candidate:
     name: str
     loss: Mapping[str, Any] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, loss: Configurable, name: str | None = None, **fields: Any) -> Candidate:
+        """Return the candidate of a loss that is built already.
+
+        Args:
+            loss: the loss.
+            name: its name; None is made of the loss and the fields.
+            **fields: further arguments of the function that builds the model.
+
+        Raises:
+            TypeError: the loss has an argument that no file can hold.
+        """
+        told = [" ".join(repr(loss).split()), *(f"{key} {value}" for key, value in fields.items())]
+        return cls(name or ", ".join(told), to_config(loss), fields)
 
     def to_plain(self) -> dict[str, Any]:
         """Return a dictionary of plain values, for files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -15,7 +16,7 @@ from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.plan import FitLength, Plan
 from lightning_croloss.tuning.search import Choice
-from lightning_croloss.tuning.table import rung_table, seconds_spent, steps_spent
+from lightning_croloss.tuning.table import rung_rows, rung_table, seconds_spent, steps_spent
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Winner:
     _build: Callable[[Candidate], LightningModule] = field(repr=False)
     _loss: Callable[[Candidate], RetrievalLoss] = field(repr=False)
 
+    @property
     def loss(self) -> RetrievalLoss:
-        """Return a new loss with the winning settings."""
+        """A new loss with the winning settings."""
         return self._loss(self.candidate)
 
     def model(self) -> LightningModule:
@@ -90,6 +92,21 @@ class TuneResult:
     def model(self, n: int | None = None) -> LightningModule:
         """Return the trained model of the winner for an N, of the first winner if None."""
         return (self.best if n is None else self.winner(n)).model()
+
+    @property
+    def loss(self) -> RetrievalLoss:
+        """A new loss with the settings of the first winner."""
+        return self.best.loss
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint with the best weights of the first winner."""
+        return self.best.checkpoint
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each candidate at each rung: its step, its values, whether it went on, and its error."""
+        return rung_rows(self.choice, self.plan)
 
     @property
     def cost(self) -> float:

@@ -7,10 +7,9 @@ import logging
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
@@ -30,18 +29,10 @@ from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.records import Records
 from lightning_croloss.tuning.search import Job
 from lightning_croloss.tuning.segment import Data, train_segment
+from lightning_croloss.tuning.trainers import TrainerArguments, Trainers
 
 #: What makes a candidate fail, and not the search: settings that nothing can be trained with.
 FAILURES = (NonFiniteLossError, PretrainedError, ValueError, ArithmeticError, torch.OutOfMemoryError)
-#: What a search sets of a trainer unless the user does.
-DEFAULTS: Mapping[str, Any] = {
-    "logger": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "devices": 1,
-}
-
-TrainerArguments = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 ModelFactory = Callable[..., LightningModule]
 
 
@@ -51,7 +42,7 @@ class Runner:
     Args:
         model_factory: builds a module from a loss, and the fields of the candidate if it has any.
         data: what ``trainer.fit`` is given, or what makes it.
-        trainer: arguments of ``Trainer``, or what makes them from the folder of the candidate.
+        trainer: arguments of ``Trainer``, or what makes them; None are those of ten epochs.
         objectives: what is looked for; the best checkpoint of each is kept.
         seed: of every fit.
     """
@@ -60,13 +51,13 @@ class Runner:
         self,
         model_factory: ModelFactory,
         data: Data | Callable[[], Data],
-        trainer: TrainerArguments,
+        trainer: TrainerArguments | None,
         objectives: Sequence[Objective],
         seed: int,
     ) -> None:
         self._factory = model_factory
         self._data = data
-        self._trainer = trainer
+        self._trainers = Trainers(trainer)
         self.objectives = objectives
         self.seed = seed
         self._latest: Callable[[], LightningModule | None] = lambda: None
@@ -136,21 +127,11 @@ class Runner:
             made = made()
         return made
 
-    def arguments(self, folder: Path) -> dict[str, Any]:
-        """Return the arguments of the trainer of a candidate that keeps its files in a folder."""
-        given = self._trainer(folder) if callable(self._trainer) else copy.deepcopy(dict(self._trainer))
-        arguments = {**DEFAULTS, "default_root_dir": folder, **given}
-        callbacks = arguments.get("callbacks") or []
-        own = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
-        kept = [BestCheckpoint(folder, objective) for objective in self.objectives]
-        means = [
-            ObjectiveLogger(each.weights, each.metric) for each in self.objectives if each.monitor == MEAN
-        ]
-        return {**arguments, "callbacks": [*means, *own, *kept], "enable_checkpointing": True}
-
     def trainer(self, folder: Path) -> Trainer:
         """Build the trainer of a candidate that keeps its files in a folder."""
-        return Trainer(**self.arguments(folder))
+        means = [each for each in self.objectives if each.monitor == MEAN]
+        first: list[Callback] = [ObjectiveLogger(each.weights, each.metric) for each in means]
+        return self._trainers.build(folder, first, [BestCheckpoint(folder, each) for each in self.objectives])
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class Mirror:
             )
         except Exception as error:  # whatever the driver of the database raises
             said = " ".join(str(error).split()).partition("(Background on")[0].strip() or type(error).__name__
-            raise ValueError(f"storage {url!r} cannot be used: {said[:200]}") from error
+            raise ValueError(f"storage {url!r} cannot be used: {said[:200]}") from None
         known = self._study.user_attrs.get(SEARCH)
         if known is not None and known != search:
             raise ValueError(

@@ -26,12 +26,12 @@ from lightning_croloss.tuning.runner import (
     FAILURES,
     ModelFactory,
     Runner,
-    TrainerArguments,
     quiet,
     seeded,
 )
 from lightning_croloss.tuning.search import Choice, Execute, Job, Propose, search
 from lightning_croloss.tuning.segment import Data
+from lightning_croloss.tuning.trainers import TrainerArguments, described
 
 
 def tune(
@@ -39,7 +39,7 @@ def tune(
     data: Data | Callable[[], Data],
     n: int | Sequence[int] | Mapping[int, float] = 100,
     *,
-    trainer: TrainerArguments,
+    trainer: TrainerArguments | None = None,
     candidates: Sequence[Candidate | RetrievalLoss] | None = None,
     metric: str = "recall",
     fits: float = 2.5,
@@ -63,8 +63,9 @@ def tune(
             function is called for each segment.
         n: the N that will be deployed; several, which share the runs, each with a winner of its own and one
             more fit at most; or the weight of each N in one mean.
-        trainer: the arguments of ``Trainer``, with ``max_epochs`` or ``max_steps``; or a function that makes
-            them from the folder of a candidate, where a logger may write. They are copied for each segment.
+        trainer: the arguments of ``Trainer``, with ``max_epochs`` or ``max_steps``, which are copied for each
+            segment; or a function that makes them, or a trainer, and may take the folder of the candidate,
+            where a logger may write. None trains ten epochs.
         candidates: what to choose from, the most promising ones first: losses, or ``Candidate`` objects,
             whose ``fields`` are passed to ``model_factory`` by name. None is a portfolio for N.
         metric: "recall", "ndcg" …, logged as ``val/recall@100``; or the whole name of a metric of the
@@ -88,8 +89,6 @@ def tune(
     """
     objectives = objectives_of(n, metric)
     given = _candidates(candidates, objectives)
-    if not callable(trainer) and not {"max_epochs", "max_steps"} & trainer.keys():
-        raise ValueError("trainer must say how long a fit is: give max_epochs or max_steps")
     runner = Runner(model_factory, data, trainer, objectives, seed)
     where = Path(folder).expanduser()
     with claimed(where):
@@ -141,10 +140,7 @@ def _candidates(
 ) -> list[Candidate]:
     if given is None:
         return list(portfolio([n for each in objectives for n in each.weights]))
-    found = [
-        Candidate(" ".join(repr(each).split()), to_config(each)) if isinstance(each, RetrievalLoss) else each
-        for each in given
-    ]
+    found = [Candidate.of(each) if isinstance(each, RetrievalLoss) else each for each in given]
     check_candidates(found)
     return found
 
@@ -163,15 +159,12 @@ def _look(runner: Runner, candidates: Sequence[Candidate], folder: Path) -> tupl
             module = runner.module(candidates[0])
         settings = {"model": _described(module)}
         data = runner.data()
-        arguments = runner.arguments(folder)
-        settings["trainer"] = {
-            name: value for name, value in arguments.items() if isinstance(value, (bool, int, float, str))
-        }
-        settings["trainer"]["callbacks"] = [type(each).__name__ for each in arguments["callbacks"]]
+        trainer = runner.trainer(folder)
+        settings["trainer"] = described(trainer)
         settings["data"] = (
             to_config(data) if isinstance(data, Configurable) else {"class": type(data).__name__}
         )
-        length = measure_length(runner.trainer(folder), module, data, runner.objectives)
+        length = measure_length(trainer, module, data, runner.objectives)
     return length, settings
 
 

@@ -25,10 +25,11 @@ from lightning_croloss.cli import main, zoo_factory, zoo_folder
 from lightning_croloss.cli import zoo as zoo_command
 from lightning_croloss.cli.lightning_cli import CROLossCLI
 from lightning_croloss.cli.recommend_options import recommend_parser
+from lightning_croloss.cli.tune_options import tune_parser
 from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
-from tests.cli import test_recommend_reading, test_recommend_users, test_seeds, test_weights
+from tests.cli import test_recommend_reading, test_recommend_users, test_seeds, test_tune, test_weights
 from tests.cli.cases import error_of
 from tests.cli.small import DATA, FIT, NO_PLOT, SMALL, fit, measured, newest
 
@@ -536,6 +537,7 @@ TRAINED = {
     "--model": test_weights.test_what_is_given_for_the_evaluation_is_used,
     "--data": test_the_config_is_printed,
     "--trainer": test_predict_refuses_a_logger_and_what_belongs_to_fit,
+    "--tune": test_tune.test_fit_leaves_the_section_out,
 } | {f"--trainer.{name}": test_the_trainer_gets_its_options for name in TRAINER}
 MEASURED = TRAINED | {
     "--test_after_fit": test_predict_refuses_a_logger_and_what_belongs_to_fit,
@@ -588,6 +590,18 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
         ["--model", "--output", "--index", "--exclude-history", "--overwrite"], test_export
     )
     | {"--allow_classes": test_a_strange_class_is_allowed_on_request},
+    "tune": dict.fromkeys(["--config", "--n", "--output"], test_tune.test_the_best_is_handed_back)
+    | dict.fromkeys(["--objective", "--weights"], test_tune.test_weights_and_another_metric)
+    | {
+        "--fits": test_tune.test_fits_bound_the_cost,
+        "--minutes": test_tune.test_minutes_decide_what_is_tried,
+        "--trials": test_tune.test_a_space_and_trials,
+        "--sampler": test_tune.test_the_sampler_tpe,
+        "--processes": test_tune.test_processes_share_the_machine,
+        "--seeds": test_tune.test_further_seeds,
+        "--storage": test_tune.test_the_storage_of_optuna,
+        "--overwrite": test_tune.test_another_search_keeps_its_folder,
+    },
     "zoo list": {"--zoo": test_zoo_list_and_show},
     "zoo show": {"--zoo": test_zoo_list_and_show},
     "zoo build": dict.fromkeys(
@@ -617,6 +631,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "data inspect", data_command._parser()
     yield "recommend", recommend_parser()
     yield "export", export_command._parser()
+    yield "tune", tune_parser()
     (commands,) = (
         action for action in zoo_command._parser()._actions if isinstance(action, argparse._SubParsersAction)
     )

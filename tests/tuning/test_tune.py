@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def searched(tmp_path_factory):
 
 def test_the_winner_is_trained_as_a_fit_would_train_it(searched, tmp_path):
     winner = searched.best
-    best, score = whole_fit(tmp_path, lambda: retrieval_model(winner.loss()), ClusteredData(), "val/recall@5")
+    best, score = whole_fit(tmp_path, lambda: retrieval_model(winner.loss), ClusteredData(), "val/recall@5")
     assert_equal(weights(searched), best)
     assert winner.value == score
     assert winner.candidate in candidates()
@@ -165,7 +166,7 @@ def test_a_plain_module_with_loaders(tmp_path):
     assert [str(each.objective) for each in result.winners] == ["recall@5", "recall@10"]
     for winner in result.winners:
         [n] = winner.objective.weights
-        build = functools.partial(plain_model, winner.loss())
+        build = functools.partial(plain_model, winner.loss)
         best, score = whole_fit(tmp_path / str(n), build, data, f"val/recall@{n}", **two_epochs)
         assert_equal(result.model(n).state_dict(), best)
         assert winner.value == score
@@ -217,7 +218,7 @@ def test_a_schedule_and_early_stopping_keep_the_length_of_the_fit(tmp_path):
     fresh.append(EarlyStopping("val/recall@5", mode="max", patience=0, check_on_train_epoch_end=False))
     best, score = whole_fit(
         tmp_path / "whole",
-        lambda: retrieval_model(winner.loss()),
+        lambda: retrieval_model(winner.loss),
         ClusteredData(),
         "val/recall@5",
         **{**options, "callbacks": fresh},
@@ -231,7 +232,7 @@ def test_a_fit_that_never_validates_keeps_its_last_weights(tmp_path):
     options = {**CPU, "max_epochs": 3, "check_val_every_n_epoch": 5}
     result = run(tmp_path / "search", trainer=options)
     seed_everything(42)
-    module = retrieval_model(result.best.loss())
+    module = retrieval_model(result.best.loss)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
     Trainer(**options, **quiet).fit(module, ClusteredData())
     assert_equal(weights(result), module.state_dict())
@@ -364,6 +365,21 @@ def test_losses_and_the_portfolio_are_candidates(tmp_path):
     assert len(result.choice.candidates) == 2
 
 
+@pytest.mark.slow
+def test_the_block_of_the_page_on_tuning(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("recbole", reason="the block trains on the dataset that RecBole bundles")
+    monkeypatch.chdir(tmp_path)
+    for stage in ("TRAIN", "VAL"):
+        monkeypatch.setenv(f"PL_TRAINER_LIMIT_{stage}_BATCHES", "2")
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
+    block = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0]
+    names = {}
+    exec(compile(block, "tuning.md", "exec"), names)
+    assert names["result"].cost <= 2.5
+    assert "recall@100" in capsys.readouterr().out
+    assert repr(names["loss"]) == repr(names["result"].best.loss)
+
+
 def test_the_caller_is_left_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setenv("PL_GLOBAL_SEED", "5")
     torch.manual_seed(9)
@@ -374,13 +390,48 @@ def test_the_caller_is_left_as_it_was(tmp_path, monkeypatch):
     assert os.environ["PL_GLOBAL_SEED"] == "5"
 
 
-def test_a_trainer_made_from_the_folder(tmp_path):
+def test_a_trainer_is_made_by_arguments_or_a_function(tmp_path):
     seen = []
+    quiet = {**CPU, "max_epochs": 1, "logger": False, "enable_progress_bar": False}
 
-    def make(folder):
+    def arguments(folder):
         seen.append(folder)
-        return {**CPU, "max_epochs": 1}
+        return quiet
 
-    result = run(tmp_path / "search", candidates=candidates()[:1], trainer=make)
-    assert seen[-1] == tmp_path / "search" / "candidates" / "00"
-    assert result.best.checkpoint.parent == seen[-1]
+    one = candidates()[:1]
+    made = [
+        run(tmp_path / str(number), candidates=one, trainer=trainer)
+        for number, trainer in enumerate((quiet, arguments, lambda: Trainer(**quiet)))
+    ]
+    assert seen[-1] == tmp_path / "1" / "candidates" / "00" == made[1].checkpoint.parent
+    for each in made[1:]:
+        assert_equal(weights(each), weights(made[0]))
+    used = Trainer(**quiet)
+    with pytest.raises(TypeError, match=r"or a function that makes one for each piece of a fit, got"):
+        run(tmp_path / "used", trainer=used)
+    with pytest.raises(TypeError, match="returned a Trainer that has been used"):
+        run(tmp_path / "used", trainer=lambda: used)
+    with pytest.raises(TypeError, match="trainer must return a Trainer or the arguments of one, got"):
+        run(tmp_path / "used", trainer=lambda: 3)
+
+
+def test_nothing_but_a_factory_and_data_is_needed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for stage in ("TRAIN", "VAL"):
+        monkeypatch.setenv(f"PL_TRAINER_LIMIT_{stage}_BATCHES", "2")
+    result = tune(retrieval_model, ClusteredData(), n=5)
+    assert result.length.steps == 20
+    assert result.checkpoint.is_relative_to("runs/tune") or "runs/tune" in result.checkpoint.as_posix()
+    assert [row["candidate"] for row in result.rows if row["rung"] == 1] == [
+        each.name for each in result.choice.candidates
+    ]
+    assert sum(row["went_on"] for row in result.rows if row["rung"] == 1) == result.plan.rungs[0].keep
+    assert result.rows[-1]["recall@5"] == result.best.value
+    assert type(result.loss) is type(result.best.loss)
+
+
+def test_a_candidate_of_a_loss():
+    one = Candidate.of(SoftmaxLoss(0.2), width=32)
+    assert one.name == f"{SoftmaxLoss(0.2)!r}, width 32"
+    assert one.loss["init_args"]["temperature"] == 0.2
+    assert one.fields == {"width": 32}
