@@ -38,7 +38,7 @@ from lightning_croloss.tuning.timed_search import TimedSearch
 
 MINUTES = 60.0
 #: Shares of the time that are used, and that the baselines may take; seconds for the end besides the test.
-USED, BASELINES, END = 0.99, 0.1, 1.5
+USED, BASELINES, END = 0.99, 0.15, 1.5
 #: Options of a search from a config, which mean nothing here.
 OF_CONFIGS = ("fits", "trials", "seeds", "storage")
 #: Fields of the trainer that are chosen.
@@ -66,7 +66,7 @@ def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequenc
         ValueError: an option or the table is wrong.
     """
     _refuse(given)
-    base = _base(given.interactions, words)
+    base = table_base(given.interactions, words)
     folder = given.output or default_output(given.interactions, given.n)
     check_path(folder, "--output")
     weights = given.weights or [1.0] * len(given.n)
@@ -241,7 +241,7 @@ def _refuse(given: argparse.Namespace) -> None:
         )
 
 
-def _base(interactions: str, words: Sequence[str]) -> Base:
+def table_base(interactions: str, words: Sequence[str]) -> Base:
     """Return what the user has set, as the config of a fit.
 
     Raises:
@@ -270,4 +270,4 @@ def _base(interactions: str, words: Sequence[str]) -> Base:
     return read_base([*found, "--model=YouTubeDNN"])
 
 
-__all__ = ["tune_table"]
+__all__ = ["table_base", "tune_table"]

@@ -25,6 +25,8 @@ from lightning_croloss.tuning.table_statistics import Statistics
 from lightning_croloss.tuning.timed_search import TimedSearch, Track, Turn
 
 STATE = "state.json"
+#: Share of the time that the first turn may take where already beginning it takes long.
+ALONE = 0.5
 
 
 @dataclass
@@ -153,6 +155,9 @@ class TableRuns:
             "validations": progress.validations,
             "validation": self._validation,
         }
+        if self.search is not None and not any(track.values for track in self.search.tracks):
+            # nothing is known of the speed: on a slow machine this may be all that there is time for
+            task["at_most"] = ALONE * max(0.0, self.search.left)
         began = time.monotonic()
         ((_, answer),) = self.workers.run([task])
         took = time.monotonic() - began

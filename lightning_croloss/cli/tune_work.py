@@ -132,6 +132,7 @@ def train_for(
     trained: float = 0.0,
     validations: Sequence[tuple[int, float]] = (),
     validation: float = 0.0,
+    at_most: float | None = None,
 ) -> dict[str, Any]:
     """Train a run from where it stands, validate it, and save it, in so many seconds altogether.
 
@@ -144,6 +145,7 @@ def train_for(
         trained: seconds that it was trained before.
         validations: its validations before, the training steps before each and what it reached.
         validation: seconds of a validation, if they are known.
+        at_most: seconds that it may take instead, so that training takes as long as what comes before it.
 
     Returns:
         The steps so far and of an epoch, all validations, whether it gains no more, and the seconds of
@@ -155,7 +157,8 @@ def train_for(
     cli = RunCLI(["fit", "--config", config])
     trainer = cli.trainer
     _leave_reports(trainer)
-    clock = ByTheClock(began + seconds, wanted, trained, validations, validation)
+    latest = None if at_most is None else began + at_most
+    clock = ByTheClock(began + seconds, wanted, trained, validations, validation, latest, began)
     trainer.callbacks.insert(0, clock)  # type: ignore[attr-defined]
     with own_versions(trainer, resume is not None):
         outcome = train_segment(

@@ -48,6 +48,9 @@ class ByTheClock(Callback):
         trained: seconds that it was trained before.
         validations: its validations before, each with the training steps before it and what it reached.
         validation: seconds of a validation, if they are known.
+        latest: what ``end`` may be moved to, so that training takes as long as all before it did, from
+            ``began`` on; None does not move it.
+        began: when that was.
         clock: the time in seconds.
     """
 
@@ -58,6 +61,8 @@ class ByTheClock(Callback):
         trained: float = 0.0,
         validations: Sequence[tuple[int, float]] = (),
         validation: float = 0.0,
+        latest: float | None = None,
+        began: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         #: seconds of training of this fit, without its validations
@@ -73,12 +78,15 @@ class ByTheClock(Callback):
         self._end = end
         self._objective = objective
         self._before = trained
+        self._latest, self._began = latest, began
         self._clock = clock
         self._now = self._asked = self._last = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin."""
         self._now = self._clock()
+        if self._latest is not None:
+            self._end = max(self._end, min(self._latest, 2 * self._now - self._began))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

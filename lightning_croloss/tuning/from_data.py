@@ -96,8 +96,12 @@ def decide(
             "loaded again does",
         )
     users = _users(found, data["min_user_interactions"])
-    split, reason, evaluated = _split(found, users)
-    choose("split", split, reason)
+    if "split" in given:
+        evaluated = found.at_least[4]
+        choose("split", given["split"], "")
+    else:
+        split, reason, evaluated = _split(found, users)
+        choose("split", split, reason)
     length = next((each for each in HISTORIES if each >= found.lengths["p90"]), HISTORIES[-1])
     choose(
         "max_history",

@@ -17,6 +17,8 @@ LOOK, AROUND, RACE, RACING = 0.35, 0.4, 0.45, 3
 ENOUGH = 3
 #: A turn is so many times as long as what it costs besides training, and at least so many seconds.
 TURN, SHORTEST = 4.0, 0.5
+#: The last turn is worth beginning if there is so many times the time that it takes besides training.
+LAST = 1.5
 #: Share of the time that the very first turn may take, and its seconds at most.
 FIRST, FIRST_SECONDS = 0.1, 20.0
 
@@ -183,10 +185,10 @@ class TimedSearch(Generic[D]):
 
     def _finish(self, waiting: list[tuple[D, str]]) -> None:
         """Train the best one on until the time is over; others once it gains no more."""
-        while self.left > self._shortest / 2:
+        while self.left > LAST * self._besides + SHORTEST / 2:
             going = [track for track in self.tracks if not track.over]
             if going:
-                self._train(max(going, key=lambda each: each.best), self.left)
+                self._train(max(going, key=lambda each: each.best), self.left, always=True)
             elif waiting:
                 self._begin(waiting.pop(0), self.left)
             elif more := self._new(self._variants()):

@@ -15,6 +15,7 @@ import yaml
 
 from lightning_croloss.cli import main
 from lightning_croloss.cli.tune_base import mistake_in
+from lightning_croloss.cli.tune_table import table_base
 from lightning_croloss.cli.tune_table_report import commented, format_comparison
 from lightning_croloss.cli.tune_worker import answer_to
 from lightning_croloss.models import RetrievalModel
@@ -168,3 +169,20 @@ def test_the_comparison_has_intervals_and_says_what_is_left_out() -> None:
     assert model.split()[:2] == ["SASRec", "0.7500"]
     assert "+0.7500 (" in popular
     assert knn.endswith("left out: no time")
+
+
+def test_options_of_the_table_are_those_of_its_data_module(here: Here) -> None:
+    words = ["--user_column=u", "--items", "i.csv", "--split", "LeaveOneOut", "--min-user-interactions", "3"]
+    words += ["--trainer.accelerator=cpu", "--data.max_history=9", "--seed_everything=7"]
+    base = table_base("x.csv", words)
+    assert base.seed == 7
+    assert base.config["trainer"]["accelerator"] == "cpu"
+    arguments = base.config["data"]["init_args"]
+    assert arguments.pop("split")["class_path"].endswith("LeaveOneOut")
+    assert arguments == {
+        "interactions": "x.csv",
+        "user_column": "u",
+        "items": "i.csv",
+        "min_user_interactions": 3,
+        "max_history": 9,
+    }

@@ -85,6 +85,13 @@ def test_no_time_trains_a_step_and_validates(tmp_path: Path) -> None:
     assert len(clock.validations) == 1
 
 
+def test_a_slow_beginning_has_its_time_of_training(tmp_path: Path) -> None:
+    _, short = fit(tmp_path, -1.0, latest=1e3, began=-20.0)
+    assert 15 <= short.step <= 20
+    _, shorter = fit(tmp_path / "more", -1.0, latest=9.0, began=-20.0)
+    assert 5 <= shorter.step <= 9
+
+
 def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     first, outcome = fit(tmp_path, 20.0)
     second, later = fit(

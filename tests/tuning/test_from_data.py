@@ -87,6 +87,8 @@ def test_what_the_user_says_stays() -> None:
     assert decided.data["min_user_interactions"] == 7
     assert decided.data["max_history"] == 33
     assert decided.reasons["data.init_args.max_history"] == "as you asked"
+    few = statistics(30, kept=(0.1, 0.0, 0.0))  # too few for a split that is chosen
+    assert decide(few, [100], 60, {"split": "PerUserRatio"}).data["split"] == "PerUserRatio"
 
 
 def test_too_much_to_measure_is_cut() -> None:
