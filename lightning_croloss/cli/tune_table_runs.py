@@ -168,9 +168,11 @@ class TableRuns:
             return turn
         result: Mapping[str, Any] = answer["result"]
         values = tuple(value for _, value in result["validations"][len(track.values) :])
-        turn = Turn(values, result["trained"], result["besides"], result["settled"])
-        self._validation = float(result["validation"])
+        steps = int(result["step"]) - progress.step
         progress.step, progress.epoch = int(result["step"]), max(1, int(result["epoch"]))
+        epoch = float(result["trained"]) * progress.epoch / max(1, steps)
+        turn = Turn(values, result["trained"], result["besides"], result["settled"], epoch)
+        self._validation = float(result["validation"])
         progress.validations = result["validations"]
         progress.best_step = int(max(progress.validations, key=lambda each: each[1])[0])
         before, progress.state = progress.state, str(save)

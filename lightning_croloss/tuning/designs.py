@@ -14,6 +14,8 @@ from lightning_croloss.tuning.table_statistics import Statistics
 
 #: Median length of the users up to which a table is one of sessions.
 SESSIONS = 4
+#: Median length from which on half of a history tells enough.
+LONG = 10
 LEARNING_RATE = 0.003
 
 
@@ -56,8 +58,9 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
     sessions = found.lengths["median"] <= SESSIONS or found.consecutive >= RELOADED
     mean: dict[str, Any] = {"hidden_dims": []}
     causal: dict[str, Any] = {"num_blocks": 1, "num_heads": 2, "dropout": 0.2, "train_on": "all"}
+    dropout = 0.5 if found.lengths["median"] >= LONG else 0.3
     strong = Design(
-        "YouTubeDNN", "YouTubeDNN", {**mean, "history_dropout": 0.5}, loss, why="the mean of the history"
+        "YouTubeDNN", "YouTubeDNN", {**mean, "history_dropout": dropout}, loss, why="the mean of the history"
     )
     weak = Design(
         "YouTubeDNN, history dropout 0.1",

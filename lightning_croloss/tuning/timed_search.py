@@ -12,7 +12,9 @@ from typing import Generic, TypeVar
 
 #: Shares of the time that is left for the first look at all designs, for what is tried around the best one,
 #: and for a race among the best of both; the rest trains the winner.
-LOOK, AROUND, RACE, RACING = 0.35, 0.4, 0.45, 3
+LOOK, AROUND, RACE, RACING = 0.4, 0.4, 0.45, 3
+#: Epochs after which designs are told apart, unless they would take more than this share of the time.
+EPOCHS, DEAR = 1.0, 0.13
 #: Designs that the first look must have had time for, so that there is time for variants of the best.
 ENOUGH = 3
 #: A turn is so many times as long as what it costs besides training, and at least so many seconds.
@@ -67,6 +69,7 @@ class Turn:
         trained: seconds of training.
         besides: seconds of what every turn takes besides: to begin, to validate at the end, to save.
         settled: whether it gains no more.
+        epoch: seconds of training of an epoch.
         error: why it failed; None if it did not.
     """
 
@@ -74,6 +77,7 @@ class Turn:
     trained: float = 0.0
     besides: float = 0.0
     settled: bool = False
+    epoch: float = 0.0
     error: str | None = None
 
 
@@ -105,7 +109,7 @@ class TimedSearch(Generic[D]):
         self._around = around
         self._advance = advance
         self._clock = clock
-        self._besides = 0.0
+        self._besides = self._epoch = 0.0
 
     @property
     def left(self) -> float:
@@ -157,7 +161,8 @@ class TimedSearch(Generic[D]):
         number = len(waiting) + len(begun)
         if not number:
             return waiting
-        share = max(seconds / number, self._shortest)
+        telling = min(EPOCHS * self._epoch + self._besides, DEAR * self.left)
+        share = max(seconds / number, self._shortest, telling)
         for track in begun:
             if self._clock() + share <= end + 1e-6:
                 self._train(track, share - track.spent)
@@ -214,6 +219,7 @@ class TimedSearch(Generic[D]):
         track.values += turn.values
         if turn.error is None:
             self._besides = max(turn.besides, 0.6 * self._besides)
+            self._epoch = self._epoch or turn.epoch  # the first design's is as good as any
 
 
 __all__ = ["TimedSearch", "Track", "Turn"]

@@ -19,6 +19,7 @@ class World:
         besides: of each design what a turn costs besides training.
         limits: of each design what it reaches at last.
         failing: the designs that fail.
+        epoch: seconds of an epoch.
         halves: seconds after which half of that is reached.
     """
 
@@ -27,6 +28,7 @@ class World:
     failing: frozenset[str] = frozenset()
     halves: float = 10.0
     now: float = 0.0
+    epoch: float = 0.0
     turns: list[tuple[str, float]] = field(default_factory=list)
 
     def advance(self, number: int, track: Track[str], seconds: float) -> Turn:
@@ -38,7 +40,7 @@ class World:
         if track.design in self.failing:
             return Turn(error="no")
         values = tuple(self.value(track.design, track.trained + trained * third / 3) for third in (1, 2, 3))
-        return Turn(values, trained, besides, track.trained + trained > 50 * self.halves)
+        return Turn(values, trained, besides, track.trained + trained > 50 * self.halves, self.epoch)
 
     def value(self, design: str, trained: float) -> float:
         """Return what a design reaches after a time."""
@@ -122,6 +124,16 @@ def test_short_of_time_only_the_first_designs_are_tried() -> None:
     tried = [track.design for track in search.tracks]
     assert tried == list("abcdef")[: len(tried)]
     assert len(tried) < 4
+
+
+def test_designs_are_told_apart_after_an_epoch_at_the_earliest() -> None:
+    world = World({}, {}, epoch=60.0)
+    search = world.search(list("abcdef"), 900.0, ("v1", "v2"))
+    search.run()
+    assert next(seconds for name, seconds in world.turns if name in "bcdef") >= 60
+    dear = World({}, {}, epoch=1e6)  # of which nothing can be waited for
+    dear.search(list("abcdef"), 900.0).run()
+    assert len({name for name, _ in dear.turns}) >= 3
 
 
 def test_the_race_has_several_families() -> None:
