@@ -111,8 +111,8 @@ def measure_per_user(
     if best > 0:
         better = values(knn(SETTINGS[best]), "test", most)
         best, tested = (0, tested) if better is None else (best, better)
-    setting = dict(zip(("neighbours", "recent"), SETTINGS[best], strict=True))
-    return [*measured, Measured("item kNN", setting, tested)]
+    chosen = dict(zip(("neighbours", "recent"), SETTINGS[best], strict=True))
+    return [*measured, Measured("item kNN", chosen, tested)]
 
 
 def _of_users(
