@@ -40,17 +40,20 @@ class Base:
 class TuneCLI(ParsedCLI):
     """Has the parsers of ``croloss fit``, and runs nothing."""
 
-    def read(self, words: Sequence[str]) -> tuple[Namespace, Namespace]:
+    def read(self, words: Sequence[str]) -> tuple[Any, Namespace]:
         """Return the whole config of a command line, and what was given of it.
 
         Raises:
             SystemExit: it is none, with status 2.
         """
-        whole: Namespace = self.parser.parse_args(["fit", *words])["fit"]
+        return self.parser.parse_args(["fit", *words])["fit"], self.given(words)
+
+    def given(self, words: Sequence[str]) -> Namespace:
+        """Return what a command line sets, without the defaults."""
         # the only default that options of its own may override in part
         base = Namespace(fit=Namespace(trainer=Namespace(logger=self._logger())))
         given: Namespace = self.parser.parse_args(["fit", *words], base, defaults=False)["fit"]
-        return whole, given
+        return given
 
     def dump(self, given: Namespace) -> Config:
         """Return a config as plain values, in which classes have the names that files give them."""
@@ -146,7 +149,7 @@ def overlaid(config: Config, fields: Mapping[str, Any]) -> Config:
     if (mistake := mistake_in(words)) is not None:
         raise ValueError(mistake)
     cli = _reader()
-    return cli.dump(cli.read(words)[1])
+    return cli.dump(cli.given(words))
 
 
 def overlay_words(config: Config, fields: Mapping[str, Any]) -> list[str]:

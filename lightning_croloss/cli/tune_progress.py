@@ -6,19 +6,16 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_configs import settings
+from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.plan import FitLength, Plan
 from lightning_croloss.tuning.records import SEARCH, Records
 from lightning_croloss.tuning.search import Choice, Execute, Job
 from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, Mirror, MirroredTrial
-
-if TYPE_CHECKING:
-    from lightning_croloss.cli.tune_search import Request
 
 STORAGE = "optuna.db"
 

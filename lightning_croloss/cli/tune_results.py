@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning_croloss.callbacks.recall_report import collect_results, format_table
 from lightning_croloss.cli.messages import say
@@ -20,17 +20,15 @@ from lightning_croloss.cli.tune_report import (
     format_seconds,
     table_of_rungs,
 )
+from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.cli.tune_runs import CONFIG, Runs
+from lightning_croloss.cli.tune_schedule import Schedule
 from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.plotting import plot_curves
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.search import Choice
 from lightning_croloss.tuning.table import seconds_spent, steps_spent
-
-if TYPE_CHECKING:
-    from lightning_croloss.cli.tune_schedule import Schedule
-    from lightning_croloss.cli.tune_search import Request
 
 
 def hand_back(

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_budget import Budget, shortened
+from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.plan import FitLength, Plan, Rung, make_plan
 from lightning_croloss.tuning.records import Records
-
-if TYPE_CHECKING:
-    from lightning_croloss.cli.tune_search import Request
 
 #: What a search costs at most where nobody says, in fits.
 FITS = 2.5

@@ -9,6 +9,7 @@ import gc
 import itertools
 import json
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -243,6 +244,12 @@ def test(config: str, checkpoint: str) -> dict[str, float]:
     }
 
 
+def end_runs() -> None:
+    """End the run of W&B that is open in this process, which the next one would take for its own."""
+    if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
+        wandb.finish()
+
+
 def sentence_about(error: BaseException) -> str:
     """Return in one sentence what went wrong, and free the memory of what did."""
     if isinstance(error, SystemExit):
@@ -324,4 +331,4 @@ def _note_best(trainer: Trainer, folder: Path) -> None:
     write_atomically(folder / BEST, json.dumps(best).encode())
 
 
-__all__ = ["measure", "sentence_about", "speed", "test", "test_users", "train", "train_for"]
+__all__ = ["end_runs", "measure", "sentence_about", "speed", "test", "test_users", "train", "train_for"]

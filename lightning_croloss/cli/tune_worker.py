@@ -59,6 +59,8 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         return {"error": tune_work.sentence_about(error)}
+    finally:
+        tune_work.end_runs()
 
 
 __all__ = ["answer_to", "main"]

@@ -22,7 +22,7 @@ from lightning_croloss.tuning.study import require_optuna
 KERNELS = ("exp", "softplus")
 ALPHA, TEMPERATURE = (0.6, 1.6), (0.03, 0.3)
 #: Draws of one setting that was tried already, before it is given up.
-DRAWS = 20
+DRAWS = 40
 _LOSS = "loss."
 
 
@@ -48,9 +48,11 @@ def proposing(
     def propose(tried: Sequence[tuple[Candidate, Outcome]]) -> Candidate | None:
         names = {candidate.name for candidate, _ in tried}
         for draw in range(DRAWS):
-            sampler = optuna.samplers.TPESampler(
-                seed=seed + 1000 * len(tried) + draw, n_startup_trials=max(5, len(losses or ()))
-            )
+            own = seed + 1000 * len(tried) + draw
+            if draw < DRAWS // 2:
+                sampler = optuna.samplers.TPESampler(seed=own, n_startup_trials=max(5, len(losses or ())))
+            else:  # it proposes nothing but what is known: a small space
+                sampler = optuna.samplers.RandomSampler(seed=own)
             study = optuna.create_study(direction="maximize", sampler=sampler)
             distributions = _distributions(space, losses)
             for candidate, outcome in tried:
