@@ -53,6 +53,35 @@ class Configurable:
         if type(self).__init__ is of.__init__:  # type: ignore[misc]
             self.__dict__["_init_arguments"] = {**self._init_arguments, **chosen}
 
+    def _record_passed_on(self, of: type, **chosen: Any) -> None:
+        """Record the same in an object of a subclass that passes on, by ``**kwargs``, what it gets of these.
+
+        Leaves out an argument that a constructor on the way takes by name: what it passes on may be another.
+        """
+        taken = _taken_before(type(self), of)
+        passed = {
+            name: value
+            for name, value in chosen.items()
+            if name in self._init_arguments and name not in taken
+        }
+        self.__dict__["_init_arguments"] = {**self._init_arguments, **passed}
+
+    def _leave_unrecorded(self, of: type, *names: str) -> None:
+        """Record nothing of arguments of a class that are None, so that earlier releases know all others."""
+        unknown = {*names} - _taken_before(type(self), of)
+        known = self._init_arguments
+        kept = {name: value for name, value in known.items() if value is not None or name not in unknown}
+        self.__dict__["_init_arguments"] = kept
+
+
+def _taken_before(cls: type, of: type) -> set[str]:
+    """Return the arguments that constructors of subclasses take by name on the way to that of ``of``."""
+    taken: set[str] = set()
+    for base in cls.__mro__[: cls.__mro__.index(of)]:
+        if "__init__" in base.__dict__:
+            taken.update(inspect.signature(base.__init__).parameters)  # type: ignore[misc]
+    return taken
+
 
 def _recording(init: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(init)

@@ -28,7 +28,9 @@ class CROLossCallback(Configurable, Callback):
     mean soft rank of the positives as ``train/soft_rank``.
 
     Args:
-        n: target N of ``TargetNImportance``: a number or a schedule. Anneal it from large to small.
+        n: target N of ``TargetNImportance``, or of the rule of ``CROLoss(n=…)``, which then chooses α and the
+            temperature for the n of each step, unless they were given to the loss or are scheduled: a number
+            or a schedule. Anneal it from large to small.
         alpha: α of ``PowerImportance``: a number or a schedule.
         lambda_weight: weight of the Lambda method: a number or a schedule.
         temperature: temperature of the loss: a number or a schedule. A small n needs a small one.
@@ -67,6 +69,12 @@ class CROLossCallback(Configurable, Callback):
             self.total_steps = self._length(trainer)
         check_schedules(_NAME, self._loss, self.schedules, self.total_steps)
         self._scheduler = LossScheduler(self._loss, self.total_steps, **self.schedules)
+        self._scheduler.left_alone = frozenset(
+            name
+            for other in trainer.callbacks  # type: ignore[attr-defined]
+            if isinstance(other, CROLossCallback) and other is not self
+            for name in other.schedules
+        )
 
     def _length(self, trainer: Trainer) -> int:
         """Return the number of optimizer steps of the training, 1 if it has no end and none is needed."""

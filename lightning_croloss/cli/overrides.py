@@ -24,6 +24,8 @@ TRAINING = (
     "readout",
     "readout_power",
 )
+#: What a loss chooses itself where it is left out: null is no contradiction to what it has chosen.
+FOUND = ("loss.kernel", "loss.importance", "loss.temperature", "loss.by_rule")
 _ABSENT = "nothing"
 
 
@@ -130,7 +132,7 @@ def _differences(given: Any, kept: Any, path: str = "") -> Iterator[Difference]:
             if found := next(_differences(ours, theirs, path), None):
                 yield Difference(found.path, given, kept) if found.path == path else found
                 return
-    elif given != kept:
+    elif given != kept and not (given is None and path in FOUND):
         yield Difference(path, given, kept)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
@@ -23,9 +27,30 @@ class SaveResolvedConfig(SaveConfigCallback):
         """Write ``config.yaml``, or ``config-1.yaml`` … if there is one already, and log its content."""
         config = self.config.clone()
         config["metrics_per_user"] = None  # a file of this run alone
+        _fill_loss(config, pl_module)
         text = self.parser.dump(config, skip_none=False)
         path = own_file(trainer, self.config_filename, lambda path: path.write_bytes(text.encode()))
         if not trainer.loggers:  # it lies among the user's own files
             say(f"config: {path}")
         for logger in trainer.loggers:
             log_config(logger, text)
+
+
+def _fill_loss(config: Namespace, model: LightningModule) -> None:
+    """Write what the model's loss chose itself in place of null, so that the file means the same for good."""
+    given, kept = config.get("model.init_args.loss"), model.hparams.get("loss")
+    if not isinstance(given, Namespace) or not isinstance(kept, Mapping) or "init_args" not in given:
+        return
+    arguments, found = kept.get("init_args") or {}, given["init_args"]
+    by_rule = arguments.get("by_rule") is not None  # which may have been asked anew
+    for name, value in arguments.items():
+        if name in found and value is not None and (found[name] is None or by_rule):
+            found[name] = _parsed(value)
+
+
+def _parsed(value: Any) -> Any:
+    """Return a class and its arguments as the parser holds them; other values stay."""
+    if not (isinstance(value, Mapping) and "class_path" in value):
+        return value
+    arguments = {name: _parsed(entry) for name, entry in (value.get("init_args") or {}).items()}
+    return Namespace(class_path=value["class_path"], init_args=Namespace(**arguments))

@@ -40,7 +40,7 @@ class MetricLearningLoss(BaseMetricLossFunction):
         log_prob = None if item_counts is None else log_prob_from_counts(item_counts)
         self.register_buffer("log_prob", log_prob, persistent=False)
         if log_prob is not None and self.loss.num_items is None:
-            self.loss.num_items = int(log_prob.isfinite().sum())
+            self.loss.set_num_items(int(log_prob.isfinite().sum()))
 
     def get_default_distance(self) -> CosineSimilarity:
         """Return the distance that is taken where none is given."""

@@ -54,7 +54,7 @@ class SentenceRetrievalLoss(nn.Module):
         self.symmetric, self.gather = symmetric, gather_across_devices
         self.counted = None if item_counts is None else CountedItems.of(item_counts, model)
         if self.counted is not None and self.loss.num_items is None:
-            self.loss.num_items = len(self.counted.ids)
+            self.loss.set_num_items(len(self.counted.ids))
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
         """Return the loss of a batch: the features of each column, and the labels."""

@@ -42,7 +42,7 @@ class MatchTrainer(trainers.MatchTrainer):
         self.loss, self.item_id, self.item_counts = given_loss(loss).to(self.device), item_id, item_counts
         self.counted = None if item_counts is None else ItemCounts().of(item_counts, self.device)
         if self.counted is not None and self.loss.num_items is None:
-            self.loss.num_items = self.counted.num_items
+            self.loss.set_num_items(self.counted.num_items)
         if parameters := list(loss.parameters()):
             self.optimizer.add_param_group({"params": parameters, "weight_decay": 0.0})
 

@@ -11,10 +11,10 @@ def scheduled_value(value: float) -> Tensor:
     return torch.tensor(float(value), dtype=torch.float64)
 
 
-def check_temperature(temperature: float) -> float:
+def check_temperature(temperature: float, name: str = "temperature") -> float:
     """Return ``temperature`` if it is a positive finite number, else raise ``ValueError``."""
     if not 0.0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be a positive number, got {temperature}")
+        raise ValueError(f"{name} must be a positive number, got {temperature}")
     return float(temperature)
 
 

@@ -26,6 +26,7 @@ from lightning_croloss.losses.checking.arguments_given import (
     check_logits,
     check_pairs,
     check_scores,
+    check_user_ids,
 )
 from lightning_croloss.losses.checking.inspection import Inspection
 from lightning_croloss.losses.checking.resolution import Comparison
@@ -55,7 +56,13 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         num_items: size of the catalogue N. None, when left out, is filled by ``RetrievalModel``; outside a
             model it stays None and the negatives count as the whole catalogue.
         diagnostics: detached scalars of the last forward pass, for logging (CROLoss: ``soft_rank``).
+        needs_user_ids: whether ``from_embeddings`` needs ``user_ids``.
+        epoch: number of the epoch, for losses that keep something for some epochs. A ``RetrievalModel``
+            sets it where ``needs_user_ids``; in a loop of your own it is for you to set.
     """
+
+    needs_user_ids: bool = False
+    epoch: int = 0
 
     def __init__(self, num_items: int | None = None, *, reduction: str = "mean") -> None:
         super().__init__()
@@ -158,6 +165,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         num_sampled: int | Tensor | None = None,
         sample_weight: Tensor | None = None,
         padding_id: int | None = 0,
+        user_ids: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss from vectors, by their dot products.
 
@@ -181,6 +189,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sample_weight: (B,) weight of each row in the mean, or (B, L).
             padding_id: the id that is padding. None = none is, and ids may be any integers: class indices
                 from 0, hashes.
+            user_ids: (B,) id of each row's user, from 0 on; only a loss with ``needs_user_ids`` looks at it.
 
         Returns:
             The loss as :meth:`forward` returns it for the vectors' dot products.
@@ -213,6 +222,9 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             self.num_items,
             padding_id,
         )
+        if user_ids is not None:
+            check_user_ids(user_ids, users.shape[:1], users.device)
+            metadata = replace(metadata, user_ids=user_ids)
         batch = VectorBatch(users, positives, candidates, metadata)
         if users.dim() == 3 or positives.dim() == 3:
             batch = one_row_each(batch)
@@ -371,6 +383,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             metadata.num_sampled,
             metadata.num_items,
         )
+        if metadata.user_ids is not None:
+            batch = replace(batch, user_ids=metadata.user_ids)
         return self._loss_of_scores(batch, metadata.sample_weight, metadata.fold)
 
     def _printed_arguments(self) -> dict[str, Any]:
@@ -389,6 +403,17 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             self._inspection.draws(scores)
         self._inspection.temperature(self.comparison, scores)
 
+    def training_state(self) -> dict[str, Any]:
+        """Return what a training run needs to go on exactly and the weights do not hold: plain content."""
+        return {}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`training_state` returned; that of another loss is left alone.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+
     def schedulable(self) -> dict[str, Tensor]:
         """Return the values that may change while training, by name.
 
@@ -396,6 +421,19 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         none is rounded by ``.half()``; ``loss.schedulable()["temperature"].fill_(0.2)`` sets one. They are
         not part of the state dictionary: they follow from the constructor's arguments and the step.
         """
+        return {}
+
+    def set_num_items(self, num_items: int) -> None:
+        """Fill the size of the catalogue, as ``RetrievalModel`` does when it was left out."""
+        self.num_items = num_items
+
+    @property
+    def follows_n(self) -> bool:
+        """Whether values of the loss go with a scheduled n, see :meth:`values_at_n`."""
+        return False
+
+    def values_at_n(self, n: float) -> dict[str, float]:
+        """Return the schedulable values that go with a scheduled n, by name; ``CROLoss(n=…)`` has such."""
         return {}
 
     def check_value(self, name: str, value: float) -> None:

@@ -10,43 +10,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_croloss.configurable import to_config
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
 from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.fused.form import FusedForm
-from lightning_croloss.losses.fused.loss import FusedLoss
-from lightning_croloss.losses.importance import (
-    IMPORTANCES,
-    LARGEST_LOG_RANK,
-    Importance,
-    PowerImportance,
-    TargetNImportance,
-)
-from lightning_croloss.losses.kernels import KERNELS, Kernel
-from lightning_croloss.losses.named import named_part
+from lightning_croloss.losses.importance import LARGEST_LOG_RANK, Importance, TargetNImportance
+from lightning_croloss.losses.kernels import Kernel
+from lightning_croloss.losses.rule import check_n
+from lightning_croloss.losses.rule_follower import RuleFollower
+from lightning_croloss.losses.settled import kernel_of, settled
 
 #: Bound on log(R_φ / R_ψ) in the Lambda method, whose gradient would otherwise overflow with the exp kernel.
 LARGEST_LOG_RATIO = 40.0
 
 
-class CROLoss(FusedLoss):
+class CROLoss(RuleFollower):
     """Minimise ``W(R)``: R the positive's soft rank in the catalogue, W how much that rank hurts.
 
     With ``d_j = s_j − s₊`` and ``M`` draws out of ``N`` items the soft rank among the sampled is
     ``R̂ = 1 + Σ_j u_j φ(d_j; τ)``, and in the catalogue ``R = (N/M) R̂``. Softmax cross-entropy is
     ``kernel="exp", alpha=1``; BPR is ``softplus`` and triplet ``hinge`` with ``alpha=0``.
 
+    ``CROLoss(n=100)`` needs nothing else: a rule (``lightning_croloss.losses.rule``) chooses kernel,
+    importance and temperature for the N that will be deployed. It is asked once more when a
+    ``RetrievalModel`` fills the size of the catalogue, but never for a checkpoint or config, which hold what
+    it chose.
+
     Args:
         kernel: the comparison kernel φ: "sigmoid", "exp", "softplus", "hinge", "psl_tanh", "psl_relu",
             "psl_atan", a dictionary of a name and arguments such as ``{"name": "hinge", "margin": 1.0}``, or
-            a ``Kernel``.
+            a ``Kernel``. None is the rule's choice for ``n``, and without ``n`` "sigmoid".
         importance: the weight W of a rank: "power", "exponential", "gamma", a dictionary of a name and
-            arguments such as ``{"name": "target_n", "n": 50}``, or an ``Importance``. None is
-            ``PowerImportance(alpha=1.0)``.
+            arguments such as ``{"name": "target_n", "n": 50}``, or an ``Importance``. None is the rule's
+            choice for ``n``, and without ``n`` ``PowerImportance(alpha=1.0)``.
         temperature: τ, by which score differences are divided. As important as everything else: tune it
-            between 0.03 and 0.4 for cosine scores, smaller for a smaller N.
+            between 0.03 and 0.4 for cosine scores, smaller for a smaller N. None is the rule's choice for
+            ``n``, and without ``n`` 0.1.
         lambda_weight: 0 … 1, weight of the Lambda method: the gradient of the soft rank is weighted by the
             importance of the rank that ``lambda_kernel`` gives. The value of the loss does not change.
         lambda_kernel: the kernel ψ of that rank; "heaviside" is the hard rank.
@@ -59,19 +59,27 @@ class CROLoss(FusedLoss):
         alpha: short for ``importance=PowerImportance(alpha)``.
         learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
             tenth and ten times of it. Needs a kernel of ``d / τ``, so none of PSL.
+        n: the N of the Recall@N that will be deployed: whatever of kernel, importance and temperature is left
+            out is chosen for it by a rule. Goes with neither ``importance`` nor ``alpha``. While
+            ``num_items`` is not known, the rule takes 200 items for each of the n; a batch, or the columns of
+            ``from_logits``, never change what it chose.
+        expected_recall: the Recall@n that you expect, 0 … 1, which the rule then takes into account.
+        by_rule: never to be given by hand: the record that checkpoints and configs hold of what the rule
+            was asked and what it chose. A value that is not what the record says is taken as yours, and
+            another ``n`` asks the rule anew.
 
     Raises:
-        ValueError: an argument is out of range or unknown, ``lambda_weight > 0`` with equal kernels, or both
-            ``importance`` and ``alpha`` are given.
+        ValueError: an argument is out of range or unknown, ``lambda_weight > 0`` with equal kernels, or two
+            of ``importance``, ``alpha`` and ``n`` are given.
     """
 
     always_printed = ("kernel", "importance", "temperature")
 
     def __init__(
         self,
-        kernel: str | Kernel | dict[str, Any] = "sigmoid",
+        kernel: str | Kernel | dict[str, Any] | None = None,
         importance: Importance | str | dict[str, Any] | None = None,
-        temperature: float = 0.1,
+        temperature: float | None = None,
         lambda_weight: float = 0.0,
         lambda_kernel: str | Kernel | dict[str, Any] = "sigmoid",
         num_items: int | None = None,
@@ -81,29 +89,45 @@ class CROLoss(FusedLoss):
         reduction: str = "mean",
         alpha: float | None = None,
         learnable_temperature: bool = False,
+        n: float | None = None,
+        expected_recall: float | None = None,
+        by_rule: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_items, fused, reduction=reduction)
-        self.kernel = _kernel(kernel, "kernel")
-        self.lambda_kernel = _kernel(lambda_kernel, "lambda_kernel")
-        self._same_kernels = to_config(self.kernel) == to_config(self.lambda_kernel)
-        self.importance = _importance(importance, alpha)
+        chosen = settled(kernel, importance, temperature, alpha, n, num_items, expected_recall, by_rule)
+        self.lambda_kernel = kernel_of(lambda_kernel, "lambda_kernel")
+        self._take_kernel(chosen.kernel)
+        self.importance = chosen.importance
         if not self.kernel.differentiable:
             raise ValueError(f"kernel {self.kernel.name!r} has no gradient: it serves only as lambda_kernel")
         self.rank_scaling = check_rank_scaling(rank_scaling)
-        self.check_value("temperature", temperature)
+        self.check_value("temperature", chosen.temperature)
         self.check_value("lambda_weight", lambda_weight)
-        self.temperature = scheduled_value(temperature)
+        self.temperature = scheduled_value(chosen.temperature)
         self.lambda_weight = scheduled_value(lambda_weight)
         if learnable_temperature:
             self.learn_temperature(self.kernel, self.lambda_kernel)
+        self._by_rule = chosen.record
+        if n is None:
+            self._leave_unrecorded(CROLoss, "n", "expected_recall", "by_rule")
         # a checkpoint says what was chosen, in one form
-        self._record_chosen(
-            CROLoss,
+        self._record_found(
             kernel=_recorded(kernel, self.kernel),
             lambda_kernel=_recorded(lambda_kernel, self.lambda_kernel),
             importance=self.importance,
+            temperature=chosen.temperature,
             alpha=None,
+            **({} if n is None else {"by_rule": self.by_rule}),
         )
+
+    def _record_found(self, **found: Any) -> None:
+        """Record what the constructor, or a rule since, has found for arguments that were left out."""
+        self._record_chosen(CROLoss, **found)
+        if type(self) is not CROLoss:  # whose constructor may give some of them itself
+            given = self._init_arguments
+            again = ("by_rule",) if self._by_rule else ("kernel", "temperature")
+            left_out = {name: found[name] for name in again if name == "by_rule" or given.get(name) is None}
+            self._record_passed_on(CROLoss, **left_out)
 
     def schedulable(self) -> dict[str, Tensor]:
         """Return ``temperature``, ``lambda_weight`` and the importance's parameters (``alpha`` or ``n``).
@@ -127,6 +151,8 @@ class CROLoss(FusedLoss):
                     f"lambda_weight > 0 does nothing when kernel and lambda_kernel are both "
                     f"{self.kernel.name!r}: choose kernel='softplus' or 'exp', or another lambda_kernel"
                 )
+        elif name == "n" and self._by_rule is not None:
+            check_n(value, self.num_items)
         else:
             self.importance.check_value(name, value, self.num_items)
 
@@ -254,21 +280,5 @@ class CROLoss(FusedLoss):
             )
 
 
-def _kernel(value: str | Kernel | dict[str, Any], argument: str) -> Kernel:
-    return named_part(argument, value, Kernel, KERNELS, {"name": "hinge", "margin": 1.0})  # type: ignore[type-abstract]
-
-
-def _recorded(given: str | Kernel | dict[str, Any], kernel: Kernel) -> str | Kernel:
-    return kernel.name if isinstance(given, str) else kernel
-
-
-def _importance(value: Importance | str | dict[str, Any] | None, alpha: float | None) -> Importance:
-    if alpha is None:
-        meant = "power" if value is None else value
-        return named_part("importance", meant, Importance, IMPORTANCES, {"name": "target_n", "n": 50})  # type: ignore[type-abstract]
-    if value is not None:
-        raise ValueError(
-            f"alpha={alpha!r} is short for importance=PowerImportance(alpha={alpha!r}), and importance="
-            f"{value!r} is given too: leave one of them out"
-        )
-    return PowerImportance(alpha)
+def _recorded(given: str | Kernel | dict[str, Any] | None, kernel: Kernel) -> str | Kernel:
+    return kernel.name if given is None or isinstance(given, str) else kernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lightning_croloss.common.argument_types import told, wanted
 from lightning_croloss.losses import CROLoss, RetrievalLoss
@@ -27,7 +27,7 @@ def own_loss(loss: RetrievalLoss | None, num_items: int) -> RetrievalLoss:
         raise TypeError(f"loss must be {wanted(RetrievalLoss | None)}, got {told(loss, RetrievalLoss)}")
     own = CROLoss() if loss is None else _copied("loss", loss)
     if own.num_items is None:
-        own.num_items = num_items
+        own.set_num_items(num_items)
     elif own.num_items != num_items:
         raise ValueError(
             f"the loss was given num_items={own.num_items}, but the catalogue has {num_items} items: "
@@ -36,6 +36,32 @@ def own_loss(loss: RetrievalLoss | None, num_items: int) -> RetrievalLoss:
     for name, value in own.schedulable().items():
         own.check_value(name, float(value))  # again, now that the catalogue is known
     return own
+
+
+def choice_of(loss: RetrievalLoss) -> dict[str, Any] | None:
+    """Return what a rule chose for a loss that was told only n; None for any other."""
+    return loss.by_rule if isinstance(loss, CROLoss) else None
+
+
+def keep_choice(loss: RetrievalLoss, kept: object) -> bool:
+    """Let a loss go on with what the rule chose when a checkpoint was written.
+
+    Args:
+        loss: the loss of a model that was built again, perhaps under another rule.
+        kept: what :func:`choice_of` returned for the checkpoint, or None.
+
+    Returns:
+        Whether the loss is another now.
+
+    Raises:
+        ValueError: it is no such record.
+    """
+    if kept is None or not isinstance(loss, CROLoss):
+        return False
+    try:
+        return loss.take_by_rule(kept)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the checkpoint is damaged: {error}") from error
 
 
 def own_negatives(negatives: Negatives | None, num_items: int) -> Negatives:

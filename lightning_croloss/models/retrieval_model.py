@@ -16,6 +16,7 @@ from lightning_croloss.common.class_only import class_only
 from lightning_croloss.common.deprecation import warn_deprecated
 from lightning_croloss.common.plain_content import check_expansion, check_tensors
 from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.configurable import to_config
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.errors import DataError, PretrainedError
@@ -34,7 +35,7 @@ from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.models.metadata import ModelMetadata, check_features
-from lightning_croloss.models.own_parts import own_loss, own_negatives
+from lightning_croloss.models.own_parts import choice_of, keep_choice, own_loss, own_negatives
 from lightning_croloss.models.recommending import Recommending
 from lightning_croloss.models.resumable_training import ResumableTraining
 from lightning_croloss.models.weights import check_weights
@@ -116,6 +117,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         self.num_items = num_items
         self.embedding_dim = embedding_dim
         self.loss = own_loss(loss, num_items)
+        if loss is not None and self._init_arguments.get("loss") is loss:
+            self._init_arguments = {**self._init_arguments, "loss": self.loss}  # with what a rule chose
         self.negatives = own_negatives(negatives, num_items)
         self.similarity = similarity
         self._optimization = Optimization(
@@ -254,6 +257,10 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
         checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
+        if (choice := choice_of(self.loss)) is not None:
+            checkpoint[KEY]["by_rule"] = choice
+        if state := self.loss.training_state():
+            checkpoint[KEY]["loss"] = state
         self.note_position(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -272,8 +279,12 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         check_features(given, self.hparams)  # before the weights, whose shapes say less
         if self._trainer is not None:
             self._check_weights_of(checkpoint)
+        if keep_choice(self.loss, checkpoint[KEY].get("by_rule")) and "loss" in self._init_arguments:
+            self.hparams["loss"] = to_config(self._init_arguments["loss"])
         # the optimizer is built after this
         self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
+        if isinstance(state := checkpoint[KEY].get("loss"), dict):
+            self.loss.load_training_state(state)
         self.continue_from(checkpoint)
 
     # ------------------------------------------------------------------ inside

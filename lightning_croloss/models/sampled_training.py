@@ -122,6 +122,9 @@ class SampledTraining(Encoder):
         targets = batch.first_targets
         positives = self.encode_items(targets)
         candidates = self.negatives.sample(batch)
+        of_users: dict[str, Any] = {}
+        if self.loss.needs_user_ids:
+            self.loss.epoch, of_users = self.current_epoch, {"user_ids": batch.users}
         return self.loss.from_embeddings(
             self.select_interest(users, positives),
             positives,
@@ -132,6 +135,7 @@ class SampledTraining(Encoder):
             candidate_log_prob=candidates.log_prob,
             num_sampled=candidates.num_sampled,
             sample_weight=batch.sample_weight,
+            **of_users,
         )
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:

@@ -20,6 +20,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "seed": (int,),
     "learning_rate": (int, float, _NONE),
     "position": (dict, _NONE),
+    "by_rule": (dict, _NONE),
 }
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

@@ -74,7 +74,7 @@ def check_schedules(
                 f"{who} schedules {name!r}, which is a parameter that the loss learns: leave the schedule "
                 f"or learnable_{name}=True out"
             )
-        if name not in known:
+        if name not in known and not (name == "n" and loss.follows_n):
             raise ValueError(
                 f"{who} schedules {name!r}, which {_describe(loss)} does not have{suggest(name, known)}"
             )

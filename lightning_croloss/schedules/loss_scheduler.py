@@ -35,7 +35,8 @@ class LossScheduler:
         total_steps: number of optimizer steps of the whole training, which fractions of the schedules refer
             to: ``epochs * len(loader)``, fewer where gradients are accumulated. After them the last values
             hold.
-        n: target N of ``TargetNImportance``: a number or a schedule. Anneal it from large to small.
+        n: target N of ``TargetNImportance``, or of the rule of ``CROLoss(n=…)``, which then sets α and the
+            temperature unless they were given: a number or a schedule. Anneal it from large to small.
         alpha: α of ``PowerImportance``: a number or a schedule.
         lambda_weight: weight of the Lambda method: a number or a schedule.
         temperature: temperature of the loss: a number or a schedule. A small n needs a small one.
@@ -46,6 +47,7 @@ class LossScheduler:
         schedules: the schedules, by name.
         total_steps: the number of optimizer steps.
         last_step: number of steps taken, 0 at first.
+        left_alone: values that somebody else sets, so that they do not go with n.
 
     Raises:
         ValueError: the loss has no such value, a schedule leaves the range that it may have, or
@@ -72,6 +74,9 @@ class LossScheduler:
         self.schedules = as_schedules({**given, **others}, who)
         check_schedules(who, self.loss, self.schedules, self.total_steps)
         self.last_step = 0
+        self.left_alone: frozenset[str] = frozenset()
+        self._n: float | None = None  # of a rule: the loss does not hold it
+        self._with_n: tuple[str, ...] = ()
         self.set_step(0)
 
     def step(self) -> None:
@@ -86,7 +91,7 @@ class LossScheduler:
             step: number of steps taken before it.
 
         Returns:
-            The values by name.
+            The values by name, those that go with n among them.
 
         Raises:
             ValueError: a schedule of one's own gives a value that the loss must not have.
@@ -94,18 +99,28 @@ class LossScheduler:
         values = {name: schedule.value(step, self.total_steps) for name, schedule in self.schedules.items()}
         known = self.loss.schedulable()
         for name, value in values.items():
-            if float(known[name]) != value:
+            if name not in known or float(known[name]) != value:
                 try:
                     self.loss.check_value(name, value)
                 except ValueError as error:
                     raise ValueError(f"schedule of {name!r} at step {step}: {error}") from error
+        if "n" in values and "n" not in known:
+            self._n = values["n"]
+            alone = self.left_alone.union(self.schedules)
+            going = self.loss.values_at_n(self._n)
+            self._with_n = tuple(name for name in going if name not in alone)
+            values |= {name: going[name] for name in self._with_n}
+        for name, value in values.items():
+            if name in known and float(known[name]) != value:
                 known[name].fill_(value)
         return values
 
     def get_last_value(self) -> dict[str, float]:
-        """Return the values that the loss has now of what is scheduled, by name."""
-        known = self.loss.schedulable()
-        return {name: float(known[name]) for name in self.schedules}
+        """Return the values that the loss has now of what is scheduled or goes with n, by name."""
+        values = {name: float(value) for name, value in self.loss.schedulable().items()}
+        if self._n is not None:
+            values["n"] = self._n
+        return {name: values[name] for name in (*self.schedules, *self._with_n)}
 
     def state_dict(self) -> dict[str, int]:
         """Return the number of steps taken, and of all steps; the schedules are the constructor's."""

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 #: Under which name a mean over several N is logged, by ``ObjectiveLogger``.
@@ -120,7 +121,7 @@ def objectives_of(
         if not n:
             raise ValueError("n is empty: give at least one N")
         return (Objective(metric, dict(n)),)
-    ns = [n] if isinstance(n, int) else list(n)
+    ns = [int(n)] if isinstance(n, Integral) else [int(each) for each in n]  # type: ignore[union-attr]
     if not ns or len(set(ns)) < len(ns):
         raise ValueError(f"n must be one N or several different ones, got {n}")
     if len(ns) > 1:

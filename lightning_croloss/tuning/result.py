@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models import RetrievalModel
@@ -44,7 +45,8 @@ class Winner:
 
     def model(self) -> LightningModule:
         """Return the trained model: a new one with the weights of the checkpoint, in evaluation mode."""
-        module = self._build(self.candidate)
+        with isolate_rng():
+            module = self._build(self.candidate)
         if isinstance(module, RetrievalModel):
             return type(module).load_from_checkpoint(self.checkpoint).eval()
         # a checkpoint that this process or one like it has written

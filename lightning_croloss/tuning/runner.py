@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from lightning_croloss.common.argument_types import told
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.configurable import to_config
 from lightning_croloss.errors import NonFiniteLossError, PretrainedError
@@ -83,8 +84,8 @@ class Runner:
             except FAILURES as error:
                 kept = before or Outcome(0)
                 reached = kept.step if trainer is None else max(kept.step, batches_so_far(trainer))
-                told = " ".join(str(error).split()) or type(error).__name__
-                return Outcome(reached, kept.validations, False, told, kept.seconds)
+                text = " ".join(str(error).split()) or type(error).__name__
+                return Outcome(reached, kept.validations, False, text, kept.seconds)
 
     def loss(self, candidate: Candidate) -> RetrievalLoss:
         """Build the loss of a candidate.
@@ -122,10 +123,14 @@ class Runner:
 
     def data(self) -> Data:
         """Return the data, made anew if that is how it was given."""
-        made = self._data
-        if not isinstance(made, (LightningDataModule, tuple)):
-            made = made()
-        return made
+        made = self._data() if callable(self._data) else self._data
+        loaders = isinstance(made, (tuple, list)) and len(made) == 2
+        if made is None or loaders or isinstance(made, LightningDataModule):
+            return made
+        raise TypeError(
+            "data must be a data module, the loaders of training and validation, or a function that makes "
+            f"one of them, got {told(made, LightningDataModule)}"
+        )
 
     def trainer(self, folder: Path) -> Trainer:
         """Build the trainer of a candidate that keeps its files in a folder."""

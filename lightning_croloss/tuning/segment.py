@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from lightning_croloss.training.resume import batches_so_far
 from lightning_croloss.training.whole_files import write_whole_files
 from lightning_croloss.tuning.outcome import Outcome, Validation
 
-#: What is trained on: a data module, or the loaders of training and validation.
-Data = LightningDataModule | tuple[Any, Any]
+#: What is trained on: a data module, the loaders of training and validation, or None if the module has some.
+Data = LightningDataModule | Sequence[Any] | None
 
 
 class RungReached(_TunerExitException):
@@ -72,7 +72,9 @@ def train_segment(
     now = batches_so_far(trainer)
     own = [each.step for each in validations if not each.apart]
     if (finished and not own) or (not finished and now not in own):
+        loggers, trainer.loggers = trainer.loggers, []  # nothing of the fit hears of it
         trainer.validate(module, **_validation_arguments(data), verbose=False)
+        trainer.loggers = loggers
         validations.append(Validation(now, logged_metrics(trainer), apart=True))
     seconds = time.monotonic() - began + (before.seconds if before else 0.0)
     return Outcome(now, tuple(validations), finished, None, seconds)
@@ -177,10 +179,12 @@ def logged_metrics(trainer: Trainer) -> dict[str, float]:
 
 def fit_arguments(data: Data) -> dict[str, Any]:
     """Return the data as the arguments of ``trainer.fit``."""
-    if isinstance(data, LightningDataModule):
+    if data is None or isinstance(data, LightningDataModule):
         return {"datamodule": data}
     return {"train_dataloaders": data[0], "val_dataloaders": data[1]}
 
 
 def _validation_arguments(data: Data) -> dict[str, Any]:
-    return {"datamodule": data} if isinstance(data, LightningDataModule) else {"dataloaders": data[1]}
+    if data is None or isinstance(data, LightningDataModule):
+        return {"datamodule": data}
+    return {"dataloaders": data[1]}

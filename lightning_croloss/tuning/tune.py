@@ -59,8 +59,8 @@ def tune(
     Args:
         model_factory: builds a new module around a loss: any module that holds one ``RetrievalLoss`` and logs
             the metric in validation. It is called anew for each segment, always after the same seeding.
-        data: a data module, loaders of training and validation, or a function that makes one of them; a
-            function is called for each segment.
+        data: a data module, loaders of training and validation, or a function that makes one of them, which
+            is called for each segment; None if the module has loaders of its own.
         n: the N that will be deployed; several, which share the runs, each with a winner of its own and one
             more fit at most; or the weight of each N in one mean.
         trainer: the arguments of ``Trainer``, with ``max_epochs`` or ``max_steps``, which are copied for each

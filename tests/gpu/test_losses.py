@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lightning_croloss.losses import CROLoss, RetrievalLoss, SoftmaxLoss
 from tests.gpu.device import DEVICE, ON_GPU, is_on_device, on_device, relative_error, sized
-from tests.losses.cases import IMPORTANCES, LOSSES, SCALINGS, TRAINABLE
+from tests.losses.cases import FUSED, IMPORTANCES, LOSSES, SCALINGS, TRAINABLE
 
 pytestmark = pytest.mark.gpu
 
@@ -104,9 +104,16 @@ def test_softmax(scaling: str, path: str, given: str) -> None:
 
 
 @pytest.mark.parametrize("given", OPTIONS)
-@pytest.mark.parametrize("name", ["BPRLoss", "TripletLoss"])
-def test_pairwise(name: str, given: str) -> None:
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in FUSED])
+def test_losses_without_a_fused_path(name: str, given: str) -> None:
     check(LOSSES[name], given, 1e-4)
+
+
+@pytest.mark.parametrize("given", OPTIONS)
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", ["BSLLoss", "RecallSurrogateLoss"])
+def test_rivals_with_a_fused_path(name: str, path: str, given: str) -> None:
+    check(LOSSES[name], given, 1e-4, fused=PATHS[path])
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -11,16 +11,21 @@ from torch import Tensor
 from lightning_croloss import losses
 from lightning_croloss.losses import (
     KERNELS,
+    BCELoss,
     BPRLoss,
+    BSLLoss,
     CROLoss,
     ExponentialImportance,
     GammaImportance,
+    GBCELoss,
     HingeKernel,
     Importance,
     Kernel,
     PowerImportance,
     PSLTanhKernel,
+    RecallSurrogateLoss,
     RetrievalLoss,
+    SLAtKLoss,
     SoftmaxLoss,
     TargetNImportance,
     TripletLoss,
@@ -56,7 +61,24 @@ LOSSES: dict[str, Callable[..., RetrievalLoss]] = {
     "SoftmaxLoss unbiased": lambda **kwargs: SoftmaxLoss(rank_scaling="unbiased", **kwargs),
     "BPRLoss": BPRLoss,
     "TripletLoss": TripletLoss,
+    "SLAtKLoss": lambda **kwargs: SLAtKLoss(weight_temperature=0.5, k=24, **kwargs),
+    "SLAtKLoss positive": lambda **kwargs: SLAtKLoss(0.2, k=24, include_positive=True, **kwargs),
+    "BSLLoss": lambda **kwargs: BSLLoss(positive_temperature=0.15, **kwargs),
+    "BSLLoss exponent": lambda **kwargs: BSLLoss(exponent=1.2, **kwargs),
+    "BCELoss": BCELoss,
+    "GBCELoss": GBCELoss,
+    "RecallSurrogateLoss": lambda **kwargs: RecallSurrogateLoss(0.1, 15.0, (2, 9), **kwargs),
 }
+#: Those that no difference of scores tells: what a row's scores have in common counts.
+POINTWISE = ("BSLLoss exponent", "BCELoss", "GBCELoss")
+#: Those whose value is not 0 where nothing is left to compare with.
+NOT_ZERO_AT_BEST = ("BCELoss", "GBCELoss", "RecallSurrogateLoss")
+#: Those that are the same for M and for 2M draws.
+BLIND_TO_DRAWS = ("SoftmaxLoss", "BSLLoss", "BSLLoss exponent")
+#: Those that can take the fused path.
+FUSED = (
+    "CROLoss", "CROLoss lambda", "SoftmaxLoss", "SoftmaxLoss unbiased", "BSLLoss", "RecallSurrogateLoss"
+)  # fmt: skip
 
 
 def public_classes(base: type) -> list[type]:

@@ -41,7 +41,7 @@ def outcome(value: Tensor, *inputs: Tensor) -> list[Tensor]:
 
 
 def with_path(loss: RetrievalLoss, fused: bool | None) -> RetrievalLoss:
-    if hasattr(loss, "fused"):
+    if hasattr(loss, "fused") and getattr(loss, "exponent", None) is None:
         loss.fused = fused
     return loss
 

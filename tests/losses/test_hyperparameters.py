@@ -6,16 +6,25 @@ import pytest
 import torch
 
 from lightning_croloss.losses import (
-    BPRLoss,
+    BSLLoss,
     CROLoss,
     Importance,
     Kernel,
+    RecallSurrogateLoss,
     RetrievalLoss,
+    SLAtKLoss,
     SoftmaxLoss,
-    TripletLoss,
 )
-from tests.losses.cases import LOSSES, assert_same, options, public_classes, scores, value_and_gradients
-from tests.losses.variations import VARIATIONS
+from tests.losses.cases import (
+    BLIND_TO_DRAWS,
+    LOSSES,
+    assert_same,
+    options,
+    public_classes,
+    scores,
+    value_and_gradients,
+)
+from tests.losses.variations import NEEDS, VARIATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:n=")
 
@@ -26,7 +35,10 @@ GRADIENT_ONLY = {(CROLoss, "lambda_weight"), (CROLoss, "lambda_kernel")}
 SAME_OUTCOME = {
     (CROLoss, "fused"),
     (SoftmaxLoss, "fused"),
-    *((cls, "learnable_temperature") for cls in (CROLoss, SoftmaxLoss, BPRLoss, TripletLoss)),
+    (BSLLoss, "fused"),
+    (RecallSurrogateLoss, "fused"),
+    (SLAtKLoss, "refresh_epochs"),  # needs users, as tests/losses/test_user_thresholds.py has them
+    *((cls, "learnable_temperature") for cls in public_classes(RetrievalLoss)),
 }
 CASES = [
     (cls, name)
@@ -57,6 +69,7 @@ def test_every_argument_has_a_case():
 @pytest.mark.parametrize(("cls", "name"), CASES, ids=[f"{cls.__name__}.{name}" for cls, name in CASES])
 def test_every_argument_changes_the_outcome(cls, name):
     start, variations = VARIATIONS[cls]
+    start = start | NEEDS.get(cls, {}).get(name, {})
     value, *gradients = outcome(cls, **start)
     other_value, *other_gradients = outcome(cls, **start | {name: variations[name]})
     assert torch.isfinite(other_value)
@@ -97,6 +110,11 @@ def test_what_can_be_scheduled():
         "SoftmaxLoss": {"temperature"},
         "BPRLoss": {"temperature"},
         "TripletLoss": {"temperature"},
+        "SLAtKLoss": {"temperature", "weight_temperature"},
+        "BSLLoss": {"temperature", "positive_temperature"},
+        "BCELoss": {"temperature"},
+        "GBCELoss": {"temperature"},
+        "RecallSurrogateLoss": {"temperature", "rank_temperature"},
         "PowerImportance": {"alpha"},
         "TargetNImportance": {"n", "sharpness"},
         "ExponentialImportance": {"rate"},
@@ -107,8 +125,8 @@ def test_what_can_be_scheduled():
 @pytest.mark.parametrize("option", options())
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_option_of_forward_changes_the_outcome(name, option):
-    if name == "SoftmaxLoss" and option == "num_sampled":
-        pytest.skip("the reference scaling of softmax is blind to M")
+    if name in BLIND_TO_DRAWS and option == "num_sampled":
+        pytest.skip("the loss is blind to M")
     loss = LOSSES[name](num_items=40)
     with_all = value_and_gradients(loss, *scores(), **options())
     without = {key: value for key, value in options().items() if key != option}

@@ -10,6 +10,7 @@ from lightning_croloss.losses import KERNELS, BPRLoss, CROLoss, PowerImportance,
 from tests.losses.cases import (
     IMPORTANCES,
     LOSSES,
+    POINTWISE,
     SCALINGS,
     TRAINABLE,
     assert_same,
@@ -144,7 +145,11 @@ def test_psl_at_alpha_1_is_psl_with_its_positive_term(kernel, g):
     same(croloss(kernel, 1.0), psl)
 
 
-EVERY_LOSS = [pytest.param(lambda make=make: make(num_items=N), id=name) for name, make in LOSSES.items()]
+EVERY_LOSS = [
+    pytest.param(lambda make=make: make(num_items=N), id=name)
+    for name, make in LOSSES.items()
+    if name not in POINTWISE
+]
 EVERY_LOSS += [
     pytest.param(lambda k=k, i=i: CROLoss(TRAINABLE[k](), IMPORTANCES[i](), TAU, num_items=N), id=f"{k}, {i}")
     for k in TRAINABLE

@@ -153,7 +153,7 @@ MISTAKES = [
         {"kernel": {"name": "sigmoid", "margin": 1.0}},
         "kernel 'sigmoid' has no argument 'margin'; it takes none",
     ),
-    ({"kernel": None}, "kernel must be a name such as 'exp', a dictionary such as"),
+    ({"lambda_kernel": None}, "lambda_kernel must be a name such as 'exp', a dictionary such as"),
     ({"kernel": HingeKernel}, "got the class HingeKernel itself: write HingeKernel(...)"),
     ({"lambda_kernel": 3}, "lambda_kernel must be a name"),
     ({"kernel": ["hinge"]}, "kernel must be a name"),

@@ -23,7 +23,7 @@ from lightning_croloss.losses import (
     TripletLoss,
 )
 from tests.losses.cases import public_classes
-from tests.losses.variations import IN_PLACE_OF, VARIATIONS
+from tests.losses.variations import VARIATIONS, that_go_together
 
 NAMES = {name: getattr(module, name) for module in (losses, callbacks) for name in module.__all__}
 CLASSES = [
@@ -55,13 +55,9 @@ def assert_pasteable(made):
 @given(st.data())
 def test_what_is_printed_can_be_pasted(data):
     cls = data.draw(st.sampled_from(CLASSES))
-    start, variations = VARIATIONS.get(cls, ({}, {}))
+    _, variations = VARIATIONS.get(cls, ({}, {}))
     chosen = data.draw(st.lists(st.sampled_from(sorted(variations)), unique=True)) if variations else []
-    arguments = start | {name: variations[name] for name in chosen}
-    for name, other in IN_PLACE_OF.get(cls, {}).items():
-        if name in arguments:
-            arguments.pop(other, None)
-    assert_pasteable(cls(**arguments))
+    assert_pasteable(cls(**that_go_together(cls, chosen)))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)

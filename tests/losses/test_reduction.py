@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_croloss.losses import BPRLoss, CROLoss, SoftmaxLoss
-from tests.losses.cases import LOSSES, options, scores
+from tests.losses.cases import FUSED, LOSSES, options, scores
 from tests.losses.fused.cases import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:n=")
@@ -24,7 +24,7 @@ def test_none_holds_the_terms_of_sum_and_mean(name):
     torch.testing.assert_close(mean(*scores(), **given), none(*scores(), **given).mean())
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if "BPR" not in name and "Triplet" not in name])
+@pytest.mark.parametrize("name", FUSED)
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_fused_path_reduces_alike(name, reduction, weighted):

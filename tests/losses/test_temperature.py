@@ -8,18 +8,24 @@ import torch
 from torch.func import functional_call
 
 from lightning_croloss.losses import (
+    BCELoss,
     BPRLoss,
+    BSLLoss,
     CROLoss,
+    GBCELoss,
     HingeKernel,
     PairwiseLoss,
     PSLTanhKernel,
+    RecallSurrogateLoss,
+    RetrievalLoss,
+    SLAtKLoss,
     SoftmaxLoss,
     TargetNImportance,
     TripletLoss,
 )
 from lightning_croloss.losses.kernels import KERNELS, Kernel
 from lightning_croloss.losses.temperature import PARAMETER, RANGE, is_of_ratio
-from tests.losses.cases import assert_same, scores
+from tests.losses.cases import assert_same, public_classes, scores
 
 pytestmark = pytest.mark.filterwarnings("ignore:the logits have")
 
@@ -35,8 +41,16 @@ LOSSES = {
     "softmax unbiased": lambda **kwargs: SoftmaxLoss(rank_scaling="unbiased", **kwargs),
     "bpr": BPRLoss,
     "triplet": TripletLoss,
+    "SL@K": lambda temperature, **kwargs: SLAtKLoss(temperature, 0.6, 3, **kwargs),
+    "BSL": lambda temperature, **kwargs: BSLLoss(temperature, 1.5 * temperature, **kwargs),
+    "BSL exponent": lambda **kwargs: BSLLoss(exponent=1.2, **kwargs),
+    "BCE": BCELoss,
+    "gBCE": GBCELoss,
+    "recall": lambda **kwargs: RecallSurrogateLoss(rank_temperature=2.0, **kwargs),
 }
-FUSED = [name for name in LOSSES if name not in ("bpr", "triplet")]
+FUSED = [
+    name for name in LOSSES if name in (*RATIO, "lambda", "unbiased", "BSL", "recall") or "softmax" in name
+]
 
 
 def vectors(rows=5, columns=7, width=3, dtype=torch.float64):
@@ -185,7 +199,7 @@ def test_an_optimizer_finds_a_better_temperature(name):
     assert loss.diagnostics["temperature"].item() != pytest.approx(0.2, rel=0.05)
 
 
-@pytest.mark.parametrize("cls", [CROLoss, SoftmaxLoss, BPRLoss, TripletLoss])
+@pytest.mark.parametrize("cls", public_classes(RetrievalLoss))
 def test_a_loss_without_it_has_no_parameter(cls):
     assert list(cls().parameters()) == []
     assert cls().state_dict() == {}

@@ -16,7 +16,7 @@ from lightning.pytorch.cli import ReduceLROnPlateau
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, ExponentialLR, LinearLR, StepLR
 
-from lightning_croloss import CROLossCallback, GRU4Rec, UniformNegatives
+from lightning_croloss import CROLossCallback, GRU4Rec, SLAtKLoss, UniformNegatives
 from lightning_croloss.callbacks import Linear
 from lightning_croloss.training import ChainedScheduler, SequentialLR
 from tests.data_for_tests import ClusteredData, fit
@@ -114,6 +114,9 @@ WARM_UP = functools.partial(
 )
 MODELS = {
     "adam": functools.partial(GRU4Rec, optimizer=functools.partial(Adam, lr=0.05)),
+    "thresholds of users": functools.partial(
+        GRU4Rec, loss=SLAtKLoss(0.3, 0.2, 5, refresh_epochs=2), optimizer=functools.partial(SGD, lr=0.5)
+    ),
     "epoch": given(functools.partial(ExponentialLR, gamma=0.7)),
     "step": given(functools.partial(StepLR, step_size=2, gamma=0.9), "step"),
     "cyclic": given(functools.partial(CyclicLR, base_lr=0.1, max_lr=0.6, step_size_up=3), "step"),

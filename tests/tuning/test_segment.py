@@ -132,6 +132,7 @@ def test_a_plain_module_goes_on_exactly_from_the_end_of_an_epoch(tmp_path, rungs
     check(tmp_path, plain_model, plain_data, rungs, **options)
 
 
+@pytest.mark.slow
 def test_a_plain_module_goes_on_exactly_anywhere_with_a_loader_that_does(tmp_path):
     def build():
         return PlainOnBatches(CROLoss(num_items=ITEMS))

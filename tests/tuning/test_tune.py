@@ -116,6 +116,7 @@ def test_overwriting_removes_the_search_alone(tmp_path):
     assert second.choice != first.choice
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_ends_the_same(searched, tmp_path, monkeypatch):
     draw = random.Random(0)
     kills = 0
@@ -206,6 +207,7 @@ def test_a_metric_of_ones_own_and_fields_of_the_factory(tmp_path):
         tune(build, plain_data, 5, trainer=CPU, candidates=slow_and_fast, folder=tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_schedule_and_early_stopping_keep_the_length_of_the_fit(tmp_path):
     callbacks = [
         CROLossCallback(temperature=Linear(0.4, 0.1)),
@@ -228,6 +230,7 @@ def test_a_schedule_and_early_stopping_keep_the_length_of_the_fit(tmp_path):
     assert callbacks[0].total_steps is None  # the caller's own are not used
 
 
+@pytest.mark.slow
 def test_a_fit_that_never_validates_keeps_its_last_weights(tmp_path):
     options = {**CPU, "max_epochs": 3, "check_val_every_n_epoch": 5}
     result = run(tmp_path / "search", trainer=options)
@@ -324,6 +327,30 @@ def test_a_loader_with_a_generator_of_its_own_is_refused(tmp_path):
         tune(plain_model, (own, valid), 5, trainer=CPU, folder=tmp_path / "search")
 
 
+def test_data_is_what_a_trainer_takes(tmp_path):
+    class WithLoaders(Plain):
+        def train_dataloader(self):
+            return plain_data()[0]
+
+        def val_dataloader(self):
+            return plain_data()[1]
+
+    one_epoch = {**CPU, "max_epochs": 1}
+    options = {"trainer": one_epoch, "candidates": [SoftmaxLoss(0.2)]}
+    found = [
+        tune(factory, data, 5, folder=tmp_path / str(number), **options)
+        for number, (factory, data) in enumerate(
+            [(plain_model, plain_data), (plain_model, list(plain_data())), (WithLoaders, None)]
+        )
+    ]
+    for each in found[1:]:
+        assert_equal(weights(each), weights(found[0]))
+    with pytest.raises(
+        TypeError, match="data must be a data module, the loaders of training and validation,"
+    ):
+        tune(plain_model, plain_data()[0], 5, folder=tmp_path / "one", **options)
+
+
 def test_a_factory_that_builds_something_else_is_refused(tmp_path):
     one = plain_model(SoftmaxLoss(0.2))
 
@@ -367,17 +394,26 @@ def test_losses_and_the_portfolio_are_candidates(tmp_path):
 
 @pytest.mark.slow
 def test_the_block_of_the_page_on_tuning(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("recbole", reason="the block trains on the dataset that RecBole bundles")
+    """As it stands, but on a small catalogue."""
     monkeypatch.chdir(tmp_path)
     for stage in ("TRAIN", "VAL"):
-        monkeypatch.setenv(f"PL_TRAINER_LIMIT_{stage}_BATCHES", "2")
+        monkeypatch.setenv(f"PL_TRAINER_LIMIT_{stage}_BATCHES", "1")
     page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
     block = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0]
-    names = {}
+    assert "n=100" in block
+    assert 'RecBoleDataModule("ml-100k")' in block
+    block = block.replace('RecBoleDataModule("ml-100k")', "ClusteredData(num_items=120)")
+    names = {"ClusteredData": ClusteredData}
     exec(compile(block, "tuning.md", "exec"), names)
-    assert names["result"].cost <= 2.5
+    result = names["result"]
+    assert result.cost <= 2.5
     assert "recall@100" in capsys.readouterr().out
-    assert repr(names["loss"]) == repr(names["result"].best.loss)
+    assert repr(names["loss"]) == repr(result.loss)
+    assert "runs/tune" in result.checkpoint.as_posix()
+    first = [row for row in result.rows if row["rung"] == 1]
+    assert [row["candidate"] for row in first] == [each.name for each in result.choice.candidates]
+    assert sum(row["went_on"] for row in first) == result.plan.rungs[0].keep
+    assert result.rows[-1]["recall@100"] == result.best.value
 
 
 def test_the_caller_is_left_as_it_was(tmp_path, monkeypatch):
@@ -415,19 +451,12 @@ def test_a_trainer_is_made_by_arguments_or_a_function(tmp_path):
         run(tmp_path / "used", trainer=lambda: 3)
 
 
-def test_nothing_but_a_factory_and_data_is_needed(tmp_path, monkeypatch):
+def test_a_fit_that_nobody_says_anything_of_has_ten_epochs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for stage in ("TRAIN", "VAL"):
-        monkeypatch.setenv(f"PL_TRAINER_LIMIT_{stage}_BATCHES", "2")
-    result = tune(retrieval_model, ClusteredData(), n=5)
-    assert result.length.steps == 20
-    assert result.checkpoint.is_relative_to("runs/tune") or "runs/tune" in result.checkpoint.as_posix()
-    assert [row["candidate"] for row in result.rows if row["rung"] == 1] == [
-        each.name for each in result.choice.candidates
-    ]
-    assert sum(row["went_on"] for row in result.rows if row["rung"] == 1) == result.plan.rungs[0].keep
-    assert result.rows[-1]["recall@5"] == result.best.value
-    assert type(result.loss) is type(result.best.loss)
+    monkeypatch.setenv("PL_TRAINER_LIMIT_TRAIN_BATCHES", "1")
+    result = tune(retrieval_model, ClusteredData(), n=5, candidates=[SoftmaxLoss(0.2)])
+    assert result.length.steps == 10
+    assert type(result.loss) is SoftmaxLoss
 
 
 def test_a_candidate_of_a_loss():

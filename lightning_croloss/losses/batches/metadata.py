@@ -26,6 +26,7 @@ class BatchMetadata:
         sample_weight: (B,) weight of each row in the mean.
         num_items: size of the catalogue; None = the number of draws.
         fold: the shape of the caller's rows, if it is not (B,).
+        user_ids: (B,) id of each row's user.
     """
 
     target_ids: Tensor | None = None
@@ -36,6 +37,7 @@ class BatchMetadata:
     sample_weight: Tensor | None = None
     num_items: int | None = None
     fold: Fold | None = None
+    user_ids: Tensor | None = None
 
     @classmethod
     def check(

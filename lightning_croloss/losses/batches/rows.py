@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -44,6 +46,8 @@ def one_row_each(batch: VectorBatch) -> VectorBatch:
         num_items=metadata.num_items,
         fold=Fold(shape[:1], given.row_of) if several else Fold(shape, given.position),
     )
+    if metadata.user_ids is not None:
+        rows = replace(rows, user_ids=metadata.user_ids[given.row_of])
     users = users[given.row_of] if several else given.real(users.flatten(0, 1))
     positives = given.real(positives.flatten(0, 1))
     return VectorBatch(users, positives, _candidates(candidates, given), rows)

@@ -89,6 +89,7 @@ class ScoredBatch:
         negative_mask: (M,) or (B, M) bool, True = ignore; None = nothing is ignored.
         draws: how the negatives were drawn.
         catalogue: size of the catalogue as far as it is known, for warnings.
+        user_ids: (B,) id of each row's user, where it is given.
     """
 
     positive_scores: Tensor
@@ -96,6 +97,7 @@ class ScoredBatch:
     negative_mask: Tensor | None
     draws: Draws
     catalogue: int | None = None
+    user_ids: Tensor | None = None
 
     @classmethod
     def check(

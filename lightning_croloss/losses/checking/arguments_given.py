@@ -57,6 +57,22 @@ def check_scores(
     return negative
 
 
+def check_user_ids(user_ids: object, rows: torch.Size, device: torch.device) -> None:
+    """Check ``user_ids``: one for each of the users, ``rows`` being (B,).
+
+    Raises:
+        TypeError: it is not a tensor.
+        ValueError: its type, shape or device does not fit, or an id is negative.
+    """
+    ids = check_ids("user_ids", user_ids, "(B,)")
+    if ids.shape != rows:
+        raise ValueError(f"user_ids must be {tuple(rows)}, one for each user, got {tuple(ids.shape)}")
+    if ids.device != device:
+        refuse_device("user_ids", ids, "users", device)
+    if device.type == "cpu" and ids.numel() and int(ids.min()) < 0:
+        raise ValueError(f"user_ids must be from 0 on, got {int(ids.min())}")
+
+
 def check_embeddings(
     users: object,
     positives: object,

@@ -15,7 +15,7 @@ from lightning_croloss.losses.kernels import Kernel
 class FusedForm:
     """A loss in the form that can be computed in tiles, ``mean(value(log R))``.
 
-    ``log R = log(1 + inner · Σ_j u_j φ(d_j)) + log outer``, for each row.
+    ``log R = log(1 + inner · Σ_j u_j φ(d_j)) + log outer``, for each row; without ``own_term`` not the 1.
 
     Attributes:
         kernel: φ.
@@ -25,6 +25,8 @@ class FusedForm:
         lambda_kernel: ψ, by whose rank the slope is weighted; None = no Lambda method.
         log_inner: () or (B,) log of the inner scale; None = 1.
         log_outer: () or (B,) log of the outer scale; None = 1.
+        own_term: whether the 1, the positive's own term, is in the sum. Without it, which needs a kernel
+            that is summed by logarithms, log R is about −10³⁰ where nothing counts (see ``FAR_BELOW``).
     """
 
     kernel: Kernel
@@ -33,6 +35,7 @@ class FusedForm:
     lambda_kernel: Kernel | None = None
     log_inner: Tensor | None = None
     log_outer: Tensor | None = None
+    own_term: bool = True
 
     def finish(
         self, sums: Sums, other_sums: Sums | None, num_items: Tensor, block: slice
@@ -49,10 +52,10 @@ class FusedForm:
             (b,) each: the losses, log R, and what Σ u φ′ is to be multiplied by for the gradient.
         """
         inner, outer = _rows_of(self.log_inner, block), _rows_of(self.log_outer, block)
-        log_rank, other = sums.log_rank(inner), None
+        log_rank, other = sums.log_rank(inner, self.own_term), None
         share = sums.share(inner, log_rank)
         if self.lambda_kernel is not None and other_sums is not None:
-            other = other_sums.log_rank(inner)
+            other = other_sums.log_rank(inner, self.own_term)
         if outer is not None:
             log_rank = log_rank + outer
             other = None if other is None else other + outer

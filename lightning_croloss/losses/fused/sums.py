@@ -18,15 +18,17 @@ class Sums:
         self.empty = True
         self.total = self.log_scale = like  # until the first tile
 
-    def log_rank(self, log_inner: Tensor | None) -> Tensor:
-        """Return log(1 + inner · Σ)."""
+    def log_rank(self, log_inner: Tensor | None, own_term: bool = True) -> Tensor:
+        """Return log(1 + inner · Σ), or without the 1, which only sums by logarithms can do."""
         if self.logarithms:  # all of the sum is in the scale
             log_sum = self.log_scale if log_inner is None else self.log_scale + log_inner
+            if not own_term:
+                return log_sum
             return torch.logaddexp(log_sum, torch.zeros_like(log_sum))
         return torch.log1p(self.total if log_inner is None else self.total * log_inner.exp())
 
     def share(self, log_inner: Tensor | None, log_rank: Tensor) -> Tensor:
-        """Return d log(1 + inner · Σ) / dΣ, times exp(log_scale)."""
+        """Return d log_rank / dΣ, times exp(log_scale); ``log_rank`` is with or without the 1."""
         if self.logarithms:
             log_sum = self.log_scale if log_inner is None else self.log_scale + log_inner
             return torch.exp(log_sum - log_rank)

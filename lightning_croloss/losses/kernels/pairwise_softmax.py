@@ -15,7 +15,8 @@ from lightning_croloss.losses.kernels.base import FAR_BELOW, Kernel
 class PairwiseSoftmaxKernel(Kernel):
     """``g(d / score_temperature) ** (1 / τ)``, of Pairwise Softmax Loss (Yang et al., NeurIPS 2024).
 
-    The positive's own term ``g(0) = 1`` is the 1 in the soft rank; the published code leaves it out.
+    PSL is ``CROLoss(kernel="psl_relu", alpha=1)``, or with another of these kernels. The positive's own term
+    ``g(0) = 1`` is the 1 in the soft rank; the published code leaves it out.
 
     Args:
         score_temperature: what the score difference is divided by before g.

@@ -1,0 +1,71 @@
+"""top_k_threshold: the score that an item needs to be among a user's k best, estimated from the draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses.batches.scored import Draws
+from lightning_croloss.losses.kernels import FAR_BELOW
+
+#: What rounding may take away from a sum of weights.
+_ROUNDING = 1e-5
+
+
+@torch.no_grad()
+def top_k_threshold(scores: Tensor, draws: Draws, k: int) -> Tensor:
+    """Return the k-th best score of the catalogue without the positive, as its row's draws show it.
+
+    M draws out of N items hold ``k M / N`` of the k best, so it is the score at position ``⌈k M / N⌉`` among
+    the negatives; drawn with other probabilities, where their weights ``u_j`` add up to ``k M / N``. The
+    positive is not among them: it is in the top k exactly if it scores above the k-th best of the others.
+    Candidates that are ignored have no position, while M counts their draws. Where fewer are left than
+    that, it is the lowest of them.
+
+    Args:
+        scores: (B, M) scores of the draws, or how much higher they are than the positive's; those that are
+            ignored are ``FAR_BELOW``.
+        draws: how they were drawn.
+        k: the rank in the catalogue.
+
+    Returns:
+        (B,) without gradient; ``FAR_BELOW`` in rows of which nothing counts.
+    """
+    columns = scores.shape[1]
+    share = k * draws.num_sampled / draws.num_items
+    if draws.log_weight is None:
+        found = _at(scores, torch.ceil(share).long().clamp(1, columns))
+    else:
+        order = _descending(scores)
+        total = draws.log_weight.exp().expand(scores.shape).gather(1, order).cumsum(1)
+        enough = (share * (1.0 - _ROUNDING)).to(total.dtype).expand(total.shape[0]).unsqueeze(1)
+        before = torch.searchsorted(total, enough.contiguous())
+        found = scores.gather(1, order.gather(1, before.clamp(max=columns - 1))).squeeze(1)
+    too_few = found < 0.5 * FAR_BELOW
+    if scores.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(too_few.any()):
+        return found
+    lowest = scores.masked_fill(scores < 0.5 * FAR_BELOW, float("inf")).amin(1)
+    return torch.where(too_few & ~lowest.isposinf(), lowest, found)
+
+
+def _at(scores: Tensor, position: Tensor) -> Tensor:
+    """Return the score at a position, () or (B,), of each row in descending order, (B,)."""
+    rows, columns = scores.shape
+    if scores.device.type != "cpu" or torch.compiler.is_compiling():
+        columns_of_rows = (position - 1).expand(rows).unsqueeze(1)
+        return scores.sort(dim=1, descending=True).values.gather(1, columns_of_rows).squeeze(1)
+    # NumPy's partition and sort take a fraction of the time of topk, kthvalue and sort
+    ascending = columns - position
+    if position.dim() == 0 or bool((position == position[0]).all()):
+        index = int(ascending) if position.dim() == 0 else int(ascending[0])
+        return torch.from_numpy(np.partition(scores.numpy(), index, axis=1)[:, index].copy())
+    ordered = torch.from_numpy(np.sort(scores.numpy(), axis=1))
+    return ordered.gather(1, ascending.unsqueeze(1)).squeeze(1)
+
+
+def _descending(scores: Tensor) -> Tensor:
+    """Return which columns have the highest, second highest, … score of each row, (B, M)."""
+    if scores.device.type != "cpu" or torch.compiler.is_compiling():
+        return scores.argsort(dim=1, descending=True)
+    return torch.from_numpy(np.argsort(scores.numpy(), axis=1)[:, ::-1].copy())

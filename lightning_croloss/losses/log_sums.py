@@ -1,0 +1,39 @@
+"""log Σ_j u_j exp(d_j / τ) over the negatives alone, without the positive's own term."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
+from lightning_croloss.losses.kernels import FAR_BELOW
+
+
+def differences_that_count(batch: ScoredBatch) -> Tensor:
+    """Return how much more each negative scores than its row's positive, (B, M), ignored ones far below."""
+    if batch.negative_mask is None:
+        return batch.difference
+    return batch.difference.masked_fill(batch.negative_mask, FAR_BELOW)
+
+
+def log_sum(differences: Tensor, draws: Draws, temperature: Tensor) -> Tensor:
+    """Return log Σ_j u_j exp(d_j / τ) of each row, (B,).
+
+    Args:
+        differences: (B, M) as :func:`differences_that_count` returns them.
+        draws: how the negatives were drawn.
+        temperature: () τ.
+
+    Returns:
+        (B,), finite; a row of which nothing counts is told by :func:`is_empty`.
+    """
+    terms = differences / temperature.to(differences.dtype)
+    if draws.log_weight is not None:
+        terms = terms + draws.log_weight
+    largest = terms.detach().amax(1).clamp(min=FAR_BELOW)  # scores may be −∞, and the sum 0
+    return largest + torch.exp(terms - largest.unsqueeze(1)).sum(1).clamp(min=1.0).log()
+
+
+def is_empty(log_sums: Tensor) -> Tensor:
+    """Return of which rows no negative counts, (B,) bool, by their log Σ."""
+    return log_sums < 0.5 * FAR_BELOW

@@ -1,0 +1,69 @@
+"""UserThresholds: the top-k threshold of each user, kept for some epochs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.losses.kernels import FAR_BELOW
+
+
+class UserThresholds:
+    """A threshold for each user id, and the epoch in which it was estimated; grows with the ids."""
+
+    def __init__(self) -> None:
+        self._values = torch.zeros(0)
+        self._epochs = torch.zeros(0, dtype=torch.long)
+
+    @torch.no_grad()
+    def kept(self, user_ids: Tensor, estimates: Tensor, epoch: int, every: int) -> Tensor:
+        """Return the threshold of each row, after those that are due have been estimated anew.
+
+        Args:
+            user_ids: (B,) ids from 0 on; the largest is read, which waits for a device.
+            estimates: (B,) of the rows; of a user with several the mean is kept. Those that are
+                ``FAR_BELOW`` are none.
+            epoch: number of the epoch.
+            every: for how many epochs a threshold is kept.
+
+        Returns:
+            (B,) in the type of the estimates.
+        """
+        self._hold(int(user_ids.max()) + 1, estimates)
+        last = self._epochs[user_ids]
+        due = ((last < 0) | (epoch - last >= every)) & (estimates > 0.5 * FAR_BELOW)
+        users, row_of = user_ids[due].unique(return_inverse=True)
+        total = torch.zeros(len(users), dtype=estimates.dtype, device=estimates.device)
+        total.index_add_(0, row_of, estimates[due])
+        self._values[users] = total / torch.bincount(row_of, minlength=len(users))
+        self._epochs[users] = epoch
+        return torch.where(self._epochs[user_ids] < 0, estimates, self._values[user_ids])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what is kept."""
+        return {"values": self._values.clone(), "epochs": self._epochs.clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        values, epochs = (state.get(name) for name in ("values", "epochs"))
+        if (
+            not isinstance(values, Tensor)
+            or not isinstance(epochs, Tensor)
+            or values.dim() != 1
+            or values.shape != epochs.shape
+            or not values.is_floating_point()
+            or epochs.dtype != torch.long
+        ):
+            raise ValueError("the checkpoint is damaged: the thresholds of its loss are none")
+        self._values, self._epochs = values.clone(), epochs.clone()
+
+    def _hold(self, size: int, like: Tensor) -> None:
+        """Make room for so many users, on the device of the estimates and in their type."""
+        self._values, self._epochs = self._values.to(like), self._epochs.to(like.device)
+        if (more := size - len(self._values)) > 0:
+            self._values = torch.cat([self._values, self._values.new_zeros(more)])
+            self._epochs = torch.cat([self._epochs, self._epochs.new_full((more,), -1)])
