@@ -193,13 +193,15 @@ class _Table:
             time.monotonic,
             self.end - END,
             self.runs.restored(first, lambda best: variants(best, ns, found.items)),
+            self.runs.besides,
         )
         self.runs.search = search
         # what the test will take is known from the first validation on
         self.runs.keep_for_the_end(self.end, END, 0.5 + 0.5 * tests)
-        number = search.run()
+        number = search.best if self.runs.finished else search.run()
         if number is None:
             raise ValueError(f"nothing could be trained: {search.tracks[0].error}")
+        self.runs.finish()
         return number
 
 

@@ -25,6 +25,8 @@ from lightning_croloss.tuning.table_statistics import Statistics
 from lightning_croloss.tuning.timed_search import TimedSearch, Track, Turn
 
 STATE = "state.json"
+#: Training steps after which designs are told apart, if an epoch has more.
+TELLING = 2_000
 #: Share of the time that the first turn may take where already beginning it takes long.
 ALONE = 0.5
 
@@ -75,6 +77,10 @@ class TableRuns:
         self._state: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
         #: Seconds that were spent before this command.
         self.elapsed = float(self._state.get("elapsed", 0.0))
+        #: Whether the search is over, so that what it has found is handed back again.
+        self.finished = bool(self._state.get("finished", False))
+        #: What a turn takes besides training, as the latest one shows.
+        self.besides = float(self._state.get("besides", 0.0))
         self._validation = 0.0
         self._end: tuple[float, float, float] | None = None
 
@@ -170,8 +176,9 @@ class TableRuns:
         values = tuple(value for _, value in result["validations"][len(track.values) :])
         steps = int(result["step"]) - progress.step
         progress.step, progress.epoch = int(result["step"]), max(1, int(result["epoch"]))
-        epoch = float(result["trained"]) * progress.epoch / max(1, steps)
-        turn = Turn(values, result["trained"], result["besides"], result["settled"], epoch)
+        telling = float(result["trained"]) * min(progress.epoch, TELLING) / max(1, steps)
+        self.besides = float(result["besides"])
+        turn = Turn(values, result["trained"], result["besides"], result["settled"], telling)
         self._validation = float(result["validation"])
         progress.validations = result["validations"]
         progress.best_step = int(max(progress.validations, key=lambda each: each[1])[0])
@@ -183,6 +190,11 @@ class TableRuns:
             Path(before).unlink(missing_ok=True)
         self._move_deadline(turn.besides)
         return turn
+
+    def finish(self) -> None:
+        """Note that the search is over."""
+        self.finished = True
+        self._write(-1, Turn(), 0.0)
 
     def best_checkpoint(self, number: int) -> Path:
         """Return the best checkpoint of a design."""
@@ -248,7 +260,8 @@ class TableRuns:
                     "progress": vars(progress),
                 }
             )
-        content = {"elapsed": time.monotonic() - self.began, "tracks": tracks}
+        spent = time.monotonic() - self.began
+        content = {"elapsed": spent, "besides": self.besides, "finished": self.finished, "tracks": tracks}
         write_atomically(self.folder / STATE, json.dumps(content, indent=1).encode())
 
 

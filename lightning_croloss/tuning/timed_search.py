@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 #: Shares of the time that is left for the first look at all designs, for what is tried around the best one,
 #: and for a race among the best of both; the rest trains the winner.
 LOOK, AROUND, RACE, RACING = 0.4, 0.4, 0.45, 3
-#: Epochs after which designs are told apart, unless they would take more than this share of the time.
-EPOCHS, DEAR = 1.0, 0.13
+#: Share of the time that the first look at a design may take, whatever it takes to tell designs apart.
+DEAR = 0.19
 #: Designs that the first look must have had time for, so that there is time for variants of the best.
 ENOUGH = 3
 #: A turn is so many times as long as what it costs besides training, and at least so many seconds.
@@ -69,7 +69,7 @@ class Turn:
         trained: seconds of training.
         besides: seconds of what every turn takes besides: to begin, to validate at the end, to save.
         settled: whether it gains no more.
-        epoch: seconds of training of an epoch.
+        telling: seconds of training after which designs are told apart.
         error: why it failed; None if it did not.
     """
 
@@ -77,7 +77,7 @@ class Turn:
     trained: float = 0.0
     besides: float = 0.0
     settled: bool = False
-    epoch: float = 0.0
+    telling: float = 0.0
     error: str | None = None
 
 
@@ -91,6 +91,7 @@ class TimedSearch(Generic[D]):
         clock: the time in seconds.
         deadline: the time at which all is to be over.
         tracks: those of a search that is taken up again.
+        besides: what a turn took besides training then.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class TimedSearch(Generic[D]):
         clock: Callable[[], float],
         deadline: float,
         tracks: Sequence[Track[D]] = (),
+        besides: float = 0.0,
     ) -> None:
         self.tracks: list[Track[D]] = list(tracks)
         #: may be moved while it runs
@@ -109,7 +111,7 @@ class TimedSearch(Generic[D]):
         self._around = around
         self._advance = advance
         self._clock = clock
-        self._besides = self._epoch = 0.0
+        self._besides, self._telling = besides, 0.0
 
     @property
     def left(self) -> float:
@@ -127,7 +129,7 @@ class TimedSearch(Generic[D]):
         waiting = self._new(self._first)
         while self.best is None and waiting:  # one is trained in any case, and shows the speed
             self._begin(waiting.pop(0), min(FIRST * self.left, FIRST_SECONDS))
-        waiting = self._explore(waiting, LOOK * self.left, self.tracks)
+        waiting = self._explore(waiting, LOOK * self.left, self.tracks, look=True)
         if self.best is not None:
             if len(self.tracks) >= ENOUGH:  # with less time all of it is for the most promising one
                 self._explore(self._new(self._variants()), AROUND * self.left)
@@ -148,7 +150,11 @@ class TimedSearch(Generic[D]):
         return max(SHORTEST, TURN * self._besides)
 
     def _explore(
-        self, designs: Sequence[tuple[D, str]], seconds: float, begun: Sequence[Track[D]] = ()
+        self,
+        designs: Sequence[tuple[D, str]],
+        seconds: float,
+        begun: Sequence[Track[D]] = (),
+        look: bool = False,
     ) -> list[tuple[D, str]]:
         """Train as many designs as the seconds hold, each for the same time, and return the others.
 
@@ -156,13 +162,14 @@ class TimedSearch(Generic[D]):
             designs: the most promising first.
             seconds: what all of them may take.
             begun: tracks that have had less than their share, and are to have it too.
+            look: whether it is the first look, for which even a slow machine has time.
         """
         waiting, end = list(designs), self._clock() + seconds
         number = len(waiting) + len(begun)
         if not number:
             return waiting
-        telling = min(EPOCHS * self._epoch + self._besides, DEAR * self.left)
-        share = max(seconds / number, self._shortest, telling)
+        telling = self._telling + self._besides
+        share = max(seconds / number, self._shortest, min(telling, DEAR * self.left) if look else telling)
         for track in begun:
             if self._clock() + share <= end + 1e-6:
                 self._train(track, share - track.spent)
@@ -179,7 +186,8 @@ class TimedSearch(Generic[D]):
             if track.family not in [each.family for each in runners]:
                 runners.append(track)
         runners += [track for track in ordered if track not in runners]  # the best of each family come first
-        while len(runners) > RACING or seconds / max(1, len(runners)) < self._shortest:
+        shortest = max(self._shortest, self._telling)
+        while len(runners) > RACING or seconds / max(1, len(runners)) < shortest:
             if len(runners) <= 1:
                 return
             runners.pop()
@@ -219,7 +227,7 @@ class TimedSearch(Generic[D]):
         track.values += turn.values
         if turn.error is None:
             self._besides = max(turn.besides, 0.6 * self._besides)
-            self._epoch = self._epoch or turn.epoch  # the first design's is as good as any
+            self._telling = self._telling or turn.telling  # the first design's is as good as any
 
 
 __all__ = ["TimedSearch", "Track", "Turn"]

@@ -19,7 +19,7 @@ class World:
         besides: of each design what a turn costs besides training.
         limits: of each design what it reaches at last.
         failing: the designs that fail.
-        epoch: seconds of an epoch.
+        telling: seconds after which designs are told apart.
         halves: seconds after which half of that is reached.
     """
 
@@ -28,7 +28,7 @@ class World:
     failing: frozenset[str] = frozenset()
     halves: float = 10.0
     now: float = 0.0
-    epoch: float = 0.0
+    telling: float = 0.0
     turns: list[tuple[str, float]] = field(default_factory=list)
 
     def advance(self, number: int, track: Track[str], seconds: float) -> Turn:
@@ -40,7 +40,7 @@ class World:
         if track.design in self.failing:
             return Turn(error="no")
         values = tuple(self.value(track.design, track.trained + trained * third / 3) for third in (1, 2, 3))
-        return Turn(values, trained, besides, track.trained + trained > 50 * self.halves, self.epoch)
+        return Turn(values, trained, besides, track.trained + trained > 50 * self.halves, self.telling)
 
     def value(self, design: str, trained: float) -> float:
         """Return what a design reaches after a time."""
@@ -126,14 +126,15 @@ def test_short_of_time_only_the_first_designs_are_tried() -> None:
     assert len(tried) < 4
 
 
-def test_designs_are_told_apart_after_an_epoch_at_the_earliest() -> None:
-    world = World({}, {}, epoch=60.0)
-    search = world.search(list("abcdef"), 900.0, ("v1", "v2"))
-    search.run()
+def test_no_turn_is_too_short_to_tell_designs_apart() -> None:
+    world = World({}, {}, telling=60.0)
+    world.search(list("abcdef"), 900.0, ("v1", "v2")).run()
     assert next(seconds for name, seconds in world.turns if name in "bcdef") >= 60
-    dear = World({}, {}, epoch=1e6)  # of which nothing can be waited for
-    dear.search(list("abcdef"), 900.0).run()
-    assert len({name for name, _ in dear.turns}) >= 3
+    dear = World({}, {}, telling=1e6, halves=1e4)  # nobody can wait for that
+    dear.search(list("abcdef"), 900.0, ("v1", "v2")).run()
+    tried = [name for name, _ in dear.turns]
+    assert set(tried) == {"a", "b"}
+    assert dear.turns[-1][1] > 0.5 * 900  # most of the time is for one
 
 
 def test_the_race_has_several_families() -> None:
