@@ -28,8 +28,8 @@ SETTINGS = (
     (20, 1),
     (400, 1),
 )
-#: Rows of validation that choose among them.
-CHOOSING = 500
+#: Rows of validation that choose among them, and the share of the time by which that is to be over.
+CHOOSING, CHOICE = 500, 0.6
 #: Scores held at a time, and pairs of items of one user that are counted a second, on a slow machine.
 SCORES, PAIRS = 2**22, 1e7
 
@@ -74,7 +74,7 @@ def measure_per_user(
         seconds: how long it may take.
         clock: the time in seconds.
     """
-    end = clock() + seconds
+    end, choosing = clock() + seconds, clock() + CHOICE * seconds
 
     def values(baseline: Baseline, part: Any, rows: int | None) -> Tensor | None:
         # popularity has no time to keep: it is there in any case
@@ -102,10 +102,10 @@ def measure_per_user(
     reached: list[float] = []
     for setting in SETTINGS:
         began = clock()
-        if clock() + test > end or (found := values(knn(setting), "valid", CHOOSING)) is None:
+        if clock() + test > choosing or (found := values(knn(setting), "valid", CHOOSING)) is None:
             break
         reached.append(float(found.mean()))
-        if clock() + (clock() - began) + test > end:
+        if clock() + (clock() - began) + test > choosing:
             break
     best = reached.index(max(reached)) if reached else 0
     if best > 0:

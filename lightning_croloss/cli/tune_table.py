@@ -38,7 +38,7 @@ from lightning_croloss.tuning.timed_search import TimedSearch
 
 MINUTES = 60.0
 #: Shares of the time that are used, and that the baselines may take; seconds for the end besides the test.
-USED, BASELINES, END = 0.99, 0.15, 1.5
+USED, BASELINES, END = 0.99, 0.2, 1.5
 #: Options of a search from a config, which mean nothing here.
 OF_CONFIGS = ("fits", "trials", "seeds", "storage")
 #: Fields of the trainer that are chosen.

@@ -214,14 +214,16 @@ class TableRuns:
         if epochs >= 1:
             trainer["max_epochs"] = round(1.5 * epochs + 0.5)
             reasons["trainer.max_epochs"] = (
-                f"the best was after {epochs:.3g}; what comes later costs time only"
+                f"it was best after {epochs:.3g}, when the time was over: more are likely to be better"
+                if progress.best_step == progress.step
+                else f"it was best after {epochs:.3g}"
             )
         else:
             trainer["max_steps"] = max(1, round(1.5 * progress.best_step))
             trainer["val_check_interval"] = max(1, min(progress.epoch, progress.best_step // 4))
             reasons["trainer.max_steps"] = (
-                f"the best was after {progress.best_step:,} of the {progress.epoch:,} of an epoch, when the "
-                "time was over: more of them are likely to be better"
+                f"it was best after {progress.best_step:,} of the {progress.epoch:,} of an epoch, when the time "
+                "was over: more are likely to be better"
             )
         return judged_by(config, [self.objective]), reasons
 

@@ -194,10 +194,10 @@ def takes_user_features(design: Design) -> bool:
 
 
 def _with_features(design: Design, found: Statistics, promising: bool) -> list[Design]:
-    """Return a design as it is and, of a promising one, with the features before it."""
+    """Return a design as it is and, of a promising one, with the features."""
     if not promising or not (found.item_features or takes_user_features(design)):
         return [design]
-    return [replace(design, name=f"{design.name}, features", features=True), design]
+    return [design, replace(design, name=f"{design.name}, features", features=True)]
 
 
 def _changed(design: Design, name: str, why: str, **arguments: Any) -> Design:

@@ -16,9 +16,12 @@ import yaml
 from lightning_croloss.cli import main
 from lightning_croloss.cli.tune_base import mistake_in
 from lightning_croloss.cli.tune_table import table_base
+from lightning_croloss.cli.tune_table_features import feature_columns
 from lightning_croloss.cli.tune_table_report import commented, format_comparison
 from lightning_croloss.cli.tune_worker import answer_to
+from lightning_croloss.data import TableDataModule
 from lightning_croloss.models import RetrievalModel
+from lightning_croloss.tuning.designs import Design, first_designs
 from tests.cli.cases import error_of
 
 pl = pytest.importorskip("polars", reason="needs the extra [tables]")
@@ -80,7 +83,7 @@ def test_a_table_becomes_a_model(here: Here, capsys: pytest.CaptureFixture[str])
     text = Path("out/best_n5.yaml").read_text()
     config = yaml.safe_load(text)
     assert config["data"]["init_args"]["user_column"] == "customer"
-    assert config["data"]["init_args"]["item_features"] == ["kind"]  # a name tells every item apart
+    assert "items" not in config["data"]["init_args"]  # there was no time to try the features
     assert config["data"]["init_args"]["split"] == {"class_path": "LeaveOneOut"}
     assert config["trainer"]["accelerator"] == "cpu"
     assert config["trainer"]["callbacks"][0]["init_args"]["monitor"] == "val/recall@5"
@@ -97,6 +100,29 @@ def test_a_table_becomes_a_model(here: Here, capsys: pytest.CaptureFixture[str])
     assert "95 % interval" in said
     tasks = [task["do"] for task in here.tasks]
     assert tasks == ["train_for", "test_users"]
+
+
+def test_columns_that_can_be_features(here: Here) -> None:
+    frame = pl.DataFrame({"user_id": range(USERS), "age": range(USERS), "same": [1] * USERS})
+    frame.write_parquet("users.parquet")
+    data = TableDataModule("events.parquet", user_column="customer", users_id_column="user_id")
+    given = {"items": "items.parquet", "users": "users.parquet"}
+    assert feature_columns(data, given) == (("kind",), ("age",))  # a name tells every item apart
+    assert feature_columns(data, {"items": "items.parquet"}) == (("kind",), ())
+    assert feature_columns(data, given | {"item_features": ["name"]}) == (("name",), ("age",))
+    with pytest.raises(ValueError, match="--item_features needs --items"):
+        feature_columns(data, {"item_features": ["kind"]})
+
+
+def test_a_design_with_features_is_trained(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_with_features(*given: Any) -> list[Design]:
+        return [design for design in first_designs(*given) if design.features]
+
+    monkeypatch.setattr("lightning_croloss.cli.tune_table.first_designs", only_with_features)
+    tune("--n", "5", "--output", "out", "--items=items.parquet")
+    arguments = yaml.safe_load(Path("out/best_n5.yaml").read_text())["data"]["init_args"]
+    assert arguments["item_features"] == ["kind"]
+    assert arguments["items"] == "items.parquet"
 
 
 def test_several_turns_within_the_time(here: Here) -> None:
