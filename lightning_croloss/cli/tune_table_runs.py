@@ -222,8 +222,8 @@ class TableRuns:
             trainer["max_steps"] = max(1, round(1.5 * progress.best_step))
             trainer["val_check_interval"] = max(1, min(progress.epoch, progress.best_step // 4))
             reasons["trainer.max_steps"] = (
-                f"it was best after {progress.best_step:,} of the {progress.epoch:,} of an epoch, when the time "
-                "was over: more are likely to be better"
+                f"it was best after {progress.best_step:,} of the {progress.epoch:,} of an epoch, when the "
+                "time was over: more are likely to be better"
             )
         return judged_by(config, [self.objective]), reasons
 
