@@ -50,6 +50,16 @@ class Measured:
     values: Tensor | None
     why: str = ""
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return a dictionary of plain values, for files."""
+        return {**vars(self), "values": None if self.values is None else self.values.tolist()}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Measured:
+        """Build what :meth:`to_plain` returned."""
+        values = plain["values"]
+        return cls(**{**plain, "values": None if values is None else torch.tensor(values).double()})
+
 
 def measure_per_user(
     data: RetrievalDataModule,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import shlex
 import shutil
 import time
@@ -25,6 +26,7 @@ from lightning_croloss.cli.tune_search import make_workers
 from lightning_croloss.cli.tune_table_features import feature_columns, without_tables
 from lightning_croloss.cli.tune_table_report import Report, hand_back
 from lightning_croloss.cli.tune_table_runs import STATE, TableRuns
+from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.data import RetrievalDataModule, TableDataModule
@@ -37,6 +39,8 @@ from lightning_croloss.tuning.table_statistics import Statistics, look_at
 from lightning_croloss.tuning.timed_search import TimedSearch
 
 MINUTES = 60.0
+#: What the baselines reach.
+MEASURED = "baselines.json"
 #: Shares of the time that are used, and that the baselines may take; seconds for the end besides the test.
 USED, BASELINES, END = 0.99, 0.2, 1.5
 #: Options of a search from a config, which mean nothing here.
@@ -168,6 +172,9 @@ class _Table:
         return self.folder.absolute() / "cache" if seconds > 2.0 else None
 
     def _baselines(self, data: RetrievalDataModule, decisions: Decisions, ns: list[int]) -> list[Measured]:
+        path = self.folder / MEASURED
+        if path.exists():  # a search that is taken up again has no more time for them
+            return [Measured.from_plain(each) for each in json.loads(path.read_text("utf-8"))]
         names = {name.removeprefix("val/"): share for name, share in self.objective.names.items()}
         most = None if decisions.limit is None else decisions.limit * data.eval_batch_size
         exclude = bool(decisions.model.get("exclude_history", False))
@@ -177,10 +184,12 @@ class _Table:
 
         seconds = max(0.0, BASELINES * (self.end - time.monotonic()))
         try:
-            return measure_per_user(data, metric, ns, exclude, most, seconds)
+            measured = measure_per_user(data, metric, ns, exclude, most, seconds)
         except MissingExtraError as missing:
             say(f"no baselines: {missing}")
             return []
+        write_atomically(path, json.dumps([each.to_plain() for each in measured]).encode())
+        return measured
 
     def _search(self, found: Statistics, ns: list[int], data: RetrievalDataModule) -> int:
         first = first_designs(found, ns)

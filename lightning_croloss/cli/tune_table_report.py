@@ -19,7 +19,6 @@ from lightning_croloss.baselines.per_user import Measured
 from lightning_croloss.callbacks.recall_report import collect_results, format_table
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_base import Config
-from lightning_croloss.cli.tune_report import format_seconds
 from lightning_croloss.cli.tune_table_runs import TableRuns
 from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.text_table import aligned
@@ -108,7 +107,7 @@ def hand_back(report: Report, began: float, clock: Any) -> None:
     print(f"recommend:  croloss recommend --model {checkpoint} --histories {events} --n {n}")
     print(f"export:     croloss export --model {checkpoint} --output served")
     print(f"train on:   croloss fit --config {path}")
-    say(f"done in {format_seconds(clock() - began)} of {format_seconds(60 * runs.minutes)}")
+    say(f"done in {clock() - began:.0f} s of {60 * runs.minutes:.0f} s")
 
 
 def format_comparison(name: str, users: Tensor, baselines: Sequence[Measured], objective: str) -> str:

@@ -125,7 +125,7 @@ def test_a_design_with_features_is_trained(here: Here, monkeypatch: pytest.Monke
     assert arguments["items"] == "items.parquet"
 
 
-def test_several_turns_within_the_time(here: Here) -> None:
+def test_several_turns_within_the_time(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
     tune("--n", "5", "--output", "out", minutes=0.1)
     assert time.monotonic() - began < 60  # a slow machine needs more than the six seconds for one turn alone
@@ -136,6 +136,9 @@ def test_several_turns_within_the_time(here: Here) -> None:
     again = len(here.tasks)
     tune("--n", "5", "--output", "out", minutes=0.1)  # the time is over: only the test is made again
     assert [task["do"] for task in here.tasks[again:]] == ["test_users"]
+    told = capsys.readouterr().out
+    compared = [line for line in told.splitlines() if line.startswith(("most popular", "item kNN"))]
+    assert compared[:2] == compared[2:]  # they are measured once
 
 
 @pytest.mark.parametrize(
