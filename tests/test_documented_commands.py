@@ -17,7 +17,7 @@ from lightning_croloss.cli.seeds import ParsedCLI, seeds_of, without_seeds
 from lightning_croloss.cli.seeds_option import OPTION, asks_for_seeds
 from lightning_croloss.cli.tune_base import read_base
 from lightning_croloss.cli.tune_options import parse_words
-from lightning_croloss.cli.tune_table import table_base
+from lightning_croloss.cli.tune_table_options import table_base
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import shlex
 import shutil
@@ -18,12 +17,12 @@ from lightning_croloss.baselines.per_user import Measured, measure_per_user
 from lightning_croloss.cli.data import data_of
 from lightning_croloss.cli.interruption import interruption_behind
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.plain_parser import nearest, usage_error
-from lightning_croloss.cli.tune_base import Base, read_base
+from lightning_croloss.cli.tune_base import Base
 from lightning_croloss.cli.tune_options import default_output
 from lightning_croloss.cli.tune_report import format_seconds
 from lightning_croloss.cli.tune_search import make_workers
 from lightning_croloss.cli.tune_table_features import feature_columns, without_tables
+from lightning_croloss.cli.tune_table_options import refuse_options, table_base
 from lightning_croloss.cli.tune_table_report import Report, hand_back
 from lightning_croloss.cli.tune_table_runs import STATE, TableRuns
 from lightning_croloss.common.files import write_atomically
@@ -43,19 +42,6 @@ MINUTES = 60.0
 MEASURED = "baselines.json"
 #: Shares of the time that are used, and that the baselines may take; seconds for the end besides the test.
 USED, BASELINES, END = 0.99, 0.2, 1.5
-#: Options of a search from a config, which mean nothing here.
-OF_CONFIGS = ("fits", "trials", "seeds", "storage")
-#: Fields of the trainer that are chosen.
-CHOSEN = (
-    "max_epochs",
-    "max_steps",
-    "min_epochs",
-    "min_steps",
-    "callbacks",
-    "check_val_every_n_epoch",
-    "val_check_interval",
-    "limit_train_batches",
-)
 
 
 def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]) -> Report:
@@ -69,7 +55,7 @@ def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequenc
     Raises:
         ValueError: an option or the table is wrong.
     """
-    _refuse(given)
+    refuse_options(given)
     base = table_base(given.interactions, words)
     folder = given.output or default_output(given.interactions, given.n)
     check_path(folder, "--output")
@@ -236,49 +222,4 @@ def _shown(decisions: Decisions, name: str) -> str:
     return str(value["class_path"] if isinstance(value, Mapping) else value)
 
 
-def _refuse(given: argparse.Namespace) -> None:
-    for name in OF_CONFIGS:
-        if getattr(given, name) is not None:
-            usage_error(
-                f"--{name} needs --config: with --interactions the time is the measure: give --minutes"
-            )
-    if given.sampler != "random":
-        usage_error("--sampler needs --config: with --interactions the settings to try are chosen")
-    if given.processes != 1:
-        usage_error("--processes needs --config: with --interactions one fit is trained after the other")
-    if len(given.n) > 1 and given.weights is None:
-        usage_error(
-            "--interactions looks for one N, or for a mean over several: give --weights, one for each N"
-        )
-
-
-def table_base(interactions: str, words: Sequence[str]) -> Base:
-    """Return what the user has set, as the config of a fit.
-
-    Raises:
-        ValueError: a field is chosen here, or cannot be had.
-        SystemExit: there is no such option.
-    """
-    known = set(inspect.signature(TableDataModule).parameters)
-    found = ["--data=TableDataModule", f"--data.init_args.interactions={interactions}"]
-    for word in words:
-        name, mark, value = word.partition("=")
-        field = name.removeprefix("--").replace("-", "_")
-        if not word.startswith("-"):
-            found.append(word)  # the value of the option before
-        elif field in known:
-            found.append(f"--data.init_args.{field}{mark}{value}")
-        elif field.startswith(("data.", "trainer.")) or field == "seed_everything":
-            found.append(word)
-        else:
-            advice = nearest(field, known) or "; croloss tune --help lists the options"
-            usage_error(f"unrecognized arguments: {name}{advice}")
-    for field in CHOSEN:
-        if any(word.startswith(f"--trainer.{field}") for word in found):
-            raise ValueError(
-                f"trainer.{field} is chosen with --interactions: leave it out, or start from a config"
-            )
-    return read_base([*found, "--model=YouTubeDNN"])
-
-
-__all__ = ["table_base", "tune_table"]
+__all__ = ["tune_table"]

@@ -15,8 +15,8 @@ import yaml
 
 from lightning_croloss.cli import main
 from lightning_croloss.cli.tune_base import mistake_in
-from lightning_croloss.cli.tune_table import table_base
 from lightning_croloss.cli.tune_table_features import feature_columns
+from lightning_croloss.cli.tune_table_options import table_base
 from lightning_croloss.cli.tune_table_report import commented, format_comparison
 from lightning_croloss.cli.tune_worker import answer_to
 from lightning_croloss.data import TableDataModule
