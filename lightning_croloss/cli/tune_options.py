@@ -108,9 +108,12 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     own, rest = split_words(words)
     given = parser.parse_args(own)
     given.began = time.monotonic()  # before all that is imported
-    if (given.config is None) == (given.interactions is None):
-        which = "both" if given.config else "none"
-        parser.error(f"give one of --config and --interactions, got {which}")
+    if given.config is not None and given.interactions is not None:
+        parser.error("give one of --config and --interactions, got both")
+    if given.config is None and given.interactions is None:
+        parser.error(
+            "croloss tune needs --config FILE, or --interactions FILE: croloss tune --help explains it"
+        )
     if given.n is None:
         parser.error("the following arguments are required: --n")
     if twice := [n for n in given.n if given.n.count(n) > 1]:

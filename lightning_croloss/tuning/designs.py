@@ -14,8 +14,9 @@ from lightning_croloss.tuning.table_statistics import Statistics
 
 #: Median length of the users up to which a table is one of sessions.
 SESSIONS = 4
-#: Median length from which on half of a history tells enough.
-LONG = 10
+#: Median lengths from which on half of a history tells enough, and from which on one pass over a history for
+#: all of its targets saves most of the time.
+LONG, VERY_LONG = 10, 25
 LEARNING_RATE = 0.003
 
 
@@ -103,6 +104,8 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
         why="more attention",
     )
     ordered = [strong, attention, weak, recurrent, interests, deep, capsules]
+    if found.lengths["median"] >= VERY_LONG:
+        ordered = [attention, strong, recurrent, deep, weak, interests, capsules]
     if sessions:
         ordered = [weak, attention, recurrent, strong, interests, deep]
     if found.item_features or found.user_features:

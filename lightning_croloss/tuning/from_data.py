@@ -21,7 +21,7 @@ FEWEST_USERS, MOST_USERS = 20, 10_000
 LATER_USERS, LATER_UNSEEN = 1_000, 0.2
 #: Share of the users that a minimum of events must keep.
 KEPT = 0.6
-HISTORIES = (10, 20, 30, 50, 100)
+HISTORIES = (10, 20, 30, 50)
 #: Shares of repeats below which nobody wants an item twice, and of consecutive ones that are noise.
 NO_REPEATS, RELOADED = 0.01, 0.02
 #: Negatives that are sampled at least; a catalogue of which a third would be sampled is taken whole.

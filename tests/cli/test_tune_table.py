@@ -167,7 +167,7 @@ def test_mistakes(here: Here, capsys: pytest.CaptureFixture[str], words: list[st
 
 
 def test_neither_config_nor_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "give one of --config and --interactions, got none" in error_of(capsys, "tune", "--n=5")
+    assert "croloss tune needs --config FILE, or --interactions FILE" in error_of(capsys, "tune", "--n=5")
 
 
 def test_too_few_users(here: Here, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ LATER = Later(4_000, 3_500, 0.05)
         (statistics(), "UserDisjoint", 5, 20),
         (SESSIONS, "UserDisjoint", 3, 10),
         (statistics(20_000, median=2, p90=5, kept=(0.4, 0.2, 0.1)), "UserDisjoint", 2, 10),
-        (statistics(900, 1_700, 65, 250), "LeaveOneOut", 5, 100),
+        (statistics(900, 1_700, 65, 250), "LeaveOneOut", 5, 50),
         (statistics(30, 1_700, 5, 9), "LeaveOneOut", 5, 10),
         (statistics(1_500, 1_700, 2, 4, kept=(0.3, 0.05, 0.0)), "UserDisjoint", 2, 10),
         (statistics(times="real", later=LATER), "GlobalTime", 5, 20),
@@ -153,7 +153,13 @@ def test_every_design_can_be_built(found: Statistics) -> None:
 
 def test_sessions_begin_with_little_dropout() -> None:
     assert first_designs(SESSIONS, [100])[0].arguments["history_dropout"] == 0.1
-    assert first_designs(statistics(median=20), [100])[0].arguments["history_dropout"] == 0.5
+    assert first_designs(statistics(median=12), [100])[0].arguments["history_dropout"] == 0.5
+
+
+def test_long_histories_begin_with_a_pass_for_all_targets() -> None:
+    first, second = first_designs(statistics(median=65), [100])[:2]
+    assert first.all_positions
+    assert second.family == "YouTubeDNN"
 
 
 def test_features_are_tried_beside_the_same_model_without() -> None:
