@@ -17,6 +17,7 @@ from lightning_croloss.cli.seeds import ParsedCLI, seeds_of, without_seeds
 from lightning_croloss.cli.seeds_option import OPTION, asks_for_seeds
 from lightning_croloss.cli.tune_base import read_base
 from lightning_croloss.cli.tune_options import parse_words
+from lightning_croloss.cli.tune_table_options import table_base
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -86,7 +87,11 @@ def test_a_command_is_one_that_the_parsers_take(page: str, command: str) -> None
         elif name == "recommend":
             recommend_parser().parse_args(words)
         elif name == "tune":
-            read_base(parse_words(words)[1])
+            own, others = parse_words(words)
+            if own.interactions is None:
+                read_base(others)
+            else:
+                table_base(own.interactions, others)
         else:
             assert name == "export"
             export._parser().parse_args(words)

@@ -11,8 +11,6 @@ chosen on test.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import lightning_croloss
+from benchmarks.common.packed import packed
 from benchmarks.common.rows import Row, Settings
 from benchmarks.common.tables import Values, user_values
 from benchmarks.common.training import quiet_trainer, start_run
@@ -154,16 +153,6 @@ class Watcher(pl.Callback):
         ]
         width = max(part.shape[1] for part in parts)
         return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts])
-
-
-def packed(values: NDArray[Any]) -> str:
-    """Return numbers as short text."""
-    return base64.b85encode(zlib.compress(values.tobytes(), 9)).decode()
-
-
-def unpacked(text: str, dtype: str) -> NDArray[Any]:
-    """Return the numbers of :func:`packed`."""
-    return np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype=dtype)
 
 
 def work(settings: Settings, path: str) -> Row:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.common.packed import unpacked
 from benchmarks.common.rows import Row, Settings, failures_of, identity, rows_of
 from benchmarks.common.tables import (
     Values,
@@ -20,7 +21,7 @@ from benchmarks.common.tables import (
     mean_of_seeds,
     table,
 )
-from benchmarks.quality.protocol import ARCHITECTURES, NS, TRIALS, chosen, unpacked
+from benchmarks.quality.protocol import ARCHITECTURES, NS, TRIALS, chosen
 from lightning_croloss.common.files import replacing, write_atomically
 
 METRICS = ("recall", "ndcg")

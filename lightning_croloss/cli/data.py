@@ -45,6 +45,13 @@ def _parser() -> SectionParser:
     return parser
 
 
+def data_of(section: dict[str, Any]) -> RetrievalDataModule:
+    """Build the data module that the section ``data`` of a config describes."""
+    parser = _parser()
+    built: RetrievalDataModule = parser.instantiate_classes(parser.parse_object({"data": section})).data
+    return built
+
+
 def format_text(described: dict[str, Any]) -> str:
     """Lay out what :func:`describe` returned, in aligned columns."""
     sections = [

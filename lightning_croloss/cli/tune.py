@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_croloss.cli.interruption import interruption_behind
-from lightning_croloss.cli.plain_parser import usage_error
 from lightning_croloss.cli.seeds import seeds_of
 from lightning_croloss.cli.tune_base import Base, read_base
 from lightning_croloss.cli.tune_options import default_output
@@ -19,7 +18,7 @@ from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.search import Choice
 
 
-def tune(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]) -> Choice:
+def tune(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]) -> Choice | None:
     """Run the command.
 
     Args:
@@ -30,8 +29,11 @@ def tune(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]
     Raises:
         ValueError: an option or a field is wrong.
     """
-    if not given.config:
-        usage_error("croloss tune needs --config FILE: croloss tune --help explains it")
+    if given.interactions is not None:
+        from lightning_croloss.cli.tune_table import tune_table
+
+        tune_table(given, words, command)
+        return None
     base = read_base(words)
     return tune_base(base, given, command, given.output or default_output(given.config[0], given.n))
 

@@ -17,13 +17,18 @@ DESCRIPTION = """Find the loss for the N that will be deployed, and train the mo
 About seven settings of the loss begin; those that reach less on the validation part are given up on the way,
 and the best one is trained to its end. It all costs at most 2.5 fits, and is judged by Recall@N. Every option
 of croloss fit may stand behind, as --trainer.max_epochs=5. A section 'tune:' of the config adds fields to
-search over (space), or names the losses to try (losses)."""
+search over (space), or names the losses to try (losses).
+
+With --interactions instead of --config there is no config to write: split, filters, architecture,
+regularisation, negatives and loss are chosen by what the table is like and by what they reach, in --minutes
+(60). Options of TableDataModule may stand behind, as --user_column, and features are read from --items."""
 
 EPILOG = """\
 examples:
   croloss tune --config shop.yaml --n 100
   croloss tune --config shop.yaml --n 20 100 500 --processes 2
   croloss tune --config shop.yaml --n 100 --minutes 60
+  croloss tune --interactions orders.parquet --n 100 --minutes 60 --user_column customer
 
 The output folder holds best_n100.yaml, which fits as it is, best_n100.ckpt, its trained model, and rungs.csv.
 The same command goes on with a search that was interrupted or killed."""
@@ -37,7 +42,8 @@ def tune_parser() -> PlainParser:
     """Return the parser of the options that are tune's own."""
     parser = PlainParser(
         prog="croloss tune",
-        usage="croloss tune --config FILE --n N [N ...] [options] [options of croloss fit]",
+        usage="croloss tune --config FILE --n N [N ...] [options] [options of croloss fit]\n"
+        "       croloss tune --interactions FILE --n N [--minutes M] [--items FILE] [--user_column NAME ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,6 +65,11 @@ def tune_parser() -> PlainParser:
         nargs="+",
         metavar="N",
         help="the N that will be deployed, one or several",
+    )
+    add(
+        "--interactions",
+        metavar="FILE",
+        help="instead of a config: the table of the events, with any option of TableDataModule behind",
     )
     add("--objective", choices=METRICS, default="recall", help="the metric @N of the validation (recall)")
     add(
@@ -106,6 +117,12 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     own, rest = split_words(words)
     given = parser.parse_args(own)
     given.began = time.monotonic()  # before all that is imported
+    if given.config is not None and given.interactions is not None:
+        parser.error("give one of --config and --interactions, got both")
+    if given.config is None and given.interactions is None:
+        parser.error(
+            "croloss tune needs --config FILE, or --interactions FILE: croloss tune --help explains it"
+        )
     if given.n is None:
         parser.error("the following arguments are required: --n")
     if twice := [n for n in given.n if given.n.count(n) > 1]:

@@ -11,21 +11,25 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
 
 from lightning_croloss.callbacks import RecallReport
 from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
 from lightning_croloss.cli.lightning_cli import CROLossCLI
 from lightning_croloss.cli.tune_runs import BEST, CHECKPOINTS
 from lightning_croloss.common.files import write_atomically
+from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.training.run_versions import own_versions
+from lightning_croloss.tuning.by_the_clock import ByTheClock
 from lightning_croloss.tuning.length import measure_length
+from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.segment import RungReached, train_segment
 
@@ -120,6 +124,113 @@ def train(
     return outcome.to_plain()
 
 
+def train_for(
+    config: str,
+    seconds: float,
+    objective: Mapping[str, Any],
+    save: str,
+    resume: str | None = None,
+    trained: float = 0.0,
+    validations: Sequence[tuple[int, float]] = (),
+    validation: float = 0.0,
+    at_most: float | None = None,
+) -> dict[str, Any]:
+    """Train a run from where it stands, validate it, and save it, in so many seconds altogether.
+
+    Args:
+        config: the file of its config, by which it never validates itself.
+        seconds: how long all of it may take.
+        objective: what is looked for, as plain values.
+        save: where it is saved, to go on from there.
+        resume: where it was saved before.
+        trained: seconds that it was trained before.
+        validations: its validations before, the training steps before each and what it reached.
+        validation: seconds of a validation, if they are known.
+        at_most: seconds that it may take instead, so that training takes as long as what comes before it.
+
+    Returns:
+        The steps so far and of an epoch, all validations, whether it gains no more, and the seconds of
+        training, of a validation, and of all that each such call takes besides training.
+    """
+    began = time.monotonic()
+    weights = {int(n): float(weight) for n, weight in objective["weights"].items()}
+    wanted = Objective(objective["metric"], weights)
+    cli = RunCLI(["fit", "--config", config])
+    trainer = cli.trainer
+    _leave_reports(trainer)
+    latest = None if at_most is None else began + at_most
+    clock = ByTheClock(began + seconds, wanted, trained, validations, validation, latest, began)
+    trainer.callbacks.insert(0, clock)  # type: ignore[attr-defined]
+    with own_versions(trainer, resume is not None):
+        outcome = train_segment(
+            trainer,
+            cli.model,
+            cli.datamodule,
+            step=None,
+            save=Path(save),
+            resume=None if resume is None else Path(resume),
+            until=lambda: clock.over,
+        )
+    _note_best(trainer, Path(config).parent)
+    again = (len(clock.validations) - len(validations) - 1) * clock.validation
+    return {
+        "step": outcome.step,
+        "epoch": int(trainer.num_training_batches),
+        "validations": clock.validations,
+        "settled": clock.settled,
+        "trained": clock.trained,
+        "validation": clock.validation,
+        "besides": max(0.0, time.monotonic() - began - clock.trained - again),
+    }
+
+
+def test_users(config: str, checkpoint: str, names: Mapping[str, float]) -> dict[str, Any]:
+    """Return what the test measures of a checkpoint, and for each user in the order of the rows.
+
+    Args:
+        config: the file of a config.
+        checkpoint: the file of the checkpoint.
+        names: the metrics of which a user's value is the weighted sum, without the name of the part.
+    """
+    cli = RunCLI(["fit", "--config", config])
+    trainer = cli.trainer
+    _leave_reports(trainer)
+    users = _Users(names)
+    trainer.callbacks.append(users)  # type: ignore[attr-defined]
+    with own_versions(trainer, True):
+        trainer.test(
+            cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True
+        )
+    metrics = {
+        name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")
+    }
+    return {"metrics": metrics, "users": [value for part in users.values for value in part.tolist()]}
+
+
+class _Users(Callback):
+    """Keeps a value of each user that a test measures."""
+
+    def __init__(self, names: Mapping[str, float]) -> None:
+        self.values: list[torch.Tensor] = []
+        self._names = names
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        assert isinstance(pl_module, ExactEvaluation)
+        for ranks in outputs["ranks"]:
+            values = pl_module.user_metrics(ranks)
+            total = sum(share * values[name].double() for name, share in self._names.items())
+            assert isinstance(total, torch.Tensor)
+            self.values.append(total.cpu())
+
+
 def test(config: str, checkpoint: str) -> dict[str, float]:
     """Return what the test measures of a checkpoint."""
     cli = RunCLI(["fit", "--config", config])
@@ -203,8 +314,9 @@ class Deadline(Callback):
 
 
 def _leave_reports(trainer: Trainer) -> None:
-    """Print and draw nothing of a run that has not ended."""
-    trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, RecallReport)]  # type: ignore[attr-defined]
+    """Print, draw and write nothing of a run that has not ended."""
+    left_out = (RecallReport, SaveConfigCallback)
+    trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, left_out)]  # type: ignore[attr-defined]
 
 
 def _note_best(trainer: Trainer, folder: Path) -> None:
@@ -219,4 +331,4 @@ def _note_best(trainer: Trainer, folder: Path) -> None:
     write_atomically(folder / BEST, json.dumps(best).encode())
 
 
-__all__ = ["end_runs", "measure", "sentence_about", "speed", "test", "train"]
+__all__ = ["end_runs", "measure", "sentence_about", "speed", "test", "test_users", "train", "train_for"]

@@ -122,6 +122,11 @@ class Workers:
             worker.close()
         self._workers.clear()
 
+    def start(self) -> None:
+        """Start the processes, which import what they need before there is anything to do."""
+        for number in range(len(self._environments)):
+            self._worker(number)
+
     def kill(self) -> None:
         """End all processes at once."""
         for worker in self._workers.values():

@@ -7,7 +7,9 @@ search stands in ``docs/loss.md``.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
+from numbers import Real
 
 from lightning_croloss.common.argument_types import fits, told
 from lightning_croloss.losses.importance import PowerImportance
@@ -125,10 +127,11 @@ def check_n(n: float, num_items: int | None) -> None:
         ValueError: it is below 1, or above the size of the catalogue if that is known.
         TypeError: it is not a number.
     """
-    if not fits(n, float):
+    if not (isinstance(n, Real) and fits(n, float)):  # a tensor cannot be kept in a checkpoint
         raise TypeError(f"n must be a number of at least 1, got {told(n, float)}")
-    if not 1.0 <= n < math.inf:
-        raise ValueError(f"n must be a number of at least 1, got {n}")
+    beyond = isinstance(n, int) and n > sys.float_info.max  # no float holds it
+    if beyond or not 1.0 <= n < math.inf:
+        raise ValueError(f"n must be a number of at least 1, got {n!s:.40}")
     if num_items is not None and n > num_items:
         raise ValueError(f"n must be at most the size of the catalogue, {num_items} items, got {n:g}")
 
@@ -142,7 +145,7 @@ def check_expected_recall(expected_recall: float | None) -> None:
     """
     if expected_recall is None:
         return
-    if not fits(expected_recall, float):
+    if not (isinstance(expected_recall, Real) and fits(expected_recall, float)):
         raise TypeError(
             f"expected_recall must be a number between 0 and 1, got {told(expected_recall, float)}"
         )

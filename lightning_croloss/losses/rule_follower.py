@@ -49,9 +49,10 @@ class RuleFollower(FusedLoss):
         Raises:
             ValueError: ``n`` is above it.
         """
-        super().set_num_items(num_items)
-        if self._by_rule is not None:
-            self._follow(self._by_rule.asked_again(num_items, self.kernel))
+        record = self._by_rule and self._by_rule.asked_again(num_items, self.kernel)
+        super().set_num_items(num_items)  # not where the rule refuses it: the loss may be tried elsewhere
+        if record is not None:
+            self._follow(record)
 
     def take_by_rule(self, kept: object) -> bool:
         """Take what the rule chose when a checkpoint was written, if it was asked what it is asked here.

@@ -31,7 +31,8 @@ class UserThresholds:
         """
         self._hold(int(user_ids.max()) + 1, estimates)
         last = self._epochs[user_ids]
-        due = ((last < 0) | (epoch - last >= every)) & (estimates > 0.5 * FAR_BELOW)
+        # what was kept in a later epoch is of another training
+        due = ((last < 0) | (last > epoch) | (epoch - last >= every)) & (estimates > 0.5 * FAR_BELOW)
         users, row_of = user_ids[due].unique(return_inverse=True)
         total = torch.zeros(len(users), dtype=estimates.dtype, device=estimates.device)
         total.index_add_(0, row_of, estimates[due])

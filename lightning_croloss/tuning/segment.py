@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def train_segment(
     save: Path,
     resume: Path | None = None,
     before: Outcome | None = None,
+    until: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Train a module from where it stands up to a step of its fit, save it there, and validate it.
 
@@ -51,13 +52,14 @@ def train_segment(
             validated, so that ``ModelCheckpoint`` has nothing to go by.
         resume: the checkpoint of the segment before, with ``before``; None begins the fit.
         before: what the segment before returned.
+        until: asked after each step and validation; once it is true, the segment ends there as at a step.
 
     Raises:
         ValueError: the trainer uses several devices, or the fit cannot be taken up there.
     """
     began = time.monotonic()
     validated = before is not None and any(not each.apart for each in before.validations)
-    end = SegmentEnd(step, save, isinstance(module, ResumableTraining), validated)
+    end = SegmentEnd(step, save, isinstance(module, ResumableTraining), validated, until)
     trainer.callbacks.append(end)  # type: ignore[attr-defined]  # after all others, ModelCheckpoint too
     trainer.num_sanity_val_steps = 0
     # a RetrievalModel's checkpoints hold plain types; what others keep as hyperparameters is theirs
@@ -88,9 +90,17 @@ class SegmentEnd(Checkpoint):
         save: where the checkpoint is written.
         own_position: whether the module keeps its moment in training itself, as a ``RetrievalModel`` does.
         validated: whether the fit has validated in a segment before.
+        until: whether to end it, whatever the step; None never does.
     """
 
-    def __init__(self, step: int | None, save: Path, own_position: bool, validated: bool = False) -> None:
+    def __init__(
+        self,
+        step: int | None,
+        save: Path,
+        own_position: bool,
+        validated: bool = False,
+        until: Callable[[], bool] | None = None,
+    ) -> None:
         self.stopped = False
         self.validations: list[Validation] = []
         self._validated = validated
@@ -98,6 +108,7 @@ class SegmentEnd(Checkpoint):
         self._save = save
         self._position = ModulePosition(own_position)
         self._saving = False
+        self._until = until or (lambda: False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the trainer write nothing by halves."""
@@ -147,7 +158,8 @@ class SegmentEnd(Checkpoint):
             self._position.load(trainer, checkpoint)
 
     def _is_reached(self, trainer: Trainer) -> bool:
-        if self._step is None or batches_so_far(trainer) < self._step:
+        reached = self._step is not None and batches_so_far(trainer) >= self._step
+        if not (reached or self._until()):
             return False
         # one that is about to end by itself is let end
         return not (trainer.should_stop and trainer.fit_loop._can_stop_early)

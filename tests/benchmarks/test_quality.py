@@ -93,11 +93,6 @@ def test_each_side_has_as_many_trials() -> None:
     assert (min(temperatures), max(temperatures)) == (0.05, 0.4)
 
 
-def test_unpacked_is_what_was_packed() -> None:
-    values = np.arange(300, dtype="uint8")
-    assert protocol.unpacked(protocol.packed(values), "uint8").tolist() == values.tolist()
-
-
 def test_a_failed_run_is_listed_and_left_out(folder: Path, tmp_path: Path) -> None:
     for name in ("rows.jsonl", "num_targets.json"):
         shutil.copy(folder / name, tmp_path)

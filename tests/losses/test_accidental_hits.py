@@ -108,3 +108,20 @@ def test_ids_may_be_of_another_integer_type(dtype):
     candidate_ids, listed = torch.tensor([4, 0, 2, 4], dtype=dtype), torch.tensor([[2, 0], [4, 9]])
     row, column = hit_pairs(candidate_ids, listed)
     assert sorted(zip(row.tolist(), column.tolist(), strict=True)) == [(0, 2), (1, 0), (1, 3)]
+
+
+@pytest.mark.parametrize("offset", [0, -6, 10**12])
+def test_a_table_of_all_ids_finds_the_pairs_of_a_search(offset):
+    # a table is used where ids begin at 0 and are no more than the ids to look up
+    generator = torch.Generator().manual_seed(0)
+    candidate_ids = torch.randint(1, 40, (30,), generator=generator) + offset
+    listed = torch.randint(-5, 60, (20, 9), generator=generator) + offset
+    listed[0] = 0
+    found = sorted(zip(*(entry.tolist() for entry in hit_pairs(candidate_ids, listed)), strict=True))
+    assert found == sorted(
+        (row, column)
+        for row, wanted in enumerate(listed.tolist())
+        for item in wanted
+        for column, candidate in enumerate(candidate_ids.tolist())
+        if item == candidate != 0
+    )

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,7 +109,10 @@ def test_any_number_will_do(number):
         ((-3,), ValueError, "n must be a number of at least 1, got -3"),
         ((math.nan,), ValueError, "n must be a number of at least 1, got nan"),
         ((math.inf,), ValueError, "n must be a number of at least 1, got inf"),
+        ((10**400,), ValueError, "n must be a number of at least 1, got 1000"),
         ((True,), TypeError, "n must be a number of at least 1, got True"),
+        ((torch.tensor(100),), TypeError, r"n must be a number of at least 1, got tensor\(100\)"),
+        ((np.array(100),), TypeError, r"n must be a number of at least 1, got array\(100\)"),
         (("100",), TypeError, "n must be a number of at least 1, got '100'"),
         (([20, 100],), TypeError, r"n must be a number of at least 1, got \[20, 100\]"),
         ((21, 20), ValueError, "n must be at most the size of the catalogue, 20 items, got 21"),
@@ -120,6 +124,7 @@ def test_any_number_will_do(number):
         ((10, 20, -0.1), ValueError, "expected_recall is .* between 0 and 1, got -0.1"),
         ((10, 20, math.nan), ValueError, "expected_recall is .* between 0 and 1, got nan"),
         ((10, 20, "0.3"), TypeError, "expected_recall must be a number between 0 and 1, got '0.3'"),
+        ((10, 20, torch.tensor(0.5)), TypeError, r"expected_recall must be a number .* got tensor\(0.5"),
         ((10, 20, True), TypeError, "expected_recall must be a number between 0 and 1, got True"),
     ],
 )

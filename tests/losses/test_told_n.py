@@ -269,6 +269,21 @@ def test_the_rule_is_asked_again_when_the_catalogue_is_known():
     assert_same(*(value_and_gradients(each, *scores(), **options()) for each in (loss, fresh)), rtol=0)
 
 
+def test_a_catalogue_that_is_too_small_leaves_the_loss_as_it_is():
+    loss = CROLoss(n=100)
+    before = repr(loss)
+    with pytest.raises(ValueError, match="n must be at most the size of the catalogue, 40 items, got 100"):
+        loss.set_num_items(40)
+    assert (loss.num_items, repr(loss)) == (None, before)
+
+
+def test_what_is_printed_builds_the_same_loss_under_a_later_rule(later):
+    loss = CROLoss(n=100, num_items=5000)
+    printed = repr(loss)
+    later()
+    assert values(eval(printed)) == values(loss)
+
+
 def test_given_values_stay_when_the_catalogue_is_known():
     loss = CROLoss(n=20, temperature=0.33)
     loss.set_num_items(400_000)

@@ -52,6 +52,16 @@ def test_a_threshold_is_kept_until_it_is_due():
     torch.testing.assert_close(found, loss_by(mixed, *vectors(2)))
 
 
+def test_what_another_training_kept_in_a_later_epoch_is_not_for_this_one():
+    loss, ids = build(refresh_epochs=20), torch.arange(5)
+    loss.epoch = 7
+    loss.from_embeddings(*vectors(0), user_ids=ids)
+    loss.epoch = 0  # of a new training with the same, or a loaded, model
+    users, positives, candidates = vectors(1)
+    found = loss.from_embeddings(users, positives, candidates, user_ids=ids)
+    torch.testing.assert_close(found, loss_by(threshold(users, candidates), users, positives, candidates))
+
+
 def test_of_several_rows_of_a_user_the_mean_is_kept():
     loss, given = build(), vectors(0)
     each = threshold(given[0], given[2])

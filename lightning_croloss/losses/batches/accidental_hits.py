@@ -144,12 +144,24 @@ def _hits(candidate_ids: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         entry = torch.nonzero((ids > 0) & (ids <= size)).squeeze(1)
         return entry, ids[entry] - 1
     ordered, index_of = torch.sort(candidate_ids)
-    ids = ids.to(ordered.dtype).contiguous()
-    first = torch.searchsorted(ordered, ids)
-    count = torch.searchsorted(ordered, ids, right=True) - first  # an item may be drawn more than once
-    entry = torch.nonzero((count > 0) & (ids != 0)).squeeze(1)
-    found = ItemLists.of_ranges(index_of, first[entry], first[entry] + count[entry])
-    return entry[found.list_of_value], found.values
+    given = torch.nonzero(ids).squeeze(1)  # most of a padded list may be padding
+    first, count = _ranges(ordered, ids[given].to(ordered.dtype))
+    hit = torch.nonzero(count).squeeze(1)
+    found = ItemLists.of_ranges(index_of, first[hit], first[hit] + count[hit])
+    return given[hit[found.list_of_value]], found.values
+
+
+def _ranges(ordered: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each wanted id where it begins among the ordered ids (M,), and how often it is there."""
+    if ordered.device.type == "cpu" and len(ordered) and len(wanted):
+        size = int(ordered[-1]) + 1
+        if ordered[0] >= 0 and size <= len(wanted):  # a table of all ids is faster than to search each
+            count_of = torch.bincount(ordered, minlength=size)
+            known = (wanted >= 0) & (wanted < size)
+            place = wanted.where(known, 0)
+            return (count_of.cumsum(0) - count_of)[place], count_of[place].where(known, 0)
+    first = torch.searchsorted(ordered, wanted)
+    return first, torch.searchsorted(ordered, wanted, right=True) - first
 
 
 def _hits_of_lists(candidate_ids: Tensor, lists: ItemLists) -> tuple[Tensor, Tensor]:

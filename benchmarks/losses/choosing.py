@@ -1,0 +1,128 @@
+"""Which settings are run next, and which one is chosen, by the whole grid or by successive halving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from benchmarks.common.rows import Row, Settings, identity
+from benchmarks.losses.datasets import NS, PARTS
+from benchmarks.losses.sides import TRIALS
+
+SEEDS = (1, 2, 3)
+#: Successive halving: after so many of the eight parts, that share of the trials goes on.
+RUNGS = ((2, 1 / 3),)
+
+
+def trial(
+    data: str, side: str, setting: Settings, architecture: str = "YouTubeDNN", parts: int = PARTS
+) -> Settings:
+    """Return the settings of a trial, which has seed 0."""
+    run = {
+        "purpose": "tuning",
+        "data": data,
+        "architecture": architecture,
+        "side": side,
+        "setting": setting,
+        "seed": 0,
+    }
+    return run if parts == PARTS else {**run, "parts": parts}
+
+
+def grid(data: str, side: str, architecture: str = "YouTubeDNN") -> list[Settings]:
+    """Return every trial of a side, at full length."""
+    return [trial(data, side, setting, architecture) for setting in TRIALS[side]]
+
+
+def first_parts(data: str, side: str, architecture: str = "YouTubeDNN") -> list[Settings]:
+    """Return the beginning of every trial of a side."""
+    return [trial(data, side, setting, architecture, RUNGS[0][0]) for setting in TRIALS[side]]
+
+
+def promising(
+    rows: Mapping[str, Row], data: str, side: str, architecture: str = "YouTubeDNN"
+) -> list[Settings]:
+    """Return the trials that go on after their first parts: the best for each N, four of twelve at most.
+
+    The first of each N come before the second of any.
+    """
+    parts, share = RUNGS[0]
+    keep = round(share * len(TRIALS[side]))
+    begun = {
+        index: rows[identity(trial(data, side, setting, architecture, parts))]
+        for index, setting in enumerate(TRIALS[side])
+        if identity(trial(data, side, setting, architecture, parts)) in rows
+    }
+    orders = [sorted(begun, key=lambda index: -best(begun[index], n)) for n in NS]
+    going_on: list[int] = []
+    for place in range(len(begun)):
+        for order in orders:
+            if order[place] not in going_on and len(going_on) < keep:
+                going_on.append(order[place])
+    return [trial(data, side, TRIALS[side][index], architecture) for index in going_on]
+
+
+def best(row: Row, n: int, parts: int = PARTS) -> float:
+    """Return the best validation Recall@n of a run in its first parts."""
+    return max(row["valid"][str(n)][:parts])
+
+
+def chosen(
+    rows: Iterable[Row], data: str, side: str, n: int, architecture: str = "YouTubeDNN"
+) -> Settings | None:
+    """Return the setting of a side that is best on validation for an N; None: nothing has run."""
+    values = {
+        identity(row["settings"]["setting"]): (best(row, n), row["settings"]["setting"])
+        for row in rows
+        if is_trial(row, data, side, architecture)
+    }
+    return max(values.values(), key=lambda pair: pair[0])[1] if values else None
+
+
+def halving(trials: Sequence[Row], n: int, rungs: Sequence[int] = (1, 2, 4)) -> Row:
+    """Return the trial that successive halving chooses: half of them go on after each rung.
+
+    Args:
+        trials: whole trials, of which halving would have run a part.
+        n: the cutoff of the Recall that judges.
+        rungs: numbers of parts after which the better half goes on.
+    """
+    left = list(trials)
+    for parts in rungs:
+        left = sorted(left, key=lambda row: -best(row, n, parts))[: max(1, (len(left) + 1) // 2)]
+    return max(left, key=lambda row: best(row, n))
+
+
+def is_trial(row: Row, data: str, side: str, architecture: str = "YouTubeDNN") -> bool:
+    """Tell whether a row is a whole trial of a side that still belongs to its grid."""
+    given = row["settings"]
+    return (
+        given["purpose"] == "tuning"
+        and "parts" not in given
+        and (given["data"], given["side"], given["architecture"]) == (data, side, architecture)
+        and given["setting"] in TRIALS[side]
+    )
+
+
+def finals(
+    rows: Mapping[str, Row], data: str, sides: Iterable[str], architecture: str = "YouTubeDNN"
+) -> list[Settings]:
+    """Return each winner with each seed, seed after seed, so that what is there can always be compared."""
+    runs: list[Settings] = []
+    sides = list(sides)
+    for seed in SEEDS:
+        for side in sides:
+            for n in NS:
+                setting = chosen(rows.values(), data, side, n, architecture)
+                if setting is None:
+                    continue
+                run = {
+                    "purpose": "final",
+                    "data": data,
+                    "architecture": architecture,
+                    "side": side,
+                    "setting": setting,
+                    "seed": seed,
+                }
+                if run not in runs:
+                    runs.append(run)
+    return runs

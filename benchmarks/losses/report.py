@@ -1,0 +1,158 @@
+"""The tables of the comparison, from its rows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common.packed import unpacked
+from benchmarks.common.rows import Row, failures_of, identity, rows_of
+from benchmarks.common.tables import Values, described, difference, failed_runs, mean_of_seeds, table
+from benchmarks.losses.choosing import best, chosen, halving, is_trial
+from benchmarks.losses.datasets import DATA_SETS, NS
+from benchmarks.losses.sides import TRIALS
+from lightning_croloss.common.files import write_atomically
+
+HEAD = [f"@{n}" for n in NS]
+
+
+class Results:
+    """The runs of one data set and architecture.
+
+    Args:
+        rows: all rows of the data set, by identity.
+        num_targets: (users,) number of targets of each test user; None: no run has been tested yet.
+    """
+
+    def __init__(
+        self, rows: dict[str, Row], data: str, architecture: str, num_targets: Values | None
+    ) -> None:
+        self.rows, self.data, self.architecture = rows, data, architecture
+        self._num_targets = num_targets
+        self._finals: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for row in rows.values():
+            given = row["settings"]
+            if given["purpose"] == "final" and given["architecture"] == architecture:
+                self._finals[given["side"], identity(given["setting"])].append(row)
+        self.sides = [side for side in TRIALS if any(self._is_trial(row, side) for row in rows.values())]
+        self.winners = {
+            (side, n): chosen(rows.values(), data, side, n, architecture) or {}
+            for side in self.sides
+            for n in NS
+        }
+
+    def _is_trial(self, row: Row, side: str) -> bool:
+        return is_trial(row, self.data, side, self.architecture)
+
+    def trials(self, side: str) -> list[Row]:
+        """Return the whole trials of a side, in the order of its grid."""
+        found = [row for row in self.rows.values() if self._is_trial(row, side)]
+        return sorted(found, key=lambda row: TRIALS[side].index(row["settings"]["setting"]))
+
+    def seeds(self, side: str, n: int) -> list[Values]:
+        """Return the test Recall@n of each user (users,), for each seed, of the setting chosen for n."""
+        found = self._finals[side, identity(self.winners[side, n])]
+        found = sorted(found, key=lambda row: row["settings"]["seed"])
+        return [unpacked(row["hits"][str(n)], "uint16") / self._num_targets for row in found]
+
+    def is_final(self) -> list[str]:
+        """Return the sides whose winner of every N has been tested."""
+        return [side for side in self.sides if all(self.seeds(side, n) for n in NS)]
+
+
+def report(folder: Path) -> None:
+    """Write ``results.md`` into each data set's folder."""
+    for data in DATA_SETS:
+        path = folder / data / "rows.jsonl"
+        if not path.exists():
+            continue
+        rows = rows_of(path)
+        architectures = dict.fromkeys(row["settings"]["architecture"] for row in rows.values())
+        targets = targets_of(folder / data)
+        parts = [
+            f"# {data}\n\nWritten by `python -m benchmarks.losses --report`; the protocol is in datasets.py "
+            "and runs.py, the trials of each side in sides.py."
+        ]
+        for architecture in architectures:
+            parts += part_of(Results(rows, data, architecture, targets))
+        parts += failed_runs(failures_of(path))
+        write_atomically(folder / data / "results.md", ("\n\n".join(parts) + "\n").encode())
+        print(f"wrote {folder / data / 'results.md'}")
+
+
+def targets_of(folder: Path) -> Values | None:
+    """Return (users,) the number of targets of each test user."""
+    path = folder / "num_targets.json"
+    return unpacked(json.loads(path.read_text()), "int64").astype(float) if path.exists() else None
+
+
+def part_of(results: Results) -> list[str]:
+    """Write the tables of an architecture."""
+    parts = []
+    tested = results.is_final()
+    if tested:
+        parts += [
+            f"## {results.architecture}: test Recall@N in percent, each side tuned for each N",
+            table(
+                ["side", *HEAD],
+                [[side, *(mean_of_seeds(results.seeds(side, n), 2) for n in NS)] for side in tested],
+            ),
+        ]
+    if "softmax" in tested:
+        others = [side for side in tested if side != "softmax"]
+        parts += [
+            f"## {results.architecture}: minus softmax\n\nPercentage points, users paired, averaged "
+            "over seeds; 95 % interval of a bootstrap over users. **Bold**: the interval leaves out 0.",
+            table(
+                ["side", *HEAD],
+                [
+                    [side, *(difference(results.seeds(side, n), results.seeds("softmax", n), 2) for n in NS)]
+                    for side in others
+                ],
+            ),
+        ]
+    parts += [
+        f"## {results.architecture}: the settings chosen on validation",
+        table(
+            ["side", *(f"for N = {n}" for n in NS)],
+            [[side, *(described(results.winners[side, n]) for n in NS)] for side in results.sides],
+        ),
+        f"## {results.architecture}: successive halving against the whole grid\n\nBest validation Recall@N "
+        "that each reaches, halving's in percent of the grid's, at a quarter to a third of its cost.",
+        table(["side", *HEAD], [halving_row(results, side) for side in results.sides]),
+        f"## {results.architecture}: trials\n\nBest validation Recall@N, in percent; one seed.",
+        table(["side", "setting", *HEAD], trial_rows(results)),
+    ]
+    return parts
+
+
+def halving_row(results: Results, side: str) -> list[str]:
+    """Write what halving loses against the grid, for each N."""
+    trials = results.trials(side)
+    cells = []
+    for n in NS:
+        ratio = best(halving(trials, n), n) / max(best(row, n) for row in trials)
+        cells.append(f"{100 * ratio:.1f}")
+    return [side, *cells]
+
+
+def trial_rows(results: Results) -> list[list[str]]:
+    """Write a row for each whole trial; the best of its side for an N is bold."""
+    written = []
+    for side in results.sides:
+        for row in results.trials(side):
+            setting = row["settings"]["setting"]
+            cells = []
+            for n in NS:
+                text = f"{100 * best(row, n):.2f}"
+                cells.append(f"**{text}**" if results.winners[side, n] == setting else text)
+            written.append([side, described(setting), *cells])
+    return written
+
+
+def averaged(runs: list[Values]) -> float:
+    """Return the mean over users and seeds."""
+    return float(np.mean([values.mean() for values in runs]))

@@ -1,0 +1,225 @@
+"""``croloss tune --interactions``: from a table alone to a model, within a time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_croloss.baselines.per_user import Measured, measure_per_user
+from lightning_croloss.cli.data import data_of
+from lightning_croloss.cli.interruption import interruption_behind
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.tune_base import Base
+from lightning_croloss.cli.tune_options import default_output
+from lightning_croloss.cli.tune_report import format_seconds
+from lightning_croloss.cli.tune_search import make_workers
+from lightning_croloss.cli.tune_table_features import feature_columns, without_tables
+from lightning_croloss.cli.tune_table_options import refuse_options, table_base
+from lightning_croloss.cli.tune_table_report import Report, hand_back
+from lightning_croloss.cli.tune_table_runs import STATE, TableRuns
+from lightning_croloss.common.files import write_atomically
+from lightning_croloss.common.locks import claimed
+from lightning_croloss.common.replaceable import check_path
+from lightning_croloss.data import RetrievalDataModule, TableDataModule
+from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.tuning.designs import first_designs, variants
+from lightning_croloss.tuning.from_data import Decisions, decide
+from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.records import SEARCH
+from lightning_croloss.tuning.table_statistics import Statistics, look_at
+from lightning_croloss.tuning.timed_search import TimedSearch
+
+MINUTES = 60.0
+#: What the baselines reach.
+MEASURED = "baselines.json"
+#: Shares of the time that are used, and that the baselines may take; seconds for the end besides the test.
+USED, BASELINES, END = 0.99, 0.2, 1.5
+
+
+def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]) -> Report:
+    """Run the command.
+
+    Args:
+        given: its own options.
+        words: the other words, which say how the table is read, or set fields of the trainer.
+        command: the whole command line.
+
+    Raises:
+        ValueError: an option or the table is wrong.
+    """
+    refuse_options(given)
+    base = table_base(given.interactions, words)
+    folder = given.output or default_output(given.interactions, given.n)
+    check_path(folder, "--output")
+    weights = given.weights or [1.0] * len(given.n)
+    objective = Objective(given.objective, dict(zip(given.n, weights, strict=True)))
+    line = shlex.join(["croloss", "tune", *command])
+    before = _innermost(folder)
+    try:
+        with claimed(folder):
+            if given.overwrite and (folder / SEARCH).exists():
+                shutil.rmtree(folder)
+            return _Table(base, objective, given.minutes or MINUTES, folder, line, given.began).run()
+    except BaseException as error:
+        if before != folder and not (folder / STATE).exists():
+            _remove(folder, before)
+        ended = interruption_behind(error)
+        if ended is None:
+            raise
+        ended.advice = ended.advice or f"go on with: {line}"
+        raise ended from None
+
+
+def _innermost(folder: Path) -> Path:
+    """Return the folder, or the innermost one above it, that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _remove(folder: Path, before: Path) -> None:
+    """Remove what a search has made that never began: the folder, and those above that are empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for above in folder.parents:
+        if above == before or not above.exists() or any(above.iterdir()):
+            return
+        above.rmdir()
+
+
+class _Table:
+    """One such search.
+
+    Args:
+        base: what the user has set, as a config.
+        objective: what is looked for.
+        minutes: what all of it may take.
+        folder: where everything is kept.
+        command: the whole command line.
+        began: when it began, by the monotonic clock.
+    """
+
+    def __init__(
+        self, base: Base, objective: Objective, minutes: float, folder: Path, command: str, began: float
+    ) -> None:
+        self.base, self.objective, self.folder, self.command = base, objective, folder, command
+        self.minutes = minutes
+        self.given: dict[str, Any] = dict(base.config["data"]["init_args"])
+        self.runs = TableRuns(folder, base.config, objective, minutes)
+        self.end = began + USED * 60 * minutes - self.runs.elapsed
+        self.began = began - self.runs.elapsed
+        self.runs.began = self.began
+
+    def run(self) -> Report:
+        """Look at the table, decide, train, and hand back what was found."""
+        ns = sorted(self.objective.weights)
+        gpu = torch.cuda.is_available() and self.base.config["trainer"].get("accelerator") != "cpu"
+        with make_workers(1, self.folder / "logs", []) as workers:
+            workers.start()  # it imports what it needs while the table is read
+            found, seconds = self._look()
+            decisions = decide(found, ns, self.minutes, self._decided(seconds), gpu)
+            arguments = without_tables(self.given) | dict(decisions.data)
+            data = data_of({"class_path": "TableDataModule", "init_args": arguments})
+            _tell(found, decisions, data)
+            baselines = self._baselines(data, decisions, ns)
+            self.runs.prepare(workers, found, decisions, self.base, self._cache(seconds))
+            number = self._search(found, ns, data)
+            report = Report(self.runs, number, baselines, found, decisions, self.command)
+            hand_back(report, self.began, time.monotonic)
+        return report
+
+    def _look(self) -> tuple[Statistics, float]:
+        """Return what the table is like, and how long it took to read it."""
+        before = time.monotonic()
+        widest = {"min_user_interactions": 2} | without_tables(self.given)
+        data = data_of({"class_path": "TableDataModule", "init_args": widest})
+        interactions = data.interactions
+        seconds = time.monotonic() - before
+        assert isinstance(data, TableDataModule)
+        features = feature_columns(data, self.given)
+        return look_at(interactions, *features), seconds
+
+    def _decided(self, seconds: float) -> dict[str, Any]:
+        """Return what is decided already: what the user says; no other filter if reading takes long."""
+        if seconds > 0.04 * 60 * self.minutes and "min_user_interactions" not in self.given:
+            say(f"reading took {format_seconds(seconds)}, so that users are filtered no further")
+            return {"min_user_interactions": 2} | self.given
+        return self.given
+
+    def _cache(self, seconds: float) -> Path | None:
+        """Return where runs keep what was prepared, if preparing takes long."""
+        return self.folder.absolute() / "cache" if seconds > 2.0 else None
+
+    def _baselines(self, data: RetrievalDataModule, decisions: Decisions, ns: list[int]) -> list[Measured]:
+        path = self.folder / MEASURED
+        if path.exists():  # a search that is taken up again has no more time for them
+            return [Measured.from_plain(each) for each in json.loads(path.read_text("utf-8"))]
+        names = {name.removeprefix("val/"): share for name, share in self.objective.names.items()}
+        most = None if decisions.limit is None else decisions.limit * data.eval_batch_size
+        exclude = bool(decisions.model.get("exclude_history", False))
+
+        def metric(values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            return torch.stack([share * values[name].double() for name, share in names.items()]).sum(0)
+
+        seconds = max(0.0, BASELINES * (self.end - time.monotonic()))
+        try:
+            measured = measure_per_user(data, metric, ns, exclude, most, seconds)
+        except MissingExtraError as missing:
+            say(f"no baselines: {missing}")
+            return []
+        write_atomically(path, json.dumps([each.to_plain() for each in measured]).encode())
+        return measured
+
+    def _search(self, found: Statistics, ns: list[int], data: RetrievalDataModule) -> int:
+        first = first_designs(found, ns)
+        valid = max(1, len(data.rows.valid))
+        tests = max(1.0, len(data.rows.test) / valid) if self.runs.limit is None else 1.0
+        search = TimedSearch(
+            [(design, design.family) for design in first],
+            lambda best: [(design, best.family) for design in variants(best, ns, found.items)],
+            self.runs.advance,
+            time.monotonic,
+            self.end - END,
+            self.runs.restored(first, lambda best: variants(best, ns, found.items)),
+            self.runs.besides,
+        )
+        self.runs.search = search
+        # what the test will take is known from the first validation on
+        self.runs.keep_for_the_end(self.end, END, 0.5 + 0.5 * tests)
+        number = search.best if self.runs.finished else search.run()
+        if number is None:
+            raise ValueError(f"nothing could be trained: {search.tracks[0].error}")
+        self.runs.finish()
+        return number
+
+
+def _tell(found: Statistics, decisions: Decisions, data: RetrievalDataModule) -> None:
+    rows = data.rows
+    for part, name in ((rows.train, "training"), (rows.valid, "validation"), (rows.test, "test")):
+        if not len(part):
+            raise ValueError(
+                f"the split {type(data.split).__name__} leaves nothing for {name}: give another, as "
+                "--split=LeaveOneOut"
+            )
+    say(
+        f"{found.users:,} users with several events, {found.items:,} items, {found.events:,} events; half of "
+        f"the users have {found.lengths['median']:,.0f} events or fewer"
+    )
+    for name, reason in decisions.reasons.items():
+        say(f"  {name.rpartition('.')[2]}: {_shown(decisions, name)}: {reason}")
+
+
+def _shown(decisions: Decisions, name: str) -> str:
+    section, _, field = name.rpartition(".")
+    value = decisions.limit if section == "trainer" else {**decisions.data, **decisions.model}[field]
+    return str(value["class_path"] if isinstance(value, Mapping) else value)
+
+
+__all__ = ["tune_table"]

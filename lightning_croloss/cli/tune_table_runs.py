@@ -1,0 +1,270 @@
+"""The runs of a search by the clock: each turn of a design is a fit that is taken up where it was."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.tune_base import Base, Config
+from lightning_croloss.cli.tune_configs import judged_by, run_config
+from lightning_croloss.cli.tune_runs import BEST, CONFIG, TaskRunner
+from lightning_croloss.common.files import write_atomically
+from lightning_croloss.tuning.by_the_clock import NEVER
+from lightning_croloss.tuning.designs import Design, config_of
+from lightning_croloss.tuning.from_data import Decisions
+from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.records import Records
+from lightning_croloss.tuning.table_statistics import Statistics
+from lightning_croloss.tuning.timed_search import TimedSearch, Track, Turn
+
+STATE = "state.json"
+#: Training steps after which designs are told apart, if an epoch has more.
+TELLING = 2_000
+#: Share of the time that the first turn may take where already beginning it takes long.
+ALONE = 0.5
+
+
+@dataclass
+class Progress:
+    """How far a design has been trained.
+
+    Args:
+        step: training steps so far.
+        best_step: those of the best checkpoint.
+        epoch: training steps of an epoch.
+        validations: the training steps before each, and what it reached.
+        state: the file from which it goes on; None before the first turn.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    epoch: int = 1
+    validations: list[list[float]] = field(default_factory=list)
+    state: str | None = None
+
+
+class TableRuns:
+    """The runs of a search.
+
+    Args:
+        folder: the folder of the search.
+        settings: the config that the user has set, on which the outcome depends.
+        objective: what is looked for.
+        minutes: what all of it may take.
+    """
+
+    def __init__(self, folder: Path, settings: Config, objective: Objective, minutes: float) -> None:
+        told = {"config": settings, "objectives": [objective.to_plain()], "minutes": minutes}
+        try:
+            self.records = Records(folder, told)
+        except ValueError as error:
+            raise ValueError(f"--output: {error}") from None
+        self.folder = folder
+        self.objective = objective
+        self.minutes = minutes
+        self.search: TimedSearch[Design] | None = None
+        self.progress: list[Progress] = []
+        self.limit: int | None = None
+        self.began = time.monotonic()
+        path = folder / STATE
+        self._state: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        #: Seconds that were spent before this command.
+        self.elapsed = float(self._state.get("elapsed", 0.0))
+        #: Whether the search is over, so that what it has found is handed back again.
+        self.finished = bool(self._state.get("finished", False))
+        #: What a turn takes besides training, as the latest one shows.
+        self.besides = float(self._state.get("besides", 0.0))
+        self._validation = 0.0
+        self._end: tuple[float, float, float] | None = None
+
+    def prepare(
+        self, workers: TaskRunner, found: Statistics, decisions: Decisions, base: Base, cache: Path | None
+    ) -> None:
+        """Give what the runs need.
+
+        Args:
+            workers: what does the work.
+            found: what the table is like.
+            decisions: how it is trained on.
+            base: what the user has set.
+            cache: where runs keep what was prepared; None prepares it every time.
+        """
+        self.workers, self.found, self.decisions, self.base, self.cache = (
+            workers,
+            found,
+            decisions,
+            base,
+            cache,
+        )
+        self.limit = decisions.limit
+
+    def keep_for_the_end(self, end: float, seconds: float, tests: float) -> None:
+        """Move the deadline of the search to what the end will need, as soon as that is known.
+
+        Args:
+            end: when all is to be over.
+            seconds: what the end takes besides the test.
+            tests: how long the test takes, relative to what a turn costs besides training.
+        """
+        self._end = end, seconds, tests
+
+    def restored(
+        self, first: Sequence[Design], around: Callable[[Design], Sequence[Design]]
+    ) -> list[Track[Design]]:
+        """Return how the designs stand that were trained before this command."""
+        known = {each.name: each for each in first}
+        known |= {more.name: more for each in first for more in around(each)}
+        known |= {more.name: more for each in list(known.values()) for more in around(each)}
+        tracks = []
+        for each in self._state.get("tracks", ()):
+            if each["name"] not in known:
+                raise ValueError(
+                    f"--output: {self.folder} holds a search of another release, which tries other settings: "
+                    "choose another folder"
+                )
+            design = known[each["name"]]
+            values = [float(value) for value in each["values"]]
+            numbers = each["trained"], each["spent"]
+            tracks.append(Track(design, design.family, *numbers, values, each["settled"], each["error"]))
+            self.progress.append(Progress(**each["progress"]))
+        return tracks
+
+    def config_of(self, design: Design) -> Config:
+        """Return the config of a design, without length and callbacks."""
+        given = self.base.config["data"]["init_args"]
+        config = config_of(design, self.decisions, given, self.found, self.base.seed)
+        config["trainer"] |= self.base.config.get("trainer", {})
+        return config
+
+    def advance(self, number: int, track: Track[Design], seconds: float) -> Turn:
+        """Train a design on, and validate it, in so many seconds altogether."""
+        while len(self.progress) <= number:
+            self.progress.append(Progress())
+        progress = self.progress[number]
+        folder = self.records.candidate_folder(number)
+        save = folder / f"state_{len(track.values)}.ckpt"
+        task = {
+            "do": "train_for",
+            "config": str(self._written(track.design, folder)),
+            "seconds": seconds,
+            "objective": self.objective.to_plain(),
+            "save": str(save),
+            "resume": progress.state,
+            "trained": track.trained,
+            "validations": progress.validations,
+            "validation": self._validation,
+        }
+        if self.search is not None and not any(track.values for track in self.search.tracks):
+            # nothing is known of the speed: on a slow machine this may be all that there is time for
+            task["at_most"] = ALONE * max(0.0, self.search.left)
+        began = time.monotonic()
+        ((_, answer),) = self.workers.run([task])
+        took = time.monotonic() - began
+        if "error" in answer:
+            say(f"  {track.design.name} failed: {answer['error']}")
+            turn = Turn(error=answer["error"])
+            self._write(number, turn, took)
+            return turn
+        result: Mapping[str, Any] = answer["result"]
+        values = tuple(value for _, value in result["validations"][len(track.values) :])
+        steps = int(result["step"]) - progress.step
+        progress.step, progress.epoch = int(result["step"]), max(1, int(result["epoch"]))
+        telling = float(result["trained"]) * min(progress.epoch, TELLING) / max(1, steps)
+        self.besides = float(result["besides"])
+        turn = Turn(values, result["trained"], result["besides"], result["settled"], telling)
+        self._validation = float(result["validation"])
+        progress.validations = result["validations"]
+        progress.best_step = int(max(progress.validations, key=lambda each: each[1])[0])
+        before, progress.state = progress.state, str(save)
+        epochs, reached = progress.step / progress.epoch, max(track.best, *turn.values)
+        say(f"  {track.design.name}: {self.objective} {reached:.4f} by {epochs:.3g} epochs, {took:.0f} s")
+        self._write(number, turn, took)
+        if before is not None:  # nobody goes on from it any more
+            Path(before).unlink(missing_ok=True)
+        self._move_deadline(turn.besides)
+        return turn
+
+    def finish(self) -> None:
+        """Note that the search is over."""
+        self.finished = True
+        self._write(-1, Turn(), 0.0)
+
+    def best_checkpoint(self, number: int) -> Path:
+        """Return the best checkpoint of a design."""
+        best = json.loads((self.records.candidate_folder(number) / BEST).read_text("utf-8"))
+        return Path(best[self.objective.monitor])
+
+    def run_config(self, number: int) -> Path:
+        """Return the config of the run of a design."""
+        return self.records.candidate_folder(number) / CONFIG
+
+    def final_config(self, design: Design, progress: Progress) -> tuple[Config, dict[str, str]]:
+        """Return the config of a fit that ends about where the best checkpoint was, and why it does."""
+        config = self.config_of(design)
+        trainer = config["trainer"]
+        epochs = progress.best_step / progress.epoch
+        reasons = {}
+        if epochs >= 1:
+            trainer["max_epochs"] = round(1.5 * epochs + 0.5)
+            reasons["trainer.max_epochs"] = (
+                f"it was best after {epochs:.3g}, when the time was over: more are likely to be better"
+                if progress.best_step == progress.step
+                else f"it was best after {epochs:.3g}"
+            )
+        else:
+            trainer["max_steps"] = max(1, round(1.5 * progress.best_step))
+            trainer["val_check_interval"] = max(1, min(progress.epoch, progress.best_step // 4))
+            reasons["trainer.max_steps"] = (
+                f"it was best after {progress.best_step:,} of the {progress.epoch:,} of an epoch, when the "
+                "time was over: more are likely to be better"
+            )
+        return judged_by(config, [self.objective]), reasons
+
+    def _written(self, design: Design, folder: Path) -> Path:
+        config = judged_by(self.config_of(design), [self.objective])
+        config = run_config(config, folder.absolute(), design.name, self.folder.name)
+        trainer = config["trainer"]
+        trainer |= {"logger": False, "max_epochs": NEVER, "val_check_interval": NEVER}
+        trainer["check_val_every_n_epoch"] = None
+        if self.cache is not None:
+            config["data"]["init_args"]["cache_dir"] = str(self.cache)
+        path = folder / CONFIG
+        write_atomically(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
+        return path
+
+    def _move_deadline(self, besides: float) -> None:
+        if self._end is not None and self.search is not None:
+            end, seconds, tests = self._end
+            self.search.deadline = end - seconds - tests * besides
+
+    def _write(self, number: int, turn: Turn, took: float) -> None:
+        """Write how all designs stand, with a turn that its track does not have yet."""
+        assert self.search is not None
+        tracks = []
+        for at, (track, progress) in enumerate(zip(self.search.tracks, self.progress, strict=True)):
+            now = at == number
+            values = [*track.values, *(turn.values if now else ())]
+            tracks.append(
+                {
+                    "name": track.design.name,
+                    "trained": track.trained + (turn.trained if now else 0.0),
+                    "spent": track.spent + (took if now else 0.0),
+                    "values": values,
+                    "settled": turn.settled if now else track.settled,
+                    "error": turn.error if now else track.error,
+                    "progress": vars(progress),
+                }
+            )
+        spent = time.monotonic() - self.began
+        content = {"elapsed": spent, "besides": self.besides, "finished": self.finished, "tracks": tracks}
+        write_atomically(self.folder / STATE, json.dumps(content, indent=1).encode())
+
+
+__all__ = ["STATE", "Progress", "TableRuns"]

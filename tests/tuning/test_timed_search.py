@@ -1,0 +1,176 @@
+"""A search by the clock in a simulated world: it ends in time, and finds what is best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_croloss.tuning.timed_search import TimedSearch, Track, Turn
+
+
+@dataclass
+class World:
+    """What designs would reach, and a clock that runs while they are trained.
+
+    Args:
+        besides: of each design what a turn costs besides training.
+        limits: of each design what it reaches at last.
+        failing: the designs that fail.
+        telling: seconds after which designs are told apart.
+        halves: seconds after which half of that is reached.
+    """
+
+    besides: dict[str, float]
+    limits: dict[str, float]
+    failing: frozenset[str] = frozenset()
+    halves: float = 10.0
+    now: float = 0.0
+    telling: float = 0.0
+    turns: list[tuple[str, float]] = field(default_factory=list)
+
+    def advance(self, number: int, track: Track[str], seconds: float) -> Turn:
+        """Train for a time, with a validation at each third of it."""
+        besides = self.besides.get(track.design, 0.5)
+        self.turns.append((track.design, seconds))
+        trained = max(0.0, min(seconds - besides, 51 * self.halves - track.trained))
+        self.now += besides + trained
+        if track.design in self.failing:
+            return Turn(error="no")
+        values = tuple(self.value(track.design, track.trained + trained * third / 3) for third in (1, 2, 3))
+        return Turn(values, trained, besides, track.trained + trained > 50 * self.halves, self.telling)
+
+    def value(self, design: str, trained: float) -> float:
+        """Return what a design reaches after a time."""
+        return self.limits.get(design, 0.1) * trained / (trained + self.halves)
+
+    def search(self, designs: list[str], deadline: float, around: tuple[str, ...] = ()) -> TimedSearch[str]:
+        """Return a search in this world."""
+        first = [(design, design[0]) for design in designs]
+        return TimedSearch(
+            first, lambda best: [(each, "v") for each in around], self.advance, lambda: self.now, deadline
+        )
+
+
+costs = st.floats(0.01, 20.0)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    besides=st.lists(costs, min_size=1, max_size=8),
+    limits=st.lists(st.floats(0.0, 1.0), min_size=8, max_size=8),
+    failing=st.frozensets(st.sampled_from("abcdefgh"), max_size=4),
+    deadline=st.floats(0.0, 4000.0),
+    variants=st.integers(0, 6),
+)
+def test_ends_in_time_with_a_model_whatever_the_speed(
+    besides: list[float], limits: list[float], failing: frozenset[str], deadline: float, variants: int
+) -> None:
+    names = list("abcdefgh"[: len(besides)])
+    world = World(dict(zip(names, besides, strict=True)), dict(zip("abcdefgh", limits, strict=True)), failing)
+    found = world.search(names, deadline, tuple(f"v{number}" for number in range(variants))).run()
+    alive = [name for name in names if name not in failing]
+    assert (found is None) == (not alive)
+    # before one has succeeded there is no time to keep; then no turn begins that has no time
+    unavoidable = sum(max(besides) for name in names if name in failing) + max(besides)
+    assert world.now <= max(deadline, 0.0) + unavoidable + 1e-6
+
+
+def test_no_time_at_all_trains_the_first_design_once() -> None:
+    world = World({}, {})
+    search = world.search(["a", "b"], -5.0)
+    assert search.run() == 0
+    assert world.turns == [("a", 0.0)]
+
+
+def test_the_time_is_used() -> None:
+    world = World({}, {"a": 0.2, "b": 0.4}, halves=300.0)
+    world.search(["a", "b"], 600.0).run()
+    assert 0.98 * 600 <= world.now <= 600
+
+
+def test_ends_early_once_nothing_gains_any_more() -> None:
+    world = World({}, {}, halves=0.001)
+    search = world.search(["a", "b"], 10_000.0, ("v1",))
+    assert search.run() is not None
+    assert {track.design for track in search.tracks} == {"a", "b", "v1"}
+    assert world.now < 10_000
+
+
+@pytest.mark.parametrize("best", ["a", "c", "e"])
+def test_the_best_design_wins_and_is_trained_longest(best: str) -> None:
+    world = World({}, {best: 0.6, "a": 0.3, "b": 0.3} | {best: 0.6}, halves=30.0)
+    search = world.search(list("abcdef"), 900.0)
+    number = search.run()
+    assert number is not None
+    assert search.tracks[number].design == best
+    assert search.tracks[number].spent == max(track.spent for track in search.tracks)
+
+
+def test_variants_of_the_best_are_tried_and_may_win() -> None:
+    world = World({}, {"b": 0.4, "v2": 0.8}, halves=20.0)
+    search = world.search(["a", "b", "c"], 900.0, ("v1", "v2"))
+    number = search.run()
+    assert number is not None
+    assert search.tracks[number].design == "v2"
+
+
+def test_short_of_time_only_the_first_designs_are_tried() -> None:
+    world = World(dict.fromkeys("abcdef", 2.0), {})
+    search = world.search(list("abcdef"), 40.0)
+    search.run()
+    tried = [track.design for track in search.tracks]
+    assert tried == list("abcdef")[: len(tried)]
+    assert len(tried) < 4
+
+
+def test_no_turn_is_too_short_to_tell_designs_apart() -> None:
+    world = World({}, {}, telling=60.0)
+    world.search(list("abcdef"), 900.0, ("v1", "v2")).run()
+    assert next(seconds for name, seconds in world.turns if name in "bcdef") >= 60
+    dear = World({}, {}, telling=1e6, halves=1e4)  # nobody can wait for that
+    dear.search(list("abcdef"), 900.0, ("v1", "v2")).run()
+    tried = [name for name, _ in dear.turns]
+    assert set(tried) == {"a", "b"}
+    assert dear.turns[-1][1] > 0.5 * 900  # most of the time is for one
+
+
+def test_the_race_has_several_families() -> None:
+    world = World({}, {"a1": 0.5, "a2": 0.49, "a3": 0.48, "b1": 0.3}, halves=100.0)
+    search = world.search(["a1", "a2", "a3", "b1"], 1000.0)
+    search.run()
+    # its share of the first look, and one of the race
+    assert sum(name == "b1" for name, _ in world.turns) == 2
+    assert sum(name == "a3" for name, _ in world.turns) <= 2
+
+
+def test_a_search_that_is_taken_up_again_does_not_repeat_itself() -> None:
+    world = World({}, {}, halves=50.0)
+    search = world.search(["a", "b"], 300.0)
+    search.run()
+    again = World({}, {}, halves=50.0)
+    tracks = [
+        Track(each.design, each.family, each.trained, each.spent, list(each.values)) for each in search.tracks
+    ]
+    more = TimedSearch(
+        [("a", "a"), ("b", "b")], lambda best: [], again.advance, lambda: again.now, 100.0, tracks
+    )
+    assert more.run() is not None
+    assert [track.design for track in more.tracks] == ["a", "b"]
+    assert again.now <= 101
+
+
+def test_the_deadline_may_move() -> None:
+    world = World({}, {}, halves=1e6)
+    search = world.search(["a"], 1000.0)
+    advance = world.advance
+
+    def moving(number: int, track: Track[str], seconds: float) -> Turn:
+        search.deadline = 100.0
+        return advance(number, track, seconds)
+
+    search._advance = moving
+    search.run()
+    assert world.now <= 101
