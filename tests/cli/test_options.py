@@ -29,7 +29,14 @@ from lightning_croloss.cli.tune_options import tune_parser
 from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
-from tests.cli import test_recommend_reading, test_recommend_users, test_seeds, test_tune, test_weights
+from tests.cli import (
+    test_recommend_reading,
+    test_recommend_users,
+    test_seeds,
+    test_tune,
+    test_tune_table,
+    test_weights,
+)
 from tests.cli.cases import error_of
 from tests.cli.small import DATA, FIT, NO_PLOT, SMALL, fit, measured, newest
 
@@ -591,6 +598,7 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
     )
     | {"--allow_classes": test_a_strange_class_is_allowed_on_request},
     "tune": dict.fromkeys(["--config", "--n", "--output"], test_tune.test_the_best_is_handed_back)
+    | {"--interactions": test_tune_table.test_a_table_becomes_a_model}
     | dict.fromkeys(["--objective", "--weights"], test_tune.test_weights_and_another_metric)
     | {
         "--fits": test_tune.test_fits_bound_the_cost,

@@ -37,7 +37,7 @@ def values_of(items: Any) -> dict[str, Any]:
 @pytest.mark.slow
 def test_an_offline_wandb_run_holds_everything() -> None:
     wandb = pytest.importorskip("wandb", reason="needs the extra [wandb]")
-    from tests.training.wandb_reader import records
+    from tests.training.wandb_reader import written_whole
 
     main([*with_tracker("wandb"), *SHORT])
     wandb.finish()
@@ -47,7 +47,7 @@ def test_an_offline_wandb_run_holds_everything() -> None:
     history: list[dict[str, Any]] = []
     artifacts: dict[str, Any] = {}
     kinds: list[str] = []
-    for record in records(path):
+    for record in written_whole(path):
         kind = record.WhichOneof("record_type")
         kinds.append(kind)
         if kind == "run":  # what W&B knew of the config when it began to write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,3 +32,16 @@ def records(path: Path) -> Iterator[Any]:
             record.ParseFromString(parts)
             parts = b""
             yield record
+
+
+def written_whole(path: Path, seconds: float = 60.0) -> list[Any]:
+    """Return the records of a run that has ended, once its process has written the last of them."""
+    until = time.monotonic() + seconds
+    while True:
+        found = list(records(path))
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        assert time.monotonic() < until, (
+            f"{path} of {path.stat().st_size} bytes has no end after {seconds:g} s"
+        )
+        time.sleep(0.1)
