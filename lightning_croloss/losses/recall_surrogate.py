@@ -88,11 +88,7 @@ class RecallSurrogateLoss(FusedLoss):
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return 1 minus the smooth recall of each row, (B,)."""
         terms = torch.sigmoid(batch.difference / self.temperature.to(batch.positive_scores.dtype))
-        if batch.draws.log_weight is not None:
-            terms = terms * torch.exp(batch.draws.log_weight)
-        if batch.negative_mask is not None:
-            terms = terms.masked_fill(batch.negative_mask, 0.0)
-        ahead, ratio = terms.sum(1), batch.draws.num_items / batch.draws.num_sampled
+        ahead, ratio = batch.sum_of_draws(terms), batch.draws.num_items / batch.draws.num_sampled
         rank = 1.0 + ratio * ahead if self.rank_scaling == "unbiased" else ratio * (1.0 + ahead)
         self.keep_diagnostics(rank.detach().log())
         return self._beyond(rank).mean(-1)

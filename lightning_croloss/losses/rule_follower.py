@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from torch import Tensor
@@ -32,9 +33,9 @@ class RuleFollower(FusedLoss):
     _same_kernels: bool
     _by_rule: ByRule | None
 
+    @abstractmethod
     def _record_found(self, **found: Any) -> None:
         """Record what was found for arguments of the constructor that were left out."""
-        raise NotImplementedError
 
     @property
     def by_rule(self) -> dict[str, Any] | None:

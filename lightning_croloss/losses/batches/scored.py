@@ -136,6 +136,18 @@ class ScoredBatch:
         """(B, M) how much more each negative scores than its row's positive."""
         return self.negative_scores - self.positive_scores.unsqueeze(1)
 
+    def sum_of_draws(self, terms: Tensor) -> Tensor:
+        """Return ``Σ_j u_j terms_j`` over the draws of each row that are not ignored, (B,).
+
+        Args:
+            terms: (B, M) of each draw.
+        """
+        if self.draws.log_weight is not None:
+            terms = terms * self.draws.log_weight.exp()
+        if self.negative_mask is not None:
+            terms = terms.masked_fill(self.negative_mask, 0.0)
+        return terms.sum(1)
+
 
 def rank_dtype(*dtypes: torch.dtype) -> torch.dtype:
     """Return the type that ranks are computed in, float32 at least: bfloat16 cannot count beyond 256."""
