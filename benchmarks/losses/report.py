@@ -6,8 +6,6 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.common.packed import unpacked
 from benchmarks.common.rows import Row, failures_of, identity, rows_of
 from benchmarks.common.tables import Values, described, difference, failed_runs, mean_of_seeds, table
@@ -151,8 +149,3 @@ def trial_rows(results: Results) -> list[list[str]]:
                 cells.append(f"**{text}**" if results.winners[side, n] == setting else text)
             written.append([side, described(setting), *cells])
     return written
-
-
-def averaged(runs: list[Values]) -> float:
-    """Return the mean over users and seeds."""
-    return float(np.mean([values.mean() for values in runs]))

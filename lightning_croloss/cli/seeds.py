@@ -35,6 +35,11 @@ LIMIT = 2**32
 LAUNCHED = ("WORLD_SIZE", "SLURM_NTASKS")
 
 
+def launched_by() -> str | None:
+    """Return the variable by which this is one of several processes of a command; None if it is one alone."""
+    return next((name for name in LAUNCHED if os.environ.get(name, "1") != "1"), None)
+
+
 def program(is_ours: bool) -> list[str]:
     """Return what starts ``croloss`` once more, before its words.
 
@@ -153,12 +158,11 @@ def _checked(words: list[str], text: str) -> Mapping[str, Any]:
         ValueError: naming the field.
     """
     config: Mapping[str, Any] = ParsedCLI(words).config["fit"]
-    for name in LAUNCHED:
-        if os.environ.get(name, "1") != "1":
-            raise ValueError(
-                f"{OPTION} starts each run itself, and cannot be one of the {os.environ[name]} processes of "
-                f"{name}: start one job for each seed, with --seed_everything"
-            )
+    if (name := launched_by()) is not None:
+        raise ValueError(
+            f"{OPTION} starts each run itself, and cannot be one of the {os.environ[name]} processes of "
+            f"{name}: start one job for each seed, with --seed_everything"
+        )
     trainer = config["trainer"]
     logger = trainer.get("logger")
     loggers = logger if isinstance(logger, list) else [logger]

@@ -14,7 +14,7 @@ from lightning_croloss.cli.diagnosis import find_mistake
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.overlays import replaced_lists
 from lightning_croloss.cli.overrides import plain
-from lightning_croloss.cli.seeds import LAUNCHED, ParsedCLI
+from lightning_croloss.cli.seeds import ParsedCLI, launched_by
 from lightning_croloss.cli.seeds_option import refuse_in_config
 
 Config = dict[str, Any]
@@ -101,12 +101,11 @@ def refuse_unfit(config: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming the field.
     """
-    for name in LAUNCHED:
-        if os.environ.get(name, "1") != "1":
-            raise ValueError(
-                f"croloss tune starts its processes itself, and cannot be one of the {os.environ[name]} of "
-                f"{name}: start it once, with --processes"
-            )
+    if (launcher := launched_by()) is not None:
+        raise ValueError(
+            f"croloss tune starts its processes itself, and cannot be one of the {os.environ[launcher]} of "
+            f"{launcher}: start it once, with --processes"
+        )
     trainer = config["trainer"]
     devices = trainer.get("devices")
     several = devices not in ("auto", 1, "1", None) and not (isinstance(devices, list) and len(devices) == 1)

@@ -193,18 +193,13 @@ def test_users(config: str, checkpoint: str, names: Mapping[str, float]) -> dict
         names: the metrics of which a user's value is the weighted sum, without the name of the part.
     """
     cli = RunCLI(["fit", "--config", config])
-    trainer = cli.trainer
-    _leave_reports(trainer)
+    _leave_reports(cli.trainer)
     users = _Users(names)
-    trainer.callbacks.append(users)  # type: ignore[attr-defined]
-    with own_versions(trainer, True):
-        trainer.test(
-            cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True
-        )
-    metrics = {
-        name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")
+    cli.trainer.callbacks.append(users)  # type: ignore[attr-defined]
+    return {
+        "metrics": _tested(cli, checkpoint),
+        "users": [value for part in users.values for value in part.tolist()],
     }
-    return {"metrics": metrics, "users": [value for part in users.values for value in part.tolist()]}
 
 
 class _Users(Callback):
@@ -233,7 +228,11 @@ class _Users(Callback):
 
 def test(config: str, checkpoint: str) -> dict[str, float]:
     """Return what the test measures of a checkpoint."""
-    cli = RunCLI(["fit", "--config", config])
+    return _tested(RunCLI(["fit", "--config", config]), checkpoint)
+
+
+def _tested(cli: RunCLI, checkpoint: str) -> dict[str, float]:
+    """Run the test of a checkpoint, and return what it measures."""
     trainer = cli.trainer
     with own_versions(trainer, True):
         trainer.test(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lightning_croloss.common.files import replacing
 from lightning_croloss.errors import MissingExtraError
+
+#: matplotlib's, which is imported when something is drawn
+Axes = Any
 
 
 def plot_metrics_against_n(results: dict[str, dict[int, float]], path: Path, title: str = "") -> None:
@@ -19,12 +23,7 @@ def plot_metrics_against_n(results: dict[str, dict[int, float]], path: Path, tit
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("a plot", "plot") from error
-    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
-    axes = figure.add_subplot()
+    axes = _axes(6.0, 4.0)
     ns = sorted({n for by_n in results.values() for n in by_n})
     for metric, by_n in results.items():
         axes.plot(list(by_n), list(by_n.values()), marker="o", label=metric)
@@ -36,10 +35,7 @@ def plot_metrics_against_n(results: dict[str, dict[int, float]], path: Path, tit
     axes.set_ylim(bottom=0.0)
     axes.grid(alpha=0.3)
     axes.legend()
-    if title:
-        axes.set_title(title)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    _save(axes, path, title)
 
 
 def plot_curves(
@@ -57,12 +53,7 @@ def plot_curves(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("a plot", "plot") from error
-    figure = Figure(figsize=(8.0, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    axes = _axes(8.0, 4.5)
     for number, (name, points) in enumerate(curves.items()):
         (line,) = axes.plot(list(points), list(points.values()), marker="o", markersize=4, label=name)
         line.set(**({"linewidth": 2.5, "zorder": 3} if number == 0 else {"linewidth": 1.0, "alpha": 0.7}))
@@ -70,7 +61,25 @@ def plot_curves(
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _save(axes, path, title)
+
+
+def _axes(width: float, height: float) -> Axes:
+    """Return the axes of a new figure, whose sides are in inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("a plot", "plot") from error
+    return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def _save(axes: Axes, path: Path, title: str) -> None:
+    """Write the figure of the axes as a whole, under a title if there is one."""
     if title:
         axes.set_title(title)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        axes.figure.savefig(temporary, dpi=120)
