@@ -36,12 +36,14 @@ class DataSet:
     """A data set and its protocol.
 
     Attributes:
+        num_items: size of the catalogue, of the users that are left.
         min_user_interactions: users with fewer events are left out.
         epochs: length of a run of YouTubeDNN.
         history_dropout: share of the history's items that YouTubeDNN leaves out while training.
         max_history: most events of a history.
     """
 
+    num_items: int
     min_user_interactions: int
     epochs: int
     history_dropout: float
@@ -49,12 +51,12 @@ class DataSet:
 
 
 DATA_SETS = {
-    "video": DataSet(min_user_interactions=5, epochs=8, history_dropout=0.5),
-    "diginetica": DataSet(min_user_interactions=2, epochs=3, history_dropout=0.0, max_history=20),
-    "beauty_large": DataSet(min_user_interactions=5, epochs=10, history_dropout=0.5),
-    "cds": DataSet(min_user_interactions=5, epochs=6, history_dropout=0.5),
-    "nowplaying": DataSet(min_user_interactions=2, epochs=3, history_dropout=0.2, max_history=20),
-    "toys": DataSet(min_user_interactions=5, epochs=16, history_dropout=0.5),
+    "video": DataSet(23_464, min_user_interactions=5, epochs=8, history_dropout=0.5),
+    "diginetica": DataSet(43_097, min_user_interactions=2, epochs=3, history_dropout=0.0, max_history=20),
+    "beauty_large": DataSet(54_542, min_user_interactions=5, epochs=10, history_dropout=0.5),
+    "cds": DataSet(35_118, min_user_interactions=5, epochs=6, history_dropout=0.5),
+    "nowplaying": DataSet(60_416, min_user_interactions=2, epochs=3, history_dropout=0.2, max_history=20),
+    "toys": DataSet(11_924, min_user_interactions=5, epochs=16, history_dropout=0.5),
 }
 
 
