@@ -33,11 +33,14 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         split: which events are targets of training, validation and test; None is :class:`LeaveOneOut`.
         batch_size: rows of a training batch, in each process.
         eval_batch_size: rows of a validation, test or prediction batch, in each process.
-        max_history: length of the histories: the last events before the target.
+        max_history: the most events of a history: the last ones before the target.
         seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
         predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
             events, also those that have too few for training; "test" is the rows of the test part, with the
             events before their targets.
+        group_by_length: whether the rows of a training batch have histories of similar length, so that little
+            of it is padding: an epoch takes less time where most histories are shorter than ``max_history``.
+            Batches are then less random; see the documentation of training.
 
     Attributes:
         request: what the loaders, ``train_rows`` and ``target_counts`` follow, see :meth:`prepare_for`.
@@ -55,6 +58,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         max_history: int = 50,
         seed: int | None = None,
         predict_users: Literal["all", "test"] = "all",
+        group_by_length: bool = False,
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "max_history": max_history}
@@ -72,6 +76,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         self.max_history = max_history
         self.seed = seed
         self.predict_users = predict_users
+        self.group_by_length = group_by_length
         self.request = DataRequest()
         self._recipients: dict[bool, Recipients] = {}
 
@@ -285,5 +290,13 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
             )
         seed = run_seed() if self.seed is None else self.seed
-        recounted = self.request.recounted
-        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size, recounted=recounted)
+        return BatchLoader(
+            dataset,
+            batch_size,
+            shuffle,
+            seed,
+            rank,
+            world_size,
+            recounted=self.request.recounted,
+            group_by_length=self.group_by_length,
+        )

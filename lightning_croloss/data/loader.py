@@ -10,10 +10,15 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.grouping import grouped_by_width
 
 
 class Rows(Protocol):
     """What a loader needs of a dataset."""
+
+    @property
+    def widths(self) -> Tensor:
+        """(rows,) the width of each row's history; asked for only where rows are grouped by it."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -44,6 +49,8 @@ class BatchLoader:
         drop_last: whether to leave out a last batch that is smaller than the others.
         recounted: whether the training loop asks for :meth:`batches_left` when it takes up an epoch. Without,
             an epoch is taken up only with the batches that it began with, since the loop goes on counting.
+        group_by_length: whether a step has rows of similar width, in all processes; only if they are
+            shuffled. An epoch that was begun with groups, or without, goes on so.
 
     Raises:
         ValueError: if batch_size or world_size is below 1, or rank is not in 0 … world_size - 1.
@@ -59,6 +66,7 @@ class BatchLoader:
         world_size: int = 1,
         drop_last: bool = False,
         recounted: bool = False,
+        group_by_length: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
@@ -72,10 +80,13 @@ class BatchLoader:
         self.world_size = world_size
         self.drop_last = drop_last
         self.recounted = recounted
+        self.group_by_length = group_by_length
         self._epoch = 0
         self._rows = 0  # handed out in this epoch, by all processes together
         self._rows_before = 0  # the same without the latest batch
         self._next: tuple[int, int] | None = None  # epoch and row at which the next iteration must begin
+        self._loaded_group: int | None = None  # rows of a group of the loaded epoch, 0 = none
+        self._group = 0  # the same of this epoch
         self._knows_epoch = False  # by a loaded state, or because batches were handed out
         self._trainer_epoch: int | None = None
 
@@ -110,7 +121,8 @@ class BatchLoader:
         # Lightning calls iter() several times without reading, also before it loads the state and tells the
         # epoch. Being a generator, this decides where to begin only when the first batch is asked for.
         self._epoch, begin = self._beginning()
-        self._rows, self._rows_before, self._next = begin, begin, None
+        self._group = self._rows_of_a_group(begin)
+        self._rows, self._rows_before, self._next, self._loaded_group = begin, begin, None, None
         self._knows_epoch = True
         rows = self._order(self._epoch)[begin:]
         mine = rows[self.rank :: self.world_size][: self._share(len(rows))]
@@ -142,7 +154,17 @@ class BatchLoader:
         if not self.shuffle:
             return torch.arange(len(self.dataset))
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
-        return torch.randperm(len(self.dataset), generator=generator)
+        order = torch.randperm(len(self.dataset), generator=generator)
+        return grouped_by_width(order, self.dataset.widths, self._group, generator) if self._group else order
+
+    def _rows_of_a_group(self, begin: int) -> int:
+        """Return how many rows of similar width come together in an epoch taken up at a row; 0 = none.
+
+        The order depends on it, so that an epoch must go on with what it began with.
+        """
+        if begin and self._loaded_group is not None:
+            return self._loaded_group
+        return self.rows_of_a_step if self.group_by_length and self.shuffle else 0
 
     @property
     def batch_sampler(self) -> SimpleNamespace:
@@ -170,7 +192,8 @@ class BatchLoader:
     def state_dict(self) -> dict[str, Any]:
         """Return seed, epoch, rows already handed out in it, and the trainer's epoch if told.
 
-        Beside them: the rows before the latest batch, of a batch and of the epoch.
+        Beside them: the rows before the latest batch, of a batch and of the epoch, and of a group if rows are
+        grouped by length.
         """
         epoch, rows = self._next or (self._epoch, self._rows)
         state = {
@@ -181,6 +204,9 @@ class BatchLoader:
             "rows_of_a_step": self.rows_of_a_step,
             "rows_of_the_epoch": len(self.dataset),
         }
+        group = self._rows_of_a_group(rows) if self._next else self._group
+        if group:
+            state["rows_of_a_group"] = group
         return state if self._trainer_epoch is None else {**state, "trainer_epoch": self._trainer_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -191,6 +217,7 @@ class BatchLoader:
                 batches are others and the training loop does not count them anew.
         """
         self._next = (state["epoch"], self._rows_of(state))
+        self._loaded_group = state.get("rows_of_a_group", 0)
         self.seed = state["seed"]
         self._trainer_epoch = state.get("trainer_epoch", state["epoch"])
         self._knows_epoch = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ class RecipientDataset(Dataset[RetrievalBatch]):
 
     Args:
         recipients: the users.
-        max_history: length L of the histories: the last L events.
+        max_history: the most events of a history, the last ones; those of a batch are as wide as the longest.
         include_whole_history: fill ``whole_history``.
         features: features of the recipients, of whom those that training left out count; none to leave
             ``user_features`` empty.
@@ -106,6 +107,11 @@ class RecipientDataset(Dataset[RetrievalBatch]):
     def __len__(self) -> int:
         return len(self.recipients)
 
+    @cached_property
+    def widths(self) -> Tensor:
+        """(rows,) number of events of each history."""
+        return self.recipients.interactions.user_offsets.diff()[1:].clamp(max=self.max_history)
+
     def __getitems__(self, indices: Sequence[int] | Tensor) -> RetrievalBatch:
         """Return the rows ``indices`` (B,) as one batch."""
         numbers = torch.as_tensor(indices, dtype=torch.int64) + 1
@@ -114,9 +120,9 @@ class RecipientDataset(Dataset[RetrievalBatch]):
         whole = None
         if self.include_whole_history:
             whole = ItemLists.of_ranges(events.items, start, stop).compact(left=True)
-        length = self.max_history
+        width = max(1, int(self.widths[numbers - 1].max())) if len(numbers) else 1
         return RetrievalBatch(
-            history=window(events.items, stop - length, torch.maximum(stop - length, start), stop, length),
+            history=window(events.items, stop - width, start, stop, width),
             targets=torch.zeros(len(numbers), 1, dtype=torch.int64),
             users=numbers.where(numbers <= self.recipients.num_known, 0),
             whole_history=whole,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,19 +20,21 @@ from lightning_croloss.data.targets import targets_of_rows
 class SequenceDataset(Dataset[RetrievalBatch]):
     """Rows of a split as :class:`RetrievalBatch`; an item that comes twice among a row's targets is one.
 
+    The histories of a batch are as wide as the longest of them, 1 at least.
+
     Args:
         interactions: the events.
         rows: positions of the targets.
-        max_history: length L of the histories: the last L events before the first target.
+        max_history: the most events of a history: the last ones before the first target.
         include_known_positives: fill ``known_positives``; needs ``training_events``.
         training_events: (E,) bool events that training may see; given for training rows only. It also makes
             ``sample_weight`` the weight of the target, if the interactions have weights.
         include_whole_history: fill ``whole_history``.
-        all_positions: make the rows windows of L targets, for models that train on all of them at once: of
-            each user, from the last target p backwards, one row at p, p − L, p − 2 L … Its history is the L
-            events before p as ever, and ``targets`` (B, L) holds at each position the item that follows the
-            event there, or 0 if that is not a target; ``sample_weight`` is (B, L) too. So every target is in
-            exactly one row.
+        all_positions: make the rows windows of M = ``max_history`` targets, for models that train on all of
+            them at once: of each user, from the last target p backwards, one row at p, p − M, p − 2 M … Its
+            history is the M events before p as ever, and ``targets``, of the shape (B, L) of the histories,
+            holds at each position the item that follows the event there, or 0 if that is not a target;
+            ``sample_weight`` is (B, L) too. So every target is in exactly one row.
 
     Raises:
         ValueError: if max_history is below 1, or known positives are asked for without training events.
@@ -73,6 +76,19 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         """Return a batch of one row."""
         return self.__getitems__([index])
 
+    @cached_property
+    def widths(self) -> Tensor:
+        """(rows,) the positions that each row takes up: the events of its history.
+
+        With ``all_positions`` a target before which there is none takes up one too.
+        """
+        first = self.rows.first
+        start = self.interactions.user_offsets[self.interactions.users[first]]
+        widths = first - start
+        if self._is_target is not None:
+            widths = widths + self._is_target[start]
+        return widths.clamp(max=self.max_history)
+
     def __getitems__(self, indices: Sequence[int] | Tensor) -> RetrievalBatch:
         """Return the rows ``indices`` (B,) as one batch.
 
@@ -84,8 +100,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         first, stop = self.rows.first[index], self.rows.stop[index]
         users = data.users[first]
         start = data.user_offsets[users]
-        length = self.max_history
-        beginning = torch.maximum(first - length, start)
+        width = max(1, int(self.widths[index].max())) if len(index) else 1
         known: Ids | None = None
         whole: Ids | None = None
         if self.include_whole_history:
@@ -101,7 +116,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             if self._weights is not None:
                 weight = self._weights[first]
         else:
-            follows = first - length + 1, start, stop, length  # one event after the history's
+            follows = first - width + 1, start, stop, width  # one event after the history's
             is_target = window(self._is_target, *follows).bool()
             targets = window(data.items, *follows).where(is_target, 0)
             if self._weights is not None:
@@ -109,7 +124,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         if weight is not None:
             weight = _within_half_precision(weight)
         return RetrievalBatch(
-            history=window(data.items, first - length, beginning, first, length),
+            history=window(data.items, first - width, start, first, width),
             targets=targets,
             users=users,
             sample_weight=weight,

@@ -36,6 +36,7 @@ _LOADER = (
     "epoch",
     "rows",
     "rows_before",
+    "rows_of_a_group",
     "rows_of_a_step",
     "rows_of_the_epoch",
     "seed",

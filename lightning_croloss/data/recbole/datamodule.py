@@ -38,7 +38,7 @@ class RecBoleDataModule(RetrievalDataModule):
         split: which events are targets of training, validation and test; None is :class:`LeaveOneOut`.
         batch_size: rows of a training batch, in each process.
         eval_batch_size: rows of a validation, test or prediction batch, in each process.
-        max_history: length of the histories: the last events before the target.
+        max_history: the most events of a history: the last ones before the target.
         seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
         item_features: columns of ``<dataset>.item`` that are features of the items, for models that take
             them. A ``token`` is categorical, a ``token_seq`` multi-valued, a ``float`` numeric; write
@@ -51,6 +51,9 @@ class RecBoleDataModule(RetrievalDataModule):
         predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
             events, also those that have too few for training; "test" is the rows of the test part, with the
             events before their targets.
+        group_by_length: whether the rows of a training batch have histories of similar length, so that little
+            of it is padding: an epoch takes less time where most histories are shorter than ``max_history``.
+            Batches are then less random; see the documentation of training.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -75,8 +78,11 @@ class RecBoleDataModule(RetrievalDataModule):
         title_field: str | None = None,
         ragged: str = "error",
         predict_users: Literal["all", "test"] = "all",
+        group_by_length: bool = False,
     ) -> None:
-        super().__init__(split, batch_size, eval_batch_size, max_history, seed, predict_users)
+        super().__init__(
+            split, batch_size, eval_batch_size, max_history, seed, predict_users, group_by_length
+        )
         check_lists(
             config_files=config_files,
             item_features=item_features,

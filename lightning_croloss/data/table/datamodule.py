@@ -67,7 +67,7 @@ class TableDataModule(RetrievalDataModule):
         split: which events are targets of training, validation and test; None is :class:`LeaveOneOut`.
         batch_size: rows of a training batch, in each process.
         eval_batch_size: rows of a validation, test or prediction batch, in each process.
-        max_history: length of the histories: the last events before the target.
+        max_history: the most events of a history: the last ones before the target.
         seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
         item_features: columns of ``items`` that are features, for models that take them. Numbers are numeric,
             text is categorical, lists are multi-valued; write ``"brand_code:categorical"``,
@@ -95,6 +95,9 @@ class TableDataModule(RetrievalDataModule):
         predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
             events, also those that have too few for training; "test" is the rows of the test part, with the
             events before their targets.
+        group_by_length: whether the rows of a training batch have histories of similar length, so that little
+            of it is padding: an epoch takes less time where most histories are shorter than ``max_history``.
+            Batches are then less random; see the documentation of training.
 
     Attributes:
         spec: the arguments that decide about events, features and titles.
@@ -146,8 +149,11 @@ class TableDataModule(RetrievalDataModule):
         ragged: Literal["error", "drop"] = "error",
         quotes: Literal["auto", "fields", "text"] = "auto",
         predict_users: Literal["all", "test"] = "all",
+        group_by_length: bool = False,
     ) -> None:
-        super().__init__(split, batch_size, eval_batch_size, max_history, seed, predict_users)
+        super().__init__(
+            split, batch_size, eval_batch_size, max_history, seed, predict_users, group_by_length
+        )
         self.spec = TableSpec(
             interactions=interactions,
             items=items,
