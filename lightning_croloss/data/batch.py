@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeGuard
 
 import torch
@@ -24,7 +24,7 @@ class GivenFeatures:
     values: list[Tensor]
     given: Tensor
 
-    def __getitem__(self, rows: slice) -> GivenFeatures:
+    def __getitem__(self, rows: slice | Tensor) -> GivenFeatures:
         """Return those of some rows."""
         return GivenFeatures([value[rows] for value in self.values], self.given[rows])
 
@@ -96,6 +96,19 @@ class RetrievalBatch:
             None if self.recipients is None else self.recipients[rows],
             None if self.user_features is None else self.user_features[rows],
         )
+
+    def select(self, rows: Tensor) -> RetrievalBatch:
+        """Return the rows ``rows`` (P,), in this order."""
+        chosen: dict[str, Any] = {
+            field.name: None if value is None else value[rows]
+            for field in fields(self)
+            for value in (getattr(self, field.name),)
+        }
+        return RetrievalBatch(**chosen)
+
+    def last_events(self, count: int) -> RetrievalBatch:
+        """Return the batch with the last ``count`` positions of each history alone."""
+        return replace(self, history=self.history[:, -count:])
 
     @property
     def items_before(self) -> Ids:

@@ -11,7 +11,9 @@ MOST_STEPS = 50
 FEWEST_WINDOWS = 4
 
 
-def grouped_by_width(order: Tensor, widths: Tensor, rows_of_a_step: int, generator: torch.Generator) -> Tensor:
+def grouped_by_width(
+    order: Tensor, widths: Tensor, rows_of_a_step: int, generator: torch.Generator
+) -> Tensor:
     """Return the rows of a shuffled epoch in another order, rows of similar width in the same step.
 
     Large windows of the order are sorted by width, rows of the same width staying in their random order, and

@@ -12,6 +12,8 @@ from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.encoder import Encoder
+from lightning_croloss.models.metadata import ModelMetadata
+from lightning_croloss.recommend.user_vectors import user_vectors
 from lightning_croloss.retrieval import target_ranks
 
 #: Name under which the number of targets is logged that no list can hold, if there are any.
@@ -30,7 +32,13 @@ class ExactEvaluation(Encoder):
         ns: the N of every metric @N.
         exclude_history: never rank an item that the user had before. A target among these is a miss.
         tile_elements: number of scores that evaluation holds at a time.
+
+    Attributes:
+        metadata: holds the length that histories are cut to.
     """
+
+    metadata: ModelMetadata
+    needs_history: bool
 
     def __init__(self, ns: Sequence[int], exclude_history: bool, tile_elements: int) -> None:
         super().__init__()
@@ -107,7 +115,7 @@ class ExactEvaluation(Encoder):
 
     def _rank(self, batch: RetrievalBatch, stage: str) -> dict[str, Any]:
         assert self._item_matrix is not None
-        return self._count(self.encode_users(batch).float(), batch, stage)
+        return self._count(user_vectors(self, batch).float(), batch, stage)
 
     @uncompiled
     def _count(self, users: Tensor, batch: RetrievalBatch, stage: str) -> dict[str, Any]:
@@ -180,6 +188,9 @@ class ExactEvaluation(Encoder):
     def _warn_of_short_histories(self, batch: RetrievalBatch) -> None:
         """Say once that a loader of one's own may hold too little to leave out."""
         if not self.exclude_history or batch.whole_history is not None or "histories" in self._warned_of:
+            return
+        longest = self.metadata.max_history
+        if longest is not None and batch.history.shape[1] < longest:  # trimmed to the longest there is
             return
         if bool((batch.history[:, :1] != 0).any()):  # perhaps there were events before
             self._warned_of.add("histories")

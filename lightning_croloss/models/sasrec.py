@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -84,7 +83,7 @@ class SASRec(SequenceModel):
         """Return the batch with the last ``max_length`` events of each history."""
         if batch.history.shape[1] <= self.max_length:
             return batch
-        return replace(batch, history=batch.history[:, -self.max_length :])
+        return batch.last_events(self.max_length)
 
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block, see ``SequenceModel``."""

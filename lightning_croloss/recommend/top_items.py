@@ -11,6 +11,7 @@ from torch import Tensor
 from croloss_serving.recommend.lists import check_n
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.recommend.protocol import Retriever
+from lightning_croloss.recommend.user_vectors import user_vectors
 from lightning_croloss.retrieval import check_diversity, diverse_items, top_items
 
 
@@ -67,7 +68,7 @@ class TopItems:
         Where fewer than n items are left, the rest is 0 and −∞.
         """
         with evaluating(self.model):
-            vectors = self.model.encode_users(batch).float()
+            vectors = user_vectors(self.model, batch).float()
         found = [
             self._best(vectors[rows], piece.padded_items_before if self.exclude_history else None)
             for rows, piece in batch.pieces()

@@ -30,7 +30,8 @@ def test_arguments_reach_the_loaders(monkeypatch):
         Module(UserDisjoint(0.5, 0.25, 0.25), 3, seed=0).train_dataloader()
     )
     batch = next(iter(module.train_dataloader()))
-    assert batch.history.shape == (3, 4)
+    assert batch.history.shape == (3, int((batch.history != 0).sum(1).max()))
+    assert max(batch.history.shape[1] for batch in module.train_dataloader()) == 4
     assert batch.known_positives is None
     module.prepare_for(DataRequest(known_positives=True))
     assert next(iter(module.train_dataloader())).known_positives.shape == (3, 6)

@@ -22,7 +22,11 @@ def expected(data, rows, index, max_history):
     first, stop = int(rows.first[index]), int(rows.stop[index])
     history = [items[e] for e in range(first) if users[e] == users[first]][-max_history:]
     targets = list(dict.fromkeys(items[first:stop]))  # a set, in the order of the events
-    return [0] * (max_history - len(history)) + history, targets, users[first]
+    return history, targets, users[first]
+
+
+def padded(history, width):
+    return [0] * (width - len(history)) + history
 
 
 @settings(max_examples=40, deadline=None)
@@ -36,7 +40,8 @@ def test_gather_equals_a_loop(seed, max_history, disjoint):
         batch = SequenceDataset(data, part, max_history).__getitems__(indices)
         wanted = [expected(data, part, index, max_history) for index in indices]
         width = max(len(targets) for _, targets, _ in wanted)
-        assert batch.history.tolist() == [history for history, _, _ in wanted]
+        longest = max(1, *(len(history) for history, _, _ in wanted))  # a batch is no wider than it must be
+        assert batch.history.tolist() == [padded(history, longest) for history, _, _ in wanted]
         assert batch.targets.tolist() == [targets + [0] * (width - len(targets)) for _, targets, _ in wanted]
         assert batch.users.tolist() == [user for _, _, user in wanted]
         assert batch.history.dtype == batch.targets.dtype == batch.users.dtype == torch.int64
@@ -67,8 +72,10 @@ def test_sample_weight_is_that_of_the_target_in_training_only():
 def test_single_row_is_a_batch_of_one():
     data = random_events(np.random.default_rng(2))
     dataset = SequenceDataset(data, LeaveOneOut().split(data).test, 4)
-    assert dataset[1].history.shape == (1, 4)
-    assert torch.equal(dataset[1].history[0], dataset.__getitems__([0, 1]).history[1])
+    assert dataset[1].history.shape == (1, dataset.widths[1])
+    both = dataset.__getitems__([0, 1]).history
+    assert both.shape == (2, max(dataset.widths[:2]))
+    assert torch.equal(dataset[1].history[0], both[1, -dataset.widths[1] :])
     assert sum(1 for _ in dataset) == len(dataset)
     with pytest.raises(IndexError):
         dataset[len(dataset)]

@@ -47,6 +47,10 @@ def windows_by_loops(data, is_target, length):
     return rows
 
 
+def trimmed_columns(batch):
+    return batch.history, batch.targets, batch.sample_weight
+
+
 SPLITS = {
     "LeaveOneOut": LeaveOneOut,
     "UserDisjoint": lambda: UserDisjoint(0.4, 0.3, 0.3, 0.3),
@@ -73,9 +77,16 @@ def test_windows_equal_loops(name, seed, length):
     is_target = [False] * len(data)
     for event in rows.first.tolist():
         is_target[event] = True
-    columns = (batch.users, batch.history, batch.targets, batch.sample_weight)
-    found = zip(*(column.tolist() for column in columns), strict=True)
-    assert sorted(found) == sorted(windows_by_loops(data, is_target, length))
+    wanted = windows_by_loops(data, is_target, length)
+    # no column is spared that holds an event or a target, and none is there that holds neither
+    used = [
+        any(column) for column in zip(*(map(any, zip(*row[1:3], strict=True)) for row in wanted), strict=True)
+    ]
+    assert batch.history.shape == batch.targets.shape == (len(wanted), sum(used))
+    assert used == sorted(used)
+    wide = [torch.nn.functional.pad(one, (length - sum(used), 0)) for one in trimmed_columns(batch)]
+    found = zip(*(column.tolist() for column in (batch.users, *wide)), strict=True)
+    assert sorted(found) == sorted(wanted)
     assert sorted(batch.targets[batch.targets != 0].tolist()) == sorted(data.items[rows.first].tolist())
     assert len(batch.known_positives) == len(dataset)
 
@@ -100,5 +111,5 @@ def test_the_loader_has_a_row_for_each_window():
     assert len(data.train_dataloader().dataset) == 300
     data.prepare_for(DataRequest(all_positions=True))
     assert len(data.train_dataloader().dataset) == 180
-    assert data.train_dataloader().dataset[0].targets.shape == (1, 2)
+    assert data.train_dataloader().dataset.__getitems__([0, 1]).targets.shape == (2, 2)
     assert data.val_dataloader().dataset[0].targets.shape == (1, 1)
