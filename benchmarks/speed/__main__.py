@@ -18,7 +18,7 @@ from benchmarks.speed.settings import Settings
 from lightning_croloss.common.files import write_atomically
 
 #: Modules of this package with ``run(settings, folder) -> (rows, Markdown)``; one file each.
-SECTIONS = ("loss", "cross_entropy", "evaluation", "training", "job", "preparation", "growth")
+SECTIONS = ("loss", "cross_entropy", "evaluation", "training", "lengths", "job", "preparation", "growth")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -41,7 +41,11 @@ def main() -> None:
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: for one thread on a machine that others use too"
     )
-    parser.add_argument("--data", type=Path, help="folder of diginetica.parquet, for the section preparation")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder of diginetica.parquet and beauty.parquet, for the sections preparation and lengths",
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes only, to try the command")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()

@@ -150,6 +150,7 @@ SAME = {
     "title_column": "price",
     "cache_dir": "elsewhere",
     "predict_users": "test",
+    "group_by_length": True,
 }
 
 
