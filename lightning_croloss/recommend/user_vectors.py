@@ -38,9 +38,14 @@ def user_vectors(model: UserEncoder, batch: RetrievalBatch) -> Tensor:
         batch: the users.
     """
     history = batch.history
-    if history.device.type != "cpu" or not model.needs_history or torch.compiler.is_compiling():
-        return model.encode_users(batch)
-    groups = groups_by_width(widths_of(history), history.shape[1])
+    groups = None
+    if (
+        len(history) > GROUP
+        and history.device.type == "cpu"
+        and model.needs_history
+        and not torch.compiler.is_compiling()
+    ):
+        groups = groups_by_width(widths_of(history), history.shape[1])
     if groups is None:
         return model.encode_users(batch)
     found = [model.encode_users(batch.select(rows).last_events(width)) for rows, width in groups]

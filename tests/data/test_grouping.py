@@ -110,7 +110,7 @@ def test_processes_make_equal_steps_of_one_width(world_size):
     widths = [[batch.history.shape[1] for batch in step] for step in zip(*shares, strict=True)]
     assert np.mean([max(step) - min(step) for step in widths]) < 1.0
     whole = BatchLoader(dataset, 4 * world_size, True, 1, group_by_length=True)
-    for step, batch in zip(zip(*shares, strict=True), whole, strict=True):
+    for step, batch in zip(zip(*shares, strict=True), whole, strict=False):  # one row may be left over
         assert set(flat(users_of(step))) <= set(batch.users.tolist())
 
 
