@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_croloss import RecBoleDataModule, TableDataModule
 from lightning_croloss.data import BatchLoader, DataRequest, Interactions, SequenceDataset, TargetRows
 from lightning_croloss.data.grouping import grouped_by_width
 from tests.data.test_loader import every_step, fit, flat
@@ -203,3 +204,23 @@ def test_the_field_reaches_training_alone():
     for name in ("val_dataloader", "test_dataloader", "predict_dataloader"):
         assert users_of(getattr(grouped, name)()) == users_of(getattr(plain, name)())
     assert not plain.group_by_length
+
+
+@pytest.mark.parametrize("source", ["table", "recbole"])
+def test_every_data_module_has_the_field(source, tmp_path):
+    if source == "recbole":
+        pytest.importorskip("recbole")
+        modules = [RecBoleDataModule(seed=0, group_by_length=grouped) for grouped in (False, True)]
+    else:
+        pl = pytest.importorskip("polars")
+        users = np.repeat(np.arange(300), np.random.default_rng(0).integers(5, 40, 300))
+        columns = {
+            "user_id": users,
+            "item_id": np.arange(len(users)) % 50,
+            "timestamp": np.arange(len(users)),
+        }
+        pl.DataFrame(columns).write_parquet(tmp_path / "events.parquet")
+        file = str(tmp_path / "events.parquet")
+        modules = [TableDataModule(file, seed=0, group_by_length=grouped) for grouped in (False, True)]
+    plain, grouped = (padding_of(module.train_dataloader()) for module in modules)
+    assert grouped < 0.5 * plain

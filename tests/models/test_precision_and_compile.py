@@ -16,6 +16,7 @@ from lightning_croloss import (
     UniformNegatives,
     YouTubeDNN,
 )
+from lightning_croloss.data import DataRequest
 from tests.data_for_tests import FeaturedData, fit, quiet_trainer
 from tests.models.cases import FEATURES
 
@@ -63,6 +64,24 @@ def test_compiled(cls, arguments):
     fit(torch.compile(model, backend="eager"), FeaturedData(seed=0), **options)
     for (name, expected), found in zip(plain.state_dict().items(), model.state_dict().values(), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3, equal_nan=True, msg=name)
+
+
+@pytest.mark.parametrize(("cls", "arguments"), MODELS[5:7], ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.slow
+def test_compiled_it_takes_batches_of_any_width(cls, arguments):
+    torch._dynamo.reset()
+    found = []
+    for compiled in (False, True):
+        model = build(cls, arguments)
+        # windows of 3 and of 2 targets
+        data = FeaturedData(seed=0, batch_size=2, max_history=3, group_by_length=True)
+        options = {"limit_train_batches": 12, "limit_val_batches": 0, "num_sanity_val_steps": 0}
+        fit(torch.compile(model, backend="eager") if compiled else model, data, **options)
+        found.append(model.state_dict())
+        data.prepare_for(DataRequest(all_positions=True))
+        assert len({batch.history.shape[1] for batch in data.train_dataloader()}) > 1
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, atol=1e-4, rtol=1e-3, equal_nan=True, msg=name)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a C++ compiler")
