@@ -90,9 +90,11 @@ def build_model(
     if architecture == "SASRec":
         return SASRec(
             **shared,
-            max_history=DATA_SETS[name].max_history,
-            num_layers=1,
+            max_length=DATA_SETS[name].max_history,
+            num_blocks=1,
             num_heads=1,
+            feedforward_dim=4 * EMBEDDING_DIM,
+            train_on="all",
             dropout=0.2,
             history_dropout=dropout / 2,
             optimizer=partial(torch.optim.AdamW, lr=LEARNING_RATE / 3, weight_decay=WEIGHT_DECAY, fused=True),
