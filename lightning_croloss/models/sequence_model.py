@@ -12,6 +12,7 @@ from lightning_croloss.common.checks import check_choice
 from lightning_croloss.common.item_lists import rows_of
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.recommend.user_vectors import groups_of, user_vectors
 
 TRAIN_ON = ("last", "all")
 FAR = 2**40  # longer than any history
@@ -19,6 +20,9 @@ FAR = 2**40  # longer than any history
 
 class SequenceModel(HistoryModel):
     """Base of the architectures that have a state after each event: a subclass implements two steps.
+
+    On a processor the rows of a training batch are read in groups of similar length, so that little of them
+    is padding; loss and gradients are those of the whole batch.
 
     The events are shifted to the left before they are read, over the padding and over what
     ``history_dropout`` took out. A state depends on the events up to it only, so what stands behind the last
@@ -82,7 +86,7 @@ class SequenceModel(HistoryModel):
             ValueError: the model trains on all positions, and the batch has no target for each.
         """
         if not self.all_positions:
-            return super().training_users(batch)
+            return user_vectors(self, batch), batch
         targets = batch.padded_targets
         if targets.shape != batch.history.shape:
             raise ValueError(
@@ -90,7 +94,6 @@ class SequenceModel(HistoryModel):
                 f"{tuple(targets.shape)}: call "
                 "prepare_for(DataRequest(all_positions=True)) on the data module"
             )
-        states, counts = self._read(batch)
         rows, positions = targets.nonzero(as_tuple=True)
         weight, known = batch.sample_weight, batch.known_positives
         flat = RetrievalBatch(
@@ -100,7 +103,22 @@ class SequenceModel(HistoryModel):
             sample_weight=None if weight is None else weight[rows, positions],
             known_positives=None if known is None else rows_of(known, rows),
         )
-        return self._users(states, rows, counts[rows, positions]), flat
+        return self._users_of_targets(batch, targets), flat
+
+    def _users_of_targets(self, batch: RetrievalBatch, targets: Tensor) -> Tensor:
+        """Return the vector (P, 1, D) before each target, in their order; see ``user_vectors``."""
+        groups = groups_of(batch)
+        if groups is None:
+            rows, positions = targets.nonzero(as_tuple=True)
+            states, counts = self._read(batch)
+            return self._users(states, rows, counts[rows, positions])
+        users, numbers = [], []
+        for chosen, width in groups:
+            rows, positions = targets[chosen, -width:].nonzero(as_tuple=True)
+            states, counts = self._read(batch.select(chosen).last_events(width))
+            users.append(self._users(states, rows, counts[rows, positions]))
+            numbers.append(chosen[rows] * targets.shape[1] + positions - width)  # ascending in their order
+        return torch.cat(users)[torch.cat(numbers).argsort()]
 
     def _read(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
         """Return the states (B, L, S) after the events left, and their number (B, L) up to each position."""

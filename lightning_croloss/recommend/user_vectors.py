@@ -9,10 +9,14 @@ from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
 
-#: Rows that are encoded together: enough to fill a processor's matrix products.
-GROUP = 128
+#: Rows that are encoded together at least: enough to fill a processor's matrix products.
+FEWEST_ROWS = 32
+#: The most groups of a batch.
+MOST_GROUPS = 8
 #: Groups must spare this share of the positions: else the batch is encoded as it is.
 LEAST_SAVED = 0.2
+#: Rows of a group, and the width that they need.
+Group = tuple[Tensor, int]
 
 
 class UserEncoder(Protocol):
@@ -37,15 +41,7 @@ def user_vectors(model: UserEncoder, batch: RetrievalBatch) -> Tensor:
         model: the model, in evaluation mode: a user's vector depends on its own row only.
         batch: the users.
     """
-    history = batch.history
-    groups = None
-    if (
-        len(history) > GROUP
-        and history.device.type == "cpu"
-        and model.needs_history
-        and not torch.compiler.is_compiling()
-    ):
-        groups = groups_by_width(widths_of(history), history.shape[1])
+    groups = groups_of(batch) if model.needs_history else None
     if groups is None:
         return model.encode_users(batch)
     found = [model.encode_users(batch.select(rows).last_events(width)) for rows, width in groups]
@@ -53,13 +49,26 @@ def user_vectors(model: UserEncoder, batch: RetrievalBatch) -> Tensor:
     return torch.cat(found)[order.argsort()]
 
 
-def widths_of(history: Tensor) -> Tensor:
-    """Return the number (B,) of positions from the first event to the end of left-padded ids (B, L)."""
-    real = history != 0
-    return (history.shape[1] - real.int().argmax(1)).where(real.any(1), 0)
+def groups_of(batch: RetrievalBatch) -> list[Group] | None:
+    """Return groups of rows of similar width to be encoded apart; None if the batch is better left whole.
+
+    In training on all positions the width is that of the targets too.
+    """
+    history, targets = batch.history, batch.targets
+    if history.device.type != "cpu" or len(history) <= FEWEST_ROWS or torch.compiler.is_compiling():
+        return None
+    used = history != 0
+    if isinstance(targets, Tensor) and targets.shape == history.shape:
+        used = used | (targets != 0)
+    return groups_by_width(widths_of(used), history.shape[1])
 
 
-def groups_by_width(widths: Tensor, whole: int) -> list[tuple[Tensor, int]] | None:
+def widths_of(used: Tensor) -> Tensor:
+    """Return the number (B,) of positions from the first that is used to the end, for used (B, L) bool."""
+    return (used.shape[1] - used.int().argmax(1)).where(used.any(1), 0)
+
+
+def groups_by_width(widths: Tensor, whole: int) -> list[Group] | None:
     """Return groups of rows, each with its width, at least 1; None if they would spare little.
 
     Args:
@@ -67,6 +76,7 @@ def groups_by_width(widths: Tensor, whole: int) -> list[tuple[Tensor, int]] | No
         whole: the width of the batch.
     """
     order = widths.argsort(stable=True)
-    groups = [(rows, max(1, int(widths[rows[-1]]))) for rows in order.split(GROUP) if len(rows)]
+    parts = order.split(max(FEWEST_ROWS, -(-len(order) // MOST_GROUPS)))
+    groups = [(rows, max(1, int(widths[rows[-1]]))) for rows in parts if len(rows)]
     positions = sum(len(rows) * width for rows, width in groups)
     return groups if positions <= (1 - LEAST_SAVED) * len(widths) * whole else None

@@ -17,16 +17,15 @@ def tables(folder):
     pl.DataFrame(frame).write_parquet(folder / lengths.FILE)
 
 
-def test_every_side_runs(tmp_path, monkeypatch):
+def test_every_side_runs(tmp_path):
     tables(tmp_path)
-    monkeypatch.setattr(lengths, "KINDS", {"256 sampled": lengths.KINDS["256 sampled"]})
     rows, text = lengths.run(Settings((1,), 1, True, data=tmp_path), tmp_path)
     assert [(row["work"], row["side"]) for row in rows] == [
-        *(("256 sampled", side) for side in ("padded", "trimmed", "grouped")),
+        *(("epoch", side) for side in ("padded", "trimmed", "in groups", "group_by_length")),
         *(("evaluation", side) for side in ("together", "in groups")),
     ]
     assert all(row["first by this"] > 0 for row in rows)
-    assert "| epoch, 256 sampled | padded |" in text
+    assert "| epoch | padded |" in text
 
 
 def test_padded_batches_hold_what_trimmed_ones_hold(tmp_path):

@@ -9,6 +9,7 @@ from torch.nn import functional
 from lightning_croloss import FullCatalogNegatives, RetrievalModel, SequenceModel, SoftmaxLoss
 from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.models.sequence_model import TRAIN_ON
+from lightning_croloss.recommend import user_vectors as module
 from tests.models.cases import FEATURES
 from tests.registries import concrete
 
@@ -83,6 +84,29 @@ def test_users_loss_and_gradients_are_those_of_a_wide_batch(cls, train_on):
     assert any(one is not None and bool(one.any()) for one in few)
     for one, other in zip(few, many, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("train_on", TRAIN_ON)
+@pytest.mark.parametrize("cls", [cls for cls, how in CASES if how == "all"], ids=lambda cls: cls.__name__)
+def test_training_in_groups_of_similar_length_is_that_of_the_whole_batch(cls, train_on, monkeypatch):
+    found = []
+    for least in (2.0, -1.0):  # never, always
+        monkeypatch.setattr(module, "LEAST_SAVED", least)
+        monkeypatch.setattr(module, "FEWEST_ROWS", 2)
+        model, seen = build(cls, train_on), []
+        states = model.event_states
+        model.event_states = lambda *args, s=states, n=seen: n.append(args[0].shape[1]) or s(*args)
+        batch = batch_of(train_on, PADDING)
+        users, flat = model.training_users(batch)
+        assert seen == ([9] if least > 1 else [1, 5, 6])
+        loss = model.loss_of(batch)
+        gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        found.append(
+            (users, flat.first_targets, flat.users, flat.sample_weight, flat.history, loss, gradients)
+        )
+    (*whole, one), (*grouped, other) = found
+    for before, after in zip([*whole, *one], [*grouped, *other], strict=True):
+        torch.testing.assert_close(after, before)
 
 
 def test_there_are_models_of_each_kind():

@@ -1,6 +1,7 @@
 """Users encoded in groups of similar length are the same users, in the same order."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tests.test_grid import build
 
 @pytest.fixture
 def groups_of_four(monkeypatch):
-    monkeypatch.setattr(module, "GROUP", 4)
+    monkeypatch.setattr(module, "FEWEST_ROWS", 4)
     monkeypatch.setattr(module, "LEAST_SAVED", -1.0)  # always
 
 
@@ -30,27 +31,21 @@ def groups_of_four(monkeypatch):
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=400))
 def test_groups_hold_each_row_once_and_are_no_wider_than_they_must_be(widths):
     groups = groups_by_width(torch.tensor(widths), 50)
-    positions = 0
+    size = max(module.FEWEST_ROWS, math.ceil(len(widths) / module.MOST_GROUPS))
+    in_order = sorted(widths)
+    parts = [in_order[start : start + size] for start in range(0, len(widths), size)]
+    least = sum(len(part) * max(1, part[-1]) for part in parts)
+    assert (groups is None) == (least > (1 - module.LEAST_SAVED) * 50 * len(widths))
     if groups is None:
-        in_order = sorted(widths)
-        widest = [
-            in_order[min(start + module.GROUP, len(widths)) - 1]
-            for start in range(0, len(widths), module.GROUP)
-        ]
-        rows = [min(module.GROUP, len(widths) - start) for start in range(0, len(widths), module.GROUP)]
-        assert sum(max(1, a) * b for a, b in zip(widest, rows, strict=True)) > 0.8 * 50 * len(widths)
         return
     assert sorted(torch.cat([rows for rows, _ in groups]).tolist()) == list(range(len(widths)))
-    for rows, width in groups:
-        assert len(rows) <= module.GROUP
-        assert width == max(1, *(widths[row] for row in rows.tolist()))
-        positions += len(rows) * width
-    assert positions <= 0.8 * 50 * len(widths)
+    assert [sorted(widths[row] for row in rows.tolist()) for rows, _ in groups] == parts
+    assert [width for _, width in groups] == [max(1, part[-1]) for part in parts]
 
 
 def test_a_width_reaches_back_to_the_first_event():
     history = torch.tensor([[0, 0, 0], [0, 0, 1], [0, 2, 0], [3, 0, 0], [4, 5, 6]])
-    assert widths_of(history).tolist() == [0, 1, 2, 3, 3]
+    assert widths_of(history != 0).tolist() == [0, 1, 2, 3, 3]
 
 
 @pytest.mark.usefixtures("groups_of_four")
@@ -109,7 +104,7 @@ def test_metrics_and_the_order_of_predictions_stay(cls, monkeypatch):
     histories = [row[row != 0].tolist() for batch in data.predict_dataloader() for row in batch.history]
     outcomes = []
     for least in (2.0, -1.0):  # never, always
-        monkeypatch.setattr(module, "GROUP", 4)
+        monkeypatch.setattr(module, "FEWEST_ROWS", 4)
         monkeypatch.setattr(module, "LEAST_SAVED", least)
         trainer = quiet_trainer()
         metrics = [trainer.validate(model, data, verbose=False), trainer.test(model, data, verbose=False)]
