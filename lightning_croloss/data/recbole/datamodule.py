@@ -53,7 +53,7 @@ class RecBoleDataModule(RetrievalDataModule):
             events before their targets.
         group_by_length: whether the rows of a training batch have histories of similar length, so that little
             of it is padding: an epoch takes less time where most histories are shorter than ``max_history``.
-            Batches are then less random; see the documentation of training.
+            Batches are then less random, which may cost Recall.
 
     Raises:
         ValueError: for an unusable argument or setting.
