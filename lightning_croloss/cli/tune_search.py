@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import time
@@ -12,10 +11,10 @@ from typing import Any
 
 import torch
 
-from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_base import Base
 from lightning_croloss.cli.tune_budget import Budget, Speed
 from lightning_croloss.cli.tune_configs import run_config, unwatched
+from lightning_croloss.cli.tune_mirrors import check_storage
 from lightning_croloss.cli.tune_progress import Progress
 from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.cli.tune_results import hand_back
@@ -58,7 +57,7 @@ def run_search(base: Base, request: Request) -> Choice:
     records = _records(folder, settings)
     gpus = visible_gpus(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else []
     with make_workers(request.processes, folder / "logs", gpus) as workers:
-        measured = _measured(base, records, workers, bool(gpus))
+        measured = _measured(base, records, workers, bool(gpus), request.objectives[0].metric)
         length = read_length(measured)
         losses = losses or portfolio_for(request.ns, measured["num_items"])
         runs = Runs(base.config, records, workers, request.objectives, measured["num_items"], bool(gpus))
@@ -116,10 +115,7 @@ def _check(request: Request) -> None:
         require_optuna("--sampler tpe")
         if request.processes > 1:
             raise ValueError("--sampler tpe draws one setting after the other: leave --processes out")
-    if request.storage is not None:
-        require_optuna("--storage")
-    elif importlib.util.find_spec("optuna") is None:
-        say("no storage of Optuna is written, for its dashboard: pip install 'lightning-croloss[tune]'")
+    check_storage(request.storage)
     if request.fits is not None and request.fits < 1:
         raise ValueError(
             f"--fits must be at least 1, as the winner is trained to its end, got {request.fits}"
@@ -136,14 +132,14 @@ def _records(folder: Path, settings: dict[str, Any]) -> Records:
         raise ValueError(f"--output: {error}") from None
 
 
-def _measured(base: Base, records: Records, workers: TaskRunner, gpus: bool) -> dict[str, Any]:
+def _measured(base: Base, records: Records, workers: TaskRunner, gpus: bool, metric: str) -> dict[str, Any]:
     """Return how long a fit is, and the size of its catalogue; they are kept."""
     path = records.folder / "length.json"
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return found
     config = write_scratch(base, records, gpus)
-    ((_, answer),) = workers.run([{"do": "measure", "config": str(config)}])
+    ((_, answer),) = workers.run([{"do": "measure", "config": str(config), "metric": metric}])
     if "error" in answer:
         raise ValueError(answer["error"])
     write_atomically(path, json.dumps(answer["result"]).encode())

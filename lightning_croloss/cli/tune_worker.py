@@ -49,7 +49,8 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
         task: ``do`` names a function of :mod:`lightning_croloss.cli.tune_work`, the rest is its arguments.
 
     Returns:
-        Its ``result``, or the ``error`` that ended it, in one sentence.
+        Its ``result``, or the ``error`` that ended it, in one sentence; ``unwritable`` if nothing can be
+        written, whatever the task.
     """
     from lightning_croloss.cli import tune_work
 
@@ -58,7 +59,8 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
         return {"result": getattr(tune_work, task["do"])(**arguments)}
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        return {"error": tune_work.sentence_about(error)}
+        unwritable = tune_work.is_unwritable(error)
+        return {"error": tune_work.sentence_about(error)} | ({"unwritable": True} if unwritable else {})
     finally:
         tune_work.end_runs()
 
