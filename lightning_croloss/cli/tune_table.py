@@ -21,6 +21,7 @@ from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun
 from lightning_croloss.cli.seeds import seeds_of
 from lightning_croloss.cli.tune_base import Base
+from lightning_croloss.cli.tune_folder import STATE, check_output
 from lightning_croloss.cli.tune_mirrors import Mirrors, check_storage
 from lightning_croloss.cli.tune_options import default_output
 from lightning_croloss.cli.tune_report import format_seconds
@@ -30,18 +31,16 @@ from lightning_croloss.cli.tune_table_clock import SpentTime
 from lightning_croloss.cli.tune_table_features import feature_columns, without_tables
 from lightning_croloss.cli.tune_table_options import refuse_options, table_base
 from lightning_croloss.cli.tune_table_report import Report, hand_back
-from lightning_croloss.cli.tune_table_runs import STATE, TableRuns
+from lightning_croloss.cli.tune_table_runs import TableRuns
 from lightning_croloss.cli.tune_table_seeds import Seeds
 from lightning_croloss.cli.tune_workers import visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.locks import claimed
-from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.data import RetrievalDataModule, TableDataModule
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.tuning.designs import first_designs, variants
 from lightning_croloss.tuning.from_data import Decisions, decide
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.records import SEARCH
 from lightning_croloss.tuning.table_statistics import Statistics, look_at
 from lightning_croloss.tuning.timed_search import TimedSearch
 
@@ -67,7 +66,7 @@ def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequenc
     check_storage(given.storage)
     base = table_base(given.interactions, words)
     folder = given.output or default_output(given.interactions, given.n)
-    check_path(folder, "--output")
+    check_output(folder)
     weights = given.weights or [1.0] * len(given.n)
     line = shlex.join(["croloss", "tune", *command])
     seeds = () if given.seeds is None else seeds_of(given.seeds, base.seed)
@@ -85,8 +84,6 @@ def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequenc
     before = _innermost(folder)
     try:
         with claimed(folder):
-            if given.overwrite and (folder / SEARCH).exists():
-                shutil.rmtree(folder)
             return _Table(base, request).run()
     except BaseException as error:
         if before != folder and not (folder / STATE).exists():
@@ -129,7 +126,7 @@ class _Table:
         self.minutes = request.minutes
         (self.objective,) = request.objectives
         self.given: dict[str, Any] = dict(base.config["data"]["init_args"])
-        self.runs = TableRuns(self.folder, base.config, self.objective, self.minutes)
+        self.runs = TableRuns(self.folder, base.config, self.objective, self.minutes, request.overwrite)
         self.end = request.began + USED * 60 * self.minutes - self.runs.elapsed
         self.began = request.began - self.runs.elapsed
         self.runs.began = self.began

@@ -12,7 +12,7 @@ from lightning_croloss.common.files import write_atomically
 
 SPENT = "spent.json"
 #: Seconds after which it is written down again: a command that is killed loses no more of its time.
-PERIOD = 2.0
+PERIOD = 5.0
 
 
 def spent_before(folder: Path) -> float:
@@ -64,7 +64,7 @@ class SpentTime:
 
     def _note(self) -> None:
         content = json.dumps({"seconds": time.monotonic() - self._began})
-        write_atomically(self._path, content.encode(), durable=False)
+        write_atomically(self._path, content.encode())
 
 
 __all__ = ["SPENT", "SpentTime", "spent_before"]

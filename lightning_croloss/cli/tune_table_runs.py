@@ -14,6 +14,7 @@ import yaml
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_base import Base, Config
 from lightning_croloss.cli.tune_configs import judged_by, run_config, settings
+from lightning_croloss.cli.tune_folder import STATE, open_records
 from lightning_croloss.cli.tune_mirrors import Mirrors
 from lightning_croloss.cli.tune_runs import BEST, CONFIG, TaskRunner, refuse_to_go_on
 from lightning_croloss.cli.tune_table_clock import spent_before
@@ -23,12 +24,10 @@ from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.designs import Design, config_of
 from lightning_croloss.tuning.from_data import Decisions
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.records import Records
 from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, MirroredTrial
 from lightning_croloss.tuning.table_statistics import Statistics
 from lightning_croloss.tuning.timed_search import Job, TimedSearch, Track, Turn
 
-STATE = "state.json"
 #: Training steps after which designs are told apart, if an epoch has more.
 TELLING = 2_000
 #: Share of the time that the first turn may take where already beginning it takes long.
@@ -62,14 +61,19 @@ class TableRuns:
         settings: the config that the user has set, on which the outcome depends.
         objective: what is looked for.
         minutes: what all of it may take.
+        overwrite: whether the folder may hold another search, which is then removed.
     """
 
-    def __init__(self, folder: Path, settings: Config, objective: Objective, minutes: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Config,
+        objective: Objective,
+        minutes: float,
+        overwrite: bool = False,
+    ) -> None:
         told = {"config": settings, "objectives": [objective.to_plain()], "minutes": minutes}
-        try:
-            self.records = Records(folder, told)
-        except ValueError as error:
-            raise ValueError(f"--output: {error}") from None
+        self.records = open_records(folder, told, overwrite)
         self.folder = folder
         self.objective = objective
         self.minutes = minutes
@@ -272,8 +276,9 @@ class TableRuns:
         config = judged_by(self.config_of(design), [self.objective])
         if seed is not None:
             config["seed_everything"] = seed
+        name = design.name if seed is None else f"{design.name}, seed {seed}"
         logged = config["trainer"].get("logger")
-        config = run_config(config, folder.absolute(), design.name, self.folder.resolve().name, self._gpus)
+        config = run_config(config, folder.absolute(), name, self.folder.resolve().name, self._gpus)
         trainer = config["trainer"]
         if not logged:  # what a design reaches is in the tables
             trainer["logger"] = False
@@ -335,4 +340,4 @@ def settings_of(design: Design) -> dict[str, Any]:
     return settings(Candidate(design.name, design.loss.loss, {**fields, **design.arguments}))
 
 
-__all__ = ["STATE", "Progress", "TableRuns", "settings_of"]
+__all__ = ["Progress", "TableRuns", "settings_of"]

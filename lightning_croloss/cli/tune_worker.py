@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import IO, Any
 
 
@@ -29,8 +30,9 @@ def main() -> None:
 
     while True:
         answer = json.dumps(answer_to(waiting.get()))
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # the log is on a full disk
+            sys.stdout.flush()
+            sys.stderr.flush()
         answers.write(answer.encode() + b"\n")
         answers.flush()
 
@@ -58,7 +60,8 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"result": getattr(tune_work, task["do"])(**arguments)}
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
+        with suppress(OSError):  # the log is on a full disk
+            traceback.print_exc()
         unwritable = tune_work.is_unwritable(error)
         return {"error": tune_work.sentence_about(error)} | ({"unwritable": True} if unwritable else {})
     finally:
