@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,10 +28,17 @@ def check_output(folder: Path) -> None:
 
     Raises:
         FileExistsError: it is a file, or something that must stay as it is.
+        PermissionError: nothing can be written there.
     """
     check_path(folder, "--output")
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"--output {folder} is a file: choose another folder")
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    for each in (there, folder.absolute().parent):  # beside the folder lies its lock
+        if each.exists() and not os.access(each, os.W_OK | os.X_OK):
+            raise PermissionError(f"--output {folder}: {each} cannot be written to: choose another folder")
 
 
 def open_records(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> Records:

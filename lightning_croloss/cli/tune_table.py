@@ -37,7 +37,7 @@ from lightning_croloss.cli.tune_workers import visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.data import RetrievalDataModule, TableDataModule
-from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.errors import DataError, MissingExtraError
 from lightning_croloss.tuning.designs import first_designs, variants
 from lightning_croloss.tuning.from_data import Decisions, decide
 from lightning_croloss.tuning.objective import Objective
@@ -144,7 +144,7 @@ class _Table:
             found, seconds = self._look()
             decisions = decide(found, ns, self.minutes, self._decided(seconds), gpu)
             arguments = without_tables(self.given) | dict(decisions.data)
-            data = data_of({"class_path": "TableDataModule", "init_args": arguments})
+            data = data_of(_described(arguments))
             _tell(found, decisions, data)
             request = self.request
             self.runs.mirror_in(Mirrors(self.folder, request.objectives, request.storage, request.command))
@@ -170,8 +170,13 @@ class _Table:
         """Return what the table is like, and how long it took to read it."""
         before = time.monotonic()
         widest = {"min_user_interactions": 2} | without_tables(self.given)
-        data = data_of({"class_path": "TableDataModule", "init_args": widest})
-        interactions = data.interactions
+        data = data_of(_described(widest))
+        try:
+            interactions = data.interactions
+        except DataError:
+            if "min_user_interactions" not in self.given:  # the filter is ours: what it is for says more
+                look_at(data_of(_described(widest | {"min_user_interactions": 1})).interactions)
+            raise
         seconds = time.monotonic() - before
         assert isinstance(data, TableDataModule)
         features = feature_columns(data, self.given)
@@ -231,6 +236,10 @@ class _Table:
             raise ValueError(f"nothing could be trained: {search.tracks[0].error}")
         self.runs.finish()
         return number
+
+
+def _described(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"class_path": "TableDataModule", "init_args": arguments}
 
 
 def _tell(found: Statistics, decisions: Decisions, data: RetrievalDataModule) -> None:

@@ -73,6 +73,11 @@ def decide(
         DataError: there are too few users or items.
     """
     given = dict(given or {})
+    if found.items < 2:
+        raise DataError(
+            "the table has one item, so that there is nothing to choose from: is the column of the items the "
+            "right one?"
+        )
     if max(ns) >= found.items:
         n = max(ns)
         raise DataError(

@@ -91,7 +91,8 @@ class Pretended(Here):
         folder = Path(task["config"]).parent
         (folder / "checkpoints").mkdir(exist_ok=True)
         torch.save({"value": value}, folder / "checkpoints" / "best.ckpt")
-        monitor = config["trainer"]["callbacks"][0]["init_args"]["monitor"]
+        each = [entry["init_args"].get("monitor") for entry in config["trainer"]["callbacks"]]
+        monitor = next(filter(None, each))
         (folder / "best.json").write_text(json.dumps({monitor: str(folder / "checkpoints" / "best.ckpt")}))
         Path(task["save"]).touch()
         found = {"step": step, "epoch": 5, "validations": [*before, [step, value]], "settled": True}
