@@ -58,26 +58,29 @@ class Seeds:
             ValueError: a run failed.
         """
         waiting = [seed for seed in self._seeds if not (self._folder(seed) / OUTCOME).exists()]
-        if waiting:
-            many = f"{len(waiting)} more {'run' if len(waiting) == 1 else 'runs'}"
-            say(f"seeds: {many} of {self._runs.progress[self._winner].step:,} training steps")
         while waiting:
             rounds = math.ceil(len(waiting) / self._processes)
             seconds = (self._end - self._clock()) / rounds - self._test
             if seconds <= self._runs.besides:
-                path = self._runs.folder / f"best_{self._runs.objective.label}.yaml"
-                say(
-                    f"--seeds: there is no time for {len(waiting)} of {1 + len(self._seeds)} seeds: give "
-                    f"more --minutes, or train them by themselves: croloss fit --config {path} --seeds "
-                    f"{','.join(map(str, waiting))}"
-                )
+                self._say_left_out(waiting)
                 break
             now, waiting = waiting[: self._processes], waiting[self._processes :]
+            steps = f"{self._runs.progress[self._winner].step:,} training steps"
+            say(f"seed {', '.join(map(str, now))}: {steps}, as the winner")
             self._train(now, seconds)
         found = [first, *(self._read(seed) for seed in self._seeds if seed not in waiting)]
         if len(found) > 1:
             keep_and_print(found, self._runs.folder, self._runs.objective.label, title)
         return found
+
+    def _say_left_out(self, seeds: Sequence[int]) -> None:
+        path = self._runs.folder / f"best_{self._runs.objective.label}.yaml"
+        named = ",".join(map(str, seeds))
+        option = f"--seeds {named}" if len(seeds) > 1 else f"--seed_everything {named}"
+        say(
+            f"--seeds: there is no time for {len(seeds)} of {1 + len(self._seeds)} seeds: give more "
+            f"--minutes, or train by themselves: croloss fit --config {path} {option}"
+        )
 
     def _folder(self, seed: int) -> Path:
         return self._runs.seed_folder(self._winner, seed)

@@ -137,6 +137,21 @@ def test_too_few_users(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
     assert "too few users to measure by: 12 of 12" in said
 
 
+def test_what_leaves_nothing_to_learn_from(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    events = pl.read_parquet("events.parquet")
+    events.with_columns(item_id=pl.lit(1)).write_parquet("item.parquet")
+    said = error_of(capsys, "tune", "--interactions=item.parquet", "--user_column=customer", "--n=5")
+    assert said.startswith("the table has one item, so that there is nothing to choose from")
+    events.with_columns(customer=pl.int_range(pl.len())).write_parquet("users.parquet")
+    said = error_of(capsys, "tune", "--interactions=users.parquet", "--user_column=customer", "--n=5")
+    assert said.startswith("none of the 1,200 users has two events")
+    events.drop("timestamp").write_parquet("untimed.parquet")
+    said = error_of(capsys, "tune", "--interactions=untimed.parquet", "--user_column=customer", "--n=5")
+    assert said.startswith("time_column names 'timestamp', which is not a column of untimed.parquet")
+    assert "give null if it has no times" in said
+    assert not here.tasks
+
+
 def test_comments_stand_above_their_fields() -> None:
     config = {
         "data": {"init_args": {"split": {"class_path": "X", "init_args": {"a": 1}}, "ns": [1, 2]}},

@@ -192,3 +192,42 @@ def test_a_full_disk_ends_the_search_and_is_no_models_fault(
     pretended.answers = {}
     tune(*WORDS, minutes=9)
     assert all(track["error"] is None for track in state()["tracks"])
+
+
+def test_a_search_that_has_trained_nothing_makes_room(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("out").mkdir()  # a folder of the user's, which stays
+    error_of(capsys, "tune", *TABLE, *WORDS, "--item_column=article")
+    assert Path("out/search.json").exists()
+    tune(*WORDS, minutes=9)  # the mistake is mended
+    assert Path("out/best_n5.yaml").exists()
+
+
+def test_only_what_is_a_searchs_own_is_replaced(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune(*WORDS, minutes=9)
+    Path("out/notes.txt").write_text("mine")
+    from_config = ("tune", "--config", "out/best_n5.yaml", *WORDS)
+    assert error_of(capsys, *from_config).startswith("--output: out holds a search that differs in")
+    assert Path("out/best_n5.ckpt").exists()
+    said = error_of(capsys, "tune", *TABLE, *WORDS, "--seed_everything=7")
+    assert said.startswith("--output: out holds a search that differs in config")
+    tune(*WORDS, "--seed_everything=7", "--overwrite", minutes=9)
+    assert yaml.safe_load(Path("out/best_n5.yaml").read_text())["seed_everything"] == 7
+    assert Path("out/notes.txt").read_text() == "mine"
+
+
+def test_an_output_that_cannot_be_written(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("mine")
+    said = error_of(capsys, "tune", *TABLE, "--n=5", "--output=file")
+    assert said.startswith("--output file is a file: choose another folder")
+    monkeypatch.setattr("os.access", lambda *_: False)  # as on a file system that is read only
+    said = error_of(capsys, "tune", *TABLE, "--n=5", "--output=some/out")
+    assert said.startswith("--output some/out: ")
+    assert "cannot be written to: choose another folder" in said
+    assert not Path("some").exists()
+    assert not pretended.tasks
