@@ -13,6 +13,7 @@ import yaml
 from lightning_croloss.cli.tune_table_clock import SpentTime, spent_before
 from tests.cli.cases import error_of
 from tests.cli.tune_tables import Pretended, tune, write_tables
+from tests.cli.tuning import NoMirrors
 
 pytest.importorskip("polars", reason="needs the extra [tables]")
 pytest.importorskip("scipy", reason="item kNN needs scipy")
@@ -20,6 +21,14 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 WORDS = ["--n", "5", "--output", "out"]
 TABLE = ["--interactions=events.parquet", "--user_column=customer", "--minutes=9"]
+
+
+quick = pytest.mark.usefixtures("without_storage")
+
+
+@pytest.fixture
+def without_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_croloss.cli.tune_table.Mirrors", NoMirrors)
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +52,7 @@ def state() -> dict[str, Any]:
     return content
 
 
+@quick
 def test_the_winner_is_trained_with_further_seeds(
     pretended: Pretended, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +72,7 @@ def test_the_winner_is_trained_with_further_seeds(
     assert [task["do"] for task in pretended.tasks[number:]] == ["test_users"]
 
 
+@quick
 def test_seeds_for_which_there_is_no_time(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     pretended.besides = 60.0
     tune(*WORDS, "--seeds", "7,8", minutes=0.5)
@@ -96,6 +107,7 @@ def test_a_storage_that_cannot_be_used(pretended: Pretended, capsys: pytest.Capt
     assert not Path("out").exists()
 
 
+@quick
 def test_a_logger_of_the_user_follows_every_run(pretended: Pretended) -> None:
     tune(*WORDS, "--trainer.logger=WandbLogger", "--trainer.logger.offline=true", minutes=9)
     logger = yaml.safe_load(Path("out/candidates/00/config.yaml").read_text())["trainer"]["logger"]
@@ -104,12 +116,14 @@ def test_a_logger_of_the_user_follows_every_run(pretended: Pretended) -> None:
     assert yaml.safe_load(Path("out/best_n5.yaml").read_text())["trainer"]["logger"]["init_args"]["offline"]
 
 
+@quick
 def test_without_a_logger_nothing_is_logged(pretended: Pretended) -> None:
     tune(*WORDS, minutes=9)
     assert yaml.safe_load(Path("out/candidates/00/config.yaml").read_text())["trainer"]["logger"] is False
     assert "logger" not in yaml.safe_load(Path("out/best_n5.yaml").read_text())["trainer"]
 
 
+@quick
 def test_models_are_trained_side_by_side(pretended: Pretended) -> None:
     tune(*WORDS, "--processes", "3", "--seeds", "4", minutes=9)
     assert pretended.processes == 3
@@ -119,6 +133,7 @@ def test_models_are_trained_side_by_side(pretended: Pretended) -> None:
     assert json.loads(Path("out/seeds_n5.json").read_text())["seeds"] == [42, 43, 44, 45]
 
 
+@quick
 @pytest.mark.parametrize("processes", [1, 2])
 def test_ended_in_the_midst_of_a_turn_it_goes_on(
     pretended: Pretended,
@@ -151,6 +166,7 @@ def test_ended_in_the_midst_of_a_turn_it_goes_on(
     assert len(again) == len(tracks) - sum(bool(track["values"]) for track in begun)
 
 
+@quick
 def test_the_time_spent_counts_even_if_the_command_is_killed(
     pretended: Pretended, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +197,7 @@ def test_the_time_is_noted_while_it_goes_on(tmp_path: Path) -> None:
             time.sleep(0.01)
 
 
+@quick
 def test_a_full_disk_ends_the_search_and_is_no_models_fault(
     pretended: Pretended, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +211,7 @@ def test_a_full_disk_ends_the_search_and_is_no_models_fault(
     assert all(track["error"] is None for track in state()["tracks"])
 
 
+@quick
 def test_a_search_that_has_trained_nothing_makes_room(
     pretended: Pretended, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +222,7 @@ def test_a_search_that_has_trained_nothing_makes_room(
     assert Path("out/best_n5.yaml").exists()
 
 
+@quick
 def test_only_what_is_a_searchs_own_is_replaced(
     pretended: Pretended, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,6 +238,7 @@ def test_only_what_is_a_searchs_own_is_replaced(
     assert Path("out/notes.txt").read_text() == "mine"
 
 
+@quick
 def test_an_output_that_cannot_be_written(
     pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
