@@ -139,11 +139,29 @@ class Runs:
 
 
 def outcome_of(answer: Mapping[str, Any], before: Outcome | None) -> Outcome:
-    """Return the outcome of a run from the answer of the process that did it."""
+    """Return the outcome of a run from the answer of the process that did it.
+
+    Raises:
+        ValueError: see :func:`refuse_to_go_on`.
+    """
     if "error" not in answer:
         return Outcome.from_plain(answer["result"])
+    refuse_to_go_on(answer)
     earlier = before or Outcome(0)
     return Outcome(earlier.step, earlier.validations, False, answer["error"], earlier.seconds)
 
 
-__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Runs", "TaskRunner", "outcome_of"]
+def refuse_to_go_on(answer: Mapping[str, Any]) -> None:
+    """End a search whose folder cannot be written to, which is no setting's fault.
+
+    Args:
+        answer: that of a process whose task has failed.
+
+    Raises:
+        ValueError: that is why.
+    """
+    if answer.get("unwritable"):
+        raise ValueError(f"--output: {answer['error']}; the same command goes on once that is mended")
+
+
+__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Runs", "TaskRunner", "outcome_of", "refuse_to_go_on"]

@@ -84,15 +84,17 @@ class Mirror:
             if self._study.user_attrs.get(key) != value:
                 self._study.set_user_attr(key, value)
 
-    def write(self, trials: Sequence[MirroredTrial]) -> None:
+    def write(self, trials: Sequence[MirroredTrial], expected: Sequence[Mapping[str, Any]] = ()) -> None:
         """Bring the study to where the search is; what is there already stays as it is.
 
         Args:
             trials: all candidates so far, by number.
+            expected: settings of candidates that may follow, since a parameter takes no values but those
+                that it was made for.
         """
         storage = self._study._storage
         stored = self._study.get_trials(deepcopy=False)
-        spread = _spread([trial.params for trial in trials])
+        spread = _spread([*(trial.params for trial in trials), *expected])
         for number, trial in enumerate(trials):
             if number >= len(stored):
                 template = self._template(trial, spread, stored)

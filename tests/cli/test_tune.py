@@ -18,7 +18,7 @@ from lightning_croloss.cli.tune_settings import read_section
 from lightning_croloss.cli.tune_workers import THREADS, VISIBLE, _environment
 from lightning_croloss.tuning.study import Mirror
 from tests.cli.cases import error_of
-from tests.cli.tuning import CONFIG, LOSSES, Pretended, pretended, rungs, tune, write
+from tests.cli.tuning import CONFIG, LOSSES, NoMirrors, Pretended, pretended, rungs, tune, write
 
 __all__ = ["pretended"]
 pytestmark = [pytest.mark.filterwarnings("ignore")]
@@ -32,8 +32,7 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write no database, which takes as long as all the rest."""
-    monkeypatch.setattr("lightning_croloss.cli.tune_progress._mirrors", lambda *_: [])
+    monkeypatch.setattr("lightning_croloss.cli.tune_progress.Mirrors", NoMirrors)
 
 
 def best(path: str) -> Any:
