@@ -33,7 +33,7 @@ def walked(plan, length, entering):
     return total / (length.steps + length.validation_batches * max(1, len(validated)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), lengths(), st.floats(1.0, 6.0), st.integers(1, 4))
 def test_the_bound_holds_always(number, length, fits, objectives):
     plan = make_plan(number, length, fits, objectives)
