@@ -27,7 +27,7 @@ from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.records import CANDIDATES, SEARCH, VERSION, Records
 from lightning_croloss.tuning.search import Choice, Propose, SearchFailedError, search
-from lightning_croloss.tuning.study import require_optuna
+from lightning_croloss.tuning.study import check_storage, require_optuna
 
 #: How many settings are tried with ``tpe`` where nobody says.
 TPE_TRIALS = 20
@@ -92,7 +92,9 @@ def run_search(base: Base, request: Request) -> Choice:
         try:
             choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
         except SearchFailedError as error:
-            raise ValueError(f"{error}; what they said is in {folder / 'logs'}") from None
+            raise ValueError(
+                f"{error}; what they said is in {folder / 'logs'}, and --overwrite tries again"
+            ) from None
         progress.finish(choice)
         hand_back(choice, runs, request, base, schedule, began)
     return choice
@@ -118,6 +120,10 @@ def _check(request: Request) -> None:
             raise ValueError("--sampler tpe draws one setting after the other: leave --processes out")
     if request.storage is not None:
         require_optuna("--storage")
+        try:
+            check_storage(request.storage)
+        except ValueError as error:
+            raise ValueError(f"--storage: {error}") from None
     elif importlib.util.find_spec("optuna") is None:
         say("no storage of Optuna is written, for its dashboard: pip install 'lightning-croloss[tune]'")
     if request.fits is not None and request.fits < 1:

@@ -14,7 +14,7 @@ import yaml
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_base import Base, Config
 from lightning_croloss.cli.tune_configs import judged_by, run_config
-from lightning_croloss.cli.tune_runs import BEST, CONFIG, TaskRunner
+from lightning_croloss.cli.tune_runs import BEST, CONFIG, TaskRunner, refuse_to_go_on
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.by_the_clock import NEVER
 from lightning_croloss.tuning.designs import Design, config_of
@@ -167,6 +167,7 @@ class TableRuns:
         began = time.monotonic()
         ((_, answer),) = self.workers.run([task])
         took = time.monotonic() - began
+        refuse_to_go_on(answer)
         if "error" in answer:
             say(f"  {track.design.name} failed: {answer['error']}")
             turn = Turn(error=answer["error"])

@@ -5,6 +5,7 @@ Each is given the file of an ordinary config, from which ``croloss fit`` would m
 
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
 import json
@@ -35,6 +36,8 @@ from lightning_croloss.tuning.segment import RungReached, train_segment
 
 #: Steps after which the speed of training is known.
 ENOUGH = 60
+#: A full disk, one that is read-only or broken, and too many open files.
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 
 
 class RunCLI(CROLossCLI):
@@ -262,6 +265,12 @@ def sentence_about(error: BaseException) -> str:
     return text if meant_for_user(cause) else f"{type(cause).__name__}: {text}"
 
 
+def is_of_the_machine(error: BaseException) -> bool:
+    """Tell what any setting would have met, such as a full disk, from what is wrong with one."""
+    cause = root_cause(error)
+    return isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE
+
+
 class Stopwatch(Callback):
     """Ends a fit, before its first validation, once the time of a step is known.
 
@@ -330,4 +339,14 @@ def _note_best(trainer: Trainer, folder: Path) -> None:
     write_atomically(folder / BEST, json.dumps(best).encode())
 
 
-__all__ = ["end_runs", "measure", "sentence_about", "speed", "test", "test_users", "train", "train_for"]
+__all__ = [
+    "end_runs",
+    "is_of_the_machine",
+    "measure",
+    "sentence_about",
+    "speed",
+    "test",
+    "test_users",
+    "train",
+    "train_for",
+]

@@ -49,7 +49,7 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
         task: ``do`` names a function of :mod:`lightning_croloss.cli.tune_work`, the rest is its arguments.
 
     Returns:
-        Its ``result``, or the ``error`` that ended it, in one sentence.
+        Its ``result``, or the ``error`` that ended it, in one sentence, and whether that ``ends`` all others.
     """
     from lightning_croloss.cli import tune_work
 
@@ -58,7 +58,8 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
         return {"result": getattr(tune_work, task["do"])(**arguments)}
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        return {"error": tune_work.sentence_about(error)}
+        ends = tune_work.is_of_the_machine(error)
+        return {"error": tune_work.sentence_about(error), "ends": ends}
     finally:
         tune_work.end_runs()
 
