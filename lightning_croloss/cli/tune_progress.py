@@ -115,7 +115,10 @@ class Progress:
 
 
 def _mirrors(records: Records, request: Request) -> list[Mirror]:
-    """Return a study for each objective; none without Optuna."""
+    """Return a study for each objective; none without Optuna.
+
+    A storage that nobody has asked for may fail, as SQLite does on some network file systems.
+    """
     if importlib.util.find_spec("optuna") is None:
         return []
     url = request.storage or f"sqlite:///{records.folder / STORAGE}"
@@ -123,7 +126,13 @@ def _mirrors(records: Records, request: Request) -> list[Mirror]:
     search = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     told = {"command": request.command, "settings": json.loads(text)}
     group = records.folder.resolve().name
-    return [Mirror(url, f"{group} {objective}", search, told) for objective in request.objectives]
+    try:
+        return [Mirror(url, f"{group} {objective}", search, told) for objective in request.objectives]
+    except ValueError as error:
+        if request.storage is not None:
+            raise
+        say(f"the search goes on without a storage of Optuna: {error}")
+        return []
 
 
 __all__ = ["Progress"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,13 +69,13 @@ def check_storage(url: str) -> None:
 
 
 def _unusable(url: str, error: Exception) -> str:
-    said = " ".join(str(error).split()).partition("(Background on")[0].strip() or type(error).__name__
+    said = re.split(r"\[SQL:|\(Background on", " ".join(str(error).split()))[0].strip()
     folder = Path(url.partition(":///")[2].partition("?")[0]).absolute().parent
     if "://" not in url:
         said = "it must be a URL, such as sqlite:///study.db"
     elif url.startswith("sqlite") and not folder.is_dir():
         said = f"there is no folder {folder}"
-    return f"storage {url!r} cannot be used: {said[:200]}"
+    return f"storage {url!r} cannot be used: {said[:200] or type(error).__name__}"
 
 
 class Mirror:

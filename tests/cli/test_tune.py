@@ -413,6 +413,22 @@ def test_the_storage_of_optuna(pretended: Pretended, capsys: pytest.CaptureFixtu
         Mirror(url, "out recall@10", "mine")
 
 
+def test_a_storage_that_nobody_asked_for_ends_no_search(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optuna = pytest.importorskip("optuna", reason="needs the extra [tune]")
+
+    def create_study(**_: Any) -> None:
+        raise OSError("(sqlite3.OperationalError) locking protocol [SQL: CREATE TABLE studies]")
+
+    monkeypatch.setattr(optuna, "create_study", create_study)
+    tune(*write(), "--n", "10", "--output", "out")
+    assert Path("out/best_n10.yaml").exists()
+    said = capsys.readouterr().err
+    assert "goes on without a storage of Optuna: storage 'sqlite:///out/optuna.db' cannot be used: " in said
+    assert "locking protocol\n" in said
+
+
 @quick
 def test_the_sampler_tpe(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("optuna", reason="needs the extra [tune]")
