@@ -2,6 +2,7 @@
 
 python -m benchmarks.losses --data FOLDER --sets video diginetica        # full grids, then the winners
 python -m benchmarks.losses --data FOLDER --sets cds toys --halving      # the grids by successive halving
+python -m benchmarks.losses --data FOLDER --corners --sides CROLoss --halving   # what the rule is fitted to
 python -m benchmarks.losses --report                                     # the tables again, from the rows
 """
 
@@ -15,8 +16,9 @@ from pathlib import Path
 from benchmarks.common.packed import packed
 from benchmarks.common.rows import Settings, rows_of
 from benchmarks.common.runs import execute, exit_status
-from benchmarks.losses.choosing import finals, first_parts, grid, promising
+from benchmarks.losses.choosing import finals, first_parts, grid, promising, trial
 from benchmarks.losses.datasets import DATA_SETS
+from benchmarks.losses.landscape import CORNERS
 from benchmarks.losses.report import report
 from benchmarks.losses.runs import num_targets, work
 from benchmarks.losses.sides import TRIALS
@@ -36,6 +38,9 @@ def main() -> int:
     parser.add_argument("--architecture", default="YouTubeDNN", choices=["YouTubeDNN", "SASRec"])
     parser.add_argument(
         "--halving", action="store_true", help="a quarter of every trial, then the best third"
+    )
+    parser.add_argument(
+        "--corners", action="store_true", help="also the settings that the rule of CROLoss(n=…) is fitted to"
     )
     parser.add_argument("--finals", action="store_true", help="also the winners, with three seeds")
     parser.add_argument("--report", action="store_true", help="only write the tables, from the rows")
@@ -61,6 +66,10 @@ def run(data: str, arguments: argparse.Namespace) -> int:
         asked = [*begun, *whole]
     else:
         asked = whole = [run for side in arguments.sides for run in grid(data, side, architecture)]
+    if arguments.corners:
+        corners = [trial(data, "CROLoss", setting, architecture) for setting in CORNERS]
+        asked = [*asked, *corners]
+        whole = [*whole, *(run for run in corners if run not in whole)]
     rows = execute(whole, make, path, arguments.processes)
     if arguments.finals:
         # the hits of a row are counts: what they are parts of

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from benchmarks.common.rows import Row, Settings, identity
 from benchmarks.losses.datasets import NS, PARTS
 from benchmarks.losses.sides import TRIALS
+from benchmarks.losses.tuned import MissingTrialError, tuned
 
 SEEDS = (1, 2, 3)
 #: Successive halving: after so many of the eight parts, that share of the trials goes on.
@@ -106,23 +108,26 @@ def is_trial(row: Row, data: str, side: str, architecture: str = "YouTubeDNN") -
 def finals(
     rows: Mapping[str, Row], data: str, sides: Iterable[str], architecture: str = "YouTubeDNN"
 ) -> list[Settings]:
-    """Return each winner with each seed, seed after seed, so that what is there can always be compared."""
+    """Return each winner with each seed, seed after seed, so that what is there can always be compared.
+
+    What ``tune`` chooses for an N is among them, once its portfolio has been run.
+    """
+    winners = {(side, n): chosen(rows.values(), data, side, n, architecture) for side in sides for n in NS}
+    pairs = [(side, setting) for (side, _), setting in winners.items() if setting is not None]
+    for n in NS:
+        with suppress(MissingTrialError):
+            pairs.append(tuned(rows.values(), n, architecture=architecture)[:2])
     runs: list[Settings] = []
-    sides = list(sides)
     for seed in SEEDS:
-        for side in sides:
-            for n in NS:
-                setting = chosen(rows.values(), data, side, n, architecture)
-                if setting is None:
-                    continue
-                run = {
-                    "purpose": "final",
-                    "data": data,
-                    "architecture": architecture,
-                    "side": side,
-                    "setting": setting,
-                    "seed": seed,
-                }
-                if run not in runs:
-                    runs.append(run)
+        for side, setting in pairs:
+            run = {
+                "purpose": "final",
+                "data": data,
+                "architecture": architecture,
+                "side": side,
+                "setting": setting,
+                "seed": seed,
+            }
+            if run not in runs:
+                runs.append(run)
     return runs

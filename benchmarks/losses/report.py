@@ -6,12 +6,15 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.common.packed import unpacked
-from benchmarks.common.rows import Row, failures_of, identity, rows_of
+from benchmarks.common.rows import Row, Settings, failures_of, identity, rows_of
 from benchmarks.common.tables import Values, described, difference, failed_runs, mean_of_seeds, table
 from benchmarks.losses.choosing import best, chosen, halving, is_trial
 from benchmarks.losses.datasets import DATA_SETS, NS
 from benchmarks.losses.sides import TRIALS
+from benchmarks.losses.tuned import MissingTrialError, tuned
 from lightning_croloss.common.files import write_atomically
 
 HEAD = [f"@{n}" for n in NS]
@@ -52,9 +55,22 @@ class Results:
 
     def seeds(self, side: str, n: int) -> list[Values]:
         """Return the test Recall@n of each user (users,), for each seed, of the setting chosen for n."""
-        found = self._finals[side, identity(self.winners[side, n])]
+        return self.seeds_of(side, self.winners[side, n], n)
+
+    def seeds_of(self, side: str, setting: Settings, n: int) -> list[Values]:
+        """Return the test Recall@n of each user (users,), for each seed, of a setting."""
+        found = self._finals[side, identity(setting)]
         found = sorted(found, key=lambda row: row["settings"]["seed"])
         return [unpacked(row["hits"][str(n)], "uint16") / self._num_targets for row in found]
+
+    def best_of_all(self, n: int) -> tuple[str, Settings]:
+        """Return side and setting that are best on validation, of all sides."""
+        side = max(self.sides, key=lambda side: self.reached(side, self.winners[side, n], n))
+        return side, self.winners[side, n]
+
+    def reached(self, side: str, setting: Settings, n: int) -> float:
+        """Return the best validation Recall@n of a trial."""
+        return max(best(row, n) for row in self.trials(side) if row["settings"]["setting"] == setting)
 
     def is_final(self) -> list[str]:
         """Return the sides whose winner of every N has been tested."""
@@ -112,6 +128,7 @@ def part_of(results: Results) -> list[str]:
                 ],
             ),
         ]
+    parts += tune_part(results)
     parts += [
         f"## {results.architecture}: the settings chosen on validation",
         table(
@@ -125,6 +142,42 @@ def part_of(results: Results) -> list[str]:
         table(["side", "setting", *HEAD], trial_rows(results)),
     ]
     return parts
+
+
+def tune_part(results: Results) -> list[str]:
+    """Write what ``tune`` chooses for each N, beside the best of all trials of all sides."""
+    written = []
+    for n in NS:
+        try:
+            side, setting, plan = tuned(results.rows.values(), n, architecture=results.architecture)
+        except MissingTrialError:
+            return []
+        other = results.best_of_all(n)
+        ratio = results.reached(side, setting, n) / results.reached(*other, n)
+        ours, theirs = results.seeds_of(side, setting, n), results.seeds_of(*other, n)
+        tested = len(ours) == len(theirs) > 0
+        written.append(
+            [
+                f"{n}",
+                f"{side}: {described(setting)}",
+                f"{plan.cost:.2f}",
+                f"{other[0]}: {described(other[1])}",
+                f"{100 * ratio:.1f} %",
+                f"{100 * mean_recall(ours) / mean_recall(theirs):.1f} %" if tested else "–",
+                difference(ours, theirs, 2) if tested else "–",
+            ]
+        )
+    heads = ["N", "`tune` chooses", "fits", "best of all trials", "validation", "test", "test, points"]
+    return [
+        f"## {results.architecture}: `tune --n N` against the best of all trials of all sides\n\n"
+        "Both chosen on validation; validation of one seed, test of the same three seeds.",
+        table(heads, written),
+    ]
+
+
+def mean_recall(seeds: list[Values]) -> float:
+    """Return the mean over users and seeds."""
+    return float(np.mean([each.mean() for each in seeds]))
 
 
 def halving_row(results: Results, side: str) -> list[str]:
