@@ -187,7 +187,7 @@ def _raised_in(error: BaseException, places: Iterable[Path]) -> bool:
 
 
 def _of_files(error: OSError) -> bool:
-    """Tell a missing, existing or protected file, or a full or protected disk, from other failures."""
+    """Tell a missing, existing or protected file, or a full or read-only disk, from other failures."""
     kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
     return isinstance(error, kinds) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

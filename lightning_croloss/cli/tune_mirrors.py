@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.cli.messages import say
+from lightning_croloss.tuning import study
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.records import SEARCH
 from lightning_croloss.tuning.study import Mirror, MirroredTrial, require_optuna
@@ -25,9 +26,14 @@ def check_storage(storage: str | None) -> None:
 
     Raises:
         MissingExtraError: one is given, and Optuna is not installed.
+        ValueError: it cannot be used.
     """
     if storage is not None:
         require_optuna("--storage")
+        try:
+            study.check_storage(storage)
+        except ValueError as error:
+            raise ValueError(f"--storage: {error}") from None
     elif importlib.util.find_spec("optuna") is None:
         say("no storage of Optuna is written, for its dashboard: pip install 'lightning-croloss[tune]'")
 
@@ -42,7 +48,8 @@ class Mirrors:
         command: the whole command line.
 
     Raises:
-        ValueError: the storage cannot be used, or holds another search of that name.
+        ValueError: the storage that the user gives cannot be used, or holds another search of that name. One
+            that nobody has asked for may fail, as SQLite does on some network file systems.
     """
 
     def __init__(
@@ -56,9 +63,14 @@ class Mirrors:
         search = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         told = {"command": command, "settings": json.loads(text)}
         group = folder.resolve().name
-        self._studies = [
-            (objective, Mirror(url, f"{group} {objective}", search, told)) for objective in objectives
-        ]
+        try:
+            self._studies = [
+                (objective, Mirror(url, f"{group} {objective}", search, told)) for objective in objectives
+            ]
+        except ValueError as error:
+            if storage is not None:
+                raise
+            say(f"the search goes on without a storage of Optuna: {error}")
 
     def write(
         self,

@@ -84,7 +84,9 @@ def run_search(base: Base, request: Request) -> Choice:
         try:
             choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
         except SearchFailedError as error:
-            raise ValueError(f"{error}; what they said is in {folder / 'logs'}") from None
+            raise ValueError(
+                f"{error}; what they said is in {folder / 'logs'}, and --overwrite tries again"
+            ) from None
         progress.finish(choice)
         hand_back(choice, runs, request, base, schedule, began)
     return choice

@@ -36,8 +36,8 @@ from lightning_croloss.tuning.segment import RungReached, train_segment
 
 #: Steps after which the speed of training is known.
 ENOUGH = 60
-#: Errors of a file system that let nothing be written.
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: A full disk, one that is read-only or broken, and too many open files.
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 
 
 class RunCLI(CROLossCLI):
@@ -261,12 +261,6 @@ def end_runs() -> None:
         wandb.finish()
 
 
-def is_unwritable(error: BaseException) -> bool:
-    """Tell a disk that is full, or must not be written to, from what is wrong with a task."""
-    cause = explained(root_cause(error))
-    return isinstance(cause, OSError) and cause.errno in UNWRITABLE
-
-
 def sentence_about(error: BaseException) -> str:
     """Return in one sentence what went wrong, and free the memory of what did."""
     if isinstance(error, SystemExit):
@@ -278,6 +272,12 @@ def sentence_about(error: BaseException) -> str:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return text if meant_for_user(cause) else f"{type(cause).__name__}: {text}"
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Tell what any setting would have met, such as a full disk, from what is wrong with one."""
+    cause = root_cause(error)
+    return isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE
 
 
 class Stopwatch(Callback):
@@ -350,7 +350,7 @@ def _note_best(trainer: Trainer, folder: Path) -> None:
 
 __all__ = [
     "end_runs",
-    "is_unwritable",
+    "is_of_the_machine",
     "measure",
     "sentence_about",
     "speed",

@@ -51,8 +51,7 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
         task: ``do`` names a function of :mod:`lightning_croloss.cli.tune_work`, the rest is its arguments.
 
     Returns:
-        Its ``result``, or the ``error`` that ended it, in one sentence; ``unwritable`` if nothing can be
-        written, whatever the task.
+        Its ``result``, or the ``error`` that ended it, in one sentence, and whether that ``ends`` all others.
     """
     from lightning_croloss.cli import tune_work
 
@@ -62,8 +61,8 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         with suppress(OSError):  # the log is on a full disk
             traceback.print_exc()
-        unwritable = tune_work.is_unwritable(error)
-        return {"error": tune_work.sentence_about(error)} | ({"unwritable": True} if unwritable else {})
+        ends = tune_work.is_of_the_machine(error)
+        return {"error": tune_work.sentence_about(error), "ends": ends}
     finally:
         tune_work.end_runs()
 

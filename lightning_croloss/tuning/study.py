@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lightning_croloss.errors import MissingExtraError
@@ -52,6 +54,30 @@ def require_optuna(what: str) -> Any:
     return optuna
 
 
+def check_storage(url: str) -> None:
+    """Refuse a storage that cannot be opened; a database that does not exist is made.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        ValueError: naming it and why.
+    """
+    optuna = require_optuna("a storage of Optuna")
+    try:
+        optuna.storages.get_storage(url)
+    except Exception as error:  # whatever the driver of the database raises
+        raise ValueError(_unusable(url, error)) from None
+
+
+def _unusable(url: str, error: Exception) -> str:
+    said = re.split(r"\[SQL:|\(Background on", " ".join(str(error).split()))[0].strip()
+    folder = Path(url.partition(":///")[2].partition("?")[0]).absolute().parent
+    if "://" not in url:
+        said = "it must be a URL, such as sqlite:///study.db"
+    elif url.startswith("sqlite") and not folder.is_dir():
+        said = f"there is no folder {folder}"
+    return f"storage {url!r} cannot be used: {said[:200] or type(error).__name__}"
+
+
 class Mirror:
     """A study that follows a search: trial number i is candidate number i.
 
@@ -73,8 +99,7 @@ class Mirror:
                 storage=url, study_name=name, direction="maximize", load_if_exists=True
             )
         except Exception as error:  # whatever the driver of the database raises
-            said = " ".join(str(error).split()).partition("(Background on")[0].strip() or type(error).__name__
-            raise ValueError(f"storage {url!r} cannot be used: {said[:200]}") from None
+            raise ValueError(_unusable(url, error)) from None
         known = self._study.user_attrs.get(SEARCH)
         if known is not None and known != search:
             raise ValueError(

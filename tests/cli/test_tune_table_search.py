@@ -201,10 +201,10 @@ def test_the_time_is_noted_while_it_goes_on(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_search_and_is_no_models_fault(
     pretended: Pretended, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    full = {"error": "No space left on device: x could not be written", "unwritable": True}
+    full = {"error": "No space left on device: x could not be written", "ends": True}
     pretended.answers = {"class_path: SASRec": full}
     said = error_of(capsys, "tune", *TABLE, *WORDS)
-    assert said.startswith("--output: No space left on device")
+    assert said.startswith("No space left on device")
     assert "the same command goes on" in said
     pretended.answers = {}
     tune(*WORDS, minutes=9)

@@ -75,7 +75,7 @@ class World:
 costs = st.floats(0.01, 20.0)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     besides=st.lists(costs, min_size=1, max_size=8),
     limits=st.lists(st.floats(0.0, 1.0), min_size=8, max_size=8),
