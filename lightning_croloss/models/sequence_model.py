@@ -63,10 +63,6 @@ class SequenceModel(HistoryModel):
     def read_out(self, states: Tensor) -> Tensor:
         """Map states (B, S) to user vectors (B, D), not normalised."""
 
-    def visible(self, batch: RetrievalBatch) -> RetrievalBatch:
-        """Return the batch with what the architecture sees of the histories: all, unless it has a limit."""
-        return batch
-
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the vector after the last event, (B, 1, D)."""
         states, counts = self._read(batch)
