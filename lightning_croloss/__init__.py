@@ -48,6 +48,7 @@ _NAMES = {
         "MIND",
         "ComiRecDR",
         "ComiRecSA",
+        "ESASRec",
         "GRU4Rec",
         "HistoryModel",
         "MatrixFactorization",

@@ -19,6 +19,7 @@ TRAINER_COMMANDS = {
 MODELS = (
     "ComiRecDR",
     "ComiRecSA",
+    "ESASRec",
     "GRU4Rec",
     "MIND",
     "MatrixFactorization",

@@ -2,6 +2,7 @@
 
 from lightning_croloss.models.comirec_dr import ComiRecDR
 from lightning_croloss.models.comirec_sa import ComiRecSA
+from lightning_croloss.models.esasrec import ESASRec
 from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
@@ -17,6 +18,7 @@ __all__ = [
     "MIND",
     "ComiRecDR",
     "ComiRecSA",
+    "ESASRec",
     "GRU4Rec",
     "HistoryModel",
     "MatrixFactorization",

@@ -85,6 +85,7 @@ class TestRuns:
             "mind",
             "gru4rec",
             "sasrec",
+            "esasrec",
             "comirec_sa",
             "comirec_dr",
             "matrix_factorization",

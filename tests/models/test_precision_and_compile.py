@@ -9,6 +9,7 @@ from lightning_croloss import (
     MIND,
     ComiRecDR,
     ComiRecSA,
+    ESASRec,
     GRU4Rec,
     MatrixFactorization,
     SASRec,
@@ -27,6 +28,7 @@ MODELS = [
     (ComiRecDR, {}),
     (GRU4Rec, {}),
     (SASRec, {"train_on": "all"}),
+    (ESASRec, {"train_on": "all"}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

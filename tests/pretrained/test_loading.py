@@ -7,6 +7,7 @@ from lightning_croloss import (
     MIND,
     ComiRecDR,
     ComiRecSA,
+    ESASRec,
     GRU4Rec,
     MatrixFactorization,
     RetrievalModel,
@@ -30,6 +31,7 @@ MODELS = [
     (ComiRecDR, {}),
     (GRU4Rec, {}),
     (SASRec, {}),
+    (ESASRec, {}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

@@ -98,6 +98,7 @@ KINDS = {
     "ComiRecDR": {},
     "ComiRecSA": {},
     "SASRec": {"max_length": 5},
+    "ESASRec": {"max_length": 5},
 }
 
 
