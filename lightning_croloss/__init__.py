@@ -46,6 +46,7 @@ _NAMES = {
     "metrics": ("HitRateAtN", "MRRAtN", "NDCGAtN", "RecallAtN"),
     "models": (
         "MIND",
+        "BERT4Rec",
         "ComiRecDR",
         "ComiRecSA",
         "ESASRec",

@@ -32,6 +32,7 @@ from lightning_croloss.losses import (
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.models import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -67,6 +68,7 @@ from lightning_croloss.tuning import Candidate, TuneResult, tune
 __all__ = [
     "MIND",
     "BCELoss",
+    "BERT4Rec",
     "BPRLoss",
     "BSLLoss",
     "CROLoss",

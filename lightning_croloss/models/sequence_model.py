@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.common.checks import check_choice
-from lightning_croloss.common.item_lists import rows_of
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.windows import one_by_one, targets_of_windows
 
 TRAIN_ON = ("last", "all")
 FAR = 2**40  # longer than any history
@@ -79,23 +79,10 @@ class SequenceModel(HistoryModel):
         """
         if not self.all_positions:
             return super().training_users(batch)
-        targets = batch.padded_targets
-        if targets.shape != batch.history.shape:
-            raise ValueError(
-                f'train_on="all" needs targets of the shape {tuple(batch.history.shape)} of the history, got '
-                f"{tuple(targets.shape)}: call "
-                "prepare_for(DataRequest(all_positions=True)) on the data module"
-            )
+        targets = targets_of_windows(batch, 'train_on="all"')
         states, counts = self._read(batch)
         rows, positions = targets.nonzero(as_tuple=True)
-        weight, known = batch.sample_weight, batch.known_positives
-        flat = RetrievalBatch(
-            history=batch.history[rows, positions].unsqueeze(1),
-            targets=targets[rows, positions].unsqueeze(1),
-            users=batch.users[rows],
-            sample_weight=None if weight is None else weight[rows, positions],
-            known_positives=None if known is None else rows_of(known, rows),
-        )
+        flat = one_by_one(batch, targets, rows, positions)
         return self._users(states, rows, counts[rows, positions]), flat
 
     def _read(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_croloss import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
     CROLoss,
@@ -69,6 +70,7 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
     "SASRec": (SASRec, {"negatives": UniformNegatives(8, shared=False)}),
     "SASRec, all positions": (SASRec, {"train_on": "all", **_ITEMS, "loss": CROLoss(fused=True)}),
     "ESASRec": (ESASRec, {"train_on": "all", "similarity": "dot", "dropout": 0.1}),
+    "BERT4Rec": (BERT4Rec, {"dropout": 0.1}),
     "MatrixFactorization": (
         MatrixFactorization,
         {"num_users": USERS, "optimizer": functools.partial(torch.optim.Adam, lr=0.1)},

@@ -7,6 +7,7 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -29,6 +30,7 @@ MODELS = [
     (GRU4Rec, {}),
     (SASRec, {"train_on": "all"}),
     (ESASRec, {"train_on": "all"}),
+    (BERT4Rec, {}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

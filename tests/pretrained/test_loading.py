@@ -5,6 +5,7 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -32,6 +33,7 @@ MODELS = [
     (GRU4Rec, {}),
     (SASRec, {}),
     (ESASRec, {}),
+    (BERT4Rec, {}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 
