@@ -1,5 +1,6 @@
 """BERT4Rec: its attention by plain loops, its masks, what a mask may see, and every argument."""
 
+import functools
 import math
 from collections import Counter
 
@@ -281,7 +282,7 @@ def test_softmax_over_the_catalogue_is_the_cross_entropy_of_the_paper():
 
 @pytest.mark.slow
 def test_training_finds_the_items():
-    fast = lambda parameters: torch.optim.Adam(parameters, lr=0.02)  # noqa: E731
+    fast = functools.partial(torch.optim.Adam, lr=0.02)
     model, data = small_model(optimizer=fast), ClusteredData(batch_size=8)
     (before,) = quiet_trainer().validate(model, data, verbose=False)
     metrics = fit(model, data, max_epochs=20, check_val_every_n_epoch=20).callback_metrics
