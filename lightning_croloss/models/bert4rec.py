@@ -106,6 +106,8 @@ class BERT4Rec(HistoryModel):
             ValueError: the batch has neither one target a row nor one at each position of the history.
         """
         if batch.padded_targets.shape[1] == 1:
+            if batch.sample_weight is not None:
+                batch = replace(batch, sample_weight=batch.sample_weight.flatten())
             items = torch.cat([batch.history, batch.padded_targets], dim=1)
             masked = torch.zeros_like(items, dtype=torch.bool)
             masked[:, -1] = True

@@ -218,9 +218,18 @@ def test_a_dropped_event_is_not_seen_and_every_mask_stays():
 def test_a_single_target_is_masked_behind_its_history():
     model = small_model(similarity="dot", dropout=0.0)
     batch = batch_of([0, 1, 2, 3], [4, 5, 6, 7], targets=[[9], [8]])
+    batch.sample_weight = torch.tensor([1.0, 3.0])
     users, flat = model.training_users(batch)
-    assert flat is batch
+    assert flat.targets.tolist() == [[9], [8]]
+    assert flat.sample_weight.tolist() == [1.0, 3.0]
     torch.testing.assert_close(users, model.eval().encode_users(batch))
+
+
+def test_windows_of_one_target_have_one_weight_each():
+    model = small_model()
+    batch = batch_of([1], [2], targets=[[3], [4]])
+    batch.sample_weight = torch.tensor([[1.0], [3.0]])
+    assert model.training_users(batch)[1].sample_weight.tolist() == [1.0, 3.0]
 
 
 def test_other_targets_are_refused():

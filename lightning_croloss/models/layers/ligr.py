@@ -50,4 +50,5 @@ class LiGRBlock(SelfAttentionBlock):
         states = states + torch.sigmoid(self.attention_gate(states)) * added
         inner, outer = self.feedforward_input(self.feedforward_norm(states)).chunk(2, dim=-1)
         added = self.dropout(self.feedforward_output(self.dropout(functional.silu(inner) * outer)))
-        return states + torch.sigmoid(self.feedforward_gate(states)) * added
+        gate: Tensor = torch.sigmoid(self.feedforward_gate(states))
+        return states + gate * added
