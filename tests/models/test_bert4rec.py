@@ -291,10 +291,11 @@ def test_softmax_over_the_catalogue_is_the_cross_entropy_of_the_paper():
 
 @pytest.mark.slow
 def test_training_finds_the_items():
-    fast = functools.partial(torch.optim.Adam, lr=0.02)
-    model, data = small_model(optimizer=fast), ClusteredData(batch_size=8)
+    fast = functools.partial(torch.optim.Adam, lr=0.01)
+    model = small_model(optimizer=fast, embedding_dim=32, mask_probability=0.6)
+    data = ClusteredData(batch_size=8, max_history=9)
     (before,) = quiet_trainer().validate(model, data, verbose=False)
-    metrics = fit(model, data, max_epochs=20, check_val_every_n_epoch=20).callback_metrics
+    metrics = fit(model, data, max_epochs=30, check_val_every_n_epoch=30).callback_metrics
     assert before["val/recall@10"] < 0.5
     assert float(metrics["val/recall@10"]) > 0.7  # the ten items of the user's cluster
 
