@@ -31,8 +31,8 @@ RESULTS = Path(__file__).parent / "results"
 ALPHAS: dict[str, Sequence[float]] = {"softplus": (1.0,), "exp": (1.0, 1.05, 1.1, 1.15, 1.2)}
 ALPHA_BY_N: dict[str, Sequence[float]] = {"softplus": (0.0,), "exp": (0.0, -0.02, -0.04, -0.06, -0.08)}
 TEMPERATURES = tuple(round(0.06 * 2 ** (step / 8), 4) for step in range(13))
-BY_N = (0.0, 0.05, 0.1, 0.15, 0.2)
-BY_RATIO = (0.0, -0.05, -0.1)
+BY_N = (-0.2, -0.15, -0.1, -0.05, 0.0, 0.05, 0.1, 0.15, 0.2)
+BY_RATIO = (0.0, -0.05, -0.1, -0.15, -0.2, -0.25)
 #: The N up to which exp is chosen, and beyond it softplus.
 BOUNDS = (0.0, *(math.sqrt(a * b) for a, b in itertools.pairwise(NS)), math.inf)
 KERNELS = ("exp", "softplus")

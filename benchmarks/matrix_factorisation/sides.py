@@ -31,15 +31,16 @@ TRIALS: dict[str, list[Settings]] = {
         {"rate": 0.03, "temperature": 0.2, "weight_temperature": 2.5},
         {"rate": 0.01, "temperature": 0.2, "weight_temperature": 1.75},
     ],
+    # with exp an α above 1 leaves alone the positives that are far from the top
     "CROLoss": [
         {"rate": 0.1, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14},
-        {"rate": 0.01, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14},
         {"rate": 0.1, "kernel": "exp", "alpha": 1.2, "temperature": 0.2},
-        {"rate": 0.01, "kernel": "exp", "alpha": 1.2, "temperature": 0.2},
-        {"rate": 0.01, "kernel": "softplus", "alpha": 1.0, "temperature": 0.1},
-        {"rate": 0.01, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14, "lambda_weight": 1.0},
+        {"rate": 0.1, "kernel": "exp", "alpha": 1.4, "temperature": 0.2},
+        {"rate": 0.1, "kernel": "exp", "alpha": 1.7, "temperature": 0.2},
+        {"rate": 0.1, "kernel": "exp", "alpha": 1.4, "temperature": 0.14},
         {"rate": 0.01, "kernel": "exp", "alpha": 1.4, "temperature": 0.2},
         {"rate": 0.01, "kernel": "exp", "alpha": 1.2, "temperature": 0.14},
+        {"rate": 0.01, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14},
     ],
 }
 

@@ -62,6 +62,11 @@ def test_a_part_is_the_beginning_of_the_whole(folder: Path, short: None) -> None
     assert "hits" not in whole
 
 
+def test_the_other_architecture_runs_too(folder: Path, short: None) -> None:
+    row = work(trial("toys", "CROLoss", TRIALS["CROLoss"][0], "SASRec", parts=1), str(folder))
+    assert len(row["valid"]["20"]) == 1
+
+
 def test_the_winner_is_tested_with_the_weights_of_its_best_part(folder: Path, short: None) -> None:
     final = {**trial("toys", "softmax", TRIALS["softmax"][6]), "purpose": "final", "seed": 1}
     row = work(final, str(folder))
