@@ -46,9 +46,8 @@ class LiGRBlock(SelfAttentionBlock):
 
     def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
         """Map states (B, L, D) to (B, L, D), see :class:`SelfAttentionBlock`."""
-        added = self.dropout(self.attend(self.attention_norm(states), real))
+        added: Tensor = self.dropout(self.attend(self.attention_norm(states), real))
         states = states + torch.sigmoid(self.attention_gate(states)) * added
         inner, outer = self.feedforward_input(self.feedforward_norm(states)).chunk(2, dim=-1)
         added = self.dropout(self.feedforward_output(self.dropout(functional.silu(inner) * outer)))
-        gate: Tensor = torch.sigmoid(self.feedforward_gate(states))
-        return states + gate * added
+        return states + torch.sigmoid(self.feedforward_gate(states)) * added
