@@ -6,10 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 #: Cases of a parametrised test that --fast keeps.
 FAST_CASES = 1
 LIGHTNING_LEVEL = logging.INFO  # which Lightning sets when it is imported
+
+# An example may take as long as the machine needs, which others may be using too.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

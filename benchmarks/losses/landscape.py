@@ -52,6 +52,14 @@ class Landscape:
             values = np.array([by_temperature[each] for each in order])
             self.trials[kernel][alpha] = np.array(order), values
 
+    def is_complete(self) -> bool:
+        """Tell whether all corners have been run to their end."""
+        for corner in CORNERS:
+            temperatures, _ = self.trials[corner["kernel"]].get(corner["alpha"], ((), None))
+            if math.log(corner["temperature"]) not in temperatures:
+                return False
+        return True
+
     def value(self, kernel: str, alpha: float, temperature: float, n: int) -> float:
         """Return the Recall@n to be expected of a setting.
 

@@ -28,11 +28,11 @@ from lightning_croloss.losses.rule import TYPICAL_RECALL, KernelLines, Line
 RESULTS = Path(__file__).parent / "results"
 #: Rules of each kernel that are compared: α at N = 100 and its power of N; the same of the temperature, and
 #: its power of the number of items for each of the N.
-ALPHAS: dict[str, Sequence[float]] = {"softplus": (1.0,), "exp": (1.0, 1.05, 1.1, 1.15, 1.2)}
-ALPHA_BY_N: dict[str, Sequence[float]] = {"softplus": (0.0,), "exp": (0.0, -0.02, -0.04, -0.06, -0.08)}
+ALPHAS: dict[str, Sequence[float]] = {"softplus": (1.0,), "exp": (1.1, 1.15, 1.2, 1.25, 1.3)}
+ALPHA_BY_N: dict[str, Sequence[float]] = {"softplus": (0.0,), "exp": (0.0, -0.02, -0.04, -0.06)}
 TEMPERATURES = tuple(round(0.06 * 2 ** (step / 8), 4) for step in range(13))
-BY_N = (-0.2, -0.15, -0.1, -0.05, 0.0, 0.05, 0.1, 0.15, 0.2)
-BY_RATIO = (0.0, -0.05, -0.1, -0.15, -0.2, -0.25)
+BY_N = (0.0, 0.05, 0.1, 0.15)
+BY_RATIO = (0.0, -0.05, -0.1)
 #: The N up to which exp is chosen, and beyond it softplus.
 BOUNDS = (0.0, *(math.sqrt(a * b) for a, b in itertools.pairwise(NS)), math.inf)
 KERNELS = ("exp", "softplus")
@@ -109,12 +109,12 @@ def _regrets(landscape: Landscape, kernel: str, lines: KernelLines) -> list[floa
 
 
 def landscapes() -> dict[str, Landscape]:
-    """Return the landscape of each data set that has trials of both kernels."""
+    """Return the landscape of each data set on which all corners have been run."""
     found = {
         name: Landscape(rows_of(RESULTS / name / "rows.jsonl").values(), data_set.num_items)
         for name, data_set in DATA_SETS.items()
     }
-    return {name: each for name, each in found.items() if all(each.trials.get(k) for k in KERNELS)}
+    return {name: each for name, each in found.items() if each.is_complete()}
 
 
 def report() -> str:

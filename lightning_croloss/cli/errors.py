@@ -187,9 +187,9 @@ def _raised_in(error: BaseException, places: Iterable[Path]) -> bool:
 
 
 def _of_files(error: OSError) -> bool:
-    """Tell a missing, existing or protected file, or a full disk, from other failures."""
+    """Tell a missing, existing or protected file, or a full or read-only disk, from other failures."""
     kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-    return isinstance(error, kinds) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, kinds) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def _plain(cause: str, given: str, bases: set[str]) -> str:

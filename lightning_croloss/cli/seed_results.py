@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lightning_croloss.callbacks.recall_report import collect_results
+from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.text_table import aligned
 
 
@@ -68,6 +71,20 @@ def format_seeds(runs: Sequence[SeedRun]) -> str:
     head, *lines = aligned(rows, "<" + ">" * len(ns), gap=3).splitlines()
     note = f"mean ± standard deviation of {len(runs)} runs, seeds {seeds}"
     return "\n".join([head, "-" * len(head), *lines, note])
+
+
+def keep_and_print(runs: Sequence[SeedRun], folder: Path, label: str, title: str) -> None:
+    """Write what several seeds reach beside each other, and print mean ± deviation.
+
+    Args:
+        runs: the runs.
+        folder: where ``seeds_<label>.csv`` and ``seeds_<label>.json`` are written.
+        label: what the files are named after.
+        title: what stands above the table.
+    """
+    write_atomically(folder / f"seeds_{label}.csv", table_of_runs(runs).encode())
+    write_atomically(folder / f"seeds_{label}.json", json.dumps(summarize(runs), indent=2).encode())
+    print(f"\n{title}\n{format_seeds(runs)}")
 
 
 def metric_names(runs: Sequence[SeedRun]) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from lightning_croloss.cli.interruption import interruption_behind
 from lightning_croloss.cli.seeds import seeds_of
 from lightning_croloss.cli.tune_base import Base, read_base
+from lightning_croloss.cli.tune_folder import check_output
 from lightning_croloss.cli.tune_options import default_output
 from lightning_croloss.cli.tune_search import Request, run_search
 from lightning_croloss.common.locks import claimed
-from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.search import Choice
 
@@ -67,9 +67,7 @@ def tune_base(base: Base, given: argparse.Namespace, command: Sequence[str], fol
         command=line,
         began=given.began,
     )
-    check_path(folder, "--output")
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"--output {folder} is a file: choose another folder")
+    check_output(folder)
     try:
         with claimed(folder):
             return run_search(base, request)

@@ -21,7 +21,8 @@ search over (space), or names the losses to try (losses).
 
 With --interactions instead of --config there is no config to write: split, filters, architecture,
 regularisation, negatives and loss are chosen by what the table is like and by what they reach, in --minutes
-(60). Options of TableDataModule may stand behind, as --user_column, and features are read from --items."""
+(60), --seeds included. Options of TableDataModule may stand behind, as --user_column, and features are read
+from --items."""
 
 EPILOG = """\
 examples:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json
 from collections.abc import Callable, Iterator, Sequence
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_configs import settings
+from lightning_croloss.cli.tune_mirrors import Mirrors
 from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.tuning.candidate import Candidate
+from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.plan import FitLength, Plan
-from lightning_croloss.tuning.records import SEARCH, Records
+from lightning_croloss.tuning.records import Records
 from lightning_croloss.tuning.search import Choice, Execute, Job
-from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, Mirror, MirroredTrial
-
-STORAGE = "optuna.db"
+from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, MirroredTrial
 
 
 class Progress:
@@ -38,7 +35,7 @@ class Progress:
         self._outcomes: dict[int, dict[int, Outcome]] = {}
         self._out: set[int] = set()
         self._ended: set[int] = set()
-        self._mirrors = _mirrors(records, request)
+        self._mirrors = Mirrors(records.folder, request.objectives, request.storage, request.command)
 
     def observing(self, execute: Execute) -> Execute:
         """Return an executor that tells of what another one does."""
@@ -88,16 +85,11 @@ class Progress:
         say(f"  {job.candidate.name}: {values}")
 
     def _mirror(self) -> None:
-        for at, mirror in enumerate(self._mirrors):
-            try:
-                mirror.write([self._trial(number, at) for number in sorted(self._candidates)])
-            except Exception as error:  # a database that is locked or full must not end the search
-                say(f"the storage of Optuna is not written any more: {' '.join(str(error).split())[:200]}")
-                self._mirrors = []
-                return
+        self._mirrors.write(
+            lambda objective: [self._trial(each, objective) for each in sorted(self._candidates)]
+        )
 
-    def _trial(self, number: int, at: int) -> MirroredTrial:
-        objective = self._request.objectives[at]
+    def _trial(self, number: int, objective: Objective) -> MirroredTrial:
         outcomes = [outcome for _, outcome in sorted(self._outcomes.get(number, {}).items())]
         values = {each.step: each.value(objective) for each in outcomes if each.error is None}
         state, value = RUNNING, None
@@ -112,18 +104,6 @@ class Progress:
                 state = PRUNED
         candidate = self._candidates[number]
         return MirroredTrial(candidate.name, settings(candidate), values, state, value, attributes)
-
-
-def _mirrors(records: Records, request: Request) -> list[Mirror]:
-    """Return a study for each objective; none without Optuna."""
-    if importlib.util.find_spec("optuna") is None:
-        return []
-    url = request.storage or f"sqlite:///{records.folder / STORAGE}"
-    text = (records.folder / SEARCH).read_text("utf-8")
-    search = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    told = {"command": request.command, "settings": json.loads(text)}
-    group = records.folder.resolve().name
-    return [Mirror(url, f"{group} {objective}", search, told) for objective in request.objectives]
 
 
 __all__ = ["Progress"]

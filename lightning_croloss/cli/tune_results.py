@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_croloss.callbacks.recall_report import collect_results, format_table
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.seed_results import SeedRun, format_seeds, summarize, table_of_runs
+from lightning_croloss.cli.seed_results import SeedRun, keep_and_print
 from lightning_croloss.cli.tune_base import Base
 from lightning_croloss.cli.tune_report import (
     config_text,
@@ -136,10 +136,8 @@ def _with_seeds(choice: Choice, runs: Runs, request: Request, base: Base) -> Non
             folder = folders[number, seed]
             best = runs.best_checkpoint(folder, objective)
             found.append(SeedRun(seed, str(folder), _tested(runs, folder, objective, best)))
-        write_atomically(request.folder / f"seeds_{objective.label}.csv", table_of_runs(found).encode())
-        summary = json.dumps(summarize(found), indent=2)
-        write_atomically(request.folder / f"seeds_{objective.label}.json", summary.encode())
-        print(f"\n{objective}: {choice.candidates[number].name}\n{format_seeds(found)}")
+        title = f"{objective}: {choice.candidates[number].name}"
+        keep_and_print(found, request.folder, objective.label, title)
 
 
 def _copy(source: Path, target: Path) -> None:

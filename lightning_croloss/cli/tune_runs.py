@@ -103,10 +103,15 @@ class Runs:
         return path
 
     def execute(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
-        """Train candidates up to a rung, side by side; a failure is an outcome too."""
+        """Train candidates up to a rung, side by side; a failure is an outcome too.
+
+        Raises:
+            ValueError: one failed by what is no fault of its own.
+        """
         tasks = [self._task(job) for job in jobs]
         for number, answer in self.workers.run(tasks):
             job = jobs[number]
+            refuse_to_go_on(answer)
             yield job, outcome_of(answer, self.records.start_of(job)[1])
 
     def leave(self, number: int) -> None:
@@ -138,12 +143,27 @@ class Runs:
         }
 
 
+def refuse_to_go_on(answer: Mapping[str, Any]) -> None:
+    """Let what any run would have met, such as a full disk, count against none of them.
+
+    Raises:
+        ValueError: the answer of a process tells of such a thing.
+    """
+    if answer.get("ends"):
+        raise ValueError(f"{answer['error']}; what was done is kept, and the same command goes on")
+
+
 def outcome_of(answer: Mapping[str, Any], before: Outcome | None) -> Outcome:
-    """Return the outcome of a run from the answer of the process that did it."""
+    """Return the outcome of a run from the answer of the process that did it.
+
+    Raises:
+        ValueError: see :func:`refuse_to_go_on`.
+    """
     if "error" not in answer:
         return Outcome.from_plain(answer["result"])
+    refuse_to_go_on(answer)
     earlier = before or Outcome(0)
     return Outcome(earlier.step, earlier.validations, False, answer["error"], earlier.seconds)
 
 
-__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Runs", "TaskRunner", "outcome_of"]
+__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Runs", "TaskRunner", "outcome_of", "refuse_to_go_on"]

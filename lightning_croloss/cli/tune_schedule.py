@@ -12,7 +12,7 @@ from lightning_croloss.cli.tune_budget import Budget, shortened
 from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
-from lightning_croloss.tuning.plan import FitLength, Plan, Rung, make_plan
+from lightning_croloss.tuning.plan import FitLength, Plan, Rung, make_plan, plan_for_all
 from lightning_croloss.tuning.records import Records
 
 #: What a search costs at most where nobody says, in fits.
@@ -103,12 +103,7 @@ def _new(
         return Schedule(make_plan(1, shorter, 1.0, 1), shorter, fields)
     if request.fits is not None or not open_ended:
         return Schedule(make_plan(number, length, request.fits or FITS, objectives), length)
-    fits = FITS
-    while True:  # the cheapest that gives every setting a turn
-        plan = make_plan(number, length, fits, objectives)
-        if plan.num_candidates == number:
-            return Schedule(plan, length)
-        fits += 0.25
+    return Schedule(plan_for_all(number, length, FITS, objectives), length)
 
 
 def _plain(schedule: Schedule) -> dict[str, Any]:

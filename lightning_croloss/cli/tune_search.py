@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +10,11 @@ from typing import Any
 
 import torch
 
-from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_base import Base
 from lightning_croloss.cli.tune_budget import Budget, Speed
 from lightning_croloss.cli.tune_configs import run_config, unwatched
+from lightning_croloss.cli.tune_folder import open_records
+from lightning_croloss.cli.tune_mirrors import check_storage
 from lightning_croloss.cli.tune_progress import Progress
 from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.cli.tune_results import hand_back
@@ -25,17 +24,12 @@ from lightning_croloss.cli.tune_settings import all_candidates, read_section
 from lightning_croloss.cli.tune_workers import Workers, visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
-from lightning_croloss.tuning.records import CANDIDATES, SEARCH, VERSION, Records
+from lightning_croloss.tuning.records import Records
 from lightning_croloss.tuning.search import Choice, Propose, SearchFailedError, search
 from lightning_croloss.tuning.study import require_optuna
 
 #: How many settings are tried with ``tpe`` where nobody says.
 TPE_TRIALS = 20
-#: What a search leaves in its folder.
-OWN = (
-    *("candidates", "seeds", "logs", "best_*.yaml", "best_*.ckpt", "seeds_*.*", "rungs*.*"),
-    *("optuna.db*", "length.json", "plan.json", "speed.json"),
-)
 
 
 def run_search(base: Base, request: Request) -> Choice:
@@ -53,12 +47,10 @@ def run_search(base: Base, request: Request) -> Choice:
     space, losses = read_section(base)
     folder = request.folder
     settings = {"config": base.config, "tune": base.section, **request.to_plain()}
-    if request.overwrite:
-        _replace(folder, settings)
-    records = _records(folder, settings)
+    records = open_records(folder, settings, request.overwrite)
     gpus = visible_gpus(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else []
     with make_workers(request.processes, folder / "logs", gpus) as workers:
-        measured = _measured(base, records, workers, bool(gpus))
+        measured = _measured(base, records, workers, bool(gpus), request.objectives[0].metric)
         length = read_length(measured)
         losses = losses or portfolio_for(request.ns, measured["num_items"])
         runs = Runs(base.config, records, workers, request.objectives, measured["num_items"], bool(gpus))
@@ -92,7 +84,9 @@ def run_search(base: Base, request: Request) -> Choice:
         try:
             choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
         except SearchFailedError as error:
-            raise ValueError(f"{error}; what they said is in {folder / 'logs'}") from None
+            raise ValueError(
+                f"{error}; what they said is in {folder / 'logs'}, and --overwrite tries again"
+            ) from None
         progress.finish(choice)
         hand_back(choice, runs, request, base, schedule, began)
     return choice
@@ -116,34 +110,21 @@ def _check(request: Request) -> None:
         require_optuna("--sampler tpe")
         if request.processes > 1:
             raise ValueError("--sampler tpe draws one setting after the other: leave --processes out")
-    if request.storage is not None:
-        require_optuna("--storage")
-    elif importlib.util.find_spec("optuna") is None:
-        say("no storage of Optuna is written, for its dashboard: pip install 'lightning-croloss[tune]'")
+    check_storage(request.storage)
     if request.fits is not None and request.fits < 1:
         raise ValueError(
             f"--fits must be at least 1, as the winner is trained to its end, got {request.fits}"
         )
 
 
-def _records(folder: Path, settings: dict[str, Any]) -> Records:
-    try:
-        return Records(folder, settings)
-    except ValueError as error:
-        if (folder / SEARCH).exists() and not any(folder.glob(f"{CANDIDATES}/*/step_*.json")):
-            _replace(folder, settings)  # it has trained nothing, as after a mistake in the config
-            return Records(folder, settings)
-        raise ValueError(f"--output: {error}") from None
-
-
-def _measured(base: Base, records: Records, workers: TaskRunner, gpus: bool) -> dict[str, Any]:
+def _measured(base: Base, records: Records, workers: TaskRunner, gpus: bool, metric: str) -> dict[str, Any]:
     """Return how long a fit is, and the size of its catalogue; they are kept."""
     path = records.folder / "length.json"
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return found
     config = write_scratch(base, records, gpus)
-    ((_, answer),) = workers.run([{"do": "measure", "config": str(config)}])
+    ((_, answer),) = workers.run([{"do": "measure", "config": str(config), "metric": metric}])
     if "error" in answer:
         raise ValueError(answer["error"])
     write_atomically(path, json.dumps(answer["result"]).encode())
@@ -184,19 +165,6 @@ def _trials(request: Request, losses: int, budget: Budget | None) -> int | None:
             f"--trials {trials}: the {losses} losses come first: give more, or leave --sampler out"
         )
     return trials
-
-
-def _replace(folder: Path, settings: dict[str, Any]) -> None:
-    """Let another search take the place of one in a folder, and of nothing else that lies there."""
-    if not (folder / SEARCH).exists():
-        return
-    write_atomically(folder / SEARCH, json.dumps({"version": VERSION, **settings}).encode())
-    for pattern in OWN:
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
 
 
 __all__ = ["Request", "make_workers", "portfolio_for", "run_search"]

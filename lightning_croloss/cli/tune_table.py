@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,29 @@ from lightning_croloss.baselines.per_user import Measured, measure_per_user
 from lightning_croloss.cli.data import data_of
 from lightning_croloss.cli.interruption import interruption_behind
 from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.seed_results import SeedRun
+from lightning_croloss.cli.seeds import seeds_of
 from lightning_croloss.cli.tune_base import Base
+from lightning_croloss.cli.tune_folder import STATE, check_output
+from lightning_croloss.cli.tune_mirrors import Mirrors, check_storage
 from lightning_croloss.cli.tune_options import default_output
 from lightning_croloss.cli.tune_report import format_seconds
+from lightning_croloss.cli.tune_request import Request
 from lightning_croloss.cli.tune_search import make_workers
+from lightning_croloss.cli.tune_table_clock import SpentTime
 from lightning_croloss.cli.tune_table_features import feature_columns, without_tables
 from lightning_croloss.cli.tune_table_options import refuse_options, table_base
 from lightning_croloss.cli.tune_table_report import Report, hand_back
-from lightning_croloss.cli.tune_table_runs import STATE, TableRuns
+from lightning_croloss.cli.tune_table_runs import TableRuns
+from lightning_croloss.cli.tune_table_seeds import Seeds
+from lightning_croloss.cli.tune_workers import visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.locks import claimed
-from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.data import RetrievalDataModule, TableDataModule
-from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.errors import DataError, MissingExtraError
 from lightning_croloss.tuning.designs import first_designs, variants
 from lightning_croloss.tuning.from_data import Decisions, decide
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.records import SEARCH
 from lightning_croloss.tuning.table_statistics import Statistics, look_at
 from lightning_croloss.tuning.timed_search import TimedSearch
 
@@ -56,18 +63,28 @@ def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequenc
         ValueError: an option or the table is wrong.
     """
     refuse_options(given)
+    check_storage(given.storage)
     base = table_base(given.interactions, words)
     folder = given.output or default_output(given.interactions, given.n)
-    check_path(folder, "--output")
+    check_output(folder)
     weights = given.weights or [1.0] * len(given.n)
-    objective = Objective(given.objective, dict(zip(given.n, weights, strict=True)))
     line = shlex.join(["croloss", "tune", *command])
+    seeds = () if given.seeds is None else seeds_of(given.seeds, base.seed)
+    request = Request(
+        objectives=(Objective(given.objective, dict(zip(given.n, weights, strict=True))),),
+        folder=folder,
+        minutes=given.minutes or MINUTES,
+        processes=given.processes,
+        seeds=tuple(seed for seed in seeds if seed != base.seed),
+        storage=given.storage,
+        overwrite=given.overwrite,
+        command=line,
+        began=given.began,
+    )
     before = _innermost(folder)
     try:
         with claimed(folder):
-            if given.overwrite and (folder / SEARCH).exists():
-                shutil.rmtree(folder)
-            return _Table(base, objective, given.minutes or MINUTES, folder, line, given.began).run()
+            return _Table(base, request).run()
     except BaseException as error:
         if before != folder and not (folder / STATE).exists():
             _remove(folder, before)
@@ -99,48 +116,67 @@ class _Table:
 
     Args:
         base: what the user has set, as a config.
-        objective: what is looked for.
-        minutes: what all of it may take.
-        folder: where everything is kept.
-        command: the whole command line.
-        began: when it began, by the monotonic clock.
+        request: what is asked.
     """
 
-    def __init__(
-        self, base: Base, objective: Objective, minutes: float, folder: Path, command: str, began: float
-    ) -> None:
-        self.base, self.objective, self.folder, self.command = base, objective, folder, command
-        self.minutes = minutes
+    def __init__(self, base: Base, request: Request) -> None:
+        assert request.minutes is not None
+        assert request.began is not None
+        self.base, self.request, self.folder = base, request, request.folder
+        self.minutes = request.minutes
+        (self.objective,) = request.objectives
         self.given: dict[str, Any] = dict(base.config["data"]["init_args"])
-        self.runs = TableRuns(folder, base.config, objective, minutes)
-        self.end = began + USED * 60 * minutes - self.runs.elapsed
-        self.began = began - self.runs.elapsed
+        self.runs = TableRuns(self.folder, base.config, self.objective, self.minutes, request.overwrite)
+        self.end = request.began + USED * 60 * self.minutes - self.runs.elapsed
+        self.began = request.began - self.runs.elapsed
         self.runs.began = self.began
+        #: how often the winner is trained again, one after the other
+        self.repeats = math.ceil(len(request.seeds) / request.processes)
 
     def run(self) -> Report:
         """Look at the table, decide, train, and hand back what was found."""
         ns = sorted(self.objective.weights)
         gpu = torch.cuda.is_available() and self.base.config["trainer"].get("accelerator") != "cpu"
-        with make_workers(1, self.folder / "logs", []) as workers:
-            workers.start()  # it imports what it needs while the table is read
+        gpus = visible_gpus(torch.cuda.device_count()) if gpu and torch.cuda.device_count() > 1 else []
+        logs = self.folder / "logs"
+        with SpentTime(self.folder, self.began), make_workers(self.request.processes, logs, gpus) as workers:
+            workers.start()  # they import what they need while the table is read
             found, seconds = self._look()
             decisions = decide(found, ns, self.minutes, self._decided(seconds), gpu)
             arguments = without_tables(self.given) | dict(decisions.data)
-            data = data_of({"class_path": "TableDataModule", "init_args": arguments})
+            data = data_of(_described(arguments))
             _tell(found, decisions, data)
+            request = self.request
+            self.runs.mirror_in(Mirrors(self.folder, request.objectives, request.storage, request.command))
             baselines = self._baselines(data, decisions, ns)
-            self.runs.prepare(workers, found, decisions, self.base, self._cache(seconds))
+            self.runs.prepare(workers, found, decisions, self.base, self._cache(seconds), bool(gpus))
             number = self._search(found, ns, data)
-            report = Report(self.runs, number, baselines, found, decisions, self.command)
-            hand_back(report, self.began, time.monotonic)
+            report = Report(self.runs, number, baselines, found, decisions, self.request.command)
+            hand_back(report, self.began, time.monotonic, self._with_seeds(number))
         return report
+
+    def _with_seeds(self, number: int) -> Callable[[SeedRun, float], object]:
+        """Return what trains a design with further seeds, after its test."""
+
+        def train(own: SeedRun, test: float) -> None:
+            if self.request.seeds:
+                design = self.runs.tracks[number].design
+                seeds = Seeds(self.runs, number, self.request.seeds, self.request.processes, self.end, test)
+                seeds.run(own, f"{self.objective}: {design.name}")
+
+        return train
 
     def _look(self) -> tuple[Statistics, float]:
         """Return what the table is like, and how long it took to read it."""
         before = time.monotonic()
         widest = {"min_user_interactions": 2} | without_tables(self.given)
-        data = data_of({"class_path": "TableDataModule", "init_args": widest})
-        interactions = data.interactions
+        data = data_of(_described(widest))
+        try:
+            interactions = data.interactions
+        except DataError:
+            if "min_user_interactions" not in self.given:  # the filter is ours: what it is for says more
+                look_at(data_of(_described(widest | {"min_user_interactions": 1})).interactions)
+            raise
         seconds = time.monotonic() - before
         assert isinstance(data, TableDataModule)
         features = feature_columns(data, self.given)
@@ -189,15 +225,21 @@ class _Table:
             self.end - END,
             self.runs.restored(first, lambda best: variants(best, ns, found.items)),
             self.runs.besides,
+            self.request.processes,
+            self.repeats,
         )
         self.runs.search = search
         # what the test will take is known from the first validation on
-        self.runs.keep_for_the_end(self.end, END, 0.5 + 0.5 * tests)
+        self.runs.keep_for_the_end(self.end, END, (1 + self.repeats) * (0.5 + 0.5 * tests))
         number = search.best if self.runs.finished else search.run()
         if number is None:
             raise ValueError(f"nothing could be trained: {search.tracks[0].error}")
         self.runs.finish()
         return number
+
+
+def _described(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"class_path": "TableDataModule", "init_args": arguments}
 
 
 def _tell(found: Statistics, decisions: Decisions, data: RetrievalDataModule) -> None:

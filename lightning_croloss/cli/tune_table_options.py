@@ -10,8 +10,11 @@ from lightning_croloss.cli.plain_parser import nearest, usage_error
 from lightning_croloss.cli.tune_base import Base, read_base
 from lightning_croloss.data import TableDataModule
 
-#: Options of a search from a config, which mean nothing here.
-OF_CONFIGS = ("fits", "trials", "seeds", "storage")
+#: Options of a search from a config, which mean nothing here, and why.
+OF_CONFIGS = {
+    "fits": "with --interactions the time is the measure: give --minutes",
+    "trials": "with --interactions the time says how many settings are tried: give --minutes",
+}
 #: Fields of the trainer that are chosen.
 CHOSEN = (
     "max_epochs",
@@ -31,15 +34,14 @@ def refuse_options(given: argparse.Namespace) -> None:
     Raises:
         SystemExit: naming the option.
     """
-    for name in OF_CONFIGS:
+    for name, reason in OF_CONFIGS.items():
         if getattr(given, name) is not None:
-            usage_error(
-                f"--{name} needs --config: with --interactions the time is the measure: give --minutes"
-            )
+            usage_error(f"--{name} needs --config: {reason}")
     if given.sampler != "random":
-        usage_error("--sampler needs --config: with --interactions the settings to try are chosen")
-    if given.processes != 1:
-        usage_error("--processes needs --config: with --interactions one fit is trained after the other")
+        usage_error(
+            "--sampler needs --config: it draws settings from a space by what others reach in as many steps; "
+            "with --interactions whole models are tried, each for as long as it is worth it"
+        )
     if len(given.n) > 1 and given.weights is None:
         usage_error(
             "--interactions looks for one N, or for a mean over several: give --weights, one for each N"

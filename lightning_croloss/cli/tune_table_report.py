@@ -7,7 +7,7 @@ import io
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,9 @@ from torch import Tensor
 from lightning_croloss.baselines.per_user import Measured
 from lightning_croloss.callbacks.recall_report import collect_results, format_table
 from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.seed_results import SeedRun
 from lightning_croloss.cli.tune_base import Config
+from lightning_croloss.cli.tune_runs import refuse_to_go_on
 from lightning_croloss.cli.tune_table_runs import TableRuns
 from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.text_table import aligned
@@ -52,17 +54,19 @@ class Report:
     @property
     def tracks(self) -> list[Track[Design]]:
         """All that was tried."""
-        assert self.runs.search is not None
-        return self.runs.search.tracks
+        return self.runs.tracks
 
 
-def hand_back(report: Report, began: float, clock: Any) -> None:
+def hand_back(
+    report: Report, began: float, clock: Callable[[], float], seeds: Callable[[SeedRun, float], object]
+) -> None:
     """Test the winner, write the checkpoint, the config and the table, and print what was found.
 
     Args:
         report: what was found.
         began: when the command began.
         clock: the time in seconds.
+        seeds: called with the winner's run and the seconds of its test, to train it with further seeds.
     """
     runs, objective = report.runs, report.runs.objective
     track, progress = report.tracks[report.winner], runs.progress[report.winner]
@@ -73,11 +77,13 @@ def hand_back(report: Report, began: float, clock: Any) -> None:
     config, reasons = runs.final_config(track.design, progress)
     write_atomically(runs.folder / "designs.csv", table_of_designs(report).encode())
     names = {name.removeprefix("val/"): share for name, share in objective.names.items()}
+    before = clock()
     task = {"do": "test_users", "config": str(runs.run_config(report.winner)), "names": names}
     ((_, answer),) = runs.workers.run([task | {"checkpoint": str(checkpoint)}])
     if "error" in answer:
+        refuse_to_go_on(answer)
         raise ValueError(f"the winner could not be tested: {answer['error']}")
-    tested = answer["result"]
+    tested, took = answer["result"], clock() - before
     users = torch.tensor(tested["users"], dtype=torch.float64)
     compared = format_comparison(track.design.name, users, report.baselines, str(objective))
     head = [
@@ -102,6 +108,8 @@ def hand_back(report: Report, began: float, clock: Any) -> None:
     print(f"winner:     {track.design.name}")
     print(f"config:     {path}")
     print(f"checkpoint: {checkpoint}")
+    own = runs.records.candidate_folder(report.winner)
+    seeds(SeedRun(runs.base.seed, str(own), tested["metrics"]), took)
     events = shlex.quote(str(runs.base.config["data"]["init_args"]["interactions"]))
     n = min(objective.weights)
     print(f"recommend:  croloss recommend --model {checkpoint} --histories {events} --n {n}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,21 @@ import yaml
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune_base import Base, Config
-from lightning_croloss.cli.tune_configs import judged_by, run_config
-from lightning_croloss.cli.tune_runs import BEST, CONFIG, TaskRunner
+from lightning_croloss.cli.tune_configs import judged_by, run_config, settings
+from lightning_croloss.cli.tune_folder import STATE, open_records
+from lightning_croloss.cli.tune_mirrors import Mirrors
+from lightning_croloss.cli.tune_runs import BEST, CONFIG, TaskRunner, refuse_to_go_on
+from lightning_croloss.cli.tune_table_clock import spent_before
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.by_the_clock import NEVER
+from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.designs import Design, config_of
 from lightning_croloss.tuning.from_data import Decisions
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.records import Records
+from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, MirroredTrial
 from lightning_croloss.tuning.table_statistics import Statistics
-from lightning_croloss.tuning.timed_search import TimedSearch, Track, Turn
+from lightning_croloss.tuning.timed_search import Job, TimedSearch, Track, Turn
 
-STATE = "state.json"
 #: Training steps after which designs are told apart, if an epoch has more.
 TELLING = 2_000
 #: Share of the time that the first turn may take where already beginning it takes long.
@@ -58,14 +61,19 @@ class TableRuns:
         settings: the config that the user has set, on which the outcome depends.
         objective: what is looked for.
         minutes: what all of it may take.
+        overwrite: whether the folder may hold another search, which is then removed.
     """
 
-    def __init__(self, folder: Path, settings: Config, objective: Objective, minutes: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Config,
+        objective: Objective,
+        minutes: float,
+        overwrite: bool = False,
+    ) -> None:
         told = {"config": settings, "objectives": [objective.to_plain()], "minutes": minutes}
-        try:
-            self.records = Records(folder, told)
-        except ValueError as error:
-            raise ValueError(f"--output: {error}") from None
+        self.records = open_records(folder, told, overwrite)
         self.folder = folder
         self.objective = objective
         self.minutes = minutes
@@ -76,16 +84,32 @@ class TableRuns:
         path = folder / STATE
         self._state: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
         #: Seconds that were spent before this command.
-        self.elapsed = float(self._state.get("elapsed", 0.0))
+        # before its first turn was over nothing was gained that counts
+        self.elapsed = max(float(self._state["elapsed"]), spent_before(folder)) if self._state else 0.0
         #: Whether the search is over, so that what it has found is handed back again.
         self.finished = bool(self._state.get("finished", False))
         #: What a turn takes besides training, as the latest one shows.
         self.besides = float(self._state.get("besides", 0.0))
-        self._validation = 0.0
+        #: What a validation takes.
+        self.validation = 0.0
         self._end: tuple[float, float, float] | None = None
+        self._mirrors: Mirrors | None = None
+        self._expected: list[Mapping[str, Any]] = []
+
+    @property
+    def tracks(self) -> list[Track[Design]]:
+        """All that was tried."""
+        assert self.search is not None
+        return self.search.tracks
 
     def prepare(
-        self, workers: TaskRunner, found: Statistics, decisions: Decisions, base: Base, cache: Path | None
+        self,
+        workers: TaskRunner,
+        found: Statistics,
+        decisions: Decisions,
+        base: Base,
+        cache: Path | None,
+        gpus: bool = False,
     ) -> None:
         """Give what the runs need.
 
@@ -95,15 +119,15 @@ class TableRuns:
             decisions: how it is trained on.
             base: what the user has set.
             cache: where runs keep what was prepared; None prepares it every time.
+            gpus: whether there are several GPUs, of which a run takes one.
         """
-        self.workers, self.found, self.decisions, self.base, self.cache = (
-            workers,
-            found,
-            decisions,
-            base,
-            cache,
-        )
+        self.workers, self.found, self.decisions = workers, found, decisions
+        self.base, self.cache, self._gpus = base, cache, gpus
         self.limit = decisions.limit
+
+    def mirror_in(self, mirrors: Mirrors) -> None:
+        """Let studies of Optuna follow the search."""
+        self._mirrors = mirrors
 
     def keep_for_the_end(self, end: float, seconds: float, tests: float) -> None:
         """Move the deadline of the search to what the end will need, as soon as that is known.
@@ -122,6 +146,7 @@ class TableRuns:
         known = {each.name: each for each in first}
         known |= {more.name: more for each in first for more in around(each)}
         known |= {more.name: more for each in list(known.values()) for more in around(each)}
+        self._expected = [settings_of(design) for design in known.values()]
         tracks = []
         for each in self._state.get("tracks", ()):
             if each["name"] not in known:
@@ -143,14 +168,28 @@ class TableRuns:
         config["trainer"] |= self.base.config.get("trainer", {})
         return config
 
-    def advance(self, number: int, track: Track[Design], seconds: float) -> Turn:
-        """Train a design on, and validate it, in so many seconds altogether."""
-        while len(self.progress) <= number:
+    def advance(self, jobs: Sequence[Job[Design]]) -> Iterator[tuple[int, Turn]]:
+        """Train designs on, side by side, and validate them, each in so many seconds altogether."""
+        while len(self.progress) <= max(number for number, _, _ in jobs):
             self.progress.append(Progress())
+        tasks = [self._task(*job) for job in jobs]
+        began = time.monotonic()
+        for at, answer in self.workers.run(tasks):
+            number, track, _ = jobs[at]
+            before = self.progress[number].state
+            turn = self._turn(number, track, answer, tasks[at]["save"], time.monotonic() - began)
+            yield number, turn
+            self._write()
+            if before is not None and turn.error is None:  # nobody goes on from it any more
+                Path(before).unlink(missing_ok=True)
+            self._move_deadline()
+
+    def _task(self, number: int, track: Track[Design], seconds: float) -> dict[str, Any]:
+        assert self.search is not None
         progress = self.progress[number]
         folder = self.records.candidate_folder(number)
         save = folder / f"state_{len(track.values)}.ckpt"
-        task = {
+        task: dict[str, Any] = {
             "do": "train_for",
             "config": str(self._written(track.design, folder)),
             "seconds": seconds,
@@ -159,42 +198,40 @@ class TableRuns:
             "resume": progress.state,
             "trained": track.trained,
             "validations": progress.validations,
-            "validation": self._validation,
+            "validation": self.validation,
         }
-        if self.search is not None and not any(track.values for track in self.search.tracks):
+        if not any(each.values for each in self.search.tracks):
             # nothing is known of the speed: on a slow machine this may be all that there is time for
-            task["at_most"] = ALONE * max(0.0, self.search.left)
-        began = time.monotonic()
-        ((_, answer),) = self.workers.run([task])
-        took = time.monotonic() - began
+            task["at_most"] = ALONE * max(0.0, self.search.longest)
+        return task
+
+    def _turn(
+        self, number: int, track: Track[Design], answer: Mapping[str, Any], save: str, took: float
+    ) -> Turn:
+        """Return what came of a task, and note how far its design has been trained."""
+        progress = self.progress[number]
         if "error" in answer:
+            refuse_to_go_on(answer)
             say(f"  {track.design.name} failed: {answer['error']}")
-            turn = Turn(error=answer["error"])
-            self._write(number, turn, took)
-            return turn
+            return Turn(error=answer["error"])
         result: Mapping[str, Any] = answer["result"]
         values = tuple(value for _, value in result["validations"][len(track.values) :])
         steps = int(result["step"]) - progress.step
         progress.step, progress.epoch = int(result["step"]), max(1, int(result["epoch"]))
         telling = float(result["trained"]) * min(progress.epoch, TELLING) / max(1, steps)
         self.besides = float(result["besides"])
-        turn = Turn(values, result["trained"], result["besides"], result["settled"], telling)
-        self._validation = float(result["validation"])
+        self.validation = float(result["validation"])
         progress.validations = result["validations"]
         progress.best_step = int(max(progress.validations, key=lambda each: each[1])[0])
-        before, progress.state = progress.state, str(save)
-        epochs, reached = progress.step / progress.epoch, max(track.best, *turn.values)
+        progress.state = save
+        epochs, reached = progress.step / progress.epoch, max(track.best, *values)
         say(f"  {track.design.name}: {self.objective} {reached:.4f} by {epochs:.3g} epochs, {took:.0f} s")
-        self._write(number, turn, took)
-        if before is not None:  # nobody goes on from it any more
-            Path(before).unlink(missing_ok=True)
-        self._move_deadline(turn.besides)
-        return turn
+        return Turn(values, result["trained"], result["besides"], result["settled"], telling)
 
     def finish(self) -> None:
         """Note that the search is over."""
         self.finished = True
-        self._write(-1, Turn(), 0.0)
+        self._write()
 
     def best_checkpoint(self, number: int) -> Path:
         """Return the best checkpoint of a design."""
@@ -204,6 +241,14 @@ class TableRuns:
     def run_config(self, number: int) -> Path:
         """Return the config of the run of a design."""
         return self.records.candidate_folder(number) / CONFIG
+
+    def seed_folder(self, number: int, seed: int) -> Path:
+        """Return the folder of a run of a design with another seed."""
+        return self.folder / "seeds" / f"{number:02d}_{seed}"
+
+    def seed_config(self, number: int, seed: int) -> Path:
+        """Write the config of such a run, and return the file."""
+        return self._written(self.tracks[number].design, self.seed_folder(number, seed), seed)
 
     def final_config(self, design: Design, progress: Progress) -> tuple[Config, dict[str, str]]:
         """Return the config of a fit that ends about where the best checkpoint was, and why it does."""
@@ -227,11 +272,17 @@ class TableRuns:
             )
         return judged_by(config, [self.objective]), reasons
 
-    def _written(self, design: Design, folder: Path) -> Path:
+    def _written(self, design: Design, folder: Path, seed: int | None = None) -> Path:
         config = judged_by(self.config_of(design), [self.objective])
-        config = run_config(config, folder.absolute(), design.name, self.folder.name)
+        if seed is not None:
+            config["seed_everything"] = seed
+        name = design.name if seed is None else f"{design.name}, seed {seed}"
+        logged = config["trainer"].get("logger")
+        config = run_config(config, folder.absolute(), name, self.folder.resolve().name, self._gpus)
         trainer = config["trainer"]
-        trainer |= {"logger": False, "max_epochs": NEVER, "val_check_interval": NEVER}
+        if not logged:  # what a design reaches is in the tables
+            trainer["logger"] = False
+        trainer |= {"max_epochs": NEVER, "val_check_interval": NEVER}
         trainer["check_val_every_n_epoch"] = None
         if self.cache is not None:
             config["data"]["init_args"]["cache_dir"] = str(self.cache)
@@ -239,32 +290,54 @@ class TableRuns:
         write_atomically(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
         return path
 
-    def _move_deadline(self, besides: float) -> None:
+    def _move_deadline(self) -> None:
         if self._end is not None and self.search is not None:
             end, seconds, tests = self._end
-            self.search.deadline = end - seconds - tests * besides
+            self.search.deadline = end - seconds - tests * self.besides
 
-    def _write(self, number: int, turn: Turn, took: float) -> None:
-        """Write how all designs stand, with a turn that its track does not have yet."""
-        assert self.search is not None
-        tracks = []
-        for at, (track, progress) in enumerate(zip(self.search.tracks, self.progress, strict=True)):
-            now = at == number
-            values = [*track.values, *(turn.values if now else ())]
-            tracks.append(
-                {
-                    "name": track.design.name,
-                    "trained": track.trained + (turn.trained if now else 0.0),
-                    "spent": track.spent + (took if now else 0.0),
-                    "values": values,
-                    "settled": turn.settled if now else track.settled,
-                    "error": turn.error if now else track.error,
-                    "progress": vars(progress),
-                }
-            )
+    def _write(self) -> None:
+        """Write how all designs stand."""
+        tracks = [
+            {
+                "name": track.design.name,
+                "trained": track.trained,
+                "spent": track.spent,
+                "values": track.values,
+                "settled": track.settled,
+                "error": track.error,
+                "progress": vars(progress),
+            }
+            for track, progress in zip(self.tracks, self.progress, strict=True)
+        ]
         spent = time.monotonic() - self.began
         content = {"elapsed": spent, "besides": self.besides, "finished": self.finished, "tracks": tracks}
         write_atomically(self.folder / STATE, json.dumps(content, indent=1).encode())
+        if self._mirrors is not None:
+            self._mirrors.write(lambda _: self._trials(), self._expected)
+
+    def _trials(self) -> list[MirroredTrial]:
+        """Return the designs as trials: the winner and what gained no more are complete at the end."""
+        assert self.search is not None
+        trials = []
+        for number, (track, progress) in enumerate(zip(self.search.tracks, self.progress, strict=True)):
+            state, value = RUNNING, None
+            attributes: dict[str, Any] = {"seconds": round(track.spent, 1)}
+            if track.error is not None:
+                state, attributes["error"] = FAILED, track.error
+            elif self.finished and (track.settled or number == self.search.best):
+                state, value = COMPLETE, track.best
+            elif self.finished:
+                state = PRUNED
+            values = {int(step): value for step, value in progress.validations}
+            params = settings_of(track.design)
+            trials.append(MirroredTrial(track.design.name, params, values, state, value, attributes))
+        return trials
 
 
-__all__ = ["STATE", "Progress", "TableRuns"]
+def settings_of(design: Design) -> dict[str, Any]:
+    """Return what tells a design from others, flat."""
+    fields = {"model": design.family, "features": design.features, "learning_rate": design.learning_rate}
+    return settings(Candidate(design.name, design.loss.loss, {**fields, **design.arguments}))
+
+
+__all__ = ["Progress", "TableRuns", "settings_of"]

@@ -5,6 +5,7 @@ Each is given the file of an ordinary config, from which ``croloss fit`` would m
 
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
 import json
@@ -35,6 +36,8 @@ from lightning_croloss.tuning.segment import RungReached, train_segment
 
 #: Steps after which the speed of training is known.
 ENOUGH = 60
+#: A full disk, one that is read-only or broken, and too many open files.
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 
 
 class RunCLI(CROLossCLI):
@@ -44,11 +47,18 @@ class RunCLI(CROLossCLI):
         self.before_fit()
 
 
-def measure(config: str) -> dict[str, Any]:
-    """Return the length of a fit, the size of its catalogue, and the number of GPUs."""
+def measure(config: str, metric: str = "recall") -> dict[str, Any]:
+    """Return the length of a fit, and the size of its catalogue.
+
+    Args:
+        config: the file of a config.
+        metric: what its validation must log, at the N that the config's own model measures at: those of the
+            search are checked against the catalogue once its size is known.
+    """
     cli = RunCLI(["fit", "--config", config])
     _leave_reports(cli.trainer)
-    length = measure_length(cli.trainer, cli.model, cli.datamodule)
+    wanted = Objective(metric, {min(cli.model.metrics["val"].ns): 1.0})
+    length = measure_length(cli.trainer, cli.model, cli.datamodule, [wanted])
     return {
         "steps": length.steps,
         "validations": list(length.validations),
@@ -134,6 +144,7 @@ def train_for(
     validations: Sequence[tuple[int, float]] = (),
     validation: float = 0.0,
     at_most: float | None = None,
+    steps: int | None = None,
 ) -> dict[str, Any]:
     """Train a run from where it stands, validate it, and save it, in so many seconds altogether.
 
@@ -147,6 +158,7 @@ def train_for(
         validations: its validations before, the training steps before each and what it reached.
         validation: seconds of a validation, if they are known.
         at_most: seconds that it may take instead, so that training takes as long as what comes before it.
+        steps: training steps in all after which it ends too; None does not end it.
 
     Returns:
         The steps so far and of an epoch, all validations, whether it gains no more, and the seconds of
@@ -159,7 +171,7 @@ def train_for(
     trainer = cli.trainer
     _leave_reports(trainer)
     latest = None if at_most is None else began + at_most
-    clock = ByTheClock(began + seconds, wanted, trained, validations, validation, latest, began)
+    clock = ByTheClock(began + seconds, wanted, trained, validations, validation, latest, began, steps=steps)
     trainer.callbacks.insert(0, clock)  # type: ignore[attr-defined]
     with own_versions(trainer, resume is not None):
         outcome = train_segment(
@@ -262,6 +274,12 @@ def sentence_about(error: BaseException) -> str:
     return text if meant_for_user(cause) else f"{type(cause).__name__}: {text}"
 
 
+def is_of_the_machine(error: BaseException) -> bool:
+    """Tell what any setting would have met, such as a full disk, from what is wrong with one."""
+    cause = root_cause(error)
+    return isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE
+
+
 class Stopwatch(Callback):
     """Ends a fit, before its first validation, once the time of a step is known.
 
@@ -330,4 +348,14 @@ def _note_best(trainer: Trainer, folder: Path) -> None:
     write_atomically(folder / BEST, json.dumps(best).encode())
 
 
-__all__ = ["end_runs", "measure", "sentence_about", "speed", "test", "test_users", "train", "train_for"]
+__all__ = [
+    "end_runs",
+    "is_of_the_machine",
+    "measure",
+    "sentence_about",
+    "speed",
+    "test",
+    "test_users",
+    "train",
+    "train_for",
+]

@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import IO, Any
 
 
@@ -29,8 +30,9 @@ def main() -> None:
 
     while True:
         answer = json.dumps(answer_to(waiting.get()))
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # the log is on a full disk
+            sys.stdout.flush()
+            sys.stderr.flush()
         answers.write(answer.encode() + b"\n")
         answers.flush()
 
@@ -49,7 +51,7 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
         task: ``do`` names a function of :mod:`lightning_croloss.cli.tune_work`, the rest is its arguments.
 
     Returns:
-        Its ``result``, or the ``error`` that ended it, in one sentence.
+        Its ``result``, or the ``error`` that ended it, in one sentence, and whether that ``ends`` all others.
     """
     from lightning_croloss.cli import tune_work
 
@@ -57,8 +59,10 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"result": getattr(tune_work, task["do"])(**arguments)}
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
-        return {"error": tune_work.sentence_about(error)}
+        with suppress(OSError):  # the log is on a full disk
+            traceback.print_exc()
+        ends = tune_work.is_of_the_machine(error)
+        return {"error": tune_work.sentence_about(error), "ends": ends}
     finally:
         tune_work.end_runs()
 

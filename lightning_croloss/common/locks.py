@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -74,6 +75,7 @@ def claimed(path: Path) -> Iterator[None]:
 
     Raises:
         FileExistsError: another job is writing it.
+        PermissionError: its folder cannot be written to.
     """
     target = path.parent.resolve() / path.name
     if _CLAIMED.get(target) == threading.get_ident():
@@ -99,7 +101,10 @@ def _lock_mark(mark: Path, path: Path) -> int | None:
             descriptor = lock(mark, make=True)
         except PermissionError:
             if not os.path.lexists(mark):
-                raise  # the folder cannot be written to
+                raise PermissionError(
+                    f"{path} cannot be written: you may not write to its folder, {mark.parent}; choose "
+                    "another output"
+                ) from None
             raise FileExistsError(
                 f"{path} is being written by a job of another user, or was when that ended: wait, choose "
                 f"another output, or remove {mark}"
@@ -107,6 +112,13 @@ def _lock_mark(mark: Path, path: Path) -> int | None:
         except BlockingIOError:
             raise FileExistsError(
                 f"{path} is being written by another job: wait until it ends, or choose another output"
+            ) from None
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            raise PermissionError(
+                f"{path} cannot be written: its folder, {mark.parent}, is on a file system that can only be "
+                "read; choose another output"
             ) from None
         if descriptor is None:
             mark.unlink(missing_ok=True)

@@ -52,6 +52,7 @@ class ByTheClock(Callback):
             ``began`` on; None does not move it.
         began: when that was.
         clock: the time in seconds.
+        steps: training steps in all after which it ends too; None does not end it.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ByTheClock(Callback):
         latest: float | None = None,
         began: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        steps: int | None = None,
     ) -> None:
         #: seconds of training of this fit, without its validations
         self.trained = 0.0
@@ -80,6 +82,7 @@ class ByTheClock(Callback):
         self._before = trained
         self._latest, self._began = latest, began
         self._clock = clock
+        self._steps = math.inf if steps is None else steps
         self._now = self._asked = self._last = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -98,7 +101,8 @@ class ByTheClock(Callback):
         due = self._last + max(GROWTH * (self._before + self.trained), WORTH * self.validation)
         left = self._end - now - self.validation
         # one that would be followed by another in no time comes with that one
-        if left <= 0 or (self.trained >= due and left > 0.5 * (due - self._last)):
+        last = left <= 0 or batches_so_far(trainer) >= self._steps
+        if last or (self.trained >= due and left > 0.5 * (due - self._last)):
             self._asked = now
             trainer.val_check_batch = 1
 
@@ -114,6 +118,7 @@ class ByTheClock(Callback):
         self.validations.append((batches_so_far(trainer), value))
         self.settled = is_settled(self.validations, int(trainer.num_training_batches))
         self.over = self.settled or self._end - self._now - self.validation <= 0
+        self.over |= self.validations[-1][0] >= self._steps
 
 
 __all__ = ["NEVER", "ByTheClock", "is_settled"]

@@ -73,6 +73,11 @@ def decide(
         DataError: there are too few users or items.
     """
     given = dict(given or {})
+    if found.items < 2:
+        raise DataError(
+            "the table has one item, so that there is nothing to choose from: is the column of the items the "
+            "right one?"
+        )
     if max(ns) >= found.items:
         n = max(ns)
         raise DataError(
@@ -176,7 +181,7 @@ def _why_not_later(found: Statistics) -> str:
     if found.times == "none":
         return "there is no column of times, so the future cannot be held out"
     if found.times == "order":
-        return "the times only number the events, so the future cannot be held out"
+        return "the times only number the events, or are all the same, so the future cannot be held out"
     later = found.later
     if later is None or min(later.valid, later.test) < LATER_USERS:
         number = 0 if later is None else min(later.valid, later.test)

@@ -80,7 +80,13 @@ def _length(trainer: Trainer) -> FitLength:
         )
     steps = _steps(trainer, int(of_epoch))
     validations = _validations(trainer, steps, int(of_epoch))
-    batches = int(sum(trainer.num_val_batches)) if trainer.enable_validation else 0
+    of_validation = sum(trainer.num_val_batches) if trainer.enable_validation else 0
+    if math.isinf(of_validation):
+        raise ValueError(
+            "the validation data have no known length, by which the cost is counted: set limit_val_batches "
+            "to a number of batches"
+        )
+    batches = int(of_validation)
     if not batches:
         raise ValueError(
             "the fit has no validation, by which candidates are judged: give validation data, and leave "

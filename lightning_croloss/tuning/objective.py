@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 #: Under which name a mean over several N is logged, by ``ObjectiveLogger``.
@@ -23,17 +23,23 @@ class Objective:
         weights: the weight of each N; they need not add up to 1. Empty if the name has no N.
 
     Raises:
-        ValueError: an N is below 1, a weight is not a number above 0, or the name does not say where the N
-            belongs.
+        ValueError: an N is below 1, a weight is not above 0, or the name does not say where the N belongs.
+        TypeError: an N is not an integer, or a weight is not a number.
     """
 
     metric: str = "recall"
     weights: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.metric, str):
+            raise TypeError(f"metric must be a text, such as 'recall', got {self.metric!r}")
         for n, weight in self.weights.items():
+            if isinstance(n, bool) or not isinstance(n, Integral):
+                raise TypeError(f"n must be an integer, 1 or more, got {n!r}")
             if n < 1:
                 raise ValueError(f"n must be at least 1, got {n}")
+            if isinstance(weight, bool) or not isinstance(weight, Real):
+                raise TypeError(f"the weight of n = {n} must be a number above 0, got {weight!r}")
             if not 0.0 < weight < math.inf:
                 raise ValueError(f"the weight of n = {n} must be a number above 0, got {weight}")
         if len(self.weights) > 1 and self._template.format(n=1) == self._template.format(n=2):
@@ -116,14 +122,18 @@ def objectives_of(
 
     Raises:
         ValueError: there is no N, or one comes twice.
+        TypeError: one is not an integer.
     """
     if isinstance(n, Mapping):
         if not n:
             raise ValueError("n is empty: give at least one N")
         return (Objective(metric, dict(n)),)
-    ns = [int(n)] if isinstance(n, Integral) else [int(each) for each in n]  # type: ignore[union-attr]
+    if isinstance(n, str) or not isinstance(n, (Integral, Iterable)):
+        raise TypeError(f"n must be an integer, a list of them, or the weight of each, got {n!r}")
+    ns = [*n] if isinstance(n, Iterable) else [n]
     if not ns or len(set(ns)) < len(ns):
         raise ValueError(f"n must be one N or several different ones, got {n}")
     if len(ns) > 1:
         Objective(metric, dict.fromkeys(ns, 1.0))  # refuses a name without n
-    return tuple(Objective(metric, {each: 1.0}) for each in ns)
+    checked = [Objective(metric, {each: 1.0}) for each in ns]
+    return tuple(Objective(each.metric, {int(n): 1.0 for n in each.weights}) for each in checked)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,14 +108,30 @@ def make_plan(num_candidates: int, length: FitLength, fits: float = 2.5, num_obj
         ValueError: the budget does not even hold one fit, or a number is out of range.
     """
     _check(num_candidates, length, fits, num_objectives)
+    planner = _Planner(length, num_objectives)
     for number in range(num_candidates, 0, -1):
-        for ladder in ((), *LADDERS) if number <= fits else LADDERS:
-            for finishing in range(min(number, int(min(fits, number))), 0, -1):
-                keeps = _keeps(number, finishing, len(ladder))
-                found = _placed(number, ladder, keeps, length, fits, num_objectives)
-                if found is not None:
-                    return found
+        if (found := planner.plan(number, fits)) is not None:
+            return found
     raise AssertionError("unreachable: one candidate alone costs one fit")
+
+
+def plan_for_all(num_candidates: int, length: FitLength, fits: float = 2.5, num_objectives: int = 1) -> Plan:
+    """Choose how far the candidates train, so that each has a turn, whatever that costs.
+
+    Args:
+        num_candidates: how many there are.
+        length: the length of one fit.
+        fits: the budget, in fits of full length, which grows by quarters until it holds all of them.
+        num_objectives: how many objectives share the runs.
+
+    Raises:
+        ValueError: the budget does not even hold one fit, or a number is out of range.
+    """
+    _check(num_candidates, length, fits, num_objectives)
+    planner = _Planner(length, num_objectives)
+    while (found := planner.plan(num_candidates, fits)) is None:
+        fits += 0.25
+    return found
 
 
 def plan_cost(num_candidates: int, rungs: Sequence[Rung], length: FitLength) -> float:
@@ -127,47 +144,97 @@ def plan_cost(num_candidates: int, rungs: Sequence[Rung], length: FitLength) -> 
     """
     total, begin, number = 0, 0, num_candidates
     for rung in rungs:
-        until = bisect.bisect_right(length.validations, rung.step)
-        validations = until - bisect.bisect_right(length.validations, begin) + rung.validates
-        total += number * (rung.step - begin + length.validation_batches * validations)
+        total += number * _segment_cost(begin, rung.step, rung.validates, length)
         begin, number = rung.step, min(number, rung.keep)
     return total / length.cost
 
 
-def _placed(
-    number: int,
-    ladder: Sequence[float],
-    keeps: Sequence[int],
-    length: FitLength,
-    fits: float,
-    num_objectives: int,
-) -> Plan | None:
-    """Return the plan of a ladder whose rungs are moved least and validate least; None if none is cheap."""
-    best: tuple[tuple[int, float], Plan] | None = None
-    options = [list(_near(fraction, length)) for fraction in ladder]
-    for steps in itertools.product(*options):
+@dataclass(frozen=True)
+class _Placement:
+    """Where the rungs of a ladder are, and what one candidate costs from each to the next."""
+
+    steps: tuple[int, ...]
+    validates: tuple[bool, ...]
+    costs: tuple[int, ...]
+    moved: float
+
+
+class _Planner:
+    """Finds plans for a fit; what does not depend on the number of candidates is worked out once."""
+
+    def __init__(self, length: FitLength, num_objectives: int) -> None:
+        self._length = length
+        self._num_objectives = num_objectives
+        self._placements: dict[tuple[float, ...], tuple[list[_Placement], list[int]]] = {}
+
+    def plan(self, number: int, fits: float) -> Plan | None:
+        """Return the plan for so many candidates; None if the budget does not hold it."""
+        for ladder in ((), *LADDERS) if number <= fits else LADDERS:
+            for finishing in range(min(number, int(min(fits, number))), 0, -1):
+                found = self._placed(number, ladder, _keeps(number, finishing, len(ladder)), fits)
+                if found is not None:
+                    return found
+        return None
+
+    def _placed(
+        self, number: int, ladder: tuple[float, ...], keeps: Sequence[int], fits: float
+    ) -> Plan | None:
+        """Return the plan whose rungs validate least and are moved least; None if none is cheap."""
+        if ladder not in self._placements:
+            placements = _placements(ladder, self._length)
+            least = [min(costs) for costs in zip(*(each.costs for each in placements), strict=True)]
+            self._placements[ladder] = placements, least
+        placements, least = self._placements[ladder]
+        entering = [_entering(number, keeps, extra) for extra in range(self._num_objectives)]
+        bounds = [(fits + extra, numbers) for extra, numbers in enumerate(entering)]
+        if not placements or not self._holds(bounds, least):  # which no placement could do better than
+            return None
+        found = next((each for each in placements if self._holds(bounds, each.costs)), None)
+        if found is None:
+            return None
+        going = [*entering[-1][1:], min(number, self._num_objectives)]
+        rungs = tuple(
+            Rung(step, keep, validates)
+            for step, keep, validates in zip(
+                (*found.steps, self._length.steps), going, found.validates, strict=True
+            )
+        )
+        return Plan(number, rungs, plan_cost(number, rungs, self._length))
+
+    def _holds(self, bounds: Sequence[tuple[float, Sequence[int]]], costs: Sequence[int]) -> bool:
+        return all(
+            sum(map(operator.mul, numbers, costs)) / self._length.cost <= bound for bound, numbers in bounds
+        )
+
+
+def _entering(number: int, keeps: Sequence[int], extra: int) -> list[int]:
+    """Return how many candidates train up to each rung, where so many more go on than ``keeps`` says."""
+    return [number, *(min(number, keep + extra) for keep in keeps)]
+
+
+def _placements(ladder: Sequence[float], length: FitLength) -> list[_Placement]:
+    """Return where the rungs of a ladder may be; first where they validate least, then moved least."""
+    found = []
+    for steps in itertools.product(*(list(_near(fraction, length)) for fraction in ladder)):
         if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
             continue
-        plans = [_plan(number, steps, keeps, extra, length) for extra in range(num_objectives)]
-        if any(plan.cost > fits + extra for extra, plan in enumerate(plans)):
-            continue
+        validates = (*(not _validates(step, length) for step in steps), not length.validations)
+        costs, begin = [], 0
+        for step, apart in zip((*steps, length.steps), validates, strict=True):
+            costs.append(_segment_cost(begin, step, apart, length))
+            begin = step
         moved = sum(
             abs(math.log(step / (fraction * length.steps)))
             for step, fraction in zip(steps, ladder, strict=True)
         )
-        key = (sum(rung.validates for rung in plans[-1].rungs), moved)
-        if best is None or key < best[0]:
-            best = key, plans[-1]
-    return None if best is None else best[1]
+        found.append(_Placement(steps, validates, tuple(costs), moved))
+    return sorted(found, key=lambda each: (sum(each.validates), each.moved))
 
 
-def _plan(number: int, steps: Sequence[int], keeps: Sequence[int], extra: int, length: FitLength) -> Plan:
-    rungs = [
-        Rung(step, min(number, keep + extra), not _validates(step, length))
-        for step, keep in zip(steps, keeps, strict=True)
-    ]
-    rungs.append(Rung(length.steps, min(number, 1 + extra), not length.validations))
-    return Plan(number, tuple(rungs), plan_cost(number, rungs, length))
+def _segment_cost(begin: int, end: int, validates: bool, length: FitLength) -> int:
+    """Return what a candidate costs between two steps, with a validation of its own at the end or not."""
+    own = bisect.bisect_right(length.validations, end) - bisect.bisect_right(length.validations, begin)
+    return end - begin + length.validation_batches * (own + validates)
 
 
 def _validates(step: int, length: FitLength) -> bool:

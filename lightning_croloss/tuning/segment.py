@@ -138,6 +138,20 @@ class SegmentEnd(Checkpoint):
         if self._is_reached(trainer):
             self._end(trainer)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse data that end before the batches of an epoch do by which rungs are counted.
+
+        Raises:
+            ValueError: with their number.
+        """
+        loop: Any = trainer.fit_loop
+        seen = loop.epoch_loop.batch_progress.current.ready
+        if loop._data_fetcher.done and seen < loop.max_batches:
+            raise ValueError(
+                f"rungs are counted in epochs of {loop.max_batches} batches, as limit_train_batches or the "
+                f"length of the loader says, and the data end after {seen}: set limit_train_batches to {seen}"
+            )
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the last weights of a fit that has no best ones."""
         if not self.validations and not self._validated:

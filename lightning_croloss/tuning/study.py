@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lightning_croloss.errors import MissingExtraError
@@ -52,6 +54,30 @@ def require_optuna(what: str) -> Any:
     return optuna
 
 
+def check_storage(url: str) -> None:
+    """Refuse a storage that cannot be opened; a database that does not exist is made.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        ValueError: naming it and why.
+    """
+    optuna = require_optuna("a storage of Optuna")
+    try:
+        optuna.storages.get_storage(url)
+    except Exception as error:  # whatever the driver of the database raises
+        raise ValueError(_unusable(url, error)) from None
+
+
+def _unusable(url: str, error: Exception) -> str:
+    said = re.split(r"\[SQL:|\(Background on", " ".join(str(error).split()))[0].strip()
+    folder = Path(url.partition(":///")[2].partition("?")[0]).absolute().parent
+    if "://" not in url:
+        said = "it must be a URL, such as sqlite:///study.db"
+    elif url.startswith("sqlite") and not folder.is_dir():
+        said = f"there is no folder {folder}"
+    return f"storage {url!r} cannot be used: {said[:200] or type(error).__name__}"
+
+
 class Mirror:
     """A study that follows a search: trial number i is candidate number i.
 
@@ -73,8 +99,7 @@ class Mirror:
                 storage=url, study_name=name, direction="maximize", load_if_exists=True
             )
         except Exception as error:  # whatever the driver of the database raises
-            said = " ".join(str(error).split()).partition("(Background on")[0].strip() or type(error).__name__
-            raise ValueError(f"storage {url!r} cannot be used: {said[:200]}") from None
+            raise ValueError(_unusable(url, error)) from None
         known = self._study.user_attrs.get(SEARCH)
         if known is not None and known != search:
             raise ValueError(
@@ -84,15 +109,17 @@ class Mirror:
             if self._study.user_attrs.get(key) != value:
                 self._study.set_user_attr(key, value)
 
-    def write(self, trials: Sequence[MirroredTrial]) -> None:
+    def write(self, trials: Sequence[MirroredTrial], expected: Sequence[Mapping[str, Any]] = ()) -> None:
         """Bring the study to where the search is; what is there already stays as it is.
 
         Args:
             trials: all candidates so far, by number.
+            expected: settings of candidates that may follow, since a parameter takes no values but those
+                that it was made for.
         """
         storage = self._study._storage
         stored = self._study.get_trials(deepcopy=False)
-        spread = _spread([trial.params for trial in trials])
+        spread = _spread([*(trial.params for trial in trials), *expected])
         for number, trial in enumerate(trials):
             if number >= len(stored):
                 template = self._template(trial, spread, stored)

@@ -6,7 +6,8 @@ so that all of this can be tried without training anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -23,6 +24,8 @@ TURN, SHORTEST = 4.0, 0.5
 LAST = 1.5
 #: Share of the time that the very first turn may take, and its seconds at most.
 FIRST, FIRST_SECONDS = 0.1, 20.0
+#: Share of the time of a search that its winner was trained, about: what training it again will take.
+WINNER = 0.3
 
 D = TypeVar("D")
 
@@ -81,28 +84,37 @@ class Turn:
     error: str | None = None
 
 
+#: A track to train on, with its number and the seconds that it has.
+Job = tuple[int, Track[D], float]
+
+
 class TimedSearch(Generic[D]):
     """Searches until a time.
 
     Args:
         first: the designs, the most promising first, each with its family.
         around: returns what is tried around the best one, the most promising first.
-        advance: trains a track from where it stands, and validates it, in so many seconds altogether.
+        advance: trains tracks from where they stand, side by side, and validates them, each in so many
+            seconds altogether; gives the turn of each with its number, in any order.
         clock: the time in seconds.
         deadline: the time at which all is to be over.
         tracks: those of a search that is taken up again.
         besides: what a turn took besides training then.
+        processes: how many tracks are trained side by side.
+        repeats: how many times the winner is to be trained again, as long as it was, by the deadline.
     """
 
     def __init__(
         self,
         first: Sequence[tuple[D, str]],
         around: Callable[[D], Sequence[tuple[D, str]]],
-        advance: Callable[[int, Track[D], float], Turn],
+        advance: Callable[[Sequence[Job[D]]], Iterable[tuple[int, Turn]]],
         clock: Callable[[], float],
         deadline: float,
         tracks: Sequence[Track[D]] = (),
         besides: float = 0.0,
+        processes: int = 1,
+        repeats: int = 0,
     ) -> None:
         self.tracks: list[Track[D]] = list(tracks)
         #: may be moved while it runs
@@ -112,11 +124,19 @@ class TimedSearch(Generic[D]):
         self._advance = advance
         self._clock = clock
         self._besides, self._telling = besides, 0.0
+        self._processes, self._repeats = processes, repeats
 
     @property
     def left(self) -> float:
-        """The seconds that are left."""
-        return self.deadline - self._clock()
+        """The seconds that are left, without those for training the best one again."""
+        best = self.best
+        again = 0.0 if best is None else self._repeats * self.tracks[best].spent
+        return self.deadline - self._clock() - again
+
+    @property
+    def longest(self) -> float:
+        """The seconds that a track may take, if it is then to be trained again as the best one."""
+        return self.left / (1 + self._repeats)
 
     @property
     def best(self) -> int | None:
@@ -127,14 +147,18 @@ class TimedSearch(Generic[D]):
     def run(self) -> int | None:
         """Search, and return the number of the best track; None if all have failed."""
         waiting = self._new(self._first)
-        while self.best is None and waiting:  # one is trained in any case, and shows the speed
-            self._begin(waiting.pop(0), min(FIRST * self.left, FIRST_SECONDS))
-        waiting = self._explore(waiting, LOOK * self.left, self.tracks, look=True)
-        if self.best is not None:
-            if len(self.tracks) >= ENOUGH:  # with less time all of it is for the most promising one
-                self._explore(self._new(self._variants()), AROUND * self.left)
-            self._race()
-            self._finish(waiting)
+        while self.best is None:  # one is trained in any case, and shows the speed
+            batch = [track for track in self.tracks if not track.values and not track.over]
+            batch = batch[: self._processes] or self._begun(waiting)
+            if not batch:
+                return None
+            seconds = min(FIRST * self.left, FIRST_SECONDS)
+            self._train([(track, seconds) for track in batch])
+        waiting = self._explore(waiting, self._share(LOOK), self.tracks, look=True)
+        if len(self.tracks) >= ENOUGH:  # with less time all of it is for the most promising one
+            self._explore(self._new(self._variants()), self._share(AROUND))
+        self._race()
+        self._finish(waiting)
         return self.best
 
     def _new(self, designs: Sequence[tuple[D, str]]) -> list[tuple[D, str]]:
@@ -144,6 +168,10 @@ class TimedSearch(Generic[D]):
     def _variants(self) -> Sequence[tuple[D, str]]:
         best = self.best
         return [] if best is None else self._around(self.tracks[best].design)
+
+    def _share(self, share: float) -> float:
+        """Return a share of the time of the search, without what training the winner again will take."""
+        return share * self.left / (1 + WINNER * self._repeats)
 
     @property
     def _shortest(self) -> float:
@@ -164,22 +192,26 @@ class TimedSearch(Generic[D]):
             begun: tracks that have had less than their share, and are to have it too.
             look: whether it is the first look, for which even a slow machine has time.
         """
-        waiting, end = list(designs), self._clock() + seconds
-        number = len(waiting) + len(begun)
+        waiting, begun, end = list(designs), list(begun), self._clock() + seconds
+        number = math.ceil((len(waiting) + len(begun)) / self._processes)
         if not number:
             return waiting
         telling = self._telling + self._besides
-        share = max(seconds / number, self._shortest, min(telling, DEAR * self.left) if look else telling)
-        for track in begun:
-            if self._clock() + share <= end + 1e-6:
-                self._train(track, share - track.spent)
-        while waiting and self._clock() + share <= end + 1e-6:
-            self._begin(waiting.pop(0), share)
+        dear = min(telling, self._share(DEAR)) if look else telling
+        share = max(seconds / number, self._shortest, dear)
+        while (waiting or begun) and self._clock() + share <= end + 1e-6:
+            batch: list[tuple[Track[D], float]] = []
+            while begun and len(batch) < self._processes:
+                track = begun.pop(0)
+                if self._is_worth(track, share - track.spent):
+                    batch.append((track, share - track.spent))
+            batch += [(track, share) for track in self._begun(waiting, len(batch))]
+            self._train(batch)
         return waiting
 
     def _race(self) -> None:
         """Train the best ones on side by side, so that none wins by a quick start alone."""
-        seconds = RACE * self.left
+        seconds = self._share(RACE)
         runners: list[Track[D]] = []
         ordered = sorted((track for track in self.tracks if not track.over), key=lambda track: -track.best)
         for track in ordered:
@@ -187,47 +219,52 @@ class TimedSearch(Generic[D]):
                 runners.append(track)
         runners += [track for track in ordered if track not in runners]  # the best of each family come first
         shortest = max(self._shortest, self._telling)
-        while len(runners) > RACING or seconds / max(1, len(runners)) < shortest:
-            if len(runners) <= 1:
+        del runners[max(RACING, self._processes) :]
+        while len(runners) > 1:
+            share = seconds / math.ceil(len(runners) / self._processes)
+            if share >= shortest:
+                for at in range(0, len(runners), self._processes):
+                    self._train([(track, share) for track in runners[at : at + self._processes]])
                 return
             runners.pop()
-        if len(runners) > 1:
-            share = seconds / len(runners)
-            for track in runners:
-                self._train(track, share)
 
     def _finish(self, waiting: list[tuple[D, str]]) -> None:
-        """Train the best one on until the time is over; others once it gains no more."""
-        while self.left > LAST * self._besides + SHORTEST / 2:
-            going = [track for track in self.tracks if not track.over]
-            if going:
-                self._train(max(going, key=lambda each: each.best), self.left, always=True)
-            elif waiting:
-                self._begin(waiting.pop(0), self.left)
-            elif more := self._new(self._variants()):
-                waiting = list(more)
-            else:
+        """Train the best ones on until the time is over; others once they gain no more."""
+        while self.longest > LAST * self._besides + SHORTEST / 2:
+            going = sorted((track for track in self.tracks if not track.over), key=lambda each: -each.best)
+            batch = going[: self._processes]
+            batch += self._begun(waiting, len(batch))
+            if len(batch) < self._processes:
+                waiting = self._new(self._variants())
+                batch += self._begun(waiting, len(batch))
+            if not batch:
                 return
+            self._train([(track, self.longest) for track in batch])
 
-    def _begin(self, design: tuple[D, str], seconds: float) -> None:
-        track = Track(*design)
-        self.tracks.append(track)
-        self._train(track, seconds, always=True)
+    def _begun(self, waiting: list[tuple[D, str]], busy: int = 0) -> list[Track[D]]:
+        """Take designs from those that wait, as many as there are processes without work."""
+        found = [Track(*waiting.pop(0)) for _ in range(min(self._processes - busy, len(waiting)))]
+        self.tracks += found
+        return found
 
-    def _train(self, track: Track[D], seconds: float, always: bool = False) -> None:
-        """Train a design on for so many seconds, unless it has no use any more or is no more than a start."""
-        if not always and (track.over or seconds < self._shortest / 2):
-            return
-        number = next(number for number, each in enumerate(self.tracks) if each is track)
-        began = self._clock()
-        turn = self._advance(number, track, max(0.0, min(seconds, self.left)))
-        track.spent += self._clock() - began
-        track.error, track.settled = turn.error, turn.settled
-        track.trained += turn.trained
-        track.values += turn.values
-        if turn.error is None:
-            self._besides = max(turn.besides, 0.6 * self._besides)
-            self._telling = self._telling or turn.telling  # the first design's is as good as any
+    def _is_worth(self, track: Track[D], seconds: float) -> bool:
+        """Return whether training on is of use, and more than a start."""
+        return not track.over and seconds >= self._shortest / 2
+
+    def _train(self, wanted: Sequence[tuple[Track[D], float]]) -> None:
+        """Train tracks on, side by side, each for so many seconds."""
+        numbers = {id(track): number for number, track in enumerate(self.tracks)}
+        began, longest = self._clock(), max(0.0, self.longest)
+        jobs = [(numbers[id(track)], track, max(0.0, min(seconds, longest))) for track, seconds in wanted]
+        for number, turn in self._advance(jobs) if jobs else ():
+            track = self.tracks[number]
+            track.spent += self._clock() - began
+            track.error, track.settled = turn.error, turn.settled
+            track.trained += turn.trained
+            track.values += turn.values
+            if turn.error is None:
+                self._besides = max(turn.besides, 0.6 * self._besides)
+                self._telling = self._telling or turn.telling  # the first design's is as good as any
 
 
-__all__ = ["TimedSearch", "Track", "Turn"]
+__all__ = ["Job", "TimedSearch", "Track", "Turn"]

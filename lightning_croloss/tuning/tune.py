@@ -13,8 +13,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.configurable import Configurable, to_config
 from lightning_croloss.losses import RetrievalLoss
+from lightning_croloss.tuning.arguments import check_factory, check_types, read_candidates
 from lightning_croloss.tuning.best_checkpoint import best_path
-from lightning_croloss.tuning.candidate import Candidate, check_candidates
+from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.objective import Objective, objectives_of
 from lightning_croloss.tuning.outcome import Outcome
@@ -29,7 +30,7 @@ from lightning_croloss.tuning.runner import (
     quiet,
     seeded,
 )
-from lightning_croloss.tuning.search import Choice, Execute, Job, Propose, search
+from lightning_croloss.tuning.search import Choice, Execute, Job, Propose, SearchFailedError, search
 from lightning_croloss.tuning.segment import Data
 from lightning_croloss.tuning.trainers import TrainerArguments, described
 
@@ -83,12 +84,15 @@ def tune(
 
     Raises:
         ValueError: an argument is out of range, the folder holds another search, or the metric is not logged.
-        FileExistsError: another process is tuning in the same folder.
-        TypeError: ``model_factory`` does not build a new module around the loss.
+        FileExistsError: another process is tuning in the same folder, or it is a file.
+        TypeError: ``model_factory`` does not build a new module around the loss, or an argument is of another
+            type.
         SearchFailedError: every candidate failed.
     """
+    check_types(tune, locals())
     objectives = objectives_of(n, metric)
     given = _candidates(candidates, objectives)
+    check_factory(model_factory, given)
     runner = Runner(model_factory, data, trainer, objectives, seed)
     where = Path(folder).expanduser()
     with claimed(where):
@@ -104,7 +108,10 @@ def tune(
         }
         records = Records(where, settings, overwrite)
         execute = records.remembering(_telling(functools.partial(runner.execute, records), objectives, plan))
-        choice = search(given, plan, objectives, execute, propose, records.leave)
+        try:
+            choice = search(given, plan, objectives, execute, propose, records.leave)
+        except SearchFailedError as error:  # which is noted, and would be told again
+            raise SearchFailedError(f"{error}; overwrite=True tries again") from None
     winners = tuple(
         _winner(runner, records, choice, number, objective)
         for number, objective in zip(choice.winners, objectives, strict=True)
@@ -140,9 +147,7 @@ def _candidates(
 ) -> list[Candidate]:
     if given is None:
         return list(portfolio([n for each in objectives for n in each.weights]))
-    found = [Candidate.of(each) if isinstance(each, RetrievalLoss) else each for each in given]
-    check_candidates(found)
-    return found
+    return read_candidates(given)
 
 
 def _look(runner: Runner, candidates: Sequence[Candidate], folder: Path) -> tuple[FitLength, dict[str, Any]]:

@@ -22,7 +22,7 @@ from lightning_croloss.baselines import (
 NS = (5, 10, 20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.booleans())
 def test_ranks_are_those_of_the_models(seed, excludes):
     generator = torch.Generator().manual_seed(seed)

@@ -94,7 +94,7 @@ def slips(draw: st.DrawFn) -> tuple[str, str]:
     return name, slip
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(slips())
 def test_a_slip_in_a_command(slip: tuple[str, str]) -> None:
     name, given_word = slip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import sys
@@ -15,10 +16,12 @@ from lightning_croloss.cli import main
 from lightning_croloss.cli.tune_base import Base, refuse_unfit
 from lightning_croloss.cli.tune_options import default_output, parse_words, split_words
 from lightning_croloss.cli.tune_settings import read_section
+from lightning_croloss.cli.tune_worker import answer_to
 from lightning_croloss.cli.tune_workers import THREADS, VISIBLE, _environment
+from lightning_croloss.errors import NotEnoughSpaceError
 from lightning_croloss.tuning.study import Mirror
 from tests.cli.cases import error_of
-from tests.cli.tuning import CONFIG, LOSSES, Pretended, pretended, rungs, tune, write
+from tests.cli.tuning import CONFIG, LOSSES, NoMirrors, Pretended, pretended, rungs, tune, write
 
 __all__ = ["pretended"]
 pytestmark = [pytest.mark.filterwarnings("ignore")]
@@ -32,8 +35,7 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write no database, which takes as long as all the rest."""
-    monkeypatch.setattr("lightning_croloss.cli.tune_progress._mirrors", lambda *_: [])
+    monkeypatch.setattr("lightning_croloss.cli.tune_progress.Mirrors", NoMirrors)
 
 
 def best(path: str) -> Any:
@@ -264,6 +266,82 @@ def test_a_setting_that_fails_is_out(pretended: Pretended, capsys: pytest.Captur
     pretended.failing = ["softplus", "kernel: exp", "SoftmaxLoss"]
     said = error_of(capsys, "tune", *write(), "--n", "10", "--output", "none")
     assert said.startswith("all 3 candidates failed; 'CROLoss, kernel exp, temperature 0.1': it does not")
+    assert "--overwrite tries again" in said
+
+
+@quick
+def test_a_full_disk_counts_against_no_setting(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune(*write(), "--n", "10", "--output", "whole")
+    train = Pretended.train
+
+    def full(self: Pretended, task: Any) -> Any:
+        if "/01/" in task["config"]:
+            return {"error": "the disk is full", "ends": True}
+        return train(self, task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretended, "train", full)
+        said = error_of(capsys, "tune", *write(), "--n", "10", "--output", "out")
+        assert said.startswith("the disk is full; what was done is kept, and the same command goes on")
+    tune(*write(), "--n", "10", "--output", "out")
+    assert rungs("out") == rungs("whole")
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (NotEnoughSpaceError("the file system is full"), True),
+        (OSError(errno.EROFS, "Read-only file system"), True),
+        (FileNotFoundError("there is no file a.csv"), False),
+        (ValueError("temperature must be above 0"), False),
+    ],
+)
+def test_what_any_setting_would_have_met(
+    error: Exception, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(config: str) -> None:
+        try:
+            raise error
+        except Exception as caught:
+            raise RuntimeError("the parser tried other types") from caught
+
+    monkeypatch.setattr("lightning_croloss.cli.tune_work.measure", measure)
+    answer = answer_to({"do": "measure", "config": "a.yaml"})
+    assert str(error) in answer["error"]
+    assert answer["ends"] == ends
+
+
+@quick
+def test_tpe_goes_on_with_the_same_draws(pretended: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    space = {"model.init_args.history_dropout": {"low": 0.0, "high": 0.5}}
+    words = [
+        *write(tune={"space": space, "losses": LOSSES}),
+        "--n",
+        "10",
+        "--sampler",
+        "tpe",
+        "--trials",
+        "7",
+    ]
+    tune(*words, "--output", "whole")
+    train, left = Pretended.train, [5]
+
+    def interrupted(self: Pretended, task: Any) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return train(self, task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretended, "train", interrupted)
+        with pytest.raises(SystemExit):
+            tune(*words, "--output", "out")
+    tune(*words, "--output", "out")
+    assert rungs("out") == rungs("whole")
+    assert len({row["name"] for row in rungs("out")}) == 7
 
 
 @quick
@@ -305,7 +383,7 @@ def test_without_a_test(pretended: Pretended, capsys: pytest.CaptureFixture[str]
     assert not [task for task in pretended.tasks if task["do"] == "test"]
 
 
-def test_the_storage_of_optuna(pretended: Pretended) -> None:
+def test_the_storage_of_optuna(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
     optuna = pytest.importorskip("optuna", reason="needs the extra [tune]")
     url = "sqlite:///mine.db"
     pretended.failing = ["SoftmaxLoss"]
@@ -319,10 +397,35 @@ def test_the_storage_of_optuna(pretended: Pretended) -> None:
     assert won.intermediate_values == {32: pytest.approx(0.0625), 64: pytest.approx(0.125)}
     assert study.trials[2].user_attrs["error"] == "it does not learn"
     assert not Path("out/optuna.db").exists()
+    for wrong, why in (
+        ("nonsense", "must be a URL"),
+        ("", "must be a URL"),
+        ("sqlite:///no/a.db", "no folder"),
+    ):
+        said = error_of(capsys, "tune", *write(), "--n", "10", "--storage", wrong, "--output", "none")
+        assert said.startswith(f"--storage: storage {wrong!r} cannot be used: ")
+        assert why in said
+        assert not Path("none").exists()
     with pytest.raises(ValueError, match="storage 'nonsense' cannot be used"):
         Mirror("nonsense", "out recall@10", "mine")
     with pytest.raises(ValueError, match="holds another search as study 'out recall@10'"):
         Mirror(url, "out recall@10", "mine")
+
+
+def test_a_storage_that_nobody_asked_for_ends_no_search(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optuna = pytest.importorskip("optuna", reason="needs the extra [tune]")
+
+    def create_study(**_: Any) -> None:
+        raise OSError("(sqlite3.OperationalError) locking protocol [SQL: CREATE TABLE studies]")
+
+    monkeypatch.setattr(optuna, "create_study", create_study)
+    tune(*write(), "--n", "10", "--output", "out")
+    assert Path("out/best_n10.yaml").exists()
+    said = capsys.readouterr().err
+    assert "goes on without a storage of Optuna: storage 'sqlite:///out/optuna.db' cannot be used: " in said
+    assert "locking protocol\n" in said
 
 
 @quick

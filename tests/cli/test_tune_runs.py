@@ -178,3 +178,12 @@ def test_a_process_that_is_killed_fails_its_task_alone(
         running = [worker._process for worker in workers._workers.values()]
         assert len(running) == 2
     assert all(process.returncode is not None for process in running)
+
+
+def test_what_the_validation_does_not_log_is_found_before_anything_is_trained() -> None:
+    from lightning_croloss.cli.tune_work import measure
+
+    write()
+    assert measure("mine.yaml")["steps"] == 16
+    with pytest.raises(ValueError, match="validation does not log 'val/hits@5'"):
+        measure("mine.yaml", "hits")

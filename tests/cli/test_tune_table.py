@@ -4,78 +4,36 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
 
-from lightning_croloss.cli import main
 from lightning_croloss.cli.tune_base import mistake_in
 from lightning_croloss.cli.tune_table_features import feature_columns
 from lightning_croloss.cli.tune_table_options import table_base
 from lightning_croloss.cli.tune_table_report import commented, format_comparison
-from lightning_croloss.cli.tune_worker import answer_to
 from lightning_croloss.data import TableDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.tuning.designs import Design, first_designs
 from tests.cli.cases import error_of
+from tests.cli.tune_tables import ITEMS, USERS, Here, tune, write_tables
 
 pl = pytest.importorskip("polars", reason="needs the extra [tables]")
 pytest.importorskip("scipy", reason="item kNN needs scipy")
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-USERS, ITEMS = 150, 60
-
-
-class Here:
-    """Does the tasks in this process."""
-
-    tasks: list[Mapping[str, Any]]
-
-    def __init__(self, *_: Any) -> None:
-        self.tasks = []
-
-    def __enter__(self) -> Here:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def start(self) -> None:
-        """Nothing is to be started."""
-
-    def run(self, tasks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, task in enumerate(tasks):
-            self.tasks.append(task)
-            yield number, answer_to(dict(task))
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     """Be in a folder with events of users who stay with a fifth of the items, and a table of the items."""
     monkeypatch.chdir(tmp_path)
-    random = np.random.default_rng(0)
-    users = np.repeat(np.arange(USERS), 8)
-    items = users % 5 * 12 + random.integers(0, 12, len(users))
-    events = {"customer": users, "item_id": items, "timestamp": np.arange(len(users))}
-    pl.DataFrame(events).write_parquet("events.parquet")
-    names = [f"item {item}" for item in range(ITEMS)]
-    kinds = [f"kind {item // 12}" for item in range(ITEMS)]
-    pl.DataFrame({"item_id": range(ITEMS), "name": names, "kind": kinds}).write_parquet("items.parquet")
+    write_tables()
     workers = Here()
     monkeypatch.setattr("lightning_croloss.cli.tune_table.make_workers", lambda *_: workers)
     return workers
-
-
-def tune(*words: str, minutes: float = 0.02) -> None:
-    """Run the command, which by default has time for one short turn."""
-    main(
-        ["tune", "--interactions=events.parquet", "--user_column", "customer", f"--minutes={minutes}", *words]
-    )
 
 
 def test_a_table_becomes_a_model(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +107,9 @@ def test_several_turns_within_the_time(here: Here, capsys: pytest.CaptureFixture
         (["--n=60"], "--n 60: the table has only 60 items"),
         (["--n=5", "--config=some.yaml"], "give one of --config and --interactions, got both"),
         (["--n=5", "--usercolumn=x"], "unrecognized arguments: --usercolumn"),
-        (["--n=5", "--processes=2"], "--processes needs --config"),
+        (["--n=5", "--trials=9"], "--trials needs --config: with --interactions the time says how many"),
+        (["--n=5", "--sampler=tpe"], "--sampler needs --config: it draws settings from a space"),
+        (["--n=5", "--seeds=many"], "--seeds"),
         (["--n=5", "--fits=2"], "--fits needs --config"),
         (["--n", "5", "10"], "--interactions looks for one N"),
         (["--n=5", "--trainer.max_epochs=2"], "trainer.max_epochs is chosen with --interactions"),
@@ -175,6 +135,21 @@ def test_too_few_users(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
     few.write_parquet("few.parquet")
     said = error_of(capsys, "tune", "--interactions=few.parquet", "--user_column=customer", "--n=5")
     assert "too few users to measure by: 12 of 12" in said
+
+
+def test_what_leaves_nothing_to_learn_from(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    events = pl.read_parquet("events.parquet")
+    events.with_columns(item_id=pl.lit(1)).write_parquet("item.parquet")
+    said = error_of(capsys, "tune", "--interactions=item.parquet", "--user_column=customer", "--n=5")
+    assert said.startswith("the table has one item, so that there is nothing to choose from")
+    events.with_columns(customer=pl.int_range(pl.len())).write_parquet("users.parquet")
+    said = error_of(capsys, "tune", "--interactions=users.parquet", "--user_column=customer", "--n=5")
+    assert said.startswith("none of the 1,200 users has two events")
+    events.drop("timestamp").write_parquet("untimed.parquet")
+    said = error_of(capsys, "tune", "--interactions=untimed.parquet", "--user_column=customer", "--n=5")
+    assert said.startswith("time_column names 'timestamp', which is not a column of untimed.parquet")
+    assert "give null if it has no times" in said
+    assert not here.tasks
 
 
 def test_comments_stand_above_their_fields() -> None:

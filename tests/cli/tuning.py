@@ -136,6 +136,16 @@ class Pretended(Here):
         return float(0.5 - abs(temperature - 0.2) + arguments.get("history_dropout", 0.0))
 
 
+class NoMirrors:
+    """Writes no database, which takes as long as all the rest."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def write(self, *_: Any) -> None:
+        """Write nothing."""
+
+
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     """Let the work be done in this process."""

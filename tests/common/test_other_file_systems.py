@@ -84,8 +84,16 @@ def test_a_lock_of_another_user_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     ):
         raise AssertionError("not reached")
     mark.unlink()
-    with pytest.raises(PermissionError), output_file(tmp_path / "result.csv", True):
-        raise AssertionError("not reached")
+    for number, said in (
+        (errno.EACCES, "you may not write to its folder"),
+        (errno.EROFS, "can only be read"),
+    ):
+        monkeypatch.setattr(locks.os, "open", fails(number))
+        with (
+            pytest.raises(PermissionError, match=rf"result\.csv cannot be written: .*{said}"),
+            output_file(tmp_path / "result.csv", True),
+        ):
+            raise AssertionError("not reached")
 
 
 def test_a_device_stays_one(tmp_path: Path) -> None:

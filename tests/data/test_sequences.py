@@ -25,7 +25,7 @@ def expected(data, rows, index, max_history):
     return [0] * (max_history - len(history)) + history, targets, users[first]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.integers(1, 10), st.booleans())
 def test_gather_equals_a_loop(seed, max_history, disjoint):
     rng = np.random.default_rng(seed)

@@ -57,7 +57,7 @@ SPLITS = {
 
 
 @pytest.mark.parametrize("name", sorted(SPLITS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**31), length=st.integers(1, 10))
 def test_windows_equal_loops(name, seed, length):
     rng = np.random.default_rng(seed)

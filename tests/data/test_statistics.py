@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_croloss.data import GlobalTime, Interactions
@@ -16,7 +16,6 @@ logs = st.lists(
 )  # user, item, time
 
 
-@settings(deadline=None)
 @given(logs)
 @pytest.mark.slow
 def test_numbers_equal_loops(log):

@@ -37,7 +37,7 @@ def in_a_row(texts: list[tuple[int, ...]], name: str = "offsets") -> dict[str, T
     return {"input_ids": tokens[None], name: torch.tensor(starts, dtype=torch.int32)}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(TEXTS)
 def test_ids_are_equal_where_the_texts_are(texts: list[tuple[int, ...]]) -> None:
     ids = text_ids(in_a_row(texts)).tolist()
@@ -46,7 +46,7 @@ def test_ids_are_equal_where_the_texts_are(texts: list[tuple[int, ...]]) -> None
             assert (first == second) == (a == b)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(TEXTS)
 def test_ids_depend_on_the_tokens_alone(texts: list[tuple[int, ...]]) -> None:
     expected = text_ids(in_a_row(texts))

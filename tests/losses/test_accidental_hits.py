@@ -24,7 +24,7 @@ def naive_mask(candidate_ids, target_ids=None, excluded_ids=None, rows=1):
     return torch.tensor(result, dtype=torch.bool).reshape(rows, -1)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(data=st.data())
 def test_the_mask_equals_comparing_every_pair(data):
     rows, columns = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 8))
@@ -64,7 +64,7 @@ def shared_ids(draw):
     return rows, candidate_ids, target_ids, excluded_ids
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(case=shared_ids(), tile_rows=st.integers(1, 8), width=st.integers(1, 11), as_lists=st.booleans())
 @pytest.mark.slow
 def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width, as_lists):
@@ -87,7 +87,7 @@ def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width, as_lis
     assert torch.equal(found, -7.0 * expected)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(case=shared_ids())
 def test_pairs_are_those_of_a_loop(case):
     rows, candidate_ids, _, excluded_ids = case

@@ -56,7 +56,7 @@ def test_value_and_gradient_equal_the_double_loop(kernel, importance, rank_scali
     assert_same([loss.soft_rank(positive, negative, **arguments)], [ranks])
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(data=st.data())
 @pytest.mark.slow
 def test_any_case_equals_the_double_loop(data):

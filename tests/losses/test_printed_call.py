@@ -51,7 +51,7 @@ def assert_pasteable(made):
     assert repr(pasted(text)) == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_what_is_printed_can_be_pasted(data):
     cls = data.draw(st.sampled_from(CLASSES))

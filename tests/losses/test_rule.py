@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_croloss import PowerImportance
@@ -27,7 +27,6 @@ FRACTIONS = st.none() | st.floats(0, 1)
 NAMES = st.none() | st.sampled_from([*sorted(set(KERNELS) - {"heaviside"}), "somebody's own"])
 
 
-@settings(deadline=None)
 @given(st.data(), SIZES, FRACTIONS, NAMES)
 def test_whatever_is_asked_the_answer_can_be_trained_with(data, num_items, expected_recall, kernel):
     n = data.draw(st.floats(1, num_items))
@@ -66,7 +65,6 @@ def test_a_larger_n_and_a_higher_recall_want_a_larger_temperature():
     assert falling == sorted(set(falling), reverse=True)
 
 
-@settings(deadline=None)
 @given(st.floats(1, 5000), st.integers(5000, 10**7), st.sampled_from(sorted(LINES)))
 def test_it_is_smooth(n, num_items, kernel):
     near = choose(min(1.01 * n, 5000), num_items, kernel=kernel)

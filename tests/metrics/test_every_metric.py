@@ -55,7 +55,7 @@ def random_case(seed: int, users: int, items: int, distinct: bool) -> tuple[Tens
 
 
 @PER_METRIC
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**31),
     users=st.integers(1, 6),
@@ -79,7 +79,7 @@ def test_equals_torchmetrics_without_ties(
 
 
 @PER_METRIC
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), items=st.integers(2, 14), n=st.integers(1, 15))
 def test_ties_count_against_a_single_target(
     metric_class: type[RankMetric], seed: int, items: int, n: int
@@ -99,7 +99,7 @@ def test_ties_count_against_a_single_target(
 
 
 @PER_METRIC
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), users=st.integers(1, 6), items=st.integers(1, 14))
 def test_equals_the_definition_with_tied_targets(
     metric_class: type[RankMetric], seed: int, users: int, items: int

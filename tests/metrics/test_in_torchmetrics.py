@@ -56,7 +56,7 @@ def many() -> dict[str, RankMetric]:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**31), batches=st.integers(1, 4), width=st.integers(1, 3), highest=st.integers(1, 30)
 )

@@ -31,7 +31,7 @@ def loss_one_by_one(model, batch):
     return loss
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     lengths=st.lists(st.integers(2, 9), min_size=1, max_size=5),
     seed=st.integers(0, 1000),

@@ -45,7 +45,7 @@ def differ(categories, one, other):
     diversity=st.sampled_from([0.0, 1.0, 2.0, 7.0]),
     padded=st.integers(0, 6),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_choice_equals_the_plain_loop(seed, width, n, diversity, padded):
     generator = torch.Generator().manual_seed(seed)
     ids = torch.stack([torch.randperm(12, generator=generator)[:8] + 1 for _ in range(4)])

@@ -78,7 +78,7 @@ CASES = {
 }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(**CASES)
 @pytest.mark.slow
 def test_ranks_equal_the_definition(
@@ -92,7 +92,7 @@ def test_ranks_equal_the_definition(
     assert torch.equal(ranks, naive_ranks(users, items, targets, excluded))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(**CASES, share=st.floats(0, 1))
 @pytest.mark.slow
 def test_top_equals_the_definition(
@@ -199,7 +199,7 @@ def test_top_items_puts_nan_and_infinity_last() -> None:
     assert scores.tolist() == [[torch.inf, 1.0, lowest, lowest, -torch.inf]]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**31),
     interests=st.sampled_from([1, 4]),
@@ -249,7 +249,7 @@ def test_a_target_that_comes_again_is_no_other_target() -> None:
 METRICS = (RecallAtN, HitRateAtN, NDCGAtN, MRRAtN)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**31), num_items=st.integers(1, 9), width=st.integers(1, 12), excludes=st.booleans()
 )

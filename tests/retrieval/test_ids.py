@@ -32,7 +32,7 @@ def of(padding_id, items):
 
 
 @given(st.integers(0, 10**6), st.sampled_from(PADDINGS), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ranks_of_ids_from_0_are_those_of_ids_from_1(seed, padding_id, excludes):
     users, items, targets, excluded = random_case(seed)
     padding_id = of(padding_id, items)
@@ -52,7 +52,7 @@ def test_ranks_of_ids_from_0_are_those_of_ids_from_1(seed, padding_id, excludes)
 
 
 @given(st.integers(0, 10**6), st.sampled_from(PADDINGS), st.integers(1, 15))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_top_items_of_ids_from_0_are_those_of_ids_from_1(seed, padding_id, n):
     users, items, _, excluded = random_case(seed)
     padding_id = of(padding_id, items)
@@ -65,7 +65,7 @@ def test_top_items_of_ids_from_0_are_those_of_ids_from_1(seed, padding_id, n):
 
 
 @given(st.integers(0, 10**6), st.sampled_from(PADDINGS), st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_diverse_items_take_what_top_items_give(seed, padding_id, n):
     users, items, _, excluded = random_case(seed)
     padding_id = of(padding_id, items)

@@ -107,3 +107,11 @@ def test_it_ends_early_once_it_gains_nothing(tmp_path: Path) -> None:
     assert clock.settled
     assert 1 <= outcome.step <= 9
     assert not outcome.finished
+
+
+def test_it_ends_after_so_many_steps_in_all(tmp_path: Path) -> None:
+    _, outcome = fit(tmp_path, 1e5, steps=7)
+    assert outcome.step == 7
+    assert not outcome.validations[-1].apart
+    _, later = fit(tmp_path, 2e5, tmp_path / "100000.ckpt", steps=12)
+    assert later.step == 12

@@ -120,7 +120,7 @@ found_statistics = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(found=found_statistics, n=st.integers(1, 1_000), minutes=st.floats(0.1, 1e4), gpu=st.booleans())
 def test_what_holds_for_every_table(found: Statistics, n: int, minutes: float, gpu: bool) -> None:
     decided = decide(found, [n], minutes, gpu=gpu)

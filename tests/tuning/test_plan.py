@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_croloss.tuning.plan import FitLength, make_plan, plan_cost
+from lightning_croloss.tuning.plan import FitLength, make_plan, plan_cost, plan_for_all
 
 
 @st.composite
@@ -33,7 +33,7 @@ def walked(plan, length, entering):
     return total / (length.steps + length.validation_batches * max(1, len(validated)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), lengths(), st.floats(1.0, 6.0), st.integers(1, 4))
 def test_the_bound_holds_always(number, length, fits, objectives):
     plan = make_plan(number, length, fits, objectives)
@@ -53,6 +53,23 @@ def test_the_bound_holds_always(number, length, fits, objectives):
     assert all(0 < earlier < later for earlier, later in itertools.pairwise(steps))
     if length.resumable is not None:
         assert set(steps[:-1]) <= set(length.resumable)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 12), lengths(), st.integers(1, 3))
+def test_a_budget_grows_until_it_holds_all(number, length, objectives):
+    plan = plan_for_all(number, length, 2.5, objectives)
+    quarters = itertools.count(10)
+    fits = next(each / 4 for each in quarters if make_plan(number, length, each / 4, objectives) == plan)
+    assert plan.num_candidates == number
+    if fits > 2.5:
+        assert make_plan(number, length, fits - 0.25, objectives).num_candidates < number
+
+
+def test_many_candidates_are_planned_at_once():
+    length = FitLength(3000, tuple(range(300, 3001, 300)), 40)
+    assert plan_for_all(400, length).num_candidates == 400
+    assert make_plan(2000, length).num_candidates == 23
 
 
 def test_seven_candidates_of_eight_epochs():

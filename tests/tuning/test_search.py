@@ -71,7 +71,7 @@ def test_the_better_half_goes_on():
     assert choice.latest(5).step == 20
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 3), st.floats(1.0, 4.0))
 def test_the_outcome_is_independent_of_the_order_and_within_the_bound(seed, number, objectives, fits):
     draw = random.Random(seed)

@@ -92,9 +92,11 @@ def read_table(
                 if file.text and len(file.columns) == 1:
                     separator = file.text.separator
                     hint = f"; the header has one column only: is the separator really {separator!r}?"
+                hint = hint or suggest(column, file.columns)
+                if argument == "time_column" and "did you mean" not in hint:
+                    hint += "; give null if it has no times, and its rows are in their order"
                 raise DataError(
-                    f"{argument} names {column!r}, which is not a column of {file.path.name}"
-                    f"{hint or suggest(column, file.columns)}"
+                    f"{argument} names {column!r}, which is not a column of {file.path.name}{hint}"
                 )
     names = list(dict.fromkeys(columns.values()))
     frames = []

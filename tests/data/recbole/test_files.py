@@ -288,7 +288,7 @@ DAMAGES = [
 EVENTS = st.lists(st.tuples(TOKENS, TOKENS, st.integers(1, 5), TIMES), min_size=1, max_size=12)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), database=None)
 @given(
     EVENTS,
     st.sampled_from(DAMAGES),

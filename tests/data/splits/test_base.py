@@ -69,7 +69,7 @@ SPLITS = {
 
 
 @pytest.mark.parametrize("name", SPLITS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 6), min_size=0, max_size=12), st.integers(0, 2**31))
 def test_every_event_is_in_a_part_or_follows_nothing(name, lengths, seed):
     """For training, a target or its history; else held out with nothing of the user before it."""

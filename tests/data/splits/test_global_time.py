@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_croloss.configurable import to_config
@@ -15,7 +15,6 @@ from lightning_croloss.errors import DataError
 from tests.data.splits.cases import as_lists, check, logs, make, naive_rows
 
 
-@settings(deadline=None)
 @given(
     logs,
     st.one_of(st.sampled_from([0.1, 0.3, 0.6]), st.integers(1, 8), st.floats(1, 8)),

@@ -4,14 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_croloss.data import PerUserRatio
 from tests.data.splits.cases import as_lists, check, logs, make, naive_rows
 
 
-@settings(deadline=None)
 @given(logs, st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.2, 0.3), (0.42, 0.29, 0.29)]))
 def test_per_user_ratio_equals_a_loop(log, fractions):
     data = make(log)

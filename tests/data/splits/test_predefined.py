@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_croloss.configurable import to_config
@@ -14,7 +14,6 @@ from lightning_croloss.errors import DataError
 from tests.data.splits.cases import Given, as_lists, check, logs, make, naive_rows
 
 
-@settings(deadline=None)
 @given(logs, st.data(), st.booleans())
 def test_predefined_equals_a_loop(log, draw, with_times):
     parts = draw.draw(st.lists(st.integers(0, 2), min_size=len(log), max_size=len(log)))
@@ -33,7 +32,6 @@ def test_predefined_equals_a_loop(log, draw, with_times):
     check(data, rows, past_of_history=False)
 
 
-@settings(deadline=None)
 @given(logs, st.data(), st.sampled_from([0.1, 0.25, 0.5, 0.9]), st.integers(0, 3))
 def test_predefined_draws_validation_from_training(log, draw, fraction, seed):
     parts = draw.draw(st.lists(st.sampled_from([0, 2]), min_size=len(log), max_size=len(log)))
@@ -129,7 +127,6 @@ def test_the_data_module_draws_the_validation_part():
     assert int(data.target_counts.sum()) == 15
 
 
-@settings(deadline=None)
 @given(logs, st.data())
 def test_known_positives_and_counts_are_of_training_events(log, draw):
     parts = draw.draw(st.lists(st.integers(0, 2), min_size=len(log), max_size=len(log)))

@@ -123,7 +123,7 @@ def train_and_evaluate(data):
 def test_any_small_table_trains_or_is_refused():
     outcomes = {"trained": 0, "refused": 0}
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=200, suppress_health_check=list(HealthCheck), database=None)
     @given(tables(), arguments(), st.sampled_from(["x.parquet", "x.csv", "x.tsv"]))
     def check(columns, given_arguments, name):
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

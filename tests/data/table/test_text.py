@@ -69,7 +69,7 @@ def test_a_file_with_inch_marks_trains_and_has_titles(tmp_path):
 CELLS = st.text(st.sampled_from('ab",\n\t é#'), max_size=5)
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60, database=None)
 @given(
     st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=6),
     st.sampled_from(["auto", "fields"]),

@@ -82,7 +82,7 @@ def test_softmax(small_tiles, scaling, options):
     assert_fused_is_naive(loss, **OPTIONS[options])
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(data=st.data())
 @pytest.mark.slow
 def test_any_shape_and_any_tiling(data):

@@ -1,0 +1,84 @@
+"""The folder of a search: what lies there, and when a search may take the place of another."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_croloss.common.files import write_atomically
+from lightning_croloss.common.replaceable import check_path
+from lightning_croloss.tuning.records import CANDIDATES, SEARCH, VERSION, Records
+
+#: How the models of a search by the clock stand.
+STATE = "state.json"
+#: What a search leaves in its folder.
+OWN = (
+    *("candidates", "seeds", "logs", "best_*.yaml", "best_*.ckpt", "seeds_*.*", "rungs*.*"),
+    *("optuna.db*", "length.json", "plan.json", "speed.json"),
+    *(STATE, "spent.json", "baselines.json", "designs.csv", "test.json", "cache"),
+)
+
+
+def check_output(folder: Path) -> None:
+    """Refuse what cannot be the folder of a search.
+
+    Raises:
+        FileExistsError: it is a file, or something that must stay as it is.
+        PermissionError: nothing can be written there.
+    """
+    check_path(folder, "--output")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"--output {folder} is a file: choose another folder")
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    for each in (there, folder.absolute().parent):  # beside the folder lies its lock
+        if each.exists() and not os.access(each, os.W_OK | os.X_OK):
+            raise PermissionError(f"--output {folder}: {each} cannot be written to: choose another folder")
+
+
+def open_records(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> Records:
+    """Return the records of a search, which takes the place of one that has trained nothing.
+
+    Args:
+        folder: its folder.
+        settings: what its outcome depends on.
+        overwrite: whether it takes the place of any other.
+
+    Raises:
+        ValueError: the folder holds another search, or something else.
+    """
+    if overwrite:
+        _replace(folder, settings)
+    try:
+        return Records(folder, settings)
+    except ValueError as error:
+        if (folder / SEARCH).exists() and not has_trained(folder):  # as after a mistake in the options
+            _replace(folder, settings)
+            return Records(folder, settings)
+        raise ValueError(f"--output: {error}") from None
+
+
+def has_trained(folder: Path) -> bool:
+    """Return whether a search, from a config or from a table, has come to anything yet."""
+    return (folder / STATE).exists() or any(folder.glob(f"{CANDIDATES}/*/step_*.json"))
+
+
+def _replace(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Let another search take the place of one in a folder, and of nothing else that lies there."""
+    if not (folder / SEARCH).exists():
+        return
+    write_atomically(folder / SEARCH, json.dumps({"version": VERSION, **settings}).encode())
+    for pattern in OWN:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+__all__ = ["STATE", "check_output", "has_trained", "open_records"]

@@ -1,0 +1,95 @@
+"""The studies of Optuna that follow a search, one for each of its objectives."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_croloss.cli.messages import say
+from lightning_croloss.tuning import study
+from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.records import SEARCH
+from lightning_croloss.tuning.study import Mirror, MirroredTrial, require_optuna
+
+STORAGE = "optuna.db"
+
+
+def check_storage(storage: str | None) -> None:
+    """Say that no storage is written where Optuna is not installed.
+
+    Args:
+        storage: the URL that the user gives; None if none is given.
+
+    Raises:
+        MissingExtraError: one is given, and Optuna is not installed.
+        ValueError: it cannot be used.
+    """
+    if storage is not None:
+        require_optuna("--storage")
+        try:
+            study.check_storage(storage)
+        except ValueError as error:
+            raise ValueError(f"--storage: {error}") from None
+    elif importlib.util.find_spec("optuna") is None:
+        say("no storage of Optuna is written, for its dashboard: pip install 'lightning-croloss[tune]'")
+
+
+class Mirrors:
+    """The studies of a search; none where Optuna is not installed.
+
+    Args:
+        folder: the folder of the search, with its records.
+        objectives: what is looked for.
+        storage: the URL of a storage; None is a file in the folder.
+        command: the whole command line.
+
+    Raises:
+        ValueError: the storage that the user gives cannot be used, or holds another search of that name. One
+            that nobody has asked for may fail, as SQLite does on some network file systems.
+    """
+
+    def __init__(
+        self, folder: Path, objectives: Sequence[Objective], storage: str | None, command: str
+    ) -> None:
+        self._studies: list[tuple[Objective, Mirror]] = []
+        if importlib.util.find_spec("optuna") is None:
+            return
+        url = storage or f"sqlite:///{folder / STORAGE}"
+        text = (folder / SEARCH).read_text("utf-8")
+        search = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        told = {"command": command, "settings": json.loads(text)}
+        group = folder.resolve().name
+        try:
+            self._studies = [
+                (objective, Mirror(url, f"{group} {objective}", search, told)) for objective in objectives
+            ]
+        except ValueError as error:
+            if storage is not None:
+                raise
+            say(f"the search goes on without a storage of Optuna: {error}")
+
+    def write(
+        self,
+        trials: Callable[[Objective], Sequence[MirroredTrial]],
+        expected: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Bring the studies to where the search is.
+
+        Args:
+            trials: returns all candidates so far, by number, as one objective sees them.
+            expected: settings of candidates that may follow.
+        """
+        for objective, mirror in self._studies:
+            try:
+                mirror.write(trials(objective), expected)
+            except Exception as error:  # a database that is locked or full must not end the search
+                say(f"the storage of Optuna is not written any more: {' '.join(str(error).split())[:200]}")
+                self._studies = []
+                return
+
+
+__all__ = ["Mirrors", "check_storage"]

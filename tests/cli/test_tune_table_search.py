@@ -1,0 +1,253 @@
+"""``croloss tune --interactions``: seeds, storage, loggers and processes, with nothing trained."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lightning_croloss.cli.tune_table_clock import SpentTime, spent_before
+from tests.cli.cases import error_of
+from tests.cli.tune_tables import Pretended, tune, write_tables
+from tests.cli.tuning import NoMirrors
+
+pytest.importorskip("polars", reason="needs the extra [tables]")
+pytest.importorskip("scipy", reason="item kNN needs scipy")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+WORDS = ["--n", "5", "--output", "out"]
+TABLE = ["--interactions=events.parquet", "--user_column=customer", "--minutes=9"]
+
+
+quick = pytest.mark.usefixtures("without_storage")
+
+
+@pytest.fixture
+def without_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_croloss.cli.tune_table.Mirrors", NoMirrors)
+
+
+@pytest.fixture(autouse=True)
+def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    """Be in a folder with tables, and let no work be done."""
+    monkeypatch.chdir(tmp_path)
+    write_tables()
+    workers = Pretended()
+
+    def made(processes: int, *_: Any) -> Pretended:
+        workers.processes = processes
+        return workers
+
+    monkeypatch.setattr("lightning_croloss.cli.tune_table.make_workers", made)
+    monkeypatch.setattr("lightning_croloss.cli.tune_table.variants", lambda *_: [])
+    return workers
+
+
+def state() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path("out/state.json").read_text())
+    return content
+
+
+@quick
+def test_the_winner_is_trained_with_further_seeds(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune(*WORDS, "--seeds", "3", minutes=9)
+    assert "0.5100 ± 0.0100" in capsys.readouterr().out
+    assert json.loads(Path("out/seeds_n5.json").read_text())["seeds"] == [42, 43, 44]
+    assert len(Path("out/seeds_n5.csv").read_text().splitlines()) == 4
+    trained = [task for task in pretended.tasks if "seeds" in task["config"] and task["do"] == "train_for"]
+    configs = [yaml.safe_load(Path(task["config"]).read_text()) for task in trained]
+    assert [config["seed_everything"] for config in configs] == [43, 44]
+    assert all(config["model"]["class_path"] == "YouTubeDNN" for config in configs)
+    assert all(task["steps"] == 10 for task in trained)  # as the winner, whatever its speed
+    assert 0 < trained[1]["seconds"] <= 9 * 60
+    assert 1.9 < trained[1]["seconds"] / trained[0]["seconds"] < 2.1  # what is left is shared
+    number = len(pretended.tasks)
+    tune(*WORDS, "--seeds", "3", minutes=9)
+    assert [task["do"] for task in pretended.tasks[number:]] == ["test_users"]
+
+
+@quick
+def test_seeds_for_which_there_is_no_time(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
+    pretended.besides = 60.0
+    tune(*WORDS, "--seeds", "7,8", minutes=0.5)
+    told = capsys.readouterr()
+    assert "--seeds: there is no time for 2 of 3 seeds" in told.err
+    assert "croloss fit --config out/best_n5.yaml --seeds 7,8" in told.err
+    assert "winner:     YouTubeDNN" in told.out
+    assert not Path("out/seeds_n5.json").exists()
+
+
+def test_the_search_is_followed_in_a_storage(pretended: Pretended) -> None:
+    optuna = pytest.importorskip("optuna", reason="needs the extra [tune]")
+    pretended.answers = {"class_path: GRU4Rec": {"error": "it does not learn"}}
+    tune(*WORDS, "--storage", "sqlite:///all.db", minutes=9)
+    tune(*WORDS, "--storage", "sqlite:///all.db", minutes=9)  # nothing is written twice
+    assert not Path("out/optuna.db").exists()
+    study = optuna.load_study(study_name="out recall@5", storage="sqlite:///all.db")
+    tracks = state()["tracks"]
+    assert [trial.user_attrs["name"] for trial in study.trials] == [track["name"] for track in tracks]
+    (failed,) = (trial for trial in study.trials if trial.params["model"] == "GRU4Rec")
+    assert (failed.state.name, failed.user_attrs["error"]) == ("FAIL", "it does not learn")
+    assert study.best_trial.params["model"] == "YouTubeDNN"
+    assert study.best_value == 0.3
+    assert study.best_trial.intermediate_values == {10: 0.3}
+
+
+def test_a_storage_that_cannot_be_used(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    said = error_of(capsys, "tune", *TABLE, *WORDS, "--storage=sqlite:////none/there/x.db")
+    assert "storage 'sqlite:////none/there/x.db' cannot be used" in said
+    assert not pretended.tasks
+    assert not Path("out").exists()
+
+
+@quick
+def test_a_logger_of_the_user_follows_every_run(pretended: Pretended) -> None:
+    tune(*WORDS, "--trainer.logger=WandbLogger", "--trainer.logger.offline=true", minutes=9)
+    logger = yaml.safe_load(Path("out/candidates/00/config.yaml").read_text())["trainer"]["logger"]
+    assert logger["init_args"]["name"].startswith("YouTubeDNN")
+    assert logger["dict_kwargs"]["group"] == "out"
+    assert yaml.safe_load(Path("out/best_n5.yaml").read_text())["trainer"]["logger"]["init_args"]["offline"]
+
+
+@quick
+def test_without_a_logger_nothing_is_logged(pretended: Pretended) -> None:
+    tune(*WORDS, minutes=9)
+    assert yaml.safe_load(Path("out/candidates/00/config.yaml").read_text())["trainer"]["logger"] is False
+    assert "logger" not in yaml.safe_load(Path("out/best_n5.yaml").read_text())["trainer"]
+
+
+@quick
+def test_models_are_trained_side_by_side(pretended: Pretended) -> None:
+    tune(*WORDS, "--processes", "3", "--seeds", "4", minutes=9)
+    assert pretended.processes == 3
+    assert max(pretended.side_by_side) == 3
+    assert pretended.side_by_side[-2:] == [3, 3]  # the seeds, and their tests
+    assert len(state()["tracks"]) == len(list(Path("out/candidates").iterdir()))
+    assert json.loads(Path("out/seeds_n5.json").read_text())["seeds"] == [42, 43, 44, 45]
+
+
+@quick
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ended_in_the_midst_of_a_turn_it_goes_on(
+    pretended: Pretended,
+    processes: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*WORDS, f"--processes={processes}"]
+    train_for = pretended.train_for
+
+    def interrupted(task: dict[str, Any]) -> dict[str, Any]:
+        if "class_path: SASRec" in Path(task["config"]).read_text():
+            raise KeyboardInterrupt
+        return train_for(task)
+
+    monkeypatch.setattr(pretended, "train_for", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        tune(*words, minutes=9)
+    assert caught.value.code == 130
+    assert "interrupted; go on with: croloss tune --interactions=events.parquet" in capsys.readouterr().err
+    begun = state()["tracks"] if Path("out/state.json").exists() else []
+    assert not Path("out/best_n5.yaml").exists()
+    monkeypatch.setattr(pretended, "train_for", train_for)
+    number = len(pretended.tasks)
+    tune(*words, minutes=9)
+    tracks = state()["tracks"]
+    assert [track["name"] for track in tracks[: len(begun)]] == [track["name"] for track in begun]
+    assert all(len(track["values"]) == 1 for track in tracks)
+    again = [task for task in pretended.tasks[number:] if task["do"] == "train_for"]
+    assert len(again) == len(tracks) - sum(bool(track["values"]) for track in begun)
+
+
+@quick
+def test_the_time_spent_counts_even_if_the_command_is_killed(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune(*WORDS, minutes=9)
+    content = state()
+    Path("out/state.json").write_text(
+        json.dumps(content | {"finished": False, "tracks": content["tracks"][:1]})
+    )
+    Path("out/spent.json").write_text(json.dumps({"seconds": 535.0}))
+    number = len(pretended.tasks)
+    tune(*WORDS, minutes=9)
+    assert [task["do"] for task in pretended.tasks[number:]] == ["test_users"]
+    assert "of 540 s" in capsys.readouterr().err
+    # what was killed before its first turn has gained nothing
+    Path("out/state.json").unlink()
+    tune(*WORDS, minutes=9)
+    assert len(state()["tracks"]) > 1
+
+
+def test_the_time_is_noted_while_it_goes_on(tmp_path: Path) -> None:
+    assert spent_before(tmp_path) == 0.0
+    with SpentTime(tmp_path, time.monotonic() - 100, period=0.01):
+        first = spent_before(tmp_path)
+        assert first >= 100
+        end = time.monotonic() + 60
+        while spent_before(tmp_path) == first:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+@quick
+def test_a_full_disk_ends_the_search_and_is_no_models_fault(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = {"error": "No space left on device: x could not be written", "ends": True}
+    pretended.answers = {"class_path: SASRec": full}
+    said = error_of(capsys, "tune", *TABLE, *WORDS)
+    assert said.startswith("No space left on device")
+    assert "the same command goes on" in said
+    pretended.answers = {}
+    tune(*WORDS, minutes=9)
+    assert all(track["error"] is None for track in state()["tracks"])
+
+
+@quick
+def test_a_search_that_has_trained_nothing_makes_room(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("out").mkdir()  # a folder of the user's, which stays
+    error_of(capsys, "tune", *TABLE, *WORDS, "--item_column=article")
+    assert Path("out/search.json").exists()
+    tune(*WORDS, minutes=9)  # the mistake is mended
+    assert Path("out/best_n5.yaml").exists()
+
+
+@quick
+def test_only_what_is_a_searchs_own_is_replaced(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune(*WORDS, minutes=9)
+    Path("out/notes.txt").write_text("mine")
+    from_config = ("tune", "--config", "out/best_n5.yaml", *WORDS)
+    assert error_of(capsys, *from_config).startswith("--output: out holds a search that differs in")
+    assert Path("out/best_n5.ckpt").exists()
+    said = error_of(capsys, "tune", *TABLE, *WORDS, "--seed_everything=7")
+    assert said.startswith("--output: out holds a search that differs in config")
+    tune(*WORDS, "--seed_everything=7", "--overwrite", minutes=9)
+    assert yaml.safe_load(Path("out/best_n5.yaml").read_text())["seed_everything"] == 7
+    assert Path("out/notes.txt").read_text() == "mine"
+
+
+@quick
+def test_an_output_that_cannot_be_written(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("mine")
+    said = error_of(capsys, "tune", *TABLE, "--n=5", "--output=file")
+    assert said.startswith("--output file is a file: choose another folder")
+    monkeypatch.setattr("os.access", lambda *_: False)  # as on a file system that is read only
+    said = error_of(capsys, "tune", *TABLE, "--n=5", "--output=some/out")
+    assert said.startswith("--output some/out: ")
+    assert "cannot be written to: choose another folder" in said
+    assert not Path("some").exists()
+    assert not pretended.tasks
