@@ -46,8 +46,10 @@ _NAMES = {
     "metrics": ("HitRateAtN", "MRRAtN", "NDCGAtN", "RecallAtN"),
     "models": (
         "MIND",
+        "BERT4Rec",
         "ComiRecDR",
         "ComiRecSA",
+        "ESASRec",
         "GRU4Rec",
         "HistoryModel",
         "MatrixFactorization",

@@ -32,8 +32,10 @@ from lightning_croloss.losses import (
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.models import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
+    ESASRec,
     GRU4Rec,
     HistoryModel,
     MatrixFactorization,
@@ -66,6 +68,7 @@ from lightning_croloss.tuning import Candidate, TuneResult, tune
 __all__ = [
     "MIND",
     "BCELoss",
+    "BERT4Rec",
     "BPRLoss",
     "BSLLoss",
     "CROLoss",
@@ -73,6 +76,7 @@ __all__ = [
     "Candidate",
     "ComiRecDR",
     "ComiRecSA",
+    "ESASRec",
     "FullCatalogNegatives",
     "GBCELoss",
     "GRU4Rec",

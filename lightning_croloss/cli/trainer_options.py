@@ -17,8 +17,10 @@ TRAINER_COMMANDS = {
     "predict": "Write the best items for every user of the data into a table.",
 }
 MODELS = (
+    "BERT4Rec",
     "ComiRecDR",
     "ComiRecSA",
+    "ESASRec",
     "GRU4Rec",
     "MIND",
     "MatrixFactorization",

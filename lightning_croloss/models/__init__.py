@@ -1,7 +1,9 @@
 """Retrieval architectures: each says how users and items are encoded, RetrievalModel does the rest."""
 
+from lightning_croloss.models.bert4rec import BERT4Rec
 from lightning_croloss.models.comirec_dr import ComiRecDR
 from lightning_croloss.models.comirec_sa import ComiRecSA
+from lightning_croloss.models.esasrec import ESASRec
 from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
@@ -15,8 +17,10 @@ from lightning_croloss.recommend.token_recommender import TokenRecommender
 
 __all__ = [
     "MIND",
+    "BERT4Rec",
     "ComiRecDR",
     "ComiRecSA",
+    "ESASRec",
     "GRU4Rec",
     "HistoryModel",
     "MatrixFactorization",

@@ -75,9 +75,17 @@ class HistoryModel(RetrievalModel):
         """Take from the data what training needs, here also which items training has seen.
 
         Warns of evaluation histories that the model can know nothing about.
+
+        Raises:
+            ValueError: the data's histories have more events than the model can see.
         """
         super().setup(stage)
         data = self.data
+        if data is not None and self.max_length is not None and data.max_history > self.max_length:
+            raise ValueError(
+                f"the model's max_length={self.max_length} is less than the data's "
+                f"max_history={data.max_history}: raise the one or lower the other"
+            )
         if stage != "fit" or data is None:
             return
         seen = data.item_counts > 0
@@ -93,6 +101,12 @@ class HistoryModel(RetrievalModel):
                     f"{unseen:,} of {len(rows):,} {part} histories hold only items unseen in training: the "
                     "model knows nothing of them; filter rare items or give the data item features"
                 )
+
+    def visible(self, batch: RetrievalBatch) -> RetrievalBatch:
+        """Return the batch with the last ``max_length`` events of each history, all if there is no limit."""
+        if self.max_length is None or batch.history.shape[1] <= self.max_length:
+            return batch
+        return batch.last_events(self.max_length)
 
     def embed_items(self, ids: Tensor | None) -> Tensor:
         """Return the embeddings of items, ids and features added, not normalised.

@@ -78,6 +78,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         all_positions: whether the model trains on windows with a target at each position, see
             :meth:`training_users`.
         needs_history: whether a training row must have a history; else a user's first event is a target too.
+        tells_first_events: whether a user's first event is a target although the model needs a history, since
+            training shows it later ones.
         needs_known_users: whether the model can recommend to users of known ids only.
         num_users: number of users that the model knows by their ids or features; 0 if none.
         max_length: number of events of a history that the architecture sees at most; None = all.
@@ -92,6 +94,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
 
     all_positions = False
     needs_history = True
+    tells_first_events = False
     needs_known_users = False
     num_users: int = 0
     max_length: int | None = None
@@ -159,7 +162,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
                     whole_history=self.predicts_without_history
                     if stage == "predict"
                     else self.exclude_history,
-                    first_events=not self.needs_history,
+                    first_events=self.tells_first_events or not self.needs_history,
                     known_users_only=self.needs_known_users,
                     user_features=self.user_feature_embedding is not None,
                     all_positions=self.all_positions,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.common.checks import check_choice
-from lightning_croloss.common.item_lists import rows_of
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.windows import one_by_one, targets_of_windows
 from lightning_croloss.recommend.user_vectors import groups_of, user_vectors
 
 TRAIN_ON = ("last", "all")
@@ -67,10 +67,6 @@ class SequenceModel(HistoryModel):
     def read_out(self, states: Tensor) -> Tensor:
         """Map states (B, S) to user vectors (B, D), not normalised."""
 
-    def visible(self, batch: RetrievalBatch) -> RetrievalBatch:
-        """Return the batch with what the architecture sees of the histories: all, unless it has a limit."""
-        return batch
-
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the vector after the last event, (B, 1, D)."""
         states, counts = self._read(batch)
@@ -87,22 +83,9 @@ class SequenceModel(HistoryModel):
         """
         if not self.all_positions:
             return user_vectors(self, batch), batch
-        targets = batch.padded_targets
-        if targets.shape != batch.history.shape:
-            raise ValueError(
-                f'train_on="all" needs targets of the shape {tuple(batch.history.shape)} of the history, got '
-                f"{tuple(targets.shape)}: call "
-                "prepare_for(DataRequest(all_positions=True)) on the data module"
-            )
+        targets = targets_of_windows(batch, 'train_on="all"')
         rows, positions = targets.nonzero(as_tuple=True)
-        weight, known = batch.sample_weight, batch.known_positives
-        flat = RetrievalBatch(
-            history=batch.history[rows, positions].unsqueeze(1),
-            targets=targets[rows, positions].unsqueeze(1),
-            users=batch.users[rows],
-            sample_weight=None if weight is None else weight[rows, positions],
-            known_positives=None if known is None else rows_of(known, rows),
-        )
+        flat = one_by_one(batch, targets, rows, positions)
         return self._users_of_targets(batch, targets), flat
 
     def _users_of_targets(self, batch: RetrievalBatch, targets: Tensor) -> Tensor:

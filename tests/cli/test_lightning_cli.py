@@ -85,6 +85,8 @@ class TestRuns:
             "mind",
             "gru4rec",
             "sasrec",
+            "esasrec",
+            "bert4rec",
             "comirec_sa",
             "comirec_dr",
             "matrix_factorization",

@@ -13,9 +13,11 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_croloss import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
     CROLoss,
+    ESASRec,
     FullCatalogNegatives,
     GRU4Rec,
     InBatchNegatives,
@@ -67,6 +69,8 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
     "GRU4Rec, all positions": (GRU4Rec, {"train_on": "all", "similarity": "dot"}),
     "SASRec": (SASRec, {"negatives": UniformNegatives(8, shared=False)}),
     "SASRec, all positions": (SASRec, {"train_on": "all", **_ITEMS, "loss": CROLoss(fused=True)}),
+    "ESASRec": (ESASRec, {"train_on": "all", "similarity": "dot", "dropout": 0.1}),
+    "BERT4Rec": (BERT4Rec, {"dropout": 0.1}),
     "MatrixFactorization": (
         MatrixFactorization,
         {"num_users": USERS, "optimizer": functools.partial(torch.optim.Adam, lr=0.1)},

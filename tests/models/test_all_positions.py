@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Callback
 
-from lightning_croloss import FullCatalogNegatives, InBatchNegatives, SASRec, SoftmaxLoss, UniformNegatives
+from lightning_croloss import FullCatalogNegatives, InBatchNegatives, SoftmaxLoss, UniformNegatives
 from lightning_croloss.data import DataRequest, Interactions, LeaveOneOut, SequenceDataset, Vocabulary
 from tests.data_for_tests import ClusteredData, fit, small_model
 from tests.models.sequences import MODELS, batch_of, small_sequence_model
@@ -87,7 +87,7 @@ def test_an_epoch_has_each_target_once(cls, max_history):
 
 def test_dropped_events_are_gone_and_every_target_stays(cls):
     model = model_without_chance(cls, history_dropout=0.5).train()
-    if cls is SASRec:
+    if hasattr(model, "place_embedding"):
         torch.nn.init.zeros_(model.place_embedding.weight)  # in which dropped events leave gaps
     history, targets = [0, 1, 2, 3, 4, 5, 6, 7], [9, 11, 12, 0, 14, 15, 16, 17]
     torch.manual_seed(1)

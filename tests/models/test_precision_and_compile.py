@@ -7,8 +7,10 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
+    ESASRec,
     GRU4Rec,
     MatrixFactorization,
     SASRec,
@@ -28,6 +30,8 @@ MODELS = [
     (ComiRecDR, {}),
     (GRU4Rec, {}),
     (SASRec, {"train_on": "all"}),
+    (ESASRec, {"train_on": "all"}),
+    (BERT4Rec, {}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

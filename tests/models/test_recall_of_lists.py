@@ -10,8 +10,10 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
+    ESASRec,
     GRU4Rec,
     MatrixFactorization,
     RetrievalModel,
@@ -49,6 +51,8 @@ MODELS: dict[str, tuple[type[RetrievalModel], dict[str, object]]] = {
     "YouTubeDNN": (YouTubeDNN, {"hidden_dims": (8,)}),
     "three interests": (ThreeInterests, {"hidden_dims": (8,)}),
     "GRU4Rec": (GRU4Rec, {"hidden_dims": (8,)}),
+    "ESASRec": (ESASRec, {"num_blocks": 1, "feedforward_multiplier": 1, "max_length": 20}),
+    "BERT4Rec": (BERT4Rec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "SASRec": (SASRec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "MIND": (MIND, {"num_interests": 3, "hidden_dims": (8,)}),
     "ComiRecSA": (ComiRecSA, {"num_interests": 2, "num_positions": 20}),

@@ -5,8 +5,10 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    BERT4Rec,
     ComiRecDR,
     ComiRecSA,
+    ESASRec,
     GRU4Rec,
     MatrixFactorization,
     RetrievalModel,
@@ -30,6 +32,8 @@ MODELS = [
     (ComiRecDR, {}),
     (GRU4Rec, {}),
     (SASRec, {}),
+    (ESASRec, {}),
+    (BERT4Rec, {}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

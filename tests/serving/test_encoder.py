@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from lightning_croloss import MIND, ComiRecDR, ComiRecSA, GRU4Rec, SASRec, TwoTower, YouTubeDNN
+from lightning_croloss import (
+    MIND,
+    BERT4Rec,
+    ComiRecDR,
+    ComiRecSA,
+    ESASRec,
+    GRU4Rec,
+    SASRec,
+    TwoTower,
+    YouTubeDNN,
+)
 from lightning_croloss.data import RetrievalBatch
 from tests.data_for_tests import FeaturedData, fit
 from tests.models.cases import FEATURES, ITEM_FEATURES
@@ -24,6 +34,8 @@ MODELS = [
     (GRU4Rec, {"hidden_dims": [16, 12]}),
     (SASRec, {"max_length": 12}),
     (SASRec, {"train_on": "all", "num_blocks": 1}),
+    (ESASRec, {"max_length": 12, "feedforward_multiplier": 1}),
+    (BERT4Rec, {"max_length": 12}),
 ]
 
 

@@ -98,6 +98,8 @@ KINDS = {
     "ComiRecDR": {},
     "ComiRecSA": {},
     "SASRec": {"max_length": 5},
+    "ESASRec": {"max_length": 5},
+    "BERT4Rec": {"max_length": 5},
 }
 
 

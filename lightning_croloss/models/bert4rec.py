@@ -1,0 +1,152 @@
+"""BERT4Rec: masked items of the history, told from the events on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_croloss.common.checks import check_counts, check_probability
+from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.layers.transformer import PreNormBlock, TransformerEncoder
+from lightning_croloss.models.windows import one_by_one, targets_of_windows
+
+
+class BERT4Rec(HistoryModel):
+    """Read the history with attention to both sides; the user is the output at a mask behind the last event.
+
+    Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
+    Transformer", CIKM 2019. A training row is a window of up to ``max_history`` + 1 events. Some of its
+    targets are masked; each of these is told from all events that are not, later ones included, and compared
+    with the negatives by the loss. An epoch has every window once, with other masks each time, so that more
+    epochs are needed than with ``train_on="all"`` of the architectures that see earlier events only. The
+    mask is a parameter of its own and no item: it is never recommended. Only events that the split trains on
+    are masked; a row with a single target, as other architectures are trained on, has its target masked.
+
+    The cross-entropy of the paper is ``SoftmaxLoss`` over ``FullCatalogNegatives``, with ``similarity="dot"``
+    and without the bias of each item, which a search by vectors has no place for. The blocks are those of
+    ``SASRec``, norm first, with GELU. Positions count back from the end of the row, where inference asks.
+
+    Args:
+        num_items: size of the catalogue, from the data.
+        num_blocks: number of blocks of attention and feed-forward network.
+        num_heads: number of heads, a divisor of ``embedding_dim``.
+        feedforward_dim: width of the hidden layer of the feed-forward networks.
+        dropout: probability that a component of what a part of a block adds is dropped in training.
+        mask_probability: probability that a target is masked. Where none is, the last one is.
+        mask_last_probability: probability that of a row the last target alone is masked, as at inference.
+        max_length: number of events, at least the data's ``max_history``; of a longer history the model
+            reads the last ones.
+        **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    all_positions = True
+    tells_first_events = True
+    max_length: int
+
+    def __init__(
+        self,
+        num_items: int,
+        num_blocks: int = 2,
+        num_heads: int = 2,
+        feedforward_dim: int = 256,
+        dropout: float = 0.2,
+        mask_probability: float = 0.3,
+        mask_last_probability: float = 0.1,
+        max_length: int = 200,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_items, **kwargs)
+        check_counts(
+            num_blocks=num_blocks, num_heads=num_heads, feedforward_dim=feedforward_dim, max_length=max_length
+        )
+        dim = self.embedding_dim
+        if dim % num_heads:
+            raise ValueError(f"num_heads={num_heads} must divide embedding_dim={dim}")
+        check_probability(
+            dropout=dropout, mask_probability=mask_probability, mask_last_probability=mask_last_probability
+        )
+        self.mask_probability = mask_probability
+        self.mask_last_probability = mask_last_probability
+        self.max_length = max_length
+        self.mask_embedding = nn.Parameter(torch.randn(dim))
+        self.position_embedding = nn.Embedding(max_length + 1, dim)
+        # items, scaled below, have components of about 1: at the start they outweigh the positions
+        nn.init.normal_(self.position_embedding.weight, std=0.1)
+        self.blocks = TransformerEncoder(
+            lambda: PreNormBlock(
+                dim, num_heads, feedforward_dim, dropout, num_blocks, False, functional.gelu
+            ),
+            num_blocks,
+        )
+        self.output_norm = nn.LayerNorm(dim)
+        self.output_map = nn.Linear(dim, dim)
+        self.vector_norm = nn.LayerNorm(dim)
+
+    def encode_users(self, batch: RetrievalBatch) -> Tensor:
+        """Return the vector at a mask behind the last event, (B, 1, D)."""
+        batch = self.visible(batch)
+        items = functional.pad(batch.history, (0, 1))
+        masked = functional.pad(torch.zeros_like(batch.history, dtype=torch.bool), (0, 1), value=True)
+        return self._vectors(self._states(batch, items, masked)[:, -1])
+
+    def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
+        """Return user vectors (P, 1, D) at the masks and a batch of P rows, one for each masked target.
+
+        The history of the returned batch holds the event before the target alone.
+
+        Raises:
+            ValueError: the batch has neither one target a row nor one at each position of the history.
+        """
+        if batch.padded_targets.shape[1] == 1:
+            if batch.sample_weight is not None:
+                batch = replace(batch, sample_weight=batch.sample_weight.flatten())
+            items = torch.cat([batch.history, batch.padded_targets], dim=1)
+            masked = torch.zeros_like(items, dtype=torch.bool)
+            masked[:, -1] = True
+            return self._vectors(self._states(batch, items, masked)[:, -1]), batch
+        targets = targets_of_windows(batch, "BERT4Rec")
+        chosen = self._choose(targets != 0)
+        # position i of the targets is event i + 1 of the window
+        items = torch.cat([batch.history, targets[:, -1:]], dim=1)
+        states = self._states(batch, items, functional.pad(chosen, (1, 0)))
+        rows, positions = chosen.nonzero(as_tuple=True)
+        return self._vectors(states[rows, positions + 1]), one_by_one(batch, targets, rows, positions)
+
+    def _choose(self, targets: Tensor) -> Tensor:
+        """Return which targets (B, L) are masked, of those that there are (B, L): one a row at least."""
+        chosen = targets & (torch.rand(targets.shape, device=targets.device) < self.mask_probability)
+        columns = torch.arange(targets.shape[1], device=targets.device)
+        last = targets & (columns == torch.where(targets, columns, -1).amax(1, keepdim=True))
+        alone = torch.rand(len(targets), 1, device=targets.device) < self.mask_last_probability
+        return torch.where(alone | ~chosen.any(1, keepdim=True), last, chosen)
+
+    def _states(self, batch: RetrievalBatch, items: Tensor, masked: Tensor) -> Tensor:
+        """Return the outputs (B, L, D) of the last block.
+
+        Args:
+            batch: the batch that the items are of.
+            items: (B, L) the events, 0 = padding, or a mask without an item.
+            masked: (B, L) bool, True = a mask, at least one in each row.
+        """
+        events, seen = self.embed_history(replace(batch, history=items.masked_fill(masked, 0)))
+        numbers = (masked | (items != 0)).cumsum(1)  # dropped events counted
+        positions = (numbers[:, -1:] - numbers).clamp(max=self.max_length)
+        # components of about 1, the size of what the blocks add
+        events = torch.where(
+            masked.unsqueeze(-1), self.mask_embedding.to(events.dtype), events * self.embedding_dim**0.5
+        )
+        states: Tensor = self.blocks(events + self.position_embedding(positions), seen | masked)
+        return states
+
+    def _vectors(self, states: Tensor) -> Tensor:
+        """Map outputs (P, D) to the users' vectors (P, 1, D)."""
+        vectors = self.vector_norm(functional.gelu(self.output_map(self.output_norm(states))))
+        return self.normalize(vectors).unsqueeze(1)

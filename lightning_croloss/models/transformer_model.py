@@ -1,0 +1,57 @@
+"""TransformerModel: what the architectures share that read the history by causal self-attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_croloss.common.checks import check_counts
+from lightning_croloss.models.layers.transformer import TransformerEncoder
+from lightning_croloss.models.sequence_model import SequenceModel
+
+
+class TransformerModel(SequenceModel):
+    """Base of the architectures with learned positions and a stack of causal blocks.
+
+    A subclass makes the stack, ``blocks``, and implements :meth:`read_out`. With ``train_on="last"``
+    positions count back from the end of the history: what matters is how recent an event is. With
+    ``train_on="all"``, where an event serves many targets at once, they count from the beginning of the
+    window, so that each target sees what it would see alone. In neither does padding change a position, nor
+    does an event that ``history_dropout`` took out: else the positions of long histories would be left
+    untrained.
+
+    Args:
+        num_items: size of the catalogue, from the data.
+        num_heads: number of heads, a divisor of ``embedding_dim``.
+        max_length: number of positions, at least the data's ``max_history``; of a longer history the model
+            reads the last events.
+        **kwargs: arguments of ``SequenceModel``, ``HistoryModel`` and ``RetrievalModel``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    max_length: int
+    blocks: TransformerEncoder
+
+    def __init__(self, num_items: int, num_heads: int, max_length: int, **kwargs: Any) -> None:
+        super().__init__(num_items, **kwargs)
+        check_counts(num_heads=num_heads, max_length=max_length)
+        dim = self.embedding_dim
+        if dim % num_heads:
+            raise ValueError(f"num_heads={num_heads} must divide embedding_dim={dim}")
+        self.max_length = max_length
+        # of positions; the name stays, as a key of every saved state dictionary
+        self.place_embedding = nn.Embedding(max_length, dim)
+        # items, scaled below, have components of about 1: at the start they outweigh the positions
+        nn.init.normal_(self.place_embedding.weight, std=0.1)
+
+    def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
+        """Return the outputs (B, L, D) of the last block, see ``SequenceModel``."""
+        positions = (numbers - 1).clamp(min=0) if self.all_positions else lengths.unsqueeze(1) - numbers
+        positions = positions.clamp(max=self.max_length - 1)  # padding before the first event
+        # as in the paper of SASRec: components of about 1, the size of what the blocks add
+        states = events * self.embedding_dim**0.5 + self.place_embedding(positions)
+        read: Tensor = self.blocks(states)
+        return read
