@@ -28,8 +28,8 @@ def _croloss(kernel: str, alpha: float, temperature: float, **more: Any) -> dict
 
 
 # Cosine scores are meant. With exp an α above 1 learns the head fast and is ahead early, at every N, but
-# where N is large not at the end: the tail has none, and fewer settings, which are judged later. So do the
-# other orders have only as large an α as is still the best there at the end. benchmarks/losses has the tables.
+# where N is large not at the end: the tail has none, and fewer settings, which are judged later. The other
+# orders have an α only as large as is still good there at the end. benchmarks/losses has the tables.
 SETTINGS = (
     Setting("CROLoss", _croloss("exp", 1.2, 0.14), head=1, middle=1, tail=0),
     Setting("CROLoss", _croloss("softplus", 1.0, 0.075), head=2, middle=2, tail=5),
