@@ -50,7 +50,6 @@ LOSS = {"class_path": "SoftmaxLoss"}
         ({"folder": "a file"}, FileExistsError, "folder a file is a file"),
         ({"folder": "a file/inner"}, FileExistsError, "folder a file/inner cannot lie in a file"),
     ],
-    ids=str,
 )
 def test_a_mistake_in_an_argument(change, error, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
