@@ -12,12 +12,13 @@ from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import HistoryModel, RetrievalModel
 from lightning_croloss.models.layers import FeatureEmbedding
+from lightning_croloss.models.transformer_model import TransformerModel
 from lightning_croloss.pretrained.loading import load_pretrained
 
 #: Parameters with a row for each item or user, and the prefixes of those of features.
 ITEM_TABLE, USER_TABLE = "item_embedding.weight", "user_embedding.weight"
 ITEM_FEATURES, USER_FEATURES = "item_feature_embedding.", "user_feature_embedding."
-SEEN = "seen_items"
+SEEN, POSITIONS = "seen_items", "place_embedding.weight"
 
 
 @dataclass
@@ -53,7 +54,8 @@ def load_matching(
 
     Item embeddings follow the tokens of the items: a new item keeps its own vector. User embeddings are taken
     if the users are the same. Embeddings of features are taken if the features, and their values on all
-    matched items (or all users), are the same, so that their rows mean the same. All else is copied whole.
+    matched items (or all users), are the same, so that their rows mean the same; those of positions if
+    ``train_on`` is, which says from which end they count. All else is copied whole.
 
     Args:
         model: the model to fill, before its training.
@@ -90,6 +92,8 @@ def load_matching(
     theirs, ours = pretrained.state_dict(), model.state_dict()
     same_users = pretrained.metadata.user_fingerprint == data.user_vocabulary.fingerprint()
     left = _features_left(pretrained, data, rows) | ({} if same_users else {USER_TABLE: "other users"})
+    if isinstance(model, TransformerModel) and model.train_on != getattr(pretrained, "train_on", None):
+        left[POSITIONS] = "with another train_on they count from the other end"
     for name, value in ours.items():
         reason = next((why for start, why in left.items() if name.startswith(start)), None)
         if name not in theirs:

@@ -151,16 +151,18 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
         raise MissingExtraError("exporting a model", "export") from error
     encoder = UserEncoder(model)
     batch = torch.export.Dim("batch", min=1)
-    length = torch.export.Dim("length", min=1, max=model.max_length)
-    # sizes that the export does not take for constants
-    history = torch.randint(1, model.num_items + 1, (3, 7))
+    # different sizes above 1, which the export does not take for constants or for one another
+    num_users, length = 8, 7 if model.max_length is None else min(7, model.max_length)
+    history = torch.randint(1, model.num_items + 1, (num_users, length))
     inputs: dict[str, Tensor] = {HISTORY: history}
-    shapes: dict[str, Any] = {HISTORY: {0: batch, 1: length}}
+    shapes: dict[str, Any] = {HISTORY: {0: batch}}
+    if length > 1:  # else it is a constant
+        shapes[HISTORY][1] = torch.export.Dim("length", min=1, max=model.max_length)
     if encoder.needs_users:
-        inputs[USERS], shapes[USERS] = torch.zeros(3, dtype=torch.long), {0: batch}
+        inputs[USERS], shapes[USERS] = torch.zeros(num_users, dtype=torch.long), {0: batch}
     if encoder.takes_features:
         rows = torch.export.Dim("feature_rows", min=1)
-        inputs[FEATURE_VECTORS], shapes[FEATURE_VECTORS] = torch.zeros(2, model.embedding_dim), {0: rows}
+        inputs[FEATURE_VECTORS], shapes[FEATURE_VECTORS] = torch.zeros(9, model.embedding_dim), {0: rows}
     with _quiet():
         program = torch.onnx.export(
             encoder,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lightning_croloss import (
+    ESASRec,
     GRU4Rec,
     MatrixFactorization,
     SASRec,
@@ -55,6 +56,27 @@ def test_items_follow_their_tokens(cls):
     for name, value in model.state_dict().items():
         if name != "item_embedding.weight":
             assert torch.equal(value, pretrained.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("cls", [SASRec, ESASRec])
+def test_positions_are_taken_if_they_count_from_the_same_end(cls):
+    pretrained = pretrained_on(ClusteredData(), cls)
+    for train_on, left in (("last", set()), ("all", {"place_embedding.weight"})):
+        torch.manual_seed(2)
+        model = cls(num_items=40, embedding_dim=8, ns=(5,), train_on=train_on)
+        assert load_matching(model, pretrained, ClusteredData()).left.keys() == left
+        same = torch.equal(model.place_embedding.weight, pretrained.place_embedding.weight)
+        assert same == (train_on == "last")
+        assert torch.equal(
+            model.blocks[0].query_key_value.weight, pretrained.blocks[0].query_key_value.weight
+        )
+
+
+def test_weights_of_other_blocks_are_refused():
+    with pytest.raises(PretrainedError, match="is a SASRec, the model to train a ESASRec: choose one of"):
+        load_matching(
+            ESASRec(40, embedding_dim=8, ns=(5,)), pretrained_on(ClusteredData(), SASRec), ClusteredData()
+        )
 
 
 def test_the_same_data_gives_the_same_model():

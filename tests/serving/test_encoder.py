@@ -65,6 +65,20 @@ def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
         torch.testing.assert_close(torch.from_numpy(found), expected, atol=2e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("cls", "max_length"), [(SASRec, 3), (BERT4Rec, 1)])
+def test_models_of_few_events_are_exported_too(cls, max_length, tmp_path):
+    torch.manual_seed(0)
+    model = cls(40, embedding_dim=8, num_blocks=1, ns=(5,), max_length=max_length).eval()
+    write_encoder(model, tmp_path / "encoder.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"))
+    for length in {1, max_length}:
+        history = torch.tensor([[0] * length, [0] * (length - 1) + [7], [5] * length])
+        with torch.no_grad():
+            expected = model.encode_users(RetrievalBatch(history, history[:, :1], history[:, 0]))
+        (found,) = session.run(["interests"], {"history": history.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), expected, atol=2e-6, rtol=1e-5)
+
+
 def test_the_graph_holds_no_path_of_the_machine_that_exported_it(tmp_path):
     model = YouTubeDNN(num_items=40, embedding_dim=8, ns=(5,))
     write_encoder(model.eval(), tmp_path / "encoder.onnx")
