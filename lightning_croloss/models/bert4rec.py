@@ -37,7 +37,8 @@ class BERT4Rec(HistoryModel):
         num_heads: number of heads, a divisor of ``embedding_dim``.
         feedforward_dim: width of the hidden layer of the feed-forward networks.
         dropout: probability that a component of what a part of a block adds is dropped in training.
-        mask_probability: probability that a target is masked. Where none is, the last one is.
+        mask_probability: probability that a target is masked; of a row where none is, the last one will be
+            masked.
         mask_last_probability: probability that of a row the last target alone is masked, as at inference.
         max_length: number of events, at least the data's ``max_history``; of a longer history the model
             reads the last ones.

@@ -70,7 +70,14 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
     "SASRec": (SASRec, {"negatives": UniformNegatives(8, shared=False)}),
     "SASRec, all positions": (SASRec, {"train_on": "all", **_ITEMS, "loss": CROLoss(fused=True)}),
     "ESASRec": (ESASRec, {"train_on": "all", "similarity": "dot", "dropout": 0.1}),
-    "BERT4Rec": (BERT4Rec, {"dropout": 0.1}),
+    "BERT4Rec": (
+        BERT4Rec,
+        {
+            "dropout": 0.1,
+            "embedding_dim": 32,  # it learns slowly at a smaller width
+            "optimizer": functools.partial(torch.optim.Adam, lr=0.03),
+        },
+    ),
     "MatrixFactorization": (
         MatrixFactorization,
         {"num_users": USERS, "optimizer": functools.partial(torch.optim.Adam, lr=0.1)},
