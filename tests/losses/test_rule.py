@@ -49,7 +49,7 @@ def test_the_importance_is_a_new_power_importance():
 def test_each_part_of_the_question_changes_the_answer(kernel):
     first = choose(100, 20_000, 0.5, kernel=kernel)
     for other in (
-        choose(200, 40_000, 0.5, kernel=kernel),
+        choose(200, 20_000, 0.5, kernel=kernel),
         choose(100, 40_000, 0.5, kernel=kernel),
         choose(100, 20_000, 0.6, kernel=kernel),
     ):
