@@ -12,7 +12,7 @@ from torch.nn import functional
 from lightning_croloss.common.checks import check_counts, check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers.transformer import PreNormBlock, TransformerEncoder
+from lightning_croloss.models.layers.transformer import PreNormBlock, TransformerEncoder, check_heads
 from lightning_croloss.models.windows import one_by_one, targets_of_windows
 
 
@@ -69,8 +69,7 @@ class BERT4Rec(HistoryModel):
             num_blocks=num_blocks, num_heads=num_heads, feedforward_dim=feedforward_dim, max_length=max_length
         )
         dim = self.embedding_dim
-        if dim % num_heads:
-            raise ValueError(f"num_heads={num_heads} must divide embedding_dim={dim}")
+        check_heads(num_heads, dim)
         check_probability(
             dropout=dropout, mask_probability=mask_probability, mask_last_probability=mask_last_probability
         )

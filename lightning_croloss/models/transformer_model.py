@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_croloss.common.checks import check_counts
-from lightning_croloss.models.layers.transformer import TransformerEncoder
+from lightning_croloss.models.layers.transformer import TransformerEncoder, check_heads
 from lightning_croloss.models.sequence_model import SequenceModel
 
 
@@ -39,8 +39,7 @@ class TransformerModel(SequenceModel):
         super().__init__(num_items, **kwargs)
         check_counts(num_heads=num_heads, max_length=max_length)
         dim = self.embedding_dim
-        if dim % num_heads:
-            raise ValueError(f"num_heads={num_heads} must divide embedding_dim={dim}")
+        check_heads(num_heads, dim)
         self.max_length = max_length
         # of positions; the name stays, as a key of every saved state dictionary
         self.place_embedding = nn.Embedding(max_length, dim)

@@ -20,6 +20,7 @@ from tests.models.cases import (
     reloaded,
     same,
 )
+from tests.models.naive_attention import naive_attention
 from tests.models.sequences import batch_of
 
 #: For each argument of the constructor the arguments to start from, and another value of it.
@@ -81,19 +82,9 @@ def test_arguments_out_of_range(arguments, message):
 
 
 def naive_block(block, events):
-    """One block on a list of events, attention to all of them by a softmax in plain Python."""
-    width = events[0].shape[0] // block.num_heads
-    normed = [block.attention_norm(event) for event in events]
-    queries, keys, values = ([block.query_key_value(event).chunk(3)[i] for event in normed] for i in range(3))
-    outputs = []
-    for position, query in enumerate(queries):
-        heads = []
-        for head in range(block.num_heads):
-            part = slice(head * width, (head + 1) * width)
-            logits = [(query[part] @ key[part]).item() / math.sqrt(width) for key in keys]
-            total = sum(math.exp(logit) for logit in logits)
-            heads.append(sum(math.exp(a) / total * values[o][part] for o, a in enumerate(logits)))
-        outputs.append(events[position] + block.attention_output(torch.cat(heads)))
+    """One block on a list of events, attention to all of them."""
+    attended = naive_attention(block, [block.attention_norm(event) for event in events], causal=False)
+    outputs = [event + added for event, added in zip(events, attended, strict=True)]
     hidden = [block.feedforward_input(block.feedforward_norm(event)) for event in outputs]
     hidden = [h * (1 + torch.erf(h / math.sqrt(2))) / 2 for h in hidden]
     return [event + block.feedforward_output(h) for event, h in zip(outputs, hidden, strict=True)]

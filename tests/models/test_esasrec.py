@@ -1,7 +1,5 @@
 """ESASRec: its gated blocks by plain loops, its dropout, and every argument."""
 
-import math
-
 import pytest
 import torch
 from torch.nn import functional
@@ -10,6 +8,7 @@ from lightning_croloss import ESASRec
 from lightning_croloss.models.layers.ligr import LiGRBlock
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
 from tests.models.cases import FOR_SEQUENCES, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.naive_attention import naive_attention
 from tests.models.sequences import batch_of, small_sequence_model
 
 #: For each argument of the constructor the arguments to start from, and another value of it.
@@ -57,22 +56,6 @@ def test_equal_arguments_give_equal_outcomes():
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         small_model(**arguments)
-
-
-def naive_attention(block, events):
-    """Causal attention on a list of normed events, by a softmax in plain Python."""
-    width = events[0].shape[0] // block.num_heads
-    queries, keys, values = ([block.query_key_value(event).chunk(3)[i] for event in events] for i in range(3))
-    outputs = []
-    for position, query in enumerate(queries):
-        heads = []
-        for head in range(block.num_heads):
-            part = slice(head * width, (head + 1) * width)
-            logits = [(query[part] @ keys[o][part]).item() / math.sqrt(width) for o in range(position + 1)]
-            total = sum(math.exp(logit) for logit in logits)
-            heads.append(sum(math.exp(a) / total * values[o][part] for o, a in enumerate(logits)))
-        outputs.append(block.attention_output(torch.cat(heads)))
-    return outputs
 
 
 def naive_swiglu(block, event):

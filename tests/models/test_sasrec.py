@@ -1,7 +1,5 @@
 """SASRec: its attention by plain loops, its positions, and every argument."""
 
-import math
-
 import pytest
 import torch
 from torch.nn import functional
@@ -9,6 +7,7 @@ from torch.nn import functional
 from lightning_croloss import SASRec
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
 from tests.models.cases import FOR_SEQUENCES, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.naive_attention import naive_attention
 from tests.models.sequences import batch_of, small_sequence_model
 
 #: For each argument of the constructor the arguments to start from, and another value of it.
@@ -59,20 +58,9 @@ def test_arguments_out_of_range(arguments, message):
 
 
 def naive_block(block, events):
-    """One block on a list of events, attention by a softmax in plain Python."""
-    dim = events[0].shape[0]
-    width = dim // block.num_heads
-    normed = [block.attention_norm(event) for event in events]
-    queries, keys, values = ([block.query_key_value(event).chunk(3)[i] for event in normed] for i in range(3))
-    outputs = []
-    for position, query in enumerate(queries):
-        heads = []
-        for head in range(block.num_heads):
-            part = slice(head * width, (head + 1) * width)
-            logits = [(query[part] @ keys[o][part]).item() / math.sqrt(width) for o in range(position + 1)]
-            total = sum(math.exp(logit) for logit in logits)
-            heads.append(sum(math.exp(a) / total * values[o][part] for o, a in enumerate(logits)))
-        outputs.append(events[position] + block.attention_output(torch.cat(heads)))
+    """One block on a list of events."""
+    attended = naive_attention(block, [block.attention_norm(event) for event in events])
+    outputs = [event + added for event, added in zip(events, attended, strict=True)]
     return [
         event + block.feedforward_output(block.feedforward_input(block.feedforward_norm(event)).relu())
         for event in outputs

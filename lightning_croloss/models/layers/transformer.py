@@ -10,6 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def check_heads(num_heads: int, embedding_dim: int) -> None:
+    """Refuse a number of heads, at least 1, that a vector cannot be divided among.
+
+    Raises:
+        ValueError: it is no divisor.
+    """
+    if embedding_dim % num_heads:
+        raise ValueError(f"num_heads={num_heads} must divide embedding_dim={embedding_dim}")
+
+
 class SelfAttentionBlock(nn.Module, ABC):
     """Base of the blocks: what a subclass makes of self-attention and of a feed-forward network.
 
