@@ -47,6 +47,7 @@ _NAMES = {
     "models": (
         "MIND",
         "BERT4Rec",
+        "BSARec",
         "ComiRecDR",
         "ComiRecSA",
         "ESASRec",

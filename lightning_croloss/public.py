@@ -33,6 +33,7 @@ from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.models import (
     MIND,
     BERT4Rec,
+    BSARec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -70,6 +71,7 @@ __all__ = [
     "BCELoss",
     "BERT4Rec",
     "BPRLoss",
+    "BSARec",
     "BSLLoss",
     "CROLoss",
     "CROLossCallback",

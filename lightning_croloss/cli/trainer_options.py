@@ -18,6 +18,7 @@ TRAINER_COMMANDS = {
 }
 MODELS = (
     "BERT4Rec",
+    "BSARec",
     "ComiRecDR",
     "ComiRecSA",
     "ESASRec",

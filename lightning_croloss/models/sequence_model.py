@@ -38,25 +38,36 @@ class SequenceModel(HistoryModel):
             smaller ``batch_size``, since that counts windows.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
 
+    Attributes:
+        sees_later_events: whether states depend on later events of the history, so that the architecture
+            cannot train on all of its positions at once.
+
     Raises:
-        ValueError: ``train_on`` is unknown.
+        ValueError: ``train_on`` is unknown, or "all" of an architecture that sees later events.
     """
+
+    sees_later_events = False
 
     def __init__(self, num_items: int, train_on: str = "last", **kwargs: Any) -> None:
         super().__init__(num_items, **kwargs)
         check_choice("train_on", train_on, TRAIN_ON)
+        if self.sees_later_events and train_on == "all":
+            raise ValueError(
+                f'{type(self).__name__} sees later events of a history, the very targets of train_on="all": '
+                'train it with train_on="last"'
+            )
         self.train_on = train_on
         self.all_positions = train_on == "all"
         self.empty_user = nn.Parameter(torch.randn(self.embedding_dim) * self.embedding_dim**-0.5)
 
     @abstractmethod
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
-        """Return the state after each event, which must not depend on later ones.
+        """Return the state after each event, which must not depend on later ones to train on all positions.
 
         Args:
             events: (B, L, D) embeddings of the events, oldest first, then padding.
-            numbers: (B, L) each event's number in the whole history, from 1, dropped events counted;
-                anything from 0 to its length at padding.
+            numbers: (B, L) each event's number in the whole history, from 1, dropped events counted; 0 at
+                padding.
             lengths: (B,) number of events in the whole history.
 
         Returns:
@@ -112,7 +123,9 @@ class SequenceModel(HistoryModel):
         order = torch.argsort(torch.where(mask, positions - FAR, positions), dim=1)
         numbers = (batch.history != 0).cumsum(1)
         states = self.event_states(
-            events.gather(1, order.unsqueeze(-1).expand_as(events)), numbers.gather(1, order), numbers[:, -1]
+            events.gather(1, order.unsqueeze(-1).expand_as(events)),
+            numbers.where(mask, 0).gather(1, order),
+            numbers[:, -1],
         )
         return states, mask.cumsum(1)
 

@@ -87,6 +87,7 @@ class TestRuns:
             "sasrec",
             "esasrec",
             "bert4rec",
+            "bsarec",
             "comirec_sa",
             "comirec_dr",
             "matrix_factorization",

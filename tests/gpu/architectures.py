@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning_croloss import (
     MIND,
     BERT4Rec,
+    BSARec,
     ComiRecDR,
     ComiRecSA,
     CROLoss,
@@ -78,6 +79,7 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
             "optimizer": functools.partial(torch.optim.Adam, lr=0.03),
         },
     ),
+    "BSARec": (BSARec, {"dropout": 0.1}),
     "MatrixFactorization": (
         MatrixFactorization,
         {"num_users": USERS, "optimizer": functools.partial(torch.optim.Adam, lr=0.1)},

@@ -8,6 +8,7 @@ import torch
 from lightning_croloss import (
     MIND,
     BERT4Rec,
+    BSARec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -32,6 +33,7 @@ MODELS = [
     (SASRec, {"train_on": "all"}),
     (ESASRec, {"train_on": "all"}),
     (BERT4Rec, {}),
+    (BSARec, {"dropout": 0.0}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

@@ -11,6 +11,7 @@ import torch
 from lightning_croloss import (
     MIND,
     BERT4Rec,
+    BSARec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -53,6 +54,7 @@ MODELS: dict[str, tuple[type[RetrievalModel], dict[str, object]]] = {
     "GRU4Rec": (GRU4Rec, {"hidden_dims": (8,)}),
     "ESASRec": (ESASRec, {"num_blocks": 1, "feedforward_multiplier": 1, "max_length": 20}),
     "BERT4Rec": (BERT4Rec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
+    "BSARec": (BSARec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "SASRec": (SASRec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "MIND": (MIND, {"num_interests": 3, "hidden_dims": (8,)}),
     "ComiRecSA": (ComiRecSA, {"num_interests": 2, "num_positions": 20}),

@@ -6,6 +6,7 @@ import torch
 from lightning_croloss import (
     MIND,
     BERT4Rec,
+    BSARec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -34,6 +35,7 @@ MODELS = [
     (SASRec, {}),
     (ESASRec, {}),
     (BERT4Rec, {}),
+    (BSARec, {}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

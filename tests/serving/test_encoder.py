@@ -6,6 +6,7 @@ import torch
 from lightning_croloss import (
     MIND,
     BERT4Rec,
+    BSARec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -36,6 +37,7 @@ MODELS = [
     (SASRec, {"train_on": "all", "num_blocks": 1}),
     (ESASRec, {"max_length": 12, "feedforward_multiplier": 1}),
     (BERT4Rec, {"max_length": 12}),
+    (BSARec, {"max_length": 12}),
 ]
 
 
@@ -65,7 +67,7 @@ def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
         torch.testing.assert_close(torch.from_numpy(found), expected, atol=2e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("cls", "max_length"), [(SASRec, 3), (BERT4Rec, 1)])
+@pytest.mark.parametrize(("cls", "max_length"), [(SASRec, 3), (BERT4Rec, 1), (BSARec, 4)])
 def test_models_of_few_events_are_exported_too(cls, max_length, tmp_path):
     torch.manual_seed(0)
     model = cls(40, embedding_dim=8, num_blocks=1, ns=(5,), max_length=max_length).eval()
