@@ -48,6 +48,7 @@ _NAMES = {
         "MIND",
         "BERT4Rec",
         "BSARec",
+        "Caser",
         "ComiRecDR",
         "ComiRecSA",
         "ESASRec",

@@ -19,6 +19,7 @@ TRAINER_COMMANDS = {
 MODELS = (
     "BERT4Rec",
     "BSARec",
+    "Caser",
     "ComiRecDR",
     "ComiRecSA",
     "ESASRec",

@@ -88,6 +88,7 @@ class TestRuns:
             "esasrec",
             "bert4rec",
             "bsarec",
+            "caser",
             "comirec_sa",
             "comirec_dr",
             "matrix_factorization",

@@ -15,6 +15,7 @@ from lightning_croloss import (
     MIND,
     BERT4Rec,
     BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     CROLoss,
@@ -80,6 +81,7 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
         },
     ),
     "BSARec": (BSARec, {"dropout": 0.1}),
+    "Caser": (Caser, {"num_users": USERS, "use_user_id": True, "dropout": 0.1}),
     "MatrixFactorization": (
         MatrixFactorization,
         {"num_users": USERS, "optimizer": functools.partial(torch.optim.Adam, lr=0.1)},
