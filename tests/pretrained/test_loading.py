@@ -7,6 +7,7 @@ from lightning_croloss import (
     MIND,
     BERT4Rec,
     BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -28,6 +29,7 @@ MODELS = [
     (YouTubeDNN, {}),
     (YouTubeDNN, FEATURES),
     (TwoTower, {**FEATURES, "use_user_id": True}),
+    (TwoTower, {**FEATURES, "user_interactions": ["fm", "cross"]}),
     (MIND, {}),
     (ComiRecSA, {}),
     (ComiRecDR, {}),
@@ -36,6 +38,8 @@ MODELS = [
     (ESASRec, {}),
     (BERT4Rec, {}),
     (BSARec, {}),
+    (Caser, {}),
+    (Caser, {"num_users": 60, "use_user_id": True}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

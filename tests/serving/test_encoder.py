@@ -7,6 +7,7 @@ from lightning_croloss import (
     MIND,
     BERT4Rec,
     BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -27,6 +28,7 @@ MODELS = [
     (YouTubeDNN, FEATURES),
     (YouTubeDNN, {"pooling": "max", "similarity": "dot"}),
     (TwoTower, {**FEATURES, "use_user_id": True}),
+    (TwoTower, {**FEATURES, "use_user_id": True, "user_interactions": ["fm", "cross"]}),
     (MIND, ITEM_FEATURES),
     (MIND, {"adaptive_interests": False, "routing_iterations": 1}),
     (ComiRecSA, {}),
@@ -38,6 +40,8 @@ MODELS = [
     (ESASRec, {"max_length": 12, "feedforward_multiplier": 1}),
     (BERT4Rec, {"max_length": 12}),
     (BSARec, {"max_length": 12}),
+    (Caser, {"num_events": 3}),
+    (Caser, {"use_user_id": True, "num_users": 60}),
 ]
 
 
@@ -53,7 +57,7 @@ def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
     assert b".py" not in (tmp_path / "encoder.onnx").read_bytes()
     session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"))
     knows_users = "users" in {entry.name for entry in session.get_inputs()}
-    assert knows_users == (cls is TwoTower or arguments is FEATURES)
+    assert knows_users == ("num_users" in arguments)
     longest = model.max_length or 30
     for batch_size, length in [(1, 1), (1, 5), (4, 2), (3, 7), (2, min(30, longest))]:
         history = torch.randint(1, 41, (batch_size, length))
