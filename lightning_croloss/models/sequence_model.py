@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.windows import one_by_one, targets_of_windows
+from lightning_croloss.models.windows import has_targets, one_by_one, targets_of_windows
 from lightning_croloss.recommend.user_vectors import groups_of, user_vectors
 
 TRAIN_ON = ("last", "all")
@@ -85,7 +85,7 @@ class SequenceModel(HistoryModel):
         return self._users(states, rows, counts[:, -1])
 
     def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
-        """Return user vectors (P, 1, D) and a batch of P rows: one for each row, or for each target.
+        """Return user vectors (P, 1, D) and a batch of P rows: one for each row, or for each position.
 
         In the second case the history of the returned batch holds the last event alone.
 
@@ -95,23 +95,29 @@ class SequenceModel(HistoryModel):
         if not self.all_positions:
             return user_vectors(self, batch), batch
         targets = targets_of_windows(batch, 'train_on="all"')
-        rows, positions = targets.nonzero(as_tuple=True)
+        there = has_targets(targets)
+        rows, positions = there.nonzero(as_tuple=True)
         flat = one_by_one(batch, targets, rows, positions)
-        return self._users_of_targets(batch, targets), flat
+        return self._users_of_targets(batch, there), flat
 
-    def _users_of_targets(self, batch: RetrievalBatch, targets: Tensor) -> Tensor:
-        """Return the vector (P, 1, D) before each target, in their order; see ``user_vectors``."""
+    def _users_of_targets(self, batch: RetrievalBatch, there: Tensor) -> Tensor:
+        """Return the vector (P, 1, D) before each position that has a target; see ``user_vectors``.
+
+        Args:
+            batch: the windows.
+            there: (B, L) bool, the positions with targets.
+        """
         groups = groups_of(batch)
         if groups is None:
-            rows, positions = targets.nonzero(as_tuple=True)
+            rows, positions = there.nonzero(as_tuple=True)
             states, counts = self._read(batch)
             return self._users(states, rows, counts[rows, positions])
         users, numbers = [], []
         for chosen, width in groups:
-            rows, positions = targets[chosen, -width:].nonzero(as_tuple=True)
+            rows, positions = there[chosen, -width:].nonzero(as_tuple=True)
             states, counts = self._read(batch.select(chosen).last_events(width))
             users.append(self._users(states, rows, counts[rows, positions]))
-            numbers.append(chosen[rows] * targets.shape[1] + positions - width)  # ascending in their order
+            numbers.append(chosen[rows] * there.shape[1] + positions - width)  # ascending in their order
         return torch.cat(users)[torch.cat(numbers).argsort()]
 
     def _read(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
