@@ -47,6 +47,8 @@ _NAMES = {
     "models": (
         "MIND",
         "BERT4Rec",
+        "BSARec",
+        "Caser",
         "ComiRecDR",
         "ComiRecSA",
         "ESASRec",

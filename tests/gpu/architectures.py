@@ -14,6 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning_croloss import (
     MIND,
     BERT4Rec,
+    BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     CROLoss,
@@ -78,6 +80,8 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
             "optimizer": functools.partial(torch.optim.Adam, lr=0.03),
         },
     ),
+    "BSARec": (BSARec, {"dropout": 0.1}),
+    "Caser": (Caser, {"num_users": USERS, "use_user_id": True, "dropout": 0.1}),
     "MatrixFactorization": (
         MatrixFactorization,
         {"num_users": USERS, "optimizer": functools.partial(torch.optim.Adam, lr=0.1)},

@@ -11,6 +11,8 @@ import torch
 from lightning_croloss import (
     MIND,
     BERT4Rec,
+    BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -53,6 +55,9 @@ MODELS: dict[str, tuple[type[RetrievalModel], dict[str, object]]] = {
     "GRU4Rec": (GRU4Rec, {"hidden_dims": (8,)}),
     "ESASRec": (ESASRec, {"num_blocks": 1, "feedforward_multiplier": 1, "max_length": 20}),
     "BERT4Rec": (BERT4Rec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
+    "BSARec": (BSARec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
+    "Caser": (Caser, {"num_horizontal": 2}),
+    "Caser of users": (Caser, {"use_user_id": True, "num_users": USERS}),
     "SASRec": (SASRec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "MIND": (MIND, {"num_interests": 3, "hidden_dims": (8,)}),
     "ComiRecSA": (ComiRecSA, {"num_interests": 2, "num_positions": 20}),

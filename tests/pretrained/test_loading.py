@@ -6,6 +6,8 @@ import torch
 from lightning_croloss import (
     MIND,
     BERT4Rec,
+    BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -27,6 +29,7 @@ MODELS = [
     (YouTubeDNN, {}),
     (YouTubeDNN, FEATURES),
     (TwoTower, {**FEATURES, "use_user_id": True}),
+    (TwoTower, {**FEATURES, "user_interactions": ["fm", "cross"]}),
     (MIND, {}),
     (ComiRecSA, {}),
     (ComiRecDR, {}),
@@ -34,6 +37,9 @@ MODELS = [
     (SASRec, {}),
     (ESASRec, {}),
     (BERT4Rec, {}),
+    (BSARec, {}),
+    (Caser, {}),
+    (Caser, {"num_users": 60, "use_user_id": True}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 
