@@ -82,6 +82,7 @@ class TestRuns:
             "youtube_dnn_lambda",
             "youtube_dnn_softmax",
             "two_tower",
+            "two_tower_interactions",
             "mind",
             "gru4rec",
             "sasrec",
