@@ -32,12 +32,14 @@ from lightning_croloss.losses import (
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.models import (
     MIND,
+    NGCF,
     BERT4Rec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
     GRU4Rec,
     HistoryModel,
+    LightGCN,
     MatrixFactorization,
     RetrievalModel,
     SASRec,
@@ -67,6 +69,7 @@ from lightning_croloss.tuning import Candidate, TuneResult, tune
 
 __all__ = [
     "MIND",
+    "NGCF",
     "BCELoss",
     "BERT4Rec",
     "BPRLoss",
@@ -85,6 +88,7 @@ __all__ = [
     "HitRateAtN",
     "InBatchNegatives",
     "LeaveOneOut",
+    "LightGCN",
     "LossScheduler",
     "MRRAtN",
     "MatrixFactorization",
