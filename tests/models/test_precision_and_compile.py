@@ -7,11 +7,13 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    NGCF,
     BERT4Rec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
     GRU4Rec,
+    LightGCN,
     MatrixFactorization,
     SASRec,
     TwoTower,
@@ -33,13 +35,15 @@ MODELS = [
     (ESASRec, {"train_on": "all"}),
     (BERT4Rec, {}),
     (MatrixFactorization, {"num_users": 60}),
+    (LightGCN, {"num_users": 60}),
+    (NGCF, {"num_users": 60, "message_dropout": 0.0}),
 ]
 
 
 def build(cls, arguments):
     torch.manual_seed(0)
     arguments = {"num_items": 40, "embedding_dim": 8, "ns": (5,), "id_dropout": 0.0, **arguments}
-    if cls is MatrixFactorization:
+    if issubclass(cls, MatrixFactorization):
         arguments.pop("id_dropout")
     return cls(negatives=UniformNegatives(30), **arguments)
 

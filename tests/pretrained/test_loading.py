@@ -5,11 +5,13 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    NGCF,
     BERT4Rec,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
     GRU4Rec,
+    LightGCN,
     MatrixFactorization,
     RetrievalModel,
     SASRec,
@@ -35,6 +37,8 @@ MODELS = [
     (ESASRec, {}),
     (BERT4Rec, {}),
     (MatrixFactorization, {"num_users": 60}),
+    (LightGCN, {"num_users": 60}),
+    (NGCF, {"num_users": 60}),
 ]
 
 
