@@ -107,7 +107,7 @@ def test_neither_onnx_nor_its_runtime_is_needed(trained, tmp_path, monkeypatch):
 
 
 def test_from_a_file_and_in_half_precision(trained, tmp_path):
-    model, folder = trained
+    model, _ = trained
     save_pretrained(model, tmp_path / "model", dtype="float16")
     again = load_pretrained(tmp_path / "model")
     recommender = Recommender.from_export(export_model(again, tmp_path / "served"))
