@@ -48,6 +48,8 @@ _NAMES = {
         "MIND",
         "NGCF",
         "BERT4Rec",
+        "BSARec",
+        "Caser",
         "ComiRecDR",
         "ComiRecSA",
         "ESASRec",

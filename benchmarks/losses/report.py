@@ -156,6 +156,7 @@ def tune_part(results: Results) -> list[str]:
         ratio = results.reached(side, setting, n) / results.reached(*other, n)
         ours, theirs = results.seeds_of(side, setting, n), results.seeds_of(*other, n)
         tested = len(ours) == len(theirs) > 0
+        softmax = results.seeds("softmax", n) if "softmax" in results.sides else []
         written.append(
             [
                 f"{n}",
@@ -165,12 +166,15 @@ def tune_part(results: Results) -> list[str]:
                 f"{100 * ratio:.1f} %",
                 f"{100 * mean_recall(ours) / mean_recall(theirs):.1f} %" if tested else "–",
                 difference(ours, theirs, 2) if tested else "–",
+                difference(ours, softmax, 2) if len(ours) == len(softmax) > 0 else "–",
             ]
         )
     heads = ["N", "`tune` chooses", "fits", "best of all trials", "validation", "test", "test, points"]
+    heads.append("less softmax, points")
     return [
         f"## {results.architecture}: `tune --n N` against the best of all trials of all sides\n\n"
-        "Both chosen on validation; validation of one seed, test of the same three seeds.",
+        "Both chosen on validation; validation of one seed, test of the same three seeds. Softmax is at the "
+        "temperature that is best on validation for the N.",
         table(heads, written),
     ]
 

@@ -87,6 +87,8 @@ class TestRuns:
             "sasrec",
             "esasrec",
             "bert4rec",
+            "bsarec",
+            "caser",
             "comirec_sa",
             "comirec_dr",
             "matrix_factorization",

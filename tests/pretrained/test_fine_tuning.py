@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from lightning_croloss import (
+    BSARec,
+    Caser,
     ESASRec,
     GRU4Rec,
     MatrixFactorization,
@@ -38,7 +40,7 @@ def pretrained_on(data, cls=YouTubeDNN, **arguments):
     return model
 
 
-@pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, GRU4Rec, SASRec])
+@pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, GRU4Rec, SASRec, BSARec, Caser])
 def test_items_follow_their_tokens(cls):
     pretrained, data = pretrained_on(ClusteredData(), cls), Shuffled()
     torch.manual_seed(2)

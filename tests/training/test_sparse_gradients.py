@@ -100,6 +100,8 @@ KINDS = {
     "SASRec": {"max_length": 5},
     "ESASRec": {"max_length": 5},
     "BERT4Rec": {"max_length": 5},
+    "BSARec": {"max_length": 5},
+    "Caser": {},
 }
 
 
