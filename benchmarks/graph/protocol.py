@@ -10,9 +10,11 @@ stopping: the epoch that is best by validation Recall@10 is tested, each side by
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,7 +98,10 @@ def of_recbole(model: str) -> tuple[float, float]:
         cls = get_model(model)
         torch.autograd.set_detect_anomaly(False)  # RecBole's import turns it on, and training slow
         built = cls(config, train.dataset)
+        here = Path.cwd()
+        os.chdir(folder)  # where it writes what it logs
         trainer = get_trainer(config["MODEL_TYPE"], model)(config, built)
+        os.chdir(here)
         best, weights = -1.0, {}
 
         def note(epoch: int, value: float) -> None:
