@@ -46,6 +46,7 @@ _NAMES = {
     "metrics": ("HitRateAtN", "MRRAtN", "NDCGAtN", "RecallAtN"),
     "models": (
         "MIND",
+        "NGCF",
         "BERT4Rec",
         "BSARec",
         "Caser",
@@ -54,6 +55,7 @@ _NAMES = {
         "ESASRec",
         "GRU4Rec",
         "HistoryModel",
+        "LightGCN",
         "MatrixFactorization",
         "RetrievalModel",
         "SASRec",

@@ -32,6 +32,7 @@ from lightning_croloss.losses import (
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.models import (
     MIND,
+    NGCF,
     BERT4Rec,
     BSARec,
     Caser,
@@ -40,6 +41,7 @@ from lightning_croloss.models import (
     ESASRec,
     GRU4Rec,
     HistoryModel,
+    LightGCN,
     MatrixFactorization,
     RetrievalModel,
     SASRec,
@@ -69,6 +71,7 @@ from lightning_croloss.tuning import Candidate, TuneResult, tune
 
 __all__ = [
     "MIND",
+    "NGCF",
     "BCELoss",
     "BERT4Rec",
     "BPRLoss",
@@ -89,6 +92,7 @@ __all__ = [
     "HitRateAtN",
     "InBatchNegatives",
     "LeaveOneOut",
+    "LightGCN",
     "LossScheduler",
     "MRRAtN",
     "MatrixFactorization",

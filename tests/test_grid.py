@@ -16,7 +16,9 @@ NUM_ITEMS = 12
 
 #: Arguments of the classes that cannot be built without.
 ARGUMENTS = {
+    "LightGCN": lambda: {"num_users": 5},
     "MatrixFactorization": lambda: {"num_users": 5},
+    "NGCF": lambda: {"num_users": 5},
     "MixedNegatives": lambda: {"parts": [UniformNegatives(4), PopularityNegatives(6)]},
 }
 

@@ -8,8 +8,10 @@ from lightning_croloss.models.comirec_sa import ComiRecSA
 from lightning_croloss.models.esasrec import ESASRec
 from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.lightgcn import LightGCN
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
 from lightning_croloss.models.mind import MIND
+from lightning_croloss.models.ngcf import NGCF
 from lightning_croloss.models.retrieval_model import RetrievalModel
 from lightning_croloss.models.sasrec import SASRec
 from lightning_croloss.models.sequence_model import SequenceModel
@@ -19,6 +21,7 @@ from lightning_croloss.recommend.token_recommender import TokenRecommender
 
 __all__ = [
     "MIND",
+    "NGCF",
     "BERT4Rec",
     "BSARec",
     "Caser",
@@ -27,6 +30,7 @@ __all__ = [
     "ESASRec",
     "GRU4Rec",
     "HistoryModel",
+    "LightGCN",
     "MatrixFactorization",
     "RetrievalModel",
     "SASRec",

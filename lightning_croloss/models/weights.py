@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses.temperature import PARAMETER
+from lightning_croloss.models.layers.graph import EDGES, InteractionGraph
 
 #: What weights may be kept in, whatever the model's own type is.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -35,6 +36,11 @@ def check_weights(
     expected: dict[str, Tensor] = model.state_dict()
     trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     kind = type(model).__name__
+    graphs = {
+        f"{name}.{EDGES}": module
+        for name, module in model.named_modules()
+        if isinstance(module, InteractionGraph)
+    }
     missing = sorted(map(str, expected.keys() - tensors.keys() - OF_LOSS))
     unknown = sorted(map(str, tensors.keys() - expected.keys() - OF_LOSS))
     if strict and (missing or unknown):
@@ -48,6 +54,12 @@ def check_weights(
             continue
         if not isinstance(tensor, Tensor):
             raise PretrainedError(f"{where} is damaged: {name!r} is not a plain tensor")
+        if name in graphs:  # as many edges as there were events
+            try:
+                graphs[name].check_edges(tensor)
+            except ValueError as error:
+                raise PretrainedError(f"{where} is damaged: {error}") from None
+            continue
         if tensor.shape != own.shape:
             raise PretrainedError(
                 f"{where} is of another catalogue or size than this {kind}{size}: "

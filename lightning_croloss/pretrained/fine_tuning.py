@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import HistoryModel, RetrievalModel
+from lightning_croloss.models.graph_model import EDGES_OF_GRAPH
 from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.models.transformer_model import TransformerModel
 from lightning_croloss.pretrained.loading import load_pretrained
@@ -19,6 +20,8 @@ from lightning_croloss.pretrained.loading import load_pretrained
 ITEM_TABLE, USER_TABLE = "item_embedding.weight", "user_embedding.weight"
 ITEM_FEATURES, USER_FEATURES = "item_feature_embedding.", "user_feature_embedding."
 SEEN, POSITIONS = "seen_items", "place_embedding.weight"
+#: What the data sets when training begins, the first from ``known_items`` too.
+FROM_DATA = (SEEN, EDGES_OF_GRAPH)
 
 
 @dataclass
@@ -101,8 +104,8 @@ def load_matching(
         if reason is not None:
             if not FeatureEmbedding.is_table(name):
                 found.left[name] = reason
-        elif name == SEEN:
-            pass  # the data sets it in setup, from known_items
+        elif name in FROM_DATA:
+            pass
         elif name == ITEM_TABLE:
             _check_shape(name, theirs[name].shape[1:], value.shape[1:])
             value[matched] = theirs[name][rows[matched]].to(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +15,29 @@ from croloss_serving.layout import (
     FORMAT,
     INDEX,
     ITEMS,
+    KNOWN_USERS,
     USER_FEATURES,
     USER_TABLE,
     USER_VECTORS,
     VECTORS,
+    WITH_ENCODER,
 )
 from croloss_serving.recommend.token_table import write_tokens
-from croloss_serving.user_feature_vectors import UserFeatureVectors
+from croloss_serving.user_feature_vectors import UserFeatureVectors, Vectors
 from lightning_croloss import __version__
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.common.replaceable import check_folder
 from lightning_croloss.common.space import check_space
+from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.recommend.protocol import items_of, user_knowledge
 from lightning_croloss.recommend.top_items import evaluating
 from lightning_croloss.serving.encoder import write_encoder
 
 NEEDED_BY = NeededBy("exporting a model", "export")
+#: Users whose vectors are computed together.
+BLOCK = 4096
 
 
 def export_model(
@@ -50,6 +56,9 @@ def export_model(
     features (``user_features.npy``, ``user_features.npz``), on request a faiss index of the vectors
     (``index.faiss``), and a manifest with checksums. ``Recommender`` serves it.
 
+    A model that recommends to users of known ids only has no encoder: the vectors of its users are written
+    instead (``users.npy``, float32, row i for user id i + 1, whose tokens are in ``users.parquet``).
+
     Args:
         model: the model; it must know its vocabulary.
         folder: where to.
@@ -62,7 +71,7 @@ def export_model(
         The folder.
 
     Raises:
-        ValueError: the model knows no tokens, recommends to known users only, or the index is unknown.
+        ValueError: the model knows no tokens, or the index is unknown.
         FileExistsError: the folder exists and is not to be overwritten, is not an export or holds other
             files, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
@@ -73,21 +82,27 @@ def export_model(
     items = items_of(model)
     if index is not None:
         check_choice("index", index, INDEXES)
-    if model.needs_known_users:
-        raise ValueError(
-            f"a {type(model).__name__} recommends to the users it was trained with, whatever they do since: "
-            "there is no encoder to serve; write its recommendations with 'croloss predict'"
-        )
+    knowledge = user_knowledge(model)
     with torch.no_grad(), evaluating(model):
         vectors = np.ascontiguousarray(model.encode_catalogue().cpu().numpy(), dtype=np.float32)
+        users = None
+        if model.needs_known_users:
+            if knowledge.vocabulary is None:
+                raise ValueError(
+                    f"this {type(model).__name__} is served by the tokens of its users, which its file does "
+                    "not hold: fit or test it on its data, or save it with them"
+                )
+            users = _user_vectors(model)
     check_space(path, vectors.nbytes, "the vectors of the items alone")
     lengths = [length for length in (model.metadata.max_history, model.max_length) if length]
     with replacing_folder(path, overwrite) as temporary:
-        write_encoder(model, temporary / ENCODER)
+        files = [ENCODER if users is None else KNOWN_USERS, VECTORS, ITEMS]
+        if users is None:
+            write_encoder(model, temporary / ENCODER)
+        else:
+            np.save(temporary / KNOWN_USERS, users)
         np.save(temporary / VECTORS, vectors)
         items.write(temporary / ITEMS, NEEDED_BY)
-        files = [ENCODER, VECTORS, ITEMS]
-        knowledge = user_knowledge(model)
         if knowledge.vocabulary is not None:
             write_tokens(knowledge.vocabulary, temporary / USER_TABLE, NEEDED_BY)
             files.append(USER_TABLE)
@@ -108,8 +123,21 @@ def export_model(
             "index": index,
             "exclude_history": model.exclude_history if exclude_history is None else exclude_history,
         }
-        FORMAT.write(temporary, {"model": described, "lightning_croloss": __version__}, files)
+        if users is not None:
+            described["needs_users"] = True
+        version = FORMAT if users is not None else replace(FORMAT, version=WITH_ENCODER)
+        version.write(temporary, {"model": described, "lightning_croloss": __version__}, files)
     return path
+
+
+def _user_vectors(model: RetrievalModel) -> Vectors:
+    """Return the vectors (num_users, D) of all users of a model that has one for each, without gradient."""
+    parts = []
+    for ids in torch.arange(1, model.num_users + 1, device=model.device).split(BLOCK):
+        nothing = torch.zeros(len(ids), 1, dtype=torch.int64, device=model.device)
+        batch = RetrievalBatch(history=nothing, targets=nothing, users=ids)
+        parts.append(model.encode_users(batch)[:, 0].float().cpu())
+    return np.ascontiguousarray(torch.cat(parts).numpy(), dtype=np.float32)
 
 
 @torch.no_grad()

@@ -104,7 +104,7 @@ def _training(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
 
 def _limits(name: str, architecture: str, arguments: Mapping[str, Any]) -> str:
     sentences = ["It picks candidates for a ranker, out of its own catalogue."]
-    if architecture == "MatrixFactorization" or arguments.get("use_user_id"):
+    if architecture in ("MatrixFactorization", "LightGCN", "NGCF") or arguments.get("use_user_id"):
         sentences.append("It knows the training users by their ids and can recommend to no others.")
     sentences += [
         dataset_of(name).limits,

@@ -23,6 +23,7 @@ from croloss_serving.layout import (
     FORMAT,
     INDEX,
     ITEMS,
+    KNOWN_USERS,
     USER_FEATURES,
     USER_TABLE,
     USER_VECTORS,
@@ -48,6 +49,7 @@ _NEEDED: dict[str, Callable[[Any], bool]] = {
 _POSSIBLE: dict[str, Callable[[Any], bool]] = {
     "uses_history": lambda value: type(value) is bool,
     "exclude_history": lambda value: type(value) is bool,
+    "needs_users": lambda value: type(value) is bool,
 }
 
 
@@ -79,12 +81,21 @@ class ExportFolder:
                 if (is_needed or name in model) and not is_right(model.get(name)):
                     said = f"{name}={model[name]!r}" if name in model else f"no {name}"
                     raise PretrainedError(f"{folder / MANIFEST} describes no model: it says {said}")
+        if (ENCODER in manifest["files"]) == (KNOWN_USERS in manifest["files"]):
+            raise PretrainedError(
+                f"{folder / MANIFEST} must list either {ENCODER} or {KNOWN_USERS}, from which the vectors of "
+                "users come: get the folder again from its source"
+            )
+        if KNOWN_USERS in manifest["files"] and not (USER_TABLE in manifest["files"] and model["num_users"]):
+            raise PretrainedError(f"{folder / MANIFEST} lists {KNOWN_USERS}, but names no users")
         if (USER_VECTORS in manifest["files"]) != (USER_FEATURES in manifest["files"]):
             raise PretrainedError(f"{folder / MANIFEST} lists only one of {USER_VECTORS} and {USER_FEATURES}")
         return cls(folder, manifest, model)
 
-    def encoder(self) -> bytes:
-        """Return the graph of the encoder."""
+    def encoder(self) -> bytes | None:
+        """Return the graph of the encoder; None if there are vectors of the users instead."""
+        if ENCODER not in self.manifest["files"]:
+            return None
         content = checked_content(self.folder, ENCODER, self.manifest)
         try:
             check_self_contained(content)
@@ -94,8 +105,16 @@ class ExportFolder:
 
     def vectors(self) -> NDArray[np.float32]:
         """Return the vectors (N, D) of the items."""
-        path = self.folder / VECTORS
-        shape = (self.model["num_items"], self.model["dim"])
+        return self._vectors(VECTORS, self.model["num_items"])
+
+    def known_users(self) -> NDArray[np.float32] | None:
+        """Return the vectors (U, D) of the users, if they take the place of an encoder."""
+        if KNOWN_USERS not in self.manifest["files"]:
+            return None
+        return self._vectors(KNOWN_USERS, self.model["num_users"])
+
+    def _vectors(self, name: str, rows: int) -> NDArray[np.float32]:
+        path, shape = self.folder / name, (rows, self.model["dim"])
         try:
             with open_regular(path) as file:
                 return check_finite(read_array(file, path.stat().st_size, np.float32, shape))
@@ -131,7 +150,7 @@ class ExportFolder:
     def _check_users(self) -> None:
         """Refuse more users than there are vectors for, in the encoder or beside it."""
         files = self.manifest["files"]
-        held = sum(files[name]["bytes"] for name in (ENCODER, USER_VECTORS) if name in files)
+        held = sum(files[name]["bytes"] for name in (ENCODER, KNOWN_USERS, USER_VECTORS) if name in files)
         if self.model["num_users"] > held:
             raise PretrainedError(
                 f"{self.folder / MANIFEST} declares {self.model['num_users']:,} users, more than the export "

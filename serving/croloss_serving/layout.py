@@ -10,9 +10,11 @@ ITEMS = "items.parquet"
 INDEX = "index.faiss"
 #: Tokens of the users, if the model uses their ids or features.
 USER_TABLE = "users.parquet"
-FORMAT = Format(
-    "lightning-croloss export", 1, "an export of a model", ("model",), required=(ENCODER, VECTORS, ITEMS)
-)
+#: Vectors of the users, of a model that recommends to users of known ids only: they take the encoder's place.
+KNOWN_USERS = "users.npy"
+#: The format version of exports that have an encoder, which earlier releases read too.
+WITH_ENCODER = 1
+FORMAT = Format("lightning-croloss export", 2, "an export of a model", ("model",), required=(VECTORS, ITEMS))
 
 #: Vectors of the features of the users, and what makes those of new users; if the model uses features.
 USER_VECTORS, USER_FEATURES = "user_features.npy", "user_features.npz"

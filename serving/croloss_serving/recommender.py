@@ -41,26 +41,32 @@ class Recommender:
 
     def __init__(
         self,
-        session: Any,
+        session: Any | None,
         vectors: NDArray[np.float32],
         items: ItemTable,
         model: dict[str, Any],
         index: Any = None,
         users: Vocabulary | None = None,
         user_features: UserFeatureVectors | None = None,
+        user_vectors: NDArray[np.float32] | None = None,
     ) -> None:
         self.items = items
         self.model = model
         # an export of an earlier release does not say what it goes by
         uses_history = model.get("uses_history", True)
         self._knowledge = UserKnowledge(
-            f"this export of a {model['class']}", model["num_users"] > 0, False, uses_history, users
+            f"this export of a {model['class']}",
+            model["num_users"] > 0,
+            model.get("needs_users", False),
+            uses_history,
+            users,
         )
         self._session = session
         self._vectors = vectors
         self._index = index
         self._user_features = user_features
-        self._inputs = {entry.name for entry in session.get_inputs()}
+        self._user_vectors = user_vectors
+        self._inputs = set() if session is None else {entry.name for entry in session.get_inputs()}
         if user_features is not None:
             self._inputs.add(FEATURE_VECTORS)  # not among the inputs, since it has a default
 
@@ -87,7 +93,7 @@ class Recommender:
 
         Args:
             folder: the folder.
-            threads: threads of the encoder; None leaves it to onnxruntime.
+            threads: threads of the encoder, if there is one; None leaves it to onnxruntime.
             nprobe: number of clusters that an IVF index searches, more where they hold fewer than n items;
                 None is 16.
             ef_search: number of neighbours that an HNSW index keeps in mind, more where it reaches fewer than
@@ -96,7 +102,7 @@ class Recommender:
         Raises:
             ValueError: nprobe or ef_search is below 1.
             PretrainedError: the folder is not an export, is of another version, or a file is damaged.
-            MissingExtraError: onnxruntime, pyarrow, or, for an index, faiss is not installed.
+            MissingExtraError: pyarrow, for an encoder onnxruntime, or for an index faiss is not installed.
         """
         export = ExportFolder.open(Path(folder))
         return cls(
@@ -107,6 +113,7 @@ class Recommender:
             export.index(nprobe, ef_search),
             export.users(NEEDED_BY),
             export.user_features(),
+            export.known_users(),
         )
 
     def recommend(
@@ -180,11 +187,16 @@ class Recommender:
     ) -> Scores:
         """Return the interests (B, K, D) of histories of item ids.
 
+        Where the export has vectors of its users they are these, and zeros for unknown users.
+
         Args:
             histories: for each user the ids of its events, oldest first; the last ``max_history`` count.
             users: (B,) user ids, 0 = unknown.
             user_features: features of the users, for those who are unknown.
         """
+        if self._user_vectors is not None:
+            known = (users > 0)[:, np.newaxis, np.newaxis]
+            return self._user_vectors[np.maximum(users - 1, 0), np.newaxis] * known
         cut = [history[-self._longest :] for history in histories]
         batch = np.zeros((len(cut), max(1, max(map(len, cut), default=1))), dtype=np.int64)
         for row, history in zip(batch, cut, strict=True):
@@ -195,6 +207,7 @@ class Recommender:
             inputs[FEATURE_VECTORS] = self._user_features.vectors(users, user_features)
         given = {name: value for name, value in inputs.items() if name in self._inputs}
         try:
+            assert self._session is not None
             interests: Scores = self._session.run([INTERESTS], given)[0]
         except Exception as error:
             raise _of_encoder(error) from None
@@ -217,14 +230,16 @@ class Recommender:
         return np.setdiff1d(np.arange(1, len(self.items) + 1), allowed, assume_unique=True)
 
 
-def _session(export: ExportFolder, threads: int | None) -> Any:
-    """Return the session of an export's encoder."""
+def _session(export: ExportFolder, threads: int | None) -> Any | None:
+    """Return the session of an export's encoder; None if it has none."""
+    content = export.encoder()
+    if content is None:
+        return None
     runtime = _onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # it warns of an input that has a default
     if threads is not None:
         options.intra_op_num_threads = threads
-    content = export.encoder()
     try:
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:

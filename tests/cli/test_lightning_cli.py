@@ -93,6 +93,8 @@ class TestRuns:
             "comirec_sa",
             "comirec_dr",
             "matrix_factorization",
+            "lightgcn",
+            "ngcf",
         ],
     )
     @pytest.mark.slow

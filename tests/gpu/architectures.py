@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_croloss import (
     MIND,
+    NGCF,
     BERT4Rec,
     BSARec,
     Caser,
@@ -23,6 +24,7 @@ from lightning_croloss import (
     FullCatalogNegatives,
     GRU4Rec,
     InBatchNegatives,
+    LightGCN,
     MatrixFactorization,
     MixedNegatives,
     PopularityNegatives,
@@ -86,6 +88,16 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
         MatrixFactorization,
         {"num_users": USERS, "optimizer": functools.partial(torch.optim.Adam, lr=0.1)},
     ),
+    "LightGCN": (
+        LightGCN,
+        {
+            "num_users": USERS,
+            "edge_dropout": 0.1,
+            "regularization": 1e-4,
+            "optimizer": functools.partial(torch.optim.Adam, lr=0.1),
+        },
+    ),
+    "NGCF": (NGCF, {"num_users": USERS, "node_dropout": 0.1, "regularization": 1e-4}),
 }
 
 

@@ -14,7 +14,7 @@ from lightning_croloss import (
     TripletLoss,
     UniformNegatives,
 )
-from lightning_croloss.models import MIND, MatrixFactorization, TwoTower, YouTubeDNN
+from lightning_croloss.models import MIND, NGCF, LightGCN, MatrixFactorization, TwoTower, YouTubeDNN
 from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.training.half_precision import LEAST_EPS, raise_eps
 from lightning_croloss.training.lazy_adam import LazyAdam
@@ -76,6 +76,8 @@ def test_every_optimizer(name):
 VARIANTS = {
     "soft readout": (MIND, {"readout": "attention", "readout_power": 1e5}),
     "dot": (MatrixFactorization, {"num_users": 60, "similarity": "dot"}),
+    "graph": (LightGCN, {"num_users": 60, "edge_dropout": 0.1}),
+    "graph with layers": (NGCF, {"num_users": 60, "node_dropout": 0.1}),
     "known users": (TwoTower, {**FEATURES, "use_user_id": True, "pooling": "max"}),
     "all items": (YouTubeDNN, {"negatives": FullCatalogNegatives()}),
     "in batch": (YouTubeDNN, {"negatives": InBatchNegatives()}),

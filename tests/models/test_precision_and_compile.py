@@ -7,6 +7,7 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    NGCF,
     BERT4Rec,
     BSARec,
     Caser,
@@ -14,6 +15,7 @@ from lightning_croloss import (
     ComiRecSA,
     ESASRec,
     GRU4Rec,
+    LightGCN,
     MatrixFactorization,
     SASRec,
     TwoTower,
@@ -38,13 +40,15 @@ MODELS = [
     (BSARec, {"dropout": 0.0}),
     (Caser, {"dropout": 0.0}),
     (MatrixFactorization, {"num_users": 60}),
+    (LightGCN, {"num_users": 60}),
+    (NGCF, {"num_users": 60, "message_dropout": 0.0}),
 ]
 
 
 def build(cls, arguments):
     torch.manual_seed(0)
     arguments = {"num_items": 40, "embedding_dim": 8, "ns": (5,), "id_dropout": 0.0, **arguments}
-    if cls is MatrixFactorization:
+    if issubclass(cls, MatrixFactorization):
         arguments.pop("id_dropout")
     return cls(negatives=UniformNegatives(30), **arguments)
 

@@ -10,6 +10,7 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    NGCF,
     BERT4Rec,
     BSARec,
     Caser,
@@ -17,6 +18,7 @@ from lightning_croloss import (
     ComiRecSA,
     ESASRec,
     GRU4Rec,
+    LightGCN,
     MatrixFactorization,
     RetrievalModel,
     SASRec,
@@ -65,6 +67,8 @@ MODELS: dict[str, tuple[type[RetrievalModel], dict[str, object]]] = {
     "TwoTower": (TwoTower, {"user_hidden_dims": (8,)}),
     "TwoTower of users": (TwoTower, {"user_hidden_dims": (8,), "use_user_id": True, "num_users": USERS}),
     "MatrixFactorization": (MatrixFactorization, {"num_users": USERS}),
+    "LightGCN": (LightGCN, {"num_users": USERS}),
+    "NGCF": (NGCF, {"num_users": USERS}),
 }
 #: A history shorter than what the users had, or all of it; items had before left out or not; the part.
 SETTINGS = [(3, False, "test"), (3, True, "valid"), (20, False, "valid"), (20, True, "test")]

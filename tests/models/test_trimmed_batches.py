@@ -31,6 +31,7 @@ def build(cls, train_on):
         "train_on": train_on,
         "id_dropout": 0.0,
         "dropout": 0.0,
+        "message_dropout": 0.0,
         "routing_init": "fixed",
         "max_length": 20,
         "num_positions": 4,

@@ -5,6 +5,7 @@ import torch
 
 from lightning_croloss import (
     MIND,
+    NGCF,
     BERT4Rec,
     BSARec,
     Caser,
@@ -12,6 +13,7 @@ from lightning_croloss import (
     ComiRecSA,
     ESASRec,
     GRU4Rec,
+    LightGCN,
     MatrixFactorization,
     RetrievalModel,
     SASRec,
@@ -41,6 +43,8 @@ MODELS = [
     (Caser, {}),
     (Caser, {"num_users": 60, "use_user_id": True}),
     (MatrixFactorization, {"num_users": 60}),
+    (LightGCN, {"num_users": 60}),
+    (NGCF, {"num_users": 60}),
 ]
 
 

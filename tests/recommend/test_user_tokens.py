@@ -5,13 +5,23 @@ import torch
 
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.recommend.users import UserKnowledge
-from lightning_croloss import MatrixFactorization, RetrievalModel, TwoTower, load_pretrained, save_pretrained
+from lightning_croloss import (
+    NGCF,
+    LightGCN,
+    MatrixFactorization,
+    RetrievalModel,
+    TwoTower,
+    load_pretrained,
+    save_pretrained,
+)
 from lightning_croloss.errors import PretrainedError
 from tests.data_for_tests import FeaturedData, fit, small_model
 from tests.models.cases import FEATURES
 
 MODELS = {
     "MatrixFactorization": (MatrixFactorization, {"num_users": 60}),
+    "LightGCN": (LightGCN, {"num_users": 60}),
+    "NGCF": (NGCF, {"num_users": 60}),
     "user ids": (TwoTower, {"num_users": 60, "use_user_id": True}),
     "user features": (TwoTower, FEATURES),
     "users alone": (TwoTower, {"num_users": 60, "use_user_id": True, "use_history": False}),

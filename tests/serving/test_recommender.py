@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from croloss_serving.common import blocks
-from lightning_croloss import MIND, ComiRecSA, MatrixFactorization, TwoTower
+from lightning_croloss import MIND, ComiRecSA, TwoTower
 from lightning_croloss.cli import main
 from lightning_croloss.errors import MissingExtraError, PretrainedError
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
@@ -278,10 +278,6 @@ def test_refuses(mind, exported, tmp_path, monkeypatch):
         Recommender.from_export(exported).recommend([[1.5]], 4)
     with pytest.raises(ValueError, match="the model knows no tokens"):
         export_model(small_model(), tmp_path / "export")
-    users = MatrixFactorization(num_items=40, num_users=60, ns=(5,))
-    users.metadata.take_from(ClusteredData(), True)
-    with pytest.raises(ValueError, match="croloss predict"):
-        export_model(users, tmp_path / "export")
     with pytest.raises(FileExistsError, match="exists"):
         export_model(mind, exported)
     with monkeypatch.context() as patch:

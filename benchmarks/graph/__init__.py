@@ -1,0 +1,1 @@
+"""LightGCN and NGCF beside RecBole's own."""

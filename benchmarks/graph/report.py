@@ -1,0 +1,30 @@
+"""The table of the comparison."""
+
+from __future__ import annotations
+
+from benchmarks.common.rows import Row
+from benchmarks.graph.protocol import EPOCHS, MODELS, RATE, N
+
+
+def report(rows: dict[str, Row]) -> str:
+    """Return the table as Markdown; a model of which a side has no row is left out."""
+    found = {(row["settings"]["model"], row["settings"]["side"]): row for row in rows.values()}
+    lines = [
+        "# LightGCN and NGCF beside RecBole's own",
+        "",
+        f"MovieLens-100k in RecBole's default protocol, BPR, Adam {RATE}, {EPOCHS} epochs, one seed, one",
+        "thread: `python -m benchmarks.graph`. What differs is the initialisation and who draws negatives.",
+        "",
+        f"| model | RecBole, test Recall@{N} | here | ratio | RecBole, seconds | here |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model in MODELS:
+        theirs, ours = found.get((model, "RecBole")), found.get((model, "here"))
+        if theirs is None or ours is None:
+            continue
+        ratio = ours["test"] / theirs["test"]
+        lines.append(
+            f"| {model} | {theirs['test']:.4f} | {ours['test']:.4f} | {ratio:.2f} | {theirs['seconds']:,} | "
+            f"{ours['seconds']:,} |"
+        )
+    return "\n".join(lines) + "\n"
