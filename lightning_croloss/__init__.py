@@ -45,6 +45,7 @@ _NAMES = {
     ),
     "metrics": ("HitRateAtN", "MRRAtN", "NDCGAtN", "RecallAtN"),
     "models": (
+        "HSTU",
         "MIND",
         "BERT4Rec",
         "ComiRecDR",

@@ -31,6 +31,7 @@ from lightning_croloss.losses import (
 )
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.models import (
+    HSTU,
     MIND,
     BERT4Rec,
     ComiRecDR,
@@ -66,6 +67,7 @@ from lightning_croloss.serving.export import export_model
 from lightning_croloss.tuning import Candidate, TuneResult, tune
 
 __all__ = [
+    "HSTU",
     "MIND",
     "BCELoss",
     "BERT4Rec",

@@ -22,6 +22,7 @@ MODELS = (
     "ComiRecSA",
     "ESASRec",
     "GRU4Rec",
+    "HSTU",
     "MIND",
     "MatrixFactorization",
     "SASRec",

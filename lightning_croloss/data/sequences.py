@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import TargetRows
 from lightning_croloss.data.targets import targets_of_rows
@@ -35,6 +36,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             history is the M events before p as ever, and ``targets``, of the shape (B, L) of the histories,
             holds at each position the item that follows the event there, or 0 if that is not a target;
             ``sample_weight`` is (B, L) too. So every target is in exactly one row.
+        events: times and features of the events for the histories; None to leave them out.
 
     Raises:
         ValueError: if max_history is below 1, or known positives are asked for without training events.
@@ -49,6 +51,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         training_events: Tensor | None = None,
         include_whole_history: bool = False,
         all_positions: bool = False,
+        events: EventTable | None = None,
     ) -> None:
         if max_history < 1:
             raise ValueError(f"max_history={max_history} must be at least 1")
@@ -62,6 +65,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             self._is_target[rows.first] = True
         self.max_history = max_history
         self.include_whole_history = include_whole_history
+        self._events = events
         self._weights = interactions.weights if training_events is not None else None
         self._known: tuple[Tensor, Tensor] | None = None
         if include_known_positives and training_events is not None:
@@ -130,6 +134,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             sample_weight=weight,
             known_positives=known,
             whole_history=whole,
+            events=None if self._events is None else self._events.windows(first - width, start, first, width),
         )
 
 

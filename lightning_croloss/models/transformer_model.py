@@ -48,9 +48,13 @@ class TransformerModel(SequenceModel):
 
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block, see ``SequenceModel``."""
+        read: Tensor = self.blocks(self.positioned(events, numbers, lengths))
+        return read
+
+    def positioned(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
+        """Return what the first block reads, (B, L, D): events with their positions; arguments as above."""
         positions = (numbers - 1).clamp(min=0) if self.all_positions else lengths.unsqueeze(1) - numbers
         positions = positions.clamp(max=self.max_length - 1)  # padding before the first event
         # as in the paper of SASRec: components of about 1, the size of what the blocks add
-        states = events * self.embedding_dim**0.5 + self.place_embedding(positions)
-        read: Tensor = self.blocks(states)
-        return read
+        states: Tensor = events * self.embedding_dim**0.5 + self.place_embedding(positions)
+        return states

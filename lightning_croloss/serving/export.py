@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ def export_model(
         if index is not None:
             write_index(build_index(index, vectors), temporary / INDEX)
             files.append(INDEX)
-        described = {
+        described: dict[str, Any] = {
             "class": type(model).__name__,
             "similarity": model.similarity,
             "num_items": model.num_items,
@@ -108,6 +109,8 @@ def export_model(
             "index": index,
             "exclude_history": model.exclude_history if exclude_history is None else exclude_history,
         }
+        if model.metadata.events:
+            described["events"] = model.metadata.events.to_plain()
         FORMAT.write(temporary, {"model": described, "lightning_croloss": __version__}, files)
     return path
 

@@ -18,3 +18,5 @@ FORMAT = Format(
 USER_VECTORS, USER_FEATURES = "user_features.npy", "user_features.npz"
 #: Names of the encoder's inputs and output.
 HISTORY, USERS, FEATURE_VECTORS, INTERESTS = "history", "users", "user_features", "interests"
+#: The input of the times of the events, and what those of the features of events begin with.
+TIMES, EVENT_FEATURE = "times", "event_features."

@@ -86,6 +86,7 @@ class TestRuns:
             "gru4rec",
             "sasrec",
             "esasrec",
+            "hstu",
             "bert4rec",
             "comirec_sa",
             "comirec_dr",

@@ -4,13 +4,14 @@ from typing import Any
 
 import torch
 
-from lightning_croloss import ESASRec, GRU4Rec, SASRec, SequenceModel, UniformNegatives
+from lightning_croloss import HSTU, ESASRec, GRU4Rec, SASRec, SequenceModel, UniformNegatives
 from lightning_croloss.data import RetrievalBatch
 
-MODELS = (GRU4Rec, SASRec, ESASRec)
+MODELS = (GRU4Rec, SASRec, ESASRec, HSTU)
 ARCHITECTURE: dict[str, dict[str, Any]] = {
     "GRU4Rec": {"hidden_dims": (16,)},
     "ESASRec": {"feedforward_multiplier": 2, "max_length": 20},
+    "HSTU": {"max_length": 20},
     "SASRec": {"feedforward_dim": 16, "max_length": 20},
 }
 

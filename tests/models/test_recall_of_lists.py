@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lightning_croloss import (
+    HSTU,
     MIND,
     BERT4Rec,
     ComiRecDR,
@@ -52,6 +53,7 @@ MODELS: dict[str, tuple[type[RetrievalModel], dict[str, object]]] = {
     "three interests": (ThreeInterests, {"hidden_dims": (8,)}),
     "GRU4Rec": (GRU4Rec, {"hidden_dims": (8,)}),
     "ESASRec": (ESASRec, {"num_blocks": 1, "feedforward_multiplier": 1, "max_length": 20}),
+    "HSTU": (HSTU, {"num_blocks": 1, "max_length": 20}),
     "BERT4Rec": (BERT4Rec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "SASRec": (SASRec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "MIND": (MIND, {"num_interests": 3, "hidden_dims": (8,)}),

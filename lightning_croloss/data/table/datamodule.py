@@ -98,6 +98,10 @@ class TableDataModule(RetrievalDataModule):
         group_by_length: whether the rows of a training batch have histories of similar length, so that little
             of it is padding: an epoch takes less time where most histories are shorter than ``max_history``.
             Batches are then less random, which may cost Recall.
+        event_features: columns of ``interactions`` that models read of each event of a history besides its
+            item. Numbers are numeric, text is categorical; write ``"rating:categorical"`` where that is not
+            what you mean. A value may be missing. The column of the times stands for the time since the
+            event before.
 
     Attributes:
         spec: the arguments that decide about events, features and titles.
@@ -150,6 +154,7 @@ class TableDataModule(RetrievalDataModule):
         quotes: Literal["auto", "fields", "text"] = "auto",
         predict_users: Literal["all", "test"] = "all",
         group_by_length: bool = False,
+        event_features: Sequence[str] = (),
     ) -> None:
         super().__init__(
             split, batch_size, eval_batch_size, max_history, seed, predict_users, group_by_length
@@ -188,6 +193,7 @@ class TableDataModule(RetrievalDataModule):
             comment=comment,
             ragged=ragged,
             quotes=quotes,
+            event_features=event_features,
         )
         self._report: PreparationReport | None = None
         self._cache: TableCache | None = None
@@ -210,6 +216,11 @@ class TableDataModule(RetrievalDataModule):
         """How the events were read, for whoever reads more of them."""
         names = (*READ_ALIKE, *vars(self.spec.reading))
         return {name: to_config(getattr(self.spec, name)) for name in names}
+
+    @property
+    def time_feature(self) -> str | None:
+        """The column of the times if ``event_features`` names it, else None."""
+        return self.spec.time_column if self.spec.time_column in self.spec.event_features else None
 
     def load(self) -> Interactions:
         """Read and filter the events.
