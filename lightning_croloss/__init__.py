@@ -48,6 +48,8 @@ _NAMES = {
         "HSTU",
         "MIND",
         "BERT4Rec",
+        "BSARec",
+        "Caser",
         "ComiRecDR",
         "ComiRecSA",
         "ESASRec",

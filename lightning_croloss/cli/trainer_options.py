@@ -18,6 +18,8 @@ TRAINER_COMMANDS = {
 }
 MODELS = (
     "BERT4Rec",
+    "BSARec",
+    "Caser",
     "ComiRecDR",
     "ComiRecSA",
     "ESASRec",

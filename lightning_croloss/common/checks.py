@@ -15,6 +15,13 @@ def check_probability(**probabilities: float) -> None:
             raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
 
 
+def check_share(**shares: float) -> None:
+    """Raise ``ValueError`` if a share of something is not in [0, 1]."""
+    for name, value in shares.items():
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"{name} must be at least 0 and at most 1, got {value}")
+
+
 def check_widths(**widths: Sequence[int]) -> None:
     """Raise ``ValueError`` if a width of a dense layer is below 1."""
     for name, values in widths.items():

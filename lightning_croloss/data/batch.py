@@ -71,10 +71,10 @@ class RetrievalBatch:
         history: (B, L) item ids, left-padded with 0, oldest first.
         targets: (B, T) item ids, right-padded with 0; T is 1 in training and for leave-one-out. In
             evaluation they are a set: no item comes twice. In training on all positions (B, L), at each
-            position the item that follows the history's, 0 = none.
+            position the item that follows the history's, 0 = none; (B, L, T) if T are drawn of later ones.
         users: (B,) user ids, 1 … num_users.
         sample_weight: (B,) weight of each row in the loss, or None for equal weights; in training on all
-            positions (B, L), that of each target.
+            positions, or on several targets of a row, that of each target, in the shape of ``targets``.
         known_positives: (B, E) every item of the user's training events, padded with 0, where a sampler
             asked for it; else None.
         whole_history: (B, E) every item that the user had before the first target, left-padded with 0,

@@ -18,6 +18,7 @@ from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
+from lightning_croloss.data.next_targets import NextTargets
 from lightning_croloss.data.recipients import RecipientDataset, Recipients
 from lightning_croloss.data.report import COUNTING, PreparationReport
 from lightning_croloss.data.request import DataRequest
@@ -43,6 +44,10 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         group_by_length: whether the rows of a training batch have histories of similar length, so that little
             of it is padding: an epoch takes less time where most histories are shorter than ``max_history``.
             Batches are then less random, which may cost Recall.
+        target_window: among how many targets that a user has in training the target of a history is drawn in
+            each epoch, the next one being the first; 1 is the next one itself. No event of validation or test
+            is ever drawn.
+        targets_per_history: number of different ones that are drawn, fewer where there are fewer.
 
     Attributes:
         request: what the loaders, ``train_rows`` and ``target_counts`` follow, see :meth:`prepare_for`.
@@ -61,12 +66,20 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         seed: int | None = None,
         predict_users: Literal["all", "test"] = "all",
         group_by_length: bool = False,
+        target_window: int = 1,
+        targets_per_history: int = 1,
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "max_history": max_history}
+        sizes |= {"target_window": target_window, "targets_per_history": targets_per_history}
         for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if targets_per_history > target_window:
+            raise ValueError(
+                f"targets_per_history={targets_per_history} must be at most target_window={target_window}: "
+                "they are drawn out of it"
+            )
         if seed is not None and seed < 0:
             raise ValueError(f"seed={seed} must not be negative")
         if split is not None and not isinstance(split, Split):
@@ -79,6 +92,8 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         self.seed = seed
         self.predict_users = predict_users
         self.group_by_length = group_by_length
+        self.target_window = target_window
+        self.targets_per_history = targets_per_history
         self.request = DataRequest()
         self._recipients: dict[bool, Recipients] = {}
 
@@ -265,9 +280,20 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
 
     @property
     def target_counts(self) -> Tensor:
-        """(num_items + 1,) int64 occurrences of each item among the training targets; index 0 is 0."""
+        """(num_items + 1,) int64 occurrences of each item among the training targets; index 0 is 0.
+
+        With a ``target_window`` above 1 float64: how often an item is a target in an epoch on average.
+        """
+        if (drawn := self._next_targets()) is not None:
+            return drawn.expected_counts(self.interactions.items, self.num_items)
         items = self.interactions.items[self.train_rows.first]
         return torch.bincount(items, minlength=self.num_items + 1)
+
+    def _next_targets(self) -> NextTargets | None:
+        """Return what draws the targets of training; None if they are those of the rows."""
+        if self.target_window == 1:
+            return None
+        return NextTargets(self.interactions, self.train_rows, self.target_window, self.targets_per_history)
 
     def train_dataloader(self) -> BatchLoader:
         """Return the loader of training rows, shuffled unless the trainer overfits on a few batches."""
@@ -278,6 +304,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             include_known_positives=self.request.known_positives,
             training_events=self.rows.training_events,
             all_positions=self.request.all_positions,
+            next_targets=self._next_targets(),
             events=self._events_of(self.interactions, self.request),
         )
         shuffle = not getattr(self.trainer, "overfit_batches", 0)
@@ -340,6 +367,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
             )
         seed = run_seed() if self.seed is None else self.seed
+        drawn = dataset.next_targets if isinstance(dataset, SequenceDataset) else None
         return BatchLoader(
             dataset,
             batch_size,
@@ -349,4 +377,5 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             world_size,
             recounted=self.request.recounted,
             group_by_length=self.group_by_length,
+            on_epoch=drawn.begin_epoch if drawn is not None else None,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -51,6 +51,8 @@ class BatchLoader:
             an epoch is taken up only with the batches that it began with, since the loop goes on counting.
         group_by_length: whether a step has rows of similar width, in all processes; only if they are
             shuffled. An epoch that was begun with groups, or without, goes on so.
+        on_epoch: called with seed and epoch before the first rows of an epoch are handed out, and before the
+            first ones of its rest.
 
     Raises:
         ValueError: if batch_size or world_size is below 1, or rank is not in 0 … world_size - 1.
@@ -67,6 +69,7 @@ class BatchLoader:
         drop_last: bool = False,
         recounted: bool = False,
         group_by_length: bool = False,
+        on_epoch: Callable[[int, int], None] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
@@ -81,6 +84,7 @@ class BatchLoader:
         self.drop_last = drop_last
         self.recounted = recounted
         self.group_by_length = group_by_length
+        self.on_epoch = on_epoch
         self._epoch = 0
         self._rows = 0  # handed out in this epoch, by all processes together
         self._rows_before = 0  # the same without the latest batch
@@ -124,6 +128,8 @@ class BatchLoader:
         self._group = self._rows_of_a_group(begin)
         self._rows, self._rows_before, self._next, self._loaded_group = begin, begin, None, None
         self._knows_epoch = True
+        if self.on_epoch is not None:
+            self.on_epoch(self.seed, self._epoch)
         rows = self._order(self._epoch)[begin:]
         mine = rows[self.rank :: self.world_size][: self._share(len(rows))]
         batches = self._count(len(mine))

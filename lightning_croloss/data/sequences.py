@@ -14,6 +14,7 @@ from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.interactions import Interactions
+from lightning_croloss.data.next_targets import NextTargets
 from lightning_croloss.data.splits import TargetRows
 from lightning_croloss.data.targets import targets_of_rows
 
@@ -36,6 +37,9 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             history is the M events before p as ever, and ``targets``, of the shape (B, L) of the histories,
             holds at each position the item that follows the event there, or 0 if that is not a target;
             ``sample_weight`` is (B, L) too. So every target is in exactly one row.
+        next_targets: draws the targets of training that take the place of each row's or position's; then
+            ``targets`` is (B, T), or with all positions (B, L, T) if T is above 1, and ``sample_weight``
+            likewise if T is above 1.
         events: times and features of the events for the histories; None to leave them out.
 
     Raises:
@@ -51,6 +55,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         training_events: Tensor | None = None,
         include_whole_history: bool = False,
         all_positions: bool = False,
+        next_targets: NextTargets | None = None,
         events: EventTable | None = None,
     ) -> None:
         if max_history < 1:
@@ -63,6 +68,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         if all_positions:
             self._is_target = torch.zeros(len(interactions), dtype=torch.bool)
             self._is_target[rows.first] = True
+        self.next_targets = next_targets
         self.max_history = max_history
         self.include_whole_history = include_whole_history
         self._events = events
@@ -113,18 +119,14 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             items, offsets = self._known
             distinct, number = users.unique(return_inverse=True)  # a user with many events is in many rows
             known = ItemLists.of_ranges(items, offsets[distinct], offsets[distinct + 1], number).compact()
-        weight = None
+        events = self._events_of_targets(first, start, stop, width)
         targets: Ids
-        if self._is_target is None:
+        if events is None:
             targets = targets_of_rows(data, first, stop)
-            if self._weights is not None:
-                weight = self._weights[first]
+            weight = None if self._weights is None else self._weights[first]
         else:
-            follows = first - width + 1, start, stop, width  # one event after the history's
-            is_target = window(self._is_target, *follows).bool()
-            targets = window(data.items, *follows).where(is_target, 0)
-            if self._weights is not None:
-                weight = window(self._weights, *follows).where(is_target, 0.0)
+            targets = data.items[events.clamp(min=0)].where(events >= 0, 0)
+            weight = self._weights_of(events)
         if weight is not None:
             weight = _within_half_precision(weight)
         return RetrievalBatch(
@@ -136,6 +138,31 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             whole_history=whole,
             events=None if self._events is None else self._events.windows(first - width, start, first, width),
         )
+
+    def _events_of_targets(self, first: Tensor, start: Tensor, stop: Tensor, width: int) -> Tensor | None:
+        """Return the events of the targets, as their positions, −1 = none; None for those of the rows.
+
+        (B, L) with all positions, (B, T) with targets that are drawn, (B, L, T) with both and T above 1.
+        """
+        draw = None if self.next_targets is None else self.next_targets.draw
+        if self._is_target is None:
+            return None if draw is None else draw(first)
+        position = first.unsqueeze(1) + torch.arange(1 - width, 1)  # one event after the history's
+        inside = (position >= start.unsqueeze(1)) & (position < stop.unsqueeze(1))
+        is_target = self._is_target[position.where(inside, 0)] & inside
+        if draw is None:
+            return position.where(is_target, -1)
+        drawn = draw(position[is_target])
+        events = torch.full((*position.shape, drawn.shape[1]), -1)
+        events[is_target] = drawn
+        return events.squeeze(2)
+
+    def _weights_of(self, events: Tensor) -> Tensor | None:
+        """Return the weights of events, those of single targets (B,) alone; 0 for none."""
+        if self._weights is None:
+            return None
+        weights = self._weights[events.clamp(min=0)].where(events >= 0, 0.0)
+        return weights.squeeze(1) if self._is_target is None else weights
 
 
 def window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> Tensor:

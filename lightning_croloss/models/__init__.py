@@ -1,6 +1,8 @@
 """Retrieval architectures: each says how users and items are encoded, RetrievalModel does the rest."""
 
 from lightning_croloss.models.bert4rec import BERT4Rec
+from lightning_croloss.models.bsarec import BSARec
+from lightning_croloss.models.caser import Caser
 from lightning_croloss.models.comirec_dr import ComiRecDR
 from lightning_croloss.models.comirec_sa import ComiRecSA
 from lightning_croloss.models.esasrec import ESASRec
@@ -20,6 +22,8 @@ __all__ = [
     "HSTU",
     "MIND",
     "BERT4Rec",
+    "BSARec",
+    "Caser",
     "ComiRecDR",
     "ComiRecSA",
     "ESASRec",

@@ -90,6 +90,19 @@ class BERT4Rec(HistoryModel):
         self.output_map = nn.Linear(dim, dim)
         self.vector_norm = nn.LayerNorm(dim)
 
+    def setup(self, stage: str) -> None:
+        """Take from the data what training needs.
+
+        Raises:
+            ValueError: the data has other targets than the events of a window themselves.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.data is not None and self.data.target_window > 1:
+            raise ValueError(
+                f"BERT4Rec is trained to tell masked events, not later ones: set target_window="
+                f"{self.data.target_window} to 1"
+            )
+
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the vector at a mask behind the last event, (B, 1, D)."""
         batch = self.visible(batch)

@@ -14,6 +14,7 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
+from lightning_croloss.models.windows import one_target_a_row
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.training.half_precision import raise_eps
 from lightning_croloss.training.logging_steps import logs_next_step
@@ -110,7 +111,7 @@ class SampledTraining(Encoder):
                 group["lr"] = rate
 
     def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
-        """Return the users' vectors (P, K, D) and a batch of P rows with the target of each.
+        """Return the users' vectors (P, K, D) and a batch of P rows with the targets of each.
 
         One for each row of the batch, unless an architecture trains on many positions of a history at once.
         """
@@ -118,7 +119,7 @@ class SampledTraining(Encoder):
 
     def loss_of(self, batch: RetrievalBatch) -> Tensor:
         """Return the training loss of one batch, a scalar with gradient."""
-        users, batch = self.training_users(batch)
+        users, batch = one_target_a_row(*self.training_users(batch))
         targets = batch.first_targets
         positives = self.encode_items(targets)
         candidates = self.negatives.sample(batch)

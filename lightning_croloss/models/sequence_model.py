@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.windows import one_by_one, targets_of_windows
+from lightning_croloss.models.windows import has_targets, one_by_one, targets_of_windows
 from lightning_croloss.recommend.user_vectors import groups_of, user_vectors
 
 TRAIN_ON = ("last", "all")
@@ -38,25 +38,36 @@ class SequenceModel(HistoryModel):
             smaller ``batch_size``, since that counts windows.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
 
+    Attributes:
+        sees_later_events: whether states depend on later events of the history, so that the architecture
+            cannot train on all of its positions at once.
+
     Raises:
-        ValueError: ``train_on`` is unknown.
+        ValueError: ``train_on`` is unknown, or "all" of an architecture that sees later events.
     """
+
+    sees_later_events = False
 
     def __init__(self, num_items: int, train_on: str = "last", **kwargs: Any) -> None:
         super().__init__(num_items, **kwargs)
         check_choice("train_on", train_on, TRAIN_ON)
+        if self.sees_later_events and train_on == "all":
+            raise ValueError(
+                f'{type(self).__name__} sees later events of a history, the very targets of train_on="all": '
+                'train it with train_on="last"'
+            )
         self.train_on = train_on
         self.all_positions = train_on == "all"
         self.empty_user = nn.Parameter(torch.randn(self.embedding_dim) * self.embedding_dim**-0.5)
 
     @abstractmethod
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
-        """Return the state after each event, which must not depend on later ones.
+        """Return the state after each event, which must not depend on later ones to train on all positions.
 
         Args:
             events: (B, L, D) embeddings of the events, oldest first, then padding.
-            numbers: (B, L) each event's number in the whole history, from 1, dropped events counted;
-                anything from 0 to its length at padding.
+            numbers: (B, L) each event's number in the whole history, from 1, dropped events counted; 0 at
+                padding.
             lengths: (B,) number of events in the whole history.
 
         Returns:
@@ -85,7 +96,7 @@ class SequenceModel(HistoryModel):
         return self._users(states, rows, counts[:, -1])
 
     def training_users(self, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
-        """Return user vectors (P, 1, D) and a batch of P rows: one for each row, or for each target.
+        """Return user vectors (P, 1, D) and a batch of P rows: one for each row, or for each position.
 
         In the second case the history of the returned batch holds the last event alone.
 
@@ -95,23 +106,29 @@ class SequenceModel(HistoryModel):
         if not self.all_positions:
             return user_vectors(self, batch), batch
         targets = targets_of_windows(batch, 'train_on="all"')
-        rows, positions = targets.nonzero(as_tuple=True)
+        there = has_targets(targets)
+        rows, positions = there.nonzero(as_tuple=True)
         flat = one_by_one(batch, targets, rows, positions)
-        return self._users_of_targets(batch, targets), flat
+        return self._users_of_targets(batch, there), flat
 
-    def _users_of_targets(self, batch: RetrievalBatch, targets: Tensor) -> Tensor:
-        """Return the vector (P, 1, D) before each target, in their order; see ``user_vectors``."""
+    def _users_of_targets(self, batch: RetrievalBatch, there: Tensor) -> Tensor:
+        """Return the vector (P, 1, D) before each position that has a target; see ``user_vectors``.
+
+        Args:
+            batch: the windows.
+            there: (B, L) bool, the positions with targets.
+        """
         groups = groups_of(batch)
         if groups is None:
-            rows, positions = targets.nonzero(as_tuple=True)
+            rows, positions = there.nonzero(as_tuple=True)
             states, counts = self._read(batch)
             return self._users(states, rows, counts[rows, positions])
         users, numbers = [], []
         for chosen, width in groups:
-            rows, positions = targets[chosen, -width:].nonzero(as_tuple=True)
+            rows, positions = there[chosen, -width:].nonzero(as_tuple=True)
             states, counts = self._read(batch.select(chosen).last_events(width))
             users.append(self._users(states, rows, counts[rows, positions]))
-            numbers.append(chosen[rows] * targets.shape[1] + positions - width)  # ascending in their order
+            numbers.append(chosen[rows] * there.shape[1] + positions - width)  # ascending in their order
         return torch.cat(users)[torch.cat(numbers).argsort()]
 
     def _read(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
@@ -123,7 +140,7 @@ class SequenceModel(HistoryModel):
         order = torch.argsort(torch.where(mask, positions - FAR, positions), dim=1)
         numbers = (batch.history != 0).cumsum(1)
         events = events.gather(1, order.unsqueeze(-1).expand_as(events))
-        ordered, lengths = numbers.gather(1, order), numbers[:, -1]
+        ordered, lengths = numbers.where(mask, 0).gather(1, order), numbers[:, -1]
         times = None if batch.events is None or not self.reads_times else batch.events.times
         if times is None:
             return self.event_states(events, ordered, lengths), mask.cumsum(1)

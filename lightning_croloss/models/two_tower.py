@@ -8,17 +8,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_croloss.common.checks import check_choice, check_not_negative, check_probability, check_widths
+from lightning_croloss.common.checks import (
+    check_choice,
+    check_counts,
+    check_lists,
+    check_not_negative,
+    check_probability,
+    check_widths,
+)
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.known_users import refuse_unseen_users
 from lightning_croloss.models.layers import POOLINGS, feature_embedding, mlp, pool_history
+from lightning_croloss.models.layers.interactions import KINDS, add_interactions, interaction_layers
 
 
 class TwoTower(HistoryModel):
     """A user tower over history, features and id; an item tower over id and features.
 
     Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019.
+    Beside the dense layers of the user tower its inputs, or fields, which are the pooled history, the id and
+    the sum of the features, can be multiplied with one another, as DeepFM and DCN V2 do; what comes of it is
+    added to what the dense layers make. A score is a product of two vectors all the same.
 
     Args:
         num_items: size of the catalogue, from the data.
@@ -30,7 +41,13 @@ class TwoTower(HistoryModel):
         item_hidden_dims: widths of the item tower's hidden layers.
         pooling: "mean", "sum" or "max" over the history.
         dropout: probability that a hidden unit is dropped in training.
+        user_interactions: "fm" for a factorisation machine over the fields of the user tower, "cross" for
+            cross layers, or both; see ``FactorizationMachine`` and ``CrossNetwork``.
+        cross_layers: number of cross layers, without effect if there are none.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
+
+    Raises:
+        ValueError: an argument is out of range, or a tower has nothing to work with.
     """
 
     def __init__(
@@ -44,6 +61,8 @@ class TwoTower(HistoryModel):
         item_hidden_dims: Sequence[int] = (),
         pooling: str = "mean",
         dropout: float = 0.0,
+        user_interactions: Sequence[str] = (),
+        cross_layers: int = 2,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
@@ -69,6 +88,10 @@ class TwoTower(HistoryModel):
         parts = sum([use_history, use_user_id, bool(user_features)])
         self.user_tower = mlp(parts * dim, user_hidden_dims, dim, dropout)
         self.item_tower = mlp(dim, item_hidden_dims, dim, dropout)
+        _check_interactions(user_interactions, parts, cross_layers)
+        self.user_interactions = nn.ModuleDict(
+            interaction_layers(user_interactions, dim, parts, cross_layers)
+        )
 
     def setup(self, stage: str) -> None:
         """Take from the data what training needs.
@@ -89,8 +112,23 @@ class TwoTower(HistoryModel):
             parts.append(self.user_embedding(batch.users))
         if self.user_feature_embedding is not None:
             parts.append(self.embed_user_features(batch))
-        return self.normalize(self.user_tower(torch.cat(parts, dim=-1))).unsqueeze(1)
+        vectors = self.user_tower(torch.cat(parts, dim=-1))
+        return self.normalize(add_interactions(vectors, self.user_interactions, parts)).unsqueeze(1)
 
     def encode_items(self, ids: Tensor | None) -> Tensor:
         """Return item vectors, (..., D), or (num_items, D)."""
         return self.normalize(self.item_tower(self.embed_items(ids)))
+
+
+def _check_interactions(kinds: Sequence[str], num_fields: int, cross_layers: int) -> None:
+    check_lists(user_interactions=kinds)
+    for kind in kinds:
+        check_choice("user_interactions", kind, KINDS)
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"user_interactions must name each kind once, got {list(kinds)}")
+    if "fm" in kinds and num_fields < 2:
+        raise ValueError(
+            "user_interactions: fm multiplies the inputs of the user tower with one another, which has one "
+            "alone: set use_user_id, give the data user_features, or take cross"
+        )
+    check_counts(cross_layers=cross_layers)

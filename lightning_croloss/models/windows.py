@@ -1,6 +1,8 @@
-"""Windows: training rows with a target at each position of the history, taken apart."""
+"""Training rows with several targets, at each position of the history or at its end, taken apart."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from lightning_croloss.data.batch import RetrievalBatch
 
 
 def targets_of_windows(batch: RetrievalBatch, who: str) -> Tensor:
-    """Return the targets (B, L) of a batch of windows.
+    """Return the targets of a batch of windows: (B, L), or (B, L, T) with up to T at each position.
 
     Args:
         batch: the batch.
@@ -19,7 +21,7 @@ def targets_of_windows(batch: RetrievalBatch, who: str) -> Tensor:
         ValueError: the batch has no target for each position of the history.
     """
     targets = batch.padded_targets
-    if targets.shape != batch.history.shape:
+    if targets.shape[:2] != batch.history.shape or targets.ndim > 3:
         raise ValueError(
             f"{who} needs targets of the shape {tuple(batch.history.shape)} of the history, got "
             f"{tuple(targets.shape)}: call "
@@ -28,21 +30,53 @@ def targets_of_windows(batch: RetrievalBatch, who: str) -> Tensor:
     return targets
 
 
+def has_targets(targets: Tensor) -> Tensor:
+    """Return which positions (B, L) have targets, of (B, L), or (B, L, T) that are filled from the left."""
+    return (targets if targets.ndim == 2 else targets[..., 0]) != 0
+
+
 def one_by_one(batch: RetrievalBatch, targets: Tensor, rows: Tensor, positions: Tensor) -> RetrievalBatch:
-    """Return a batch of P rows with one target each, and in the history the event before it alone.
+    """Return a batch of P rows with the targets of a position each, and in the history the event before.
 
     Args:
         batch: a batch of windows.
-        targets: (B, L) its targets.
+        targets: (B, L) its targets, or (B, L, T).
         rows: (P,) rows of the targets that are wanted.
         positions: (P,) their positions.
+
+    Returns:
+        The batch, with targets (P, 1) or (P, T).
     """
     weight, known = batch.sample_weight, batch.known_positives
     return RetrievalBatch(
         history=batch.history[rows, positions].unsqueeze(1),
-        targets=targets[rows, positions].unsqueeze(1),
+        targets=targets[rows, positions].reshape(len(rows), -1),
         users=batch.users[rows],
         sample_weight=None if weight is None else weight[rows, positions],
         known_positives=None if known is None else rows_of(known, rows),
         events=None if batch.events is None else batch.events[rows, positions][:, None],
     )
+
+
+def one_target_a_row(users: Tensor, batch: RetrievalBatch) -> tuple[Tensor, RetrievalBatch]:
+    """Return users and batch with as many rows as there are targets, each row of several as often as these.
+
+    Args:
+        users: (B, K, D) vectors of the users.
+        batch: their batch, with targets (B, T), 0 = none, and weights (B,), or (B, T) if T is above 1.
+
+    Returns:
+        (P, K, D), and a batch with targets (P, 1) and weights (P,).
+    """
+    targets = batch.padded_targets
+    if targets.shape[1] == 1:
+        return users, batch
+    rows, numbers = targets.nonzero(as_tuple=True)
+    weight, known = batch.sample_weight, batch.known_positives
+    apart = replace(
+        replace(batch, known_positives=None).select(rows),
+        targets=targets[rows, numbers].unsqueeze(1),
+        sample_weight=None if weight is None else weight[rows, numbers],
+        known_positives=None if known is None else rows_of(known, rows),
+    )
+    return users[rows], apart

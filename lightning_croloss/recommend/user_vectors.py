@@ -58,8 +58,8 @@ def groups_of(batch: RetrievalBatch) -> list[Group] | None:
     if history.device.type != "cpu" or len(history) <= FEWEST_ROWS or torch.compiler.is_compiling():
         return None
     used = history != 0
-    if isinstance(targets, Tensor) and targets.shape == history.shape:
-        used = used | (targets != 0)
+    if isinstance(targets, Tensor) and targets.shape[:2] == history.shape:
+        used = used | (targets != 0 if targets.ndim == 2 else targets[..., 0] != 0)
     return groups_by_width(widths_of(used), history.shape[1])
 
 

@@ -88,6 +88,8 @@ class TestRuns:
             "esasrec",
             "hstu",
             "bert4rec",
+            "bsarec",
+            "caser",
             "comirec_sa",
             "comirec_dr",
             "matrix_factorization",

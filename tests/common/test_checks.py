@@ -7,12 +7,14 @@ from lightning_croloss.common.checks import (
     check_counts,
     check_lists,
     check_probability,
+    check_share,
     check_widths,
 )
 
 
 def test_what_is_within_passes():
     check_probability(dropout=0.0, history_dropout=0.999)
+    check_share(alpha=0.0, beta=1.0)
     check_widths(hidden_dims=(), tower_dims=[1, 64])
     check_counts(num_items=1, num_heads=8)
     check_choice("pooling", "mean", ("mean", "max"))
@@ -23,6 +25,12 @@ def test_what_is_within_passes():
 def test_a_probability_of_dropping(value):
     with pytest.raises(ValueError, match=f"history_dropout must be at least 0 and below 1, got {value}"):
         check_probability(dropout=0.5, history_dropout=value)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_a_share(value):
+    with pytest.raises(ValueError, match=f"alpha must be at least 0 and at most 1, got {value}"):
+        check_share(beta=0.5, alpha=value)
 
 
 def test_widths():

@@ -15,6 +15,8 @@ from lightning_croloss import (
     HSTU,
     MIND,
     BERT4Rec,
+    BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     CROLoss,
@@ -80,6 +82,8 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
             "optimizer": functools.partial(torch.optim.Adam, lr=0.03),
         },
     ),
+    "BSARec": (BSARec, {"dropout": 0.1}),
+    "Caser": (Caser, {"num_users": USERS, "use_user_id": True, "dropout": 0.1}),
     "MatrixFactorization": (
         MatrixFactorization,
         {"num_users": USERS, "optimizer": functools.partial(torch.optim.Adam, lr=0.1)},

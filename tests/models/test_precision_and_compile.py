@@ -9,6 +9,8 @@ from lightning_croloss import (
     HSTU,
     MIND,
     BERT4Rec,
+    BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -26,6 +28,7 @@ from tests.models.cases import EVENT_FEATURES, FEATURES
 MODELS = [
     (YouTubeDNN, FEATURES),
     (TwoTower, FEATURES),
+    (TwoTower, {**FEATURES, "user_interactions": ("fm", "cross")}),
     (MIND, {"routing_init": "fixed"}),
     (ComiRecSA, {}),
     (ComiRecDR, {}),
@@ -34,6 +37,8 @@ MODELS = [
     (ESASRec, {"train_on": "all"}),
     (HSTU, {"train_on": "all", **EVENT_FEATURES}),
     (BERT4Rec, {}),
+    (BSARec, {"dropout": 0.0}),
+    (Caser, {"dropout": 0.0}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 
@@ -72,7 +77,7 @@ def test_compiled(cls, arguments):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3, equal_nan=True, msg=name)
 
 
-@pytest.mark.parametrize(("cls", "arguments"), MODELS[6:7], ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(("cls", "arguments"), MODELS[7:8], ids=lambda value: getattr(value, "__name__", ""))
 @pytest.mark.slow
 def test_compiled_it_takes_batches_of_any_width(cls, arguments):
     torch._dynamo.reset()

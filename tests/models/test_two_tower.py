@@ -60,6 +60,8 @@ VARIATIONS = {
     "item_hidden_dims": ({}, (12,)),
     "pooling": ({}, "sum"),
     "dropout": ({}, 0.5),
+    "user_interactions": ({}, ("fm",)),
+    "cross_layers": ({"user_interactions": ("cross",)}, 1),
 }
 outcome = Outcomes(TwoTower, **FEATURES)
 
@@ -88,6 +90,17 @@ def test_equal_arguments_give_equal_outcomes():
         ({"item_hidden_dims": [-1]}, r"item_hidden_dims must be at least 1 each, got \[-1\]"),
         ({"use_item_id": False, "item_features": ()}, "items have no input: set use_item_id, or"),
         ({"use_history": False, "user_features": ()}, "the user tower has no input: set use_history or"),
+        ({"user_interactions": ("fn",)}, "unknown user_interactions 'fn'; known: cross, fm"),
+        ({"user_interactions": "fm"}, r"user_interactions='fm' must be a list: write \['fm'\]"),
+        (
+            {"user_interactions": ["fm", "fm"]},
+            r"user_interactions must name each kind once, got \['fm', 'fm'",
+        ),
+        (
+            {"user_interactions": ["fm"], "user_features": ()},
+            "fm multiplies the inputs of the user tower with",
+        ),
+        ({"cross_layers": 0}, "cross_layers must be at least 1, got 0"),
         ({"num_users": 0}, "num_users must be at least 1 for user ids and features, got 0"),
         ({"num_users": 0, "user_features": (), "use_user_id": True}, "num_users must be at least 1"),
     ],
@@ -122,10 +135,61 @@ def test_the_towers_are_what_they_are_said_to_be():
     assert torch.allclose(vectors[:, 0], expected, atol=1e-6)
 
 
+def naive_interactions(model, kinds, fields):
+    """What is added to the output of the dense layers for one user, product by product."""
+    added = torch.zeros(8)
+    if "fm" in kinds:
+        pairs = [one * other for i, one in enumerate(fields) for other in fields[:i]]
+        added = added + model.user_interactions["fm"].output_map.weight @ (8**0.5 * sum(pairs))
+    if "cross" in kinds:
+        cross = model.user_interactions["cross"]
+        state = torch.cat(fields)
+        for layer in cross.layers:
+            factors = [float(row @ state + bias) for row, bias in zip(layer.weight, layer.bias, strict=True)]
+            state = torch.tensor(
+                [x0 * factor + x for x0, factor, x in zip(torch.cat(fields), factors, state, strict=True)]
+            )
+        added = added + cross.output_map.weight @ state
+    return added
+
+
+@pytest.mark.parametrize("kinds", [("fm",), ("cross",), ("fm", "cross")])
+@pytest.mark.parametrize("use_user_id", [False, True])
+@torch.no_grad()
+def test_products_of_the_fields_are_added_to_the_dense_layers(kinds, use_user_id):
+    model = filled_tower(similarity="dot", use_user_id=use_user_id, user_interactions=kinds, cross_layers=3)
+    for value in model.user_interactions.parameters():
+        value.add_(torch.randn_like(value) * 0.2)  # biases are not at 0
+    history, users = torch.tensor([[0, 3, 7], [4, 4, 9]]), torch.tensor([5, 0])
+    found = model.encode_users(batch_of(history, users))[:, 0]
+    pooled = [model.embed_items(row[row > 0]).mean(0) for row in history]
+    for number, user in enumerate(users):
+        fields = [pooled[number], model.user_feature_embedding(user.unsqueeze(0))[0]]
+        if use_user_id:
+            fields.insert(1, model.user_embedding.weight[user])
+        expected = model.user_tower(torch.cat(fields)) + naive_interactions(model, kinds, fields)
+        torch.testing.assert_close(found[number], expected)
+
+
+def test_without_interactions_the_state_is_that_of_earlier_versions():
+    plain = small_tower()
+    assert not any("user_interactions" in name for name in plain.state_dict())
+    torch.manual_seed(3)
+    more = small_tower(user_interactions=["cross"], use_history=False)  # of a single input too
+    assert set(more.state_dict()) - set(plain.state_dict()) == {
+        f"user_interactions.cross.{name}"
+        for name in (
+            "output_map.weight",
+            *(f"layers.{n}.{part}" for n in (0, 1) for part in ("weight", "bias")),
+        )
+    }
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         {"use_history": False},
+        {"user_interactions": ("fm", "cross"), "use_user_id": True},
         {"use_item_id": False},
         {"user_features": ()},
         {"item_features": ()},

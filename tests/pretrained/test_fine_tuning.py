@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from lightning_croloss import (
+    BSARec,
+    Caser,
     ESASRec,
     GRU4Rec,
     MatrixFactorization,
@@ -40,9 +42,7 @@ def pretrained_on(data, cls=YouTubeDNN, **arguments):
 
 def test_embeddings_of_features_of_events_are_taken_where_their_rows_mean_the_same():
     pretrained = pretrained_on(EventData(), GRU4Rec, **EVENT_FEATURES)
-    data = EventData(
-        num_users=30
-    )  # of whose events the numbers have another mean, and the tokens are the same
+    data = EventData(num_users=30)  # whose numbers have another mean, and whose tokens are the same
     model = GRU4Rec(40, embedding_dim=8, ns=(5,), event_features=data.event_feature_specs)
     found = load_matching(model, pretrained, data)
     assert found.left == {"event_feature_embedding.embeddings.0.weight": "rating has other values"}
@@ -54,7 +54,7 @@ def test_embeddings_of_features_of_events_are_taken_where_their_rows_mean_the_sa
     ]
 
 
-@pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, GRU4Rec, SASRec])
+@pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, GRU4Rec, SASRec, BSARec, Caser])
 def test_items_follow_their_tokens(cls):
     pretrained, data = pretrained_on(ClusteredData(), cls), Shuffled()
     torch.manual_seed(2)

@@ -7,6 +7,8 @@ from lightning_croloss import (
     HSTU,
     MIND,
     BERT4Rec,
+    BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -28,6 +30,7 @@ MODELS = [
     (YouTubeDNN, {}),
     (YouTubeDNN, FEATURES),
     (TwoTower, {**FEATURES, "use_user_id": True}),
+    (TwoTower, {**FEATURES, "user_interactions": ["fm", "cross"]}),
     (MIND, {}),
     (ComiRecSA, {}),
     (ComiRecDR, {}),
@@ -37,6 +40,9 @@ MODELS = [
     (HSTU, {}),
     (HSTU, EVENT_FEATURES),
     (BERT4Rec, {}),
+    (BSARec, {}),
+    (Caser, {}),
+    (Caser, {"num_users": 60, "use_user_id": True}),
     (MatrixFactorization, {"num_users": 60}),
 ]
 

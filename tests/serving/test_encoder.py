@@ -7,6 +7,8 @@ from lightning_croloss import (
     HSTU,
     MIND,
     BERT4Rec,
+    BSARec,
+    Caser,
     ComiRecDR,
     ComiRecSA,
     ESASRec,
@@ -28,6 +30,7 @@ MODELS = [
     (YouTubeDNN, FEATURES),
     (YouTubeDNN, {"pooling": "max", "similarity": "dot"}),
     (TwoTower, {**FEATURES, "use_user_id": True}),
+    (TwoTower, {**FEATURES, "use_user_id": True, "user_interactions": ["fm", "cross"]}),
     (MIND, ITEM_FEATURES),
     (MIND, {"adaptive_interests": False, "routing_iterations": 1}),
     (ComiRecSA, {}),
@@ -42,6 +45,9 @@ MODELS = [
     (GRU4Rec, EVENT_FEATURES),
     (BERT4Rec, {"max_length": 12}),
     (BERT4Rec, EVENT_FEATURES),
+    (BSARec, {"max_length": 12}),
+    (Caser, {"num_events": 3}),
+    (Caser, {"use_user_id": True, "num_users": 60}),
 ]
 
 
@@ -57,7 +63,7 @@ def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
     assert b".py" not in (tmp_path / "encoder.onnx").read_bytes()
     session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"))
     knows_users = "users" in {entry.name for entry in session.get_inputs()}
-    assert knows_users == (cls is TwoTower or arguments is FEATURES)
+    assert knows_users == ("num_users" in arguments)
     longest = model.max_length or 30
     for batch_size, length in [(1, 1), (1, 5), (4, 2), (3, 7), (2, min(30, longest))]:
         history = torch.randint(1, 41, (batch_size, length))
@@ -92,7 +98,7 @@ def values_of(model, history):
     return EventValues(None if reads.times is None else times, features)
 
 
-@pytest.mark.parametrize(("cls", "max_length"), [(SASRec, 3), (BERT4Rec, 1)])
+@pytest.mark.parametrize(("cls", "max_length"), [(SASRec, 3), (BERT4Rec, 1), (BSARec, 4)])
 def test_models_of_few_events_are_exported_too(cls, max_length, tmp_path):
     torch.manual_seed(0)
     model = cls(40, embedding_dim=8, num_blocks=1, ns=(5,), max_length=max_length).eval()

@@ -101,6 +101,8 @@ KINDS = {
     "ESASRec": {"max_length": 5},
     "HSTU": {"max_length": 5},
     "BERT4Rec": {"max_length": 5},
+    "BSARec": {"max_length": 5},
+    "Caser": {},
 }
 
 

@@ -98,6 +98,10 @@ class TableDataModule(RetrievalDataModule):
         group_by_length: whether the rows of a training batch have histories of similar length, so that little
             of it is padding: an epoch takes less time where most histories are shorter than ``max_history``.
             Batches are then less random, which may cost Recall.
+        target_window: among how many targets that a user has in training the target of a history is drawn in
+            each epoch, the next one being the first; 1 is the next one itself. No event of validation or test
+            is ever drawn.
+        targets_per_history: number of different ones that are drawn, fewer where there are fewer.
         event_features: columns of ``interactions`` that models read of each event of a history besides its
             item. Numbers are numeric, text is categorical; write ``"rating:categorical"`` where that is not
             what you mean. A value may be missing. The column of the times stands for the time since the
@@ -154,10 +158,20 @@ class TableDataModule(RetrievalDataModule):
         quotes: Literal["auto", "fields", "text"] = "auto",
         predict_users: Literal["all", "test"] = "all",
         group_by_length: bool = False,
+        target_window: int = 1,
+        targets_per_history: int = 1,
         event_features: Sequence[str] = (),
     ) -> None:
         super().__init__(
-            split, batch_size, eval_batch_size, max_history, seed, predict_users, group_by_length
+            split,
+            batch_size,
+            eval_batch_size,
+            max_history,
+            seed,
+            predict_users,
+            group_by_length,
+            target_window,
+            targets_per_history,
         )
         self.spec = TableSpec(
             interactions=interactions,

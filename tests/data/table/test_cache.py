@@ -152,6 +152,8 @@ SAME = {
     "cache_dir": "elsewhere",
     "predict_users": "test",
     "group_by_length": True,
+    "target_window": 7,
+    "targets_per_history": 2,
 }
 
 
