@@ -45,6 +45,7 @@ _NAMES = {
     ),
     "metrics": ("HitRateAtN", "MRRAtN", "NDCGAtN", "RecallAtN"),
     "models": (
+        "HSTU",
         "MIND",
         "NGCF",
         "BERT4Rec",

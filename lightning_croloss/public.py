@@ -31,6 +31,7 @@ from lightning_croloss.losses import (
 )
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, RecallAtN
 from lightning_croloss.models import (
+    HSTU,
     MIND,
     NGCF,
     BERT4Rec,
@@ -70,6 +71,7 @@ from lightning_croloss.serving.export import export_model
 from lightning_croloss.tuning import Candidate, TuneResult, tune
 
 __all__ = [
+    "HSTU",
     "MIND",
     "NGCF",
     "BCELoss",

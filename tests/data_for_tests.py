@@ -1,5 +1,6 @@
 """Data with a structure to learn, and the model and trainer that the tests train on it within a moment."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lightning_croloss import UniformNegatives, YouTubeDNN
 from lightning_croloss.data import Feature, Interactions, RetrievalDataModule, Vocabulary, build_feature
+from lightning_croloss.data.event_columns import EventColumn
 
 NUM_CLUSTERS = 4
 
@@ -100,6 +102,44 @@ class FeaturedData(ClusteredData):
             build_feature("age", "numeric", ages, "users"),
         ]
         return items, users
+
+
+class EventData(FeaturedData):
+    """:class:`FeaturedData` with times, and a number and a token of each event, here and there missing."""
+
+    time_feature = "when"
+
+    def load(self) -> Interactions:
+        data = super().load()
+        random = np.random.default_rng(1)
+        seconds = np.cumsum(np.exp(random.uniform(0, 15, len(data))).astype(np.int64))
+        rated = np.where(random.random(len(data)) < 0.1, np.nan, random.integers(1, 6, len(data)))
+        kinds = [
+            "" if number == 3 else ("view", "buy", "cart")[number]
+            for number in random.integers(0, 4, len(data))
+        ]
+        return replace(
+            data,
+            times=torch.from_numpy(seconds),
+            columns=(EventColumn.of_numbers("rating", rated), EventColumn.of_texts("kind", kinds)),
+        )
+
+
+def events_of(model: Any, histories: Any) -> dict[str, Any]:
+    """Return times and features of events, those that a model reads, for histories of any items."""
+    events = model.metadata.events
+    given: dict[str, Any] = {}
+    if events.times is not None:
+        given["times"] = [[1000 * 3**position for position in range(len(row))] for row in histories]
+    values = {"rating": (3, 5.0, None), "kind": ("buy", None, "view", "unheard of")}
+    if events.names:
+        given["event_features"] = {
+            name: [
+                [values[name][place % len(values[name])] for place in range(len(row))] for row in histories
+            ]
+            for name in events.names
+        }
+    return given
 
 
 def small_model(cls: type[YouTubeDNN] = YouTubeDNN, **kwargs: Any) -> Any:

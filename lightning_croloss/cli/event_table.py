@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
 from lightning_croloss.cli.recommend_options import ITEM_COLUMN, USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
-from lightning_croloss.errors import DataError, MissingExtraError
+from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +26,8 @@ class EventTable:
     """Events in the order in which they count.
 
     Attributes:
-        frame: the columns ``user`` and ``item``, integers or text.
+        frame: the columns ``user`` and ``item``, integers or text; for a model that reads them ``time``,
+            numbers or date-times, and ``feature 0`` … with the features of events.
         notes: sentences about the order, and about what was left out.
     """
 
@@ -33,17 +35,21 @@ class EventTable:
     notes: list[str] = field(default_factory=list)
 
 
-def read_event_table(given: argparse.Namespace, trained: Mapping[str, Any] | None) -> EventTable:
+def read_event_table(
+    given: argparse.Namespace, trained: Mapping[str, Any] | None, events: EventInputs | None = None
+) -> EventTable:
     """Read the events of ``--histories``.
 
     Args:
         given: the options of the command, None where they were not given.
         trained: how the model's training read its events; None if that is not known.
+        events: what the model reads of events besides their items; None = nothing.
 
     Raises:
         DataError: a file or a column is missing, or cannot be used.
     """
-    return first_that_reads(given, trained, lambda options: _read(given, trained, options))
+    inputs = events or EventInputs()
+    return first_that_reads(given, trained, lambda options: _read(given, trained, options, inputs))
 
 
 def read_tokens(
@@ -100,7 +106,10 @@ def first_that_reads(
 
 
 def _read(
-    given: argparse.Namespace, trained: Mapping[str, Any] | None, options: ReadingOptions
+    given: argparse.Namespace,
+    trained: Mapping[str, Any] | None,
+    options: ReadingOptions,
+    events: EventInputs,
 ) -> EventTable:
     import polars as pl
 
@@ -114,13 +123,27 @@ def _read(
     item = column_of(given.item_column, known.get("item_column"), ITEM_COLUMN, files)
     time, order = _time_column(given.time_column, trained, files)
     columns = {"--user-column": user, "--item-column": item}
-    table = read_table(files, columns | ({"--time-column": time} if time is not None else {}))
+    if events.times is not None and time is None:
+        usual = str(known.get("time_column") or "timestamp")
+        raise DataError(
+            f"{files[0].path.name}: the model reads the times of events, but no column of them is known: "
+            f"name it by --time-column{suggest(usual, files[0].columns)}"
+        )
+    columns |= {"--time-column": time} if time is not None else {}
+    needed = list(columns.values())
+    for name in events.names:
+        if not all(name in file.columns for file in files):
+            raise DataError(
+                f"{files[0].path.name} has no column {name!r}, which the model reads of events"
+                f"{suggest(name, files[0].columns)}"
+            )
+    table = read_table(files, columns | {f"the feature {name!r}": name for name in events.names})
     notes = [order] if order else []
     missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
     if missing:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
     drop = given.drop_missing if given.drop_missing is not None else known.get("drop_missing", False)
-    if dropped := _without_missing(table, drop):
+    if dropped := _without_missing(table, drop, needed):
         notes.append(f"{dropped:,} events that lack a value are left out")
     if table.left_out.ragged:
         notes.append(
@@ -130,23 +153,48 @@ def _read(
         notes.append(describe_comments(table.left_out))
     frame = pl.DataFrame({"user": tokens_of(table, user), "item": tokens_of(table, item)})
     if time is not None:
-        times, _ = to_times(table, time)
-        frame = frame.with_columns(time=pl.Series(times)).sort("time", maintain_order=True).drop("time")
+        times, dates = to_times(table, time)
+        is_read = events.times is not None
+        if is_read and dates != (events.times == DATES):
+            raise DataError(
+                f"{table.name}: column {time!r} holds {DATES if dates else NUMBERS}, but the times of the "
+                f"model's training were {events.times}: give them in the same way"
+            )
+        ordered = pl.Series(times).cast(pl.Datetime("ns")) if dates else pl.Series(times)
+        frame = frame.with_columns(_features(table, events), time=ordered).sort("time", maintain_order=True)
+        return EventTable(frame if is_read else frame.drop("time"), notes)
+    frame = frame.with_columns(_features(table, events))
     return EventTable(frame, notes)
 
 
-def _without_missing(table: Table, drop: bool) -> int:
+def _features(table: Table, events: EventInputs) -> list[pl.Series]:
+    """Return the features of events that a model reads, None where one is missing."""
+    import polars as pl
+
+    from lightning_croloss.data.table.event_features import numbers_or_missing
+
+    found = []
+    for number, encoding in enumerate(events.encodings):
+        if encoding.kind == "numeric":
+            column = pl.Series(numbers_or_missing(table, encoding.name))
+        else:
+            column = table.frame[encoding.name].cast(pl.String)
+        found.append(column.alias(f"feature {number}"))
+    return found
+
+
+def _without_missing(table: Table, drop: bool, needed: Sequence[str]) -> int:
     """Leave out blank lines, and events that lack a value or refuse them; return how many."""
     import polars as pl
 
     if table.files[0].is_text:
         table.keep(table.frame.select(~pl.all_horizontal(pl.all().is_null())).to_series())
-    missing = table.frame.select(pl.any_horizontal(pl.all().is_null())).to_series()
+    missing = table.frame.select(pl.any_horizontal(pl.col(needed).is_null())).to_series()
     if drop:
         table.keep(~missing)
     elif missing.any():
         row = int(missing.arg_max() or 0)
-        name = next(name for name in table.frame.columns if table.frame[name][row] is None)
+        name = next(name for name in needed if table.frame[name][row] is None)
         raise DataError(
             f"{table.location(row)}: column {name!r} has no value: every event needs one, or give "
             "--drop-missing to leave such events out"

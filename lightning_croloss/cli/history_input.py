@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from croloss_serving.common.arrow_tokens import token_type
+from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.tokens import check_tokens
 from lightning_croloss.cli.event_table import read_event_table
 from lightning_croloss.cli.recommend_options import LIST_COLUMN
@@ -28,6 +29,8 @@ class Histories:
         users: what names each user in the input.
         tokens: the history of each.
         named: whether the input names each of the users, who are numbered otherwise.
+        times: the times of the events of each; None for a model that does not read them.
+        event_features: for each feature of events that the model reads the values of the events of each.
         user_type: the pyarrow type of a column of all users, of this batch and others; None if not known.
     """
 
@@ -35,24 +38,45 @@ class Histories:
     tokens: list[Sequence[Any]] = field(default_factory=list)
     user_type: Any = None
     named: bool = True
+    times: list[Sequence[Any]] | None = None
+    event_features: dict[str, list[Sequence[Any]]] = field(default_factory=dict)
+
+    @property
+    def of_events(self) -> dict[str, Any]:
+        """The arguments ``times`` and ``event_features`` of the recommender, those that the model reads."""
+        features = {"event_features": self.event_features} if self.event_features else {}
+        return features if self.times is None else {"times": self.times, **features}
+
+    @classmethod
+    def reading(cls, events: EventInputs) -> Histories:
+        """Return a batch without users, to be filled for a model that reads this of events."""
+        times: list[Sequence[Any]] | None = [] if events.times is not None else None
+        return cls(times=times, event_features={name: [] for name in events.names})
 
     def __len__(self) -> int:
         """Return the number of users."""
         return len(self.users)
 
 
-def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Histories]:
+def read_json_lines(
+    lines: Iterable[str], source: str, size: int, events: EventInputs | None = None
+) -> Iterator[Histories]:
     """Yield the histories of JSON lines, each a list of tokens or an object with ``history`` and ``user``.
+
+    For a model that reads them, the object has ``times``, a list as long, and ``event_features``, an object
+    with such a list for each feature.
 
     Args:
         lines: the text, line by line; blank lines are passed over.
         source: its name in errors.
         size: number of users in a batch.
+        events: what the model reads of events besides their items; None = nothing.
 
     Raises:
         DataError: a line is not of this form; the message names it.
     """
-    batch = Histories()
+    inputs = events or EventInputs()
+    batch = Histories.reading(inputs)
     kind: type | None = None
     for number, line in _decoded_lines(lines, source):
         if not line.strip():
@@ -72,11 +96,41 @@ def read_json_lines(lines: Iterable[str], source: str, size: int) -> Iterator[Hi
         batch.named &= isinstance(entry, dict) and "user" in entry
         batch.users.append(user)
         batch.tokens.append(_checked(history, location))
+        _append_events(batch, entry, inputs, len(history), location)
         if len(batch) == size:
             yield batch
-            batch = Histories()
+            batch = Histories.reading(inputs)
     if len(batch):
         yield batch
+
+
+def _append_events(batch: Histories, entry: Any, inputs: EventInputs, length: int, location: str) -> None:
+    """Append what a line of JSON says of the events of its history.
+
+    Raises:
+        DataError: something that the model reads is missing, or not as long as the history.
+    """
+    given = entry if isinstance(entry, dict) else {}
+    wanted: dict[str, Any] = {}
+    if batch.times is not None:
+        wanted["times"] = (given.get("times"), batch.times)
+    features = given.get("event_features", {})
+    for name in inputs.names:
+        value = features.get(name) if isinstance(features, dict) else features
+        wanted[f"event_features[{name!r}]"] = (value, batch.event_features[name])
+    for name, (values, rows) in wanted.items():
+        if values is None and not length:
+            values = []
+        if not isinstance(values, list) or len(values) != length:
+            example = ', "times": [...]' * (batch.times is not None)
+            if inputs.names:
+                example += f', "event_features": {{"{inputs.names[0]}": [...]}}'
+            found = "has no" if values is None else "must have as many values as the history in"
+            raise DataError(
+                f"{location} {found} {name}, which the model reads of events: write "
+                f'{{"history": [...]{example}}}'
+            )
+        rows.append(values)
 
 
 def is_json_lines(name: str) -> bool:
@@ -84,7 +138,7 @@ def is_json_lines(name: str) -> bool:
     return name.lower().endswith(JSON_LINES)
 
 
-def read_json_file(name: str, size: int) -> Iterator[Histories]:
+def read_json_file(name: str, size: int, events: EventInputs | None = None) -> Iterator[Histories]:
     """Yield the histories of a file of JSON lines, see :func:`read_json_lines`.
 
     Raises:
@@ -95,7 +149,7 @@ def read_json_file(name: str, size: int) -> Iterator[Histories]:
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise DataError(f"--histories: {name} {what}")
     with path.open(encoding="utf-8") as lines:
-        yield from read_json_lines(lines, path.name, size)
+        yield from read_json_lines(lines, path.name, size, events)
 
 
 def _parsed(line: str, location: str) -> Any:
@@ -144,17 +198,23 @@ def _decoded_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, str
         raise DataError(f"{source} {where}is not UTF-8 text: convert it") from error
 
 
-def read_lists(path: Path, user_column: str, history_column: str, size: int) -> Iterator[Histories]:
+def read_lists(
+    path: Path, user_column: str, history_column: str, size: int, events: EventInputs | None = None
+) -> Iterator[Histories]:
     """Yield the histories of a Parquet file with a row for each user, without reading it whole.
+
+    For a model that reads them, the columns ``times`` and of the names of features of events hold lists too.
 
     Args:
         path: the file.
         user_column: the column of the users; if it is missing, users are numbered from 1.
         history_column: the column of the lists of tokens.
         size: number of users in a batch.
+        events: what the model reads of events besides their items; None = nothing.
 
     Raises:
-        DataError: the column does not hold lists, or a history does not hold tokens.
+        DataError: the column does not hold lists, a history does not hold tokens, or a column that the model
+            reads of events is missing.
     """
     try:
         import pyarrow
@@ -162,23 +222,32 @@ def read_lists(path: Path, user_column: str, history_column: str, size: int) -> 
     except ImportError as error:
         raise MissingExtraError("reading a table", "tables") from error
     try:
-        yield from _read_lists(parquet, path, user_column, history_column, size)
+        yield from _read_lists(parquet, path, user_column, history_column, size, events or EventInputs())
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{path.name} cannot be read: {str(error).partition(chr(10))[0]}") from None
 
 
 def _read_lists(
-    parquet: ModuleType, path: Path, user_column: str, history_column: str, size: int
+    parquet: ModuleType, path: Path, user_column: str, history_column: str, size: int, events: EventInputs
 ) -> Iterator[Histories]:
     with parquet.ParquetFile(path) as file:
+        of_events = [*(["times"] if events.times is not None else []), *events.names]
+        for name in of_events:
+            if name not in file.schema_arrow.names:
+                raise DataError(
+                    f"{path.name} has no column {name!r}, which the model reads of events: it must hold "
+                    f"for each user a list as long as that in {history_column!r}"
+                )
         names = [name for name in (user_column, history_column) if name in file.schema_arrow.names]
+        names += of_events
         row = 0
         for part in file.iter_batches(batch_size=size, columns=names):
             lists = part.column(history_column).to_pylist()
             if _holds_floats(part.schema.field(history_column).type):
                 lists = [None if tokens is None else list(map(_whole, tokens)) for tokens in lists]
             users = part.column(user_column).to_pylist() if user_column in names else None
-            batch = Histories()
+            batch = Histories.reading(events)
+            columns = {name: part.column(name).to_pylist() for name in of_events}
             if users is not None and str(part.schema.field(user_column).type) == "uint64":
                 batch.user_type = part.schema.field(user_column).type
             batch.named = users is not None
@@ -186,6 +255,15 @@ def _read_lists(
                 row += 1
                 batch.users.append(row if users is None else users[number])
                 batch.tokens.append(_checked(history or [], f"{path.name}, row {row}"))
+                for name, values in columns.items():
+                    rows = batch.times if name == "times" else batch.event_features[name]
+                    found = values[number] if isinstance(values[number], list) else []
+                    if len(found) != len(history or []):
+                        raise DataError(
+                            f"{path.name}, row {row}: column {name!r} must hold a list as long as the history"
+                        )
+                    if rows is not None:
+                        rows.append(found)
             yield batch
 
 
@@ -194,6 +272,7 @@ def read_events(
     trained: Mapping[str, Any] | None,
     size: int,
     say: Callable[[str], None] = lambda note: None,
+    events: EventInputs | None = None,
 ) -> Iterator[Histories]:
     """Yield the histories of a table with a row for each event; its columns are sorted in memory.
 
@@ -203,20 +282,31 @@ def read_events(
         trained: how the model's training read its events; None if that is not known.
         size: number of users in a batch.
         say: is told how the events are ordered, and what is left out.
+        events: what the model reads of events besides their items; None = nothing.
 
     Raises:
         DataError: a file or a column is missing, or a row lacks a value.
     """
-    table = read_event_table(given, trained)
+    inputs = events or EventInputs()
+    table = read_event_table(given, trained, inputs)
     for note in table.notes:
         say(note)
     frame = table.frame
     # users in the order of their first row
-    grouped = frame.group_by("user", maintain_order=True).agg("item")
+    columns = [name for name in frame.columns if name != "user"]
+    grouped = frame.group_by("user", maintain_order=True).agg(*columns)
     user_type = token_type([grouped["user"].max()]) if str(grouped["user"].dtype) == "UInt64" else None
     for first in range(0, grouped.height, size):
         part = grouped[first : first + size]
-        yield Histories(part["user"].to_list(), part["item"].to_list(), user_type)
+        yield Histories(
+            part["user"].to_list(),
+            part["item"].to_list(),
+            user_type,
+            times=None if inputs.times is None else part["time"].to_list(),
+            event_features={
+                name: part[f"feature {number}"].to_list() for number, name in enumerate(inputs.names)
+            },
+        )
 
 
 def has_lists(given: str, history_column: str) -> bool:

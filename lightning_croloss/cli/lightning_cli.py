@@ -92,6 +92,7 @@ class CROLossCLI(LightningCLI):
             ("num_users", "num_users"),
             ("item_feature_specs", "item_features"),
             ("user_feature_specs", "user_features"),
+            ("event_feature_specs", "event_features"),
         ):  # for the models that take them
             parser.link_arguments(f"data.{source}", f"model.init_args.{target}", apply_on="instantiate")
         # for every command, so that the others can read the config that a fit keeps

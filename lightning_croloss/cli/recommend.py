@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
 from croloss_serving.common.terminal import printable, printable_json
+from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.event_table import read_tokens
 from lightning_croloss.cli.history_input import (
@@ -74,13 +75,13 @@ def _recommend(given: argparse.Namespace) -> None:
     known = Users(model, given, trained)
     if known.note:
         print(f"croloss: {printable(known.note)}", file=sys.stderr)
-    batches = _histories(given, kind, trained)
+    batches = _histories(given, kind, trained, model.metadata.events)
     users = unknown = unknown_users = fallback = 0
     with _writer(given.output, given.overwrite, model) as write, _progress() as advance:
         for batch in batches:
             with warnings.catch_warnings():  # the last line says how many users are unknown
                 warnings.filterwarnings("ignore", ".*no users are given")
-                found = recommender(batch.tokens, **known.of(batch))
+                found = recommender(batch.tokens, **known.of(batch), **batch.of_events)
             write(batch, found)
             advance(len(batch))
             users += len(batch)
@@ -103,19 +104,21 @@ def _kind(given: argparse.Namespace) -> str:
 
 
 def _histories(
-    given: argparse.Namespace, kind: str, trained: Mapping[str, Any] | None
+    given: argparse.Namespace, kind: str, trained: Mapping[str, Any] | None, events: EventInputs
 ) -> Iterator[Histories]:
     if given.histories == "-":
-        return read_json_lines(sys.stdin, "the standard input", SIZE)
+        return read_json_lines(sys.stdin, "the standard input", SIZE, events)
     if kind == "lines":
-        return read_json_file(given.histories, SIZE)
+        return read_json_file(given.histories, SIZE, events)
     if kind == "lists":
         column = given.history_column or LIST_COLUMN
         users = given.user_column or USER_COLUMN
-        return read_lists(Path(given.histories).expanduser(), users, column, SIZE)
-    return read_events(
-        given, trained, SIZE, lambda note: print(f"croloss: {printable(note)}", file=sys.stderr)
-    )
+        return read_lists(Path(given.histories).expanduser(), users, column, SIZE, events)
+
+    def say(note: str) -> None:
+        print(f"croloss: {printable(note)}", file=sys.stderr)
+
+    return read_events(given, trained, SIZE, say, events)
 
 
 @contextmanager

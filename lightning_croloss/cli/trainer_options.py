@@ -24,6 +24,7 @@ MODELS = (
     "ComiRecSA",
     "ESASRec",
     "GRU4Rec",
+    "HSTU",
     "LightGCN",
     "MIND",
     "MatrixFactorization",

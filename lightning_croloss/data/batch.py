@@ -35,6 +35,35 @@ class GivenFeatures:
 
 
 @dataclass
+class EventValues:
+    """What a batch holds of the events of its histories besides their items; blank at padding.
+
+    Attributes:
+        times: (B, L) int64 whole times, or None if the model does not read them or the data has none.
+        features: for each feature of events (B, L), int64 ids of tokens, 0 where missing or unknown, or
+            float32, NaN where missing.
+    """
+
+    times: Tensor | None
+    features: list[Tensor]
+
+    @property
+    def width(self) -> int:
+        """Number of positions L."""
+        return (self.features[0] if self.times is None else self.times).shape[1]
+
+    def __getitem__(self, index: Any) -> EventValues:
+        """Return the values at an index of (B, L)."""
+        times = None if self.times is None else self.times[index]
+        return EventValues(times, [values[index] for values in self.features])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> EventValues:
+        """Return the values with every tensor on ``device``."""
+        times = None if self.times is None else self.times.to(device, non_blocking=non_blocking)
+        return EventValues(times, [values.to(device, non_blocking=non_blocking) for values in self.features])
+
+
+@dataclass
 class RetrievalBatch:
     """One batch of users with their histories and targets; ids are int64, 0 is padding.
 
@@ -53,6 +82,7 @@ class RetrievalBatch:
         recipients: (B,) in prediction the number of each user among the data's ``recipients``, from 1, which
             has users that training left out too; else None.
         user_features: features of users whose id is 0; None = the model's own alone.
+        events: times and features of the history's events, for a model that reads them; else None.
 
     Where some rows are so long that padding would take much more memory than the ids, ``targets`` of
     evaluation, ``known_positives`` and ``whole_history`` are :class:`ItemLists`; see :meth:`pieces`.
@@ -66,6 +96,7 @@ class RetrievalBatch:
     whole_history: Ids | None = None
     recipients: Tensor | None = None
     user_features: GivenFeatures | None = None
+    events: EventValues | None = None
 
     @property
     def first_targets(self) -> Tensor:
@@ -95,6 +126,7 @@ class RetrievalBatch:
             None if self.whole_history is None else _padded(self.whole_history, rows, left=True),
             None if self.recipients is None else self.recipients[rows],
             None if self.user_features is None else self.user_features[rows],
+            None if self.events is None else self.events[rows],
         )
 
     def select(self, rows: Tensor) -> RetrievalBatch:
@@ -108,7 +140,8 @@ class RetrievalBatch:
 
     def last_events(self, count: int) -> RetrievalBatch:
         """Return the batch with the last ``count`` positions of each history alone."""
-        return replace(self, history=self.history[:, -count:])
+        events = None if self.events is None else self.events[:, -count:]
+        return replace(self, history=self.history[:, -count:], events=events)
 
     @property
     def items_before(self) -> Ids:

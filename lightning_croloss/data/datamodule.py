@@ -10,9 +10,11 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.configurable import Configurable
+from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.loader import BatchLoader
@@ -185,6 +187,47 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         """Name, kind, size and width of each user feature."""
         return [feature.spec for feature in self.features[1]]
 
+    @property
+    def time_feature(self) -> str | None:
+        """The column of the times if event features name it; None if they do not, as here."""
+        return None
+
+    @property
+    def times_are(self) -> str | None:
+        """What the times of the events are, "numbers" or "dates"; None without times."""
+        if self.interactions.times is None:
+            return None
+        return DATES if self.interactions.has_dates else NUMBERS
+
+    @cached_property
+    def event_inputs(self) -> EventInputs:
+        """All that a model can read of the histories' events, learned from the training events."""
+        training = self.rows.training_events
+        encodings = tuple(column.learn(training) for column in self.interactions.columns)
+        return EventInputs(self.times_are, encodings)
+
+    @property
+    def event_feature_specs(self) -> list[dict[str, Any]]:
+        """Name, kind, size and width of each feature of events.
+
+        The column of times, if it is a feature, is the last one, of the kind "time".
+        """
+        specs = [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "size": 0 if one.tokens is None else len(one.tokens) + 1,
+                "width": 1,
+            }
+            for one in self.event_inputs.encodings
+        ]
+        if self.time_feature is not None:
+            specs.append({"name": self.time_feature, "kind": "time", "size": 0, "width": 1})
+        return specs
+
+    def _events_of(self, interactions: Interactions, request: DataRequest) -> EventTable | None:
+        return EventTable.of(interactions.columns, interactions.whole_times, request.events)
+
     @cached_property
     def rows(self) -> SplitRows:
         """The targets of training, validation and test, as the split has them."""
@@ -262,6 +305,7 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
             training_events=self.rows.training_events,
             all_positions=self.request.all_positions,
             next_targets=self._next_targets(),
+            events=self._events_of(self.interactions, self.request),
         )
         shuffle = not getattr(self.trainer, "overfit_batches", 0)
         return self._loader(dataset, self.batch_size, "training", shuffle)
@@ -282,7 +326,9 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         features: list[Feature] = []
         if self.request.user_features and len(recipients) > recipients.num_known:
             features = self.load_user_features(recipients.vocabulary)
-        dataset = RecipientDataset(recipients, self.max_history, self.request.whole_history, features)
+        events = self._events_of(recipients.interactions, self.request)
+        whole = self.request.whole_history
+        dataset = RecipientDataset(recipients, self.max_history, whole, features, events)
         return self._loader(dataset, self.eval_batch_size, "prediction", shuffle=False)
 
     def evaluation_loader(self, part: Literal["valid", "test"], request: DataRequest) -> BatchLoader:
@@ -302,7 +348,11 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
 
     def _evaluation(self, rows: TargetRows, purpose: str, request: DataRequest) -> BatchLoader:
         dataset = SequenceDataset(
-            self.interactions, rows, self.max_history, include_whole_history=request.whole_history
+            self.interactions,
+            rows,
+            self.max_history,
+            include_whole_history=request.whole_history,
+            events=self._events_of(self.interactions, request),
         )
         return self._loader(dataset, self.eval_batch_size, purpose, shuffle=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from croloss_serving.common.vocabulary import Tokens
 from croloss_serving.common.vocabulary import Vocabulary as Vocabulary
+from croloss_serving.recommend.event_inputs import whole_times
+from lightning_croloss.data.event_columns import EventColumn
 from lightning_croloss.data.raw_columns import checked_parts, checked_weights, exact_times, factorize
 from lightning_croloss.errors import DataError
 
@@ -33,6 +36,7 @@ class Interactions:
         item_vocabulary: tokens of the items.
         parts: (E,) int8 what each event is for: 0 training, 1 validation, 2 test; None if nobody says.
         has_dates: whether the times are dates, as int64 nanoseconds since 1970.
+        columns: features of the events, (E,) each, which models may read of histories.
     """
 
     users: Tensor
@@ -44,6 +48,7 @@ class Interactions:
     item_vocabulary: Vocabulary
     parts: Tensor | None = None
     has_dates: bool = False
+    columns: tuple[EventColumn, ...] = ()
 
     def __len__(self) -> int:
         return len(self.users)
@@ -68,6 +73,13 @@ class Interactions:
         """(num_users + 1,) number of events of each user; index 0 is padding."""
         return self.user_offsets.diff()
 
+    @cached_property
+    def whole_times(self) -> Tensor | None:
+        """(E,) int64 times as models read them: numbers rounded down, dates as seconds; None without."""
+        if self.times is None:
+            return None
+        return torch.from_numpy(whole_times(self.times.numpy(), self.has_dates))
+
     def readable_time(self, time: int | float) -> int | float | str:
         """Return a time as a user would write it: a date in UTC as ISO text, a number as it is."""
         if not self.has_dates:
@@ -83,6 +95,7 @@ class Interactions:
         times: Tokens | None = None,
         weights: Tokens | None = None,
         parts: Tokens | None = None,
+        columns: Sequence[EventColumn] = (),
     ) -> Interactions:
         """Build from raw tokens (E,); ids follow the sorted tokens, so row order does not change them.
 
@@ -94,7 +107,14 @@ class Interactions:
         user_tokens, user_ids = factorize(users, "users")
         item_tokens, item_ids = factorize(items, "items")
         return cls.from_ids(
-            user_ids, item_ids, Vocabulary(user_tokens), Vocabulary(item_tokens), times, weights, parts
+            user_ids,
+            item_ids,
+            Vocabulary(user_tokens),
+            Vocabulary(item_tokens),
+            times,
+            weights,
+            parts,
+            columns,
         )
 
     @classmethod
@@ -107,6 +127,7 @@ class Interactions:
         times: Tokens | None = None,
         weights: Tokens | None = None,
         parts: Tokens | None = None,
+        columns: Sequence[EventColumn] = (),
     ) -> Interactions:
         """Build from ids (E,) of existing vocabularies, which may hold tokens without events.
 
@@ -115,7 +136,9 @@ class Interactions:
         """
         if not len(users):
             raise DataError("there are no interactions: the data is empty")
-        for name, column in (("items", items), ("times", times), ("weights", weights), ("parts", parts)):
+        named = {"items": items, "times": times, "weights": weights, "parts": parts}
+        named |= {f"column {column.name!r}": column.values.numpy() for column in columns}
+        for name, column in named.items():
             if column is not None and len(column) != len(users):
                 raise DataError(
                     f"{name} has {len(column)} rows, but users has {len(users)}: give equal lengths"
@@ -137,4 +160,5 @@ class Interactions:
             item_vocabulary=item_vocabulary,
             parts=None if part is None else torch.from_numpy(part[order]),
             has_dates=has_dates,
+            columns=tuple(column[order] for column in columns),
         )

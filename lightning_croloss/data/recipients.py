@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.data.batch import GivenFeatures, RetrievalBatch
+from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.sequences import window
@@ -71,7 +72,12 @@ def _in_time(events: Interactions, known: Interactions, users: Vocabulary) -> In
     item_ids = known.item_vocabulary.encode(events.item_vocabulary.tokens)[events.items.numpy() - 1]
     kept = item_ids > 0
     times = None if events.times is None else events.times.numpy()[kept]
-    return Interactions.from_ids(user_ids[kept], item_ids[kept], users, known.item_vocabulary, times)
+    if times is not None and events.has_dates:
+        times = times.view("datetime64[ns]")
+    columns = [column[kept] for column in events.columns]
+    return Interactions.from_ids(
+        user_ids[kept], item_ids[kept], users, known.item_vocabulary, times, columns=columns
+    )
 
 
 class RecipientDataset(Dataset[RetrievalBatch]):
@@ -86,6 +92,7 @@ class RecipientDataset(Dataset[RetrievalBatch]):
         include_whole_history: fill ``whole_history``.
         features: features of the recipients, of whom those that training left out count; none to leave
             ``user_features`` empty.
+        events: times and features of the recipients' events for the histories; None to leave them out.
     """
 
     def __init__(
@@ -94,8 +101,10 @@ class RecipientDataset(Dataset[RetrievalBatch]):
         max_history: int,
         include_whole_history: bool,
         features: Sequence[Feature] = (),
+        events: EventTable | None = None,
     ) -> None:
         self.recipients = recipients
+        self._events = events
         self.max_history = max_history
         self.include_whole_history = include_whole_history
         self._values = [feature.values for feature in features]
@@ -128,6 +137,7 @@ class RecipientDataset(Dataset[RetrievalBatch]):
             whole_history=whole,
             recipients=numbers,
             user_features=self._features_of(numbers) if self._values else None,
+            events=None if self._events is None else self._events.windows(stop - width, start, stop, width),
         )
 
     def _features_of(self, numbers: Tensor) -> GivenFeatures:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from croloss_serving.recommend.event_inputs import EventInputs
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class DataRequest:
         recounted: whether the model counts the batches of an epoch anew that it takes up in the middle, see
             ``BatchLoader``.
         known_users_only: whether prediction leaves out users that training left out.
+        events: what all batches hold of the histories' events besides their items.
     """
 
     known_positives: bool = False
@@ -28,3 +31,4 @@ class DataRequest:
     recounted: bool = False
     known_users_only: bool = False
     user_features: bool = False
+    events: EventInputs = field(default_factory=EventInputs)

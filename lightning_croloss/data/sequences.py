@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.next_targets import NextTargets
 from lightning_croloss.data.splits import TargetRows
@@ -39,6 +40,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         next_targets: draws the targets of training that take the place of each row's or position's; then
             ``targets`` is (B, T), or with all positions (B, L, T) if T is above 1, and ``sample_weight``
             likewise if T is above 1.
+        events: times and features of the events for the histories; None to leave them out.
 
     Raises:
         ValueError: if max_history is below 1, or known positives are asked for without training events.
@@ -54,6 +56,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         include_whole_history: bool = False,
         all_positions: bool = False,
         next_targets: NextTargets | None = None,
+        events: EventTable | None = None,
     ) -> None:
         if max_history < 1:
             raise ValueError(f"max_history={max_history} must be at least 1")
@@ -68,6 +71,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         self.next_targets = next_targets
         self.max_history = max_history
         self.include_whole_history = include_whole_history
+        self._events = events
         self._weights = interactions.weights if training_events is not None else None
         self._known: tuple[Tensor, Tensor] | None = None
         if include_known_positives and training_events is not None:
@@ -132,6 +136,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             sample_weight=weight,
             known_positives=known,
             whole_history=whole,
+            events=None if self._events is None else self._events.windows(first - width, start, first, width),
         )
 
     def _events_of_targets(self, first: Tensor, start: Tensor, stop: Tensor, width: int) -> Tensor | None:

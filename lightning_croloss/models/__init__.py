@@ -8,6 +8,7 @@ from lightning_croloss.models.comirec_sa import ComiRecSA
 from lightning_croloss.models.esasrec import ESASRec
 from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
+from lightning_croloss.models.hstu import HSTU
 from lightning_croloss.models.lightgcn import LightGCN
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
 from lightning_croloss.models.mind import MIND
@@ -20,6 +21,7 @@ from lightning_croloss.models.youtube_dnn import YouTubeDNN
 from lightning_croloss.recommend.token_recommender import TokenRecommender
 
 __all__ = [
+    "HSTU",
     "MIND",
     "NGCF",
     "BERT4Rec",

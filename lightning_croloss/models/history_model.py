@@ -13,7 +13,7 @@ from torch.nn import functional
 from lightning_croloss.common.checks import check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.coverage import count_unseen_histories
-from lightning_croloss.models.layers import drop_history, feature_embedding
+from lightning_croloss.models.layers import EventFeatureEmbedding, drop_history, feature_embedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
 
 
@@ -33,6 +33,8 @@ class HistoryModel(RetrievalModel):
         id_dropout: probability that an item's id is dropped in training, so that its features must do;
             without effect if there are none.
         use_item_id: whether items have embeddings of their own besides their features.
+        event_features: specifications of the features of events, from the data; their embeddings add to those
+            of the history's items.
         **kwargs: arguments of ``RetrievalModel``.
 
     Raises:
@@ -49,6 +51,7 @@ class HistoryModel(RetrievalModel):
         embedding_dropout: float = 0.0,
         id_dropout: float = 0.1,
         use_item_id: bool = True,
+        event_features: Sequence[Mapping[str, Any]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
@@ -67,6 +70,8 @@ class HistoryModel(RetrievalModel):
         if self.item_embedding is not None:
             nn.init.normal_(self.item_embedding.weight[1:], std=dim**-0.5)
         self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
+        if event_features:
+            self.event_feature_embedding = EventFeatureEmbedding(event_features, dim)
         if item_features:
             # until training begins, and in a model that never trained, every item counts as seen
             self.register_buffer("seen_items", torch.ones(num_items + 1, dtype=torch.bool))
@@ -138,8 +143,14 @@ class HistoryModel(RetrievalModel):
         In training the dropouts apply.
         """
         history = drop_history(batch.history, self.history_dropout, self.training)
-        events = functional.dropout(self.embed_items(history), self.embedding_dropout, self.training)
-        return events, history != 0
+        events = self.embed_items(history)
+        if self.event_feature_embedding is not None:
+            # a mask or target that a model puts behind the history has no features
+            width = batch.history.shape[1] if batch.events is None else batch.events.width
+            added = self.event_feature_embedding(batch.events, batch.history[:, :width] != 0)
+            added = functional.pad(added, (0, 0, 0, batch.history.shape[1] - width))
+            events = events + added * (history != 0).unsqueeze(-1)
+        return functional.dropout(events, self.embedding_dropout, self.training), history != 0
 
     def embed_user_features(self, batch: RetrievalBatch) -> Tensor:
         """Return the embeddings (B, D) of the users' features, for a model that has them."""

@@ -8,10 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from croloss_serving.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
+from croloss_serving.recommend.event_inputs import EventInputs
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.models.checkpoint import FORMAT_VERSION, KEY, check_version
+from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.saved_metadata import check_saved
 
 OTHER_USERS = (
@@ -33,6 +35,7 @@ class ModelMetadata:
         user_encodings: how the features of users are read, to read those of new users; None as of
             ``user_vocabulary``, or if there are none.
         user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
+        events: what the model reads of the history's events besides their items, and how.
         max_history: number of events that the model was trained on at most, None until then.
         reading: how the events of training were read, in plain types; None if that is not known.
         seed: seed of the run, from which each step is seeded.
@@ -45,6 +48,7 @@ class ModelMetadata:
         self.user_vocabulary: Vocabulary | None = None
         self.user_encodings: list[FeatureEncoding] | None = None
         self.user_fingerprint: str | None = None
+        self.events = EventInputs()
         self.max_history: int | None = None
         self.reading: dict[str, Any] | None = None
         self.seed = run_seed()
@@ -81,6 +85,43 @@ class ModelMetadata:
             self.reading = data.reading
         self.max_history = data.max_history
 
+    def take_events(
+        self,
+        data: RetrievalDataModule,
+        reads_times: bool,
+        features: EventFeatureEmbedding | None,
+        learns: bool,
+    ) -> None:
+        """Take from the data how events are read; where training has said it, see that the data's are alike.
+
+        Args:
+            data: the data.
+            reads_times: whether the model reads the times of events where there are any.
+            features: the model's embedding of features of events; None without.
+            learns: whether the model has met no data yet.
+
+        Raises:
+            ValueError: the data's events have other features than the model, or other times than in training.
+        """
+        times = data.times_are
+        needs_times = features is not None and features.reads_times
+        if needs_times and times is None:
+            raise ValueError("the model reads the times of events, but the data has none: name their column")
+        if learns:
+            encodings = () if features is None else data.event_inputs.encodings
+            if features is not None and not features.fits(encodings):
+                found = ", ".join(repr(encoding.name) for encoding in encodings) or "none"
+                raise ValueError(
+                    f"the model was built for other features of events ({', '.join(features.names)}) than "
+                    f"the data's, {found}: give the model data.event_feature_specs"
+                )
+            self.events = EventInputs(times if reads_times or needs_times else None, encodings)
+        elif self.events.times not in (None, times):
+            raise ValueError(
+                f"the model was trained with times of events that are {self.events.times}, the data's are "
+                f"{times or 'missing'}: name the column that it was trained with"
+            )
+
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Write the metadata into a checkpoint, as plain types."""
         checkpoint[KEY] = {
@@ -91,6 +132,7 @@ class ModelMetadata:
             "users": self.user_fingerprint,
             "user_tokens": None if self.user_vocabulary is None else list(self.user_vocabulary.tokens),
             "user_features": plain_encodings(self.user_encodings),
+            "events": self.events.to_plain(),
             "max_history": self.max_history,
             "reading": self.reading,
             "seed": self.seed,
@@ -108,15 +150,22 @@ class ModelMetadata:
             raise ValueError("this checkpoint was not made by a RetrievalModel of lightning-croloss")
         check_saved(kept, num_items)
         vocabulary = None if kept["items"] is None else Vocabulary(kept["items"])
+        known = self.item_vocabulary
         if vocabulary is not None:
             if len(vocabulary) != num_items:
                 raise ValueError(_other_catalogue(len(vocabulary), num_items))
-            known = self.item_vocabulary
             if known is not None and known.fingerprint() != vocabulary.fingerprint():
                 raise ValueError(_other_catalogue(len(vocabulary), len(known)))
         users = kept.get("users")
         if None not in (users, self.user_fingerprint) and users != self.user_fingerprint:
             raise ValueError(OTHER_USERS)
+        events = _events(kept.get("events"))
+        if known is not None and self.events != events:
+            raise ValueError(
+                "the checkpoint was trained with other times or features of events than the data's: use "
+                "the data, the event_features and the split it was trained with"
+            )
+        self.events = events
         self.item_vocabulary = vocabulary
         self.item_titles = kept.get("titles")
         self.item_counts = kept.get("counts")
@@ -126,6 +175,13 @@ class ModelMetadata:
         self.max_history = kept["max_history"]
         self.reading = kept.get("reading")
         self.seed = kept["seed"]
+
+
+def _events(plain: Any) -> EventInputs:
+    try:
+        return EventInputs.from_plain(plain)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise ValueError("the checkpoint is damaged: it does not say how events are read") from None
 
 
 def _encodings(plain: Any) -> list[FeatureEncoding] | None:
@@ -159,7 +215,7 @@ def check_features(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming both.
     """
-    for name in ("item_features", "user_features"):
+    for name in ("item_features", "user_features", "event_features"):
         kept, given = (list(each.get(name) or ()) for each in (theirs, ours))
         if not all(isinstance(spec, Mapping) and {"name", "kind", "size"} <= spec.keys() for spec in kept):
             raise ValueError(f"the checkpoint is damaged: its {name} are not descriptions of features")

@@ -7,15 +7,22 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
+from croloss_serving.recommend.event_inputs import EventFeatures, Times
 from croloss_serving.recommend.results import Recommendations
 from croloss_serving.recommend.tokens import Token
 from croloss_serving.recommend.user_features import UserFeatures
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.known_users import refuse_unknown_users
+from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.metadata import ModelMetadata
-from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories, check_one_user_each
+from lightning_croloss.recommend.histories import (
+    batch_of_histories,
+    blocks_of_histories,
+    check_one_user_each,
+    events_of_histories,
+)
 from lightning_croloss.recommend.prediction import Prediction
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.recommend.top_items import TopItems
@@ -41,6 +48,7 @@ class Recommending(Encoder):
     user_embedding: nn.Embedding | None
     item_feature_embedding: FeatureEmbedding | None
     user_feature_embedding: FeatureEmbedding | None
+    event_feature_embedding: EventFeatureEmbedding | None
 
     predicts_n = 100
     predicts_unseen_only: bool | None = None
@@ -76,6 +84,8 @@ class Recommending(Encoder):
         diversity: float = 0.0,
         category: str | None = None,
         candidates: int | None = None,
+        times: Times | Tensor | None = None,
+        event_features: EventFeatures | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the n best items for each user, by ids; :meth:`recommend_tokens` speaks in tokens.
 
@@ -91,6 +101,10 @@ class Recommending(Encoder):
                 another category; 0 chooses by the score alone. See ``retrieval.diverse_items``.
             category: name of the item feature, categorical or multi-valued, that holds the categories.
             candidates: number of best items that the diverse ones are chosen from; None is five times n.
+            times: for each history the times of its events, for a model that was trained with them; of a
+                tensor of histories a tensor or lists as wide.
+            event_features: for each feature of events the values in the same form; see
+                :class:`TokenRecommender`.
 
         Returns:
             ids (B, n) and scores (B, n), best first, or with diversity in the order of choice; where fewer
@@ -98,11 +112,20 @@ class Recommending(Encoder):
 
         Raises:
             ValueError: an id outside 0 … num_items, n outside 1 … num_items, users that are not one known
-                id for each history, or diversity without a category that the model has.
+                id for each history, diversity without a category that the model has, or times or features of
+                events that do not fit the model or the histories.
         """
         if self.needs_known_users:
             refuse_unknown_users(users, type(self).__name__)
         longest = self.metadata.max_history
+        events = events_of_histories(
+            self.metadata.events,
+            histories,
+            0 if users is None else len(users),
+            times,
+            event_features,
+            f"this {type(self).__name__}",
+        )
         parts = list(blocks_of_histories(histories, longest))
         if users is not None and len(parts) > 1:
             check_one_user_each(users, len(histories or ()))
@@ -114,6 +137,7 @@ class Recommending(Encoder):
                 num_users=self.num_users,
                 max_history=longest,
                 device=self.device,
+                events=None if events is None else events.rows(part),
             )
             for part in parts
         ]
@@ -132,6 +156,8 @@ class Recommending(Encoder):
         category: str | None = None,
         users: Sequence[Token] | None = None,
         user_features: UserFeatures | None = None,
+        times: Times | None = None,
+        event_features: EventFeatures | None = None,
     ) -> Recommendations:
         """Return the n best items for each history of tokens, as tokens with titles and scores.
 
@@ -152,14 +178,18 @@ class Recommending(Encoder):
             users: the token of each user, for a model that uses ids or features of users; None = all unknown.
             user_features: for each feature of users a value of each user, for those whom the model does not
                 know; see :class:`TokenRecommender`.
+            times: for each history the times of its events, for a model that was trained with them; see
+                :class:`TokenRecommender`.
+            event_features: for each feature of events, for each history the values of its events; see
+                :class:`TokenRecommender`.
 
         Raises:
-            ValueError: the model has no vocabulary, users or their features do not fit the model or the
-                histories, or n or the diversity is out of range.
+            ValueError: the model has no vocabulary, users, their features, or times or features of events do
+                not fit the model or the histories, or n or the diversity is out of range.
             TypeError: tokens are neither text nor integers.
         """
         recommender = TokenRecommender(self, n, exclude_history, allow, deny, diversity, category)
-        return recommender(histories, users, user_features)
+        return recommender(histories, users, user_features, times, event_features)
 
     def similar_items(self, tokens: Sequence[Token], n: int = 10) -> Recommendations:
         """Return for each item the n items whose vectors are most similar; see ``models.similar_items``."""

@@ -32,6 +32,7 @@ from lightning_croloss.models.checkpoint import (
 from lightning_croloss.models.cutoffs import DEFAULT, chosen_cutoffs
 from lightning_croloss.models.evaluation import ExactEvaluation
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
+from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.models.metadata import ModelMetadata, check_features
@@ -87,6 +88,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         user_embedding: the embedding of the users' ids; None without.
         item_feature_embedding: the embedding of the items' features; None without.
         user_feature_embedding: the embedding of the users' features; None without.
+        event_feature_embedding: the embedding of the features of the history's events; None without.
+        reads_times: whether the model reads the times of the history's events, where the data has any.
 
     Raises:
         ValueError: an argument is out of range.
@@ -98,6 +101,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     needs_known_users = False
     num_users: int = 0
     max_length: int | None = None
+    reads_times = False
 
     def __init__(
         self,
@@ -132,6 +136,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         self.user_embedding: nn.Embedding | None = None
         self.item_feature_embedding: FeatureEmbedding | None = None
         self.user_feature_embedding: FeatureEmbedding | None = None
+        self.event_feature_embedding: EventFeatureEmbedding | None = None
         self.metadata = ModelMetadata()
         self._finite = NaNGuard(self.loss)
         self.predicts_n = min(100, num_items)
@@ -153,6 +158,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             self._check_catalogue()
         data = self.data
         if data is not None:
+            learns = self.metadata.item_vocabulary is None
+            self.metadata.take_events(data, self.reads_times, self.event_feature_embedding, learns)
             self.metadata.take_from(
                 data, self.knows_users, stage == "fit", self.user_feature_embedding is not None
             )
@@ -167,6 +174,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
                     user_features=self.user_feature_embedding is not None,
                     all_positions=self.all_positions,
                     recounted=True,
+                    events=self.metadata.events,
                 )
             )
             if stage == "fit":

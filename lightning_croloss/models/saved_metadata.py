@@ -15,6 +15,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "counts": (Tensor, _NONE),
     "users": (str, _NONE),
     "user_tokens": (list, _NONE),
+    "events": (dict, _NONE),
     "max_history": (int, _NONE),
     "reading": (dict, _NONE),
     "seed": (int,),

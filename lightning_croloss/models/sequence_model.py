@@ -74,6 +74,17 @@ class SequenceModel(HistoryModel):
             (B, L, S), of any finite values after the last event.
         """
 
+    def timed_states(self, events: Tensor, numbers: Tensor, lengths: Tensor, times: Tensor) -> Tensor:
+        """Return the same of events whose times are known; an architecture that ``reads_times`` uses these.
+
+        Args:
+            events: as of :meth:`event_states`.
+            numbers: the same.
+            lengths: the same.
+            times: (B, L) int64 the time of each event, anything at padding.
+        """
+        return self.event_states(events, numbers, lengths)
+
     @abstractmethod
     def read_out(self, states: Tensor) -> Tensor:
         """Map states (B, S) to user vectors (B, D), not normalised."""
@@ -128,12 +139,12 @@ class SequenceModel(HistoryModel):
         positions = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
         order = torch.argsort(torch.where(mask, positions - FAR, positions), dim=1)
         numbers = (batch.history != 0).cumsum(1)
-        states = self.event_states(
-            events.gather(1, order.unsqueeze(-1).expand_as(events)),
-            numbers.where(mask, 0).gather(1, order),
-            numbers[:, -1],
-        )
-        return states, mask.cumsum(1)
+        events = events.gather(1, order.unsqueeze(-1).expand_as(events))
+        ordered, lengths = numbers.where(mask, 0).gather(1, order), numbers[:, -1]
+        times = None if batch.events is None or not self.reads_times else batch.events.times
+        if times is None:
+            return self.event_states(events, ordered, lengths), mask.cumsum(1)
+        return self.timed_states(events, ordered, lengths, times.gather(1, order)), mask.cumsum(1)
 
     def _users(self, states: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
         """Return the normalised vectors (P, 1, D) of the rows (P,) after so many events (P,)."""

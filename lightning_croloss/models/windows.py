@@ -54,6 +54,7 @@ def one_by_one(batch: RetrievalBatch, targets: Tensor, rows: Tensor, positions: 
         users=batch.users[rows],
         sample_weight=None if weight is None else weight[rows, positions],
         known_positives=None if known is None else rows_of(known, rows),
+        events=None if batch.events is None else batch.events[rows, positions][:, None],
     )
 
 

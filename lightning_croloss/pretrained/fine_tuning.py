@@ -19,6 +19,7 @@ from lightning_croloss.pretrained.loading import load_pretrained
 #: Parameters with a row for each item or user, and the prefixes of those of features.
 ITEM_TABLE, USER_TABLE = "item_embedding.weight", "user_embedding.weight"
 ITEM_FEATURES, USER_FEATURES = "item_feature_embedding.", "user_feature_embedding."
+EVENT_FEATURES = "event_feature_embedding."
 SEEN, POSITIONS = "seen_items", "place_embedding.weight"
 #: What the data sets when training begins, the first from ``known_items`` too.
 FROM_DATA = (SEEN, EDGES_OF_GRAPH)
@@ -95,6 +96,7 @@ def load_matching(
     theirs, ours = pretrained.state_dict(), model.state_dict()
     same_users = pretrained.metadata.user_fingerprint == data.user_vocabulary.fingerprint()
     left = _features_left(pretrained, data, rows) | ({} if same_users else {USER_TABLE: "other users"})
+    left |= _event_features_left(pretrained, model, data)
     if isinstance(model, TransformerModel) and model.train_on != getattr(pretrained, "train_on", None):
         left[POSITIONS] = "with another train_on they count from the other end"
     for name, value in ours.items():
@@ -136,6 +138,23 @@ def _features_left(pretrained: RetrievalModel, data: RetrievalDataModule, rows: 
         for number, feature in enumerate(features):
             if not theirs.rows_agree(number, known, feature):
                 left[prefix + theirs.learned_prefix(number)] = f"{feature.name} has other values"
+    return left
+
+
+def _event_features_left(
+    pretrained: RetrievalModel, model: RetrievalModel, data: RetrievalDataModule
+) -> dict[str, str]:
+    """Return the prefixes of embeddings of features of events that would mean something else, and why."""
+    theirs, ours = pretrained.event_feature_embedding, model.event_feature_embedding
+    if theirs is None or ours is None:
+        return {}
+    if theirs.names != ours.names or theirs.kinds != ours.kinds:
+        return {EVENT_FEATURES: "other features"}
+    left = {}
+    encodings = zip(pretrained.metadata.events.encodings, data.event_inputs.encodings, strict=True)
+    for number, (before, now) in enumerate(encodings):
+        if before != now:
+            left[f"{EVENT_FEATURES}embeddings.{number}."] = f"{now.name} has other values"
     return left
 
 

@@ -19,6 +19,8 @@ METRICS = "metrics.json"
 USERS = "users.parquet"
 #: How the features of users are read, of a model that uses them; not in folders of earlier releases.
 USER_FEATURES = "user_features.json"
+#: What is read of events besides their items, of a model that does; not in folders of earlier releases.
+EVENTS = "events.json"
 CARD = "README.md"
 NEEDED_BY = NeededBy("a pretrained model", "tables")
 #: How weights can be stored.
@@ -26,7 +28,7 @@ STORED = ("float32", "float16", "bfloat16")
 #: What loading needs and checks; the card may be corrected by hand.
 REQUIRED = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
 #: What a folder may hold besides; checked where the manifest lists it.
-OPTIONAL = (USERS, USER_FEATURES)
+OPTIONAL = (USERS, USER_FEATURES, EVENTS)
 
 FORMAT = Format("lightning-croloss model", 1, "a pretrained model", ("facts", "from_data"), REQUIRED)
 

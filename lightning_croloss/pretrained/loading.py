@@ -15,6 +15,7 @@ from croloss_serving.common.feature_encoding import FeatureEncoding, read_encodi
 from croloss_serving.common.manifest import checked_content
 from croloss_serving.common.plain_json import MOST_BYTES_OF_TOKENS, parse_json
 from croloss_serving.common.regular_files import read_regular
+from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.token_table import count_rows, read_tokens
 from lightning_croloss.common.plain_yaml import OF_STRANGERS, PlainYamlError, parse_yaml
@@ -27,6 +28,7 @@ from lightning_croloss.models.declared_sizes import built_to_fit, elements
 from lightning_croloss.models.weights import check_weights
 from lightning_croloss.pretrained.layout import (
     CONFIG,
+    EVENTS,
     MANIFEST,
     NEEDED_BY,
     USER_FEATURES,
@@ -127,6 +129,9 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     if USER_FEATURES in manifest["files"]:
         content = checked_content(folder, USER_FEATURES, manifest, MOST_BYTES_OF_TOKENS)
         model.metadata.user_encodings = _user_encodings(model, folder / USER_FEATURES, content)
+    if EVENTS in manifest["files"]:
+        content = checked_content(folder, EVENTS, manifest, MOST_BYTES_OF_TOKENS)
+        model.metadata.events = _events(model, folder / EVENTS, content)
     _load_items(model, folder / VOCABULARY, checked_content(folder, VOCABULARY, manifest))
     if model.metadata.item_titles is None:
         model.metadata.item_titles = titles_at_hand(config, model.metadata.item_vocabulary, trusted)
@@ -173,6 +178,17 @@ def _user_encodings(model: RetrievalModel, path: Path, content: bytes) -> list[F
     if encodings is not None and (embedding is None or not embedding.fits(encodings)):
         raise PretrainedError(f"{path} describes other features of users than the weights are for")
     return encodings
+
+
+def _events(model: RetrievalModel, path: Path, content: bytes) -> EventInputs:
+    try:
+        events = EventInputs.from_plain(parse_json(content))
+    except ValueError as error:
+        raise PretrainedError(f"{path} does not say how events are read: it is damaged ({error})") from None
+    embedding = model.event_feature_embedding
+    if not (embedding.fits(events.encodings) if embedding is not None else not events.encodings):
+        raise PretrainedError(f"{path} describes other features of events than the weights are for")
+    return events
 
 
 def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:

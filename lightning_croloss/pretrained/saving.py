@@ -24,6 +24,7 @@ from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.pretrained.layout import (
     CARD,
     CONFIG,
+    EVENTS,
     FORMAT,
     METRICS,
     NEEDED_BY,
@@ -37,7 +38,7 @@ from lightning_croloss.pretrained.layout import (
 from lightning_croloss.recommend.protocol import items_of
 
 #: Arguments of a model that come from its data, so that a config does not write them.
-FROM_DATA = ("num_items", "num_users", "item_features", "user_features")
+FROM_DATA = ("num_items", "num_users", "item_features", "user_features", "event_features")
 
 
 def save_pretrained(
@@ -88,6 +89,8 @@ def save_pretrained(
     check_space(path, sum(tensor.nbytes for tensor in tensors.values()), "the weights alone")
     content = {**_sections(config), "model": model_section(model)}
     from_data = {name: model.hparams[name] for name in FROM_DATA if name in model.hparams}
+    if not from_data.get("event_features"):
+        from_data.pop("event_features", None)  # which earlier releases do not know
     with replacing_folder(path, overwrite) as temporary:
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
         (temporary / CONFIG).write_text(dump_yaml(content), "utf-8")
@@ -98,6 +101,9 @@ def save_pretrained(
         if metadata.user_encodings is not None:
             encodings = json.dumps(plain_encodings(metadata.user_encodings), ensure_ascii=False)
             (temporary / USER_FEATURES).write_text(encodings + "\n", "utf-8")
+        if metadata.events:
+            events = json.dumps(metadata.events.to_plain(), ensure_ascii=False)
+            (temporary / EVENTS).write_text(events + "\n", "utf-8")
         (temporary / METRICS).write_text(json.dumps(dict(metrics or {}), indent=2) + "\n", "utf-8")
         (temporary / CARD).write_text(card or _short_card(model), "utf-8")
         write_manifest(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from croloss_serving.common.blocks import blocks
+from croloss_serving.recommend.event_inputs import EncodedEvents, EventFeatures, EventInputs, Times
 from croloss_serving.recommend.user_features import EncodedFeatures
 from lightning_croloss.common.item_lists import Ids, ItemLists
-from lightning_croloss.data.batch import GivenFeatures, RetrievalBatch
+from lightning_croloss.data.batch import EventValues, GivenFeatures, RetrievalBatch
 
 
 def batch_of_histories(
@@ -22,6 +24,7 @@ def batch_of_histories(
     max_history: int | None,
     device: torch.device,
     user_features: EncodedFeatures | None = None,
+    events: EncodedEvents | None = None,
 ) -> RetrievalBatch:
     """Check histories and users and make a batch without targets of them.
 
@@ -34,6 +37,7 @@ def batch_of_histories(
         max_history: number of events that the model sees, the last ones; None = all.
         device: where the batch is wanted.
         user_features: features of the users, for those who are unknown; None = of no one.
+        events: times and features of the events; None for a model that reads neither.
 
     Raises:
         ValueError: an id is out of range, or users do not fit the histories.
@@ -46,9 +50,9 @@ def batch_of_histories(
     if isinstance(histories, Tensor):
         whole = history = given = histories.to(device, torch.long)
     else:
-        events = list(map(len, histories))
+        lengths = list(map(len, histories))
         given = torch.tensor([item for row in histories for item in row], dtype=torch.long, device=device)
-        stop = torch.tensor(events, dtype=torch.long, device=device).cumsum(0)
+        stop = torch.tensor(lengths, dtype=torch.long, device=device).cumsum(0)
         begin = torch.cat([stop.new_zeros(1), stop])[:-1]
         whole = ItemLists.of_ranges(given, begin, stop).compact(left=True)
         if max_history is not None:
@@ -72,12 +76,69 @@ def batch_of_histories(
     if user_features is not None:
         values = [torch.from_numpy(value).to(device) for value in user_features.values]
         features = GivenFeatures(values, torch.from_numpy(user_features.given).to(device))
+    history = history if max_history is None else history[:, -max_history:]
+    of_events = None
+    if events is not None:
+        times, columns = events.padded(history.shape[1])
+        of_events = EventValues(
+            None if times is None else torch.from_numpy(times).to(device),
+            [torch.from_numpy(column).to(device) for column in columns],
+        )
     return RetrievalBatch(
-        history if max_history is None else history[:, -max_history:],
+        history,
         targets=torch.zeros_like(history[:, :1]),
         users=users,
         whole_history=whole,
         user_features=features,
+        events=of_events,
+    )
+
+
+def events_of_histories(
+    inputs: EventInputs,
+    histories: Sequence[Sequence[int]] | Tensor | None,
+    num_users: int,
+    times: Times | Tensor | None,
+    features: EventFeatures | None,
+    who: str,
+) -> EncodedEvents | None:
+    """Return what is given of the events of histories of ids as numbers; None if the model reads nothing.
+
+    Args:
+        inputs: what the model reads.
+        histories: as for :func:`batch_of_histories`.
+        num_users: number of users, if there are no histories.
+        times: for each history the times of its events; of a padded tensor (B, L) of histories as wide.
+        features: for each feature the same.
+        who: what errors call the model.
+
+    Raises:
+        ValueError: what is given does not fit the model or the histories.
+    """
+    if isinstance(times, Tensor):
+        times = times.tolist()
+    if not isinstance(histories, Tensor):
+        rows = [()] * num_users if histories is None else histories
+        return inputs.encode(list(map(len, rows)), times, features, who)
+    real = (histories != 0).tolist()
+
+    def events_alone(rows: Any) -> Any:
+        """Leave out what stands at padding; what is not as wide is refused later."""
+        rows = rows.tolist() if isinstance(rows, Tensor) else rows
+        if not hasattr(rows, "__len__") or len(rows) != len(real):
+            return rows
+        return [
+            [value for value, is_event in zip(row, mask, strict=True) if is_event]
+            if hasattr(row, "__len__") and len(row) == len(mask)
+            else row
+            for row, mask in zip(rows, real, strict=True)
+        ]
+
+    return inputs.encode(
+        [sum(mask) for mask in real],
+        None if times is None else events_alone(times),
+        None if features is None else {name: events_alone(rows) for name, rows in features.items()},
+        who,
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.users import UserKnowledge
 from lightning_croloss.data.batch import RetrievalBatch
@@ -28,6 +29,10 @@ class CatalogueMetadata(Protocol):
     @property
     def user_encodings(self) -> list[FeatureEncoding] | None:
         """How the features of users are read; None if the model has none, or its file did not hold them."""
+
+    @property
+    def events(self) -> EventInputs:
+        """What the model reads of the history's events besides their items."""
 
     @property
     def item_titles(self) -> list[str] | None:

@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from croloss_serving.recommend.event_inputs import EncodedEvents, EventFeatures, Times
 from croloss_serving.recommend.lists import UserLists, check_n, user_recommendations
 from croloss_serving.recommend.results import Recommendations, UserRecommendations
 from croloss_serving.recommend.tokens import (
     Token,
+    all_ids_of_histories,
     allowed_ids,
     check_tokens,
     encode_tokens,
     histories_of,
-    ids_of_histories,
+    known_ids,
 )
 from croloss_serving.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
 from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories
@@ -81,6 +83,8 @@ class TokenRecommender:
         histories: Sequence[Sequence[Token]] | None = None,
         users: Sequence[Token] | None = None,
         user_features: UserFeatures | None = None,
+        times: Times | None = None,
+        event_features: EventFeatures | None = None,
     ) -> Recommendations:
         """Recommend to each history.
 
@@ -91,21 +95,30 @@ class TokenRecommender:
             user_features: for each feature of users that the model was trained with a value of each user, for
                 those whom it does not know: a text or a number, for "multi" a text or a list; None or "" is
                 missing.
+            times: for each history the list of the times of its events, for a model that was trained with
+                them: numbers, or dates and ISO texts, as in training.
+            event_features: for each feature of events that the model was trained with, for each history the
+                list of the values of its events; None or "" is missing.
 
         Raises:
-            ValueError: neither histories nor users are given, or users or their features do not fit the model
-                or the histories.
+            ValueError: neither histories nor users are given, or users, their features, or times or features
+                of events do not fit the model or the histories.
             TypeError: histories or users are not lists, or a token neither text nor integer.
         """
         histories = histories_of(histories, users)
-        ids, unknown = ids_of_histories(histories, self._items.vocabulary)
+        found_ids = all_ids_of_histories(histories, self._items.vocabulary)
+        ids, unknown = known_ids(found_ids)
+        events = self._model.metadata.events.encode(
+            list(map(len, found_ids)), times, event_features, self._knowledge.who, [i > 0 for i in found_ids]
+        )
         known = self._knowledge.ids(users, len(ids))
         encodings = self._model.metadata.user_encodings
         features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
         found: list[UserRecommendations] = []
         for part in blocks_of_histories(ids, self._longest, BATCH_SIZE):
             some = None if features is None else features.rows(part)
-            found += self._recommend(ids[part], unknown[part], known[part], some)
+            of_part = None if events is None else events.rows(part)
+            found += self._recommend(ids[part], unknown[part], known[part], some, of_part)
         return Recommendations(found)
 
     def _recommend(
@@ -114,6 +127,7 @@ class TokenRecommender:
         unknown: list[int],
         users: NDArray[np.int64],
         features: EncodedFeatures | None,
+        events: EncodedEvents | None,
     ) -> list[UserRecommendations]:
         model = self._model
         batch = batch_of_histories(
@@ -124,6 +138,7 @@ class TokenRecommender:
             max_history=self._longest,
             device=model.device,
             user_features=features,
+            events=events,
         )
         ids, scores = self._top_items(batch)
         found = zip(ids.cpu().numpy(), scores.cpu().numpy(), strict=True)

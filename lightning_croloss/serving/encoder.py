@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from croloss_serving.layout import FEATURE_VECTORS, HISTORY, INTERESTS, USERS
-from lightning_croloss.data.batch import RetrievalBatch
+from croloss_serving.layout import EVENT_FEATURE, FEATURE_VECTORS, HISTORY, INTERESTS, TIMES, USERS
+from lightning_croloss.data.batch import EventValues, RetrievalBatch
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.models import HistoryModel, RetrievalModel
 from lightning_croloss.recommend.top_items import evaluating
@@ -40,6 +40,7 @@ class UserEncoder(nn.Module):
         model = _copy(model)
         self.needs_users = model.knows_users
         self.takes_features = model.user_feature_embedding is not None
+        self.events = model.metadata.events
         with torch.no_grad(), evaluating(model):
             if isinstance(model, HistoryModel):
                 ids = torch.arange(model.num_items + 1, device=model.device)
@@ -57,7 +58,12 @@ class UserEncoder(nn.Module):
         self.eval()
 
     def forward(
-        self, history: Tensor, users: Tensor | None = None, user_features: Tensor | None = None
+        self,
+        history: Tensor,
+        users: Tensor | None = None,
+        user_features: Tensor | None = None,
+        times: Tensor | None = None,
+        event_features: list[Tensor] | None = None,
     ) -> Tensor:
         """Encode users.
 
@@ -66,6 +72,8 @@ class UserEncoder(nn.Module):
             users: (B,) int64 user ids, 0 = unknown; for models that know users.
             user_features: (B, D) float32 embeddings of the features of unknown users, zeros where nothing is
                 known, or (1, D) for all; for models that have features of users.
+            times: (B, L) int64 whole times of the events; for models that were trained with them.
+            event_features: for each feature of events that the model reads (B, L), int64 or float32.
 
         Returns:
             (B, K, D) float32.
@@ -73,6 +81,8 @@ class UserEncoder(nn.Module):
         if users is None:
             users = torch.zeros_like(history[:, 0])
         batch = RetrievalBatch(history, targets=history[:, :1], users=users)
+        if self.events:
+            batch.events = EventValues(times, event_features or [])
         batch.user_features = user_features  # type: ignore[assignment]  # embedded already
         vectors: Tensor = self.model.encode_users(batch).float()
         return vectors
@@ -154,7 +164,7 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
     # different sizes above 1, which the export does not take for constants or for one another
     num_users, length = 8, 7 if model.max_length is None else min(7, model.max_length)
     history = torch.randint(1, model.num_items + 1, (num_users, length))
-    inputs: dict[str, Tensor] = {HISTORY: history}
+    inputs: dict[str, Any] = {HISTORY: history}
     shapes: dict[str, Any] = {HISTORY: {0: batch}}
     if length > 1:  # else it is a constant
         shapes[HISTORY][1] = torch.export.Dim("length", min=1, max=model.max_length)
@@ -163,13 +173,24 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
     if encoder.takes_features:
         rows = torch.export.Dim("feature_rows", min=1)
         inputs[FEATURE_VECTORS], shapes[FEATURE_VECTORS] = torch.zeros(9, model.embedding_dim), {0: rows}
+    names = list(inputs)
+    if encoder.events.times is not None:
+        inputs[TIMES], shapes[TIMES] = torch.arange(num_users * length).view_as(history), shapes[HISTORY]
+        names.append(TIMES)
+    if encoder.events.encodings:
+        inputs["event_features"] = [
+            torch.zeros(history.shape, dtype=torch.float32 if one.kind == "numeric" else torch.int64)
+            for one in encoder.events.encodings
+        ]
+        shapes["event_features"] = [shapes[HISTORY]] * len(encoder.events.encodings)
+        names += [EVENT_FEATURE + name for name in encoder.events.names]
     with _quiet():
         program = torch.onnx.export(
             encoder,
             kwargs=inputs,
             dynamo=True,
             dynamic_shapes=shapes,
-            input_names=list(inputs),
+            input_names=names,
             output_names=[INTERESTS],
             opset_version=OPSET,
             verbose=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,11 @@ from croloss_serving.layout import (
     INDEX,
     ITEMS,
     KNOWN_USERS,
+    OF_ITEMS_ALONE,
     USER_FEATURES,
     USER_TABLE,
     USER_VECTORS,
     VECTORS,
-    WITH_ENCODER,
 )
 from croloss_serving.recommend.token_table import write_tokens
 from croloss_serving.user_feature_vectors import UserFeatureVectors, Vectors
@@ -112,7 +113,7 @@ def export_model(
         if index is not None:
             write_index(build_index(index, vectors), temporary / INDEX)
             files.append(INDEX)
-        described = {
+        described: dict[str, Any] = {
             "class": type(model).__name__,
             "similarity": model.similarity,
             "num_items": model.num_items,
@@ -123,9 +124,11 @@ def export_model(
             "index": index,
             "exclude_history": model.exclude_history if exclude_history is None else exclude_history,
         }
+        version = replace(FORMAT, version=OF_ITEMS_ALONE)
         if users is not None:
-            described["needs_users"] = True
-        version = FORMAT if users is not None else replace(FORMAT, version=WITH_ENCODER)
+            described["needs_users"], version = True, FORMAT
+        if model.metadata.events:
+            described["events"], version = model.metadata.events.to_plain(), FORMAT
         version.write(temporary, {"model": described, "lightning_croloss": __version__}, files)
     return path
 

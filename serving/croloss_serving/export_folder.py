@@ -29,6 +29,7 @@ from croloss_serving.layout import (
     USER_VECTORS,
     VECTORS,
 )
+from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.token_table import read_tokens
 from croloss_serving.user_feature_vectors import UserFeatureVectors
@@ -50,6 +51,7 @@ _POSSIBLE: dict[str, Callable[[Any], bool]] = {
     "uses_history": lambda value: type(value) is bool,
     "exclude_history": lambda value: type(value) is bool,
     "needs_users": lambda value: type(value) is bool,
+    "events": lambda value: value is None or isinstance(value, dict),
 }
 
 
@@ -146,6 +148,19 @@ class ExportFolder:
         if USER_VECTORS not in self.manifest["files"]:
             return None
         return UserFeatureVectors.read(self.folder, self.manifest, self.model["num_users"])
+
+    def events(self) -> EventInputs:
+        """Return what the encoder reads of events besides their items.
+
+        Raises:
+            PretrainedError: the manifest does not say it in full.
+        """
+        try:
+            return EventInputs.from_plain(self.model.get("events"))
+        except ValueError as error:
+            raise PretrainedError(
+                f"{self.folder / MANIFEST} does not say how events are read ({error})"
+            ) from None
 
     def _check_users(self) -> None:
         """Refuse more users than there are vectors for, in the encoder or beside it."""

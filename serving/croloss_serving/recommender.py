@@ -14,11 +14,20 @@ from croloss_serving.common.blocks import blocks
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import SERVING, MissingExtraError, NeededBy, PretrainedError
 from croloss_serving.export_folder import ExportFolder
-from croloss_serving.layout import ENCODER, FEATURE_VECTORS, HISTORY, INTERESTS, USERS
+from croloss_serving.layout import (
+    ENCODER,
+    EVENT_FEATURE,
+    FEATURE_VECTORS,
+    HISTORY,
+    INTERESTS,
+    TIMES,
+    USERS,
+)
+from croloss_serving.recommend.event_inputs import EncodedEvents, EventFeatures, EventInputs, Times
 from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.lists import UserLists, check_n
 from croloss_serving.recommend.results import Recommendations, UserRecommendations
-from croloss_serving.recommend.tokens import Token, allowed_ids, histories_of, ids_of_histories
+from croloss_serving.recommend.tokens import Token, all_ids_of_histories, allowed_ids, histories_of, known_ids
 from croloss_serving.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
 from croloss_serving.recommend.users import UserKnowledge
 from croloss_serving.search import Ids, Scores, exact_search, index_search
@@ -49,6 +58,7 @@ class Recommender:
         users: Vocabulary | None = None,
         user_features: UserFeatureVectors | None = None,
         user_vectors: NDArray[np.float32] | None = None,
+        events: EventInputs | None = None,
     ) -> None:
         self.items = items
         self.model = model
@@ -67,6 +77,7 @@ class Recommender:
         self._user_features = user_features
         self._user_vectors = user_vectors
         self._inputs = set() if session is None else {entry.name for entry in session.get_inputs()}
+        self._events = events or EventInputs()
         if user_features is not None:
             self._inputs.add(FEATURE_VECTORS)  # not among the inputs, since it has a default
 
@@ -114,6 +125,7 @@ class Recommender:
             export.users(NEEDED_BY),
             export.user_features(),
             export.known_users(),
+            export.events(),
         )
 
     def recommend(
@@ -125,6 +137,8 @@ class Recommender:
         deny: Collection[Token] | None = None,
         users: Sequence[Token] | None = None,
         user_features: UserFeatures | None = None,
+        times: Times | None = None,
+        event_features: EventFeatures | None = None,
     ) -> Recommendations:
         """Return the n best items for each history, as ``model.recommend_tokens`` does.
 
@@ -145,16 +159,24 @@ class Recommender:
             user_features: for each feature of users that the model was trained with a value of each user, for
                 those whom it does not know: a text or a number, for "multi" a text or a list; None or "" is
                 missing.
+            times: for each history the list of the times of its events, for a model that was trained with
+                them: numbers, or dates and ISO texts, as in training.
+            event_features: for each feature of events that the model was trained with, for each history the
+                list of the values of its events; None or "" is missing.
 
         Raises:
-            ValueError: n is outside 1 … num_items, neither histories nor users are given, or users or their
-                features do not fit the model or the histories.
+            ValueError: n is outside 1 … num_items, neither histories nor users are given, or users, their
+                features, or times or features of events do not fit the model or the histories.
             TypeError: tokens are neither text nor integers.
         """
         if exclude_history is None:
             exclude_history = bool(self.model.get("exclude_history", True))
         check_n(n, len(self.items))
-        ids, unknown = ids_of_histories(histories_of(histories, users), self.vocabulary)
+        found_ids = all_ids_of_histories(histories_of(histories, users), self.vocabulary)
+        ids, unknown = known_ids(found_ids)
+        events = self._events.encode(
+            list(map(len, found_ids)), times, event_features, self._knowledge.who, [i > 0 for i in found_ids]
+        )
         known_users = self._knowledge.ids(users, len(ids))
         encodings = None if self._user_features is None else self._user_features.encodings
         features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
@@ -166,7 +188,8 @@ class Recommender:
         sizes = (min(len(history), self._longest) + len(denied) for history in ids)
         for part in blocks(sizes, BATCH_SIZE):
             some = None if features is None else features.rows(part)
-            interests = self.encode(ids[part], known_users[part], some)
+            of_part = None if events is None else events.rows(part)
+            interests = self.encode(ids[part], known_users[part], some, of_part)
             excluded = [
                 np.concatenate([np.unique(history) if exclude_history else [], denied]).astype(np.int64)
                 for history in ids[part]
@@ -184,6 +207,7 @@ class Recommender:
         histories: Sequence[Sequence[int]],
         users: NDArray[np.int64],
         user_features: EncodedFeatures | None = None,
+        events: EncodedEvents | None = None,
     ) -> Scores:
         """Return the interests (B, K, D) of histories of item ids.
 
@@ -193,6 +217,7 @@ class Recommender:
             histories: for each user the ids of its events, oldest first; the last ``max_history`` count.
             users: (B,) user ids, 0 = unknown.
             user_features: features of the users, for those who are unknown.
+            events: times and features of the events, for an encoder that reads them.
         """
         if self._user_vectors is not None:
             known = (users > 0)[:, np.newaxis, np.newaxis]
@@ -205,6 +230,11 @@ class Recommender:
         inputs: dict[str, NDArray[Any]] = {HISTORY: batch, USERS: users}
         if self._user_features is not None:
             inputs[FEATURE_VECTORS] = self._user_features.vectors(users, user_features)
+        if events is not None:
+            when, features = events.padded(batch.shape[1])
+            inputs |= {} if when is None else {TIMES: when}
+            names = [EVENT_FEATURE + name for name in self._events.names]
+            inputs |= dict(zip(names, features, strict=True))
         given = {name: value for name, value in inputs.items() if name in self._inputs}
         try:
             assert self._session is not None
@@ -245,7 +275,10 @@ def _session(export: ExportFolder, threads: int | None) -> Any | None:
     except Exception as error:
         raise _of_encoder(error, f"{export.folder / ENCODER}: ") from None
     inputs = {entry.name for entry in session.get_inputs()}
-    if inputs - {HISTORY, USERS, FEATURE_VECTORS} or INTERESTS not in {e.name for e in session.get_outputs()}:
+    events = export.events()
+    of_events = {EVENT_FEATURE + name for name in events.names} | ({TIMES} if events.times else set())
+    known = inputs - {HISTORY, USERS, FEATURE_VECTORS} == of_events
+    if not known or INTERESTS not in {e.name for e in session.get_outputs()}:
         raise PretrainedError(f"{export.folder / ENCODER} is not the encoder of an export")
     return session
 

@@ -87,6 +87,7 @@ class TestRuns:
             "gru4rec",
             "sasrec",
             "esasrec",
+            "hstu",
             "bert4rec",
             "bsarec",
             "caser",

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from lightning_croloss import (
+    HSTU,
     MIND,
     NGCF,
     BERT4Rec,
@@ -35,21 +36,20 @@ from lightning_croloss import (
     UniformNegatives,
     YouTubeDNN,
 )
-from tests.data_for_tests import FeaturedData, fit
+from tests.data_for_tests import EventData, fit
 from tests.gpu.device import TRAINER, sized
 
 USERS, ITEMS = sized(600, 60), sized(400, 40)
 
 
-def data(**kwargs: Any) -> FeaturedData:
+def data(**kwargs: Any) -> EventData:
     """Return the data, always the same."""
-    return FeaturedData(
-        num_users=USERS, num_items=ITEMS, **{"batch_size": sized(64, 32), "seed": 0, **kwargs}
-    )
+    return EventData(num_users=USERS, num_items=ITEMS, **{"batch_size": sized(64, 32), "seed": 0, **kwargs})
 
 
 _SPECS = data()
 _ITEMS = {"item_features": _SPECS.item_feature_specs}
+_EVENTS = {"event_features": _SPECS.event_feature_specs}
 _FEATURES = {"num_users": USERS, "user_features": _SPECS.user_feature_specs, **_ITEMS}
 
 #: name -> architecture and its arguments: between them every sampler, both paths of the loss, and the
@@ -74,6 +74,8 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
     "SASRec": (SASRec, {"negatives": UniformNegatives(8, shared=False)}),
     "SASRec, all positions": (SASRec, {"train_on": "all", **_ITEMS, "loss": CROLoss(fused=True)}),
     "ESASRec": (ESASRec, {"train_on": "all", "similarity": "dot", "dropout": 0.1}),
+    "HSTU": (HSTU, {"train_on": "all", "dropout": 0.1}),
+    "HSTU, features of events": (HSTU, {**_EVENTS, "num_blocks": 1}),
     "BERT4Rec": (
         BERT4Rec,
         {

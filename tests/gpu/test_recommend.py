@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.data_for_tests import events_of
 from tests.gpu.architectures import ITEMS, build, data, train
 from tests.gpu.device import DEVICE, is_on_device
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.gpu
 HISTORIES = [[1, 2, 3, 4, 5, 6, 7, 8], [11], [30, 11]]
 
 
-@pytest.fixture(scope="module", params=["YouTubeDNN", "MIND", "SASRec"])
+@pytest.fixture(scope="module", params=["YouTubeDNN", "MIND", "SASRec", "HSTU, features of events"])
 def models(request: pytest.FixtureRequest) -> tuple[Any, Any]:
     """Train a model, and return it on the device and a copy on the CPU."""
     model, copy = build(request.param), build(request.param)
@@ -27,8 +28,9 @@ def models(request: pytest.FixtureRequest) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("exclude_history", [True, False])
 def test_ids_are_those_of_the_cpu(models: tuple[Any, Any], exclude_history: bool) -> None:
-    found, scores = models[0].recommend(HISTORIES, 10, exclude_history)
-    expected, expected_scores = models[1].recommend(HISTORIES, 10, exclude_history)
+    given = events_of(models[0], HISTORIES)
+    found, scores = models[0].recommend(HISTORIES, 10, exclude_history, **given)
+    expected, expected_scores = models[1].recommend(HISTORIES, 10, exclude_history, **given)
     assert is_on_device(found)
     assert is_on_device(scores)
     torch.testing.assert_close(scores.cpu(), expected_scores, rtol=1e-3, atol=1e-4)
@@ -38,7 +40,8 @@ def test_ids_are_those_of_the_cpu(models: tuple[Any, Any], exclude_history: bool
 def test_tokens_are_those_of_the_cpu(models: tuple[Any, Any]) -> None:
     tokens = data().item_vocabulary.tokens
     histories = [[tokens[item - 1] for item in history] for history in HISTORIES] + [["nobody knows"]]
-    options = {"n": 8, "deny": [tokens[0]], "allow": tokens[: len(tokens) // 2]}
+    options: dict[str, Any] = {"n": 8, "deny": [tokens[0]], "allow": tokens[: len(tokens) // 2]}
+    options |= events_of(models[0], histories)
     here, there = (list(model.recommend_tokens(histories, **options)) for model in models)
     assert [len(user.tokens) for user in here] == [len(user.tokens) for user in there]
     for one, other in zip(here, there, strict=True):

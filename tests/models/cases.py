@@ -17,7 +17,7 @@ from lightning_croloss import (
     SoftmaxLoss,
 )
 from lightning_croloss.negatives import UniformNegatives
-from tests.data_for_tests import FeaturedData, fit
+from tests.data_for_tests import EventData, FeaturedData, events_of, fit
 
 SGD = functools.partial(torch.optim.SGD, lr=0.1)
 STEP_LR = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1)
@@ -29,6 +29,8 @@ FEATURES = {
     "user_features": FeaturedData().user_feature_specs,
     **ITEM_FEATURES,
 }
+
+EVENT_FEATURES = {"event_features": EventData().event_feature_specs}
 
 #: For each argument of RetrievalModel the arguments to start from, and another value of it.
 FOR_RETRIEVAL: dict[str, tuple[dict[str, Any], Any]] = {
@@ -52,6 +54,7 @@ FOR_HISTORY: dict[str, tuple[dict[str, Any], Any]] = {
     "embedding_dropout": ({}, 0.5),
     "id_dropout": (ITEM_FEATURES, 0.5),
     "use_item_id": (ITEM_FEATURES, False),
+    "event_features": ({}, EVENT_FEATURES["event_features"]),
 }
 #: The same of SequenceModel.
 FOR_SEQUENCES: dict[str, tuple[dict[str, Any], Any]] = {**FOR_HISTORY, "train_on": ({}, "all")}
@@ -102,11 +105,12 @@ class Outcomes:
         """Train for two epochs; return the metrics and what the model makes of items and users."""
         model = self.build(**arguments)
         num_users = getattr(model, "num_users", 0) or 60
-        data = FeaturedData(num_items=model.num_items, num_users=num_users, seed=0)
+        data = EventData(num_items=model.num_items, num_users=num_users, seed=0)
         trainer = fit(model, data, max_epochs=2, limit_train_batches=3)
         metrics = {name: value for name, value in trainer.callback_metrics.items() if name != "train/loss"}
         model.eval()
-        ids, scores = model.recommend([[1, 2, 3, 4, 5, 6, 7, 8], [11]], 9, users=self.users)
+        histories = [[1, 2, 3, 4, 5, 6, 7, 8], [11]]
+        ids, scores = model.recommend(histories, 9, users=self.users, **events_of(model, histories))
         return {"ids": ids, "scores": scores, "items": model.encode_items(None), **metrics}
 
     def of(self, start: dict[str, Any]) -> dict[str, Any]:

@@ -4,18 +4,27 @@ from typing import Any
 
 import torch
 
-from lightning_croloss import BSARec, ESASRec, GRU4Rec, SASRec, SequenceModel, UniformNegatives
+from lightning_croloss import (
+    HSTU,
+    BSARec,
+    ESASRec,
+    GRU4Rec,
+    SASRec,
+    SequenceModel,
+    UniformNegatives,
+)
 from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.models.sequence_model import TRAIN_ON
 
 #: Those that can train on all positions.
-MODELS = (GRU4Rec, SASRec, ESASRec)
+MODELS = (GRU4Rec, SASRec, ESASRec, HSTU)
 #: Every one, with each way to train it.
 WAYS = [(cls, how) for cls in (*MODELS, BSARec) for how in TRAIN_ON if how == "last" or cls in MODELS]
 ARCHITECTURE: dict[str, dict[str, Any]] = {
     "GRU4Rec": {"hidden_dims": (16,)},
     "BSARec": {"feedforward_dim": 16, "max_length": 20},
     "ESASRec": {"feedforward_multiplier": 2, "max_length": 20},
+    "HSTU": {"max_length": 20},
     "SASRec": {"feedforward_dim": 16, "max_length": 20},
 }
 

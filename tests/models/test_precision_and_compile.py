@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_croloss import (
+    HSTU,
     MIND,
     NGCF,
     BERT4Rec,
@@ -23,8 +24,8 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.data import DataRequest
-from tests.data_for_tests import FeaturedData, fit, quiet_trainer
-from tests.models.cases import FEATURES
+from tests.data_for_tests import EventData, fit, quiet_trainer
+from tests.models.cases import EVENT_FEATURES, FEATURES
 
 MODELS = [
     (YouTubeDNN, FEATURES),
@@ -36,6 +37,7 @@ MODELS = [
     (GRU4Rec, {}),
     (SASRec, {"train_on": "all"}),
     (ESASRec, {"train_on": "all"}),
+    (HSTU, {"train_on": "all", **EVENT_FEATURES}),
     (BERT4Rec, {}),
     (BSARec, {"dropout": 0.0}),
     (Caser, {"dropout": 0.0}),
@@ -57,13 +59,13 @@ def build(cls, arguments):
 def test_bf16_mixed(cls, arguments):
     model = build(cls, arguments)
     before = {name: value.clone() for name, value in model.named_parameters()}
-    trainer = fit(model, FeaturedData(seed=0), precision="bf16-mixed", limit_train_batches=3)
+    trainer = fit(model, EventData(seed=0), precision="bf16-mixed", limit_train_batches=3)
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
     moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert "item_embedding.weight" in moved
     assert all(value.dtype == torch.float32 for value in model.parameters())
     plain = build(cls, arguments)
-    loss = fit(plain, FeaturedData(seed=0), limit_train_batches=3).callback_metrics["train/loss"]
+    loss = fit(plain, EventData(seed=0), limit_train_batches=3).callback_metrics["train/loss"]
     assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(float(loss), rel=0.05)
 
 
@@ -73,8 +75,8 @@ def test_compiled(cls, arguments):
     torch._dynamo.reset()
     plain, model = build(cls, arguments), build(cls, arguments)
     options = {"limit_train_batches": 1, "limit_val_batches": 0, "num_sanity_val_steps": 0}
-    fit(plain, FeaturedData(seed=0), **options)
-    fit(torch.compile(model, backend="eager"), FeaturedData(seed=0), **options)
+    fit(plain, EventData(seed=0), **options)
+    fit(torch.compile(model, backend="eager"), EventData(seed=0), **options)
     for (name, expected), found in zip(plain.state_dict().items(), model.state_dict().values(), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3, equal_nan=True, msg=name)
 
@@ -87,7 +89,7 @@ def test_compiled_it_takes_batches_of_any_width(cls, arguments):
     for compiled in (False, True):
         model = build(cls, arguments)
         # windows of 3 and of 2 targets
-        data = FeaturedData(seed=0, batch_size=2, max_history=3, group_by_length=True)
+        data = EventData(seed=0, batch_size=2, max_history=3, group_by_length=True)
         options = {"limit_train_batches": 12, "limit_val_batches": 0, "num_sanity_val_steps": 0}
         fit(torch.compile(model, backend="eager") if compiled else model, data, **options)
         found.append(model.state_dict())
@@ -102,7 +104,7 @@ def test_compiled_it_takes_batches_of_any_width(cls, arguments):
 def test_compiled_by_the_default_backend_it_is_validated():
     """On processors with AVX-512 the ranking was traced, which failed."""
     torch._dynamo.reset()
-    data, model = FeaturedData(seed=0, eval_batch_size=60), build(YouTubeDNN, {"exclude_history": True})
+    data, model = EventData(seed=0, eval_batch_size=60), build(YouTubeDNN, {"exclude_history": True})
     trainer = fit(torch.compile(model), data, limit_train_batches=1, num_sanity_val_steps=0)
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
     (plain,) = quiet_trainer().validate(model, data, verbose=False)
@@ -114,7 +116,7 @@ def test_compiled_by_the_default_backend_it_is_validated():
 @pytest.mark.slow
 def test_compiled_it_is_validated_tested_and_predicts(cls):
     torch._dynamo.reset()
-    data, model = FeaturedData(seed=0, eval_batch_size=60), build(cls, {})
+    data, model = EventData(seed=0, eval_batch_size=60), build(cls, {})
     compiled = torch.compile(model, backend="eager")
     trainer = fit(compiled, data, limit_train_batches=1, num_sanity_val_steps=0)
     (plain,) = quiet_trainer().validate(model, data, verbose=False)

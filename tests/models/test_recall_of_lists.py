@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lightning_croloss import (
+    HSTU,
     MIND,
     NGCF,
     BERT4Rec,
@@ -56,6 +57,7 @@ MODELS: dict[str, tuple[type[RetrievalModel], dict[str, object]]] = {
     "three interests": (ThreeInterests, {"hidden_dims": (8,)}),
     "GRU4Rec": (GRU4Rec, {"hidden_dims": (8,)}),
     "ESASRec": (ESASRec, {"num_blocks": 1, "feedforward_multiplier": 1, "max_length": 20}),
+    "HSTU": (HSTU, {"num_blocks": 1, "max_length": 20}),
     "BERT4Rec": (BERT4Rec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "BSARec": (BSARec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "Caser": (Caser, {"num_horizontal": 2}),

@@ -18,8 +18,8 @@ from lightning_croloss import (
 from lightning_croloss.cli import main
 from lightning_croloss.data import Interactions, Vocabulary
 from lightning_croloss.errors import PretrainedError
-from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
-from tests.models.cases import FEATURES, ITEM_FEATURES
+from tests.data_for_tests import ClusteredData, EventData, FeaturedData, fit, small_model
+from tests.models.cases import EVENT_FEATURES, FEATURES, ITEM_FEATURES
 
 
 class Shuffled(ClusteredData):
@@ -38,6 +38,20 @@ def pretrained_on(data, cls=YouTubeDNN, **arguments):
     model = cls(**{"num_items": 40, "embedding_dim": 8, "ns": (5,), **arguments})
     fit(model, data, limit_train_batches=3)
     return model
+
+
+def test_embeddings_of_features_of_events_are_taken_where_their_rows_mean_the_same():
+    pretrained = pretrained_on(EventData(), GRU4Rec, **EVENT_FEATURES)
+    data = EventData(num_users=30)  # whose numbers have another mean, and whose tokens are the same
+    model = GRU4Rec(40, embedding_dim=8, ns=(5,), event_features=data.event_feature_specs)
+    found = load_matching(model, pretrained, data)
+    assert found.left == {"event_feature_embedding.embeddings.0.weight": "rating has other values"}
+    theirs, ours = (each.event_feature_embedding.embeddings for each in (pretrained, model))
+    assert [torch.equal(one.weight, other.weight) for one, other in zip(ours, theirs, strict=True)] == [
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, GRU4Rec, SASRec, BSARec, Caser])

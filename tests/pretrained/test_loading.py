@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lightning_croloss import (
+    HSTU,
     MIND,
     NGCF,
     BERT4Rec,
@@ -23,8 +24,8 @@ from lightning_croloss import (
     load_pretrained,
     save_pretrained,
 )
-from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
-from tests.models.cases import FEATURES
+from tests.data_for_tests import ClusteredData, EventData, events_of, fit, small_model
+from tests.models.cases import EVENT_FEATURES, FEATURES
 from tests.pretrained.cases import HISTORIES, refused, rewrite_config, vouch_again
 
 MODELS = [
@@ -38,6 +39,8 @@ MODELS = [
     (GRU4Rec, {}),
     (SASRec, {}),
     (ESASRec, {}),
+    (HSTU, {}),
+    (HSTU, EVENT_FEATURES),
     (BERT4Rec, {}),
     (BSARec, {}),
     (Caser, {}),
@@ -54,15 +57,16 @@ def test_every_architecture_comes_back_bit_for_bit(cls, arguments, tmp_path):
     model = cls(
         **{"num_items": 40, "embedding_dim": 8, "ns": (5, 10), "negatives": UniformNegatives(30), **arguments}
     )
-    fit(model, FeaturedData(), limit_train_batches=2)
+    fit(model, EventData(), limit_train_batches=2)
     again = load_pretrained(save_pretrained(model, tmp_path / "model"))
     assert type(again) is cls
+    assert again.metadata.events == model.metadata.events
     assert not again.training
     assert dict(again.hparams) == {name: dict(model.hparams)[name] for name in again.hparams}
     assert again.state_dict().keys() == model.state_dict().keys()
-    users = torch.tensor([1, 2])
+    given = {"users": torch.tensor([1, 2]), **events_of(model, HISTORIES)}
     for got, expected in zip(
-        again.recommend(HISTORIES, 9, users=users), model.recommend(HISTORIES, 9, users=users), strict=True
+        again.recommend(HISTORIES, 9, **given), model.recommend(HISTORIES, 9, **given), strict=True
     ):
         assert torch.equal(got, expected)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lightning_croloss import (
+    HSTU,
     MIND,
     BERT4Rec,
     BSARec,
@@ -17,8 +18,9 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.data import RetrievalBatch
-from tests.data_for_tests import FeaturedData, fit
-from tests.models.cases import FEATURES, ITEM_FEATURES
+from lightning_croloss.data.batch import EventValues
+from tests.data_for_tests import EventData, fit
+from tests.models.cases import EVENT_FEATURES, FEATURES, ITEM_FEATURES
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [export]")
 pytest.importorskip("onnxscript", reason="needs the extra [export]")
@@ -38,7 +40,11 @@ MODELS = [
     (SASRec, {"max_length": 12}),
     (SASRec, {"train_on": "all", "num_blocks": 1}),
     (ESASRec, {"max_length": 12, "feedforward_multiplier": 1}),
+    (HSTU, {"max_length": 12}),
+    (HSTU, {**EVENT_FEATURES, "use_times": False, "num_blocks": 1}),
+    (GRU4Rec, EVENT_FEATURES),
     (BERT4Rec, {"max_length": 12}),
+    (BERT4Rec, EVENT_FEATURES),
     (BSARec, {"max_length": 12}),
     (Caser, {"num_events": 3}),
     (Caser, {"use_user_id": True, "num_users": 60}),
@@ -50,7 +56,7 @@ MODELS = [
 def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
     torch.manual_seed(0)
     model = cls(num_items=40, embedding_dim=8, ns=(5,), **arguments)
-    fit(model, FeaturedData(), limit_train_batches=2)
+    fit(model, EventData(), limit_train_batches=2)
     model.eval()
     write_encoder(model, tmp_path / "encoder.onnx")
     assert model.trainer is not None
@@ -65,10 +71,31 @@ def test_the_graph_gives_what_the_model_gives(cls, arguments, tmp_path):
             history[row, : int(torch.randint(0, length + 1, ()))] = 0
         users = torch.randint(0, 61, (batch_size,))
         with torch.no_grad():
-            expected = model.encode_users(RetrievalBatch(history, history[:, :1], users))
+            events = values_of(model, history)
+            expected = model.encode_users(RetrievalBatch(history, history[:, :1], users, events=events))
         inputs = {"history": history.numpy()} | ({"users": users.numpy()} if knows_users else {})
+        if events is not None and events.times is not None:
+            inputs["times"] = events.times.numpy()
+        if events is not None:
+            names = [f"event_features.{name}" for name in model.metadata.events.names]
+            inputs |= {name: value.numpy() for name, value in zip(names, events.features, strict=True)}
         (found,) = session.run(["interests"], inputs)
         torch.testing.assert_close(torch.from_numpy(found), expected, atol=2e-6, rtol=1e-5)
+
+
+def values_of(model, history):
+    """Random times and features of the events of histories, those that the model reads, blank at padding."""
+    reads, real = model.metadata.events, history != 0
+    if not reads:
+        return None
+    times = torch.exp(torch.rand(history.shape) * 30).long().cumsum(1).where(real, 0)
+    features = [
+        torch.where(real & (torch.rand(history.shape) < 0.8), torch.randn(history.shape), float("nan"))
+        if encoding.kind == "numeric"
+        else torch.randint(0, len(encoding.tokens) + 1, history.shape).where(real, 0)
+        for encoding in reads.encodings
+    ]
+    return EventValues(None if reads.times is None else times, features)
 
 
 @pytest.mark.parametrize(("cls", "max_length"), [(SASRec, 3), (BERT4Rec, 1), (BSARec, 4)])

@@ -99,6 +99,7 @@ KINDS = {
     "ComiRecSA": {},
     "SASRec": {"max_length": 5},
     "ESASRec": {"max_length": 5},
+    "HSTU": {"max_length": 5},
     "BERT4Rec": {"max_length": 5},
     "BSARec": {"max_length": 5},
     "Caser": {},

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.common.checks import check_choice, check_lists
 from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.event_feature_names import check_event_features
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.settings import COUNT_FILTERS, read_settings
@@ -58,6 +59,10 @@ class RecBoleDataModule(RetrievalDataModule):
             each epoch, the next one being the first; 1 is the next one itself. No event of validation or test
             is ever drawn.
         targets_per_history: number of different ones that are drawn, fewer where there are fewer.
+        event_features: columns of ``<dataset>.inter`` that models read of each event of a history besides its
+            item. A ``token`` is categorical, a ``float`` numeric; write ``"rating:categorical"`` where that
+            is not what you mean. A value may be missing. The column of the times stands for the time since
+            the event before.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -85,6 +90,7 @@ class RecBoleDataModule(RetrievalDataModule):
         group_by_length: bool = False,
         target_window: int = 1,
         targets_per_history: int = 1,
+        event_features: Sequence[str] = (),
     ) -> None:
         super().__init__(
             split,
@@ -102,7 +108,9 @@ class RecBoleDataModule(RetrievalDataModule):
             item_features=item_features,
             user_features=user_features,
             missing_values=missing_values,
+            event_features=event_features,
         )
+        self.event_feature_names = list(event_features)
         self.dataset = dataset
         self.data_path = data_path
         self.config_files = list(config_files)
@@ -145,18 +153,37 @@ class RecBoleDataModule(RetrievalDataModule):
             if (error.name or "").partition(".")[0] not in ("recbole", "pandas", "polars", "pyarrow"):
                 raise
             raise MissingExtraError("RecBoleDataModule", "recbole") from error
-        return load(self.dataset, self._folder(given), given, self.ragged)
+        columns = self._columns_of(given)
+        check_event_features(self.event_feature_names, *columns)
+        wanted = [entry for entry in self.event_feature_names if entry != columns[2]]
+        interactions = load(
+            self.dataset, self._folder(given), given, self.ragged, wanted, self.missing_values
+        )
+        if self.time_feature is not None and interactions.times is None:
+            raise DataError(
+                f"event_features names {self.time_feature!r}, but the events have no times: set TIME_FIELD"
+            )
+        return interactions
+
+    @property
+    def time_feature(self) -> str | None:
+        """The column of the times if ``event_features`` names it, else None."""
+        time = self._columns_of(self._settings())[2]
+        return time if time in self.event_feature_names else None
+
+    @staticmethod
+    def _columns_of(given: dict[str, Any]) -> tuple[str, str, str]:
+        """Return the columns of the users, the items and the times."""
+        usual = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp"}
+        user, item, time = (given.get(key) or name for key, name in usual.items())
+        return user, item, time
 
     @property
     def reading(self) -> dict[str, Any]:
         """The columns of the events, for whoever reads more of them; RecBole's separators are its own."""
-        given = self._settings()
+        user, item, time = self._columns_of(self._settings())
         timed = self.interactions.times is not None
-        return {
-            "user_column": given.get("USER_ID_FIELD") or "user_id",
-            "item_column": given.get("ITEM_ID_FIELD") or "item_id",
-            "time_column": (given.get("TIME_FIELD") or "timestamp") if timed else None,
-        }
+        return {"user_column": user, "item_column": item, "time_column": time if timed else None}
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.

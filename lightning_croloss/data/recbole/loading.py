@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import yaml
 from numpy.typing import NDArray
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.utils.enum_type import FeatureSource, FeatureType, InputType, ModelType
 
+from lightning_croloss.data.event_columns import EventColumn
+from lightning_croloss.data.event_feature_names import split_event_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.atomic import refuse_repeated
 from lightning_croloss.data.recbole.columns import Columns
 from lightning_croloss.data.recbole.settings import COUNT_FILTERS, LOADING, check_filters, check_names
-from lightning_croloss.data.recbole.values import exact_times, floats, token_lists, tokens
-from lightning_croloss.errors import DataError
+from lightning_croloss.data.recbole.values import exact_times, token_lists, tokens
+from lightning_croloss.data.table.event_features import event_columns, numbers_or_missing
+from lightning_croloss.errors import DataError, suggest
 
 
 class _NoModel:
@@ -104,7 +109,7 @@ class FilteredDataset(Dataset):
                         f"{file.name}: column {name!r} holds dates, which val_interval cannot bound"
                     )
             elif kind == FeatureType.FLOAT:
-                values[name] = floats(table, name)
+                values[name] = numbers_or_missing(table, name)
             elif kind == FeatureType.TOKEN:
                 values[name] = tokens(table, name)
             else:
@@ -153,7 +158,14 @@ class FilteredDataset(Dataset):
         super()._reset_index()
 
 
-def load(dataset: str, folder: Path, given: dict[str, Any], ragged: str = "error") -> Interactions:
+def load(
+    dataset: str,
+    folder: Path,
+    given: dict[str, Any],
+    ragged: str = "error",
+    event_features: Sequence[str] = (),
+    missing_values: Sequence[str] = (),
+) -> Interactions:
     """Return the events of ``folder`` after RecBole's filters, with RecBole's ids.
 
     Args:
@@ -161,6 +173,8 @@ def load(dataset: str, folder: Path, given: dict[str, Any], ragged: str = "error
         folder: folder with its atomic files.
         given: RecBole settings.
         ragged: as for :class:`RecBoleDataModule`.
+        event_features: columns of the events that are features of these.
+        missing_values: texts in these columns that mean "missing", besides the empty one.
 
     Raises:
         ValueError: for an unusable setting.
@@ -194,4 +208,27 @@ def load(dataset: str, folder: Path, given: dict[str, Any], ragged: str = "error
         Vocabulary(data.field2id_token[user][1:]),
         Vocabulary(data.field2id_token[item][1:]),
         times,
+        columns=_event_columns(columns, event_features, missing_values, np.sort(data.file_order)),
     )
+
+
+def _event_columns(
+    columns: Columns, wanted: Sequence[str], missing_values: Sequence[str], rows: NDArray[np.int64]
+) -> tuple[EventColumn, ...]:
+    """Read features of the events that stand in some rows of the file, in the order of these."""
+    if not wanted:
+        return ()
+    file = columns.files["inter"]
+    names = [split_event_feature(entry, file.types)[0] for entry in wanted]
+    for name in names:
+        if name not in file.types:
+            raise DataError(
+                f"event_features names {name!r}, which is not a column of {file.name}"
+                f"{suggest(name, file.types)}"
+            )
+    table = file.read(names, columns.ids("inter"))
+    if missing_values:
+        table.frame = table.frame.with_columns(pl.col(names).replace(list(missing_values), None))
+    kept = np.isin(table.rows, rows)
+    table.keep(pl.Series(kept))
+    return event_columns(table, wanted)

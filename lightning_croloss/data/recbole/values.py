@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_croloss.data.table.conversion import factorize, to_numbers, to_times
+from lightning_croloss.data.table.conversion import factorize, to_times
 from lightning_croloss.data.table.reading import Table
 
 #: The largest integer up to which float64 holds all integers.
@@ -32,21 +31,6 @@ def token_lists(table: Table, column: str, separator: str, length: int | None) -
     texts = table.frame[column].fill_null("").to_list()
     rows = [[token for token in text.split(separator) if token][:length] for text in texts]
     return [np.array(row, dtype=object) for row in rows]
-
-
-def floats(table: Table, column: str) -> NDArray[np.float64]:
-    """Return numbers (R,), NaN where missing.
-
-    Raises:
-        DataError: something is not a finite number.
-    """
-    present = table.frame[column].is_not_null()
-    numbers = np.full(table.frame.height, np.nan)
-    if present.any():
-        filled = copy.copy(table)
-        filled.keep(present)
-        numbers[present.to_numpy()] = to_numbers(filled, column)
-    return numbers
 
 
 def exact_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:

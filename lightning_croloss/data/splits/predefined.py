@@ -85,6 +85,7 @@ class Predefined(Split):
             times=None if interactions.times is None else interactions.times[order],
             weights=None if interactions.weights is None else interactions.weights[order],
             parts=drawn[order],
+            columns=tuple(column[order] for column in interactions.columns),
         )
 
     def _drawn(self, interactions: Interactions, training: Tensor, fraction: float) -> Tensor:

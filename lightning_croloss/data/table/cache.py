@@ -26,6 +26,7 @@ from croloss_serving.common.hashing import sha256_of_file
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.space import check_space
 from lightning_croloss.configurable import to_config
+from lightning_croloss.data.event_columns import EventColumn
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.report import PreparationReport
@@ -85,6 +86,7 @@ class TableCache:
         report = PreparationReport.from_dict(found.pop("report"))
         for name in VOCABULARIES:
             found[name] = _unpacked(found[name])
+        found["columns"] = tuple(EventColumn(**column) for column in found["columns"])
         return Interactions(**found), report
 
     def write_events(self, interactions: Interactions, report: PreparationReport) -> None:
@@ -92,6 +94,7 @@ class TableCache:
         columns = {name: getattr(interactions, name) for name in interactions.__dataclass_fields__}
         for name in VOCABULARIES:
             columns[name] = _packed(columns[name])
+        columns["columns"] = [vars(column) for column in interactions.columns]
         self._write("events", {**columns, "report": report.to_dict()})
 
     def read_features(self) -> tuple[dict[str, list[Feature]], list[str]] | None:

@@ -102,6 +102,10 @@ class TableDataModule(RetrievalDataModule):
             each epoch, the next one being the first; 1 is the next one itself. No event of validation or test
             is ever drawn.
         targets_per_history: number of different ones that are drawn, fewer where there are fewer.
+        event_features: columns of ``interactions`` that models read of each event of a history besides its
+            item. Numbers are numeric, text is categorical; write ``"rating:categorical"`` where that is not
+            what you mean. A value may be missing. The column of the times stands for the time since the
+            event before.
 
     Attributes:
         spec: the arguments that decide about events, features and titles.
@@ -156,6 +160,7 @@ class TableDataModule(RetrievalDataModule):
         group_by_length: bool = False,
         target_window: int = 1,
         targets_per_history: int = 1,
+        event_features: Sequence[str] = (),
     ) -> None:
         super().__init__(
             split,
@@ -202,6 +207,7 @@ class TableDataModule(RetrievalDataModule):
             comment=comment,
             ragged=ragged,
             quotes=quotes,
+            event_features=event_features,
         )
         self._report: PreparationReport | None = None
         self._cache: TableCache | None = None
@@ -224,6 +230,11 @@ class TableDataModule(RetrievalDataModule):
         """How the events were read, for whoever reads more of them."""
         names = (*READ_ALIKE, *vars(self.spec.reading))
         return {name: to_config(getattr(self.spec, name)) for name in names}
+
+    @property
+    def time_feature(self) -> str | None:
+        """The column of the times if ``event_features`` names it, else None."""
+        return self.spec.time_column if self.spec.time_column in self.spec.event_features else None
 
     def load(self) -> Interactions:
         """Read and filter the events.

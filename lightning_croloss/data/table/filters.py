@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_croloss.data.event_columns import EventColumn
 from lightning_croloss.data.report import Counts
 
 
@@ -21,6 +22,7 @@ class Events:
         times: times, or None if the order of the rows counts.
         weights: weights, or None.
         parts: 0 training, 1 validation, 2 test, or None if the split decides.
+        columns: features of the events.
     """
 
     users: NDArray[np.int64]
@@ -28,6 +30,7 @@ class Events:
     times: NDArray[Any] | None = None
     weights: NDArray[np.float64] | None = None
     parts: NDArray[np.int8] | None = None
+    columns: tuple[EventColumn, ...] = ()
 
     def __len__(self) -> int:
         return len(self.users)
@@ -43,8 +46,11 @@ class Events:
     def take(self, chosen: NDArray[Any]) -> Events:
         """Return the events that ``chosen`` names, by a mask or by positions."""
         columns: dict[str, Any] = {
-            name: None if column is None else column[chosen] for name, column in vars(self).items()
+            name: None if column is None else column[chosen]
+            for name, column in vars(self).items()
+            if name != "columns"
         }
+        columns["columns"] = tuple(column[chosen] for column in self.columns)
         return Events(**columns)
 
     def in_order(self) -> Events:

@@ -9,10 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lightning_croloss.data.event_feature_names import split_event_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.progress import Stages
 from lightning_croloss.data.report import COUNTING, Counts, PreparationReport
 from lightning_croloss.data.table.conversion import factorize, parse_bound, to_numbers, to_times
+from lightning_croloss.data.table.event_features import event_columns
 from lightning_croloss.data.table.filters import (
     Events,
     with_minimum_counts,
@@ -42,18 +44,23 @@ def _prepare(
     columns = spec.columns
     if spec.part_column is not None:
         columns["split's column"] = spec.part_column
+    needed = list(columns.values())
+    features = [entry for entry in spec.event_features if entry != spec.time_column]
+    names = [split_event_feature(entry, files[0].columns)[0] for entry in features]
+    columns |= {f"event_features ({name!r})": name for name in names}
     table = read_table(files, columns, stages.begin)
     stages.begin("checking the columns")
     if spec.missing_values:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(spec.missing_values), None))
     report = _report(table, spec)
-    _drop_missing(table, spec, report)
+    _drop_missing(table, spec, report, needed)
 
     users, user_tokens = factorize(table, spec.user_column)
     items, item_tokens = factorize(table, spec.item_column)
     weights = _weights(table, spec)
     times, dates = (None, False) if spec.time_column is None else to_times(table, spec.time_column)
-    events = Events(users, items, times, weights, _parts(table, part_of_file, spec))
+    parts, features_read = _parts(table, part_of_file, spec), event_columns(table, features)
+    events = Events(users, items, times, weights, parts, features_read)
     stages.begin("filtering")
     if spec.value_column is not None:
         events = events.take(_within_values(table, spec.value_column, spec))
@@ -119,10 +126,10 @@ def _report(table: Table, spec: TableSpec) -> PreparationReport:
     return report
 
 
-def _drop_missing(table: Table, spec: TableSpec, report: PreparationReport) -> None:
-    """Leave out blank lines, and rows that lack a value if that is wanted; else refuse them."""
+def _drop_missing(table: Table, spec: TableSpec, report: PreparationReport, needed: list[str]) -> None:
+    """Leave out blank lines, and rows that lack a needed value if that is wanted; else refuse them."""
     frame = table.frame
-    missing = frame.select(pl.any_horizontal(pl.all().is_null())).to_series()
+    missing = frame.select(pl.any_horizontal(pl.col(needed).is_null())).to_series()
     if table.files[0].is_text and (missing.any() or table.left_out.blank):
         blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
         if blank.any() or table.left_out.blank:
@@ -135,7 +142,7 @@ def _drop_missing(table: Table, spec: TableSpec, report: PreparationReport) -> N
         report.add("drop_missing", "rows with a missing value", _counts(table, spec))
     elif missing.any():
         row = int(missing.arg_max() or 0)
-        column = next(name for name in table.frame.columns if table.frame[name][row] is None)
+        column = next(name for name in needed if table.frame[name][row] is None)
         raise DataError(
             f"{table.location(row)}: column {column!r} has no value ({int(missing.sum())} such rows): fill "
             "it, or set drop_missing to true to leave these rows out"
@@ -190,7 +197,14 @@ def _numbered(events: Events, user_tokens: NDArray[Any], item_tokens: NDArray[An
     users, user_vocabulary = _compact(events.users, user_tokens)
     items, item_vocabulary = _compact(events.items, item_tokens)
     return Interactions.from_ids(
-        users, items, user_vocabulary, item_vocabulary, events.times, events.weights, events.parts
+        users,
+        items,
+        user_vocabulary,
+        item_vocabulary,
+        events.times,
+        events.weights,
+        events.parts,
+        events.columns,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_croloss.common.checks import check_lists
+from lightning_croloss.data.event_feature_names import check_event_features
 from lightning_croloss.data.splits import Predefined
 from lightning_croloss.data.table.finding import paths_of
 from lightning_croloss.data.table.options import ReadingOptions
@@ -58,6 +59,7 @@ class TableSpec:
     comment: str | None = None
     ragged: str = "error"
     quotes: str = "auto"
+    event_features: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for table, given in self.files.items():
@@ -114,6 +116,7 @@ class TableSpec:
             item_features=self.item_features,
             user_features=self.user_features,
             missing_values=self.missing_values,
+            event_features=self.event_features,
         )
         if self.cache_dir is not None and Path(self.cache_dir).expanduser().is_file():
             raise ValueError(f"cache_dir={self.cache_dir!r} is a file: name a folder")
@@ -141,6 +144,9 @@ class TableSpec:
         ):
             if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low > high:
                 raise ValueError(f"{name}={low!r} is beyond the other end, {high!r}: nothing would be left")
+        check_event_features(
+            self.event_features, self.user_column, self.item_column, self.time_column, self.part_column
+        )
         if self.title_column is not None and self.items is None:
             raise ValueError("title_column needs items: name the file that holds the titles")
         for table, names in self.feature_names.items():

@@ -1,5 +1,6 @@
 """Parts that the architectures share."""
 
+from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding, feature_embedding
 from lightning_croloss.models.layers.history_dropout import drop_history
 from lightning_croloss.models.layers.mlp import mlp
@@ -8,6 +9,7 @@ from lightning_croloss.models.layers.positions import positions_from_end
 
 __all__ = [
     "POOLINGS",
+    "EventFeatureEmbedding",
     "FeatureEmbedding",
     "drop_history",
     "feature_embedding",

@@ -146,16 +146,17 @@ class TransformerEncoder(nn.ModuleList):
         num_blocks: how many.
     """
 
-    def __init__(self, block: Callable[[], SelfAttentionBlock], num_blocks: int) -> None:
+    def __init__(self, block: Callable[[], nn.Module], num_blocks: int) -> None:
         super().__init__(block() for _ in range(num_blocks))
 
-    def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, states: Tensor, real: Tensor | None = None, *more: Tensor | None) -> Tensor:
         """Map states (B, L, D) to (B, L, D) by one block after the other.
 
         Args:
             states: the states.
             real: (B, L) bool, True = a position that others may see, at least one in each row; None = all.
+            *more: what blocks of this kind take besides.
         """
         for block in self:
-            states = block(states, real)
+            states = block(states, real, *more)
         return states

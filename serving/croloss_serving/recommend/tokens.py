@@ -58,14 +58,29 @@ def ids_of_histories(
     Raises:
         TypeError: a history is not a list, or a token neither text nor integer.
     """
+    return known_ids(all_ids_of_histories(histories, vocabulary))
+
+
+def known_ids(histories: Sequence[NDArray[np.int64]]) -> tuple[list[list[int]], list[int]]:
+    """Return the ids of each history that are not 0, and how many are."""
+    return [ids[ids > 0].tolist() for ids in histories], [int((ids == 0).sum()) for ids in histories]
+
+
+def all_ids_of_histories(
+    histories: Sequence[Sequence[Token]], vocabulary: Vocabulary
+) -> list[NDArray[np.int64]]:
+    """Return for each history the id of each token, 0 if it is not known.
+
+    Raises:
+        TypeError: a history is not a list, or a token neither text nor integer.
+    """
     if isinstance(histories, (str, bytes)) or not isinstance(histories, (Sequence, np.ndarray)):
         raise TypeError(f"histories must be a list of lists of tokens, got {type(histories).__name__}")
     for number, history in enumerate(histories):
         check_tokens(f"histories[{number}]", history)
     ids = encode_tokens([token for history in histories for token in history], vocabulary)
     ends = np.cumsum([0, *map(len, histories)])
-    pieces = [ids[begin:end] for begin, end in pairwise(ends)]
-    return [piece[piece > 0].tolist() for piece in pieces], [int((piece == 0).sum()) for piece in pieces]
+    return [ids[begin:end] for begin, end in pairwise(ends)]
 
 
 def allowed_ids(

@@ -140,6 +140,7 @@ OTHER = {
     "comment": {"comment": "#"},
     "ragged": {"ragged": "drop"},
     "quotes": {"quotes": "text"},
+    "event_features": {"event_features": ["rating"]},
 }
 SAME = {
     "split": GlobalTime(3, 6),

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from lightning_croloss.data import TableDataModule
+from lightning_croloss.data import Predefined, TableDataModule
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,15 @@ from lightning_croloss.data import TableDataModule
         ({"user_features": ["age"]}, "users and user_features go together"),
         ({"item_features": "kind", "items": "i.csv"}, "item_features='kind' must be a list"),
         ({"missing_values": "NA"}, "missing_values='NA' must be a list"),
+        ({"event_features": "rating"}, "event_features='rating' must be a list"),
+        (
+            {"event_features": ["item_id"]},
+            "event_features names 'item_id', which is the item, which every model",
+        ),
+        (
+            {"event_features": ["fold"], "split": Predefined(column="fold")},
+            "event_features names 'fold', which is what an event is held out for, and nothing of the event",
+        ),
     ],
 )
 def test_arguments(arguments, message):

@@ -1,0 +1,73 @@
+"""Features of events from the columns of a table."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lightning_croloss.data.event_columns import KINDS, EventColumn
+from lightning_croloss.data.event_feature_names import split_event_feature
+from lightning_croloss.data.features import KIND_OF_TYPE
+from lightning_croloss.data.table.conversion import parse_numbers, to_numbers
+from lightning_croloss.data.table.reading import Table
+from lightning_croloss.errors import DataError
+
+
+def event_columns(table: Table, wanted: Sequence[str]) -> tuple[EventColumn, ...]:
+    """Return features of events, in the order of the rows.
+
+    Args:
+        table: the table.
+        wanted: names of its columns, or ``"name:kind"``.
+
+    Raises:
+        DataError: a column cannot be a feature, or of this kind.
+    """
+    found = []
+    for entry in wanted:
+        name, kind = split_event_feature(entry, table.frame.columns)
+        kind = kind or _kind(table, name)
+        if kind == "numeric":
+            found.append(EventColumn.of_numbers(name, numbers_or_missing(table, name)))
+        else:
+            texts = table.frame[name].cast(pl.String)
+            found.append(EventColumn.of_texts(name, texts.to_list()))
+    return tuple(found)
+
+
+def numbers_or_missing(table: Table, column: str) -> NDArray[np.float64]:
+    """Return numbers (R,), NaN where missing.
+
+    Raises:
+        DataError: something is not a finite number.
+    """
+    present = table.frame[column].is_not_null()
+    numbers = np.full(table.frame.height, np.nan)
+    if present.any():
+        filled = copy.copy(table)
+        filled.keep(present)
+        numbers[present.to_numpy()] = to_numbers(filled, column)
+    return numbers
+
+
+def _kind(table: Table, name: str) -> str:
+    """Return the kind of feature that a column is unless the user says otherwise."""
+    series = table.frame[name]
+    declared = table.files[0].columns[name] if table.files[0].is_text else ""
+    kind = KIND_OF_TYPE.get(declared, "")
+    if not kind and declared == "text":  # a CSV file has no types
+        kind = "categorical" if parse_numbers(series.drop_nulls(), table.decimal).null_count() else "numeric"
+    elif not kind and series.dtype.is_numeric():
+        kind = "numeric"
+    elif not kind and series.dtype in (pl.String, pl.Boolean):
+        kind = "categorical"
+    if kind not in KINDS:
+        held = declared or series.dtype
+        raise DataError(
+            f"{table.name}: column {name!r} holds {held}, but a feature of events is one text or number each"
+        )
+    return kind

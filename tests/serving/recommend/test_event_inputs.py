@@ -1,0 +1,116 @@
+"""Times and features of events as a user gives them."""
+
+from datetime import date, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from croloss_serving.common.feature_encoding import FeatureEncoding
+from croloss_serving.recommend.event_inputs import EventInputs, whole_times, whole_times_of
+
+KIND = FeatureEncoding.of_tokens("kind", "categorical", [["buy"], ["view"]], " ")
+RATING = FeatureEncoding.of_numbers("rating", np.array([1.0, 3.0]))
+BOTH = EventInputs("numbers", (KIND, RATING))
+
+
+def test_values_stand_where_their_events_do():
+    kept = [np.array([True, False, True]), np.zeros(0, dtype=bool), np.array([True])]
+    features = {"kind": [["view", "buy", "new"], [], ["buy"]], "rating": [[1, 2, None], [], [np.float32(3)]]}
+    encoded = BOTH.encode([3, 0, 1], [[5, 6, 7.9], [], [-0.5]], features, "it", kept)
+    times, (kinds, ratings) = encoded.padded(3)
+    assert times.tolist() == [[0, 5, 7], [0, 0, 0], [0, 0, -1]]
+    assert kinds.tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+    np.testing.assert_equal(ratings, [[np.nan, -1, np.nan], [np.nan] * 3, [np.nan, np.nan, 1]])
+    times, (kinds, _) = encoded.rows(slice(1, 3)).padded(1)
+    assert times.tolist() == [[0], [-1]]
+    assert kinds.tolist() == [[0], [1]]
+    nothing = BOTH.encode([0, 0], None, None, "it")
+    assert nothing.padded(2)[0].tolist() == [[0, 0], [0, 0]]
+    assert EventInputs().encode([3], None, None, "it") is None
+
+
+def test_dates_in_any_form_are_the_same_seconds():
+    when = datetime(2024, 5, 31, 18, 30)
+    cet = timezone(timedelta(hours=2))
+    given = [
+        when,
+        "2024-05-31T18:30:00",
+        "2024-05-31 18:30:00Z",
+        "2024-05-31T20:30:00+02:00",
+        when.replace(hour=20, tzinfo=cet),
+        np.datetime64("2024-05-31T18:30"),
+        np.datetime64("2024-05-31T18:30:00.9", "ns"),
+    ]
+    assert set(whole_times_of(given, dates=True).tolist()) == {1717180200}
+    assert whole_times_of([date(1970, 1, 2), "1969-12-31"], dates=True).tolist() == [86_400, -86_400]
+    nanoseconds = np.array([1717180200 * 10**9 + 5, -1])
+    assert whole_times(nanoseconds, dates=True).tolist() == [1717180200, -1]
+
+
+def test_numbers_are_rounded_down_and_never_too_large():
+    given = [3, 2.9, -2.1, 2**53 + 1, 10**30, np.float64(7.5), np.int64(4)]
+    assert whole_times_of(given, dates=False).tolist() == [3, 2, -3, 2**53 + 1, 2**61, 7, 4]
+    assert whole_times(np.array([2.9, -2.1, 1e300]), dates=False).tolist() == [2, -3, 2**61]
+    assert whole_times(np.array([2**53 + 1]), dates=False).tolist() == [2**53 + 1]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "times", "features", "message"),
+    [
+        (BOTH, None, {}, "it reads the times of events: give times, for each history the list of the times"),
+        (EventInputs("dates"), None, {}, "for each history the list of the dates of its events"),
+        (EventInputs(), [[1, 2]], None, "it does not read the times of events: leave times out"),
+        (EventInputs(), None, {"kind": [[1, 2]]}, "holds 'kind', which it does not read of events"),
+        (BOTH, [[1, 2]], {"kin": [["buy", "buy"]]}, "does not read of events; did you mean 'kind'?"),
+        (
+            BOTH,
+            [[1, 2]],
+            {"kind": [["buy", "buy"]]},
+            "it reads 'rating' of events: give it in event_features",
+        ),
+        (EventInputs("numbers"), [[1]], None, r"times\[0\] must hold the time of each of the 2 events"),
+        (
+            EventInputs("numbers"),
+            [[1, 2], [3]],
+            None,
+            "times must hold a list for each of the 1 histories, got 2",
+        ),
+        (EventInputs("numbers"), 7, None, "times must hold a list for each of the 1 histories, got 7"),
+        (
+            EventInputs("numbers"),
+            [3],
+            None,
+            r"times\[0\] must hold the time of each of the 2 events .*, got 3",
+        ),
+        (EventInputs("numbers"), [[1, "2"]], None, "times holds '2', but times are numbers, as in training"),
+        (EventInputs("numbers"), [[1, None]], None, "times holds None, but times are numbers"),
+        (EventInputs("numbers"), [[1, float("nan")]], None, "times holds nan, but times are numbers"),
+        (EventInputs("dates"), [["2024-01-01", "soon"]], None, "times holds 'soon', but times are dates"),
+        (EventInputs("dates"), [["2024-01-01", 5]], None, "times holds 5, but times are dates"),
+        (EventInputs(None, (RATING,)), None, {"rating": [["a", 1]]}, "feature 'rating' is a number, got 'a'"),
+        (
+            EventInputs(None, (KIND,)),
+            None,
+            {"kind": [["a"]]},
+            r"event_features\['kind'\]\[0\] must hold a value",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(inputs, times, features, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        inputs.encode([2], times, features, "it")
+    assert "\n" not in str(caught.value)
+
+
+def test_plain_and_back():
+    for inputs in (BOTH, EventInputs("dates"), EventInputs()):
+        assert EventInputs.from_plain(inputs.to_plain()) == inputs
+    for wrong in (
+        7,
+        {"times": "hours"},
+        {"other": 1},
+        {"features": [{"name": "a"}]},
+        {"times": [], "features": None},
+    ):
+        with pytest.raises((ValueError, TypeError)):
+            EventInputs.from_plain(wrong)
