@@ -148,7 +148,8 @@ class FeatureEncoding:
                 type(number) in (int, float) and abs(number) <= math.inf for number in numbers.values()
             ):
                 raise ValueError(f"the feature {name!r} does not say how its numbers are standardised")
-            if not 0 < numbers["scale"] < math.inf or not numbers["low"] <= numbers["high"]:
+            known = 0 < numbers["scale"] < math.inf and abs(numbers["center"]) < math.inf
+            if not known or not numbers["low"] <= numbers["high"]:
                 raise ValueError(f"the feature {name!r} cannot be standardised by {numbers}")
             return cls(name, kind, standardisation=Standardisation(**numbers))
         tokens, separator = plain.get("tokens"), plain.get("separator")
