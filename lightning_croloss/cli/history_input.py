@@ -76,7 +76,7 @@ def read_json_lines(
         DataError: a line is not of this form; the message names it.
     """
     inputs = events or EventInputs()
-    batch = Histories.reading(inputs)
+    batch, locations = Histories.reading(inputs), list[str]()
     kind: type | None = None
     for number, line in _decoded_lines(lines, source):
         if not line.strip():
@@ -97,11 +97,36 @@ def read_json_lines(
         batch.users.append(user)
         batch.tokens.append(_checked(history, location))
         _append_events(batch, entry, inputs, len(history), location)
+        locations.append(location)
         if len(batch) == size:
+            _check_events(batch, inputs, locations)
             yield batch
-            batch = Histories.reading(inputs)
+            batch, locations = Histories.reading(inputs), []
     if len(batch):
+        _check_events(batch, inputs, locations)
         yield batch
+
+
+def _check_events(batch: Histories, inputs: EventInputs, locations: Sequence[str]) -> None:
+    """Refuse times or features of events that are not what they were in training.
+
+    Raises:
+        DataError: naming where the first such history stands.
+    """
+
+    def check(rows: slice) -> None:
+        times = None if batch.times is None else batch.times[rows]
+        features = {name: values[rows] for name, values in batch.event_features.items()}
+        inputs.encode([len(tokens) for tokens in batch.tokens[rows]], times, features, "the model")
+
+    try:
+        check(slice(None))
+    except ValueError:
+        for number, location in enumerate(locations):
+            try:
+                check(slice(number, number + 1))
+            except ValueError as error:
+                raise DataError(f"{location}: {error}") from None
 
 
 def _append_events(batch: Histories, entry: Any, inputs: EventInputs, length: int, location: str) -> None:
@@ -246,7 +271,7 @@ def _read_lists(
             if _holds_floats(part.schema.field(history_column).type):
                 lists = [None if tokens is None else list(map(_whole, tokens)) for tokens in lists]
             users = part.column(user_column).to_pylist() if user_column in names else None
-            batch = Histories.reading(events)
+            batch, locations = Histories.reading(events), list[str]()
             columns = {name: part.column(name).to_pylist() for name in of_events}
             if users is not None and str(part.schema.field(user_column).type) == "uint64":
                 batch.user_type = part.schema.field(user_column).type
@@ -264,6 +289,8 @@ def _read_lists(
                         )
                     if rows is not None:
                         rows.append(found)
+                locations.append(f"{path.name}, row {row}")
+            _check_events(batch, events, locations)
             yield batch
 
 

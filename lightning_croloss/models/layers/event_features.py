@@ -57,7 +57,7 @@ class EventFeatureEmbedding(nn.Module):
             self.names.append(name)
             self.kinds.append(kind)
             # of a number: row 1 is scaled by it; row 0 stands for a missing value, or no event before
-            rows = {"numeric": 2, "time": NUM_BUCKETS + 1}.get(kind, size)
+            rows = {"numeric": 2, "time": NUM_BUCKETS + 1}.get(kind) or int(size or 0)
             embedding = nn.Embedding(rows, dim)
             nn.init.normal_(embedding.weight, std=dim**-0.5)
             nn.init.zeros_(embedding.weight[:1])

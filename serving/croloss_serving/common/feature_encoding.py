@@ -94,6 +94,8 @@ class FeatureEncoding:
                 raise ValueError(f"feature {self.name!r} is one token, got the list {value!r}")
             entries = [plain_value(entry) for entry in value]
             return [token for entry in entries if entry is not None for token in self._known(entry, False)]
+        if isinstance(value, Mapping):
+            raise ValueError(f"feature {self.name!r} is a text or number, got {value!r:.60}")
         return self._known(value, self.kind == "multi")
 
     def _known(self, value: Any, divided: bool) -> list[str]:

@@ -83,6 +83,10 @@ def test_columns_that_are_not_there_or_are_no_features(make):
         DataError, match=r"column 'tags' holds List.* a feature of events is one text or number"
     ):
         make(lists, event_features=["tags"]).interactions  # noqa: B018
+    with pytest.raises(
+        DataError, match=r"column 'tags' holds List.* a feature of events is one text or number"
+    ):
+        make(lists, event_features=["tags:categorical"]).interactions  # noqa: B018
     for entry, message in (
         (
             "level:categoricl",
