@@ -256,7 +256,14 @@ def _read_lists(
     parquet: ModuleType, path: Path, user_column: str, history_column: str, size: int, events: EventInputs
 ) -> Iterator[Histories]:
     with parquet.ParquetFile(path) as file:
-        of_events = [*(["times"] if events.times is not None else []), *events.names]
+        of_times = ["times"] if events.times is not None else []
+        of_events = [*of_times, *events.names]
+        for name in events.names:
+            if name in (user_column, history_column, *of_times):
+                raise DataError(
+                    f"the model reads a feature {name!r} of events, whose column in {path.name} cannot hold "
+                    "it too: give the histories as a table of events, or as JSON lines"
+                )
         for name in of_events:
             if name not in file.schema_arrow.names:
                 raise DataError(
@@ -281,7 +288,7 @@ def _read_lists(
                 batch.users.append(row if users is None else users[number])
                 batch.tokens.append(_checked(history or [], f"{path.name}, row {row}"))
                 for name, values in columns.items():
-                    rows = batch.times if name == "times" else batch.event_features[name]
+                    rows = batch.event_features.get(name, batch.times)
                     found = values[number] if isinstance(values[number], list) else []
                     if len(found) != len(history or []):
                         raise DataError(

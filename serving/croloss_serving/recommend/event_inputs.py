@@ -29,7 +29,9 @@ def whole_times(times: NDArray[Any], dates: bool) -> NDArray[np.int64]:
     if dates:
         seconds: NDArray[np.int64] = times.astype(np.int64) // 10**9
         return seconds
-    whole: NDArray[np.int64] = np.floor(np.clip(times, -_FARTHEST, _FARTHEST)).astype(np.int64)
+    within = np.clip(times, -_FARTHEST, _FARTHEST)
+    # NumPy before 2.1 rounds integers to floats, which do not hold all of them
+    whole: NDArray[np.int64] = (within if within.dtype.kind in "iu" else np.floor(within)).astype(np.int64)
     return whole
 
 
