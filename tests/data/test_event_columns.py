@@ -68,7 +68,7 @@ def test_each_position_has_the_values_of_its_event(lengths, seed, max_history, a
     rows = LeaveOneOut().assign(data)
     table = EventTable.of(data.columns, data.whole_times, inputs)
     dataset = SequenceDataset(
-        data, rows.train, max_history, False, rows.training_events, False, all_positions, table
+        data, rows.train, max_history, False, rows.training_events, False, all_positions, events=table
     )
     batch = dataset.__getitems__(torch.arange(len(dataset)))
     assert_tells_the_history(batch, inputs)
