@@ -13,6 +13,8 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,19 +91,27 @@ def recbole(model: str, folder: str) -> tuple[Any, Any, list[Any]]:
     return config, dataset, list(data_preparation(config, dataset))
 
 
+@contextmanager
+def inside(folder: str) -> Iterator[None]:
+    """Work in a folder, and come back."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 def of_recbole(model: str) -> tuple[float, float]:
     """Return validation and test Recall of RecBole's model, by RecBole's evaluation."""
     from recbole.utils import get_model, get_trainer
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, inside(folder):  # it writes a log
         config, _, (train, valid, test) = recbole(model, folder)
         cls = get_model(model)
         torch.autograd.set_detect_anomaly(False)  # RecBole's import turns it on, and training slow
         built = cls(config, train.dataset)
-        here = Path.cwd()
-        os.chdir(folder)  # where it writes what it logs
         trainer = get_trainer(config["MODEL_TYPE"], model)(config, built)
-        os.chdir(here)
         best, weights = -1.0, {}
 
         def note(epoch: int, value: float) -> None:

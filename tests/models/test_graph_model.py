@@ -334,7 +334,7 @@ def test_resuming_on_another_graph_is_refused(cls, tmp_path):
 def test_several_processes_share_one_graph():
     model = small(negatives=FullCatalogNegatives())
     data = ClusteredData(batch_size=16, seed=0)
-    quiet_trainer(strategy="ddp_spawn", devices=2, accelerator="cpu").fit(model, data)
+    quiet_trainer(strategy="ddp_fork", devices=2).fit(model, data)
     assert torch.equal(model.graph.edges, with_graph(small(), data).graph.edges)
     quiet_trainer().test(model, data, verbose=False)
 
