@@ -171,14 +171,16 @@ def _features(table: Table, events: EventInputs) -> list[pl.Series]:
     """Return the features of events that a model reads, None where one is missing."""
     import polars as pl
 
-    from lightning_croloss.data.table.event_features import numbers_or_missing
+    from lightning_croloss.data.table.event_features import numbers_or_missing, texts_or_missing
 
     found = []
     for number, encoding in enumerate(events.encodings):
         if encoding.kind == "numeric":
             column = pl.Series(numbers_or_missing(table, encoding.name))
         else:
-            column = table.frame[encoding.name].cast(pl.String)
+            column = table.frame[encoding.name]
+            if not (column.dtype.is_integer() or column.dtype.is_float()):  # 5 may be spelt 5.0 in training
+                column = texts_or_missing(table, encoding.name)
         found.append(column.alias(f"feature {number}"))
     return found
 

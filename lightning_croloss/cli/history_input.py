@@ -76,7 +76,7 @@ def read_json_lines(
         DataError: a line is not of this form; the message names it.
     """
     inputs = events or EventInputs()
-    batch = Histories.reading(inputs)
+    batch, locations = Histories.reading(inputs), list[str]()
     kind: type | None = None
     for number, line in _decoded_lines(lines, source):
         if not line.strip():
@@ -97,11 +97,36 @@ def read_json_lines(
         batch.users.append(user)
         batch.tokens.append(_checked(history, location))
         _append_events(batch, entry, inputs, len(history), location)
+        locations.append(location)
         if len(batch) == size:
+            _check_events(batch, inputs, locations)
             yield batch
-            batch = Histories.reading(inputs)
+            batch, locations = Histories.reading(inputs), []
     if len(batch):
+        _check_events(batch, inputs, locations)
         yield batch
+
+
+def _check_events(batch: Histories, inputs: EventInputs, locations: Sequence[str]) -> None:
+    """Refuse times or features of events that are not what they were in training.
+
+    Raises:
+        DataError: naming where the first such history stands.
+    """
+
+    def check(rows: slice) -> None:
+        times = None if batch.times is None else batch.times[rows]
+        features = {name: values[rows] for name, values in batch.event_features.items()}
+        inputs.encode([len(tokens) for tokens in batch.tokens[rows]], times, features, "the model")
+
+    try:
+        check(slice(None))
+    except ValueError:
+        for number, location in enumerate(locations):
+            try:
+                check(slice(number, number + 1))
+            except ValueError as error:
+                raise DataError(f"{location}: {error}") from None
 
 
 def _append_events(batch: Histories, entry: Any, inputs: EventInputs, length: int, location: str) -> None:
@@ -231,7 +256,14 @@ def _read_lists(
     parquet: ModuleType, path: Path, user_column: str, history_column: str, size: int, events: EventInputs
 ) -> Iterator[Histories]:
     with parquet.ParquetFile(path) as file:
-        of_events = [*(["times"] if events.times is not None else []), *events.names]
+        of_times = ["times"] if events.times is not None else []
+        of_events = [*of_times, *events.names]
+        for name in events.names:
+            if name in (user_column, history_column, *of_times):
+                raise DataError(
+                    f"the model reads a feature {name!r} of events, whose column in {path.name} cannot hold "
+                    "it too: give the histories as a table of events, or as JSON lines"
+                )
         for name in of_events:
             if name not in file.schema_arrow.names:
                 raise DataError(
@@ -246,7 +278,7 @@ def _read_lists(
             if _holds_floats(part.schema.field(history_column).type):
                 lists = [None if tokens is None else list(map(_whole, tokens)) for tokens in lists]
             users = part.column(user_column).to_pylist() if user_column in names else None
-            batch = Histories.reading(events)
+            batch, locations = Histories.reading(events), list[str]()
             columns = {name: part.column(name).to_pylist() for name in of_events}
             if users is not None and str(part.schema.field(user_column).type) == "uint64":
                 batch.user_type = part.schema.field(user_column).type
@@ -256,7 +288,7 @@ def _read_lists(
                 batch.users.append(row if users is None else users[number])
                 batch.tokens.append(_checked(history or [], f"{path.name}, row {row}"))
                 for name, values in columns.items():
-                    rows = batch.times if name == "times" else batch.event_features[name]
+                    rows = batch.event_features.get(name, batch.times)
                     found = values[number] if isinstance(values[number], list) else []
                     if len(found) != len(history or []):
                         raise DataError(
@@ -264,6 +296,8 @@ def _read_lists(
                         )
                     if rows is not None:
                         rows.append(found)
+                locations.append(f"{path.name}, row {row}")
+            _check_events(batch, events, locations)
             yield batch
 
 

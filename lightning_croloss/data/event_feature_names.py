@@ -20,9 +20,14 @@ def split_event_feature(entry: str, columns: Collection[str] = ()) -> tuple[str,
 
 
 def check_event_features(
-    wanted: Sequence[str], user: str, item: str, time: str | None, part: str | None = None
+    wanted: Sequence[str],
+    user: str,
+    item: str,
+    time: str | None,
+    part: str | None = None,
+    columns: Collection[str] = (),
 ) -> None:
-    """Refuse features of events that can be none, before any file is read.
+    """Refuse features of events that can be none, before any file is read, and once its columns are known.
 
     Args:
         wanted: what the user wrote.
@@ -30,13 +35,14 @@ def check_event_features(
         item: the column of the items.
         time: the column of the times, or None.
         part: the column of the parts of a split, or None.
+        columns: the columns that there are, if they are known.
 
     Raises:
         ValueError: naming the column.
     """
     names = []
     for entry in wanted:
-        name, kind = split_event_feature(entry)
+        name, kind = split_event_feature(entry, columns)
         reasons = {
             user: "the user, who is the same in all of a history: features of users are user_features",
             item: "the item, which every model reads",

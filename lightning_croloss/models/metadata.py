@@ -177,6 +177,26 @@ class ModelMetadata:
         self.seed = kept["seed"]
 
 
+def check_events(events: EventInputs, features: EventFeatureEmbedding | None, reads_times: bool) -> None:
+    """Refuse what a file says of the reading of events if the model reads something else.
+
+    Args:
+        events: what the file says.
+        features: the model's embedding of features of events; None without.
+        reads_times: whether the model itself reads the times of events where there are any.
+
+    Raises:
+        ValueError: they do not belong together.
+    """
+    needs_times = features is not None and features.reads_times
+    if not (features.fits(events.encodings) if features is not None else not events.encodings):
+        raise ValueError("it describes other features of events than the weights are for")
+    if needs_times and events.times is None:
+        raise ValueError("it does not say what the times of events are, which its weights read")
+    if events.times is not None and not (needs_times or reads_times):
+        raise ValueError("it describes times of events, which its weights do not read")
+
+
 def _events(plain: Any) -> EventInputs:
     try:
         return EventInputs.from_plain(plain)
@@ -217,7 +237,10 @@ def check_features(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """
     for name in ("item_features", "user_features", "event_features"):
         kept, given = (list(each.get(name) or ()) for each in (theirs, ours))
-        if not all(isinstance(spec, Mapping) and {"name", "kind", "size"} <= spec.keys() for spec in kept):
+        if not all(
+            isinstance(spec, Mapping) and {"name", "kind"} <= spec.keys() and type(spec.get("size")) is int
+            for spec in kept
+        ):
             raise ValueError(f"the checkpoint is damaged: its {name} are not descriptions of features")
         if kept != given:
             raise ValueError(

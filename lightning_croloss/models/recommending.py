@@ -118,7 +118,7 @@ class Recommending(Encoder):
         if self.needs_known_users:
             refuse_unknown_users(users, type(self).__name__)
         longest = self.metadata.max_history
-        events = events_of_histories(
+        histories, events = events_of_histories(
             self.metadata.events,
             histories,
             0 if users is None else len(users),

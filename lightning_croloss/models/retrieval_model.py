@@ -35,7 +35,7 @@ from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding
 from lightning_croloss.models.layers.unit_length import unit_length
-from lightning_croloss.models.metadata import ModelMetadata, check_features
+from lightning_croloss.models.metadata import ModelMetadata, check_events, check_features
 from lightning_croloss.models.own_parts import choice_of, keep_choice, own_loss, own_negatives
 from lightning_croloss.models.recommending import Recommending
 from lightning_croloss.models.resumable_training import ResumableTraining
@@ -284,6 +284,9 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         if self._trainer is not None:
             self._check_file(checkpoint)
         self.metadata.load(checkpoint, self.num_items)
+        events = self.metadata.events
+        if events or self.metadata.item_vocabulary is not None:  # else it has met no data of this package
+            check_events(events, self.event_feature_embedding, self.reads_times)
         given = checkpoint.get("hyper_parameters")
         if not isinstance(given, Mapping):
             raise ValueError("the checkpoint is damaged: it holds no hyperparameters")

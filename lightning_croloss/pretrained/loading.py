@@ -25,6 +25,7 @@ from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.checkpoint import described_model, read_checkpoint, tensors_of
 from lightning_croloss.models.cutoffs import measurable
 from lightning_croloss.models.declared_sizes import built_to_fit, elements
+from lightning_croloss.models.metadata import check_events
 from lightning_croloss.models.weights import check_weights
 from lightning_croloss.pretrained.layout import (
     CONFIG,
@@ -131,7 +132,11 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
         model.metadata.user_encodings = _user_encodings(model, folder / USER_FEATURES, content)
     if EVENTS in manifest["files"]:
         content = checked_content(folder, EVENTS, manifest, MOST_BYTES_OF_TOKENS)
-        model.metadata.events = _events(model, folder / EVENTS, content)
+        model.metadata.events = _events(folder / EVENTS, content)
+    try:
+        check_events(model.metadata.events, model.event_feature_embedding, model.reads_times)
+    except ValueError as error:
+        raise PretrainedError(f"{folder / EVENTS} is missing or damaged: {error}") from None
     _load_items(model, folder / VOCABULARY, checked_content(folder, VOCABULARY, manifest))
     if model.metadata.item_titles is None:
         model.metadata.item_titles = titles_at_hand(config, model.metadata.item_vocabulary, trusted)
@@ -180,14 +185,11 @@ def _user_encodings(model: RetrievalModel, path: Path, content: bytes) -> list[F
     return encodings
 
 
-def _events(model: RetrievalModel, path: Path, content: bytes) -> EventInputs:
+def _events(path: Path, content: bytes) -> EventInputs:
     try:
         events = EventInputs.from_plain(parse_json(content))
     except ValueError as error:
         raise PretrainedError(f"{path} does not say how events are read: it is damaged ({error})") from None
-    embedding = model.event_feature_embedding
-    if not (embedding.fits(events.encodings) if embedding is not None else not events.encodings):
-        raise PretrainedError(f"{path} describes other features of events than the weights are for")
     return events
 
 

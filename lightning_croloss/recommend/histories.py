@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from croloss_serving.common.blocks import blocks
-from croloss_serving.recommend.event_inputs import EncodedEvents, EventFeatures, EventInputs, Times
+from croloss_serving.recommend.event_inputs import EncodedEvents, EventFeatures, EventInputs, Times, is_list
 from croloss_serving.recommend.user_features import EncodedFeatures
 from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import EventValues, GivenFeatures, RetrievalBatch
@@ -48,6 +49,7 @@ def batch_of_histories(
         histories = [[] for _ in range(len(users))]
     whole: Ids
     if isinstance(histories, Tensor):
+        _check_padded(histories)
         whole = history = given = histories.to(device, torch.long)
     else:
         lengths = list(map(len, histories))
@@ -101,8 +103,11 @@ def events_of_histories(
     times: Times | Tensor | None,
     features: EventFeatures | None,
     who: str,
-) -> EncodedEvents | None:
-    """Return what is given of the events of histories of ids as numbers; None if the model reads nothing.
+) -> tuple[Sequence[Sequence[int]] | Tensor | None, EncodedEvents | None]:
+    """Return histories of ids, and what is given of their events as numbers; None if the model reads nothing.
+
+    A 0 is no event, wherever it stands: for a model that reads more of events than items it is left out, so
+    that each event keeps its own time and features, and the event before it is one.
 
     Args:
         inputs: what the model reads.
@@ -115,31 +120,37 @@ def events_of_histories(
     Raises:
         ValueError: what is given does not fit the model or the histories.
     """
-    if isinstance(times, Tensor):
-        times = times.tolist()
-    if not isinstance(histories, Tensor):
-        rows = [()] * num_users if histories is None else histories
-        return inputs.encode(list(map(len, rows)), times, features, who)
-    real = (histories != 0).tolist()
+    if isinstance(histories, Tensor):
+        _check_padded(histories)
+    listed: Sequence[Sequence[int]]
+    listed = histories.tolist() if isinstance(histories, Tensor) else histories or [()] * num_users
+    real = [[item != 0 for item in row] for row in listed]
 
     def events_alone(rows: Any) -> Any:
         """Leave out what stands at padding; what is not as wide is refused later."""
         rows = rows.tolist() if isinstance(rows, Tensor) else rows
-        if not hasattr(rows, "__len__") or len(rows) != len(real):
+        if not is_list(rows) or len(rows) != len(real):
             return rows
         return [
-            [value for value, is_event in zip(row, mask, strict=True) if is_event]
-            if hasattr(row, "__len__") and len(row) == len(mask)
-            else row
+            list(compress(row, mask)) if is_list(row) and len(row) == len(mask) else row
             for row, mask in zip(rows, real, strict=True)
         ]
 
-    return inputs.encode(
-        [sum(mask) for mask in real],
-        None if times is None else events_alone(times),
-        None if features is None else {name: events_alone(rows) for name, rows in features.items()},
-        who,
-    )
+    if isinstance(features, Mapping):
+        features = {name: events_alone(rows) for name, rows in features.items()}
+    times = None if times is None else events_alone(times)
+    encoded = inputs.encode(list(map(sum, real)), times, features, who)
+    if encoded is None or histories is None or all(map(all, real)):
+        return histories, encoded
+    return [list(compress(row, mask)) for row, mask in zip(listed, real, strict=True)], encoded
+
+
+def _check_padded(histories: Tensor) -> None:
+    """Raise ``ValueError`` unless a tensor holds a row for each history."""
+    if histories.ndim != 2:
+        raise ValueError(
+            f"histories must have the shape (B, L), a row for each user, got {tuple(histories.shape)}"
+        )
 
 
 def check_one_user_each(users: Tensor, num_histories: int) -> None:

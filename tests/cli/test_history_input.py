@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_croloss.cli.history_input import is_json_lines, read_json_file, read_json_lines
+from croloss_serving.common.feature_encoding import FeatureEncoding
+from croloss_serving.recommend.event_inputs import EventInputs
+from lightning_croloss.cli.history_input import (
+    Histories,
+    is_json_lines,
+    read_json_file,
+    read_json_lines,
+    read_lists,
+)
 from lightning_croloss.errors import DataError
 
 GOOD = '{"user": "a", "history": ["x"]}'
@@ -81,3 +90,18 @@ def test_any_text_is_read_or_refused_in_a_sentence(text):
     except DataError as error:
         said = str(error)
     assert said.startswith("the input, line 1") if said else sum(map(len, batches)) <= 1
+
+
+def test_a_feature_of_events_that_is_named_as_another_list(tmp_path: Path) -> None:
+    pl = pytest.importorskip("polars", reason="needs the extra [tables]")
+    columns = {"user_id": ["a"], "history": [["x", "y"]], "times": [[5, None]]}
+    pl.DataFrame(columns).write_parquet(tmp_path / "lists.parquet")
+    number = (FeatureEncoding.of_numbers("times", np.array([1.0, 2.0])),)
+
+    def read_with(inputs: EventInputs) -> list[Histories]:
+        return list(read_lists(tmp_path / "lists.parquet", "user_id", "history", 10, inputs))
+
+    (found,) = read_with(EventInputs(None, number))
+    assert found.of_events == {"event_features": {"times": [[5, None]]}}
+    with pytest.raises(DataError, match="reads a feature 'times' of events, whose column in lists.parquet"):
+        read_with(EventInputs("numbers", number))

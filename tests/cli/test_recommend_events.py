@@ -110,6 +110,10 @@ def test_the_same_lists_everywhere(run: Path, tmp_path: Path, monkeypatch: pytes
     assert recommended(run, "model.ckpt", run / "events.parquet") == expected
     pl.read_parquet(run / "events.parquet").write_csv("events.csv")
     assert recommended(run, "model", "events.csv") == expected
+    # numbers that training had as 4.0
+    whole = pl.read_parquet(run / "events.parquet").with_columns(pl.col("rating").cast(pl.Int64))
+    whole.write_parquet("whole.parquet")
+    assert recommended(run, "model", "whole.parquet") == expected
     # as JSON lines
     times = [[when.isoformat() for when in row] for row in given.get("times", [])]
     features = given.get("event_features", {})
@@ -188,10 +192,14 @@ def test_what_is_missing_is_one_sentence(
         assert "line 1 must have as many values as the history in times" in said("x.jsonl")
         example = {"history": ["i1"], "times": [7], "event_features": {name: [None] for name in events.names}}
         Path("x.jsonl").write_text(json.dumps(example) + "\n")
-        assert "times holds 7, but times are dates, as in training" in said("x.jsonl")
+        line = json.dumps({**example, "times": ["2024-05-31"]}) + "\n"
+        Path("x.jsonl").write_text(line + json.dumps(example) + "\n")
+        assert "x.jsonl, line 2: times holds 7, but times are dates, as in training" in said("x.jsonl")
         pl.DataFrame({"history": [["i1"]]}).write_parquet("y.parquet")
         assert "y.parquet has no column 'times', which the model reads of events" in said("y.parquet")
     if events.names:
+        frame.with_columns(kind=pl.lit(["a"])).write_parquet("x.parquet")
+        assert "column 'kind' holds List(String), but a feature of events is one text" in said("x.parquet")
         frame.rename({"rating": "ratings"}).write_parquet("x.parquet")
         assert "x.parquet has no column 'rating', which the model reads of events; did you mean" in said(
             "x.parquet"

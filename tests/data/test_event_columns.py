@@ -9,13 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from croloss_serving.recommend.event_inputs import EventInputs
-from lightning_croloss import BERT4Rec, FullCatalogNegatives, GRU4Rec, SASRec, SoftmaxLoss
+from lightning_croloss import (
+    BERT4Rec,
+    FullCatalogNegatives,
+    GRU4Rec,
+    SASRec,
+    SoftmaxLoss,
+    load_pretrained,
+)
 from lightning_croloss.data import DataRequest, Interactions, Predefined, RecBoleDataModule, Vocabulary
 from lightning_croloss.data.batch import EventValues, RetrievalBatch
 from lightning_croloss.data.event_columns import EventColumn, EventTable
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut
-from lightning_croloss.errors import DataError
+from lightning_croloss.errors import DataError, PretrainedError
 from tests.data_for_tests import ClusteredData, EventData, fit, quiet_trainer
 from tests.models.cases import EVENT_FEATURES
 
@@ -196,6 +203,8 @@ def test_a_recbole_dataset_has_its_columns():
             "'timestamp' holds the times, which are read as times: write 'timestamp' alone",
         ),
         (["rating:multi"], "event_features names 'rating:multi': a feature of events is one value an event"),
+        (["rating:number"], "event_features names 'rating:number': a feature of events is one value"),
+        (["user_id:number"], "event_features names 'user_id', which is the user"),
         (["rating", "rating:categorical"], "event_features names 'rating' twice: take one out"),
     ],
 )
@@ -302,3 +311,75 @@ def test_resume_on_other_values_is_refused(tmp_path):
             EventData(num_users=30),
             ckpt_path=tmp_path / "model.ckpt",
         )
+
+
+def another_kind(events):
+    return {**events, "features": events["features"][::-1]}
+
+
+def another_token(events):
+    number, text = events["features"]
+    return {**events, "features": [number, {**text, "tokens": [*text["tokens"], "sell"]}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda events: None, "other features of events than the weights are for"),
+        (another_kind, "other features of events than the weights are for"),
+        (another_token, "other features of events than the weights are for"),
+        (lambda events: {**events, "times": None}, "does not say what the times of events are"),
+    ],
+)
+def test_a_checkpoint_that_reads_events_in_another_way_is_refused(tmp_path, change, message):
+    model = SASRec(40, embedding_dim=8, ns=(5,), **EVENT_FEATURES)
+    fit(model, EventData(), limit_train_batches=1).save_checkpoint(tmp_path / "model.ckpt")
+    content = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    content["lightning_croloss"]["events"] = change(content["lightning_croloss"]["events"])
+    torch.save(content, tmp_path / "model.ckpt")
+    with pytest.raises(PretrainedError, match=message):
+        load_pretrained(tmp_path / "model.ckpt")
+    with pytest.raises(PretrainedError, match=message):
+        SASRec.load_from_checkpoint(tmp_path / "model.ckpt")
+
+
+def test_events_keep_their_values_wherever_padding_stands():
+    model = SASRec(40, embedding_dim=8, ns=(5,), **EVENT_FEATURES)
+    fit(model, EventData(), limit_train_batches=1)
+    expected = model.recommend(
+        [[1, 2]], 5, times=[[10, 9000]], event_features={"rating": [[1, 5]], "kind": [["buy", "view"]]}
+    )
+    for row in ([0, 1, 2], [1, 0, 2], [1, 2, 0]):
+        places = [row.index(1), row.index(2)]
+
+        def spread(first, last, nothing, places=places):
+            values = [nothing] * 3
+            values[places[0]], values[places[1]] = first, last
+            return [values]
+
+        given = {
+            "times": spread(10, 9000, 500),
+            "event_features": {"rating": spread(1, 5, 3), "kind": spread("buy", "view", "cart")},
+        }
+        for histories in ([row], torch.tensor([row])):
+            for found, wanted in zip(model.recommend(histories, 5, **given), expected, strict=True):
+                assert torch.equal(found, wanted)
+    with pytest.raises(ValueError, match=r"histories must have the shape \(B, L\)"):
+        model.recommend(torch.tensor([1, 2]), 5, **given)
+
+
+@pytest.mark.parametrize(
+    ("specs", "message"),
+    [
+        ([{"name": "kind", "kind": "categorical"}], "must say the size of 'kind', at least 1, got None"),
+        ([{"name": "kind", "kind": "categorical", "size": -1}], "size of 'kind', at least 1, got -1"),
+        ([{"name": "a", "kind": "numeric"}] * 2, "name each feature once, and the times last"),
+        (
+            [{"name": "when", "kind": "time"}, {"name": "a", "kind": "numeric"}],
+            "name each feature once, and the times last",
+        ),
+    ],
+)
+def test_specifications_that_no_data_gives(specs, message):
+    with pytest.raises(ValueError, match=message):
+        SASRec(40, embedding_dim=8, event_features=specs)

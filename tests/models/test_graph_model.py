@@ -376,6 +376,11 @@ def test_a_graph_that_cannot_be_is_refused(cls, tmp_path):
         load_pretrained(path)
     with pytest.raises(PretrainedError, match="is damaged: the edges of its graph have other users than"):
         fit(small(cls), max_epochs=2, ckpt_path=path)
+    edges = torch.ones(2, 1, dtype=torch.int32)
+    content["state_dict"]["graph.edges"] = edges.expand(2, 10**12)  # a few bytes in the file
+    torch.save(content, path)
+    with pytest.raises(PretrainedError, match="edges of its graph are declared larger than what is there"):
+        load_pretrained(path)
 
 
 @BOTH

@@ -16,7 +16,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils.enum_type import FeatureSource, FeatureType, InputType, ModelType
 
 from lightning_croloss.data.event_columns import EventColumn
-from lightning_croloss.data.event_feature_names import split_event_feature
+from lightning_croloss.data.event_feature_names import check_event_features, split_event_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.atomic import refuse_repeated
 from lightning_croloss.data.recbole.columns import Columns
@@ -202,6 +202,7 @@ def load(
     times = None if time_field is None else frame[time_field].to_numpy()
     if times is not None and data.has_dates:
         times = times.view("datetime64[ns]")
+    check_event_features(event_features, user, item, time_field, columns=columns.files["inter"].types)
     return Interactions.from_ids(
         frame[user].to_numpy(np.int64),
         frame[item].to_numpy(np.int64),

@@ -34,8 +34,7 @@ def event_columns(table: Table, wanted: Sequence[str]) -> tuple[EventColumn, ...
         if kind == "numeric":
             found.append(EventColumn.of_numbers(name, numbers_or_missing(table, name)))
         else:
-            texts = table.frame[name].cast(pl.String)
-            found.append(EventColumn.of_texts(name, texts.to_list()))
+            found.append(EventColumn.of_texts(name, texts_or_missing(table, name).to_list()))
     return tuple(found)
 
 
@@ -54,6 +53,25 @@ def numbers_or_missing(table: Table, column: str) -> NDArray[np.float64]:
     return numbers
 
 
+def texts_or_missing(table: Table, column: str) -> pl.Series:
+    """Return the values of a column as texts, None where missing.
+
+    Raises:
+        DataError: it holds what has no text, such as lists.
+    """
+    series = table.frame[column]
+    try:
+        return series.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        raise _no_feature(table, column, series.dtype) from None
+
+
+def _no_feature(table: Table, column: str, held: object) -> DataError:
+    return DataError(
+        f"{table.name}: column {column!r} holds {held}, but a feature of events is one text or number each"
+    )
+
+
 def _kind(table: Table, name: str) -> str:
     """Return the kind of feature that a column is unless the user says otherwise."""
     series = table.frame[name]
@@ -66,8 +84,5 @@ def _kind(table: Table, name: str) -> str:
     elif not kind and series.dtype in (pl.String, pl.Boolean):
         kind = "categorical"
     if kind not in KINDS:
-        held = declared or series.dtype
-        raise DataError(
-            f"{table.name}: column {name!r} holds {held}, but a feature of events is one text or number each"
-        )
+        raise _no_feature(table, name, declared or series.dtype)
     return kind

@@ -45,6 +45,7 @@ def _prepare(
     if spec.part_column is not None:
         columns["split's column"] = spec.part_column
     needed = list(columns.values())
+    spec.check_event_features(files[0].columns)
     features = [entry for entry in spec.event_features if entry != spec.time_column]
     names = [split_event_feature(entry, files[0].columns)[0] for entry in features]
     columns |= {f"event_features ({name!r})": name for name in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +111,15 @@ class TableSpec:
             "users": self.users_id_column or self.user_column,
         }
 
+    def check_event_features(self, columns: Collection[str] = ()) -> None:
+        """Refuse features of events that can be none; see the function of this name.
+
+        Args:
+            columns: the columns of the events, once they are known.
+        """
+        user, item, time, part = self.user_column, self.item_column, self.time_column, self.part_column
+        check_event_features(self.event_features, user, item, time, part, columns)
+
     def _check_each(self) -> None:
         check_lists(
             item_features=self.item_features,
@@ -144,9 +153,7 @@ class TableSpec:
         ):
             if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low > high:
                 raise ValueError(f"{name}={low!r} is beyond the other end, {high!r}: nothing would be left")
-        check_event_features(
-            self.event_features, self.user_column, self.item_column, self.time_column, self.part_column
-        )
+        self.check_event_features()
         if self.title_column is not None and self.items is None:
             raise ValueError("title_column needs items: name the file that holds the titles")
         for table, names in self.feature_names.items():

@@ -39,17 +39,26 @@ class EventFeatureEmbedding(nn.Module):
         self.kinds: list[str] = []
         self.embeddings = nn.ModuleList()
         for spec in specs:
-            name, kind = spec.get("name"), spec.get("kind")
+            name, kind, size = spec.get("name"), spec.get("kind"), spec.get("size")
             if not isinstance(name, str) or kind not in KINDS:
                 raise ValueError(
                     f"event_features must be what data.event_feature_specs says, got {spec!r:.80}: the "
                     f"kinds are {', '.join(KINDS)}"
                 )
+            if kind == "categorical" and (type(size) is not int or size < 1):
+                raise ValueError(
+                    f"event_features must say the size of {name!r}, at least 1, got {size!r:.60}"
+                )
+            if name in self.names or "time" in self.kinds:
+                raise ValueError(
+                    "event_features must name each feature once, and the times last, got "
+                    f"{[*self.names, name]!r:.200}"
+                )
             self.names.append(name)
             self.kinds.append(kind)
             # of a number: row 1 is scaled by it; row 0 stands for a missing value, or no event before
-            size = {"numeric": 2, "time": NUM_BUCKETS + 1}.get(kind) or int(spec["size"])
-            embedding = nn.Embedding(size, dim)
+            rows = {"numeric": 2, "time": NUM_BUCKETS + 1}.get(kind) or int(size or 0)
+            embedding = nn.Embedding(rows, dim)
             nn.init.normal_(embedding.weight, std=dim**-0.5)
             nn.init.zeros_(embedding.weight[:1])
             self.embeddings.append(embedding)

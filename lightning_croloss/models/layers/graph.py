@@ -89,6 +89,8 @@ class InteractionGraph(nn.Module):
             raise ValueError(f"the edges of its graph have the shape {tuple(edges.shape)} instead of (2, E)")
         if edges.is_meta or not edges.numel():
             return
+        if edges.numel() * edges.element_size() > edges.untyped_storage().nbytes():
+            raise ValueError("the edges of its graph are declared larger than what is there of them")
         (first_user, last_user), (first_item, last_item) = (row.aminmax() for row in edges)
         if not (1 <= first_user <= last_user <= self.num_users):
             raise ValueError(f"the edges of its graph have other users than 1 … {self.num_users}")

@@ -94,6 +94,8 @@ class FeatureEncoding:
                 raise ValueError(f"feature {self.name!r} is one token, got the list {value!r}")
             entries = [plain_value(entry) for entry in value]
             return [token for entry in entries if entry is not None for token in self._known(entry, False)]
+        if isinstance(value, Mapping):
+            raise ValueError(f"feature {self.name!r} is a text or number, got {value!r:.60}")
         return self._known(value, self.kind == "multi")
 
     def _known(self, value: Any, divided: bool) -> list[str]:
@@ -148,7 +150,8 @@ class FeatureEncoding:
                 type(number) in (int, float) and abs(number) <= math.inf for number in numbers.values()
             ):
                 raise ValueError(f"the feature {name!r} does not say how its numbers are standardised")
-            if not 0 < numbers["scale"] < math.inf or not numbers["low"] <= numbers["high"]:
+            known = 0 < numbers["scale"] < math.inf and abs(numbers["center"]) < math.inf
+            if not known or not numbers["low"] <= numbers["high"]:
                 raise ValueError(f"the feature {name!r} cannot be standardised by {numbers}")
             return cls(name, kind, standardisation=Standardisation(**numbers))
         tokens, separator = plain.get("tokens"), plain.get("separator")

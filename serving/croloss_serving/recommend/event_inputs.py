@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -29,7 +29,9 @@ def whole_times(times: NDArray[Any], dates: bool) -> NDArray[np.int64]:
     if dates:
         seconds: NDArray[np.int64] = times.astype(np.int64) // 10**9
         return seconds
-    whole: NDArray[np.int64] = np.floor(np.clip(times, -_FARTHEST, _FARTHEST)).astype(np.int64)
+    within = np.clip(times, -_FARTHEST, _FARTHEST)
+    # NumPy before 2.1 rounds integers to floats, which do not hold all of them
+    whole: NDArray[np.int64] = (within if within.dtype.kind in "iu" else np.floor(within)).astype(np.int64)
     return whole
 
 
@@ -135,6 +137,10 @@ class EventInputs:
             ValueError: something that the model reads is missing, what it does not read is given, there is
                 not one value for each event, or a value is not what it was in training.
         """
+        if features is not None and not isinstance(features, Mapping):
+            raise ValueError(
+                f"event_features must be a dictionary, lists by the names of features, got {features!r:.60}"
+            )
         if not any(lengths):  # no events, of which nothing has to be known
             times = [[] for _ in lengths] if times is None and self.times is not None else times
             features = {name: [[] for _ in lengths] for name in self.names} | dict(features or {})
@@ -169,7 +175,7 @@ class EventInputs:
             if name not in self.names:
                 raise ValueError(
                     f"event_features holds {name!r}, which {who} does not read of events"
-                    f"{suggest(name, self.names)}"
+                    f"{suggest(str(name), self.names)}"
                 )
         for name in self.names:
             if features is None or name not in features:
@@ -220,20 +226,25 @@ def _seconds(value: Any) -> int:
     return (when - _EPOCH) // timedelta(seconds=1)
 
 
+def is_list(values: Any) -> bool:
+    """Tell whether these are several values in an order, in whatever library's type."""
+    unordered = isinstance(values, (str, bytes, Mapping, Set))
+    return not unordered and hasattr(values, "__len__") and getattr(values, "ndim", 1) > 0
+
+
 def _flat(name: str, what: str, rows: Any, lengths: Sequence[int]) -> list[Any]:
     """Return the values of all events, one history after the other.
 
     Raises:
         ValueError: there is not a list for each history, with a value for each event.
     """
-    if isinstance(rows, (str, bytes, Mapping)) or not hasattr(rows, "__len__") or len(rows) != len(lengths):
-        got = f"got {len(rows)}" if hasattr(rows, "__len__") else f"got {rows!r:.60}"
+    if not is_list(rows) or len(rows) != len(lengths):
+        got = f"got {len(rows)}" if is_list(rows) else f"got {rows!r:.60}"
         raise ValueError(f"{name} must hold a list for each of the {len(lengths)} histories, {got}")
     values: list[Any] = []
     for number, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        listed = not isinstance(row, (str, bytes, Mapping)) and hasattr(row, "__len__")
-        if not listed or len(row) != length:
-            got = f"got {len(row)}" if listed else f"got {row!r:.60}"
+        if not is_list(row) or len(row) != length:
+            got = f"got {len(row)}" if is_list(row) else f"got {row!r:.60}"
             raise ValueError(
                 f"{name}[{number}] must hold {what} of each of the {length} events of the history, {got}"
             )

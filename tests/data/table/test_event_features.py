@@ -83,6 +83,19 @@ def test_columns_that_are_not_there_or_are_no_features(make):
         DataError, match=r"column 'tags' holds List.* a feature of events is one text or number"
     ):
         make(lists, event_features=["tags"]).interactions  # noqa: B018
+    with pytest.raises(
+        DataError, match=r"column 'tags' holds List.* a feature of events is one text or number"
+    ):
+        make(lists, event_features=["tags:categorical"]).interactions  # noqa: B018
+    for entry, message in (
+        (
+            "level:categoricl",
+            "names 'level:categoricl': a feature of events is one value an event, of the kind",
+        ),
+        ("user_id:categoricl", "names 'user_id', which is the user"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(COLUMNS, event_features=[entry]).interactions  # noqa: B018
     with pytest.raises(DataError, match=r"column 'kind' holds 'x', which is not a finite number"):
         make(COLUMNS, event_features=["kind:numeric"]).interactions  # noqa: B018
 

@@ -82,6 +82,16 @@ def test_numbers_are_rounded_down_and_never_too_large():
             None,
             r"times\[0\] must hold the time of each of the 2 events .*, got 3",
         ),
+        (
+            EventInputs("numbers"),
+            np.array(7),
+            None,
+            "must hold a list for each of the 1 histories, got array",
+        ),
+        (EventInputs("numbers"), [np.array(7)], None, r"times\[0\] must hold the time .*, got array\(7\)"),
+        (EventInputs("numbers"), [{1, 2}], None, r"times\[0\] must hold the time .*, got \{1, 2\}"),
+        (EventInputs(None, (KIND,)), None, [["a", "b"]], "event_features must be a dictionary"),
+        (EventInputs(None, (KIND,)), None, {1: [["a", "b"]]}, "holds 1, which it does not read of events"),
         (EventInputs("numbers"), [[1, "2"]], None, "times holds '2', but times are numbers, as in training"),
         (EventInputs("numbers"), [[1, None]], None, "times holds None, but times are numbers"),
         (EventInputs("numbers"), [[1, float("nan")]], None, "times holds nan, but times are numbers"),
@@ -110,6 +120,7 @@ def test_plain_and_back():
         {"times": "hours"},
         {"other": 1},
         {"features": [{"name": "a"}]},
+        {"features": [{**RATING.to_plain(), "center": float("inf")}]},
         {"times": [], "features": None},
     ):
         with pytest.raises((ValueError, TypeError)):
