@@ -218,10 +218,18 @@ class TestNewerFormats:
         (line,) = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
         assert "ckpt_path: newer.ckpt is of format version 2" in line
 
-    @pytest.mark.parametrize("folder", ["zoo/small/mind", "exports/gru4rec"])
-    def test_a_folder(self, folder):
+    @pytest.mark.parametrize(
+        ("folder", "newest", "load"),
+        [
+            ("zoo/small/mind", 1, load_pretrained),
+            ("exports/gru4rec", 2, lightning_croloss.Recommender.from_export),
+        ],
+        ids=["pretrained", "export"],
+    )
+    def test_a_folder(self, folder, newest, load):
         path = Path(folder) / "manifest.json"
-        path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-        load = load_pretrained if folder.startswith("zoo") else lightning_croloss.Recommender.from_export
-        with pytest.raises(PretrainedError, match=r"was saved in format version 2; .* reads up to 1"):
+        newer = f'"format_version": {newest + 1}'
+        path.write_text(path.read_text().replace('"format_version": 1', newer))
+        said = rf"was saved in format version {newest + 1}; .* reads up to {newest}"
+        with pytest.raises(PretrainedError, match=said):
             load(folder)

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from lightning_croloss import CROLossCallback, RetrievalModel
+from lightning_croloss.data import DataRequest
 from tests.data_for_tests import quiet_trainer
 from tests.gpu.architectures import ARCHITECTURES, ITEMS, USERS, Steps, build, data, train
 from tests.gpu.device import DEVICE, TRAINER, is_on_device, training_batch
@@ -116,7 +117,9 @@ def test_a_checkpoint_of_the_device_loads_on_the_cpu(run: Run) -> None:
 def test_vectors_are_those_of_the_cpu(run: Run) -> None:
     model = build(run.name)
     model.load_state_dict(run.model.state_dict())
-    given = training_batch(data())
+    source = data()
+    source.prepare_for(DataRequest(events=source.event_inputs))
+    given = training_batch(source)
     model.eval()
     with torch.no_grad():
         expected = model.encode_users(given.to("cpu")), model.encode_items(None)

@@ -18,7 +18,7 @@ from lightning_croloss.models import MIND, NGCF, LightGCN, MatrixFactorization, 
 from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.training.half_precision import LEAST_EPS, raise_eps
 from lightning_croloss.training.lazy_adam import LazyAdam
-from tests.data_for_tests import ClusteredData, FeaturedData, fit
+from tests.data_for_tests import ClusteredData, EventData, events_of, fit
 from tests.models.cases import FEATURES
 from tests.models.test_precision_and_compile import MODELS, build
 
@@ -36,7 +36,7 @@ class WeightedData(ClusteredData):
 
 def check(model, precision, data=None):
     before = {name: value.clone() for name, value in model.named_parameters()}
-    data = data or FeaturedData(seed=0, eval_batch_size=60)
+    data = data or EventData(seed=0, eval_batch_size=60)
     trainer = fit(model, data, precision=precision, limit_train_batches=4, num_sanity_val_steps=0)
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
     assert 0.0 <= float(trainer.callback_metrics["val/recall@5"]) <= 1.0
@@ -46,7 +46,9 @@ def check(model, precision, data=None):
         assert torch.isfinite(value).all(), name
         moved += not torch.equal(value, before[name].to(value.dtype))
     assert moved >= len(before) / 2
-    ids, scores = model.recommend([[1, 2], [], [3]], users=torch.tensor([1, 2, 3]), n=5)
+    histories = [[1, 2], [], [3]]
+    given = events_of(model, histories)
+    ids, scores = model.recommend(histories, users=torch.tensor([1, 2, 3]), n=5, **given)
     assert (ids > 0).all()
     assert torch.isfinite(scores).all()
 

@@ -57,7 +57,8 @@ MODELS: dict[str, tuple[type[RetrievalModel], dict[str, object]]] = {
     "three interests": (ThreeInterests, {"hidden_dims": (8,)}),
     "GRU4Rec": (GRU4Rec, {"hidden_dims": (8,)}),
     "ESASRec": (ESASRec, {"num_blocks": 1, "feedforward_multiplier": 1, "max_length": 20}),
-    "HSTU": (HSTU, {"num_blocks": 1, "max_length": 20}),
+    # with times: tests/cli/test_recommend_events.py
+    "HSTU": (HSTU, {"num_blocks": 1, "max_length": 20, "use_times": False}),
     "BERT4Rec": (BERT4Rec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "BSARec": (BSARec, {"num_blocks": 1, "feedforward_dim": 8, "max_length": 20}),
     "Caser": (Caser, {"num_horizontal": 2}),
