@@ -103,5 +103,5 @@ def test_a_feature_of_events_that_is_named_as_another_list(tmp_path: Path) -> No
 
     (found,) = read_with(EventInputs(None, number))
     assert found.of_events == {"event_features": {"times": [[5, None]]}}
-    with pytest.raises(DataError, match="reads a feature 'times' of events, whose column in lists.parquet"):
+    with pytest.raises(DataError, match="reads a feature 'times' of events, whose column"):
         read_with(EventInputs("numbers", number))
