@@ -38,6 +38,7 @@ MODELS: dict[str, tuple[type[RetrievalModel], dict[str, Any]]] = {
 }
 #: RecBole's settings.
 GIVEN: dict[str, Any] = {
+    "dataset": "ml-100k",
     "epochs": EPOCHS,
     "eval_step": EVERY,
     "stopping_step": EPOCHS,

@@ -45,7 +45,8 @@ def prepared(model: str, given: Mapping[str, Any], folder: str) -> tuple[Any, An
 
     Args:
         model: its name in RecBole.
-        given: settings besides :data:`COMMON`; that of ``data_path`` where the data is not RecBole's.
+        given: settings besides :data:`COMMON`, with the name of the data, and where it lies if RecBole does
+            not bring it.
         folder: where it may write.
     """
     from recbole.data import create_dataset, data_preparation
@@ -54,9 +55,7 @@ def prepared(model: str, given: Mapping[str, Any], folder: str) -> tuple[Any, An
     from benchmarks.recbole_models.recbole_config import QuietConfig
 
     put_back()
-    config = QuietConfig(
-        model=model, dataset="ml-100k", config_dict={**COMMON, "checkpoint_dir": folder, **given}
-    )
+    config = QuietConfig(model=model, config_dict={**COMMON, "checkpoint_dir": folder, **given})
     logging.getLogger().setLevel(logging.ERROR)
     init_seed(SEED, True)
     dataset = create_dataset(config)

@@ -30,8 +30,9 @@ def report(rows: dict[str, Row]) -> str:
 
 MovieLens-100k, one seed, one thread: `python -m benchmarks.recbole_models`. Models of users' ids in
 RecBole's default protocol, BPR, Adam {general.RATE}, {general.EPOCHS} epochs; those of histories
-leave-one-out, cross-entropy over the whole catalogue, Adam {sequential.RATE}, {sequential.EPOCHS} epochs.
-Test figures of the epoch that is best by validation; seconds of the processor, with validation.
+8:1:1 in the order of time, cross-entropy over the whole catalogue, Adam {sequential.RATE},
+{sequential.EPOCHS} epochs. Test figures of the epoch that is best by validation; seconds of the
+processor, with validation.
 
 {table(HEAD, lines)}
 """

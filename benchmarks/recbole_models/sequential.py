@@ -1,9 +1,11 @@
 """Models of histories: those that RecBole has too, by the same events, split, settings and epochs.
 
-MovieLens-100k as RecBole bundles it, a user's last event for test and the one before for validation, the
-others behind the histories of up to 20 events before them. Events of one second keep their order in the file:
-RecBole, which keeps times in single precision and sorts by them, gets each event's number in its place. The
-whole catalogue is ranked, with what the user had before, as RecBole does for models of sequences.
+MovieLens-100k as RecBole bundles it. Of each user's targets, which are all events but the first, in their
+order the last tenth is for test and the one before for validation: 943 users with one target each would tell
+apart nothing within 10 %. A target's history is the 20 events before it. Events of one second keep their
+order in the file: RecBole, which keeps times in single precision and sorts by them, gets each event's number
+for its time. The whole catalogue is ranked, with what the user had before, as RecBole does for models of
+sequences.
 Cross-entropy of dot products over the whole catalogue (BERT4Rec: of the masked events), Adam, each target
 with its history a row, no early stopping: the epoch that is best by validation Recall@10 is tested, each side
 by its own evaluation.
@@ -37,9 +39,12 @@ from lightning_croloss import (
     SASRec,
     SoftmaxLoss,
 )
-from lightning_croloss.data import DataRequest
+from lightning_croloss.data import DataRequest, Interactions, SplitRows, TargetRows
+from lightning_croloss.data.splits import Split
 
 DIM, LENGTH, BATCH, RATE, EPOCHS, DROPOUT = 64, 20, 256, 0.002, 8, 0.2
+#: Not that of the data, for which RecBole would take its own file.
+NAME = "events"
 #: Blocks and heads of those that attend, and the width of their feed-forward networks.
 BLOCKS, HEADS, INNER = 1, 2, 256
 ATTENTION: dict[str, Any] = {
@@ -79,6 +84,23 @@ MODELS: dict[str, tuple[Callable[..., RetrievalModel], dict[str, Any], dict[str,
 }
 
 
+class ByOrder(Split):
+    """RecBole's split by ratio, in order: of a user's targets a tenth, or one, for each held-out part."""
+
+    def assign(self, interactions: Interactions) -> SplitRows:
+        """Return the rows of each part, a target each, with the events before it."""
+        tenth = ((interactions.lengths - 1) // 10).clamp(min=1)[interactions.users]
+        from_end = interactions.lengths[interactions.users] - 1 - interactions.positions
+        target = interactions.positions >= 1
+        return SplitRows(
+            train=TargetRows.single(target & (from_end >= 2 * tenth)),
+            valid=TargetRows.single(target & (from_end >= tenth) & (from_end < 2 * tenth)),
+            test=TargetRows.single(target & (from_end < tenth)),
+            training_events=from_end >= 2 * tenth,
+            unseen_users=False,
+        )
+
+
 def theirs(model: str) -> dict[str, float]:
     """Train and test RecBole's model."""
     with tempfile.TemporaryDirectory() as folder:
@@ -89,9 +111,10 @@ def theirs(model: str) -> dict[str, float]:
 def given(model: str, folder: str) -> dict[str, Any]:
     """Return RecBole's settings of a model, whose data lies in a folder."""
     return {
+        "dataset": NAME,
         "data_path": folder,
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
+        "eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "user", "mode": "full"},
         "train_neg_sample_args": None,
         "loss_type": "CE",
         "MAX_ITEM_LIST_LENGTH": LENGTH,
@@ -117,13 +140,13 @@ def write_events(folder: Path) -> None:
             "timestamp:float": events.positions.numpy(),
         }
     )
-    (folder / "ml-100k").mkdir()
-    table.write_csv(folder / "ml-100k" / "ml-100k.inter", separator="\t")
+    (folder / NAME).mkdir()
+    table.write_csv(folder / NAME / f"{NAME}.inter", separator="\t")
 
 
 def events_of() -> RecBoleDataModule:
     """Build our data."""
-    return RecBoleDataModule("ml-100k", max_history=LENGTH, batch_size=BATCH, seed=SEED)
+    return RecBoleDataModule("ml-100k", split=ByOrder(), max_history=LENGTH, batch_size=BATCH, seed=SEED)
 
 
 def ours(model: str) -> dict[str, float]:
