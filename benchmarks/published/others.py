@@ -2,7 +2,8 @@
 
 What a source leaves open, or what belongs to the protocol, is that of runs.py: up to 200 epochs, patience 50,
 the constant rate of .001 unless the source names one. Two things differ from most sources: one draw of
-negatives serves a whole batch where they are sampled by the hundred, and the data has no times.
+negatives serves a whole batch where they are sampled by the hundred, and the data has no times, which HSTU's
+published figures had.
 """
 
 from __future__ import annotations
