@@ -19,6 +19,7 @@ from benchmarks.common.tables import (
     table,
     user_values,
 )
+from benchmarks.published import others
 from benchmarks.published.figures import FIGURES, Figure
 from benchmarks.published.runs import NS
 from benchmarks.published.sides import N
@@ -57,6 +58,9 @@ def parts_of(rows: list[Row], figures: tuple[Figure, ...]) -> list[str]:
     for (architecture, side), found in ours.items():
         means = [mean_of_seeds(values, 2) for values in found]
         lines.append([f"{architecture}, {side}", f"ours, {len(found[0])} seeds", *means])
+    lines += others.lines_of(
+        {row["settings"]["model"]: columns([row]) for row in rows if row["settings"]["purpose"] == "other"}
+    )
     parts = [f"## Test, whole catalogue, seen items left out\n\n{table(['model', 'source', *HEAD], lines)}"]
     pairs = []
     for architecture in dict.fromkeys(architecture for architecture, _ in ours):

@@ -18,7 +18,17 @@ from benchmarks.speed.settings import Settings
 from lightning_croloss.common.files import write_atomically
 
 #: Modules of this package with ``run(settings, folder) -> (rows, Markdown)``; one file each.
-SECTIONS = ("loss", "cross_entropy", "evaluation", "training", "lengths", "job", "preparation", "growth")
+SECTIONS = (
+    "loss",
+    "cross_entropy",
+    "evaluation",
+    "training",
+    "sequences",
+    "lengths",
+    "job",
+    "preparation",
+    "growth",
+)
 RESULTS = Path(__file__).parent / "results"
 
 
