@@ -1,4 +1,5 @@
 import functools
+from typing import ClassVar
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from torch import nn
 from lightning_croloss import FullCatalogNegatives, RetrievalModel, TwoTower, UniformNegatives, YouTubeDNN
 from lightning_croloss.data import Interactions, RetrievalBatch, UserDisjoint, Vocabulary
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer
-from tests.models.cases import FEATURES, FOR_HISTORY, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import FEATURES, FOR_HISTORY, ArgumentTests, Outcomes
 
 HISTORIES = [[1, 2, 3, 4, 5, 6], [11, 12]]
 FAST_ADAM = functools.partial(torch.optim.Adam, lr=0.02)
@@ -46,38 +47,25 @@ def batch_of(history, users):
 
 # ---------------------------------------------------------------------- arguments
 
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_HISTORY,
-    "item_features": ({}, ()),
-    "id_dropout": ({}, 0.5),
-    "use_item_id": ({}, False),
-    "num_users": ({}, 64),
-    "user_features": ({}, ()),
-    "use_history": ({}, False),
-    "use_user_id": ({}, True),
-    "user_hidden_dims": ({}, (12,)),
-    "item_hidden_dims": ({}, (12,)),
-    "pooling": ({}, "sum"),
-    "dropout": ({}, 0.5),
-    "user_interactions": ({}, ("fm",)),
-    "cross_layers": ({"user_interactions": ("cross",)}, 1),
-}
-outcome = Outcomes(TwoTower, **FEATURES)
 
-
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(TwoTower)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(TwoTower, **FEATURES)
+    cases: ClassVar = {
+        **FOR_HISTORY,
+        "item_features": ({}, ()),
+        "id_dropout": ({}, 0.5),
+        "use_item_id": ({}, False),
+        "num_users": ({}, 64),
+        "user_features": ({}, ()),
+        "use_history": ({}, False),
+        "use_user_id": ({}, True),
+        "user_hidden_dims": ({}, (12,)),
+        "item_hidden_dims": ({}, (12,)),
+        "pooling": ({}, "sum"),
+        "dropout": ({}, 0.5),
+        "user_interactions": ({}, ("fm",)),
+        "cross_layers": ({"user_interactions": ("cross",)}, 1),
+    }
 
 
 @pytest.mark.parametrize(
