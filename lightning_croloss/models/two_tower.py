@@ -18,8 +18,7 @@ from lightning_croloss.common.checks import (
 )
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.known_users import refuse_unseen_users
-from lightning_croloss.models.layers import POOLINGS, feature_embedding, mlp, pool_history
+from lightning_croloss.models.layers import POOLINGS, feature_embedding, id_embedding, mlp, pool_history
 from lightning_croloss.models.layers.interactions import KINDS, add_interactions, interaction_layers
 
 
@@ -80,10 +79,8 @@ class TwoTower(HistoryModel):
         self.use_user_id = use_user_id
         self.pooling = pooling
         dim = self.embedding_dim
-        self.user_embedding = nn.Embedding(num_users + 1, dim, padding_idx=0) if use_user_id else None
+        self.user_embedding = id_embedding(num_users, dim) if use_user_id else None
         self.user_feature_embedding = feature_embedding(user_features, num_users, dim, "users")
-        if self.user_embedding is not None:
-            nn.init.normal_(self.user_embedding.weight[1:], std=dim**-0.5)
         self.use_history = self.needs_history = use_history
         parts = sum([use_history, use_user_id, bool(user_features)])
         self.user_tower = mlp(parts * dim, user_hidden_dims, dim, dropout)
@@ -92,16 +89,6 @@ class TwoTower(HistoryModel):
         self.user_interactions = nn.ModuleDict(
             interaction_layers(user_interactions, dim, parts, cross_layers)
         )
-
-    def setup(self, stage: str) -> None:
-        """Take from the data what training needs.
-
-        Raises:
-            ValueError: the split evaluates users whose ids training never sees.
-        """
-        super().setup(stage)
-        if self.use_user_id:
-            refuse_unseen_users(self.data, "use_user_id", "set use_user_id to false, or split by LeaveOneOut")
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return one vector for each user, (B, 1, D)."""
