@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.tokens import check_tokens
+from croloss_serving.recommend.unread import unread_sentence
 from lightning_croloss.errors import DataError
 
 
@@ -46,6 +47,31 @@ class Histories:
     def __len__(self) -> int:
         """Return the number of users."""
         return len(self.users)
+
+
+class Unread:
+    """Says of each thing in the input that the model does not read that it is left out, once.
+
+    Args:
+        say: is told each sentence.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._told: set[str] = set()
+
+    def note(self, where: str, names: Collection[str], whose: str, known: Collection[str]) -> None:
+        """Note names that were found somewhere.
+
+        Args:
+            where: file and line, or the file.
+            names: what the model does not read; nothing is said of none.
+            whose: "events" or "users".
+            known: what the model reads.
+        """
+        if new := [name for name in names if name not in self._told]:
+            self._told.update(new)
+            self._say(f"{where}: {unread_sentence('the model', new, whose, known)}")
 
 
 def check_events(batch: Histories, inputs: EventInputs, locations: Sequence[str]) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from croloss_serving.recommend.event_inputs import EventInputs
-from lightning_croloss.cli.histories import Histories, check_events, checked_history
+from lightning_croloss.cli.histories import Histories, Unread, check_events, checked_history
 from lightning_croloss.cli.recommend_options import LIST_COLUMN
 from lightning_croloss.errors import DataError, suggest
 
 #: What names of files of JSON lines end in.
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+#: What an object of a line holds.
+_ENTRIES = (LIST_COLUMN, "user", "times", "event_features")
 
 
 def read_json_lines(
-    lines: Iterable[str], source: str, size: int, events: EventInputs | None = None
+    lines: Iterable[str],
+    source: str,
+    size: int,
+    events: EventInputs | None = None,
+    say: Callable[[str], None] = lambda note: None,
 ) -> Iterator[Histories]:
     """Yield the histories of JSON lines, each a list of tokens or an object with ``history`` and ``user``.
 
@@ -29,11 +35,12 @@ def read_json_lines(
         source: its name in errors.
         size: number of users in a batch.
         events: what the model reads of events besides their items; None = nothing.
+        say: is told what the model does not read, once of each.
 
     Raises:
         DataError: a line is not of this form; the message names it.
     """
-    inputs = events or EventInputs()
+    inputs, unread = events or EventInputs(), Unread(say)
     batch, locations = Histories.reading(inputs), list[str]()
     kind: type | None = None
     for number, line in _decoded_lines(lines, source):
@@ -46,6 +53,7 @@ def read_json_lines(
             if LIST_COLUMN not in entry:
                 raise DataError(f"{location} has no {LIST_COLUMN!r}{suggest(LIST_COLUMN, entry)}")
             user, history = entry.get("user", number), entry[LIST_COLUMN]
+            _note_unread(unread, entry, inputs, location)
         kind = kind or type(user)
         if type(user) is not kind or kind not in (str, int):
             raise DataError(f"{location}: the user is {user!r}: users must be all text or all integers")
@@ -63,6 +71,19 @@ def read_json_lines(
     if len(batch):
         check_events(batch, inputs, locations)
         yield batch
+
+
+def _note_unread(unread: Unread, entry: dict[str, Any], inputs: EventInputs, location: str) -> None:
+    """Note what a line says though the model does not read it."""
+    features = entry.get("event_features")
+    names = list(features) if isinstance(features, dict) else []
+    unread.note(location, [name for name in names if name not in inputs.names], "events", inputs.names)
+    if inputs.times is None and "times" in entry:
+        unread.note(location, ["times"], "events", ())
+    if "user_features" in entry:
+        unread.note(location, ["user_features"], "users in JSON lines (--users names a table of them)", ())
+    others = [name for name in entry if name not in (*_ENTRIES, "user_features")]
+    unread.note(location, others, "a line", _ENTRIES)
 
 
 def _append_events(batch: Histories, entry: Any, inputs: EventInputs, length: int, location: str) -> None:
@@ -99,7 +120,12 @@ def is_json_lines(name: str) -> bool:
     return name.lower().endswith(JSON_LINES)
 
 
-def read_json_file(name: str, size: int, events: EventInputs | None = None) -> Iterator[Histories]:
+def read_json_file(
+    name: str,
+    size: int,
+    events: EventInputs | None = None,
+    say: Callable[[str], None] = lambda note: None,
+) -> Iterator[Histories]:
     """Yield the histories of a file of JSON lines, see :func:`read_json_lines`.
 
     Raises:
@@ -110,7 +136,7 @@ def read_json_file(name: str, size: int, events: EventInputs | None = None) -> I
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise DataError(f"--histories: {name} {what}")
     with path.open(encoding="utf-8") as lines:
-        yield from read_json_lines(lines, path.name, size, events)
+        yield from read_json_lines(lines, path.name, size, events, say)
 
 
 def _parsed(line: str, location: str) -> Any:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from croloss_serving.recommend.event_inputs import EventInputs
-from lightning_croloss.cli.histories import Histories, check_events, checked_history
+from lightning_croloss.cli.histories import Histories, Unread, check_events, checked_history
 from lightning_croloss.errors import DataError, MissingExtraError
 
 
 def read_lists(
-    path: Path, user_column: str, history_column: str, size: int, events: EventInputs | None = None
+    path: Path,
+    user_column: str,
+    history_column: str,
+    size: int,
+    events: EventInputs | None = None,
+    say: Callable[[str], None] = lambda note: None,
 ) -> Iterator[Histories]:
     """Yield the histories of a Parquet file with a row for each user, without reading it whole.
 
@@ -25,6 +30,7 @@ def read_lists(
         history_column: the column of the lists of tokens.
         size: number of users in a batch.
         events: what the model reads of events besides their items; None = nothing.
+        say: is told what other columns there are.
 
     Raises:
         DataError: the column does not hold lists, a history does not hold tokens, or a column that the model
@@ -36,13 +42,20 @@ def read_lists(
     except ImportError as error:
         raise MissingExtraError("reading a table", "tables") from error
     try:
-        yield from _read_lists(parquet, path, user_column, history_column, size, events or EventInputs())
+        inputs = events or EventInputs()
+        yield from _read_lists(parquet, path, user_column, history_column, size, inputs, Unread(say))
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{path.name} cannot be read: {str(error).partition(chr(10))[0]}") from None
 
 
 def _read_lists(
-    parquet: ModuleType, path: Path, user_column: str, history_column: str, size: int, events: EventInputs
+    parquet: ModuleType,
+    path: Path,
+    user_column: str,
+    history_column: str,
+    size: int,
+    events: EventInputs,
+    unread: Unread,
 ) -> Iterator[Histories]:
     with parquet.ParquetFile(path) as file:
         of_times = ["times"] if events.times is not None else []
@@ -61,6 +74,8 @@ def _read_lists(
                 )
         names = [name for name in (user_column, history_column) if name in file.schema_arrow.names]
         names += of_events
+        others = [name for name in file.schema_arrow.names if name not in names]
+        unread.note(path.name, others, "events", of_events)
         row = 0
         for part in file.iter_batches(batch_size=size, columns=names):
             lists = part.column(history_column).to_pylist()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
+from croloss_serving.recommend.time_units import typical_time
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.report import PreparationReport
@@ -101,11 +102,17 @@ class InteractionSource(abc.ABC):
         return DATES if self.interactions.has_dates else NUMBERS
 
     @cached_property
+    def typical_time(self) -> float | None:
+        """The size that half of the times of the training events are below, as models read them."""
+        times = self.interactions.whole_times
+        return None if times is None else typical_time(times[self.rows.training_events].numpy())
+
+    @cached_property
     def event_inputs(self) -> EventInputs:
         """All that a model can read of the histories' events, learned from the training events."""
         training = self.rows.training_events
         encodings = tuple(column.learn(training) for column in self.interactions.columns)
-        return EventInputs(self.times_are, encodings)
+        return EventInputs(self.times_are, encodings, self.typical_time)
 
     @property
     def event_feature_specs(self) -> list[dict[str, Any]]:
