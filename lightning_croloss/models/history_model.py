@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_probability
@@ -140,13 +140,24 @@ class HistoryModel(RetrievalModel):
             ids = torch.arange(1, self.num_items + 1, device=self.device)
         assert self.item_feature_embedding is not None
         embeddings: Tensor = self.item_feature_embedding(ids)
-        if self.item_embedding is None:
-            return embeddings
+        return embeddings if self.item_embedding is None else embeddings + self._own_embeddings(ids)
+
+    def item_fields(self, ids: Tensor | None) -> list[Tensor]:
+        """Return what :meth:`embed_items` adds: embeddings (..., D) of the id, if any, and each feature."""
+        if ids is None:
+            ids = torch.arange(1, self.num_items + 1, device=self.device)
+        assert self.item_feature_embedding is not None
+        own = [] if self.item_embedding is None else [self._own_embeddings(ids)]
+        return [*own, *self.item_feature_embedding.fields(ids)]
+
+    def _own_embeddings(self, ids: Tensor) -> Tensor:
+        """Return the embeddings of the ids alone, of items with features: zeros where these must do."""
+        assert self.item_embedding is not None
         kept = self.seen_items[ids]
         if self.training and self.id_dropout > 0.0:
             kept = kept & (torch.rand(ids.shape, device=ids.device) >= self.id_dropout)
-        embeddings = embeddings + self.item_embedding(ids) * kept.unsqueeze(-1)
-        return embeddings
+        found: Tensor = self.item_embedding(ids) * kept.unsqueeze(-1)
+        return found
 
     def embed_history(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
         """Return the embeddings (B, L, D) of each history's events and a mask (B, L), True = a real event.
