@@ -92,7 +92,7 @@ class FeatureEncoding:
         """Return the ids (n,) of tokens (n,) in any spelling, 0 = unknown."""
         assert self.tokens is not None
         found = self.tokens.encode(tokens)
-        for index in np.flatnonzero(found == 0):
+        for index in np.flatnonzero(found == 0).tolist():
             found[index] = self._ids_by_meaning.get(_meaning(tokens[index]), 0)
         return found
 
