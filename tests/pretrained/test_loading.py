@@ -33,6 +33,8 @@ MODELS = [
     (YouTubeDNN, FEATURES),
     (TwoTower, {**FEATURES, "use_user_id": True}),
     (TwoTower, {**FEATURES, "user_interactions": ["fm", "cross"]}),
+    (TwoTower, {**FEATURES, "user_interactions": ["cross"], "separate_user_features": True}),
+    (TwoTower, {**FEATURES, "item_interactions": ["fm", "cross"]}),
     (MIND, {}),
     (ComiRecSA, {}),
     (ComiRecDR, {}),
