@@ -21,7 +21,7 @@ def model_card(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any])
         metrics: what ``metrics.json`` holds.
         config: the sections of ``config.yaml``.
     """
-    architecture = short_name(config["model"])
+    architecture = metrics.get("trained_as", short_name(config["model"])).partition("(")[0]
     sections = [
         f"---\nlibrary_name: lightning-croloss\ntags: [recommendation, retrieval, {architecture}]\n---",
         f"# {name}",
@@ -91,8 +91,8 @@ def _training(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     }
     lines = {
         **{part.capitalize(): described(arguments[part] or default) for part, default in defaults.items()},
-        "Model": f"D = {arguments['embedding_dim']}, {arguments['similarity']} similarity; `config.yaml` has "
-        "all settings, and `croloss fit --config` on it trains the model again.",
+        "Model": _model(metrics, arguments),
+        **({"Precision": _precision(metrics)} if "precision" in metrics else {}),
         "Time": f"{training['seconds']:,.0f} seconds for {training['epochs']} epochs "
         f"({training['steps']:,} steps) on {threads}; the weights are those of epoch "
         f"{training['best_epoch']}.",
@@ -100,6 +100,35 @@ def _training(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
         "Versions": ", ".join(f"{package} {version}" for package, version in metrics["versions"].items()),
     }
     return _listed(lines)
+
+
+def _model(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+    widths = f"D = {arguments['embedding_dim']}, {arguments['similarity']} similarity"
+    if trained_as := metrics.get("trained_as"):
+        return (
+            f"{trained_as}; {widths}. Its graph is the training events, which this folder may not hold: it "
+            "holds the vectors that the graph has made of users and items, as a MatrixFactorization, whose "
+            "lists are the same. The command below trains it again."
+        )
+    return (
+        f"{widths}; `config.yaml` has all settings, and `croloss fit --config` on it trains the model again."
+    )
+
+
+def _precision(metrics: Mapping[str, Any]) -> str:
+    """Return how the weights are stored, and what was measured of it."""
+    precision = metrics["precision"]
+    before, after = precision["float32"], precision[precision["asked"]]
+    measured = f"test {_recalls(before)} in float32"
+    if after is not None:
+        measured += f", {_recalls(after)} in {precision['asked']}"
+    if precision["kept"] is None:
+        return f"stored as {metrics['weights']}: {measured}."
+    return f"{precision['kept']}: {measured}."
+
+
+def _recalls(test: Mapping[str, float]) -> str:
+    return f"Recall {', '.join(f'{value:.4f}' for value in test.values())}"
 
 
 def _limits(name: str, architecture: str, arguments: Mapping[str, Any]) -> str:
