@@ -9,7 +9,7 @@ from typing import Any
 from lightning_croloss.common.text_table import markdown
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.datasets import dataset_of
-from lightning_croloss.zoo.markdown import example, named_baseline, ns_of
+from lightning_croloss.zoo.markdown import example, named_baseline, ns_of, training_seconds
 from lightning_croloss.zoo.measuring import best_baseline
 
 
@@ -93,7 +93,7 @@ def _training(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
         **{part.capitalize(): described(arguments[part] or default) for part, default in defaults.items()},
         "Model": _model(metrics, arguments),
         **({"Precision": _precision(metrics)} if "precision" in metrics else {}),
-        "Time": f"{training['seconds']:,.0f} seconds for {training['epochs']} epochs "
+        "Time": f"{training_seconds(training):,.0f} seconds for {training['epochs']} epochs "
         f"({training['steps']:,} steps) on {threads}; the weights are those of epoch "
         f"{training['best_epoch']}.",
         "Made by": f"`{metrics['command']}`",
@@ -119,16 +119,16 @@ def _precision(metrics: Mapping[str, Any]) -> str:
     """Return how the weights are stored, and what was measured of it."""
     precision = metrics["precision"]
     before, after = precision["float32"], precision[precision["asked"]]
-    measured = f"test {_recalls(before)} in float32"
+    measured = f"test Recall {_values(before)} in float32"
     if after is not None:
-        measured += f", {_recalls(after)} in {precision['asked']}"
+        measured += f", {_values(after)} in {precision['asked']}"
     if precision["kept"] is None:
         return f"stored as {metrics['weights']}: {measured}."
     return f"{precision['kept']}: {measured}."
 
 
-def _recalls(test: Mapping[str, float]) -> str:
-    return f"Recall {', '.join(f'{value:.4f}' for value in test.values())}"
+def _values(test: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in test.values())
 
 
 def _limits(name: str, architecture: str, arguments: Mapping[str, Any]) -> str:

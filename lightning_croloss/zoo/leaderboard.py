@@ -12,7 +12,7 @@ from lightning_croloss.common.text_table import markdown
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS, is_hidden, read_metrics
 from lightning_croloss.zoo.datasets import DATASETS, dataset_of
-from lightning_croloss.zoo.markdown import BASELINES, example, named_baseline, ns_of
+from lightning_croloss.zoo.markdown import BASELINES, example, named_baseline, ns_of, training_seconds
 from lightning_croloss.zoo.published import PUBLISHED, Figure, N, PublishedTable
 
 #: By what a leaderboard is told from another file.
@@ -65,7 +65,7 @@ def _board(dataset: str, entries: list[tuple[str, dict[str, Any]]]) -> list[str]
             f"[{name}]({dataset}/{name}/{CARD})" + _other_protocol(metrics, published),
             *_cells(metrics["test"], columns),
             f"{metrics['parameters']:,}",
-            f"{metrics['training']['seconds']:,.0f} s",
+            f"{training_seconds(metrics['training']):,.0f} s",
         ]
         for name, metrics in sorted(
             entries, key=lambda entry: -entry[1]["test"][f"recall@{entry[1]['choose_by']}"]
