@@ -26,6 +26,7 @@ SERVING = ROOT / "serving" / "croloss_serving"
 #: in one before it.
 LAYERS: Layers = (
     ("common", "errors", "configurable"),
+    ("sharding",),
     ("metrics", "retrieval"),
     ("losses",),
     ("schedules",),

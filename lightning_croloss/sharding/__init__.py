@@ -1,0 +1,1 @@
+"""Tables whose rows lie in shards, one a process, and what is computed over them: see ``RowShards``."""
