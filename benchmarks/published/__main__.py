@@ -15,12 +15,12 @@ from pathlib import Path
 from benchmarks.common.rows import Settings
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.published import others
-from benchmarks.published.figures import FIGURES
 from benchmarks.published.others import OTHERS
 from benchmarks.published.plan import finals, searches, trials
 from benchmarks.published.report import report
 from benchmarks.published.runs import work
 from benchmarks.published.sides import ARCHITECTURES, SIDES
+from lightning_croloss.zoo.published import PUBLISHED
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -31,7 +31,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default="data", help="folder that holds the tables")
-    parser.add_argument("--sets", nargs="*", default=list(FIGURES), choices=FIGURES)
+    parser.add_argument("--sets", nargs="*", default=list(PUBLISHED), choices=PUBLISHED)
     parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES), choices=ARCHITECTURES)
     parser.add_argument("--sides", nargs="*", default=list(SIDES), choices=SIDES)
     parser.add_argument("--recipes", action="store_true", help="only the trials of the recipes")

@@ -20,24 +20,24 @@ from benchmarks.common.tables import (
     user_values,
 )
 from benchmarks.published import others
-from benchmarks.published.figures import FIGURES, Figure
 from benchmarks.published.runs import NS
 from benchmarks.published.sides import N
 from lightning_croloss.common.files import write_atomically
+from lightning_croloss.zoo.published import PUBLISHED, Figure
 
 HEAD = [*(f"Recall@{n}" for n in NS), f"NDCG@{N}"]
 
 
 def report(folder: Path) -> None:
     """Write ``results.md`` into each data set's folder."""
-    for data, figures in FIGURES.items():
+    for data, published in PUBLISHED.items():
         path = folder / data / "rows.jsonl"
         if not path.exists():
             continue
         parts = [
             f"# {data}\n\nWritten by `python -m benchmarks.published --report`; the protocol is in runs.py, "
             "the plan in plan.py. In percent.",
-            *parts_of(list(rows_of(path).values()), figures),
+            *parts_of(list(rows_of(path).values()), published.figures),
             *failed_runs(failures_of(path)),
         ]
         write_atomically(path.with_name("results.md"), ("\n\n".join(parts) + "\n").encode())

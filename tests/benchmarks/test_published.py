@@ -14,12 +14,12 @@ from benchmarks.common.rows import Row, Settings, append_row, identity
 from benchmarks.published import others
 from benchmarks.published import report as reporting
 from benchmarks.published.__main__ import RESULTS
-from benchmarks.published.figures import FIGURES
 from benchmarks.published.others import OTHERS
 from benchmarks.published.plan import finals, searches, trials
 from benchmarks.published.report import columns, report
 from benchmarks.published.runs import NS, RECIPE, build_data, build_loss, build_model, work
 from benchmarks.published.sides import SIDES
+from lightning_croloss.zoo.published import PUBLISHED
 
 SMALL: Settings = {"embedding_dim": 8, "max_history": 6, "batch_size": 16}
 LOSS: Settings = {"class_path": "SoftmaxLoss", "init_args": {"temperature": 0.2}}
@@ -153,7 +153,7 @@ def test_the_columns_are_those_of_the_metrics() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", FIGURES)
+@pytest.mark.parametrize("data", PUBLISHED)
 def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path: Path, data: str) -> None:
     rows = RESULTS / data / "rows.jsonl"
     if not rows.exists():
