@@ -20,7 +20,7 @@ from lightning_croloss.retrieval.ranks import deliverable
 NEIGHBOURS = (20, 100, 400)
 WHOLE = 1_000
 RECENT = (1, 10, WHOLE)
-#: Rows of validation that choose, and rows that are scored at a time.
+#: Rows of validation that choose, spread over all, and rows that are scored at a time.
 CHOOSING, ROWS = 2_000, 256
 #: The baselines score by all that a user had, whatever the model reads.
 WHOLE_HISTORY = DataRequest(whole_history=True)
@@ -61,7 +61,8 @@ def measure_baselines(
     measured = {}
     for name, trials in kinds.items():
         valid = [
-            _evaluate(trial, loader("valid"), [choose_by], exclude_history, CHOOSING) for _, trial in trials
+            _evaluate(trial, loader("valid", most=CHOOSING), [choose_by], exclude_history)
+            for _, trial in trials
         ]
         recalls = [values[f"recall@{choose_by}"] for values in valid]
         best = recalls.index(max(recalls))
@@ -98,25 +99,20 @@ def baseline_ranks(scores: Tensor, targets: Tensor, excluded: Tensor | None) -> 
 
 
 def _evaluate(
-    baseline: Baseline, loader: BatchLoader, ns: Sequence[int], exclude_history: bool, most: int | None = None
+    baseline: Baseline, loader: BatchLoader, ns: Sequence[int], exclude_history: bool
 ) -> dict[str, float]:
     metrics = RankMetrics(ns)
-    for batch in _pieces(loader, most):
+    for batch in _pieces(loader):
         before, targets = batch.padded_items_before, batch.padded_targets
         ranks = baseline_ranks(baseline.scores(before), targets, before if exclude_history else None)
         metrics.update(ranks, targets != 0)
     return {name: float(value) for name, value in metrics.compute().items()}
 
 
-def _pieces(loader: BatchLoader, most: int | None) -> Iterator[RetrievalBatch]:
-    """Cut batches into pieces whose scores take little memory, until ``most`` rows have come."""
-    seen = 0
+def _pieces(loader: BatchLoader) -> Iterator[RetrievalBatch]:
+    """Cut batches into pieces whose scores take little memory."""
     for batch in loader:
         assert batch.whole_history is not None
         for _, part in batch.pieces():
             for first in range(0, part.batch_size, ROWS):
-                if most is not None and seen >= most:
-                    return
-                piece = part[first : first + ROWS]
-                seen += piece.batch_size
-                yield piece
+                yield part[first : first + ROWS]

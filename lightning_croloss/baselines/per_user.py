@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items
 from lightning_croloss.baselines.measuring import WHOLE, WHOLE_HISTORY, Baseline, baseline_ranks
 from lightning_croloss.baselines.popularity import Popularity
-from lightning_croloss.data import RetrievalBatch, RetrievalDataModule
+from lightning_croloss.data import BatchLoader, RetrievalBatch, RetrievalDataModule
 from lightning_croloss.metrics import RankMetrics
 
 #: Settings of item kNN, neighbours and recent events, in the order in which they are tried.
@@ -28,7 +29,8 @@ SETTINGS = (
     (20, 1),
     (400, 1),
 )
-#: Rows of validation that choose among them, and the share of the time by which that is to be over.
+#: Rows of validation that choose among them, spread over all, and the share of the time by which that is
+#: to be over.
 CHOOSING, CHOICE = 500, 0.6
 #: Scores held at a time, and pairs of items of one user that are counted a second, on a slow machine.
 SCORES, PAIRS = 2**22, 1e7
@@ -86,16 +88,21 @@ def measure_per_user(
     """
     end, choosing = clock() + seconds, clock() + CHOICE * seconds
 
-    def values(baseline: Baseline, part: Any, rows: int | None) -> Tensor | None:
+    loader = partial(data.evaluation_loader, request=WHOLE_HISTORY)
+    whole, some = partial(loader, "test"), partial(loader, "valid", most=CHOOSING)
+
+    def values(
+        baseline: Baseline, rows: Callable[[], BatchLoader], first: int | None = None
+    ) -> Tensor | None:
         # popularity has no time to keep: it is there in any case
         until = None if isinstance(baseline, Popularity) else end
         found = [
             metric(_of_users(baseline, batch, ns, exclude_history))
-            for batch in _pieces(data, part, rows, until, clock)
+            for batch in _pieces(rows(), max(1, SCORES // data.num_items), first, until, clock)
         ]
         return None if until is not None and clock() > until else torch.cat(found)
 
-    measured = [Measured("most popular", {}, values(Popularity(data), "test", most))]
+    measured = [Measured("most popular", {}, values(Popularity(data), whole, most))]
     lengths = torch.bincount(data.interactions.users[data.rows.training_events]).double()
     if (float((lengths**2).sum()) / PAIRS) > end - clock():
         return [*measured, Measured("item kNN", {}, None, "its table of neighbours would take too long")]
@@ -105,21 +112,21 @@ def measure_per_user(
         return ItemKNN(nearest_items(similarity, setting[0]), counts, *setting)
 
     began = clock()
-    tested = values(knn(SETTINGS[0]), "test", most)
+    tested = values(knn(SETTINGS[0]), whole, most)
     if tested is None:
         return [*measured, Measured("item kNN", {}, None, "it would take too long")]
     test = clock() - began  # what is kept for the test of another setting
     reached: list[float] = []
     for setting in SETTINGS:
         began = clock()
-        if clock() + test > choosing or (found := values(knn(setting), "valid", CHOOSING)) is None:
+        if clock() + test > choosing or (found := values(knn(setting), some)) is None:
             break
         reached.append(float(found.mean()))
         if clock() + (clock() - began) + test > choosing:
             break
     best = reached.index(max(reached)) if reached else 0
     if best > 0:
-        better = values(knn(SETTINGS[best]), "test", most)
+        better = values(knn(SETTINGS[best]), whole, most)
         best, tested = (0, tested) if better is None else (best, better)
     chosen = dict(zip(("neighbours", "recent"), SETTINGS[best], strict=True))
     return [*measured, Measured("item kNN", chosen, tested)]
@@ -134,11 +141,11 @@ def _of_users(
 
 
 def _pieces(
-    data: RetrievalDataModule, part: Any, most: int | None, until: float | None, clock: Callable[[], float]
+    loader: BatchLoader, rows: int, most: int | None, until: float | None, clock: Callable[[], float]
 ) -> Iterator[RetrievalBatch]:
-    """Yield the first rows of a part, in pieces whose scores take little memory, until the time is over."""
-    rows, seen = max(1, SCORES // data.num_items), 0
-    for batch in data.evaluation_loader(part, WHOLE_HISTORY):
+    """Yield ``most`` first rows of a loader, in pieces of so many rows, until the time is over."""
+    seen = 0
+    for batch in loader:
         for _, piece in batch.pieces():
             for first in range(0, piece.batch_size, rows):
                 last = piece.batch_size if most is None else min(piece.batch_size, first + most - seen)

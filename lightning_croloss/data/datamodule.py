@@ -186,12 +186,16 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         dataset = RecipientDataset(recipients, self.max_history, whole, features, events)
         return self._loader(dataset, self.eval_batch_size, "prediction", shuffle=False)
 
-    def evaluation_loader(self, part: Literal["valid", "test"], request: DataRequest) -> BatchLoader:
+    def evaluation_loader(
+        self, part: Literal["valid", "test"], request: DataRequest, most: int | None = None
+    ) -> BatchLoader:
         """Return a loader of evaluation rows for somebody else than the model, whose request stays.
 
         Args:
             part: "valid" or "test".
             request: what the batches must hold.
+            most: how many rows are wanted, spread evenly over all, since the first users of a file can be
+                unlike the others; None = all rows.
 
         Raises:
             ValueError: if there is no such part.
@@ -199,7 +203,8 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         purposes = {"valid": "validation", "test": "test"}
         if part not in purposes:
             raise ValueError(f"part={part!r} must be 'valid' or 'test'")
-        return self._evaluation(getattr(self.rows, part), purposes[part], request)
+        rows: TargetRows = getattr(self.rows, part)
+        return self._evaluation(rows if most is None else rows.spread(most), purposes[part], request)
 
     def _evaluation(self, rows: TargetRows, purpose: str, request: DataRequest) -> BatchLoader:
         dataset = SequenceDataset(

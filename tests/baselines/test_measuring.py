@@ -17,6 +17,7 @@ from lightning_croloss.baselines import (
     item_similarity,
     measure_baselines,
     measuring,
+    per_user,
 )
 
 NS = (5, 10, 20)
@@ -63,3 +64,27 @@ def test_settings_are_chosen_on_validation(monkeypatch):
     assert recalls[1] != recalls[40]
     assert found["item_knn"]["setting"]["neighbours"] == max(recalls, key=recalls.__getitem__)
     assert found["item_knn"]["valid"] == max(recalls.values())
+
+
+@pytest.mark.parametrize("measure", ["measure_baselines", "measure_per_user"])
+def test_rows_that_choose_are_spread_over_all_users(monkeypatch, measure):
+    data, asked = ClusteredData(), []
+    loader = data.evaluation_loader
+
+    def noting(part, request, most=None):
+        made = loader(part, request, most)
+        asked.append((part, torch.cat([batch.users for batch in made])))
+        return made
+
+    monkeypatch.setattr(data, "evaluation_loader", noting)
+    monkeypatch.setattr(measuring, "CHOOSING", 6)
+    monkeypatch.setattr(per_user, "CHOOSING", 6)
+    if measure == "measure_baselines":
+        measure_baselines(data, NS, exclude_history=True, choose_by=10)
+    else:
+        per_user.measure_per_user(data, lambda values: values["recall@10"], [10], True, None, 1e6)
+    every = torch.cat([batch.users for batch in loader("valid", DataRequest())])
+    chosen = [users for part, users in asked if part == "valid"]
+    assert chosen
+    for users in chosen:
+        assert users.equal(every[torch.arange(6) * len(every) // 6])

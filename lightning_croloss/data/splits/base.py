@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lightning_croloss.configurable import Configurable
@@ -32,6 +33,13 @@ class TargetRows:
         """Return one row with one target for each event that ``chosen`` (E,) bool marks."""
         first = chosen.nonzero().squeeze(1)
         return cls(first, first + 1)
+
+    def spread(self, most: int) -> TargetRows:
+        """Return ``most`` of the rows, spread evenly over them, or all if there are no more."""
+        if len(self) <= most:
+            return self
+        chosen = torch.arange(most) * len(self) // most
+        return TargetRows(self.first[chosen], self.stop[chosen])
 
 
 @dataclass(frozen=True)
