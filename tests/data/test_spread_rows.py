@@ -16,6 +16,7 @@ def test_rows_are_spread_evenly(number: int, most: int) -> None:
     assert len(kept) == min(number, most)
     assert (kept.stop == kept.first + 1).all()
     gaps = kept.first.diff()
-    assert (gaps >= 1).all() and (len(gaps) == 0 or gaps.max() - gaps.min() <= 1)
+    assert (gaps >= 1).all()
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
     if number:
         assert number - kept.first[-1] <= -(-number // most)  # up to the last users
