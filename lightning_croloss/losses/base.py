@@ -157,7 +157,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         """Compute the loss of checked scores; ``sample_weight`` (B,), the result as ``fold`` shapes it."""
         self._scheduled.check(self)
         if batch.negative_scores.numel() == 0:
-            losses = batch.positive_scores * 0.0  # nothing to compare with: loss 0, gradient 0
+            # nothing to compare with: loss 0, gradient 0, also of negatives that other processes wait for
+            losses = batch.positive_scores * 0.0 + batch.negative_scores.sum(1)
         else:
             if not torch.compiler.is_compiling():
                 self.inspect_scores(CallScores.of(batch))

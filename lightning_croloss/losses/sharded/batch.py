@@ -160,7 +160,8 @@ class ShardedBatch:
     def nothing(self) -> Tensor:
         """Return losses (b,) of 0, with gradient 0, where there is nothing to compare."""
         dtype = self.row_weight.dtype
-        return (self.users.to(dtype) * self.positives.to(dtype)).sum(-1) * 0.0
+        scores = (self.users.to(dtype) * self.positives.to(dtype)).sum(-1)
+        return scores * 0.0 + self.candidates[:0].to(dtype).sum()
 
     def call_scores(self, num_items: int | None) -> CallScores:
         """Return what is told of the scores, for warnings: those of this process's rows and items.
