@@ -135,6 +135,7 @@ def _on(rank: int, world: int, folder: str) -> None:
         _load(rank, world, folder, saved_by=2)
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 def test_processes_equal_one(tmp_path: Path) -> None:
     for world in (2, 4):  # the second loads what the first has saved
         run_distributed(_on, world, str(tmp_path))
