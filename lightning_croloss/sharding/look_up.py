@@ -35,7 +35,7 @@ class Route:
         Raises:
             ValueError: a process has an id that is no row; on all processes.
         """
-        distinct, position = torch.unique(ids, return_inverse=True)  # in ascending order, so by owner
+        distinct, position = torch.unique(ids.long(), return_inverse=True)  # ascending, so by owner
         wrong = distinct[(distinct < 0) | (distinct >= shards.num_rows)]
         starts = [shards.start_of(rank) for rank in range(shards.num_shards + 1)]
         bounds = torch.searchsorted(distinct, torch.tensor(starts, dtype=distinct.dtype, device=ids.device))
