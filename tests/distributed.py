@@ -14,12 +14,7 @@ import torch.distributed
 import torch.multiprocessing
 
 #: What a server imports once, from which the processes of all tests are forked: it takes longer than they do.
-PRELOADED = [
-    "lightning.pytorch",
-    "torch.distributed.checkpoint",
-    "lightning_croloss.public",
-    "tests.data_for_tests",
-]
+PRELOADED = ["lightning.pytorch", "lightning_croloss.public", "tests.data_for_tests"]
 
 
 def run_distributed(function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
