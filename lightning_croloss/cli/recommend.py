@@ -73,8 +73,8 @@ def _recommend(given: argparse.Namespace) -> None:
     )
     recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
     known = Users(model, given, trained)
-    if known.note:
-        print(f"croloss: {printable(known.note)}", file=sys.stderr)
+    for note in known.notes:
+        print(f"croloss: {printable(note)}", file=sys.stderr)
     batches = _histories(given, kind, trained, model.metadata.events)
     users = unknown = unknown_users = fallback = 0
     with _writer(given.output, given.overwrite, model) as write, _progress() as advance:
@@ -106,18 +106,17 @@ def _kind(given: argparse.Namespace) -> str:
 def _histories(
     given: argparse.Namespace, kind: str, trained: Mapping[str, Any] | None, events: EventInputs
 ) -> Iterator[Histories]:
-    if given.histories == "-":
-        return read_json_lines(sys.stdin, "the standard input", SIZE, events)
-    if kind == "lines":
-        return read_json_file(given.histories, SIZE, events)
-    if kind == "lists":
-        column = given.history_column or LIST_COLUMN
-        users = given.user_column or USER_COLUMN
-        return read_lists(Path(given.histories).expanduser(), users, column, SIZE, events)
-
     def say(note: str) -> None:
         print(f"croloss: {printable(note)}", file=sys.stderr)
 
+    if given.histories == "-":
+        return read_json_lines(sys.stdin, "the standard input", SIZE, events, say)
+    if kind == "lines":
+        return read_json_file(given.histories, SIZE, events, say)
+    if kind == "lists":
+        column = given.history_column or LIST_COLUMN
+        users = given.user_column or USER_COLUMN
+        return read_lists(Path(given.histories).expanduser(), users, column, SIZE, events, say)
     return read_events(given, trained, SIZE, say, events)
 
 
