@@ -12,13 +12,14 @@ from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
+from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.in_batch import Pairs, own_item_batches
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
-from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses
+from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses, total_weight
 from lightning_croloss.losses.batches.rows import flat_scores, one_row_each
 from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.checking.arguments_given import (
@@ -31,7 +32,11 @@ from lightning_croloss.losses.checking.arguments_given import (
 from lightning_croloss.losses.checking.inspection import Inspection
 from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.checking.scheduled_values import ScheduledValues
+from lightning_croloss.losses.sharded.arguments import checked_rows, refuse_unshardable
+from lightning_croloss.losses.sharded.batch import ShardedBatch
+from lightning_croloss.losses.sharded.naive import naive_losses
 from lightning_croloss.losses.temperature import LearnableTemperature
+from lightning_croloss.sharding.row_shards import RowShards
 
 if TYPE_CHECKING:
     from lightning_croloss.losses.log_prob import Counts
@@ -59,10 +64,19 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         needs_user_ids: whether ``from_embeddings`` needs ``user_ids``.
         epoch: number of the epoch, for losses that keep something for some epochs. A ``RetrievalModel``
             sets it where ``needs_user_ids``; in a loop of your own it is for you to set.
+        across_processes: whether the mean (or sum) is that of the rows of all processes of
+            ``torch.distributed``, so that the mean of the processes' losses, which DDP minimises, is the loss
+            of one process with all rows, however many each has: for W processes W times the weighted sum of
+            the own rows, divided by the weights of all. Every process must call the loss as often, also with
+            no rows. ``from_sharded_embeddings`` always does so.
     """
 
     needs_user_ids: bool = False
     epoch: int = 0
+    across_processes: bool = False
+    #: Of a class that implements ``row_losses``: whether all that it takes of negatives are
+    #: ``ScoredBatch.sum``, ``largest`` and what is made of them.
+    sums_over_negatives: bool = False
 
     def __init__(self, num_items: int | None = None, *, reduction: str = "mean") -> None:
         super().__init__()
@@ -143,14 +157,15 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         """Compute the loss of checked scores; ``sample_weight`` (B,), the result as ``fold`` shapes it."""
         self._scheduled.check(self)
         if batch.negative_scores.numel() == 0:
-            losses = batch.positive_scores * 0.0  # nothing to compare with: loss 0, gradient 0
+            # nothing to compare with: loss 0, gradient 0, also of negatives that other processes wait for
+            losses = batch.positive_scores * 0.0 + batch.negative_scores.sum(1)
         else:
             if not torch.compiler.is_compiling():
                 self.inspect_scores(CallScores.of(batch))
             with torch.autocast(batch.positive_scores.device.type, enabled=False):
                 losses = self.row_losses(batch)
             losses = torch.where(batch.draws.has_draws, losses, torch.zeros_like(losses))
-        return reduce_losses(losses, sample_weight, self.reduction, fold)
+        return reduce_losses(losses, sample_weight, self.reduction, fold, self.across_processes)
 
     def from_embeddings(
         self,
@@ -294,7 +309,10 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             self._inspection.of_logits(batch)
         batch = replace(batch, logits=self.scores_at_temperature(batch.logits))
         if batch.positives.number == 0 or batch.logits.numel() == 0:
-            return batch.nothing(self.reduction)
+            nothing = batch.nothing(self.reduction)
+            if self.across_processes and self.reduction == "mean":  # the others ask for it
+                total_weight(nothing.detach().new_zeros(1), across=True)
+            return nothing
         return self._loss_of_logits(batch)
 
     def _loss_of_logits(self, batch: LogitBatch) -> Tensor:
@@ -386,6 +404,97 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         if metadata.user_ids is not None:
             batch = replace(batch, user_ids=metadata.user_ids)
         return self._loss_of_scores(batch, metadata.sample_weight, metadata.fold)
+
+    @property
+    def supports_shards(self) -> bool:
+        """Whether :meth:`from_sharded_embeddings` can compute the loss: a row needs sums over negatives."""
+        owner = next(cls for cls in type(self).__mro__ if "row_losses" in vars(cls))
+        return bool(vars(owner).get("sums_over_negatives", False))
+
+    @uncompiled
+    def from_sharded_embeddings(
+        self,
+        users: Tensor,
+        positives: Tensor,
+        candidates: Tensor,
+        shards: RowShards,
+        *,
+        target_ids: Tensor,
+        excluded_ids: Ids | None = None,
+        candidate_log_prob: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        user_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the exact loss against a whole catalogue whose items lie in shards, one a process.
+
+        Every process calls it with its own rows of the batch, whose numbers may differ and be 0, and with the
+        vectors of its own items. What it returns is such that the **mean over the processes** is the loss of
+        one process with all rows and all items (see ``across_processes``), and so are the gradients: of the
+        users and positives those of this process's loss, of the candidates those of the sum over the
+        processes' losses, which is what ``ShardedEmbedding.own_items`` takes. No process holds more of the
+        catalogue than its shard.
+
+        Traffic of a process, with b of the R rows of all W processes, width D: users R (D + 2) numbers to
+        gather, two sums a row (four with the Lambda method) to add up, (R + (W − 2) b) (D + 1) numbers of
+        the users' gradients, 16 bytes for each target and excluded item, 8 (W + 4) bytes of headers from
+        each, and R numbers in the backward pass. None of it grows with the catalogue.
+
+        Args:
+            users: (b, D), or (b, L, D), as for :meth:`from_embeddings`.
+            positives: (b, D), (b, L, D) or (b, P, D).
+            candidates: (m, D) vectors of ``shards.own_items``, in this order.
+            shards: of the table of items, whose row 0 is padding.
+            target_ids: (b,), (b, L) or (b, P) items of the positives, which are no negatives.
+            excluded_ids: (b, E) items that are not negatives for a row, padded with 0, or lists of them.
+            candidate_log_prob: (m,) log q_j of each of the candidates.
+            sample_weight: (b,) weight of each row in the mean, or (b, L).
+            user_ids: (b,) id of each row's user, for a loss with ``needs_user_ids``.
+
+        Returns:
+            Scalar: W times this process's share of the (weighted) mean or sum over the rows of all. With
+            ``reduction="none"`` the loss of each row of this process, (b,) or (b, L).
+
+        Raises:
+            TypeError: an argument is not a tensor.
+            ValueError: the loss is not made of sums over negatives, types, shapes or devices do not fit, an
+                id is out of range; on all processes if on one.
+        """
+        refuse_unshardable(self, shards)
+
+        def check() -> VectorBatch:
+            batch = checked_rows(
+                users,
+                positives,
+                candidates,
+                shards,
+                target_ids,
+                excluded_ids,
+                candidate_log_prob,
+                sample_weight,
+                user_ids,
+                self.num_items,
+            )
+            targets, weight = batch.metadata.target_ids, batch.metadata.sample_weight
+            if targets is not None:
+                self._inspection.targets(targets, 0, weight)
+            if candidate_log_prob is not None:
+                self._inspection.log_prob("candidate_log_prob", candidate_log_prob)
+            return batch
+
+        if shards.num_shards == 1:
+            return self._loss_of_vectors(*check())
+        self._scheduled.check(self)
+        batch = ShardedBatch.of(check, self.vectors_at_temperature, shards, users, self.reduction)
+        if batch.rows == 0 or batch.num_columns == 0:
+            losses = batch.nothing()
+        else:
+            self.inspect_scores(batch.call_scores(self.num_items))
+            losses = self._losses_over_shards(batch, shards.rows_per_shard)
+        return reduce_losses(losses, None, "none" if self.reduction == "none" else "sum", batch.fold)
+
+    def _losses_over_shards(self, batch: ShardedBatch, rows_per_shard: int) -> Tensor:
+        """Return the losses (b,) of this process's rows, times their weights, by autograd."""
+        return naive_losses(batch, self.row_losses)
 
     def _printed_arguments(self) -> dict[str, Any]:
         given = super()._printed_arguments()

@@ -25,6 +25,8 @@ class BCELoss(OneTemperatureLoss):
             tenth and ten times of it.
     """
 
+    sums_over_negatives = True
+
     def positive_power(self, draws: Draws) -> Tensor | float:
         """Return the power of the positive's probability, a number, () or (B,)."""
         return 1.0

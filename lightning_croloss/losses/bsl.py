@@ -39,6 +39,7 @@ class BSLLoss(FusedLoss):
     """
 
     always_printed = ("temperature",)
+    sums_over_negatives = True
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class BSLLoss(FusedLoss):
 
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return the loss of each row, (B,)."""
-        total = log_sum(differences_that_count(batch), batch.draws, self.temperature)
+        total = log_sum(differences_that_count(batch), batch, self.temperature)
         ratio = self._ratio()
         if self.exponent is None:
             return self._weigh(total, ratio.to(total.dtype))[0]

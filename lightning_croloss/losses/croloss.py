@@ -74,6 +74,7 @@ class CROLoss(RuleFollower):
     """
 
     always_printed = ("kernel", "importance", "temperature")
+    sums_over_negatives = True
 
     def __init__(
         self,
@@ -236,8 +237,8 @@ class CROLoss(RuleFollower):
             if batch.negative_mask is not None:
                 terms = terms.masked_fill(batch.negative_mask, float("-inf"))
             # log(1 + Σ exp(terms)), safe when every term is −∞
-            largest = terms.detach().amax(1).clamp(min=0.0)
-            total = torch.exp(-largest) + torch.exp(terms - largest.unsqueeze(1)).sum(1)
+            largest = batch.largest(terms).clamp(min=0.0)
+            total = torch.exp(-largest) + batch.sum(torch.exp(terms - largest.unsqueeze(1)))
             log_rank = largest + torch.log(total)
         else:
             terms = kernel.value(difference, temperature)
@@ -245,7 +246,7 @@ class CROLoss(RuleFollower):
                 terms = terms * torch.exp(log_weight)
             if batch.negative_mask is not None:
                 terms = terms.masked_fill(batch.negative_mask, 0.0)
-            log_rank = torch.log1p(terms.sum(1))
+            log_rank = torch.log1p(batch.sum(terms))
         return log_rank if self.rank_scaling == "unbiased" else log_rank + log_scale
 
     def _uses_lambda(self) -> bool:

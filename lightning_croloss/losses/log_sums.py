@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
+from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.kernels import FAR_BELOW
 
 
@@ -16,22 +16,22 @@ def differences_that_count(batch: ScoredBatch) -> Tensor:
     return batch.difference.masked_fill(batch.negative_mask, FAR_BELOW)
 
 
-def log_sum(differences: Tensor, draws: Draws, temperature: Tensor) -> Tensor:
+def log_sum(differences: Tensor, batch: ScoredBatch, temperature: Tensor) -> Tensor:
     """Return log Σ_j u_j exp(d_j / τ) of each row, (B,).
 
     Args:
         differences: (B, M) as :func:`differences_that_count` returns them.
-        draws: how the negatives were drawn.
+        batch: what they are the differences of.
         temperature: () τ.
 
     Returns:
         (B,), finite; a row of which nothing counts is told by :func:`is_empty`.
     """
     terms = differences / temperature.to(differences.dtype)
-    if draws.log_weight is not None:
-        terms = terms + draws.log_weight
-    largest = terms.detach().amax(1).clamp(min=FAR_BELOW)  # scores may be −∞, and the sum 0
-    return largest + torch.exp(terms - largest.unsqueeze(1)).sum(1).clamp(min=1.0).log()
+    if batch.draws.log_weight is not None:
+        terms = terms + batch.draws.log_weight
+    largest = batch.largest(terms).clamp(min=FAR_BELOW)  # scores may be −∞, and the sum 0
+    return largest + batch.sum(torch.exp(terms - largest.unsqueeze(1))).clamp(min=1.0).log()
 
 
 def is_empty(log_sums: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ class PairwiseLoss(OneTemperatureLoss):
             tenth and ten times of it.
     """
 
+    sums_over_negatives = True
+
     @abstractmethod
     def pair_losses(self, difference: Tensor) -> Tensor:
         """Return the loss of each pair, (B, M), of ``(s_j − s₊) / τ``."""

@@ -39,6 +39,7 @@ class RecallSurrogateLoss(FusedLoss):
     """
 
     always_printed = ("temperature", "rank_temperature", "ks")
+    sums_over_negatives = True
 
     def __init__(
         self,

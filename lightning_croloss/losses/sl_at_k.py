@@ -47,6 +47,7 @@ class SLAtKLoss(RetrievalLoss):
     """
 
     always_printed = ("temperature", "weight_temperature", "k")
+    sums_over_negatives = True
 
     def __init__(
         self,
@@ -93,11 +94,12 @@ class SLAtKLoss(RetrievalLoss):
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return the weighted cross-entropy of each row, (B,)."""
         differences = differences_that_count(batch)
-        total = log_sum(differences, batch.draws, self.temperature)
+        total = log_sum(differences, batch, self.temperature)
         nothing, zero = is_empty(total), torch.zeros_like(total)
         if self.include_positive:
             total = torch.logaddexp(total, zero)
-        own, beyond = batch.positive_scores, top_k_threshold(differences.detach(), batch.draws, self.k)
+        own = batch.positive_scores
+        beyond = top_k_threshold(differences.detach(), batch.draws, self.k, batch.shards)
         if self.raw_temperature is not None:  # the scores are multiplied by τ₀/τ, which the weight is not of
             factor = self._factor(own)
             own, beyond = own / factor, beyond / factor.detach()

@@ -12,6 +12,7 @@ from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.loss import FusedLoss
 from lightning_croloss.losses.kernels import ExponentialKernel
+from lightning_croloss.losses.log_sums import differences_that_count, log_sum
 
 
 class SoftmaxLoss(FusedLoss):
@@ -33,6 +34,7 @@ class SoftmaxLoss(FusedLoss):
     """
 
     always_printed = ("temperature",)
+    sums_over_negatives = True
 
     def __init__(
         self,
@@ -64,6 +66,11 @@ class SoftmaxLoss(FusedLoss):
 
     def row_losses(self, batch: ScoredBatch) -> Tensor:
         """Return the cross-entropy of each row, (B,)."""
+        if batch.shards is not None:
+            total = log_sum(differences_that_count(batch), batch, self.temperature)
+            if self.rank_scaling == "unbiased":
+                total = total + batch.draws.log_scale
+            return torch.logaddexp(total, torch.zeros_like(total))
         temperature = self.temperature.to(batch.positive_scores.dtype)
         logits = batch.negative_scores / temperature
         if batch.draws.log_weight is not None:

@@ -67,6 +67,11 @@ class RowShards:
         return self.stop - self.start
 
     @property
+    def own_items(self) -> range:
+        """The rows of this process but row 0, which is padding in a table of items."""
+        return range(min(max(self.start, 1), self.stop), self.stop)
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Number of rows of each process."""
         return tuple(self.start_of(rank + 1) - self.start_of(rank) for rank in range(self.num_shards))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_croloss.losses.batches.shard_sums import ShardSums
+
 #: Bound on log u: padding may have q = 0, and an infinite u times its zero gradient would be NaN.
 LARGEST_LOG_WEIGHT = 60.0
 
@@ -90,6 +92,8 @@ class ScoredBatch:
         draws: how the negatives were drawn.
         catalogue: size of the catalogue as far as it is known, for warnings.
         user_ids: (B,) id of each row's user, where it is given.
+        shards: adds up over the processes, if these scores are those of one process's items; None = they are
+            all.
     """
 
     positive_scores: Tensor
@@ -98,6 +102,7 @@ class ScoredBatch:
     draws: Draws
     catalogue: int | None = None
     user_ids: Tensor | None = None
+    shards: ShardSums | None = None
 
     @classmethod
     def check(
@@ -146,7 +151,17 @@ class ScoredBatch:
             terms = terms * self.draws.log_weight.exp()
         if self.negative_mask is not None:
             terms = terms.masked_fill(self.negative_mask, 0.0)
-        return terms.sum(1)
+        return self.sum(terms)
+
+    def sum(self, terms: Tensor) -> Tensor:
+        """Return the sum (B,) of terms (B, M) over all negatives, those of other processes too."""
+        total = terms.sum(1)
+        return total if self.shards is None else self.shards.sum(total)
+
+    def largest(self, terms: Tensor) -> Tensor:
+        """Return the largest (B,) of terms (B, M) of all negatives, without gradient."""
+        largest = terms.detach().amax(1)
+        return largest if self.shards is None else self.shards.largest(largest)
 
 
 def rank_dtype(*dtypes: torch.dtype) -> torch.dtype:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.losses.batches.scored import Draws
+from lightning_croloss.losses.batches.shard_sums import ShardSums
 from lightning_croloss.losses.kernels import FAR_BELOW
 
 #: What rounding may take away from a sum of weights.
@@ -14,7 +15,7 @@ _ROUNDING = 1e-5
 
 
 @torch.no_grad()
-def top_k_threshold(scores: Tensor, draws: Draws, k: int) -> Tensor:
+def top_k_threshold(scores: Tensor, draws: Draws, k: int, shards: ShardSums | None = None) -> Tensor:
     """Return the k-th best score of the catalogue without the positive, as its row's draws show it.
 
     M draws out of N items hold ``k M / N`` of the k best, so it is the score at position ``⌈k M / N⌉`` among
@@ -28,12 +29,20 @@ def top_k_threshold(scores: Tensor, draws: Draws, k: int) -> Tensor:
             ignored are ``FAR_BELOW``.
         draws: how they were drawn.
         k: the rank in the catalogue.
+        shards: of which scores are those of one process's items; goes with uniform weights only.
 
     Returns:
         (B,) without gradient; ``FAR_BELOW`` in rows of which nothing counts.
     """
-    columns = scores.shape[1]
     share = k * draws.num_sampled / draws.num_items
+    if shards is not None:
+        if draws.log_weight is not None:
+            raise ValueError(
+                "a top-k threshold over shards goes with a whole catalogue that counts alike: leave "
+                "candidate_log_prob out"
+            )
+        scores = shards.best_and_lowest(scores, int(torch.ceil(share).clamp(1, shards.num_columns).max()))
+    columns = scores.shape[1]
     if draws.log_weight is None:
         found = _at(scores, torch.ceil(share).long().clamp(1, columns))
     else:

@@ -13,6 +13,8 @@ from lightning_croloss.losses.batches.scored import Draws, rank_dtype
 from lightning_croloss.losses.fused.function import fused_loss
 from lightning_croloss.losses.fused.plan import Plan, Tiling
 from lightning_croloss.losses.fused.score_loss import ScoreLoss, needs_gradient
+from lightning_croloss.losses.sharded.batch import ShardedBatch
+from lightning_croloss.losses.sharded.function import fused_losses
 
 #: Number of scores from which on the fused path is faster than the naive one.
 FEWEST_SCORES = 2**18
@@ -83,7 +85,9 @@ class FusedLoss(ScoreLoss):
                 None if ids is None else lambda: (ids != 0).sum(),
             )
         )
-        row_weight = weights_of_rows(metadata.sample_weight, draws.has_draws, rows, dtype, self.reduction)
+        row_weight = weights_of_rows(
+            metadata.sample_weight, draws.has_draws, rows, dtype, self.reduction, self.across_processes
+        )
         tiling = Tiling.choose(users, candidates)
         hits = metadata.hits_by_tile(tiling.rows, tiling.width)
         by_row = self.reduction == "none"
@@ -92,6 +96,14 @@ class FusedLoss(ScoreLoss):
         )
         self.keep_diagnostics(log_ranks)
         return reduce_losses(loss, None, "none", metadata.fold) if by_row else loss
+
+    def _losses_over_shards(self, batch: ShardedBatch, rows_per_shard: int) -> Tensor:
+        number = batch.rows * batch.num_columns
+        if self.fused is False or (self.fused is None and number < FEWEST_SCORES):
+            return super()._losses_over_shards(batch, rows_per_shard)
+        losses, log_ranks = fused_losses(batch, self.fused_form(batch.draws), rows_per_shard)
+        self.keep_diagnostics(log_ranks)
+        return losses
 
 
 @torch.no_grad()

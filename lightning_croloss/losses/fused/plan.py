@@ -28,19 +28,28 @@ class Tiling:
     product_dtype: torch.dtype | None = None
 
     @classmethod
-    def choose(cls, users: Tensor, candidates: Tensor) -> Tiling:
+    def choose(
+        cls, users: Tensor, candidates: Tensor, number: int | None = None, columns: int | None = None
+    ) -> Tiling:
         """Choose for a device: tiles that fit a core's cache, and a block of bounded memory (64 MiB of φ′).
 
         On a CPU products are in float32 even of bfloat16 vectors or under autocast: few CPUs have a faster
         product, and the ranks gain. Elsewhere they are in the vectors' or autocast's type.
+
+        Args:
+            users: for device and type.
+            candidates: likewise.
+            number: of rows; None = of the users.
+            columns: number of candidates by which the rows are cut; None = of the candidates.
         """
-        columns = max(1, candidates.shape[0])
+        number = users.shape[0] if number is None else number
+        columns = max(1, candidates.shape[0] if columns is None else columns)
         if users.device.type == "cpu":
             dtype = None
             few, most = (size // columns // 16 * 16 for size in (3 * 2**20, 2**24))
             rows = max(32, min(512, max(few, min(128, most))))
-            blocks = -(-max(1, users.shape[0]) // rows)
-            rows = max(32, -(-users.shape[0] // blocks))  # of even size
+            blocks = -(-max(1, number) // rows)
+            rows = max(32, -(-number // blocks))  # of even size
             width = max(512, 2**18 * torch.get_num_threads() // rows)
         else:
             dtype = torch.promote_types(users.dtype, candidates.dtype)

@@ -137,7 +137,12 @@ class ScoreLoss(RetrievalLoss):
         given, own = (positives, None) if isinstance(positives, Tensor) else (None, positives)
         number = scores.shape[0] if own is None else own.number
         weight = weights_of_rows(
-            sample_weight, draws.has_draws, number, rank_dtype(scores.dtype), self.reduction
+            sample_weight,
+            draws.has_draws,
+            number,
+            rank_dtype(scores.dtype),
+            self.reduction,
+            self.across_processes,
         )
         plan = ScorePlan(self.fused_form(draws), draws, weight, mask, own)
         loss, log_ranks = loss_of_scores(plan, scores, given, self.reduction == "none", again)
