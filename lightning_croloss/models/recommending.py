@@ -143,6 +143,7 @@ class Recommending(Encoder):
         ]
         top_items = TopItems(self, n, exclude_history, diversity, category, candidates)
         ids, scores = zip(*map(top_items, batches), strict=True)
+        top_items.take_part(len(batches))
         return torch.cat(ids), torch.cat(scores)
 
     def recommend_tokens(
