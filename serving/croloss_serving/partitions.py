@@ -57,14 +57,15 @@ class Partition:
         if before is None:
             raise DataError(
                 f"{self.output} is not an output of recommending by partitions: choose another folder, or "
-                "overwrite it"
+                "remove it"
             )
         now = json.loads(json.dumps(self.settings(settings)))
         for name in [*now, *before]:
             if before.get(name) != now.get(name):
                 raise DataError(
                     f"{self.output} was written with {name} = {before.get(name)!r}, which is now "
-                    f"{now.get(name)!r}: choose another folder, or overwrite it"
+                    f"{now.get(name)!r}: choose another folder, or remove it "
+                    "(croloss recommend replaces it with --overwrite)"
                 )
         return True
 
@@ -133,7 +134,7 @@ def recommend_partition(
         recommender: the exported model.
         partition: the table, and where the items go.
         n: number of items for each user.
-        settings: what else must be the same in all runs, such as the version of the export.
+        settings: what else must be the same in all runs, beside the export and the options.
         user_column: the column of the users.
         history_column: the column of the lists.
         batch_size: users that are read and written together.
@@ -149,7 +150,8 @@ def recommend_partition(
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    wanted = {"n": n, **{name: _plain(value) for name, value in options.items()}, **(settings or {})}
+    wanted = {"n": n, "export": recommender.checksum, "columns": [user_column, history_column]}
+    wanted |= {name: _plain(value) for name, value in options.items()} | dict(settings or {})
     if partition.is_complete(wanted):
         return 0
     columns: dict[str, Any] = {"rank": pa.int32(), "item": token_type(recommender.vocabulary.tokens)}

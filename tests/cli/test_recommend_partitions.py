@@ -6,15 +6,18 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as parquet
 import pytest
+import torch
 
 from lightning_croloss import save_pretrained
 from lightning_croloss.cli import main, recommend
 from tests.cli.cases import error_of
 from tests.data_for_tests import ClusteredData, fit, small_model
+from tests.distributed import run_distributed
 
 NAMES = ["part-0.parquet", "part-1.parquet", "sub/part-2.snappy.parquet", "sub/part-3.parquet"]
 
@@ -89,33 +92,29 @@ def test_shards_share_the_partitions_out(words: list[str], capsys: pytest.Captur
     assert said.startswith("--shard 1/2 has no effect unless")
 
 
-def killed_in_the_second(words: list[str]) -> None:
-    """Run the command in a process of its own that kills itself when it has begun its second partition."""
-    process = os.fork()
-    if process == 0:
-        written: list[int] = []
-        write = recommend.ParquetRows.write
+def killed_in_the_second(rank: int, processes: int, folder: str, words: list[str]) -> None:
+    """Run the command, and be killed when half of the second partition is written."""
+    os.chdir(folder)
+    recommend.SIZE = 3  # two batches a partition
+    write, written = recommend.ParquetRows.write, []
 
-        def dying(self: recommend.ParquetRows, *arguments: object) -> None:
-            write(self, *arguments)
-            written.append(0)
-            if len(written) == 3:
-                os.kill(os.getpid(), signal.SIGKILL)
+    def dying(self: recommend.ParquetRows, *arguments: Any) -> None:
+        write(self, *arguments)
+        written.append(arguments)
+        if len(written) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        recommend.ParquetRows.write = dying
-        main(words)
-        os._exit(1)  # it should have died
-    _, status = os.waitpid(process, 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    recommend.ParquetRows.write = dying
+    main(words)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process that was forked")
 def test_killed_in_the_middle_and_finished_equals_uninterrupted(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(recommend, "SIZE", 3)  # two batches a partition: the third is of the second
+    monkeypatch.setattr(recommend, "SIZE", 3)
     main([*words[:3], "--output=whole", "--n=4"])
-    killed_in_the_second(words)
+    with pytest.raises(torch.multiprocessing.ProcessExitedException, match="SIGKILL"):
+        run_distributed(killed_in_the_second, 1, os.getcwd(), words)
     files = [path for path in Path("lists").rglob("*") if path.is_file()]
     assert len(files) >= 2  # one is complete, one half-written under another name
     assert Path("lists", NAMES[0]) in files
@@ -152,7 +151,7 @@ def test_an_output_of_other_settings_is_refused(
     ):
         message = error_of(capsys, *words, changed)
         assert "part-0.parquet was written with " + said in message
-        assert message.endswith("choose another folder, or overwrite it")
+        assert "choose another folder, or remove it" in message
     pl.DataFrame({"user_id": ["b"], "history": [["item 1"]]}).write_parquet(Path("users", NAMES[2]))
     assert "part-2.snappy.parquet was written with bytes of the table" in error_of(capsys, *words)
     assert same(lists(), before)
