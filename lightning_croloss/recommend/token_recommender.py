@@ -116,11 +116,12 @@ class TokenRecommender:
         features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
         found: list[UserRecommendations] = []
         parts = list(blocks_of_histories(ids, self._longest, BATCH_SIZE))
+        missing = self._top_items.calls_missing(len(parts))
         for part in parts:
             some = None if features is None else features.rows(part)
             of_part = None if events is None else events.rows(part)
             found += self._recommend(ids[part], unknown[part], known[part], some, of_part)
-        self._top_items.take_part(len(parts))
+        self._top_items.take_part(missing)
         return Recommendations(found)
 
     def _recommend(

@@ -81,12 +81,16 @@ class TopItems:
         ids, scores = zip(*found, strict=True)
         return torch.cat(ids), torch.cat(scores)
 
-    def take_part(self, calls: int) -> None:
-        """Call for no user as often as other processes call more than ``calls`` times; they do so together.
+    def calls_missing(self, calls: int) -> int:
+        """Return how many calls other processes make besides so many, which this one must take part in.
 
-        Does nothing unless the model's items lie in shards.
+        All processes ask together, before they call: 0 unless the model's items lie in shards.
         """
-        for _ in range(self._catalogue.calls(calls) - calls):
+        return self._catalogue.calls(calls) - calls
+
+    def take_part(self, calls: int) -> None:
+        """Call so often for nobody, while other processes call for their users."""
+        for _ in range(calls):
             self(batch_of_nobody(self.model))
 
     def _best(self, vectors: Tensor, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
