@@ -119,8 +119,8 @@ class TopItems:
 def batch_of_nobody(model: Retriever) -> RetrievalBatch:
     """Return a batch of one user without events, for a process that has no users to ask for."""
     events = model.metadata.events
-    times = None if events.times is None else [[]]
-    features = {name: [[]] for name in events.names} if events.names else None
+    times: list[list[float]] | None = None if events.times is None else [[]]
+    features: dict[str, list[list[float]]] | None = {name: [[]] for name in events.names} or None
     return batch_of_histories(
         [[]],
         None,
