@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -89,6 +90,11 @@ def in_a_process(rank: int, processes: int, folder: str) -> tuple[dict[str, floa
     os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(processes)}
     model = small_model(InShards, exclude_history=True)
     found = measured(model, folder, strategy="ddp", devices=processes, use_distributed_sampler=True)
+    writer = PredictionWriter(f"{folder}/others.parquet")
+    trainer: Any = SimpleNamespace(world_size=processes, num_predict_batches=[1 + rank])
+    attached: Any = SimpleNamespace(data=small_data())
+    with pytest.raises(ValueError, match=r"batch by batch, but have \[\[1\], \[2\]\] batches"):
+        writer.on_predict_start(trainer, attached)
     token_recommender.BATCH_SIZE = 1  # who has fewer batches of users takes part in those of the others
     return found, asked(model, HISTORIES[rank : rank + 1])
 
