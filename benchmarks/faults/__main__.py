@@ -9,7 +9,6 @@ is half-written, a resumed run differs from an uninterrupted one, a status is wr
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
@@ -20,6 +19,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from benchmarks.common.command import command_parser
 from benchmarks.faults import jobs
 from benchmarks.faults.checks import difference, faults_of_folder, faults_of_run, leftovers
 from benchmarks.faults.jobs import LAST, Job
@@ -90,9 +90,7 @@ class Bench:
 
 def main() -> None:
     """Read the arguments, end the jobs, print a table; fail if there is a fault."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--times", type=int, default=20, help="how many times each signal is sent")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", nargs="+", choices=KINDS, default=list(KINDS))

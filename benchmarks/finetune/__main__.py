@@ -6,28 +6,23 @@ python -m benchmarks.finetune --report           # the table again, from the row
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
 
+from benchmarks.common.command import command_parser, write_table
 from benchmarks.common.rows import Settings, failures_of, rows_of
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.finetune.protocol import base_of, pretraining_runs, runs, work
 from benchmarks.finetune.report import report
-from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
     """Read the arguments; run what is missing; write the table. Return 1 if a run failed, else 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, processes=2)
     parser.add_argument("--data", default="data", help="folder that holds video.parquet")
     parser.add_argument("--work", default="runs/finetune", help="folder for parts and pretrained models")
-    parser.add_argument("--report", action="store_true", help="only write the table, from the rows")
-    parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     path = RESULTS / "rows.jsonl"
     asked: list[Settings] = []
@@ -40,8 +35,7 @@ def main() -> int:
         execute(finals, run, path, given.processes)
         asked += finals
     text = report(rows_of(path), failures_of(path))
-    write_atomically(RESULTS / "results.md", text.encode())
-    print(text)
+    write_table(RESULTS, text)
     return exit_status(asked, path)
 
 

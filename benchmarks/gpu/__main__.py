@@ -7,10 +7,10 @@ python -m benchmarks.gpu summary --out FOLDER             # summary.json and sum
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
+from benchmarks.common.command import command_parser
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.gpu.protocol import SECTIONS, runs, work
 from lightning_croloss.common.files import write_atomically
@@ -20,9 +20,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> int:
     """Read the arguments and do what they name. Return 1 if anything failed, else 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("parts", nargs="+", choices=[*SECTIONS, "environment", "summary"])
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")

@@ -8,10 +8,10 @@ python -m benchmarks.matrix_factorisation --report                  # the tables
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
 
+from benchmarks.common.command import command_parser
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.matrix_factorisation.choosing import finals, trials
 from benchmarks.matrix_factorisation.protocol import PUBLISHED
@@ -24,17 +24,13 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> int:
     """Read the arguments; run what is missing and write the tables. Return 1 if a run failed, else 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, processes=2)
     parser.add_argument("--data", default="data", help="folder that holds the folders of the data sets")
     parser.add_argument("--sets", nargs="*", default=["mf_health", "mf_electronics"], choices=PUBLISHED)
     parser.add_argument("--sides", nargs="*", default=list(TRIALS), choices=TRIALS)
     parser.add_argument("--trials", type=int, help="only so many trials of each side")
     parser.add_argument("--finals", action="store_true", help="also the winners, with two more seeds")
     parser.add_argument("--folder", default="runs/matrix_factorisation", help="where the parts are written")
-    parser.add_argument("--report", action="store_true", help="only write the tables, from the rows")
-    parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     path = RESULTS / "rows.jsonl"
     make = partial(work, source=arguments.data, folder=arguments.folder)

@@ -6,9 +6,9 @@ python -m benchmarks.ml_100k --report   # the tables again, from the rows
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from benchmarks.common.command import command_parser
 from benchmarks.common.rows import Settings
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.ml_100k.protocol import (
@@ -26,11 +26,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> int:
     """Read the arguments; run what is missing; write the tables. Return 1 if a run failed, else 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--report", action="store_true", help="only write the tables, from the rows")
-    parser.add_argument("--processes", type=int, default=2)
+    parser = command_parser(__doc__, processes=2)
     parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES))
     arguments = parser.parse_args()
     path = RESULTS / "rows.jsonl"

@@ -5,17 +5,14 @@ python -m benchmarks.preparation FILE [--min-user-interactions 5] [--k-core] [--
 
 from __future__ import annotations
 
-import argparse
-
+from benchmarks.common.command import command_parser
 from benchmarks.preparation.protocol import prepare
 from benchmarks.preparation.report import written
 
 
 def main() -> None:
     """Prepare the table several times and print the median; nothing is kept, the table is the user's own."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("file")
     parser.add_argument("--min-user-interactions", type=int, default=5)
     parser.add_argument("--k-core", action="store_true")

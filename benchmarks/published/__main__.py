@@ -2,6 +2,7 @@
 
 python -m benchmarks.published --data FOLDER --recipes     # what departures from the recipe do, one seed
 python -m benchmarks.published --data FOLDER               # each side tuned, then tested on three seeds
+python -m benchmarks.published --data FOLDER --others      # other families, with published settings
 python -m benchmarks.published --report                    # the tables again, from the rows
 """
 
@@ -13,11 +14,13 @@ from pathlib import Path
 
 from benchmarks.common.rows import Settings
 from benchmarks.common.runs import execute, exit_status
-from benchmarks.published.figures import FIGURES
+from benchmarks.published import others
+from benchmarks.published.others import OTHERS
 from benchmarks.published.plan import finals, searches, trials
 from benchmarks.published.report import report
 from benchmarks.published.runs import work
 from benchmarks.published.sides import ARCHITECTURES, SIDES
+from lightning_croloss.zoo.published import PUBLISHED
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,10 +31,17 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default="data", help="folder that holds the tables")
-    parser.add_argument("--sets", nargs="*", default=list(FIGURES), choices=FIGURES)
+    parser.add_argument("--sets", nargs="*", default=list(PUBLISHED), choices=PUBLISHED)
     parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES), choices=ARCHITECTURES)
     parser.add_argument("--sides", nargs="*", default=list(SIDES), choices=SIDES)
     parser.add_argument("--recipes", action="store_true", help="only the trials of the recipes")
+    parser.add_argument(
+        "--others",
+        nargs="*",
+        metavar="MODEL",
+        choices=OTHERS,
+        help="only other families; all, or these",
+    )
     parser.add_argument("--scratch", default="runs/published", help="folder of the searches' checkpoints")
     parser.add_argument("--report", action="store_true", help="only write the tables, from the rows")
     parser.add_argument("--processes", type=int, default=2)
@@ -46,6 +56,10 @@ def main() -> int:
 def run(data: str, arguments: argparse.Namespace) -> int:
     """Run what a data set lacks."""
     path = RESULTS / data / "rows.jsonl"
+    if arguments.others is not None:
+        asked_others = others.runs(data, arguments.others or tuple(OTHERS))
+        execute(asked_others, partial(others.work, folder=arguments.data), path, arguments.processes)
+        return exit_status(asked_others, path)
     make = partial(work, folder=arguments.data, scratch=arguments.scratch)
     asked: list[Settings] = []
     for architecture in arguments.architectures:

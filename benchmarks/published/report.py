@@ -19,24 +19,25 @@ from benchmarks.common.tables import (
     table,
     user_values,
 )
-from benchmarks.published.figures import FIGURES, Figure
+from benchmarks.published import others
 from benchmarks.published.runs import NS
 from benchmarks.published.sides import N
 from lightning_croloss.common.files import write_atomically
+from lightning_croloss.zoo.published import PUBLISHED, Figure
 
 HEAD = [*(f"Recall@{n}" for n in NS), f"NDCG@{N}"]
 
 
 def report(folder: Path) -> None:
     """Write ``results.md`` into each data set's folder."""
-    for data, figures in FIGURES.items():
+    for data, published in PUBLISHED.items():
         path = folder / data / "rows.jsonl"
         if not path.exists():
             continue
         parts = [
             f"# {data}\n\nWritten by `python -m benchmarks.published --report`; the protocol is in runs.py, "
             "the plan in plan.py. In percent.",
-            *parts_of(list(rows_of(path).values()), figures),
+            *parts_of(list(rows_of(path).values()), published.figures),
             *failed_runs(failures_of(path)),
         ]
         write_atomically(path.with_name("results.md"), ("\n\n".join(parts) + "\n").encode())
@@ -57,6 +58,9 @@ def parts_of(rows: list[Row], figures: tuple[Figure, ...]) -> list[str]:
     for (architecture, side), found in ours.items():
         means = [mean_of_seeds(values, 2) for values in found]
         lines.append([f"{architecture}, {side}", f"ours, {len(found[0])} seeds", *means])
+    lines += others.lines_of(
+        {row["settings"]["model"]: columns([row]) for row in rows if row["settings"]["purpose"] == "other"}
+    )
     parts = [f"## Test, whole catalogue, seen items left out\n\n{table(['model', 'source', *HEAD], lines)}"]
     pairs = []
     for architecture in dict.fromkeys(architecture for architecture, _ in ours):

@@ -25,7 +25,7 @@ from benchmarks.common.packed import packed
 from benchmarks.common.rows import Row, Settings, identity
 from benchmarks.common.training import BestEpoch, quiet_trainer, start_run
 from benchmarks.published.sides import SIDES, N
-from lightning_croloss import FullCatalogNegatives, TableDataModule, UniformNegatives
+from lightning_croloss import FullCatalogNegatives, RetrievalModel, TableDataModule, UniformNegatives
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.sequence_model import SequenceModel
 from lightning_croloss.tuning import tune
@@ -138,19 +138,42 @@ def train(settings: Settings, folder: str) -> Row:
     recipe = RECIPE | settings["recipe"]
     data = build_data(Path(folder), settings["data"], recipe, settings["seed"])
     model = build_model(settings["architecture"], data.num_items, build_loss(settings["loss"]), recipe)
+    tested = settings["purpose"] == "final"
+    return fit_and_test(model, data, settings["epochs"], callbacks_of(recipe), tested)
+
+
+def fit_and_test(
+    model: RetrievalModel,
+    data: TableDataModule,
+    epochs: int,
+    callbacks: list[pl.Callback],
+    tested: bool = True,
+) -> Row:
+    """Train until no epoch gets better, and test the best.
+
+    Args:
+        model: the model.
+        data: its data.
+        epochs: the most there are.
+        callbacks: what trains beside the model.
+        tested: whether there is a test, else validation alone.
+
+    Returns:
+        The figures of each validation, the seconds of an epoch with it, and the ranks of the test.
+    """
     best = BestEpoch(f"recall@{N}")
     stop = EarlyStopping(f"val/recall@{N}", mode="max", patience=PATIENCE)
     begun = time.process_time()
-    trainer_for(settings["epochs"], [best, stop, *callbacks_of(recipe)]).fit(model, data)
+    trainer_for(epochs, [best, stop, *callbacks]).fit(model, data)
     row: Row = {
         "valid": [round(value, 5) for value in best.valid],
         "seconds_per_epoch": round((time.process_time() - begun) / len(best.valid), 2),
     }
-    if settings["purpose"] == "final":
+    if tested:
         model.load_state_dict(best.weights)
-        tested = RankKeeper()
-        trainer_for(0, [tested]).test(model, data, verbose=False)
-        row["ranks"] = packed(tested.ranks)
+        ranks = RankKeeper()
+        trainer_for(0, [ranks]).test(model, data, verbose=False)
+        row["ranks"] = packed(ranks.ranks)
     return row
 
 

@@ -6,11 +6,11 @@ python -m benchmarks.quality --report                 # the tables again, from t
 
 from __future__ import annotations
 
-import argparse
 import json
 from functools import partial
 from pathlib import Path
 
+from benchmarks.common.command import command_parser
 from benchmarks.common.rows import Settings
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.quality.protocol import ARCHITECTURES, final_runs, num_targets, tuning_runs, work
@@ -22,12 +22,8 @@ RESULTS = Path(__file__).parent / "results" / "video"
 
 def main() -> int:
     """Read the arguments; run what is missing; write the tables. Return 1 if a run failed, else 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, processes=2)
     parser.add_argument("--data", default="data", help="folder that holds video.parquet")
-    parser.add_argument("--report", action="store_true", help="only write the tables, from the rows")
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES), choices=ARCHITECTURES)
     arguments = parser.parse_args()
     path = RESULTS / "rows.jsonl"

@@ -7,10 +7,10 @@ Writes memory, speed and quality to benchmarks/scale/results/; what is run is in
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
+from benchmarks.common.command import command_parser
 from benchmarks.common.measuring import machine
 from benchmarks.scale.protocol import run
 from benchmarks.scale.report import written
@@ -21,9 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     """Read the arguments, run, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--interactions", type=int, default=5_000_000)
     parser.add_argument("--steps", type=int, default=4000)

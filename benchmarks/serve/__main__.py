@@ -7,12 +7,12 @@ Writes the table, its figures and a plot into benchmarks/serve/results/; what is
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import torch
 
+from benchmarks.common.command import command_parser
 from benchmarks.common.measuring import machine
 from benchmarks.serve.protocol import measure, models
 from benchmarks.serve.report import plot, written
@@ -24,9 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     """Read the arguments, measure, print and write the table, its figures and the plot."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the command")

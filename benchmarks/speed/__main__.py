@@ -8,25 +8,33 @@ peer is not installed (pip install -c constraints.txt '.[peers]') says so and is
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 from pathlib import Path
 
+from benchmarks.common.command import command_parser
 from benchmarks.common.measuring import CLOCKS, machine, versions
 from benchmarks.speed.settings import Settings
 from lightning_croloss.common.files import write_atomically
 
 #: Modules of this package with ``run(settings, folder) -> (rows, Markdown)``; one file each.
-SECTIONS = ("loss", "cross_entropy", "evaluation", "training", "lengths", "job", "preparation", "growth")
+SECTIONS = (
+    "loss",
+    "cross_entropy",
+    "evaluation",
+    "training",
+    "sequences",
+    "lengths",
+    "job",
+    "preparation",
+    "growth",
+)
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     """Run the sections that the command line names, or all."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--sections",
         nargs="+",

@@ -14,12 +14,14 @@ import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.model.sequential_recommender import NPE, GRU4Rec
+from recbole.model.sequential_recommender import NPE, BERT4Rec, GRU4Rec, SASRec
 from recbole.trainer import Trainer
 from recbole.utils import init_logger, init_seed
 from torch import Tensor, nn
 
 Batch = Any
+# the import turns it on for the whole process, and every training slow, ours too
+torch.autograd.set_detect_anomaly(False)
 
 
 class RunnableConfig(Config):
@@ -60,7 +62,7 @@ class MeanPool(SequentialRecommender):
         return torch.matmul(output, self.item_embedding.weight.transpose(0, 1))
 
 
-MODELS = {"mean pool": MeanPool, "NPE": NPE, "GRU": GRU4Rec}
+MODELS = {"mean pool": MeanPool, "NPE": NPE, "GRU": GRU4Rec, "SASRec": SASRec, "BERT4Rec": BERT4Rec}
 
 
 def configure(model: str, dataset: str = "ml-100k", folder: Path | None = None, **settings: Any) -> Config:

@@ -7,17 +7,14 @@ A command is one argument, such as 'zoo list'; without any, those that this benc
 
 from __future__ import annotations
 
-import argparse
-
+from benchmarks.common.command import command_parser
 from benchmarks.start_up.protocol import COMMANDS, measure_all
 from benchmarks.start_up.report import written
 
 
 def main() -> None:
     """Measure the commands and print the medians."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("commands", nargs="*")
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()

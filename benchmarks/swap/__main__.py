@@ -7,14 +7,13 @@ python -m benchmarks.swap                               # the table again, from 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from benchmarks.common.command import command_parser, write_table
 from benchmarks.common.rows import rows_of
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.swap.frameworks import final_runs, tuning_runs, work
 from benchmarks.swap.report import report, write_into
-from lightning_croloss.common.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[2] / "docs" / "swap.md"
@@ -22,12 +21,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "swap.md"
 
 def main() -> int:
     """Read the arguments; run what is missing; write the table. Return 1 if a run failed, else 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, processes=1, report=False)
     parser.add_argument("framework", nargs="?", help="a file of this folder, without .py")
     parser.add_argument("--losses", nargs="*", help="only these of its losses")
-    parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     status = 0
     if given.framework:
@@ -38,9 +34,8 @@ def main() -> int:
         execute(finals, work, path, given.processes)
         status = exit_status([*asked, *finals], path)
     text = report(RESULTS)
-    write_atomically(RESULTS / "results.md", text.encode())
+    write_table(RESULTS, text)
     write_into(PAGE, RESULTS)
-    print(text)
     return status
 
 

@@ -10,7 +10,6 @@ does, and its items begin as ``nn.Embedding`` makes them, from N(0, 1).
 
 from __future__ import annotations
 
-import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common.command import command_parser
 from lightning_croloss.losses import BPRLoss, CROLoss, RetrievalLoss, TripletLoss
 
 HISTORY, WIDTH, BATCH, NEGATIVES, EPOCHS = 20, 32, 768, 256, 4
@@ -119,9 +119,7 @@ def train(users: list[np.ndarray], scores: str, kernel: str, temperature: float)
 
 def main() -> None:
     """Print a line for each setting."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--kernels", nargs="+", default=KERNELS, choices=KERNELS)
     parser.add_argument("--temperatures", nargs="+", type=float, default=TEMPERATURES)
     given = parser.parse_args()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
+from croloss_serving.recommend.unread import unread_sentence
 from lightning_croloss.cli.recommend_options import ITEM_COLUMN, USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
@@ -139,6 +140,9 @@ def _read(
             )
     table = read_table(files, columns | {f"the feature {name!r}": name for name in events.names})
     notes = [order] if order else []
+    read = {*needed, *events.names, known.get("time_column")}
+    if unread := [name for name in files[0].columns if name not in read]:
+        notes.append(unread_sentence("the model", unread, "events", events.names))
     missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
     if missing:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))

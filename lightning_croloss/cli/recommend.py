@@ -128,8 +128,8 @@ class _Job:
         self._known = Users(model, given, self._trained)
         self._said: set[str] = set()
         self._counts = dict.fromkeys(("users", "unknown", "unknown users", "fallback"), 0)
-        if self._known.note:
-            self._say(self._known.note)
+        for note in self._known.notes:
+            self._say(note)
 
     def run(self, given: argparse.Namespace, write: Write, advance: Callable[[int], None]) -> None:
         """Recommend to the histories of ``given``.
@@ -182,13 +182,13 @@ def _histories(
     say: Callable[[str], None],
 ) -> Iterator[Histories]:
     if given.histories == "-":
-        return read_json_lines(sys.stdin, "the standard input", SIZE, events)
+        return read_json_lines(sys.stdin, "the standard input", SIZE, events, say)
     if kind == "lines":
-        return read_json_file(given.histories, SIZE, events)
+        return read_json_file(given.histories, SIZE, events, say)
     if kind == "lists":
         column = given.history_column or LIST_COLUMN
         users = given.user_column or USER_COLUMN
-        return read_lists(Path(given.histories).expanduser(), users, column, SIZE, events)
+        return read_lists(Path(given.histories).expanduser(), users, column, SIZE, events, say)
     return read_events(given, trained, SIZE, say, events)
 
 

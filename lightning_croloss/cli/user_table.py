@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.recommend.unread import unread_sentence
 from lightning_croloss.cli.event_table import column_of, first_that_reads, tokens_of
 from lightning_croloss.cli.history_input import Histories
 from lightning_croloss.cli.recommend_options import USER_COLUMN
@@ -24,10 +25,10 @@ class Users:
         trained: how the model's training read its events; None if that is not known.
 
     Attributes:
-        note: a sentence for the user, "" if there is nothing to say.
+        notes: sentences for the user.
 
     Raises:
-        ValueError: features are given that the model does not use or cannot read.
+        ValueError: features are given that the model uses and cannot read.
         DataError: the table or a column is missing, or cannot be used.
     """
 
@@ -36,24 +37,31 @@ class Users:
     ) -> None:
         self._model = model
         self._uses_users = model.knows_users and model.metadata.user_vocabulary is not None
-        self.note = ""
+        self.notes: list[str] = []
         if model.knows_users and not self._uses_users:
-            self.note = (
+            self.notes.append(
                 f"the file of this {type(model).__name__} does not hold the tokens of its users (it was "
                 "written without them, or by an earlier release): every user counts as unknown"
             )
         self._rows = Vocabulary([])
         self._features: dict[str, list[Any]] = {}
-        if given.users is not None:
+        if given.users is not None and not model.reads_user_features:
+            self.notes.append(
+                f"--users {given.users}: this {type(model).__name__} reads no features of users: they are "
+                "left out"
+            )
+        elif given.users is not None:
             encodings = model.metadata.user_encodings
             if not encodings:
                 raise ValueError(
-                    f"--users {given.users}: this {type(model).__name__} uses no features of users, or its "
-                    "file does not hold how to read them: leave --users out"
+                    f"--users {given.users}: the file of this {type(model).__name__} does not hold how to "
+                    "read the features of users: leave --users out"
                 )
             kinds = {encoding.name: encoding.kind for encoding in encodings}
             separators = {encoding.name: encoding.separator for encoding in encodings}
-            self._rows, self._features = _read(given, trained, kinds, separators)
+            self._rows, self._features, unread = _read(given, trained, kinds, separators)
+            if unread:
+                self.notes.append(unread_sentence("the model", unread, "users", kinds))
 
     def of(self, batch: Histories) -> dict[str, Any]:
         """Return the arguments ``users`` and ``user_features`` of the recommender for a batch.
@@ -83,10 +91,10 @@ def _read(
     trained: Mapping[str, Any] | None,
     kinds: Mapping[str, str],
     separators: Mapping[str, str],
-) -> tuple[Vocabulary, dict[str, list[Any]]]:
-    """Return the users of the table ``--users``, and for each feature that it has the values of these."""
+) -> tuple[Vocabulary, dict[str, list[Any]], list[str]]:
+    """Return the users of the table ``--users``, for each feature that it has the values, other columns."""
 
-    def read(options: ReadingOptions) -> tuple[Vocabulary, dict[str, list[Any]]]:
+    def read(options: ReadingOptions) -> tuple[Vocabulary, dict[str, list[Any]], list[str]]:
         import polars as pl
 
         from lightning_croloss.data.table.feature_tables import texts_of
@@ -112,6 +120,7 @@ def _read(
             row = int(users.is_null().arg_max() or 0)
             raise DataError(f"{table.location(row)}: column {user!r} has no value: every row needs a user")
         values = {name: texts_of(table, table.frame[name], kinds[name], separators[name]) for name in present}
-        return Vocabulary(users.to_list()), {name: list(column) for name, column in values.items()}
+        others = [name for name in files[0].columns if name not in (user, *kinds)]
+        return Vocabulary(users.to_list()), {name: list(column) for name, column in values.items()}, others
 
     return first_that_reads(given, trained, read)

@@ -69,7 +69,11 @@ def _parser() -> PlainParser:
     build.add_argument("--name", help="Its name, <dataset>/<model>.")
     build.add_argument("--dataset", help="With --all: only the models of this data set.")
     build.add_argument("--data", help="Folder that holds the files of the data (video.parquet and so on).")
-    build.add_argument("--weights", choices=STORED, help="How the weights are stored (float32).")
+    build.add_argument(
+        "--weights",
+        choices=STORED,
+        help="How the weights are stored; float32 is kept where Recall would fall (float32).",
+    )
     build.add_argument("--overwrite", action="store_true", help="Build existing models again.")
 
     check = command("evaluate", _evaluate, "Measure every figure of a card again; fail if one differs.")

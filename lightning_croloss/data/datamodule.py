@@ -1,33 +1,31 @@
-"""RetrievalDataModule: what every source of interactions shares."""
+"""RetrievalDataModule: the loaders of training, evaluation and prediction over a source of interactions."""
 
 from __future__ import annotations
 
-import abc
-from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
-from lightning_croloss.common.checks import check_choice
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.features import Feature
-from lightning_croloss.data.interactions import Interactions, Vocabulary
+from lightning_croloss.data.interaction_source import InteractionSource
+from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.loader import BatchLoader
+from lightning_croloss.data.loader_options import check_loader_options
 from lightning_croloss.data.next_targets import NextTargets
 from lightning_croloss.data.recipients import RecipientDataset, Recipients
-from lightning_croloss.data.report import COUNTING, PreparationReport
+from lightning_croloss.data.report import COUNTING
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
-from lightning_croloss.data.splits import LeaveOneOut, Split, SplitRows, TargetRows
+from lightning_croloss.data.splits import LeaveOneOut, Split, TargetRows
 from lightning_croloss.errors import DataError
 
 
-class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
+class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
     """Split, histories and loaders over the interactions that a subclass loads.
 
     The data is loaded when first needed and kept.
@@ -70,21 +68,17 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         targets_per_history: int = 1,
     ) -> None:
         super().__init__()
-        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "max_history": max_history}
-        sizes |= {"target_window": target_window, "targets_per_history": targets_per_history}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
-        if targets_per_history > target_window:
-            raise ValueError(
-                f"targets_per_history={targets_per_history} must be at most target_window={target_window}: "
-                "they are drawn out of it"
-            )
-        if seed is not None and seed < 0:
-            raise ValueError(f"seed={seed} must not be negative")
+        check_loader_options(
+            seed,
+            predict_users,
+            target_window,
+            targets_per_history,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            max_history=max_history,
+        )
         if split is not None and not isinstance(split, Split):
             raise TypeError(f"split={split!r} must be a Split, for example LeaveOneOut()")
-        check_choice("predict_users", predict_users, ("all", "test"))
         self.split = split or LeaveOneOut()
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -103,27 +97,6 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         The latest request replaces the one before; loaders that were made already stay as they are.
         """
         self.request = request
-
-    @abc.abstractmethod
-    def load(self) -> Interactions:
-        """Read the data; called once, when it is first needed."""
-
-    @cached_property
-    def interactions(self) -> Interactions:
-        """All events."""
-        return self.split.arrange(self.load())
-
-    def load_unfiltered(self) -> Interactions | None:
-        """Read the events again without the filters that count those of a user or item.
-
-        Returns:
-            The events; None if there are no such filters, as here.
-        """
-        return None
-
-    @cached_property
-    def _everyone(self) -> Interactions | None:
-        return self.load_unfiltered()
 
     @property
     def recipients(self) -> Recipients | None:
@@ -147,91 +120,8 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         number = sum(step.dropped.users for step in steps)
         return number, f"of whom the data leaves out all events ({'; '.join(reasons)})"
 
-    def load_features(self) -> tuple[list[Feature], list[Feature]]:
-        """Return the features of the items and of the users; none unless overridden."""
-        return [], []
-
-    def load_user_features(self, users: Vocabulary) -> list[Feature]:
-        """Return the features of users that training left out, as those of :attr:`features` are read.
-
-        Args:
-            users: their tokens.
-
-        Returns:
-            Those features, or none, as here: then nothing is known of them.
-        """
-        return []
-
-    @cached_property
-    def features(self) -> tuple[list[Feature], list[Feature]]:
-        """The features of the items and of the users."""
-        return self.load_features()
-
-    @property
-    def report(self) -> PreparationReport | None:
-        """The record of the preparation, where the source keeps one."""
-        return None
-
-    @property
-    def reading(self) -> dict[str, Any] | None:
-        """How the events were read, in plain types, where more of them can be read likewise."""
-        return None
-
-    @property
-    def item_feature_specs(self) -> list[dict[str, Any]]:
-        """Name, kind, size and width of each item feature."""
-        return [feature.spec for feature in self.features[0]]
-
-    @property
-    def user_feature_specs(self) -> list[dict[str, Any]]:
-        """Name, kind, size and width of each user feature."""
-        return [feature.spec for feature in self.features[1]]
-
-    @property
-    def time_feature(self) -> str | None:
-        """The column of the times if event features name it; None if they do not, as here."""
-        return None
-
-    @property
-    def times_are(self) -> str | None:
-        """What the times of the events are, "numbers" or "dates"; None without times."""
-        if self.interactions.times is None:
-            return None
-        return DATES if self.interactions.has_dates else NUMBERS
-
-    @cached_property
-    def event_inputs(self) -> EventInputs:
-        """All that a model can read of the histories' events, learned from the training events."""
-        training = self.rows.training_events
-        encodings = tuple(column.learn(training) for column in self.interactions.columns)
-        return EventInputs(self.times_are, encodings)
-
-    @property
-    def event_feature_specs(self) -> list[dict[str, Any]]:
-        """Name, kind, size and width of each feature of events.
-
-        The column of times, if it is a feature, is the last one, of the kind "time".
-        """
-        specs = [
-            {
-                "name": one.name,
-                "kind": one.kind,
-                "size": 0 if one.tokens is None else len(one.tokens) + 1,
-                "width": 1,
-            }
-            for one in self.event_inputs.encodings
-        ]
-        if self.time_feature is not None:
-            specs.append({"name": self.time_feature, "kind": "time", "size": 0, "width": 1})
-        return specs
-
     def _events_of(self, interactions: Interactions, request: DataRequest) -> EventTable | None:
         return EventTable.of(interactions.columns, interactions.whole_times, request.events)
-
-    @cached_property
-    def rows(self) -> SplitRows:
-        """The targets of training, validation and test, as the split has them."""
-        return self.split.split(self.interactions)
 
     @property
     def train_rows(self) -> TargetRows:
@@ -242,41 +132,6 @@ class RetrievalDataModule(Configurable, LightningDataModule, abc.ABC):
         chosen = rows.training_events & (self.interactions.positions == 0)
         chosen[rows.train.first] = True
         return TargetRows.single(chosen)
-
-    @property
-    def num_items(self) -> int:
-        """Number of real items in the catalogue."""
-        return self.interactions.num_items
-
-    @property
-    def num_users(self) -> int:
-        """Number of real users."""
-        return self.interactions.num_users
-
-    @property
-    def item_vocabulary(self) -> Vocabulary:
-        """Tokens of the items."""
-        return self.interactions.item_vocabulary
-
-    @property
-    def user_vocabulary(self) -> Vocabulary:
-        """Tokens of the users."""
-        return self.interactions.user_vocabulary
-
-    def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
-        """Return what a person calls each item of a vocabulary; None unless overridden."""
-        return None
-
-    @cached_property
-    def item_titles(self) -> list[str] | None:
-        """What a person calls each item of 1 … num_items, "" where nothing is known; None without titles."""
-        return self.load_titles(self.item_vocabulary)
-
-    @cached_property
-    def item_counts(self) -> Tensor:
-        """(num_items + 1,) int64 occurrences of each item in the training events; index 0 is 0."""
-        items = self.interactions.items[self.rows.training_events]
-        return torch.bincount(items, minlength=self.num_items + 1)
 
     @property
     def target_counts(self) -> Tensor:

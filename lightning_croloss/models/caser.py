@@ -11,7 +11,7 @@ from torch.nn import functional
 from lightning_croloss.common.checks import check_counts, check_not_negative, check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.known_users import refuse_unseen_users
+from lightning_croloss.models.layers import id_embedding
 from lightning_croloss.models.layers.convolutions import EventConvolutions
 
 
@@ -60,23 +60,11 @@ class Caser(HistoryModel):
         self.use_user_id = use_user_id
         self.num_events = num_events
         dim = self.embedding_dim
-        self.user_embedding = nn.Embedding(num_users + 1, dim, padding_idx=0) if use_user_id else None
-        if self.user_embedding is not None:
-            nn.init.normal_(self.user_embedding.weight[1:], std=dim**-0.5)
+        self.user_embedding = id_embedding(num_users, dim) if use_user_id else None
         self.convolutions = EventConvolutions(dim, num_events, num_horizontal, num_vertical)
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(self.convolutions.output_dim, dim)
         self.output_map = nn.Linear(2 * dim if use_user_id else dim, dim)
-
-    def setup(self, stage: str) -> None:
-        """Take from the data what training needs.
-
-        Raises:
-            ValueError: the split evaluates users whose ids training never sees.
-        """
-        super().setup(stage)
-        if self.use_user_id:
-            refuse_unseen_users(self.data, "use_user_id", "set use_user_id to false, or split by LeaveOneOut")
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return one vector for each user, (B, 1, D)."""

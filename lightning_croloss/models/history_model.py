@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.coverage import count_unseen_histories
-from lightning_croloss.models.layers import EventFeatureEmbedding, drop_history, feature_embedding
+from lightning_croloss.models.known_users import refuse_unseen_users
+from lightning_croloss.models.layers import (
+    EventFeatureEmbedding,
+    drop_history,
+    feature_embedding,
+    id_embedding,
+)
 from lightning_croloss.models.retrieval_model import RetrievalModel
 
 
@@ -37,10 +43,14 @@ class HistoryModel(RetrievalModel):
             of the history's items.
         **kwargs: arguments of ``RetrievalModel``.
 
+    Attributes:
+        use_user_id: whether an embedding of the user's id is an input, in the architectures that offer it.
+
     Raises:
         ValueError: an argument is out of range, or items have neither ids nor features.
     """
 
+    use_user_id = False
     seen_items: Tensor
 
     def __init__(
@@ -66,9 +76,7 @@ class HistoryModel(RetrievalModel):
         self.embedding_dropout = embedding_dropout
         self.id_dropout = id_dropout
         dim = self.embedding_dim
-        self.item_embedding = nn.Embedding(num_items + 1, dim, padding_idx=0) if use_item_id else None
-        if self.item_embedding is not None:
-            nn.init.normal_(self.item_embedding.weight[1:], std=dim**-0.5)
+        self.item_embedding = id_embedding(num_items, dim) if use_item_id else None
         self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
         if event_features:
             self.event_feature_embedding = EventFeatureEmbedding(event_features, dim)
@@ -82,9 +90,12 @@ class HistoryModel(RetrievalModel):
         Warns of evaluation histories that the model can know nothing about.
 
         Raises:
-            ValueError: the data's histories have more events than the model can see.
+            ValueError: the data's histories have more events than the model can see, or the split evaluates
+                users whose ids training never sees.
         """
         super().setup(stage)
+        if self.use_user_id:
+            refuse_unseen_users(self.data, "use_user_id", "set use_user_id to false, or split by LeaveOneOut")
         data = self.data
         if data is not None and self.max_length is not None and data.max_history > self.max_length:
             raise ValueError(
@@ -129,13 +140,24 @@ class HistoryModel(RetrievalModel):
             ids = torch.arange(1, self.num_items + 1, device=self.device)
         assert self.item_feature_embedding is not None
         embeddings: Tensor = self.item_feature_embedding(ids)
-        if self.item_embedding is None:
-            return embeddings
+        return embeddings if self.item_embedding is None else embeddings + self._own_embeddings(ids)
+
+    def item_fields(self, ids: Tensor | None) -> list[Tensor]:
+        """Return what :meth:`embed_items` adds: embeddings (..., D) of the id, if any, and each feature."""
+        if ids is None:
+            ids = torch.arange(1, self.num_items + 1, device=self.device)
+        assert self.item_feature_embedding is not None
+        own = [] if self.item_embedding is None else [self._own_embeddings(ids)]
+        return [*own, *self.item_feature_embedding.fields(ids)]
+
+    def _own_embeddings(self, ids: Tensor) -> Tensor:
+        """Return the embeddings of the ids alone, of items with features: zeros where these must do."""
+        assert self.item_embedding is not None
         kept = self.seen_items[ids]
         if self.training and self.id_dropout > 0.0:
             kept = kept & (torch.rand(ids.shape, device=ids.device) >= self.id_dropout)
-        embeddings = embeddings + self.item_embedding(ids) * kept.unsqueeze(-1)
-        return embeddings
+        found: Tensor = self.item_embedding(ids) * kept.unsqueeze(-1)
+        return found
 
     def embed_history(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
         """Return the embeddings (B, L, D) of each history's events and a mask (B, L), True = a real event.

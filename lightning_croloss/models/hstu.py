@@ -69,6 +69,11 @@ class HSTU(TransformerModel):
                     # processes that train together wait for the gradient of each parameter that wants one
                     block.time_bias.requires_grad_(self.metadata.events.times is not None)
 
+    def time_parameters(self) -> list[str]:
+        """Return the names of the parameters that hold what is learned of the time between events."""
+        found = [name for name, _ in self.named_parameters() if name.endswith(".time_bias")]
+        return [*super().time_parameters(), *found]
+
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block by positions alone, see ``SequenceModel``."""
         return self._states(events, numbers, lengths, None)

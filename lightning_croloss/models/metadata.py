@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from croloss_serving.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
 from croloss_serving.recommend.event_inputs import EventInputs
+from croloss_serving.recommend.time_units import in_unit, other_size, other_unit, unit_of
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
@@ -91,17 +94,22 @@ class ModelMetadata:
         reads_times: bool,
         features: EventFeatureEmbedding | None,
         learns: bool,
+        trains: bool = True,
     ) -> None:
         """Take from the data how events are read; where training has said it, see that the data's are alike.
+
+        Warns of times that are hardly in the unit of training's, if neither unit is known.
 
         Args:
             data: the data.
             reads_times: whether the model reads the times of events where there are any.
             features: the model's embedding of features of events; None without.
             learns: whether the model has met no data yet.
+            trains: whether the model is about to be trained on them.
 
         Raises:
-            ValueError: the data's events have other features than the model, or other times than in training.
+            ValueError: the data's events have other features than the model, or other times than in training,
+                or times in another unit.
         """
         times = data.times_are
         needs_times = features is not None and features.reads_times
@@ -115,12 +123,27 @@ class ModelMetadata:
                     f"the model was built for other features of events ({', '.join(features.names)}) than "
                     f"the data's, {found}: give the model data.event_feature_specs"
                 )
-            self.events = EventInputs(times if reads_times or needs_times else None, encodings)
+            reads = reads_times or needs_times
+            typical = data.typical_time if reads else None
+            self.events = EventInputs(times if reads else None, encodings, typical)
         elif self.events.times not in (None, times):
             raise ValueError(
                 f"the model was trained with times of events that are {self.events.times}, the data's are "
                 f"{times or 'missing'}: name the column that it was trained with"
             )
+        elif self.events.times is not None:
+            self._check_unit(data.typical_time, trains)
+
+    def _check_unit(self, size: float | None, trains: bool) -> None:
+        """Compare the times of data with those of training by their size, see ``typical_time``."""
+        ours = self.events.typical_time
+        if ours is None and trains:
+            self.events = replace(self.events, typical_time=size)
+        found = f"the model was trained with times of events {in_unit(ours)}, the data's are {in_unit(size)}"
+        if other_unit(ours, size):
+            raise ValueError(f"{found}: give them in {unit_of(ours)}")
+        if other_size(ours, size):
+            rank_zero_warn(f"{found}: are they in the same unit? The model reads the time between events")
 
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Write the metadata into a checkpoint, as plain types."""
@@ -160,12 +183,18 @@ class ModelMetadata:
         if None not in (users, self.user_fingerprint) and users != self.user_fingerprint:
             raise ValueError(OTHER_USERS)
         events = _events(kept.get("events"))
+        size = self.events.typical_time
+        if known is not None and other_unit(events.typical_time, size):
+            raise ValueError(
+                f"the checkpoint was trained with times of events {in_unit(events.typical_time)}, the data's "
+                f"are {in_unit(size)}: give them in {unit_of(events.typical_time)}"
+            )
         if known is not None and self.events != events:
             raise ValueError(
                 "the checkpoint was trained with other times or features of events than the data's: use "
                 "the data, the event_features and the split it was trained with"
             )
-        self.events = events
+        self.events = events if events.typical_time is not None else replace(events, typical_time=size)
         self.item_vocabulary = vocabulary
         self.item_titles = kept.get("titles")
         self.item_counts = kept.get("counts")

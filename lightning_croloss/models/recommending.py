@@ -59,6 +59,11 @@ class Recommending(Encoder):
         """Whether the model has embeddings or features of single users."""
         return self.user_embedding is not None or self.user_feature_embedding is not None
 
+    @property
+    def reads_user_features(self) -> bool:
+        """Whether the model has embeddings of features of users."""
+        return self.user_feature_embedding is not None
+
     def item_categories(self, name: str) -> Tensor:
         """Return the categories (num_items + 1, W) of the items, 0 = no more.
 

@@ -147,6 +147,12 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         """Bring vectors to unit length if the similarity is cosine."""
         return unit_length(vectors) if self.similarity == "cosine" else vectors
 
+    def time_parameters(self) -> list[str]:
+        """Return the names of the parameters that hold what is learned of the time between events."""
+        kinds = [] if self.event_feature_embedding is None else self.event_feature_embedding.kinds
+        numbers = [number for number, kind in enumerate(kinds) if kind == "time"]
+        return [f"event_feature_embedding.embeddings.{number}.weight" for number in numbers]
+
     # ------------------------------------------------------------------ training
 
     def setup(self, stage: str) -> None:
@@ -159,7 +165,9 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         data = self.data
         if data is not None:
             learns = self.metadata.item_vocabulary is None
-            self.metadata.take_events(data, self.reads_times, self.event_feature_embedding, learns)
+            self.metadata.take_events(
+                data, self.reads_times, self.event_feature_embedding, learns, stage == "fit"
+            )
             self.metadata.take_from(
                 data, self.knows_users, stage == "fit", self.user_feature_embedding is not None
             )

@@ -11,25 +11,28 @@ from torch import Tensor, nn
 from lightning_croloss.common.checks import (
     check_choice,
     check_counts,
-    check_lists,
     check_not_negative,
     check_probability,
     check_widths,
 )
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.known_users import refuse_unseen_users
-from lightning_croloss.models.layers import POOLINGS, feature_embedding, mlp, pool_history
-from lightning_croloss.models.layers.interactions import KINDS, add_interactions, interaction_layers
+from lightning_croloss.models.layers import POOLINGS, feature_embedding, id_embedding, mlp, pool_history
+from lightning_croloss.models.layers.interactions import (
+    add_interactions,
+    check_interactions,
+    interaction_layers,
+)
 
 
 class TwoTower(HistoryModel):
     """A user tower over history, features and id; an item tower over id and features.
 
     Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019.
-    Beside the dense layers of the user tower its inputs, or fields, which are the pooled history, the id and
-    the sum of the features, can be multiplied with one another, as DeepFM and DCN V2 do; what comes of it is
-    added to what the dense layers make. A score is a product of two vectors all the same.
+    Beside the dense layers of a tower its inputs, or fields, can be multiplied with one another, as DeepFM
+    and DCN V2 do; what comes of it is added to what the dense layers make. A score is a product of two
+    vectors all the same. The fields of the user tower are the pooled history, the id and the features, whose
+    sum is one field unless ``separate_user_features``; those of the item tower the id and each feature.
 
     Args:
         num_items: size of the catalogue, from the data.
@@ -43,7 +46,11 @@ class TwoTower(HistoryModel):
         dropout: probability that a hidden unit is dropped in training.
         user_interactions: "fm" for a factorisation machine over the fields of the user tower, "cross" for
             cross layers, or both; see ``FactorizationMachine`` and ``CrossNetwork``.
-        cross_layers: number of cross layers, without effect if there are none.
+        cross_layers: number of cross layers of a tower, without effect if there are none.
+        separate_user_features: whether each feature of the users is a field of its own of
+            ``user_interactions``, without effect if there are none.
+        item_interactions: the same as ``user_interactions`` over the fields of the item tower, for items with
+            features.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
 
     Raises:
@@ -63,6 +70,8 @@ class TwoTower(HistoryModel):
         dropout: float = 0.0,
         user_interactions: Sequence[str] = (),
         cross_layers: int = 2,
+        separate_user_features: bool = False,
+        item_interactions: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(num_items, **kwargs)
@@ -80,28 +89,34 @@ class TwoTower(HistoryModel):
         self.use_user_id = use_user_id
         self.pooling = pooling
         dim = self.embedding_dim
-        self.user_embedding = nn.Embedding(num_users + 1, dim, padding_idx=0) if use_user_id else None
-        self.user_feature_embedding = feature_embedding(user_features, num_users, dim, "users")
-        if self.user_embedding is not None:
-            nn.init.normal_(self.user_embedding.weight[1:], std=dim**-0.5)
+        self.user_embedding = id_embedding(num_users, dim) if use_user_id else None
+        separate = separate_user_features and len(user_interactions) > 0
+        self.user_feature_embedding = feature_embedding(user_features, num_users, dim, "users", separate)
         self.use_history = self.needs_history = use_history
         parts = sum([use_history, use_user_id, bool(user_features)])
         self.user_tower = mlp(parts * dim, user_hidden_dims, dim, dropout)
         self.item_tower = mlp(dim, item_hidden_dims, dim, dropout)
-        _check_interactions(user_interactions, parts, cross_layers)
+        check_counts(cross_layers=cross_layers)
+        fields = parts + (len(user_features) - 1 if separate and user_features else 0)
+        remedy = "set use_user_id, give the data user_features, or take cross"
+        check_interactions("user_interactions", user_interactions, fields, "the user tower", remedy)
         self.user_interactions = nn.ModuleDict(
-            interaction_layers(user_interactions, dim, parts, cross_layers)
+            interaction_layers(user_interactions, dim, fields, cross_layers)
         )
+        self.item_interactions = nn.ModuleDict(self._of_items(item_interactions, cross_layers))
 
-    def setup(self, stage: str) -> None:
-        """Take from the data what training needs.
+    def _of_items(self, kinds: Sequence[str], cross_layers: int) -> dict[str, nn.Module]:
+        """Return the interaction layers of the item tower.
 
         Raises:
-            ValueError: the split evaluates users whose ids training never sees.
+            ValueError: there is nothing to multiply.
         """
-        super().setup(stage)
-        if self.use_user_id:
-            refuse_unseen_users(self.data, "use_user_id", "set use_user_id to false, or split by LeaveOneOut")
+        fields = 0 if self.item_feature_embedding is None else len(self.item_feature_embedding.names)
+        remedy = "set use_item_id, give the data more item_features, or take cross"
+        if fields:
+            fields += self.item_embedding is not None
+        check_interactions("item_interactions", kinds, fields, "the item tower", remedy)
+        return interaction_layers(kinds, self.embedding_dim, fields, cross_layers)
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return one vector for each user, (B, 1, D)."""
@@ -110,25 +125,20 @@ class TwoTower(HistoryModel):
             parts.append(pool_history(*self.embed_history(batch), self.pooling))
         if self.user_embedding is not None:
             parts.append(self.user_embedding(batch.users))
+        fields = [*parts]
         if self.user_feature_embedding is not None:
-            parts.append(self.embed_user_features(batch))
+            features = self.embed_user_features(batch).split(
+                self.embedding_dim, dim=-1
+            )  # one if they are added
+            parts.append(features[0] if len(features) == 1 else torch.stack(features).sum(0))
+            fields += features
         vectors = self.user_tower(torch.cat(parts, dim=-1))
-        return self.normalize(add_interactions(vectors, self.user_interactions, parts)).unsqueeze(1)
+        return self.normalize(add_interactions(vectors, self.user_interactions, fields)).unsqueeze(1)
 
     def encode_items(self, ids: Tensor | None) -> Tensor:
         """Return item vectors, (..., D), or (num_items, D)."""
-        return self.normalize(self.item_tower(self.embed_items(ids)))
-
-
-def _check_interactions(kinds: Sequence[str], num_fields: int, cross_layers: int) -> None:
-    check_lists(user_interactions=kinds)
-    for kind in kinds:
-        check_choice("user_interactions", kind, KINDS)
-    if len(set(kinds)) < len(kinds):
-        raise ValueError(f"user_interactions must name each kind once, got {list(kinds)}")
-    if "fm" in kinds and num_fields < 2:
-        raise ValueError(
-            "user_interactions: fm multiplies the inputs of the user tower with one another, which has one "
-            "alone: set use_user_id, give the data user_features, or take cross"
-        )
-    check_counts(cross_layers=cross_layers)
+        if not len(self.item_interactions):
+            return self.normalize(self.item_tower(self.embed_items(ids)))
+        fields = self.item_fields(ids)
+        vectors = self.item_tower(torch.stack(fields).sum(0))
+        return self.normalize(add_interactions(vectors, self.item_interactions, fields))

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from croloss_serving.recommend.time_units import in_unit, other_size, other_unit
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import HistoryModel, RetrievalModel
@@ -21,6 +23,8 @@ ITEM_TABLE, USER_TABLE = "item_embedding.weight", "user_embedding.weight"
 ITEM_FEATURES, USER_FEATURES = "item_feature_embedding.", "user_feature_embedding."
 EVENT_FEATURES = "event_feature_embedding."
 SEEN, POSITIONS = "seen_items", "place_embedding.weight"
+#: Layers whose widths follow from the number of features.
+CROSS = ("user_interactions.cross.", "item_interactions.cross.")
 #: What the data sets when training begins, the first from ``known_items`` too.
 FROM_DATA = (SEEN, EDGES_OF_GRAPH)
 
@@ -59,7 +63,10 @@ def load_matching(
     Item embeddings follow the tokens of the items: a new item keeps its own vector. User embeddings are taken
     if the users are the same. Embeddings of features are taken if the features, and their values on all
     matched items (or all users), are the same, so that their rows mean the same; those of positions if
-    ``train_on`` is, which says from which end they count. All else is copied whole.
+    ``train_on`` is, which says from which end they count; what is learned of the time between events if the
+    times are in the same unit, as far as that is known. All else is copied whole.
+
+    Warns of times in another unit.
 
     Args:
         model: the model to fill, before its training.
@@ -97,12 +104,15 @@ def load_matching(
     same_users = pretrained.metadata.user_fingerprint == data.user_vocabulary.fingerprint()
     left = _features_left(pretrained, data, rows) | ({} if same_users else {USER_TABLE: "other users"})
     left |= _event_features_left(pretrained, model, data)
+    left |= _times_left(pretrained, model, data)
     if isinstance(model, TransformerModel) and model.train_on != getattr(pretrained, "train_on", None):
         left[POSITIONS] = "with another train_on they count from the other end"
     for name, value in ours.items():
         reason = next((why for start, why in left.items() if name.startswith(start)), None)
         if name not in theirs:
             reason = reason or "new"
+        elif name.startswith(CROSS) and theirs[name].shape != value.shape:
+            reason = reason or "other fields"
         if reason is not None:
             if not FeatureEmbedding.is_table(name):
                 found.left[name] = reason
@@ -156,6 +166,27 @@ def _event_features_left(
         if before != now:
             left[f"{EVENT_FEATURES}embeddings.{number}."] = f"{now.name} has other values"
     return left
+
+
+def _times_left(
+    pretrained: RetrievalModel, model: RetrievalModel, data: RetrievalDataModule
+) -> dict[str, str]:
+    """Return the names of parameters that were learned of times in another unit, and why; warn of it."""
+    before, now, names = pretrained.metadata.events, data.times_are, model.time_parameters()
+    if before.times is None or now is None or not names:
+        return {}
+    sizes = before.typical_time, data.typical_time
+    theirs, ours = (in_unit(size) for size in sizes)
+    if before.typical_time is None:  # an earlier release wrote the file
+        theirs, ours = f"that are {before.times}", now
+        differ = before.times != now
+    else:
+        differ = other_unit(*sizes) or other_size(*sizes)
+    if not differ:
+        return {}
+    why = f"was trained with times of events {theirs}, the data's are {ours}"
+    rank_zero_warn(f"the pretrained model {why}: what it has learned of the time between events is not taken")
+    return dict.fromkeys(names, f"times {theirs}, the data's are {ours}")
 
 
 def _check_shape(name: str, theirs: torch.Size, ours: torch.Size) -> None:

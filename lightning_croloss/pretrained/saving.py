@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,18 +128,36 @@ def stored_weights(model: RetrievalModel, dtype: str) -> dict[str, Tensor]:
     Raises:
         ValueError: the dtype is unknown, or a weight is too large for it or not finite.
     """
+    if (name := not_finite_as(model, dtype)) is not None:
+        raise ValueError(f"the weights {name} are not finite as {dtype}: they cannot be stored")
+    return {name: _as_stored(name, value, dtype).contiguous().clone() for name, value in _state_of(model)}
+
+
+def not_finite_as(model: RetrievalModel, dtype: str) -> str | None:
+    """Return the name of the first weights that a type cannot hold, or None.
+
+    Raises:
+        ValueError: the dtype is unknown.
+    """
     if dtype not in STORED:
         raise ValueError(f"dtype must be one of {', '.join(STORED)}, got {dtype!r}")
-    tensors = {}
-    for name, value in model.state_dict().items():
-        tensor = value.detach().cpu()
-        # a feature's table holds NaN where a value is missing, and numbers that are not weights
-        if tensor.is_floating_point() and not FeatureEmbedding.is_table(name):
-            tensor = tensor.to(getattr(torch, dtype))
-            if not bool(torch.isfinite(tensor).all()):
-                raise ValueError(f"the weights {name} are not finite as {dtype}: they cannot be stored")
-        tensors[name] = tensor.contiguous().clone()
-    return tensors
+    for name, value in _state_of(model):
+        if _is_weight(name, value) and not bool(torch.isfinite(_as_stored(name, value, dtype)).all()):
+            return name
+    return None
+
+
+def _state_of(model: RetrievalModel) -> Iterator[tuple[str, Tensor]]:
+    return ((name, value.detach().cpu()) for name, value in model.state_dict().items())
+
+
+def _is_weight(name: str, value: Tensor) -> bool:
+    # a feature's table holds NaN where a value is missing, and numbers that are not weights
+    return value.is_floating_point() and not FeatureEmbedding.is_table(name)
+
+
+def _as_stored(name: str, value: Tensor, dtype: str) -> Tensor:
+    return value.to(getattr(torch, dtype)) if _is_weight(name, value) else value
 
 
 def model_section(model: RetrievalModel) -> dict[str, Any]:

@@ -64,6 +64,10 @@ class Retriever(Protocol):
         """Whether it has embeddings or features of single users."""
 
     @property
+    def reads_user_features(self) -> bool:
+        """Whether it has embeddings of features of users."""
+
+    @property
     def needs_known_users(self) -> bool:
         """Whether it can recommend to users of known ids only."""
 

@@ -112,7 +112,7 @@ class TokenRecommender:
             list(map(len, found_ids)), times, event_features, self._knowledge.who, [i > 0 for i in found_ids]
         )
         known = self._knowledge.ids(users, len(ids))
-        encodings = self._model.metadata.user_encodings
+        encodings = self._model.metadata.user_encodings if self._model.reads_user_features else []
         features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
         found: list[UserRecommendations] = []
         parts = list(blocks_of_histories(ids, self._longest, BATCH_SIZE))

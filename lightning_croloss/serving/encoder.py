@@ -39,7 +39,7 @@ class UserEncoder(nn.Module):
         super().__init__()
         model = _copy(model)
         self.needs_users = model.knows_users
-        self.takes_features = model.user_feature_embedding is not None
+        self.feature_width = 0
         self.events = model.metadata.events
         with torch.no_grad(), evaluating(model):
             if isinstance(model, HistoryModel):
@@ -49,6 +49,7 @@ class UserEncoder(nn.Module):
             if model.user_feature_embedding is not None:
                 ids = torch.arange(model.num_users + 1, device=model.device)
                 table = model.user_feature_embedding(ids).float()
+                self.feature_width = table.shape[1]
                 model.user_feature_embedding = UserFeatures(table)  # type: ignore[assignment]
         for name, module in list(model.named_modules()):
             if isinstance(module, nn.GRU):
@@ -71,7 +72,8 @@ class UserEncoder(nn.Module):
             history: (B, L) int64 item ids, left-padded with 0, oldest first, L at least 1.
             users: (B,) int64 user ids, 0 = unknown; for models that know users.
             user_features: (B, D) float32 embeddings of the features of unknown users, zeros where nothing is
-                known, or (1, D) for all; for models that have features of users.
+                known, or (1, D) for all; for models that have features of users. (…, F · D) where the model
+                has each of F features apart.
             times: (B, L) int64 whole times of the events; for models that were trained with them.
             event_features: for each feature of events that the model reads (B, L), int64 or float32.
 
@@ -170,9 +172,9 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
         shapes[HISTORY][1] = torch.export.Dim("length", min=1, max=model.max_length)
     if encoder.needs_users:
         inputs[USERS], shapes[USERS] = torch.zeros(num_users, dtype=torch.long), {0: batch}
-    if encoder.takes_features:
+    if encoder.feature_width:
         rows = torch.export.Dim("feature_rows", min=1)
-        inputs[FEATURE_VECTORS], shapes[FEATURE_VECTORS] = torch.zeros(9, model.embedding_dim), {0: rows}
+        inputs[FEATURE_VECTORS], shapes[FEATURE_VECTORS] = torch.zeros(9, encoder.feature_width), {0: rows}
     names = list(inputs)
     if encoder.events.times is not None:
         inputs[TIMES], shapes[TIMES] = torch.arange(num_users * length).view_as(history), shapes[HISTORY]
@@ -196,8 +198,9 @@ def write_encoder(model: RetrievalModel, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    if encoder.takes_features:
-        _make_optional(program.model.graph, FEATURE_VECTORS, np.zeros((1, model.embedding_dim), np.float32))
+    if encoder.feature_width:
+        nothing = np.zeros((1, encoder.feature_width), np.float32)
+        _make_optional(program.model.graph, FEATURE_VECTORS, nothing)
     # the exporter notes for each node the lines of code it comes from, with the paths of this machine
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()

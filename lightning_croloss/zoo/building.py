@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,14 +22,17 @@ from lightning_croloss.common.plain_yaml import OF_USERS, PlainYamlError, read_y
 from lightning_croloss.common.replaceable import check_folder
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
+from lightning_croloss.models.graph_model import GraphModel
 from lightning_croloss.pretrained.layout import CARD, FORMAT
-from lightning_croloss.pretrained.saving import model_section, save_pretrained, stored_weights
+from lightning_croloss.pretrained.saving import model_section, save_pretrained
 from lightning_croloss.training.run_folder import own_file
-from lightning_croloss.zoo.cards import model_card
+from lightning_croloss.zoo.cards import described, model_card
 from lightning_croloss.zoo.datasets import dataset_of
+from lightning_croloss.zoo.graphless import own_section, without_graph
 from lightning_croloss.zoo.leaderboard import WRITTEN_BY, leaderboard
 from lightning_croloss.zoo.measuring import measure
 from lightning_croloss.zoo.sources import data_of, moved_paths
+from lightning_croloss.zoo.storing import store
 
 
 class FitRunner(Protocol):
@@ -58,7 +62,7 @@ def build(
         run_fit: what runs ``croloss fit``.
         data_folder: the folder that holds the files of the data, instead of the one that the config names.
         options: further options of ``croloss fit``.
-        dtype: how the weights are stored.
+        dtype: how the weights are stored, if Recall stays: see :func:`lightning_croloss.zoo.storing.store`.
         overwrite: whether an earlier model may be replaced.
 
     Returns:
@@ -89,14 +93,20 @@ def build(
         model, resolved, training = _fit(run_fit, config, moved, options)
         for field in moved:
             resolved["data"]["init_args"][field] = written["data"]["init_args"][field]
-        # what is measured is what is stored
-        model.load_state_dict(stored_weights(model, dtype))
         monitored = training.pop("monitor").rpartition("@")[2]
+        trained_as = None
+        if isinstance(model, GraphModel) and not dataset_of(name).may_hold_events:
+            trained_as, model = described(own_section(model)), without_graph(model)
         data = data_of(resolved, data_folder)
+        stored = store(model, data, dtype)  # what is measured is what is stored
+        if stored.record and stored.record["kept"]:
+            warnings.warn(f"{name}: {stored.record['kept']}", stacklevel=2)
         metrics = measure(model, data, int(monitored) if monitored.isdigit() else None)
         metrics |= {
             "training": training,
-            "weights": dtype,
+            "weights": stored.dtype,
+            **({"precision": stored.record} if stored.record else {}),
+            **({"trained_as": trained_as} if trained_as else {}),
             "versions": _versions(),
             "command": _command(name, config, data_folder, options, dtype),
         }
@@ -108,7 +118,7 @@ def build(
             metrics=metrics,
             card=card,
             titles=dataset_of(name).may_show_titles,
-            dtype=dtype,
+            dtype=stored.dtype,
             overwrite=overwrite,
         )
     write_leaderboard(zoo)
@@ -125,9 +135,9 @@ def _fit(
 ) -> tuple[RetrievalModel, dict[str, Any], dict[str, Any]]:
     """Run ``croloss fit``; return the best model, the resolved config and what the training took."""
     paths = [f"--data.init_args.{field}={path}" for field, path in moved.items()]
-    begin = time.perf_counter()
+    begin, begun = time.perf_counter(), time.process_time()
     trainer, model = run_fit(["--config", str(config), *paths, "--test_after_fit=false", *options])
-    seconds = time.perf_counter() - begin
+    seconds, of_processor = time.perf_counter() - begin, time.process_time() - begun
     resolved = _read(own_file(trainer, "config.yaml"))  # which the fit has written
     resolved["test_after_fit"] = True
     kept = trainer.checkpoint_callback
@@ -137,8 +147,10 @@ def _fit(
         content = torch.load(best, map_location="cpu", weights_only=True)
         model.load_state_dict(content["state_dict"])
         epoch = content["epoch"] + 1
+    model.float()  # as it is read again, whatever it was trained in
     training = {
         "seconds": round(seconds, 1),
+        "processor_seconds": round(of_processor, 1),
         "epochs": trainer.current_epoch,
         "best_epoch": epoch,
         "steps": trainer.global_step,

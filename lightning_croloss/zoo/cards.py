@@ -9,7 +9,7 @@ from typing import Any
 from lightning_croloss.common.text_table import markdown
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.datasets import dataset_of
-from lightning_croloss.zoo.markdown import example, named_baseline, ns_of
+from lightning_croloss.zoo.markdown import example, named_baseline, ns_of, training_seconds
 from lightning_croloss.zoo.measuring import best_baseline
 
 
@@ -21,7 +21,7 @@ def model_card(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any])
         metrics: what ``metrics.json`` holds.
         config: the sections of ``config.yaml``.
     """
-    architecture = short_name(config["model"])
+    architecture = metrics.get("trained_as", short_name(config["model"])).partition("(")[0]
     sections = [
         f"---\nlibrary_name: lightning-croloss\ntags: [recommendation, retrieval, {architecture}]\n---",
         f"# {name}",
@@ -91,15 +91,44 @@ def _training(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     }
     lines = {
         **{part.capitalize(): described(arguments[part] or default) for part, default in defaults.items()},
-        "Model": f"D = {arguments['embedding_dim']}, {arguments['similarity']} similarity; `config.yaml` has "
-        "all settings, and `croloss fit --config` on it trains the model again.",
-        "Time": f"{training['seconds']:,.0f} seconds for {training['epochs']} epochs "
+        "Model": _model(metrics, arguments),
+        **({"Precision": _precision(metrics)} if "precision" in metrics else {}),
+        "Time": f"{training_seconds(training):,.0f} seconds for {training['epochs']} epochs "
         f"({training['steps']:,} steps) on {threads}; the weights are those of epoch "
         f"{training['best_epoch']}.",
         "Made by": f"`{metrics['command']}`",
         "Versions": ", ".join(f"{package} {version}" for package, version in metrics["versions"].items()),
     }
     return _listed(lines)
+
+
+def _model(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+    widths = f"D = {arguments['embedding_dim']}, {arguments['similarity']} similarity"
+    if trained_as := metrics.get("trained_as"):
+        return (
+            f"{trained_as}; {widths}. Its graph is the training events, which this folder may not hold: it "
+            "holds the vectors that the graph has made of users and items, as a MatrixFactorization, whose "
+            "lists are the same. The command below trains it again."
+        )
+    return (
+        f"{widths}; `config.yaml` has all settings, and `croloss fit --config` on it trains the model again."
+    )
+
+
+def _precision(metrics: Mapping[str, Any]) -> str:
+    """Return how the weights are stored, and what was measured of it."""
+    precision = metrics["precision"]
+    before, after = precision["float32"], precision[precision["asked"]]
+    measured = f"test Recall {_values(before)} in float32"
+    if after is not None:
+        measured += f", {_values(after)} in {precision['asked']}"
+    if precision["kept"] is None:
+        return f"stored as {metrics['weights']}: {measured}."
+    return f"{precision['kept']}: {measured}."
+
+
+def _values(test: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in test.values())
 
 
 def _limits(name: str, architecture: str, arguments: Mapping[str, Any]) -> str:

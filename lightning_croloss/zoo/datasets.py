@@ -15,6 +15,7 @@ class DatasetCard(NamedTuple):
         licence: what one may do with it.
         may_show_titles: whether titles of its items may travel with a model.
         limits: what a model of it is not good for.
+        may_hold_events: whether its events may travel with a model, as the edges of a graph.
     """
 
     title: str
@@ -23,6 +24,25 @@ class DatasetCard(NamedTuple):
     licence: str
     may_show_titles: bool
     limits: str
+    may_hold_events: bool = False
+
+
+def _of_s3_rec(title: str, about: str, file: str, table: str) -> DatasetCard:
+    """Return the card of a file of reviews as prepared for S3-Rec."""
+    return DatasetCard(
+        title,
+        f"Reviews of {about} in the Amazon review data (He and McAuley, 2016), of users and items with five "
+        "or more, as prepared for S3-Rec (Zhou et al., CIKM 2020): the order of each user's events, without "
+        "times.",
+        f"https://github.com/aHuiWang/CIKM2020-S3Rec (data/{file}, a line `user item item …` for each user; "
+        f"the reviews: https://jmcauley.ucsd.edu/data/amazon/). The config reads it as `{table}`, columns "
+        "`user_id`, `item_id`, and `timestamp`, the index of the event in its user's sequence.",
+        "The reviews are offered for research; neither source states a licence of the data. This folder "
+        "holds none of the events, only the integer ids of the items and how often each occurs.",
+        True,
+        "The ids are those of the prepared file and lead to no product. For comparisons with figures that "
+        "are published for the same file, and as a start for experiments on it.",
+    )
 
 
 DATASETS = {
@@ -64,6 +84,8 @@ DATASETS = {
         "The ids are those of the prepared file and lead to no product. Sessions are short and anonymous: "
         "the models know nothing of a visitor's earlier sessions.",
     ),
+    "beauty": _of_s3_rec("Amazon Beauty", "beauty products", "Beauty.txt", "beauty.parquet"),
+    "toys": _of_s3_rec("Amazon Toys and Games", "toys and games", "Toys_and_Games.txt", "toys.parquet"),
 }
 
 #: Of data that is not in the table.
@@ -74,6 +96,7 @@ UNKNOWN = DatasetCard(
     "not stated",
     True,
     "Judge it on your own data before you use it.",
+    may_hold_events=True,
 )
 
 

@@ -32,3 +32,12 @@ def named_baseline(baseline: str, metrics: Mapping[str, Any]) -> str:
         "the whole history" if recent >= WHOLE else "the last event" if recent == 1 else f"the last {recent}"
     )
     return f"{BASELINES[baseline]} ({setting['neighbours']} neighbours of {history})"
+
+
+def training_seconds(training: Mapping[str, Any]) -> float:
+    """Return how long a training takes on a machine that does nothing else, as far as that was recorded.
+
+    On one thread it is the time of the processor: the clock goes on while others have it.
+    """
+    of_processor = training.get("processor_seconds")
+    return float(training["seconds"] if of_processor is None or training["threads"] > 1 else of_processor)

@@ -26,10 +26,37 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
         choose_by: the N by whose validation Recall the baselines are chosen; None is the middle one.
 
     Returns:
-        ``data`` (counts), ``parameters``, ``choose_by``, ``test`` (each metric @N) and ``baselines``.
+        ``data`` (counts), ``parameters``, ``choose_by``, ``exclude_history``, ``test`` (each metric @N) and
+        ``baselines``.
     """
     ns = list(model.metric_cutoffs)
     choose_by = choose_by or statistics.median_low(ns)
+    test, excluded = tested(model, data)
+    rows = data.rows
+    return {
+        "data": {
+            "users": data.num_users,
+            "items": data.num_items,
+            "interactions": len(data.interactions),
+            "training_events": int(rows.training_events.sum()),
+            "test_users": len(rows.test),
+            "test_targets": int(num_targets(data.interactions, rows.test).sum()),
+            **({"excluded_targets": excluded} if excluded else {}),
+        },
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "choose_by": choose_by,
+        "exclude_history": model.exclude_history,
+        "test": test,
+        "baselines": measure_baselines(data, ns, model.exclude_history, choose_by),
+    }
+
+
+def tested(model: RetrievalModel, data: RetrievalDataModule) -> tuple[dict[str, float], int]:
+    """Measure a model on the test rows of its data.
+
+    Returns:
+        Each metric @N, and the number of targets that its lists leave out.
+    """
     with _quiet():
         trainer = Trainer(
             accelerator="cpu",
@@ -44,23 +71,7 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
         for name, value in trainer.callback_metrics.items()
         if name.startswith("test/") and "@" in name
     }
-    excluded = int(trainer.callback_metrics.get(f"test/{EXCLUDED_TARGETS}", 0))
-    rows = data.rows
-    return {
-        "data": {
-            "users": data.num_users,
-            "items": data.num_items,
-            "interactions": len(data.interactions),
-            "training_events": int(rows.training_events.sum()),
-            "test_users": len(rows.test),
-            "test_targets": int(num_targets(data.interactions, rows.test).sum()),
-            **({"excluded_targets": excluded} if excluded else {}),
-        },
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "choose_by": choose_by,
-        "test": test,
-        "baselines": measure_baselines(data, ns, model.exclude_history, choose_by),
-    }
+    return test, int(trainer.callback_metrics.get(f"test/{EXCLUDED_TARGETS}", 0))
 
 
 def figures_of(metrics: dict[str, Any]) -> dict[str, float]:

@@ -182,7 +182,7 @@ class Recommender:
             list(map(len, found_ids)), times, event_features, self._knowledge.who, [i > 0 for i in found_ids]
         )
         known_users = self._knowledge.ids(users, len(ids))
-        encodings = None if self._user_features is None else self._user_features.encodings
+        encodings = [] if self._user_features is None else self._user_features.encodings
         features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
         allowed = allowed_ids(self.vocabulary, allow, deny)
         denied = self._others(allowed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 
 from benchmarks.common.packed import packed, unpacked
 from benchmarks.common.rows import Row, Settings, append_row, identity
+from benchmarks.published import others
 from benchmarks.published import report as reporting
 from benchmarks.published.__main__ import RESULTS
-from benchmarks.published.figures import FIGURES
+from benchmarks.published.others import OTHERS
 from benchmarks.published.plan import finals, searches, trials
 from benchmarks.published.report import columns, report
 from benchmarks.published.runs import NS, RECIPE, build_data, build_loss, build_model, work
 from benchmarks.published.sides import SIDES
+from lightning_croloss.zoo.published import PUBLISHED
 
 SMALL: Settings = {"embedding_dim": 8, "max_history": 6, "batch_size": 16}
 LOSS: Settings = {"class_path": "SoftmaxLoss", "init_args": {"temperature": 0.2}}
@@ -150,7 +153,7 @@ def test_the_columns_are_those_of_the_metrics() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", FIGURES)
+@pytest.mark.parametrize("data", PUBLISHED)
 def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path: Path, data: str) -> None:
     rows = RESULTS / data / "rows.jsonl"
     if not rows.exists():
@@ -159,3 +162,41 @@ def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path: Path, da
     (tmp_path / data / "rows.jsonl").write_bytes(rows.read_bytes())
     reporting.report(tmp_path)
     assert (tmp_path / data / "results.md").read_text() == rows.with_name("results.md").read_text()
+
+
+TINY: Settings = {
+    "embedding_dim": 8,
+    "hidden_dims": [8],
+    "num_blocks": 1,
+    "num_heads": 2,
+    "feedforward_dim": 8,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_family_with_published_settings_is_trained_and_tested(folder: Path, name: str) -> None:
+    (run,) = others.runs("beauty", [name])
+    given = run["recipe"]["model"]
+    run["recipe"] = run["recipe"] | {"model": given | {key: TINY[key] for key in TINY.keys() & given.keys()}}
+    row = others.work(run | {"epochs": 2}, str(folder))
+    assert len(row["valid"]) == 2
+    assert unpacked(row["ranks"], "uint16").shape == (60,)
+
+
+def test_a_family_has_its_settings(folder: Path) -> None:
+    for run in others.runs("beauty"):
+        data = others.build_data(folder, "beauty", run["recipe"], 1)
+        model = others.build_model(run["architecture"], run["recipe"], data)
+        assert model.exclude_history
+        assert model.embedding_dim == run["recipe"]["model"]["embedding_dim"]
+        assert not model.reads_times
+        assert json.loads(json.dumps(run)) == run
+
+
+def test_the_report_names_whose_settings_they_are(tmp_path: Path) -> None:
+    (run,) = others.runs("toys", ["Caser"])
+    ranks = packed(np.array([1, 12], "uint16"))
+    append_row(tmp_path / "toys" / "rows.jsonl", {"settings": run, "valid": [0.1], "ranks": ranks})
+    report(tmp_path)
+    text = (tmp_path / "toys" / "results.md").read_text()
+    assert f"| Caser | ours, one seed, settings of {OTHERS['Caser'].source} | 50.00 | 100.00 |" in text

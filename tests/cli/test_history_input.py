@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,46 @@ def test_a_feature_of_events_that_is_named_as_another_list(tmp_path: Path) -> No
     assert found.of_events == {"event_features": {"times": [[5, None]]}}
     with pytest.raises(DataError, match="reads a feature 'times' of events, whose column"):
         read_with(EventInputs("numbers", number))
+
+
+KIND = FeatureEncoding.of_tokens("kind", "categorical", [["buy"], ["view"]], " ")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "entry", "said"),
+    [
+        (EventInputs(), {"times": [1]}, "line 1: the model does not read 'times' of events: it is left out"),
+        (EventInputs(), {"event_features": {"kind": [1]}}, "the model does not read 'kind' of events"),
+        (EventInputs(), {"event_features": {"a": [1], "b": []}}, "'a', 'b' of events: they are left out"),
+        (
+            EventInputs(None, (KIND,)),
+            {"event_features": {"kind": ["buy"], "kinds": ["buy"]}},
+            "the model does not read 'kinds' of events: it is left out; did you mean 'kind'?",
+        ),
+        (EventInputs(), {"user_features": {"age": 3}}, "'user_features' of users in JSON lines (--users"),
+        (EventInputs("numbers"), {"times": [5], "time": [5]}, "does not read 'time' of a line"),
+    ],
+    ids=range(6),
+)
+def test_what_the_model_does_not_read_is_said_once(inputs, entry, said):
+    line = json.dumps({"history": ["x"], **entry})
+    notes: list[str] = []
+    (found,) = read_json_lines(iter([line] * 3), "h.jsonl", 10, inputs, notes.append)
+    (note,) = notes
+    assert note.startswith("h.jsonl, line 1: ")
+    assert said in note
+    assert found.tokens == [["x"]] * 3
+    assert found.event_features.keys() == {*inputs.names}
+
+
+def test_columns_that_the_model_does_not_read_are_said_once(tmp_path: Path) -> None:
+    pl = pytest.importorskip("polars", reason="needs the extra [tables]")
+    columns = {"user_id": ["a", "b"], "history": [["x"], ["y"]], "kind": [["buy"]] * 2, "times": [[1]] * 2}
+    pl.DataFrame(columns).write_parquet(tmp_path / "lists.parquet")
+    notes: list[str] = []
+    inputs = EventInputs(None, (KIND,))
+    for _ in read_lists(tmp_path / "lists.parquet", "user_id", "history", 1, inputs, notes.append):
+        pass
+    assert notes == [
+        "lists.parquet: the model does not read 'times' of events: it is left out; known: kind",
+    ]

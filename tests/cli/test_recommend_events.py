@@ -148,6 +148,36 @@ def test_the_same_lists_everywhere(run: Path, tmp_path: Path, monkeypatch: pytes
     assert decoded == [expected[user] for user in users[:10]]
 
 
+def test_what_the_model_does_not_read_is_told_and_left_out(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = lists(run / "all.jsonl")
+    model = load_pretrained(run / "model")
+    users, histories, given = given_to(model)
+    more = {**given, "event_features": {**given.get("event_features", {}), "colour": [[1]]}}
+    said = "does not read 'colour' of events: it is left out"
+    with pytest.warns(UserWarning, match=f"this {type(model).__name__} {said}"):
+        found = model.recommend_tokens(histories, N, **more)
+    assert {user: entry.tokens for user, entry in zip(users, found, strict=True)} == expected
+    frame = pl.read_parquet(run / "events.parquet")
+    unread = [name for name in ("rating", "kind") if name not in model.metadata.events.names]
+    frame.with_columns(colour=pl.lit("red")).write_parquet("more.parquet")
+    assert recommended(run, "model", "more.parquet") == expected
+    names = ", ".join(map(repr, [*unread, "colour"]))
+    assert capsys.readouterr().err.count(f"the model does not read {names} of events") == 1
+    with Path("more.jsonl").open("w") as file:
+        for row, user in enumerate(users):
+            features = {name: rows[row] for name, rows in given.get("event_features", {}).items()}
+            line: dict[str, Any] = {"user": user, "history": histories[row]}
+            line["event_features"] = {**features, "colour": ["red"] * len(histories[row])}
+            if "times" in given:
+                line["times"] = [when.isoformat() for when in given["times"][row]]
+            file.write(json.dumps(line) + "\n")
+    assert recommended(run, "model", "more.jsonl") == expected
+    assert capsys.readouterr().err.count(said) == 1
+
+
 @pytest.mark.parametrize("index", [None, "flat"])
 def test_the_export_gives_the_same_lists(run: Path, tmp_path: Path, index: str | None) -> None:
     for package in ("onnxruntime", "onnxscript", "faiss"):

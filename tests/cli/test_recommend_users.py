@@ -145,6 +145,10 @@ def test_what_the_command_says_of_users(run: Path, capsys: pytest.CaptureFixture
     said = error_of(capsys, *base, "--users=wrong.csv")
     assert said.startswith("wrong.csv has no feature of the model's users: it needs columns of country, age")
     assert "did you mean 'contry'" in said
+    pl.read_csv(run / "users.csv").with_columns(height=3).write_csv("more.csv")
+    found = recommended(run, "model", "--histories=lines.jsonl", "--users=more.csv")
+    assert "the model does not read 'height' of users: it is left out" in capsys.readouterr().err
+    assert found == recommended(run, "model", "--histories=lines.jsonl", f"--users={run / 'users.csv'}")
     Path("old.csv").write_text("user_id,age\nu99,old\n")
     Path("u99.csv").write_text("user_id,item_id\nu99,i1\n")
     said = error_of(capsys, *base[:2], "--histories=u99.csv", "--n=3", "--users=old.csv")

@@ -1,6 +1,8 @@
 """Times and features of events: what batches hold of them is what the events have, column by column."""
 
 import functools
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from croloss_serving.recommend.event_inputs import EventInputs
+from croloss_serving.recommend.time_units import unit_of
 from lightning_croloss import (
+    HSTU,
     BERT4Rec,
     FullCatalogNegatives,
     GRU4Rec,
     SASRec,
     SoftmaxLoss,
     load_pretrained,
+    save_pretrained,
 )
 from lightning_croloss.data import DataRequest, Interactions, Predefined, RecBoleDataModule, Vocabulary
 from lightning_croloss.data.batch import EventValues, RetrievalBatch
@@ -299,6 +304,85 @@ def test_another_split_is_read_as_training_was(tmp_path):
     assert data.event_inputs != model.metadata.events
     quiet_trainer().validate(again, data, verbose=False)
     assert data.request.events == model.metadata.events
+
+
+def test_a_column_of_events_in_another_spelling_is_the_same():
+    floats = EventColumn.of_texts("x", ["5.0", "2.0", None, "5.0"])
+    whole = EventColumn.of_texts("x", ["2", "5", "9", None])
+    everything = torch.ones(4, dtype=torch.bool)
+    for trained, other in ((floats, whole), (whole, floats)):
+        encoding = trained.learn(everything)
+        ids = dict(zip(map(float, encoding.tokens.tokens), (1, 2, 3), strict=False))
+        for column in (trained, other):
+            texts = ["", *column.tokens]
+            expected = [ids.get(float(texts[value] or "nan"), 0) for value in column.values]
+            assert column.encoded(encoding).tolist() == expected
+
+
+class Timed(EventData):
+    """Its times are since 1970, in a unit of a given size."""
+
+    per_second = 1
+
+    def load(self):
+        data = super().load()
+        return replace(data, times=(1_600_000_000 + data.times % 10**8) * self.per_second)
+
+
+class InMilliseconds(Timed):
+    per_second = 1000
+
+
+def timed_model(cls=HSTU, **arguments):
+    torch.manual_seed(0)
+    return cls(40, embedding_dim=8, num_blocks=1, max_length=10, ns=(5,), **arguments)
+
+
+@pytest.mark.parametrize(("cls", "arguments"), [(HSTU, {}), (SASRec, EVENT_FEATURES)])
+def test_data_in_another_unit_of_time_is_refused_by_what_was_trained(tmp_path, cls, arguments):
+    model = timed_model(cls, **arguments)
+    trainer = fit(model, Timed(), limit_train_batches=1)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    save_pretrained(model, tmp_path / "model")
+    message = "trained with times of events in seconds, the data's are in milliseconds: give them in seconds"
+    for again in (
+        model,
+        cls.load_from_checkpoint(tmp_path / "model.ckpt"),
+        load_pretrained(tmp_path / "model"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            quiet_trainer().validate(again, InMilliseconds(), verbose=False)
+        quiet_trainer().validate(again, Timed(num_users=30), verbose=False)
+    with pytest.raises(ValueError, match=message):
+        quiet_trainer(max_epochs=2).fit(
+            timed_model(cls, **arguments), InMilliseconds(), ckpt_path=tmp_path / "model.ckpt"
+        )
+
+
+def test_times_of_no_known_unit_and_of_another_size_are_told(tmp_path):
+    model = timed_model()
+    fit(model, EventData(), limit_train_batches=1)
+    assert unit_of(model.metadata.events.typical_time) is None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*times of events")
+        quiet_trainer().validate(model, EventData(num_users=30), verbose=False)
+    with pytest.warns(UserWarning, match=r"times of events of about .*, the data's are in milliseconds: are"):
+        quiet_trainer().validate(model, InMilliseconds(), verbose=False)
+
+
+def test_a_checkpoint_that_does_not_know_its_unit_learns_it_from_its_next_training(tmp_path):
+    fit(timed_model(), Timed(), limit_train_batches=1).save_checkpoint(tmp_path / "model.ckpt")
+    content = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    del content["lightning_croloss"]["events"]["typical_time"]  # as an earlier release wrote it
+    torch.save(content, tmp_path / "old.ckpt")
+    model = HSTU.load_from_checkpoint(tmp_path / "old.ckpt")
+    quiet_trainer().validate(model, InMilliseconds(), verbose=False)
+    assert model.metadata.events.typical_time is None
+    fit(model, Timed(), limit_train_batches=1)
+    assert unit_of(model.metadata.events.typical_time) == "seconds"
+    resumed = timed_model()
+    quiet_trainer(max_epochs=2, limit_train_batches=1).fit(resumed, Timed(), ckpt_path=tmp_path / "old.ckpt")
+    assert unit_of(resumed.metadata.events.typical_time) == "seconds"
 
 
 def test_resume_on_other_values_is_refused(tmp_path):

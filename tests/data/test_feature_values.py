@@ -62,6 +62,43 @@ def test_values_are_read_alike_in_every_type(name, tmp_path):
             assert not wanted[:, found.shape[1] :].any()
 
 
+@pytest.mark.parametrize("kind", ["categorical", "multi"])
+@pytest.mark.parametrize("written", ["{}", "{}.0", "{}.00"])
+def test_a_whole_number_is_one_token_however_it_is_written(written, kind):
+    numbers = [5, 0, -3, 12]
+    encoding = FeatureEncoding.of_tokens("x", kind, [[written.format(number)] for number in numbers], " ")
+    assert len(encoding.tokens) == 4
+    again = FeatureEncoding.from_plain(encoding.to_plain())
+    for number in numbers:
+        (expected,) = encoding.tokens.encode([written.format(number)])
+        assert expected
+        ways = [number, float(number), str(number), f"{number}.0", np.int32(number), np.float32(number)]
+        for way in ways:
+            assert again.encode([way])[:, 0].tolist() == [expected], way
+            assert again.encode([way, f"{number}1"])[:, 0].tolist() == [expected, 0], way
+        assert encoding.ids([[f"{number}.0"], [str(number), f"{number}.0"]])[:, 0].tolist() == [expected] * 2
+    if kind == "multi":
+        assert (encoding.encode(["5 0.0 12"])[0] > 0).sum() == 3
+
+
+def test_codes_versions_and_what_training_tells_apart_stay_what_they_are():
+    tokens = ["05", "1.1", "1.10", "5", "5.0", "7.", "8.5", "x"]
+    encoding = FeatureEncoding.of_tokens("x", "categorical", [[token] for token in tokens], " ")
+    assert encoding.encode(tokens)[:, 0].tolist() == list(range(1, 9))
+    unknown = ["005", "5.1", "7", "7.0", "1.100", "1", "x.0", ".0", "-5", "true", "5.0.0", "9" * 5_000]
+    assert not encoding.encode(unknown).any()
+    assert encoding.encode(["5.00"])[0, 0] == 4  # the first that it may be
+
+
+def test_truth_values_are_one_token_however_they_are_written():
+    for tokens in (["true", "false"], ["True", "False"], ["TRUE", "FALSE"]):
+        encoding = FeatureEncoding.of_tokens("x", "categorical", [[token] for token in tokens], " ")
+        no, yes = encoding.encode([False, True])[:, 0].tolist()
+        assert {no, yes} == {1, 2}
+        assert encoding.encode(["false", "False", "FALSE", np.bool_(False)])[:, 0].tolist() == [no] * 4
+        assert encoding.encode(["true", "True", "TRUE", 1])[:, 0].tolist() == [yes] * 3 + [0]
+
+
 @pytest.mark.parametrize("missing", [None, "", float("nan"), np.float32("nan"), pd.NA, pd.NaT])
 def test_every_missing_value_is_missing(missing):
     number = FeatureEncoding.of_numbers("age", np.array([1.0, 2.0, 3.0]))

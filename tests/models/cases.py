@@ -1,11 +1,12 @@
-"""That every argument of an architecture has an effect: the machinery, and the cases that all share."""
+"""That every argument of an architecture has an effect: the tests, and the cases that all share."""
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 import torch
 
 from lightning_croloss import (
@@ -129,6 +130,36 @@ class Outcomes:
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Tell whether two outcomes are equal."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class ArgumentTests:
+    """The tests of an architecture's arguments; they run in each class that inherits them.
+
+    Attributes:
+        outcome: what the training of the architecture comes to.
+        cases: for each argument of the constructor the arguments to start from, and another value of it.
+        refused: arguments that the architecture refuses to have changed.
+    """
+
+    outcome: ClassVar[Outcomes]
+    cases: ClassVar[dict[str, tuple[dict[str, Any], Any]]]
+    refused: ClassVar[Collection[str]] = ()
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Let a test of an ``argument`` run for each."""
+        if "argument" in metafunc.fixturenames:
+            metafunc.parametrize("argument", sorted(self.cases.keys() - set(self.refused)))
+
+    def test_there_is_a_case_for_every_argument(self):
+        names = self.cases.keys() | WITHOUT_EFFECT.keys() | set(self.refused)
+        assert names == arguments_with_bases(self.outcome.cls)
+
+    def test_every_argument_changes_the_outcome(self, argument):
+        assert self.outcome.changed_by(argument, self.cases[argument])
+
+    @pytest.mark.slow
+    def test_equal_arguments_give_equal_outcomes(self):
+        assert same(self.outcome(**WITHOUT_EFFECT), self.outcome.of({}))
 
 
 def check_exact_resume(build: Callable[[], Any], folder: Path) -> None:

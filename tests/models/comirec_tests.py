@@ -12,9 +12,7 @@ from lightning_croloss.data import RetrievalBatch
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
 from tests.models.cases import (
     FOR_HISTORY,
-    WITHOUT_EFFECT,
-    Outcomes,
-    arguments_with_bases,
+    ArgumentTests,
     check_exact_resume,
     reloaded,
     same,
@@ -45,30 +43,23 @@ def batch_of(*histories):
     return RetrievalBatch(history, targets=history[:, -1:], users=torch.zeros(len(history), dtype=torch.long))
 
 
-class ComiRecTests:
+class ComiRecTests(ArgumentTests):
     """The tests of both.
 
     Attributes:
         cls: the architecture.
-        cases: :data:`SHARED` with its own arguments.
-        outcome: what its training comes to.
         own: own arguments with which its interests are compared with the plain computation.
         plain: returns the interests (K, D) of one user by plain loops, from the model and the items.
     """
 
     cls: ClassVar[type]
-    cases: ClassVar[dict[str, tuple[dict[str, Any], Any]]]
-    outcome: ClassVar[Outcomes]
     own: ClassVar[tuple[dict[str, Any], ...]]
     plain: ClassVar[Any]
 
-    def test_there_is_a_case_for_every_argument(self):
-        assert self.cases.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(self.cls)
-
     @pytest.mark.slow
     def test_equal_arguments_give_equal_outcomes(self):
+        super().test_equal_arguments_give_equal_outcomes()
         outcome = self.outcome
-        assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
         assert same(outcome(dropout=0.5), outcome.of({}))  # there are no dense layers
         without = outcome(use_positions=False)
         assert same(outcome(use_positions=False, num_positions=9), without)

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections import Counter
+from typing import ClassVar
 
 import pytest
 import torch
@@ -13,28 +14,13 @@ from lightning_croloss.data import DataRequest, RetrievalBatch
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
 from tests.models.cases import (
     FOR_HISTORY,
-    WITHOUT_EFFECT,
+    ArgumentTests,
     Outcomes,
-    arguments_with_bases,
     check_exact_resume,
     reloaded,
-    same,
 )
 from tests.models.naive_attention import naive_attention
 from tests.models.sequences import batch_of
-
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_HISTORY,
-    "num_blocks": ({}, 1),
-    "num_heads": ({}, 4),
-    "feedforward_dim": ({}, 12),
-    "dropout": ({}, 0.5),
-    "mask_probability": ({}, 0.9),
-    "mask_last_probability": ({}, 0.9),
-    "max_length": ({"max_length": 5}, 6),
-}
-outcome = Outcomes(BERT4Rec, feedforward_dim=16, max_length=10)
 
 
 def small_model(**arguments):
@@ -50,18 +36,18 @@ def windows(**arguments):
     return data, list(data.train_dataloader())
 
 
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(BERT4Rec)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(BERT4Rec, feedforward_dim=16, max_length=10)
+    cases: ClassVar = {
+        **FOR_HISTORY,
+        "num_blocks": ({}, 1),
+        "num_heads": ({}, 4),
+        "feedforward_dim": ({}, 12),
+        "dropout": ({}, 0.5),
+        "mask_probability": ({}, 0.9),
+        "mask_last_probability": ({}, 0.9),
+        "max_length": ({"max_length": 5}, 6),
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """BSARec: its filter against a Fourier transform, its blocks by plain loops, and every argument."""
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -9,40 +10,28 @@ from torch.nn import functional
 from lightning_croloss import BSARec
 from lightning_croloss.models.layers.frequency import FrequencyFilter, lowest_frequencies
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
-from tests.models.cases import FOR_HISTORY, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import FOR_HISTORY, ArgumentTests, Outcomes
 from tests.models.naive_attention import naive_attention
 from tests.models.sequences import batch_of, small_sequence_model
-
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_HISTORY,
-    "num_blocks": ({}, 1),
-    "num_heads": ({}, 4),
-    "feedforward_dim": ({}, 12),
-    "dropout": ({}, 0.2),
-    "alpha": ({}, 0.2),
-    "num_frequencies": ({}, 1),
-    "max_length": ({"max_length": 5}, 6),
-}
-outcome = Outcomes(BSARec, feedforward_dim=16, max_length=10)
 
 
 def small_model(**arguments):
     return small_sequence_model(BSARec, **arguments)
 
 
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() | {"train_on"} == arguments_with_bases(BSARec)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(BSARec, feedforward_dim=16, max_length=10)
+    refused = ("train_on",)
+    cases: ClassVar = {
+        **FOR_HISTORY,
+        "num_blocks": ({}, 1),
+        "num_heads": ({}, 4),
+        "feedforward_dim": ({}, 12),
+        "dropout": ({}, 0.2),
+        "alpha": ({}, 0.2),
+        "num_frequencies": ({}, 1),
+        "max_length": ({"max_length": 5}, 6),
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Caser: its filters by plain loops, what it reads, its users, and every argument."""
 
 import functools
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,26 +12,12 @@ from lightning_croloss.data import RetrievalBatch, UserDisjoint
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer
 from tests.models.cases import (
     FOR_HISTORY,
-    WITHOUT_EFFECT,
+    ArgumentTests,
     Outcomes,
-    arguments_with_bases,
     check_exact_resume,
     reloaded,
-    same,
 )
 from tests.models.sequences import batch_of
-
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_HISTORY,
-    "num_users": ({"use_user_id": True}, 64),
-    "num_events": ({}, 3),
-    "num_horizontal": ({}, 2),
-    "num_vertical": ({}, 3),
-    "use_user_id": ({}, True),
-    "dropout": ({}, 0.1),
-}
-outcome = Outcomes(Caser, num_horizontal=4, num_vertical=2, num_users=60)
 
 
 def small_model(**arguments):
@@ -39,18 +26,17 @@ def small_model(**arguments):
     return Caser(**{**defaults, "num_horizontal": 3, "num_vertical": 2, **arguments})
 
 
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(Caser)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(Caser, num_horizontal=4, num_vertical=2, num_users=60)
+    cases: ClassVar = {
+        **FOR_HISTORY,
+        "num_users": ({"use_user_id": True}, 64),
+        "num_events": ({}, 3),
+        "num_horizontal": ({}, 2),
+        "num_vertical": ({}, 3),
+        "use_user_id": ({}, True),
+        "dropout": ({}, 0.1),
+    }
 
 
 @pytest.mark.parametrize(

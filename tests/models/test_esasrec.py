@@ -1,5 +1,7 @@
 """ESASRec: its gated blocks by plain loops, its dropout, and every argument."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch.nn import functional
@@ -7,38 +9,25 @@ from torch.nn import functional
 from lightning_croloss import ESASRec
 from lightning_croloss.models.layers.ligr import LiGRBlock
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
-from tests.models.cases import FOR_SEQUENCES, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import FOR_SEQUENCES, ArgumentTests, Outcomes
 from tests.models.naive_attention import naive_attention
 from tests.models.sequences import batch_of, small_sequence_model
-
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_SEQUENCES,
-    "num_blocks": ({}, 1),
-    "num_heads": ({}, 4),
-    "feedforward_multiplier": ({}, 1),
-    "dropout": ({}, 0.5),
-    "max_length": ({"max_length": 5}, 6),
-}
-outcome = Outcomes(ESASRec, feedforward_multiplier=2, max_length=10)
 
 
 def small_model(**arguments):
     return small_sequence_model(ESASRec, **arguments)
 
 
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(ESASRec)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(ESASRec, feedforward_multiplier=2, max_length=10)
+    cases: ClassVar = {
+        **FOR_SEQUENCES,
+        "num_blocks": ({}, 1),
+        "num_heads": ({}, 4),
+        "feedforward_multiplier": ({}, 1),
+        "dropout": ({}, 0.5),
+        "max_length": ({"max_length": 5}, 6),
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,19 @@
 """GRU4Rec: its recurrence by a plain loop, and every argument."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch.nn import functional
 
 from lightning_croloss import GRU4Rec
-from tests.models.cases import FOR_SEQUENCES, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import FOR_SEQUENCES, ArgumentTests, Outcomes
 from tests.models.sequences import batch_of, small_sequence_model
 
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {**FOR_SEQUENCES, "hidden_dims": ({}, (16, 16)), "dropout": ({}, 0.5)}
-outcome = Outcomes(GRU4Rec, hidden_dims=(16,))
 
-
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(GRU4Rec)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(GRU4Rec, hidden_dims=(16,))
+    cases: ClassVar = {**FOR_SEQUENCES, "hidden_dims": ({}, (16, 16)), "dropout": ({}, 0.5)}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """HSTU: pointwise aggregated attention by plain loops, with times and without, and every argument."""
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,19 +12,9 @@ from lightning_croloss.data import RetrievalBatch
 from lightning_croloss.data.batch import EventValues
 from lightning_croloss.models.layers.time_buckets import NUM_BUCKETS, time_buckets
 from tests.data_for_tests import ClusteredData, EventData, fit
-from tests.models.cases import FOR_SEQUENCES, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import FOR_SEQUENCES, ArgumentTests, Outcomes
 from tests.models.sequences import small_sequence_model
 
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_SEQUENCES,
-    "num_blocks": ({}, 1),
-    "num_heads": ({}, 4),
-    "dropout": ({}, 0.5),
-    "max_length": ({"max_length": 5}, 6),
-    "use_times": ({}, False),
-}
-outcome = Outcomes(HSTU, max_length=10)
 ITEMS, TIMES = [7, 3, 9, 3], [100, 100, 4_000, 9_000_000_000]
 
 
@@ -38,18 +29,16 @@ def timed(items, times, padding=0):
     return RetrievalBatch(history, history[:, -1:], torch.ones(1, dtype=torch.long), events=events)
 
 
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(HSTU)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(HSTU, max_length=10)
+    cases: ClassVar = {
+        **FOR_SEQUENCES,
+        "num_blocks": ({}, 1),
+        "num_heads": ({}, 4),
+        "dropout": ({}, 0.5),
+        "max_length": ({"max_length": 5}, 6),
+        "use_times": ({}, False),
+    }
 
 
 @pytest.mark.parametrize(

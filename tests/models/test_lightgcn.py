@@ -1,5 +1,7 @@
 """LightGCN: against the published mean over the layers, and MatrixFactorization as its limit."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -12,33 +14,20 @@ from lightning_croloss import (
     UniformNegatives,
 )
 from tests.data_for_tests import ClusteredData, fit
-from tests.models.cases import FOR_RETRIEVAL, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import FOR_RETRIEVAL, ArgumentTests, Outcomes, same
 from tests.models.graph_cases import batch_of, small, with_graph
 
-#: Refused, see test_graph_model.py.
-REFUSED = {"sparse_gradients"}
-VARIATIONS = {
-    **{name: case for name, case in FOR_RETRIEVAL.items() if name not in REFUSED},
-    "num_users": ({}, 64),
-    "num_layers": ({}, 1),
-    "edge_dropout": ({}, 0.5),
-    "regularization": ({}, 0.5),
-}
-outcome = Outcomes(LightGCN, users=(1, 2), num_users=60)
 
-
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() | REFUSED == arguments_with_bases(LightGCN)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(LightGCN, users=(1, 2), num_users=60)
+    refused = ("sparse_gradients",)  # see test_graph_model.py
+    cases: ClassVar = {
+        **FOR_RETRIEVAL,
+        "num_users": ({}, 64),
+        "num_layers": ({}, 1),
+        "edge_dropout": ({}, 0.5),
+        "regularization": ({}, 0.5),
+    }
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 4])

@@ -1,6 +1,7 @@
 """MatrixFactorization: vectors of users and items, which events train it, whom it recommends to."""
 
 import functools
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,16 +18,12 @@ from lightning_croloss.data import LeaveOneOut, RetrievalBatch, UserDisjoint
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
 from tests.models.cases import (
     FOR_RETRIEVAL,
-    WITHOUT_EFFECT,
+    ArgumentTests,
     Outcomes,
-    arguments_with_bases,
     check_exact_resume,
     reloaded,
-    same,
 )
 
-VARIATIONS = {**FOR_RETRIEVAL, "num_users": ({}, 64)}
-outcome = Outcomes(MatrixFactorization, users=(1, 2), num_users=60)
 FAST_ADAM = functools.partial(torch.optim.Adam, lr=0.03)
 
 
@@ -37,18 +34,9 @@ def small(**kwargs):
     return MatrixFactorization(**{**defaults, "negatives": UniformNegatives(30), **kwargs})
 
 
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(MatrixFactorization)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(MatrixFactorization, users=(1, 2), num_users=60)
+    cases: ClassVar = {**FOR_RETRIEVAL, "num_users": ({}, 64)}
 
 
 def test_the_number_of_users_must_be_positive():

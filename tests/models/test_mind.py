@@ -1,6 +1,7 @@
 """MIND: its interests and readouts, every argument, and what several interests are good for."""
 
 import functools
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,9 +15,8 @@ from lightning_croloss.models.mind import ROUTING_POSITIONS
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 from tests.models.cases import (
     FOR_HISTORY,
-    WITHOUT_EFFECT,
+    ArgumentTests,
     Outcomes,
-    arguments_with_bases,
     check_exact_resume,
     reloaded,
     same,
@@ -38,35 +38,27 @@ def unit_vectors(*shape):
 
 # ---------------------------------------------------------------------- arguments
 
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_HISTORY,
-    # without random draws, so that nothing but the number of interests differs
-    "num_interests": ({"routing_init": "fixed"}, 1),
-    "routing_iterations": ({}, 1),
-    "routing_init": ({}, "fixed"),
-    "adaptive_interests": ({}, False),
-    "readout": ({}, "attention"),
-    "readout_power": ({"readout": "attention"}, 0.0),
-    "hidden_dims": ({}, (12,)),
-    "dropout": ({}, 0.5),
-}
-outcome = Outcomes(MIND, hidden_dims=(16,))
 
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(MIND, hidden_dims=(16,))
+    cases: ClassVar = {
+        **FOR_HISTORY,
+        # without random draws, so that nothing but the number of interests differs
+        "num_interests": ({"routing_init": "fixed"}, 1),
+        "routing_iterations": ({}, 1),
+        "routing_init": ({}, "fixed"),
+        "adaptive_interests": ({}, False),
+        "readout": ({}, "attention"),
+        "readout_power": ({"readout": "attention"}, 0.0),
+        "hidden_dims": ({}, (12,)),
+        "dropout": ({}, 0.5),
+    }
 
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(MIND)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
-    assert same(outcome(readout_power=3.0), outcome.of({}))  # of no concern to the hard readout
+    @pytest.mark.slow
+    def test_equal_arguments_give_equal_outcomes(self):
+        super().test_equal_arguments_give_equal_outcomes()
+        # of no concern to the hard readout
+        assert same(self.outcome(readout_power=3.0), self.outcome.of({}))
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,27 @@
 """NGCF: the embeddings beside the outcomes of its layers."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch.nn import functional
 
 from lightning_croloss import NGCF
-from tests.models.cases import FOR_RETRIEVAL, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import FOR_RETRIEVAL, ArgumentTests, Outcomes
 from tests.models.graph_cases import batch_of, small, with_graph
 
-#: Refused, see test_graph_model.py.
-REFUSED = {"sparse_gradients"}
-VARIATIONS = {
-    **{name: case for name, case in FOR_RETRIEVAL.items() if name not in REFUSED},
-    "num_users": ({}, 64),
-    "hidden_dims": ({}, (8,)),
-    "node_dropout": ({}, 0.5),
-    "message_dropout": ({}, 0.5),
-    "regularization": ({}, 0.5),
-}
-outcome = Outcomes(NGCF, users=(1, 2), num_users=60, hidden_dims=(6, 4))
 
-
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() | REFUSED == arguments_with_bases(NGCF)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(NGCF, users=(1, 2), num_users=60, hidden_dims=(6, 4))
+    refused = ("sparse_gradients",)  # see test_graph_model.py
+    cases: ClassVar = {
+        **FOR_RETRIEVAL,
+        "num_users": ({}, 64),
+        "hidden_dims": ({}, (8,)),
+        "node_dropout": ({}, 0.5),
+        "message_dropout": ({}, 0.5),
+        "regularization": ({}, 0.5),
+    }
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])

@@ -30,7 +30,11 @@ from tests.models.cases import EVENT_FEATURES, FEATURES
 MODELS = [
     (YouTubeDNN, FEATURES),
     (TwoTower, FEATURES),
-    (TwoTower, {**FEATURES, "user_interactions": ("fm", "cross")}),
+    (
+        TwoTower,
+        {**FEATURES, "user_interactions": ("fm", "cross"), "item_interactions": ("fm", "cross")}
+        | {"separate_user_features": True},
+    ),
     (MIND, {"routing_init": "fixed"}),
     (ComiRecSA, {}),
     (ComiRecDR, {}),

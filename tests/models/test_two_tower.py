@@ -1,4 +1,5 @@
 import functools
+from typing import ClassVar
 
 import pytest
 import torch
@@ -6,10 +7,12 @@ from torch import nn
 
 from lightning_croloss import FullCatalogNegatives, RetrievalModel, TwoTower, UniformNegatives, YouTubeDNN
 from lightning_croloss.data import Interactions, RetrievalBatch, UserDisjoint, Vocabulary
+from lightning_croloss.data.batch import GivenFeatures
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer
-from tests.models.cases import FEATURES, FOR_HISTORY, WITHOUT_EFFECT, Outcomes, arguments_with_bases, same
+from tests.models.cases import FEATURES, FOR_HISTORY, ArgumentTests, Outcomes, same
 
 HISTORIES = [[1, 2, 3, 4, 5, 6], [11, 12]]
+ONE_FEATURE = FeaturedData().item_feature_specs[:1]
 FAST_ADAM = functools.partial(torch.optim.Adam, lr=0.02)
 
 
@@ -46,38 +49,27 @@ def batch_of(history, users):
 
 # ---------------------------------------------------------------------- arguments
 
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_HISTORY,
-    "item_features": ({}, ()),
-    "id_dropout": ({}, 0.5),
-    "use_item_id": ({}, False),
-    "num_users": ({}, 64),
-    "user_features": ({}, ()),
-    "use_history": ({}, False),
-    "use_user_id": ({}, True),
-    "user_hidden_dims": ({}, (12,)),
-    "item_hidden_dims": ({}, (12,)),
-    "pooling": ({}, "sum"),
-    "dropout": ({}, 0.5),
-    "user_interactions": ({}, ("fm",)),
-    "cross_layers": ({"user_interactions": ("cross",)}, 1),
-}
-outcome = Outcomes(TwoTower, **FEATURES)
 
-
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(TwoTower)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(TwoTower, **FEATURES)
+    cases: ClassVar = {
+        **FOR_HISTORY,
+        "item_features": ({}, ()),
+        "id_dropout": ({}, 0.5),
+        "use_item_id": ({}, False),
+        "num_users": ({}, 64),
+        "user_features": ({}, ()),
+        "use_history": ({}, False),
+        "use_user_id": ({}, True),
+        "user_hidden_dims": ({}, (12,)),
+        "item_hidden_dims": ({}, (12,)),
+        "pooling": ({}, "sum"),
+        "dropout": ({}, 0.5),
+        "user_interactions": ({}, ("fm",)),
+        "cross_layers": ({"user_interactions": ("cross",)}, 1),
+        "separate_user_features": ({"user_interactions": ("fm",)}, True),
+        "item_interactions": ({}, ("cross",)),
+    }
 
 
 @pytest.mark.parametrize(
@@ -99,6 +91,20 @@ def test_equal_arguments_give_equal_outcomes():
         (
             {"user_interactions": ["fm"], "user_features": ()},
             "fm multiplies the inputs of the user tower with",
+        ),
+        ({"item_interactions": "fm"}, r"item_interactions='fm' must be a list: write \['fm'\]"),
+        ({"item_interactions": ["cros"]}, "unknown item_interactions 'cros'; did you mean 'cross'?"),
+        (
+            {"item_interactions": ["fm", "fm"]},
+            r"item_interactions must name each kind once, got \['fm', 'fm'",
+        ),
+        (
+            {"item_interactions": ["fm"], "item_features": ()},
+            r"item_interactions=\['fm'\] multiplies features .* but the item tower has no features: give the",
+        ),
+        (
+            {"item_interactions": ["fm"], "item_features": ONE_FEATURE, "use_item_id": False},
+            "fm multiplies the inputs of the item tower with one another, which has one alone: set use_item",
         ),
         ({"cross_layers": 0}, "cross_layers must be at least 1, got 0"),
         ({"num_users": 0}, "num_users must be at least 1 for user ids and features, got 0"),
@@ -135,14 +141,14 @@ def test_the_towers_are_what_they_are_said_to_be():
     assert torch.allclose(vectors[:, 0], expected, atol=1e-6)
 
 
-def naive_interactions(model, kinds, fields):
-    """What is added to the output of the dense layers for one user, product by product."""
+def naive_interactions(layers, kinds, fields):
+    """What is added to the output of the dense layers for one user or item, product by product."""
     added = torch.zeros(8)
     if "fm" in kinds:
         pairs = [one * other for i, one in enumerate(fields) for other in fields[:i]]
-        added = added + model.user_interactions["fm"].output_map.weight @ (8**0.5 * sum(pairs))
+        added = added + layers["fm"].output_map.weight @ (8**0.5 * sum(pairs))
     if "cross" in kinds:
-        cross = model.user_interactions["cross"]
+        cross = layers["cross"]
         state = torch.cat(fields)
         for layer in cross.layers:
             factors = [float(row @ state + bias) for row, bias in zip(layer.weight, layer.bias, strict=True)]
@@ -167,8 +173,112 @@ def test_products_of_the_fields_are_added_to_the_dense_layers(kinds, use_user_id
         fields = [pooled[number], model.user_feature_embedding(user.unsqueeze(0))[0]]
         if use_user_id:
             fields.insert(1, model.user_embedding.weight[user])
-        expected = model.user_tower(torch.cat(fields)) + naive_interactions(model, kinds, fields)
+        expected = model.user_tower(torch.cat(fields))
+        expected = expected + naive_interactions(model.user_interactions, kinds, fields)
         torch.testing.assert_close(found[number], expected)
+
+
+def naive_features(embedding, row):
+    """The embedding of each feature of one user or item."""
+    found = []
+    for number, kind in enumerate(embedding.kinds):
+        weight, values = embedding.embeddings[number].weight, embedding.get_buffer(f"table_{number}")[row]
+        if row == 0:
+            found.append(torch.zeros(8))
+        elif kind == "numeric":
+            found.append(weight[0] if values.isnan() else values * weight[1])
+        else:
+            of_tokens = [weight[value] for value in values if value]
+            found.append(sum(of_tokens) / len(of_tokens) if of_tokens else torch.zeros(8))
+    return found
+
+
+@pytest.mark.parametrize("kinds", [("fm",), ("cross",), ("fm", "cross")])
+@pytest.mark.parametrize("use_history", [False, True])
+@torch.no_grad()
+def test_each_feature_of_a_user_is_a_field_of_its_own_on_request(kinds, use_history):
+    arguments = {"use_history": use_history, "cross_layers": 3, "user_interactions": kinds}
+    model = filled_tower(similarity="dot", separate_user_features=True, **arguments)
+    for value in model.user_interactions.parameters():
+        value.add_(torch.randn_like(value) * 0.2)
+    history, users = torch.tensor([[0, 3, 7], [4, 4, 9], [1, 2, 3]]), torch.tensor([5, 0, 4])
+    given = GivenFeatures([torch.tensor([[0], [2], [1]]), torch.tensor([[0.0], [1.5], [9.0]])], users == 0)
+    batch = batch_of(history, users)
+    batch.user_features = given
+    found = model.encode_users(batch)[:, 0]
+    for number, user in enumerate(users.tolist()):
+        features = naive_features(model.user_feature_embedding, user)
+        if user == 0:
+            country, age = (layer.weight for layer in model.user_feature_embedding.embeddings)
+            features = [country[2], age[1] * 1.5]
+        pooled = [model.embed_items(history[number][history[number] > 0]).mean(0)] if use_history else []
+        expected = model.user_tower(torch.cat([*pooled, sum(features)]))
+        expected = expected + naive_interactions(model.user_interactions, kinds, [*pooled, *features])
+        torch.testing.assert_close(found[number], expected)
+
+
+@pytest.mark.parametrize("kinds", [("fm",), ("cross",), ("fm", "cross")])
+@pytest.mark.parametrize("use_item_id", [False, True])
+@torch.no_grad()
+def test_the_id_and_each_feature_of_an_item_are_multiplied(kinds, use_item_id):
+    model = filled_tower(
+        similarity="dot", use_item_id=use_item_id, item_interactions=kinds, item_hidden_dims=(6,)
+    )
+    for value in model.item_interactions.parameters():
+        value.add_(torch.randn_like(value) * 0.2)
+    model.seen_items[7] = False  # its features alone
+    ids = torch.tensor([[7, 3, 40], [1, 1, 21]])
+    found = model.encode_items(ids)
+    torch.testing.assert_close(model.encode_items(None)[ids - 1], found)
+    for row, vectors in zip(ids.tolist(), found, strict=True):
+        for item, vector in zip(row, vectors, strict=True):
+            fields = naive_features(model.item_feature_embedding, item)
+            if use_item_id:
+                own = model.item_embedding.weight[item]
+                fields.insert(0, torch.zeros(8) if item == 7 else own)
+            expected = model.item_tower(sum(fields))
+            expected = expected + naive_interactions(model.item_interactions, kinds, fields)
+            torch.testing.assert_close(vector, expected)
+
+
+def test_a_dropped_id_is_dropped_in_all_its_products():
+    model = filled_tower(similarity="dot", item_interactions=["fm"], id_dropout=0.5).train()
+    ids = torch.full((400,), 5)
+    dropped = model.encode_items(ids)
+    assert len(dropped.unique(dim=0)) == 2
+    model.seen_items[5] = False
+    assert torch.isclose(model.encode_items(ids)[:1], dropped).all(1).float().mean() == pytest.approx(
+        0.5, abs=0.1
+    )
+
+
+def test_separate_features_need_interactions_and_new_arguments_leave_other_weights_alone():
+    def parameters(**arguments):
+        return dict(small_tower(**arguments).named_parameters())
+
+    assert same(parameters(), parameters(separate_user_features=True))
+    assert not small_tower(separate_user_features=True).user_feature_embedding.separate
+    summed = parameters(user_interactions=["cross"])
+    more = parameters(user_interactions=["cross"], item_interactions=["fm"])
+    assert more.pop("item_interactions.fm.output_map.weight").shape == (8, 8)
+    assert same(summed, more)
+    assert summed["user_interactions.cross.layers.0.weight"].shape == (16, 16)
+
+
+@pytest.mark.parametrize("kinds", [["fm"], ["cross"], ["fm", "cross"]])
+def test_a_checkpoint_of_before_there_were_separate_features_gives_the_same_vectors(tmp_path, kinds):
+    model = small_tower(user_interactions=kinds)
+    fit(model, FeaturedData(), limit_train_batches=2).save_checkpoint(tmp_path / "model.ckpt")
+    content = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    for name in ("separate_user_features", "item_interactions"):
+        del content["hyper_parameters"][name]
+    torch.save(content, tmp_path / "old.ckpt")
+    again = RetrievalModel.load_from_checkpoint(tmp_path / "old.ckpt", weights_only=True)
+    users = torch.tensor([7, 0])
+    for got, expected in zip(
+        again.recommend(HISTORIES, 9, users=users), model.recommend(HISTORIES, 9, users=users), strict=True
+    ):
+        assert torch.equal(got, expected)
 
 
 def test_without_interactions_the_state_is_that_of_earlier_versions():

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
@@ -13,36 +15,28 @@ from tests.models.cases import (
     FOR_HISTORY,
     SGD,
     WITHOUT_EFFECT,
+    ArgumentTests,
     Outcomes,
-    arguments_with_bases,
     same,
 )
 
-#: For each argument of the constructor the arguments to start from, and another value of it.
-VARIATIONS = {
-    **FOR_HISTORY,
-    "hidden_dims": ({}, (12,)),
-    "pooling": ({}, "sum"),
-    "dropout": ({}, 0.5),
-    "num_users": (FEATURES, 64),
-    "user_features": (FEATURES, ()),
-}
-outcome = Outcomes(YouTubeDNN, hidden_dims=(16,))
 
+class TestArguments(ArgumentTests):
+    outcome = Outcomes(YouTubeDNN, hidden_dims=(16,))
+    cases: ClassVar = {
+        **FOR_HISTORY,
+        "hidden_dims": ({}, (12,)),
+        "pooling": ({}, "sum"),
+        "dropout": ({}, 0.5),
+        "num_users": (FEATURES, 64),
+        "user_features": (FEATURES, ()),
+    }
 
-def test_there_is_a_case_for_every_argument():
-    assert VARIATIONS.keys() | WITHOUT_EFFECT.keys() == arguments_with_bases(YouTubeDNN)
-
-
-@pytest.mark.parametrize("name", sorted(VARIATIONS))
-def test_every_argument_changes_the_outcome(name):
-    assert outcome.changed_by(name, VARIATIONS[name])
-
-
-@pytest.mark.slow
-def test_equal_arguments_give_equal_outcomes():
-    assert same(outcome(), outcome.of({}))
-    assert same(outcome(loss=CROLoss(), optimizer=torch.optim.Adam), outcome.of({}))
+    @pytest.mark.slow
+    def test_equal_arguments_give_equal_outcomes(self):
+        assert same(self.outcome(), self.outcome.of({}))
+        other = self.outcome(loss=CROLoss(), optimizer=torch.optim.Adam)
+        assert same(other, self.outcome.of({}))
 
 
 def test_tile_elements_bounds_the_work_and_leaves_the_results(monkeypatch):
@@ -55,6 +49,7 @@ def test_tile_elements_bounds_the_work_and_leaves_the_results(monkeypatch):
             return original(*args, **kwargs)
 
         monkeypatch.setattr(module, name, recorded)
+    outcome = TestArguments.outcome
     assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
     few, many = small_model(tile_elements=100), small_model()
     assert torch.equal(few.recommend([[1], [2]], 9)[0], many.recommend([[1], [2]], 9)[0])

@@ -1,9 +1,15 @@
 """Starting from a pretrained model on other data: what is taken, and what is not."""
 
+import re
+import warnings
+from dataclasses import replace
+
 import pytest
 import torch
 
+from croloss_serving.recommend.event_inputs import EventInputs
 from lightning_croloss import (
+    HSTU,
     BSARec,
     Caser,
     ESASRec,
@@ -52,6 +58,71 @@ def test_embeddings_of_features_of_events_are_taken_where_their_rows_mean_the_sa
         True,
         True,
     ]
+
+
+class Timed(EventData):
+    """Its times are since 1970, in a unit of a given size, or dates."""
+
+    per_second = 1
+    are_dates = False
+
+    def load(self) -> Interactions:
+        data = super().load()
+        times = (1_600_000_000 + data.times % 10**8) * self.per_second
+        return replace(data, times=times, has_dates=self.are_dates)
+
+
+class InMilliseconds(Timed):
+    per_second = 1000
+
+
+class Dated(Timed):
+    per_second = 10**9
+    are_dates = True
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments"), [(HSTU, {}), (HSTU, EVENT_FEATURES), (GRU4Rec, EVENT_FEATURES)]
+)
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (Timed, Timed, ""),
+        (Timed, Dated, ""),  # whose times are seconds, too
+        (Dated, Timed, ""),
+        (Timed, InMilliseconds, "in seconds, the data's are in milliseconds"),
+        (InMilliseconds, Dated, "in milliseconds, the data's are in seconds"),
+        (EventData, Timed, "of about .*, the data's are in seconds"),
+    ],
+)
+def test_what_is_learned_of_times_is_taken_if_they_are_in_the_same_unit(cls, arguments, before, now, said):
+    pretrained = pretrained_on(before(), cls, **arguments)
+    model = cls(40, embedding_dim=8, ns=(5,), **arguments)
+    names = {name for name in model.state_dict() if "time_bias" in name}
+    names |= {"event_feature_embedding.embeddings.2.weight"} if arguments else set()
+    assert names == set(model.time_parameters())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = load_matching(model, pretrained, now())
+    told = [str(one.message) for one in caught if "times of events" in str(one.message)]
+    if not said:
+        assert not told
+        assert not found.left
+    else:
+        assert found.left.keys() == names
+        (sentence,) = told
+        assert re.search(
+            f"the pretrained model was trained with times of events {said}: what it has", sentence
+        )
+        assert all(re.search(said, why) for why in found.left.values())
+
+
+def test_numbers_of_a_file_that_does_not_know_their_unit_are_no_dates():
+    pretrained = pretrained_on(Timed(), HSTU)
+    pretrained.metadata.events = EventInputs("numbers")  # as an earlier release wrote it
+    for data, differ in ((InMilliseconds(), False), (Dated(), True)):
+        model = HSTU(40, embedding_dim=8, ns=(5,))
+        assert bool(load_matching(model, pretrained, data).left) == differ
 
 
 @pytest.mark.parametrize("cls", [YouTubeDNN, TwoTower, GRU4Rec, SASRec, BSARec, Caser])

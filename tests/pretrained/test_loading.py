@@ -24,6 +24,7 @@ from lightning_croloss import (
     load_pretrained,
     save_pretrained,
 )
+from lightning_croloss.models.layers import FeatureEmbedding
 from tests.data_for_tests import ClusteredData, EventData, events_of, fit, small_model
 from tests.models.cases import EVENT_FEATURES, FEATURES
 from tests.pretrained.cases import HISTORIES, refused, rewrite_config, vouch_again
@@ -33,6 +34,8 @@ MODELS = [
     (YouTubeDNN, FEATURES),
     (TwoTower, {**FEATURES, "use_user_id": True}),
     (TwoTower, {**FEATURES, "user_interactions": ["fm", "cross"]}),
+    (TwoTower, {**FEATURES, "user_interactions": ["cross"], "separate_user_features": True}),
+    (TwoTower, {**FEATURES, "item_interactions": ["fm", "cross"]}),
     (MIND, {}),
     (ComiRecSA, {}),
     (ComiRecDR, {}),
@@ -69,6 +72,13 @@ def test_every_architecture_comes_back_bit_for_bit(cls, arguments, tmp_path):
         again.recommend(HISTORIES, 9, **given), model.recommend(HISTORIES, 9, **given), strict=True
     ):
         assert torch.equal(got, expected)
+    # in half the space: what is no weight stays, and weights are read as float32 again
+    half = load_pretrained(save_pretrained(model, tmp_path / "half", dtype="float16")).state_dict()
+    for name, value in model.state_dict().items():
+        is_weight = value.is_floating_point() and not FeatureEmbedding.is_table(name)
+        torch.testing.assert_close(
+            half[name], value.half().float() if is_weight else value, rtol=0, atol=0, equal_nan=True
+        )
 
 
 def test_the_facts_come_back(trained, saved):

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lightning_croloss import load_pretrained, save_pretrained
-from tests.data_for_tests import fit, small_model
-from tests.pretrained.cases import HISTORIES
+from lightning_croloss.pretrained import load_matching
+from tests.data_for_tests import ClusteredData, fit, small_model
+from tests.pretrained.cases import HISTORIES, refused
 
 
 def test_half_the_bytes_nearly_the_same_scores(trained, saved, tmp_path):
@@ -19,6 +20,30 @@ def test_half_the_bytes_nearly_the_same_scores(trained, saved, tmp_path):
     scores, exact = again.recommend(HISTORIES, 40)[1], trained.recommend(HISTORIES, 40)[1]
     assert not torch.equal(scores, exact)
     torch.testing.assert_close(scores, exact, rtol=0, atol=2e-3)
+
+
+def test_training_starts_from_half_precision_in_whole_precision(trained, tmp_path):
+    half = save_pretrained(trained, tmp_path / "half", dtype="float16")
+    model = small_model()
+    data = ClusteredData()
+    assert not load_matching(model, half, data).left
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    start = trained.item_embedding.weight.detach().half().float()
+    assert torch.equal(model.item_embedding.weight, start)
+    trainer = fit(model, data, limit_train_batches=2)
+    assert not torch.equal(model.item_embedding.weight, start)
+    (optimizer,) = trainer.optimizers
+    moments = [value for state in optimizer.state.values() for value in state.values() if value.dim()]
+    assert moments
+    assert {value.dtype for value in moments} == {torch.float32}
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_a_half_written_file_is_refused(trained, tmp_path, kept):
+    folder = save_pretrained(trained, tmp_path / "half", dtype="float16")
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    assert "model.safetensors" in refused(folder)
 
 
 def test_a_folder_is_complete_or_absent(trained, tmp_path, monkeypatch):

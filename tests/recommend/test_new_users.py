@@ -21,11 +21,21 @@ def raw(user):
     return country or None, None if np.isnan(age) else age
 
 
-@pytest.fixture(scope="module", params=[YouTubeDNN, TwoTower])
+TOWERS = {
+    "YouTubeDNN": (YouTubeDNN, {}),
+    "TwoTower": (TwoTower, {"use_user_id": True}),
+    "TwoTower of fields": (
+        TwoTower,
+        {"use_user_id": True, "user_interactions": ["fm", "cross"], "separate_user_features": True},
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=TOWERS)
 def trained(request, tmp_path_factory):
     torch.manual_seed(0)
-    arguments = FEATURES if request.param is YouTubeDNN else {**FEATURES, "use_user_id": True}
-    model = request.param(num_items=40, embedding_dim=8, ns=(5,), **arguments)
+    cls, arguments = TOWERS[request.param]
+    model = cls(num_items=40, embedding_dim=8, ns=(5,), **FEATURES, **arguments)
     trainer = fit(model, FeaturedData(), limit_train_batches=8)
     if model.user_embedding is not None:
         model.user_embedding.weight.data.zero_()  # so that users differ by their features alone
@@ -81,10 +91,6 @@ def test_new_users_are_recommended_what_the_same_known_ones_are(trained, way):
 @pytest.mark.parametrize(
     ("features", "said"),
     [
-        (
-            {"contry": ["country1"]},
-            r"'contry', which is not a feature of the users of .*; did you mean 'country'",
-        ),
         ({"age": [30, 40]}, r"user_features\['age'\] must hold a value for each of the 1 users"),
         ({"age": ["old"]}, "feature 'age' is a number, got 'old'"),
         ({"country": [["a", "b"]]}, r"feature 'country' is one token, got the list \['a', 'b'\]"),
@@ -97,11 +103,33 @@ def test_refuses(trained, way, features, said):
         recommend([["item 1"]], 3, users=["new"], user_features=features)
 
 
-def test_a_model_without_features_refuses_them():
+@pytest.mark.parametrize("way", ["in memory", "export"])
+def test_what_is_not_read_is_left_out_with_a_warning(trained, way):
+    recommend = recommender_of(*trained, way)
+    features = {"age": [30]}
+    expected = recommend([["item 1"]], 3, users=["new"], user_features=features)
+    message = r"does not read 'contry' of users: it is left out; did you mean 'country'\?"
+    with pytest.warns(UserWarning, match=message):
+        found = recommend([["item 1"]], 3, users=["new"], user_features={"contry": ["country1"], **features})
+    assert found[0].tokens == expected[0].tokens
+
+
+@pytest.mark.parametrize("way", ["in memory", "export"])
+def test_a_model_without_features_leaves_them_out_with_a_warning(tmp_path, way):
     model = small_model()
     fit(model, FeaturedData(), limit_train_batches=1)
+    recommend = recommender_of(model, tmp_path, way)
+    with pytest.warns(UserWarning, match="does not read 'age' of users: it is left out"):
+        found = recommend([["item 1"]], 3, user_features={"age": [3]})
+    assert found[0].tokens == recommend([["item 1"]], 3)[0].tokens
+
+
+def test_a_model_whose_file_does_not_say_how_its_features_are_read_refuses_them():
+    model = small_model(**FEATURES)
+    fit(model, FeaturedData(), limit_train_batches=1)
+    model.metadata.user_encodings = None  # as an earlier release wrote it
     with pytest.raises(ValueError, match="does not know how to read features of users"):
-        model.recommend_tokens([["item 1"]], 3, user_features={"age": [3]})
+        model.recommend_tokens([["item 1"]], 3, users=["new"], user_features={"age": [3]})
 
 
 @pytest.mark.parametrize(

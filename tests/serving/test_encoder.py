@@ -31,6 +31,7 @@ MODELS = [
     (YouTubeDNN, {"pooling": "max", "similarity": "dot"}),
     (TwoTower, {**FEATURES, "use_user_id": True}),
     (TwoTower, {**FEATURES, "use_user_id": True, "user_interactions": ["fm", "cross"]}),
+    (TwoTower, {**FEATURES, "user_interactions": ["fm", "cross"], "separate_user_features": True}),
     (MIND, ITEM_FEATURES),
     (MIND, {"adaptive_interests": False, "routing_iterations": 1}),
     (ComiRecSA, {}),

@@ -3,6 +3,7 @@
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding, feature_embedding
 from lightning_croloss.models.layers.history_dropout import drop_history
+from lightning_croloss.models.layers.id_embedding import id_embedding
 from lightning_croloss.models.layers.mlp import mlp
 from lightning_croloss.models.layers.pooling import POOLINGS, pool_history
 from lightning_croloss.models.layers.positions import positions_from_end
@@ -13,6 +14,7 @@ __all__ = [
     "FeatureEmbedding",
     "drop_history",
     "feature_embedding",
+    "id_embedding",
     "mlp",
     "pool_history",
     "positions_from_end",

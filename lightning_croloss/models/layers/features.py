@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.batch import GivenFeatures
@@ -18,9 +19,16 @@ TABLE = "table_"
 
 
 def feature_embedding(
-    specs: Sequence[Mapping[str, Any]], num_ids: int, dim: int, whose: str
+    specs: Sequence[Mapping[str, Any]], num_ids: int, dim: int, whose: str, separate: bool = False
 ) -> FeatureEmbedding | None:
     """Return the embedding of the features of ``whose`` ("items" or "users"); None if there are none.
+
+    Args:
+        specs: see :class:`FeatureEmbedding`.
+        num_ids: see :class:`FeatureEmbedding`.
+        dim: see :class:`FeatureEmbedding`.
+        whose: for errors.
+        separate: see :class:`FeatureEmbedding`.
 
     Raises:
         ValueError: there are features but no ids.
@@ -29,11 +37,11 @@ def feature_embedding(
         return None
     if num_ids < 1:
         raise ValueError(f"num_{whose} must be at least 1 for features of {whose}, got {num_ids}")
-    return FeatureEmbedding(specs, num_ids, dim)
+    return FeatureEmbedding(specs, num_ids, dim, separate)
 
 
 class FeatureEmbedding(nn.Module):
-    """The sum of the embeddings of an id's features.
+    """The sum of the embeddings of an id's features, or each of them.
 
     A categorical value is looked up; the tokens of a multi-valued one are averaged; a number scales a learned
     vector. What is missing adds nothing, or a learned vector of its own where the feature is a number. The
@@ -43,13 +51,17 @@ class FeatureEmbedding(nn.Module):
         specs: name, kind, size and width of each feature, from the data.
         num_ids: number of items or users; ids are 1 … num_ids, 0 is unknown and embeds to zeros.
         dim: width D.
+        separate: whether the embeddings of the F features stand in a row, (..., F · D), and are not added.
     """
 
-    def __init__(self, specs: Sequence[Mapping[str, Any]], num_ids: int, dim: int) -> None:
+    def __init__(
+        self, specs: Sequence[Mapping[str, Any]], num_ids: int, dim: int, separate: bool = False
+    ) -> None:
         super().__init__()
         self.names = [str(spec["name"]) for spec in specs]
         self.kinds = [str(spec["kind"]) for spec in specs]
         self.dim = dim
+        self.separate = separate
         self.embeddings = nn.ModuleList()
         for number, spec in enumerate(specs):
             if spec["kind"] not in KINDS:
@@ -95,7 +107,7 @@ class FeatureEmbedding(nn.Module):
         )
 
     def forward(self, ids: Tensor, given: GivenFeatures | None = None) -> Tensor:
-        """Return the sum over features, (..., D), for ids of any shape; zeros for id 0.
+        """Return the sum over features, (..., D), for ids of any shape, or (..., F · D); zeros for id 0.
 
         Args:
             ids: the ids.
@@ -106,11 +118,28 @@ class FeatureEmbedding(nn.Module):
         found = self._embed(distinct)[position]
         if given is None:
             return found
-        return torch.where((given.given & (ids == 0)).unsqueeze(-1), self._sum(given.values), found)
+        return torch.where((given.given & (ids == 0)).unsqueeze(-1), self._joined(given.values), found)
+
+    def fields(self, ids: Tensor) -> list[Tensor]:
+        """Return the embedding of each feature, (..., D), for ids of any shape; zeros for id 0."""
+        distinct, position = torch.unique(ids, return_inverse=True)
+        real = (distinct != 0).unsqueeze(-1)
+        return [(values * real)[position] for values in self._each(self._values_of(distinct))]
 
     def weights(self) -> list[Tensor]:
-        """Return for each feature the embeddings (size, D) of its tokens, or (2, D) if it is a number."""
-        return [parameter.detach() for parameter in self.embeddings.parameters()]
+        """Return for each feature the embeddings of its tokens, or the two of a number, that add up.
+
+        Returns:
+            (size, D), or (2, D) of a number; if ``separate`` (size, F · D), zeros in place of other features.
+        """
+        found = [parameter.detach() for parameter in self.embeddings.parameters()]
+        if not self.separate:
+            return found
+        after = self.dim * (len(found) - 1)
+        return [
+            functional.pad(weight, (self.dim * number, after - self.dim * number))
+            for number, weight in enumerate(found)
+        ]
 
     def categories(self, name: str) -> Tensor:
         """Return the token ids (num_ids + 1, W) of a categorical or multi-valued feature, 0 = no more.
@@ -159,24 +188,36 @@ class FeatureEmbedding(nn.Module):
         return torch.equal(ours.nan_to_num(), theirs.nan_to_num())
 
     def _embed(self, ids: Tensor) -> Tensor:
-        """Return the sum over features, (n, D), for ids (n,)."""
-        values = [self._table(number)[ids] for number in range(len(self.kinds))]
-        return self._sum(values) * (ids != 0).unsqueeze(-1)
+        """Return the embeddings of ids (n,), zeros for id 0."""
+        return self._joined(self._values_of(ids)) * (ids != 0).unsqueeze(-1)
 
-    def _sum(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the sum of the embeddings, (n, D), of the values (n, W) of each feature."""
-        rows = torch.arange(2, device=features[0].device)
+    def _values_of(self, ids: Tensor) -> list[Tensor]:
+        return [self._table(number)[ids] for number in range(len(self.kinds))]
+
+    def _joined(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the sum of the embeddings of the values (n, W) of each feature, or these in a row."""
+        each = self._each(features)
+        if self.separate:
+            return torch.cat(each, dim=-1)
         total = torch.zeros(len(features[0]), self.dim, dtype=self._dtype, device=features[0].device)
+        for values in each:
+            total = total + values
+        return total
+
+    def _each(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the embeddings (n, D) of the values (n, W) of each feature."""
+        rows = torch.arange(2, device=features[0].device)
+        found: list[Tensor] = []
         for kind, embedding, values in zip(self.kinds, self.embeddings, features, strict=True):
             if kind == "numeric":
                 missing = torch.isnan(values)
                 absent, scaled = embedding(rows)
-                total = total + torch.where(missing, absent, torch.where(missing, 0.0, values) * scaled)
+                found.append(torch.where(missing, absent, torch.where(missing, 0.0, values) * scaled))
             else:
                 present = (values != 0).unsqueeze(-1)
                 added = (embedding(values) * present).sum(-2)
-                total = total + added / present.sum(-2).clamp(min=1)
-        return total
+                found.append(added / present.sum(-2).clamp(min=1))
+        return found
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -7,7 +7,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.checks import check_choice, check_lists
+
 KINDS = ("fm", "cross")
+
+
+def check_interactions(name: str, kinds: Sequence[str], num_fields: int, tower: str, remedy: str) -> None:
+    """Refuse kinds of interactions that there are not, or that have nothing to work with.
+
+    Args:
+        name: the argument.
+        kinds: what it holds.
+        num_fields: number of fields F of the tower.
+        tower: what errors call it.
+        remedy: what to do about a single field.
+
+    Raises:
+        ValueError: a kind is unknown or named twice, or there are too few fields for it, 0 being that a tower
+            has no features.
+    """
+    check_lists(**{name: kinds})
+    for kind in kinds:
+        check_choice(name, kind, KINDS)
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"{name} must name each kind once, got {list(kinds)}")
+    if len(kinds) and not num_fields:
+        raise ValueError(
+            f"{name}={list(kinds)} multiplies features with one another and with the id, but {tower} has no "
+            f"features: give the data features, or leave {name} out"
+        )
+    if "fm" in kinds and num_fields < 2:
+        raise ValueError(
+            f"{name}: fm multiplies the inputs of {tower} with one another, which has one alone: {remedy}"
+        )
 
 
 class FactorizationMachine(nn.Module):
@@ -27,8 +59,8 @@ class FactorizationMachine(nn.Module):
         self.output_map = nn.Linear(dim, dim, bias=False)
 
     def forward(self, fields: Tensor) -> Tensor:
-        """Map fields (B, F, D) to (B, D)."""
-        products = fields.sum(1).square() - fields.square().sum(1)  # each two of them twice
+        """Map fields (..., F, D) to (..., D)."""
+        products = fields.sum(-2).square() - fields.square().sum(-2)  # each two of them twice
         found: Tensor = self.output_map(0.5 * self.scale * products)
         return found
 
@@ -56,8 +88,8 @@ class CrossNetwork(nn.Module):
         self.output_map = nn.Linear(width, dim, bias=False)
 
     def forward(self, fields: Tensor) -> Tensor:
-        """Map fields (B, F, D) to (B, D)."""
-        start = state = fields.flatten(1)
+        """Map fields (..., F, D) to (..., D)."""
+        start = state = fields.flatten(-2)
         for layer in self.layers:
             state = start * layer(state) + state
         found: Tensor = self.output_map(state)
@@ -67,7 +99,7 @@ class CrossNetwork(nn.Module):
 def interaction_layers(
     kinds: Sequence[str], dim: int, num_fields: int, cross_layers: int
 ) -> dict[str, nn.Module]:
-    """Return the layers of each kind, all of which map fields (B, F, D) to (B, D).
+    """Return the layers of each kind, all of which map fields (..., F, D) to (..., D).
 
     Args:
         kinds: some of :data:`KINDS`.
@@ -82,9 +114,9 @@ def interaction_layers(
 
 
 def add_interactions(vectors: Tensor, layers: nn.ModuleDict, fields: Sequence[Tensor]) -> Tensor:
-    """Return vectors (B, D) with what each of the layers makes of the fields, (B, D) each, added."""
+    """Return vectors (..., D) with what each of the layers makes of the fields, (..., D) each, added."""
     if len(layers):
-        stacked = torch.stack(list(fields), dim=1)
+        stacked = torch.stack(list(fields), dim=-2)
         for layer in layers.values():
             vectors = vectors + layer(stacked)
     return vectors

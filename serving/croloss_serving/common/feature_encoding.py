@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from croloss_serving.common.spellings import plain_value, spellings
+from croloss_serving.common.spellings import plain_value, said_by, spellings
 from croloss_serving.common.standardisation import Standardisation
 from croloss_serving.common.vocabulary import Vocabulary
 
@@ -72,9 +73,11 @@ class FeatureEncoding:
         return self.standardisation.apply(numbers)[:, None]
 
     def ids(self, rows: Sequence[Sequence[str]]) -> NDArray[np.int64]:
-        """Return the ids (n, W) of rows of tokens, ascending, padded with 0; unknown tokens are left out."""
-        assert self.tokens is not None
-        flat = self.tokens.encode([token for row in rows for token in row])
+        """Return the ids (n, W) of rows of tokens, ascending, padded with 0; unknown tokens are left out.
+
+        A token that training knows only in another spelling, "5" as "5.0" or "true" as "True", is that one.
+        """
+        flat = self._known_ids([token for row in rows for token in row])
         known: list[list[int]] = []
         begin = 0
         for row in rows:
@@ -84,6 +87,22 @@ class FeatureEncoding:
         for target, found in zip(ids, known, strict=True):
             target[: len(found)] = found
         return ids
+
+    def _known_ids(self, tokens: Sequence[str]) -> NDArray[np.int64]:
+        """Return the ids (n,) of tokens (n,) in any spelling, 0 = unknown."""
+        assert self.tokens is not None
+        found = self.tokens.encode(tokens)
+        for index in np.flatnonzero(found == 0).tolist():
+            found[index] = self._ids_by_meaning.get(_meaning(tokens[index]), 0)
+        return found
+
+    @cached_property
+    def _ids_by_meaning(self) -> dict[tuple[type, int] | None, int]:
+        """The id of each token that is a whole number or a truth value, by what it stands for."""
+        assert self.tokens is not None
+        known = enumerate(map(_meaning, self.tokens.tokens), start=1)
+        found = {meaning: number for number, meaning in reversed([*known])}  # of several the first
+        return {meaning: number for meaning, number in found.items() if meaning is not None}
 
     def _tokens_of(self, value: Any) -> list[str]:
         value = plain_value(value)
@@ -160,6 +179,11 @@ class FeatureEncoding:
         if not isinstance(separator, str) or not (separator or kind == "categorical"):
             raise ValueError(f"the feature {name!r} does not say what separates its tokens")
         return cls(name, kind, Vocabulary(tokens), separator)
+
+
+def _meaning(token: str) -> tuple[type, int] | None:
+    value = said_by(token)
+    return None if value is None else (type(value), value)
 
 
 def plain_encodings(encodings: Sequence[FeatureEncoding] | None) -> list[dict[str, Any]] | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,30})")
 
 
 def plain_value(value: Any) -> Any:
@@ -43,3 +46,17 @@ def spellings(value: Any) -> Sequence[str]:
         exact = value.isoformat(" ", "microseconds")
         return [str(value), exact, f"{exact}000", value.isoformat(" ", "milliseconds"), value.isoformat()]
     return [str(value)]
+
+
+def said_by(text: str) -> int | bool | None:
+    """Return the whole number or truth value that a text stands for in any spelling; None if it is another.
+
+    A column of whole numbers of which some are missing is often one of floats: "5" is then "5.0". A text such
+    as "05" is a code, and "1.10" may be a version.
+    """
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    whole, _, zeros = text.partition(".")
+    if not _WHOLE.fullmatch(whole) or zeros.strip("0") or text.endswith("."):
+        return None
+    return int(whole)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croloss_serving.common.feature_encoding import FeatureEncoding, plain_encodings, read_encodings
-from croloss_serving.errors import suggest
+from croloss_serving.recommend.time_units import first_in_other_unit, in_unit, unit_of
+from croloss_serving.recommend.unread import warn_of_unread
 
 #: For each history the time of each event: numbers, or dates and ISO texts, as in training.
 Times = Sequence[Sequence[Any]]
@@ -76,10 +78,13 @@ class EventInputs:
     Attributes:
         times: "numbers" or "dates", what times were in training; None if it does not read them.
         encodings: how each feature of events is read.
+        typical_time: the size that half of the times of training are below, as whole numbers: it tells their
+            unit, see ``time_units``; None if it is not known, as of files of earlier releases.
     """
 
     times: str | None = None
     encodings: tuple[FeatureEncoding, ...] = ()
+    typical_time: float | None = field(default=None, compare=False)
 
     def __bool__(self) -> bool:
         """Tell whether the model reads anything but items."""
@@ -94,7 +99,8 @@ class EventInputs:
         """Return all this as plain types; None if there is nothing."""
         if not self:
             return None
-        return {"times": self.times, "features": plain_encodings(self.encodings)}
+        plain = {"times": self.times, "features": plain_encodings(self.encodings)}
+        return plain if self.typical_time is None else {**plain, "typical_time": self.typical_time}
 
     @classmethod
     def from_plain(cls, plain: Any) -> EventInputs:
@@ -105,7 +111,7 @@ class EventInputs:
         """
         if plain is None:
             return cls()
-        if not isinstance(plain, Mapping) or not {*plain} <= {"times", "features"}:
+        if not isinstance(plain, Mapping) or not {*plain} <= {"times", "features", "typical_time"}:
             raise ValueError("what is read of events must be times and features")
         times = plain.get("times")
         if times not in (None, NUMBERS, DATES):
@@ -114,7 +120,10 @@ class EventInputs:
         for encoding in encodings:
             if encoding.kind == "multi":
                 raise ValueError(f"the feature {encoding.name!r} of events must be one value an event")
-        return cls(times, tuple(encodings))
+        typical = plain.get("typical_time")
+        if typical is not None and not (type(typical) in (int, float) and 0 <= typical < math.inf):
+            raise ValueError(f"the size of times of events is a number, not {typical!r:.60}")
+        return cls(times, tuple(encodings), typical if times else None)
 
     def encode(
         self,
@@ -126,6 +135,8 @@ class EventInputs:
     ) -> EncodedEvents | None:
         """Return what is given of the events of histories as numbers; None if the model reads nothing.
 
+        Warns of what is given though the model does not read it.
+
         Args:
             lengths: number of events of each history as it was given.
             times: their times.
@@ -134,8 +145,8 @@ class EventInputs:
             kept: for each history (length,) which events are left, those of known items; None = all.
 
         Raises:
-            ValueError: something that the model reads is missing, what it does not read is given, there is
-                not one value for each event, or a value is not what it was in training.
+            ValueError: something that the model reads is missing, there is not one value for each event, or
+                a value is not what it was in training, or a time is in another unit.
         """
         if features is not None and not isinstance(features, Mapping):
             raise ValueError(
@@ -144,15 +155,17 @@ class EventInputs:
         if not any(lengths):  # no events, of which nothing has to be known
             times = [[] for _ in lengths] if times is None and self.times is not None else times
             features = {name: [[] for _ in lengths] for name in self.names} | dict(features or {})
-        self._check_names(times, features, who)
+        self._warn_of_unread(times, features, who)
         if not self:
             return None
+        self._check_names(times, features, who)
         chosen = None if kept is None else np.concatenate([np.zeros(0, dtype=np.bool_), *kept])
         counts = list(lengths) if kept is None else [int(part.sum()) for part in kept]
         whole = None
         if self.times is not None and times is not None:
             flat = _flat("times", "the time", times, lengths)
             whole = whole_times_of(flat, self.times == DATES)
+            self._check_unit(whole, flat, lengths, who)
         found = []
         for encoding in self.encodings:
             assert features is not None
@@ -163,26 +176,37 @@ class EventInputs:
             found = [column[chosen] for column in found]
         return EncodedEvents(np.cumsum([0, *counts], dtype=np.int64), whole, found)
 
+    def _warn_of_unread(self, times: Times | None, features: EventFeatures | None, who: str) -> None:
+        unread = [*(features or {})]
+        warn_of_unread(who, [name for name in unread if name not in self.names], "events", self.names)
+        if times is not None and self.times is None:
+            warn_of_unread(who, ["times"], "events", ())
+
     def _check_names(self, times: Times | None, features: EventFeatures | None, who: str) -> None:
-        if (times is None) != (self.times is None):
+        if times is None and self.times is not None:
             raise ValueError(
-                f"{who} does not read the times of events: leave times out"
-                if self.times is None
-                else f"{who} reads the times of events: give times, for each history the list of the "
+                f"{who} reads the times of events: give times, for each history the list of the "
                 f"{'dates' if self.times == DATES else 'times'} of its events, as in training"
             )
-        for name in features or ():
-            if name not in self.names:
-                raise ValueError(
-                    f"event_features holds {name!r}, which {who} does not read of events"
-                    f"{suggest(str(name), self.names)}"
-                )
         for name in self.names:
             if features is None or name not in features:
                 raise ValueError(
                     f"{who} reads {name!r} of events: give it in event_features, for each history the list "
                     "of the values of its events, None where one is missing"
                 )
+
+    def _check_unit(
+        self, whole: NDArray[np.int64], given: Sequence[Any], lengths: Sequence[int], who: str
+    ) -> None:
+        if self.times != NUMBERS:  # the unit of dates is known
+            return
+        position = first_in_other_unit(whole, lengths, self.typical_time)
+        if position is not None:
+            raise ValueError(
+                f"times holds {given[position]!r}, a time {in_unit(abs(float(whole[position])))}, but {who} "
+                f"was trained with times {in_unit(self.typical_time)}: give them in "
+                f"{unit_of(self.typical_time)}"
+            )
 
 
 def whole_times_of(values: Sequence[Any], dates: bool) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
-from croloss_serving.errors import suggest
+from croloss_serving.recommend.unread import warn_of_unread
 
 #: For each feature a value of each user; None or "" is missing.
 UserFeatures = Mapping[str, Sequence[Any]]
@@ -34,7 +34,9 @@ class EncodedFeatures(NamedTuple):
 def encode_user_features(
     encodings: Sequence[FeatureEncoding] | None, features: UserFeatures | None, count: int, who: str
 ) -> EncodedFeatures | None:
-    """Return the features of ``count`` users as numbers; None if none are given.
+    """Return the features of ``count`` users as numbers; None if none are given that the model reads.
+
+    Warns of what is given though the model does not read it.
 
     Args:
         encodings: how the model reads its features; None if its file does not hold that.
@@ -43,23 +45,22 @@ def encode_user_features(
         who: what errors call the model.
 
     Raises:
-        ValueError: the model has no such feature or does not know how to read it, a value is not of its kind,
-            or the values are not as many as the users.
+        ValueError: the model does not know how to read its features, a value is not of its kind, or the
+            values are not as many as the users.
     """
     if features is None:
         return None
     if encodings is None:
         raise ValueError(
-            f"{who} does not know how to read features of users (it has none, or an earlier release wrote "
-            "its file): leave user_features out, or fit or test it on its data and save it again"
+            f"{who} does not know how to read features of users, since an earlier release wrote its file: "
+            "leave user_features out, or fit or test it on its data and save it again"
         )
     names = [encoding.name for encoding in encodings]
-    for name, values in features.items():
-        if name not in names:
-            raise ValueError(
-                f"user_features holds {name!r}, which is not a feature of the users of {who}"
-                f"{suggest(name, names)}"
-            )
+    warn_of_unread(who, [name for name in features if name not in names], "users", names)
+    if not encodings:
+        return None
+    for name in names:
+        values = features.get(name, [None] * count)
         if isinstance(values, (str, bytes)) or len(values) != count:
             raise ValueError(f"user_features[{name!r}] must hold a value for each of the {count} users")
     encoded, given = [], np.zeros(count, dtype=np.bool_)

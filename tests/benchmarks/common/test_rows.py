@@ -102,4 +102,12 @@ def test_committed_rows_are_read(path: Path) -> None:
 
 def test_every_comparison_has_rows() -> None:
     found = {path.relative_to(BENCHMARKS).parts[0] for path in BENCHMARKS.glob("*/results/**/rows.jsonl")}
-    assert found == {"finetune", "graph", "lazy_adam", "losses", "matrix_factorisation", "ml_100k", "quality"}
+    assert found == {
+        "finetune",
+        "lazy_adam",
+        "losses",
+        "matrix_factorisation",
+        "ml_100k",
+        "quality",
+        "recbole_models",
+    }

@@ -59,9 +59,6 @@ def test_numbers_are_rounded_down_and_never_too_large():
     [
         (BOTH, None, {}, "it reads the times of events: give times, for each history the list of the times"),
         (EventInputs("dates"), None, {}, "for each history the list of the dates of its events"),
-        (EventInputs(), [[1, 2]], None, "it does not read the times of events: leave times out"),
-        (EventInputs(), None, {"kind": [[1, 2]]}, "holds 'kind', which it does not read of events"),
-        (BOTH, [[1, 2]], {"kin": [["buy", "buy"]]}, "does not read of events; did you mean 'kind'?"),
         (
             BOTH,
             [[1, 2]],
@@ -91,7 +88,6 @@ def test_numbers_are_rounded_down_and_never_too_large():
         (EventInputs("numbers"), [np.array(7)], None, r"times\[0\] must hold the time .*, got array\(7\)"),
         (EventInputs("numbers"), [{1, 2}], None, r"times\[0\] must hold the time .*, got \{1, 2\}"),
         (EventInputs(None, (KIND,)), None, [["a", "b"]], "event_features must be a dictionary"),
-        (EventInputs(None, (KIND,)), None, {1: [["a", "b"]]}, "holds 1, which it does not read of events"),
         (EventInputs("numbers"), [[1, "2"]], None, "times holds '2', but times are numbers, as in training"),
         (EventInputs("numbers"), [[1, None]], None, "times holds None, but times are numbers"),
         (EventInputs("numbers"), [[1, float("nan")]], None, "times holds nan, but times are numbers"),
@@ -112,7 +108,58 @@ def test_what_does_not_fit_is_one_sentence(inputs, times, features, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "times", "features", "message"),
+    [
+        (EventInputs(), [[1, 2]], None, "it does not read 'times' of events: it is left out"),
+        (EventInputs(), None, {"kind": [[1, 2]]}, "it does not read 'kind' of events: it is left out"),
+        (BOTH, [[1, 2]], {"kin": [["a", "b"]]}, "'kin' of events: it is left out; did you mean 'kind'?"),
+        (BOTH, [[1, 2]], {1: [["a", "b"]]}, "it does not read 1 of events: it is left out"),
+        (BOTH, [[1, 2]], {"a": [], "b": 7}, "it does not read 'a', 'b' of events: they are left out"),
+    ],
+)
+def test_what_is_not_read_is_left_out_with_a_warning(inputs, times, features, message):
+    known = {name: [[None, 1.0]] for name in inputs.names}
+    with pytest.warns(UserWarning, match=message.replace("?", r"\?")) as caught:
+        found = inputs.encode([2], times, known | (features or {}), "it")
+    assert len(caught) == 1
+    expected = inputs.encode([2], times if inputs.times else None, known, "it")
+    if not inputs:
+        assert found is expected is None
+        return
+    np.testing.assert_equal(found.times, expected.times)
+    np.testing.assert_equal(found.features, expected.features)
+
+
+SECOND = 1_717_180_200
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1, 1e3])
+@pytest.mark.parametrize("trained", [1, 1e3, 1e6, 1e9])
+def test_times_in_another_unit_than_those_of_training_are_told(factor, trained):
+    inputs = EventInputs("numbers", (), float(SECOND * trained))
+    times = [[int(SECOND * trained * factor)] * 2, [int(SECOND * trained * factor)]]
+    units = {1: "seconds", 1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
+    given = trained * factor
+    if factor == 1 or given not in units:
+        whole = [min(times[1][0], 2**61)] * 3
+        assert inputs.encode([2, 1], times, None, "it").times.tolist() == whole
+        return
+    message = f"a time in {units[given]}, but it was trained with times in {units[trained]}: give them in"
+    with pytest.raises(ValueError, match=message):
+        inputs.encode([2, 1], times, None, "it")
+    right = int(SECOND * trained)
+    with pytest.raises(ValueError, match=message):  # of one history of several
+        inputs.encode([1, 0, 1], [[right], [], times[1]], None, "it")
+    inputs.encode([2], [[right, times[1][0]]], None, "it")  # one strange time does not make a unit
+    inputs.encode([1], [[5]], None, "it")  # nor a small number
+    EventInputs("numbers").encode([2, 1], times, None, "it")  # of a file of an earlier release
+    EventInputs("numbers", (), 7.0).encode([2, 1], times, None, "it")  # which might be days
+
+
 def test_plain_and_back():
+    assert EventInputs.from_plain(EventInputs("numbers", (), 1.5).to_plain()).typical_time == 1.5
+    assert EventInputs.from_plain({"times": "numbers", "features": []}).typical_time is None
     for inputs in (BOTH, EventInputs("dates"), EventInputs()):
         assert EventInputs.from_plain(inputs.to_plain()) == inputs
     for wrong in (
@@ -122,6 +169,9 @@ def test_plain_and_back():
         {"features": [{"name": "a"}]},
         {"features": [{**RATING.to_plain(), "center": float("inf")}]},
         {"times": [], "features": None},
+        {"times": "numbers", "features": [], "typical_time": float("nan")},
+        {"times": "numbers", "features": [], "typical_time": "7"},
+        {"times": "numbers", "features": [], "typical_time": True},
     ):
         with pytest.raises((ValueError, TypeError)):
             EventInputs.from_plain(wrong)

@@ -1,1 +1,0 @@
-"""LightGCN and NGCF beside RecBole's own."""

@@ -1,0 +1,1 @@
+"""Our models beside RecBole's own, under the same settings."""

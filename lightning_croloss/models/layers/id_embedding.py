@@ -1,0 +1,17 @@
+"""The embedding of the ids of items or users."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def id_embedding(num_ids: int, dim: int) -> nn.Embedding:
+    """Return a table of a vector for each id of 1 … num_ids, of length about 1, and of zeros for id 0.
+
+    Args:
+        num_ids: number of items or users.
+        dim: width D.
+    """
+    embedding = nn.Embedding(num_ids + 1, dim, padding_idx=0)
+    nn.init.normal_(embedding.weight[1:], std=dim**-0.5)
+    return embedding
