@@ -49,6 +49,7 @@ SERVING_LAYERS: Layers = (
     ("index", "index_file", "layout", "search", "user_feature_vectors"),
     ("export_folder",),
     ("recommender",),
+    ("partitions",),
 )
 PACKAGES = [(PACKAGE, LAYERS), (SERVING, SERVING_LAYERS)]
 #: What serving imports besides numpy, only when it is used, and with a message if it is missing.

@@ -6,8 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 from torch import Tensor
 
 from croloss_serving.common.arrow_tokens import token_array
@@ -18,12 +20,16 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import MissingExtraError
 
+#: Of the users of a batch: their numbers (B,), and ids and scores (B, n) of their items.
+Lists = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+
 
 class PredictionWriter(Callback):
     """Write what ``Trainer.predict`` finds: one row for each user and item, best first.
 
     The columns are ``user`` and ``item`` (tokens of the data), ``rank`` (from 1) and ``score``. Batches
     are written as they come; the file appears when the last one is written, or not at all if something fails.
+    Under several processes the first one writes what all find, each user once.
 
     Args:
         output: the file to write: Parquet (``.parquet``), ``.csv``, ``.tsv``, or ``.jsonl`` with a line for
@@ -58,19 +64,22 @@ class PredictionWriter(Callback):
         """Open a temporary file beside the output.
 
         Raises:
-            ValueError: there are several processes, or the data is not a ``RetrievalDataModule``.
+            ValueError: the data is not a ``RetrievalDataModule``, or the processes have batches of their own
+                numbers.
             FileExistsError: the file was made since, or another job is writing it.
         """
         import pyarrow as pa
 
-        if trainer.world_size > 1:
-            raise ValueError(
-                f"predict writes one file from one process, got {trainer.world_size}: set devices=1"
-            )
         data = getattr(pl_module, "data", None)
         if data is None:
             raise ValueError(
                 "predictions are written in the tokens of a RetrievalDataModule: give the trainer one"
+            )
+        numbers = _of_all(trainer, trainer.num_predict_batches, everywhere=True)
+        if any(number != numbers[0] for number in numbers):
+            raise ValueError(
+                f"the processes of predict write batch by batch, but have {numbers} batches: give the "
+                "trainer the data module itself"
             )
         recipients = data.recipients
         vocabulary = data.user_vocabulary if recipients is None else recipients.vocabulary
@@ -81,6 +90,8 @@ class PredictionWriter(Callback):
         schema = pa.schema(
             [("user", users.type), ("rank", pa.int32()), ("item", items.type), ("score", pa.float32())]
         )
+        if not trainer.is_global_zero:
+            return
         self._stack.enter_context(output_file(self.output, self._overwrite, "output"))
         temporary = self._stack.enter_context(replacing(self.output, new=not self._overwrite))
         self._writer = self._stack.enter_context(RowFile(temporary, schema))
@@ -95,38 +106,45 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Append the recommendations of one batch."""
+        ids, scores = (output.cpu() for output in outputs)
+        users = (batch.users if batch.recipients is None else batch.recipients).cpu()
+        found: list[Lists] = _of_all(trainer, (users.numpy(), ids.numpy(), scores.float().numpy()))
+        for part in found:
+            self._write(*map(torch.from_numpy, part))
+
+    def _write(self, numbers: Tensor, ids: Tensor, scores: Tensor) -> None:
+        """Append the recommendations (B, n) of users (B,)."""
         import pyarrow as pa
 
         assert self._tokens is not None
-        ids, scores = (output.cpu() for output in outputs)
         kept = ids != 0  # 0: fewer candidates were left than asked for
         served = int(kept.any(1).sum())
         self._users += served
         self._without += len(ids) - served
-        numbers = batch.users if batch.recipients is None else batch.recipients
-        users = numbers.cpu().unsqueeze(1).expand_as(ids)
+        users = numbers.unsqueeze(1).expand_as(ids)
         ranks = torch.arange(1, ids.shape[1] + 1, dtype=torch.int32).expand_as(ids)
         columns = [
             _decode(self._tokens[0], users[kept]),
             pa.array(ranks[kept].numpy()),
             _decode(self._tokens[1], ids[kept]),
-            pa.array(scores[kept].float().numpy()),
+            pa.array(scores[kept].numpy()),
         ]
         self._writer.write_table(pa.table(columns, schema=self._writer.schema))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the file and move it to its path."""
         self._stack.close()
-        print(f"predictions: {self.output} ({self._summary(pl_module)})")
+        prediction = getattr(pl_module, "prediction", None)
+        popular = sum(_of_all(trainer, 0 if prediction is None else prediction.num_popular))
+        if trainer.is_global_zero:
+            print(f"predictions: {self.output} ({self._summary(pl_module, popular)})")
 
-    def _summary(self, model: LightningModule) -> str:
+    def _summary(self, model: LightningModule, popular: int) -> str:
         """Tell how many users were served, and how many were not and why."""
         said = f"{self._users:,} users"
-        prediction = getattr(model, "prediction", None)
-        if prediction is not None and prediction.num_popular:
+        if popular:
             said += (
-                f", {prediction.num_popular:,} of them without anything that the model knows, who got the "
-                "most popular items"
+                f", {popular:,} of them without anything that the model knows, who got the most popular items"
             )
         if self._without:
             said += f"; {self._without:,} users for whom no item is left have no rows"
@@ -142,6 +160,18 @@ class PredictionWriter(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Remove the temporary file."""
         self._stack.__exit__(type(exception), exception, exception.__traceback__)
+
+
+def _of_all(trainer: Trainer, value: Any, everywhere: bool = False) -> list[Any]:
+    """Return the values of all processes in the first one, or in each; else none."""
+    if trainer.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * trainer.world_size
+    if everywhere:
+        torch.distributed.all_gather_object(values, value)
+        return values
+    torch.distributed.gather_object(value, values if trainer.is_global_zero else None)
+    return values if trainer.is_global_zero else []
 
 
 def _tokens(vocabulary: Vocabulary) -> Any:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
 from croloss_serving.common.terminal import printable, printable_json
+from croloss_serving.partitions import Partition
 from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.event_table import read_tokens
@@ -28,6 +29,12 @@ from lightning_croloss.cli.history_input import (
     read_lists,
 )
 from lightning_croloss.cli.recommend_options import LIST_COLUMN, USER_COLUMN
+from lightning_croloss.cli.recommend_partitions import (
+    asked_partitions,
+    naming_users,
+    of_partition,
+    settings_of_job,
+)
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.unused_options import refuse_unused
 from lightning_croloss.cli.user_table import Users
@@ -44,56 +51,120 @@ Write = Callable[[Histories, Recommendations], None]
 
 def recommend(given: argparse.Namespace) -> None:
     """Run ``croloss recommend`` with its options as ``recommend_parser`` reads them."""
-    if given.output is None:
-        _recommend(given)
+    if given.output is not None:
+        given.output = given.output.expanduser()
+    partitions = asked_partitions(given)
+    if given.output is None or partitions is not None:
+        _recommend(given, partitions)
         return
-    given.output = given.output.expanduser()
     with output_file(given.output, given.overwrite, "--output"):
-        _recommend(given)
+        _recommend(given, None)
 
 
-def _recommend(given: argparse.Namespace) -> None:
-    if given.output is not None and not is_writable(given.output):
-        raise ValueError(f"--output {given.output} must end in .parquet or .jsonl, or in .csv or .tsv")
+def _recommend(given: argparse.Namespace, partitions: list[Partition] | None) -> None:
+    if partitions is None and given.output is not None and not is_writable(given.output):
+        raise ValueError(
+            f"--output {given.output} must end in .parquet or .jsonl, or in .csv or .tsv; or be a folder, "
+            "where --histories is one"
+        )
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.pretrained.hub import PREFIX
     from lightning_croloss.pretrained.registry import find_pretrained
-    from lightning_croloss.recommend.token_recommender import TokenRecommender
 
     if not given.model.startswith(PREFIX) and not Path(given.model).exists():
         find_pretrained(given.model)  # a slip in the name is told before one in the other options
-    kind = _kind(given)
-    refuse_unused(given, kind)
+    first = given if not partitions else of_partition(given, partitions[0])
+    refuse_unused(first, _kind(first))
 
     model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
-    trained = model.metadata.reading
-    only, never = (
-        None if file is None else read_tokens(f"--{name}", file, given, trained)
-        for name, file in (("allow", given.allow), ("deny", given.deny))
-    )
-    recommender = TokenRecommender(model, given.n, given.exclude_history, only, never)
-    known = Users(model, given, trained)
-    for note in known.notes:
-        print(f"croloss: {printable(note)}", file=sys.stderr)
-    batches = _histories(given, kind, trained, model.metadata.events)
-    users = unknown = unknown_users = fallback = 0
-    with _writer(given.output, given.overwrite, model) as write, _progress() as advance:
-        for batch in batches:
+    job = _Job(given, model)
+    if partitions is None:
+        with _progress() as advance, _writer(given.output, given.overwrite, model) as write:
+            job.run(given, write, advance)
+        print(f"croloss: {job.summary()}", file=sys.stderr)
+        return
+    settings = settings_of_job(given, model, job.only, job.never)
+    if not given.overwrite:
+        for partition in partitions:
+            partition.is_complete(settings)  # what is of other settings is told before any work
+    complete = 0
+    with _progress() as advance:
+        for partition in partitions:
+            if not given.overwrite and partition.is_complete(settings):
+                complete += 1
+                continue
+            metadata = partition.metadata(settings)
+            with (
+                output_file(partition.output, given.overwrite),
+                _writer(partition.output, given.overwrite, model, metadata) as write,
+            ):
+                job.run(of_partition(given, partition), naming_users(write, partition), advance)
+    written = f"{len(partitions) - complete:,} partitions written, {complete:,} were complete"
+    print(f"croloss: {written}; {job.summary()}", file=sys.stderr)
+
+
+class _Job:
+    """Recommends to tables of histories, one or several.
+
+    Args:
+        given: the options.
+        model: the model.
+
+    Attributes:
+        only: the tokens of the only items to recommend, None for all.
+        never: the tokens of items never to recommend, None for none.
+    """
+
+    def __init__(self, given: argparse.Namespace, model: RetrievalModel) -> None:
+        from lightning_croloss.recommend.token_recommender import TokenRecommender
+
+        self._model = model
+        self._trained = model.metadata.reading
+        self.only, self.never = (
+            None if file is None else read_tokens(f"--{name}", file, given, self._trained)
+            for name, file in (("allow", given.allow), ("deny", given.deny))
+        )
+        self._recommender = TokenRecommender(model, given.n, given.exclude_history, self.only, self.never)
+        self._known = Users(model, given, self._trained)
+        self._said: set[str] = set()
+        self._counts = dict.fromkeys(("users", "unknown", "unknown users", "fallback"), 0)
+        for note in self._known.notes:
+            self._say(note)
+
+    def run(self, given: argparse.Namespace, write: Write, advance: Callable[[int], None]) -> None:
+        """Recommend to the histories of ``given``.
+
+        Args:
+            given: the options.
+            write: is given each batch.
+            advance: is told the number of its users.
+        """
+        counts = self._counts
+        for batch in _histories(given, _kind(given), self._trained, self._model.metadata.events, self._say):
             with warnings.catch_warnings():  # the last line says how many users are unknown
                 warnings.filterwarnings("ignore", ".*no users are given")
-                found = recommender(batch.tokens, **known.of(batch), **batch.of_events)
+                found = self._recommender(batch.tokens, **self._known.of(batch), **batch.of_events)
             write(batch, found)
             advance(len(batch))
-            users += len(batch)
-            unknown += found.num_unknown
-            unknown_users += found.num_unknown_users
-            fallback += found.num_fallback
-    of_users = f", {unknown_users:,} of them unknown to the model, which knows users" * model.knows_users
-    print(
-        f"croloss: {users:,} users{of_users}; {unknown:,} tokens that the model does not know; {fallback:,} "
-        "users without any known token got the most popular items",
-        file=sys.stderr,
-    )
+            counts["users"] += len(batch)
+            counts["unknown"] += found.num_unknown
+            counts["unknown users"] += found.num_unknown_users
+            counts["fallback"] += found.num_fallback
+
+    def summary(self) -> str:
+        """Return how many users and tokens there were."""
+        users, unknown, unknown_users, fallback = self._counts.values()
+        of_users = f", {unknown_users:,} of them unknown to the model, which knows users"
+        return (
+            f"{users:,} users{of_users * self._model.knows_users}; {unknown:,} tokens that the model does "
+            f"not know; {fallback:,} users without any known token got the most popular items"
+        )
+
+    def _say(self, note: str) -> None:
+        """Say something once, however many tables there are."""
+        if note not in self._said:
+            self._said.add(note)
+            print(f"croloss: {printable(note)}", file=sys.stderr)
 
 
 def _kind(given: argparse.Namespace) -> str:
@@ -104,11 +175,12 @@ def _kind(given: argparse.Namespace) -> str:
 
 
 def _histories(
-    given: argparse.Namespace, kind: str, trained: Mapping[str, Any] | None, events: EventInputs
+    given: argparse.Namespace,
+    kind: str,
+    trained: Mapping[str, Any] | None,
+    events: EventInputs,
+    say: Callable[[str], None],
 ) -> Iterator[Histories]:
-    def say(note: str) -> None:
-        print(f"croloss: {printable(note)}", file=sys.stderr)
-
     if given.histories == "-":
         return read_json_lines(sys.stdin, "the standard input", SIZE, events, say)
     if kind == "lines":
@@ -121,7 +193,9 @@ def _histories(
 
 
 @contextmanager
-def _writer(output: Path | None, overwrite: bool, model: RetrievalModel) -> Iterator[Write]:
+def _writer(
+    output: Path | None, overwrite: bool, model: RetrievalModel, metadata: Mapping[bytes, bytes] | None = None
+) -> Iterator[Write]:
     """Give a function that writes a batch; the file is complete when the block ends, or unchanged."""
     if output is None:
         yield lambda batch, found: _write_lines(sys.stdout, batch, found)
@@ -131,7 +205,7 @@ def _writer(output: Path | None, overwrite: bool, model: RetrievalModel) -> Iter
             with temporary.open("w", encoding="utf-8") as file:
                 yield lambda batch, found: _write_lines(file, batch, found)
         else:
-            writer = ParquetRows(temporary, model)
+            writer = ParquetRows(temporary, model, metadata)
             try:
                 yield writer.write
             finally:
@@ -155,17 +229,21 @@ class ParquetRows:
     Args:
         path: the file, Parquet or text as its extension says.
         model: the model, which says what its tokens are and whether it has titles.
+        metadata: what a Parquet file says of itself.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
 
-    def __init__(self, path: Path, model: RetrievalModel) -> None:
+    def __init__(
+        self, path: Path, model: RetrievalModel, metadata: Mapping[bytes, bytes] | None = None
+    ) -> None:
         try:
             import pyarrow as pa
         except ImportError as error:
             raise MissingExtraError("writing recommendations", "tables") from error
         self._path = path
+        self._metadata = metadata
         vocabulary = model.metadata.item_vocabulary
         assert vocabulary is not None
         columns = {"rank": pa.int32(), "item": token_type(vocabulary.tokens), "score": pa.float32()}
@@ -203,7 +281,7 @@ class ParquetRows:
 
     def _append(self, table: Any) -> None:
         if self._file is None:
-            self._file = RowFile(self._path, table.schema)
+            self._file = RowFile(self._path, table.schema.with_metadata(self._metadata))
         self._file.write_table(table)
 
 

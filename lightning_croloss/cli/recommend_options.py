@@ -17,7 +17,12 @@ own, unless an option says otherwise. A model that was trained with times or fea
 the columns that they had in training, in lists "times" and of the features' names beside the history, or as
 {"history": [...], "times": [...], "event_features": {"rating": [...]}}. The answer is a Parquet or CSV file
 with a row for each user and item (user, rank, item, score, and title if the model knows titles), or JSON
-lines with a line for each user."""
+lines with a line for each user.
+
+For more users than memory holds, --histories and --output are folders: each table is a partition, read apart
+with the whole histories of its users, and answered by a Parquet file of its name. A job that was killed is
+started again as it was, and goes on with the partitions that are not complete; --shard shares them out among
+several jobs."""
 
 USER_COLUMN, ITEM_COLUMN, LIST_COLUMN = "user_id", "item_id", "history"
 _AS_TRAINED = "as the model's training, else"
@@ -36,7 +41,8 @@ def recommend_parser() -> PlainParser:
     add(
         "--output",
         type=Path,
-        help="a .parquet, .csv, .tsv or .jsonl file; without: JSON lines on the standard output",
+        help="a .parquet, .csv, .tsv or .jsonl file, or a folder where --histories is one of partitions; "
+        "without: JSON lines on the standard output",
     )
     add("--n", type=int, default=100, help="number of items for each user (100)")
     add(
@@ -63,6 +69,11 @@ def recommend_parser() -> PlainParser:
     )
     add("--history-column", help=f"column of the lists ({LIST_COLUMN})")
     add("--overwrite", action="store_true", help="replace the output if it exists")
+    add(
+        "--shard",
+        metavar="I/OF",
+        help="of the partitions of a folder the i-th, (i + of)-th, … alone, such as 1/4 (all)",
+    )
     _add_reading_options(parser)
     add_allow_classes(parser)
     return parser

@@ -108,12 +108,16 @@ class RetrievalBatch:
 
         The whole batch, unless one of its rows is so long that padding would take much memory.
         """
-        several = [ids for ids in (self.targets, self.known_positives, self.whole_history) if _is_lists(ids)]
-        if not several:
-            yield slice(0, self.batch_size), self
-            return
-        for rows in blocks_of(several):
-            yield rows, self[rows]
+        for rows in self.rows_of_pieces():
+            yield rows, self if rows == slice(0, self.batch_size) and not self._lists else self[rows]
+
+    def rows_of_pieces(self) -> Iterator[slice]:
+        """Yield the rows of each of the :meth:`pieces`."""
+        yield from blocks_of(self._lists) if self._lists else [slice(0, self.batch_size)]
+
+    @property
+    def _lists(self) -> list[ItemLists]:
+        return [ids for ids in (self.targets, self.known_positives, self.whole_history) if _is_lists(ids)]
 
     def __getitem__(self, rows: slice) -> RetrievalBatch:
         """Return some rows, padded."""

@@ -33,7 +33,9 @@ class BatchLoader:
     Several processes share the rows. In training (``shuffle=True``) the rows left over when dividing by
     ``world_size`` are dropped, other ones in each epoch, so that all processes make the same steps on batches
     of the same sizes: repeating rows instead would count them twice. In evaluation (``shuffle=False``)
-    nothing is dropped or repeated: each row is seen exactly once over all processes.
+    nothing is dropped or repeated: each row is seen exactly once over all processes. These have the same
+    number of batches, so that they can compute each one together: one that has a row less than others has
+    smaller batches (and batches of 1 are of 2 where not all processes have as many rows).
 
     The position counts rows, over all processes together: they have always seen the first rows of the epoch's
     order and no others. So an epoch can be taken up with another batch size or number of processes, and each
@@ -106,7 +108,7 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch, whatever the position."""
-        return self._count(self.num_rows)
+        return self._batches(len(self.dataset))
 
     def batches_left(self, limit: int | None = None) -> int:
         """Return the number of batches of the loaded epoch that are still to come.
@@ -115,7 +117,7 @@ class BatchLoader:
             limit: number of batches that the trainer takes of an epoch; None = all.
         """
         _, rows = self._next or (self._epoch, self._rows)
-        left = self._count(self._share(len(self.dataset) - rows))
+        left = self._batches(len(self.dataset) - rows)
         if limit is not None and limit < len(self):
             left = min(left, max(0, -(-(limit * self.rows_of_a_step - rows) // self.rows_of_a_step)))
         return left
@@ -132,13 +134,17 @@ class BatchLoader:
             self.on_epoch(self.seed, self._epoch)
         rows = self._order(self._epoch)[begin:]
         mine = rows[self.rank :: self.world_size][: self._share(len(rows))]
-        batches = self._count(len(mine))
+        most, size = self._most(len(rows)), self._rows_of_a_batch(len(rows))
+        batches = self._batches(len(rows)) if len(mine) else 0
+        starts = [min(number * size, len(mine)) for number in range(batches + 1)]
+        if len(mine) < most:  # a row at least is left to every batch
+            starts = [number * len(mine) // batches for number in range(batches + 1)]
         for number in range(batches):
             # counted before it is handed out: a checkpoint is taken while the consumer holds the batch
             self._rows_before = self._rows
             last = number + 1 == batches
             self._rows = len(self.dataset) if last else begin + (number + 1) * self.rows_of_a_step
-            yield self.dataset.__getitems__(mine[number * self.batch_size : (number + 1) * self.batch_size])
+            yield self.dataset.__getitems__(mine[starts[number] : starts[number + 1]])
 
     def _beginning(self) -> tuple[int, int]:
         if self._next is None:
@@ -150,9 +156,17 @@ class BatchLoader:
         """Return how many of ``rows`` rows this process sees."""
         return rows // self.world_size if self.shuffle else len(range(self.rank, rows, self.world_size))
 
-    def _count(self, rows: int) -> int:
-        """Return the number of batches of ``rows`` rows of this process."""
-        whole, rest = divmod(rows, self.batch_size)
+    def _most(self, rows: int) -> int:
+        """Return the most of ``rows`` rows that a process sees."""
+        return rows // self.world_size if self.shuffle else -(-rows // self.world_size)
+
+    def _rows_of_a_batch(self, rows: int) -> int:
+        uneven = not self.shuffle and rows % self.world_size
+        return max(2, self.batch_size) if uneven else self.batch_size
+
+    def _batches(self, rows: int) -> int:
+        """Return the number of batches of each process, where all of them have ``rows`` rows."""
+        whole, rest = divmod(self._most(rows), self._rows_of_a_batch(rows))
         return whole + (rest > 0 and not self.drop_last)
 
     def _order(self, epoch: int) -> Tensor:

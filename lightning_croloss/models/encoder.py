@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.sharding.row_shards import RowShards
 
 
 class Encoder(LightningModule, ABC):
@@ -26,11 +27,20 @@ class Encoder(LightningModule, ABC):
             ids: item ids of any shape ``(...)``, or None for the whole catalogue 1 … num_items.
 
         Returns:
-            (..., D), or (num_items, D).
+            (..., D), or (num_items, D); over shards for None the items of this process, see ``item_shards``.
         """
 
+    @property
+    def item_shards(self) -> RowShards | None:
+        """Which process holds which rows of the items, row i being item i; None if all are here.
+
+        A model that says so encodes the items of its own process where it is asked for all, and is evaluated
+        and asked for recommendations by all processes together.
+        """
+        return None
+
     def encode_catalogue(self) -> Tensor:
-        """Return the vectors of all items, (num_items, D) float32, without gradient."""
+        """Return the vectors of all items, over shards of its own ones, (n, D) float32, without gradient."""
         with torch.no_grad():
             return self.encode_items(None).float()
 

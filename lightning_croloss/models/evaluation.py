@@ -13,8 +13,8 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.metrics import RankMetrics
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
+from lightning_croloss.recommend.catalogue import Catalogue
 from lightning_croloss.recommend.user_vectors import user_vectors
-from lightning_croloss.retrieval import target_ranks
 
 #: Name under which the number of targets is logged that no list can hold, if there are any.
 EXCLUDED_TARGETS = "excluded_targets"
@@ -27,6 +27,8 @@ COMMON = 0.1
 
 class ExactEvaluation(Encoder):
     """The evaluation hooks of Lightning: the catalogue is encoded once, every target ranked exactly.
+
+    Over ``item_shards`` the processes rank together, each the targets of its own users, in as many batches.
 
     Args:
         ns: the N of every metric @N.
@@ -45,7 +47,7 @@ class ExactEvaluation(Encoder):
         self._exclude_history = exclude_history
         self.tile_elements = tile_elements
         self.metrics = nn.ModuleDict({stage: RankMetrics(ns) for stage in ("val", "test")})
-        self._item_matrix: Tensor | None = None
+        self._catalogue: Catalogue | None = None
         self._warned_of: set[str] = set()
 
     @property
@@ -108,40 +110,36 @@ class ExactEvaluation(Encoder):
 
     @uncompiled
     def _begin(self, stage: str) -> None:
-        self._item_matrix = self.encode_catalogue()
+        self._catalogue = Catalogue.of(self)
         # not at the end of the evaluation: reset under Trainer.validate's inference mode, the metrics could
         # not be updated in a fit that follows
         self._metrics(stage).reset()
 
     def _rank(self, batch: RetrievalBatch, stage: str) -> dict[str, Any]:
-        assert self._item_matrix is not None
+        assert self._catalogue is not None
         return self._count(user_vectors(self, batch).float(), batch, stage)
 
     @uncompiled
     def _count(self, users: Tensor, batch: RetrievalBatch, stage: str) -> dict[str, Any]:
         """Rank the targets of a batch for its users' vectors (B, K, D); nothing here is worth compiling."""
-        assert self._item_matrix is not None
+        assert self._catalogue is not None
         self._warn_of_short_histories(batch)
         found, metrics = [], self._metrics(stage)
-        for rows, piece in batch.pieces():
+        for rows, piece in self._catalogue.pieces(batch):
             targets = piece.padded_targets
             excluded = piece.padded_items_before if self.exclude_history else None
-            ranks = target_ranks(
-                users[rows],
-                self._item_matrix,
-                targets,
-                excluded=excluded,
-                tile_elements=self.tile_elements,
-            )
+            ranks = self._catalogue.ranks(users[rows], targets, excluded, self.tile_elements)
+            if not len(ranks):  # over shards, where other processes have more pieces
+                continue
             metrics.update(ranks, targets != 0)
             if excluded is not None:
-                metrics.few.update(excluded, len(self._item_matrix))
+                metrics.few.update(excluded, self._catalogue.num_items)
             found.append(ranks.masked_fill(targets == 0, 0))
         return {"ranks": found}
 
     @uncompiled
     def _log(self, stage: str) -> None:
-        self._item_matrix = None
+        self._catalogue = None
         metrics = self._metrics(stage)
         values = {f"{stage}/{name}": value for name, value in metrics.compute().items()}
         first = next(iter(values))

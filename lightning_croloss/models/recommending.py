@@ -147,7 +147,9 @@ class Recommending(Encoder):
             for part in parts
         ]
         top_items = TopItems(self, n, exclude_history, diversity, category, candidates)
+        missing = top_items.calls_missing(len(batches))
         ids, scores = zip(*map(top_items, batches), strict=True)
+        top_items.take_part(missing)
         return torch.cat(ids), torch.cat(scores)
 
     def recommend_tokens(

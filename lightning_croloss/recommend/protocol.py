@@ -13,6 +13,7 @@ from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.users import UserKnowledge
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.sharding.row_shards import RowShards
 
 
 class CatalogueMetadata(Protocol):
@@ -104,7 +105,11 @@ class Retriever(Protocol):
         """Return the users' vectors (B, K, D), K interests each."""
 
     def encode_catalogue(self) -> Tensor:
-        """Return the vectors of all items, (num_items, D) float32, without gradient."""
+        """Return the vectors of all items, over shards of its own ones, (n, D) float32, without gradient."""
+
+    @property
+    def item_shards(self) -> RowShards | None:
+        """Which process holds which rows of the items, row i being item i; None if all are here."""
 
     def item_categories(self, name: str) -> Tensor:
         """Return the categories (num_items + 1, W) of the items by one of their features, 0 = no more.

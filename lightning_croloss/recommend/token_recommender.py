@@ -21,10 +21,10 @@ from croloss_serving.recommend.tokens import (
     known_ids,
 )
 from croloss_serving.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features
+from lightning_croloss.recommend.catalogue import Catalogue
 from lightning_croloss.recommend.histories import batch_of_histories, blocks_of_histories
 from lightning_croloss.recommend.protocol import Retriever, items_of, user_knowledge
 from lightning_croloss.recommend.top_items import TopItems, evaluating
-from lightning_croloss.retrieval import top_items
 
 #: Users whose histories are encoded together.
 BATCH_SIZE = 1024
@@ -115,10 +115,13 @@ class TokenRecommender:
         encodings = self._model.metadata.user_encodings if self._model.reads_user_features else []
         features = encode_user_features(encodings, user_features, len(ids), self._knowledge.who)
         found: list[UserRecommendations] = []
-        for part in blocks_of_histories(ids, self._longest, BATCH_SIZE):
+        parts = list(blocks_of_histories(ids, self._longest, BATCH_SIZE))
+        missing = self._top_items.calls_missing(len(parts))
+        for part in parts:
             some = None if features is None else features.rows(part)
             of_part = None if events is None else events.rows(part)
             found += self._recommend(ids[part], unknown[part], known[part], some, of_part)
+        self._top_items.take_part(missing)
         return Recommendations(found)
 
     def _recommend(
@@ -163,11 +166,9 @@ def similar_items(model: Retriever, tokens: Sequence[Token], n: int = 10) -> Rec
     known = encode_tokens(check_tokens("tokens", tokens), items.vocabulary)
     found = torch.from_numpy(known).to(model.device)
     with torch.no_grad(), evaluating(model):
-        matrix = model.encode_catalogue()
-        vectors = matrix[(found - 1).clamp(min=0)].unsqueeze(1)
-    ids, scores = top_items(
-        vectors, matrix, n, excluded=found.unsqueeze(1), tile_elements=model.tile_elements
-    )
+        catalogue = Catalogue.of(model)
+        vectors = catalogue.vectors(found).unsqueeze(1)
+    ids, scores = catalogue.top(vectors, n, found.unsqueeze(1), model.tile_elements)
     ids[found == 0] = 0
     ranked = zip(ids.cpu().numpy(), scores.cpu().numpy(), strict=True)
     return Recommendations(

@@ -10,13 +10,18 @@ from torch import Tensor
 
 from croloss_serving.recommend.lists import check_n
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.recommend.catalogue import Catalogue
+from lightning_croloss.recommend.histories import batch_of_histories
 from lightning_croloss.recommend.protocol import Retriever
 from lightning_croloss.recommend.user_vectors import user_vectors
-from lightning_croloss.retrieval import check_diversity, diverse_items, top_items
+from lightning_croloss.retrieval import check_diversity, diverse_items
 
 
 class TopItems:
     """Finds the n best items for batch after batch of users.
+
+    Where the model's items lie in shards, all processes make it, and call it equally often, together, each
+    for its own users.
 
     Args:
         model: the model; its weights must not change between the batches.
@@ -55,11 +60,11 @@ class TopItems:
         self._diversity = diversity
         self._wanted = n if self._categories is None else candidates
         with evaluating(model):
-            self._matrix = model.encode_catalogue()
+            self._catalogue = Catalogue.of(model)
         self._allowed: Tensor | None = None
         if allowed is not None:
             self._allowed = checked_ids(allowed, model.num_items).to(model.device)
-            self._matrix = self._matrix[self._allowed - 1]
+            self._catalogue = self._catalogue.only(self._allowed)
 
     @torch.no_grad()
     def __call__(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
@@ -71,10 +76,22 @@ class TopItems:
             vectors = user_vectors(self.model, batch).float()
         found = [
             self._best(vectors[rows], piece.padded_items_before if self.exclude_history else None)
-            for rows, piece in batch.pieces()
+            for rows, piece in self._catalogue.pieces(batch)
         ]
         ids, scores = zip(*found, strict=True)
         return torch.cat(ids), torch.cat(scores)
+
+    def calls_missing(self, calls: int) -> int:
+        """Return how many calls other processes make besides so many, which this one must take part in.
+
+        All processes ask together, before they call: 0 unless the model's items lie in shards.
+        """
+        return self._catalogue.calls(calls) - calls
+
+    def take_part(self, calls: int) -> None:
+        """Call so often for nobody, while other processes call for their users."""
+        for _ in range(calls):
+            self(batch_of_nobody(self.model))
 
     def _best(self, vectors: Tensor, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
         ids, scores = self._top(vectors, excluded)
@@ -85,9 +102,7 @@ class TopItems:
     def _top(self, vectors: Tensor, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
         tile_elements = self.model.tile_elements
         if self._allowed is None:
-            return top_items(
-                vectors, self._matrix, self._wanted, excluded=excluded, tile_elements=tile_elements
-            )
+            return self._catalogue.top(vectors, self._wanted, excluded, tile_elements)
         ids = torch.zeros(len(vectors), self._wanted, dtype=torch.int64, device=vectors.device)
         scores = torch.full_like(ids, -torch.inf, dtype=vectors.dtype)
         count = min(self._wanted, len(self._allowed))
@@ -95,15 +110,26 @@ class TopItems:
             # positions among the allowed, from 1, follow ascending ids: ties fall as in the catalogue
             position_of = torch.zeros(self.model.num_items + 1, dtype=torch.int64, device=ids.device)
             position_of[self._allowed] = torch.arange(1, len(self._allowed) + 1, device=ids.device)
-            positions, scores[:, :count] = top_items(
-                vectors,
-                self._matrix,
-                count,
-                excluded=None if excluded is None else position_of[excluded],
-                tile_elements=tile_elements,
-            )
+            barred = None if excluded is None else position_of[excluded]
+            positions, scores[:, :count] = self._catalogue.top(vectors, count, barred, tile_elements)
             ids[:, :count] = torch.cat([self._allowed.new_zeros(1), self._allowed])[positions]
         return ids, scores
+
+
+def batch_of_nobody(model: Retriever) -> RetrievalBatch:
+    """Return a batch of one user without events, for a process that has no users to ask for."""
+    events = model.metadata.events
+    times: list[list[float]] | None = None if events.times is None else [[]]
+    features: dict[str, list[list[float]]] | None = {name: [[]] for name in events.names} or None
+    return batch_of_histories(
+        [[]],
+        None,
+        num_items=model.num_items,
+        num_users=model.num_users,
+        max_history=model.metadata.max_history,
+        device=model.device,
+        events=events.encode([0], times, features, "the model"),
+    )
 
 
 @contextmanager

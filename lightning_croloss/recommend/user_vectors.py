@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.sharding.row_shards import RowShards
 
 #: Rows that are encoded together at least: enough to fill a processor's matrix products.
 FEWEST_ROWS = 32
@@ -26,6 +27,10 @@ class UserEncoder(Protocol):
     def needs_history(self) -> bool:
         """Whether it goes by the users' histories."""
 
+    @property
+    def item_shards(self) -> RowShards | None:
+        """Which process holds which rows of the items; None if all are here."""
+
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the users' vectors (B, K, D)."""
 
@@ -35,13 +40,14 @@ def user_vectors(model: UserEncoder, batch: RetrievalBatch) -> Tensor:
 
     On a processor histories of similar length are encoded together, each group as wide as its longest. An
     accelerator encodes the batch as it is: it would have to wait for the lengths, and gains from large
-    batches. So does a compiled model, whose graph would depend on them.
+    batches. So does a compiled model, whose graph would depend on them, and one whose items lie in shards, as
+    all processes must look up items equally often.
 
     Args:
         model: the model, in evaluation mode: a user's vector depends on its own row only.
         batch: the users.
     """
-    groups = groups_of(batch) if model.needs_history else None
+    groups = groups_of(batch) if model.needs_history and model.item_shards is None else None
     if groups is None:
         return model.encode_users(batch)
     found = [model.encode_users(batch.select(rows).last_events(width)) for rows, width in groups]

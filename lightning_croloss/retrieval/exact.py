@@ -48,10 +48,7 @@ def top_items(
     """
     with torch.no_grad():
         tiles = ScoreTiles(users, item_matrix, tile_elements)
-        if not 1 <= n <= tiles.num_items:
-            raise ValueError(
-                f"n must be in 1 … {tiles.num_items}, the number of items, got {n}: choose how many to return"
-            )
+        check_n(n, tiles.num_items)
         check_padding_id(padding_id, tiles.num_items)
         excluded = checked_excluded(excluded, users, tiles.num_items, padding_id)
         if padding_id == 0:
@@ -59,11 +56,19 @@ def top_items(
         ids = torch.zeros(users.shape[0], n, dtype=torch.int64, device=users.device)
         scores = torch.full_like(ids, -torch.inf, dtype=tiles.dtype)
         for block in tiles.blocks():
-            ids[block], scores[block] = _block_top(tiles, block, n, excluded[block])
+            ids[block], scores[block] = block_top(tiles, block, n, excluded[block])
         return returned_ids(ids, padding_id), scores
 
 
-def _block_top(tiles: ScoreTiles, block: slice, n: int, excluded: Tensor) -> tuple[Tensor, Tensor]:
+def check_n(n: int, num_items: int) -> None:
+    """Raise ``ValueError`` unless so many items can be returned."""
+    if not 1 <= n <= num_items:
+        raise ValueError(
+            f"n must be in 1 … {num_items}, the number of items, got {n}: choose how many to return"
+        )
+
+
+def block_top(tiles: ScoreTiles, block: slice, n: int, excluded: Tensor) -> tuple[Tensor, Tensor]:
     """Return (b, n) ids and (b, n) scores of a block's best items."""
     lowest = torch.finfo(tiles.dtype).min
     best_ids = excluded.new_zeros(excluded.shape[0], 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 
@@ -38,6 +39,9 @@ class ScoreTiles:
             are always taken.
         fewest_whole_rows: whole rows are computed at once if this many of them fit, or all.
         most_rows: the most users in a block otherwise.
+        planned_items: the number of items that blocks and tiles are made for, at least N; None is N.
+            Processes that compare the same users with different items of their own, and plan alike, compute
+            all scores by the same kernels.
 
     Attributes:
         rows: users in a block.
@@ -55,6 +59,7 @@ class ScoreTiles:
         tile_elements: int,
         fewest_whole_rows: int = _FEWEST_WHOLE_ROWS,
         most_rows: int = _MOST_ROWS_OF_ITEM_TILES,
+        planned_items: int | None = None,
     ) -> None:
         if users.ndim != 3 or users.shape[1] == 0:
             raise ValueError(
@@ -72,10 +77,21 @@ class ScoreTiles:
         self.num_items = item_matrix.shape[0]
         self.dtype = torch.promote_types(users.dtype, item_matrix.dtype)
         self.rows, self.width = _shape(
-            users.shape[0], users.shape[1], self.num_items, tile_elements, fewest_whole_rows, most_rows
+            users.shape[0],
+            users.shape[1],
+            self.num_items if planned_items is None else planned_items,
+            tile_elements,
+            fewest_whole_rows,
+            most_rows,
         )
         missing = max(0, self.width - self.num_items)
         self._items = F.pad(item_matrix, (0, 0, 0, missing)) if missing else item_matrix
+
+    def of(self, users: Tensor) -> ScoreTiles:
+        """Return the same tiles for other users (b, K, D) of this dtype, at most as many as were planned."""
+        other = copy.copy(self)
+        other.users = users
+        return other
 
     @property
     def whole_rows(self) -> bool:

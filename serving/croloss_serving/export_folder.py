@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +70,11 @@ class ExportFolder:
     folder: Path
     manifest: dict[str, Any]
     model: dict[str, Any]
+
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 of what the manifest says, as hexadecimal text."""
+        return hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def open(cls, folder: Path) -> ExportFolder:

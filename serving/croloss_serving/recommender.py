@@ -46,6 +46,7 @@ class Recommender:
     Attributes:
         items: the tokens, training events and titles of the items.
         model: what the manifest says of the model: its class, ``num_items``, ``max_history`` and more.
+        checksum: of the manifest, which has those of all files; None without a folder.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Recommender:
         user_features: UserFeatureVectors | None = None,
         user_vectors: NDArray[np.float32] | None = None,
         events: EventInputs | None = None,
+        checksum: str | None = None,
     ) -> None:
         self.items = items
         self.model = model
+        self.checksum = checksum
         # an export of an earlier release does not say what it goes by
         uses_history = model.get("uses_history", True)
         self._knowledge = UserKnowledge(
@@ -126,6 +129,7 @@ class Recommender:
             export.user_features(),
             export.known_users(),
             export.events(),
+            export.checksum,
         )
 
     def recommend(

@@ -30,6 +30,7 @@ from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
 from tests.cli import (
+    test_recommend_partitions,
     test_recommend_reading,
     test_recommend_users,
     test_seeds,
@@ -578,6 +579,7 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
     )
     | dict.fromkeys(["--allow", "--deny"], test_recommend_reading.test_allowed_and_denied_items)
     | {"--users": test_recommend_users.test_every_way_leads_to_the_same_lists}
+    | {"--shard": test_recommend_partitions.test_shards_share_the_partitions_out}
     | dict.fromkeys(
         [
             "--separator",

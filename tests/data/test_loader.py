@@ -311,3 +311,32 @@ def test_overfitting_repeats_the_same_batches(tmp_path):
     assert [batch for epoch, _, batch in seen if epoch == 0] == targets(
         BatchLoader(SequenceDataset(module.interactions, module.rows.train, 3), 5, False, 0)
     )[:2]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 24])
+@pytest.mark.parametrize("num_rows", [5, 6, 9, 23, 24])
+def test_evaluation_has_as_many_batches_in_each_process(world_size, batch_size, num_rows):
+    dataset = Numbers(num_rows)
+    shares = [
+        [batch.tolist() for batch in BatchLoader(dataset, batch_size, False, 1, rank, world_size)]
+        for rank in range(world_size)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    sizes = [len(batch) for share in shares for batch in share]
+    assert min(sizes) > 0
+    assert max(sizes) <= max(batch_size, 2 if world_size > 1 else 1)
+    assert sorted(flat(flat(shares))) == list(range(num_rows))
+
+
+class Numbers:
+    """Rows that are their numbers."""
+
+    def __init__(self, num_rows):
+        self.num_rows = num_rows
+
+    def __len__(self):
+        return self.num_rows
+
+    def __getitems__(self, rows):
+        return rows

@@ -1,0 +1,135 @@
+"""``croloss recommend`` from a folder into a folder: its partitions, and what all runs must have the same."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from croloss_serving.partitions import PARQUET, Partition, find_partitions
+from croloss_serving.recommend.results import Recommendations
+from lightning_croloss.cli.history_input import JSON_LINES, Histories
+from lightning_croloss.common.replaceable import check_path
+from lightning_croloss.errors import DataError
+
+if TYPE_CHECKING:
+    from lightning_croloss.models import RetrievalModel
+
+Write = Callable[[Histories, Recommendations], None]
+#: What names of partitions end in.
+EXTENSIONS = (*PARQUET, ".csv", ".tsv", ".inter", *JSON_LINES)
+#: The options that say how a partition is read, which must be the same in all runs.
+READING = (
+    "user_column",
+    "item_column",
+    "time_column",
+    "history_column",
+    "separator",
+    "encoding",
+    "decimal",
+    "comment",
+    "ragged",
+    "quotes",
+    "missing_values",
+    "drop_missing",
+)
+
+
+def asked_partitions(given: argparse.Namespace) -> list[Partition] | None:
+    """Return the partitions, if histories and output are folders; those of ``--shard`` alone.
+
+    Args:
+        given: the options of the command.
+
+    Raises:
+        DataError: the folder holds no tables, or the output lies in it.
+        ValueError: the shard is not of the form i/of, or there are no partitions to share out.
+        FileExistsError: the output is a link, or a folder that must stay.
+    """
+    output = given.output
+    is_folder = output is not None and (output.is_dir() or not (output.suffix or output.is_file()))
+    if not (is_folder and given.histories != "-" and Path(given.histories).expanduser().is_dir()):
+        if given.shard is not None:
+            raise ValueError(
+                f"--shard {given.shard} has no effect unless --histories and --output are folders: leave it "
+                "out"
+            )
+        return None
+    if not output.is_dir():
+        check_path(output, "--output")
+    return find_partitions(given.histories, output, _shard(given.shard), EXTENSIONS)
+
+
+def of_partition(given: argparse.Namespace, partition: Partition) -> argparse.Namespace:
+    """Return the options with which a partition is read."""
+    return argparse.Namespace(**{**vars(given), "histories": str(partition.source)})
+
+
+def naming_users(write: Write, partition: Partition) -> Write:
+    """Return ``write``, but for users whom the partition does not name.
+
+    They would be numbered from 1 in each of them.
+    """
+
+    def checked(batch: Histories, found: Recommendations) -> None:
+        if not batch.named:
+            raise DataError(
+                f"{partition.source.name} does not name its users: give partitions a column of users, or "
+                '"user" in JSON lines'
+            )
+        write(batch, found)
+
+    return checked
+
+
+def settings_of_job(
+    given: argparse.Namespace,
+    model: RetrievalModel,
+    only: Collection[Any] | None,
+    never: Collection[Any] | None,
+) -> dict[str, Any]:
+    """Return what must be the same in all runs that write a folder.
+
+    Args:
+        given: the options of the command.
+        model: the model, which counts by its weights, wherever they were read.
+        only: tokens of the only items to recommend.
+        never: tokens of items never to recommend.
+    """
+    excluded = model.exclude_history if given.exclude_history is None else given.exclude_history
+    settings: dict[str, Any] = {"--n": given.n, "--exclude-history": excluded}
+    for name, tokens in (("--allow", only), ("--deny", never)):
+        settings[name] = None if tokens is None else _digest(sorted(map(repr, tokens)))
+    settings["--users"] = given.users
+    for name in READING:
+        settings[f"--{name.replace('_', '-')}"] = getattr(given, name)
+    settings["--model"] = f"{type(model).__name__} of {model.num_items} items, {_digest_of_weights(model)}"
+    return settings
+
+
+def _shard(given: str | None) -> tuple[int, int]:
+    if given is None:
+        return 1, 1
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", given)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"--shard must be i/of with i in 1 … of, such as 1/4, got {given!r}")
+    return int(found[1]), int(found[2])
+
+
+def _digest(texts: Collection[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _digest_of_weights(model: RetrievalModel) -> str:
+    """Return a checksum of the weights; it reads them once."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(memoryview(content.numpy()))
+    return digest.hexdigest()[:16]

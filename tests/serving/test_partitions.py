@@ -1,0 +1,110 @@
+"""Partitions with an exported model: one output for each, whole or absent, restarted, of one export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from croloss_serving import ItemTable, Recommender
+from croloss_serving.common.vocabulary import Vocabulary
+from croloss_serving.errors import DataError
+from croloss_serving.partitions import find_partitions, recommend_partition
+
+ITEMS = [f"i{number}" for number in range(30)]
+USERS = [f"u{number}" for number in range(12)]
+
+
+def recommender_of(checksum: str = "a") -> Recommender:
+    """An export of a model that knows its users by their ids, without an encoder."""
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(30, 4)).astype(np.float32)
+    model = {"class": "MatrixFactorization", "num_items": 30, "num_users": 12, "max_history": None}
+    return Recommender(
+        None,
+        vectors,
+        ItemTable(Vocabulary(ITEMS), np.arange(30)),
+        {**model, "uses_history": False, "needs_users": False},
+        users=Vocabulary(USERS),
+        user_vectors=generator.normal(size=(12, 4)).astype(np.float32),
+        checksum=checksum,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(3):
+        users = [*USERS[4 * number : 4 * number + 4], f"new {number}"]
+        histories = [["i1", "i2"], [], None, ["i9"], ["i3"]]
+        path = tmp_path / "users" / f"part-{number}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pl.DataFrame({"user_id": users, "history": histories}).write_parquet(path)
+    return tmp_path
+
+
+def test_each_partition_is_what_the_recommender_says(folder: Path) -> None:
+    recommender = recommender_of()
+    partitions = find_partitions(folder / "users", folder / "lists")
+    assert [recommend_partition(recommender, each, 4, batch_size=2) for each in partitions] == [5, 5, 5]
+    for partition in partitions:
+        users = pl.read_parquet(partition.source)["user_id"].to_list()
+        found = recommender.recommend([["i1", "i2"], [], [], ["i9"], ["i3"]], 4, users=users)
+        rows = (
+            pl.read_parquet(partition.output)
+            .group_by("user", maintain_order=True)
+            .agg("item", "score", "rank")
+        )
+        assert rows["user"].to_list() == users
+        assert rows["item"].to_list() == [user.tokens for user in found]
+        assert rows["score"].to_list() == [pytest.approx(user.scores) for user in found]
+        assert rows["rank"].to_list() == [[1, 2, 3, 4]] * 5
+    assert [recommend_partition(recommender, each, 4, batch_size=2) for each in partitions] == [0, 0, 0]
+
+
+def test_a_failure_leaves_nothing_and_the_rest_is_done_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partitions = find_partitions(folder / "users", folder / "lists")
+    recommender, calls = recommender_of(), []
+    recommend = Recommender.recommend
+
+    def failing(self: Recommender, *arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 5:  # the second batch of the second partition
+            raise RuntimeError("out of luck")
+        return recommend(self, *arguments, **options)
+
+    monkeypatch.setattr(Recommender, "recommend", failing)
+    assert recommend_partition(recommender, partitions[0], 4, batch_size=2) == 5
+    with pytest.raises(RuntimeError, match="out of luck"):
+        recommend_partition(recommender, partitions[1], 4, batch_size=2)
+    assert [path.name for path in (folder / "lists").iterdir()] == ["part-0.parquet"]
+    assert [recommend_partition(recommender, each, 4, batch_size=2) for each in partitions] == [0, 5, 5]
+    assert len(list((folder / "lists").iterdir())) == 3
+
+
+def test_other_settings_are_refused(folder: Path) -> None:
+    (partition,) = find_partitions(folder / "users", folder / "lists", (3, 3))
+    assert partition.source.name == "part-2.parquet"
+    recommend_partition(recommender_of(), partition, 4, deny={"i5", "i4"})
+    assert recommend_partition(recommender_of(), partition, 4, deny={"i4", "i5"}) == 0
+    for checksum, n, deny, said in (
+        ("b", 4, {"i4", "i5"}, "export = 'a', which is now 'b'"),
+        ("a", 5, {"i4", "i5"}, "n = 4, which is now 5"),
+        ("a", 4, {"i4"}, r"deny = \['i4', 'i5'\], which is now \['i4'\]"),
+    ):
+        with pytest.raises(DataError, match=said):
+            recommend_partition(recommender_of(checksum), partition, n, deny=deny)
+    with pytest.raises(DataError, match="has no column 'who'"):
+        recommend_partition(
+            recommender_of(), find_partitions(folder / "users", folder / "x")[0], user_column="who"
+        )
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0)])
+def test_a_shard_that_is_none(folder: Path, shard: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="must be i/of with i in 1 … of"):
+        find_partitions(folder / "users", folder / "lists", shard)
