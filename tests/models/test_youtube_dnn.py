@@ -6,9 +6,8 @@ from torch import nn
 
 from lightning_croloss import CROLoss, YouTubeDNN
 from lightning_croloss.data import RetrievalBatch
-from lightning_croloss.models import evaluation
 from lightning_croloss.models.layers import POOLINGS
-from lightning_croloss.recommend import top_items as recommending
+from lightning_croloss.recommend import catalogue
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer, small_model
 from tests.models.cases import (
     FEATURES,
@@ -41,14 +40,14 @@ class TestArguments(ArgumentTests):
 
 def test_tile_elements_bounds_the_work_and_leaves_the_results(monkeypatch):
     seen = []
-    for module, name in ((evaluation, "target_ranks"), (recommending, "top_items")):
-        original = getattr(module, name)
+    for name in ("target_ranks", "top_items"):
+        original = getattr(catalogue, name)
 
         def recorded(*args, original=original, **kwargs):
             seen.append(kwargs["tile_elements"])
             return original(*args, **kwargs)
 
-        monkeypatch.setattr(module, name, recorded)
+        monkeypatch.setattr(catalogue, name, recorded)
     outcome = TestArguments.outcome
     assert same(outcome(**WITHOUT_EFFECT), outcome.of({}))
     few, many = small_model(tile_elements=100), small_model()
