@@ -68,7 +68,6 @@ def measure_per_user(
     metric: Callable[[dict[str, Tensor]], Tensor],
     ns: list[int],
     exclude_history: bool,
-    most: int | None,
     seconds: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Measured]:
@@ -82,7 +81,6 @@ def measure_per_user(
         metric: what is measured of the values of each metric, (U,) by name.
         ns: the N of the metrics.
         exclude_history: whether items that the user had before are left out, as for the model.
-        most: how many rows are measured, the first ones; None measures all.
         seconds: how long it may take.
         clock: the time in seconds.
     """
@@ -91,18 +89,16 @@ def measure_per_user(
     loader = partial(data.evaluation_loader, request=WHOLE_HISTORY)
     whole, some = partial(loader, "test"), partial(loader, "valid", most=CHOOSING)
 
-    def values(
-        baseline: Baseline, rows: Callable[[], BatchLoader], first: int | None = None
-    ) -> Tensor | None:
+    def values(baseline: Baseline, rows: Callable[[], BatchLoader]) -> Tensor | None:
         # popularity has no time to keep: it is there in any case
         until = None if isinstance(baseline, Popularity) else end
         found = [
             metric(_of_users(baseline, batch, ns, exclude_history))
-            for batch in _pieces(rows(), max(1, SCORES // data.num_items), first, until, clock)
+            for batch in _pieces(rows(), max(1, SCORES // data.num_items), until, clock)
         ]
         return None if until is not None and clock() > until else torch.cat(found)
 
-    measured = [Measured("most popular", {}, values(Popularity(data), whole, most))]
+    measured = [Measured("most popular", {}, values(Popularity(data), whole))]
     lengths = torch.bincount(data.interactions.users[data.rows.training_events]).double()
     if (float((lengths**2).sum()) / PAIRS) > end - clock():
         return [*measured, Measured("item kNN", {}, None, "its table of neighbours would take too long")]
@@ -112,7 +108,7 @@ def measure_per_user(
         return ItemKNN(nearest_items(similarity, setting[0]), counts, *setting)
 
     began = clock()
-    tested = values(knn(SETTINGS[0]), whole, most)
+    tested = values(knn(SETTINGS[0]), whole)
     if tested is None:
         return [*measured, Measured("item kNN", {}, None, "it would take too long")]
     test = clock() - began  # what is kept for the test of another setting
@@ -126,7 +122,7 @@ def measure_per_user(
             break
     best = reached.index(max(reached)) if reached else 0
     if best > 0:
-        better = values(knn(SETTINGS[best]), whole, most)
+        better = values(knn(SETTINGS[best]), whole)
         best, tested = (0, tested) if better is None else (best, better)
     chosen = dict(zip(("neighbours", "recent"), SETTINGS[best], strict=True))
     return [*measured, Measured("item kNN", chosen, tested)]
@@ -141,19 +137,15 @@ def _of_users(
 
 
 def _pieces(
-    loader: BatchLoader, rows: int, most: int | None, until: float | None, clock: Callable[[], float]
+    loader: BatchLoader, rows: int, until: float | None, clock: Callable[[], float]
 ) -> Iterator[RetrievalBatch]:
-    """Yield ``most`` first rows of a loader, in pieces of so many rows, until the time is over."""
-    seen = 0
+    """Yield the batches of a loader in pieces of so many rows, until the time is over."""
     for batch in loader:
         for _, piece in batch.pieces():
             for first in range(0, piece.batch_size, rows):
-                last = piece.batch_size if most is None else min(piece.batch_size, first + most - seen)
-                if last <= first or (until is not None and clock() > until):
+                if until is not None and clock() > until:
                     return
-                small = piece[first : min(first + rows, last)]
-                seen += small.batch_size
-                yield small
+                yield piece[first : first + rows]
 
 
 __all__ = ["Measured", "measure_per_user"]

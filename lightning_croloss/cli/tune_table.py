@@ -198,7 +198,6 @@ class _Table:
         if path.exists():  # a search that is taken up again has no more time for them
             return [Measured.from_plain(each) for each in json.loads(path.read_text("utf-8"))]
         names = {name.removeprefix("val/"): share for name, share in self.objective.names.items()}
-        most = None if decisions.limit is None else decisions.limit * data.eval_batch_size
         exclude = bool(decisions.model.get("exclude_history", False))
 
         def metric(values: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -206,7 +205,7 @@ class _Table:
 
         seconds = max(0.0, BASELINES * (self.end - time.monotonic()))
         try:
-            measured = measure_per_user(data, metric, ns, exclude, most, seconds)
+            measured = measure_per_user(data, metric, ns, exclude, seconds)
         except MissingExtraError as missing:
             say(f"no baselines: {missing}")
             return []
@@ -215,8 +214,8 @@ class _Table:
 
     def _search(self, found: Statistics, ns: list[int], data: RetrievalDataModule) -> int:
         first = first_designs(found, ns)
-        valid = max(1, len(data.rows.valid))
-        tests = max(1.0, len(data.rows.test) / valid) if self.runs.limit is None else 1.0
+        valid = max(1, len(data.measured_rows("valid")))
+        tests = max(1.0, len(data.measured_rows("test")) / valid)
         search = TimedSearch(
             [(design, design.family) for design in first],
             lambda best: [(design, best.family) for design in variants(best, ns, found.items)],
@@ -259,8 +258,7 @@ def _tell(found: Statistics, decisions: Decisions, data: RetrievalDataModule) ->
 
 
 def _shown(decisions: Decisions, name: str) -> str:
-    section, _, field = name.rpartition(".")
-    value = decisions.limit if section == "trainer" else {**decisions.data, **decisions.model}[field]
+    value = {**decisions.data, **decisions.model}[name.rpartition(".")[2]]
     return str(value["class_path"] if isinstance(value, Mapping) else value)
 
 

@@ -79,7 +79,6 @@ class TableRuns:
         self.minutes = minutes
         self.search: TimedSearch[Design] | None = None
         self.progress: list[Progress] = []
-        self.limit: int | None = None
         self.began = time.monotonic()
         path = folder / STATE
         self._state: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -123,7 +122,6 @@ class TableRuns:
         """
         self.workers, self.found, self.decisions = workers, found, decisions
         self.base, self.cache, self._gpus = base, cache, gpus
-        self.limit = decisions.limit
 
     def mirror_in(self, mirrors: Mirrors) -> None:
         """Let studies of Optuna follow the search."""

@@ -46,6 +46,8 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
             each epoch, the next one being the first; 1 is the next one itself. No event of validation or test
             is ever drawn.
         targets_per_history: number of different ones that are drawn, fewer where there are fewer.
+        max_eval_users: how many rows validation and test each measure at most, spread evenly over all of the
+            part, since the first users of a file can be unlike the others; None = all.
 
     Attributes:
         request: what the loaders, ``train_rows`` and ``target_counts`` follow, see :meth:`prepare_for`.
@@ -66,6 +68,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         group_by_length: bool = False,
         target_window: int = 1,
         targets_per_history: int = 1,
+        max_eval_users: int | None = None,
     ) -> None:
         super().__init__()
         check_loader_options(
@@ -76,6 +79,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
             max_history=max_history,
+            **({} if max_eval_users is None else {"max_eval_users": max_eval_users}),
         )
         if split is not None and not isinstance(split, Split):
             raise TypeError(f"split={split!r} must be a Split, for example LeaveOneOut()")
@@ -88,6 +92,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         self.group_by_length = group_by_length
         self.target_window = target_window
         self.targets_per_history = targets_per_history
+        self.max_eval_users = max_eval_users
         self.request = DataRequest()
         self._recipients: dict[bool, Recipients] = {}
 
@@ -167,11 +172,11 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader:
         """Return the loader of validation rows."""
-        return self._evaluation(self.rows.valid, "validation", self.request)
+        return self._evaluation(self.measured_rows("valid"), "validation", self.request)
 
     def test_dataloader(self) -> BatchLoader:
         """Return the loader of test rows."""
-        return self._evaluation(self.rows.test, "test", self.request)
+        return self._evaluation(self.measured_rows("test"), "test", self.request)
 
     def predict_dataloader(self) -> BatchLoader:
         """Return the loader of the users that are served, in the order of :attr:`recipients`."""
@@ -186,6 +191,11 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         dataset = RecipientDataset(recipients, self.max_history, whole, features, events)
         return self._loader(dataset, self.eval_batch_size, "prediction", shuffle=False)
 
+    def measured_rows(self, part: Literal["valid", "test"]) -> TargetRows:
+        """Return the rows of validation or test that are measured: all, or ``max_eval_users`` of them."""
+        rows: TargetRows = getattr(self.rows, part)
+        return rows if self.max_eval_users is None else rows.spread(self.max_eval_users)
+
     def evaluation_loader(
         self, part: Literal["valid", "test"], request: DataRequest, most: int | None = None
     ) -> BatchLoader:
@@ -194,8 +204,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         Args:
             part: "valid" or "test".
             request: what the batches must hold.
-            most: how many rows are wanted, spread evenly over all, since the first users of a file can be
-                unlike the others; None = all rows.
+            most: how many of the measured rows are wanted, spread evenly over them; None = all.
 
         Raises:
             ValueError: if there is no such part.
@@ -203,7 +212,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         purposes = {"valid": "validation", "test": "test"}
         if part not in purposes:
             raise ValueError(f"part={part!r} must be 'valid' or 'test'")
-        rows: TargetRows = getattr(self.rows, part)
+        rows = self.measured_rows(part)
         return self._evaluation(rows if most is None else rows.spread(most), purposes[part], request)
 
     def _evaluation(self, rows: TargetRows, purpose: str, request: DataRequest) -> BatchLoader:

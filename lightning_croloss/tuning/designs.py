@@ -186,8 +186,6 @@ def config_of(
         "model": {"class_path": design.family, "init_args": model},
         "trainer": {"accelerator": "auto"},
     }
-    if decisions.limit is not None:
-        config["trainer"] |= {"limit_val_batches": decisions.limit, "limit_test_batches": decisions.limit}
     return config
 
 

@@ -40,7 +40,6 @@ class Decisions:
         data: arguments of ``TableDataModule``, as a config has them.
         sequence_batch: rows of a batch for models that train on all positions of a history at once.
         model: arguments of every model, as a config has them.
-        limit: batches of validation and test at most; None if all are measured.
         targets: events to predict in one pass over the training data, about.
         reasons: why, by the dotted name of the field in the config.
     """
@@ -48,7 +47,6 @@ class Decisions:
     data: Mapping[str, Any]
     sequence_batch: int
     model: Mapping[str, Any]
-    limit: int | None
     targets: int
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -121,14 +119,14 @@ def decide(
     choose("batch_size", batch, f"for about {targets:,} events to predict")
     rows = data["batch_size"] / max(1.0, min(found.lengths["mean"] - 1, data["max_history"]))
     sequence_batch = min(512, max(32, 2 ** round(math.log2(2 * rows))))
-    limit = None
-    if evaluated > MOST_USERS * 1.2:
-        limit = math.ceil(MOST_USERS / 1024)
-        reasons["trainer.limit_val_batches"] = reasons["trainer.limit_test_batches"] = (
-            f"of {evaluated:,} users the first {limit * 1024:,} are enough to measure by"
+    if evaluated > MOST_USERS * 1.2 or "max_eval_users" in given:
+        choose(
+            "max_eval_users",
+            MOST_USERS,
+            f"of {evaluated:,} users {MOST_USERS:,}, spread over all, are enough to measure by",
         )
     model, more = _model(found, ns, minutes, targets, gpu)
-    return Decisions(data, sequence_batch, model, limit, targets, reasons | more)
+    return Decisions(data, sequence_batch, model, targets, reasons | more)
 
 
 def _minimum(found: Statistics) -> tuple[int, str]:

@@ -32,15 +32,15 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
     ns = list(model.metric_cutoffs)
     choose_by = choose_by or statistics.median_low(ns)
     test, excluded = tested(model, data)
-    rows = data.rows
+    rows, measured = data.rows, data.measured_rows("test")
     return {
         "data": {
             "users": data.num_users,
             "items": data.num_items,
             "interactions": len(data.interactions),
             "training_events": int(rows.training_events.sum()),
-            "test_users": len(rows.test),
-            "test_targets": int(num_targets(data.interactions, rows.test).sum()),
+            "test_users": len(measured),
+            "test_targets": int(num_targets(data.interactions, measured).sum()),
             **({"excluded_targets": excluded} if excluded else {}),
         },
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

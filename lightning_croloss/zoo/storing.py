@@ -60,7 +60,7 @@ def store(model: RetrievalModel, data: RetrievalDataModule, dtype: str) -> Store
         return Stored(WHOLE, _record(dtype, before, None, kept))
     model.load_state_dict(stored_weights(model, dtype))
     after = _recall(model, data)
-    fault = lost_too_much(before, after, len(data.rows.test))
+    fault = lost_too_much(before, after, len(data.measured_rows("test")))
     if fault is None:
         return Stored(dtype, _record(dtype, before, after, None))
     model.load_state_dict(whole)

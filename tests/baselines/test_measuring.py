@@ -82,7 +82,7 @@ def test_rows_that_choose_are_spread_over_all_users(monkeypatch, measure):
     if measure == "measure_baselines":
         measure_baselines(data, NS, exclude_history=True, choose_by=10)
     else:
-        per_user.measure_per_user(data, lambda values: values["recall@10"], [10], True, None, 1e6)
+        per_user.measure_per_user(data, lambda values: values["recall@10"], [10], True, 1e6)
     every = torch.cat([batch.users for batch in loader("valid", DataRequest())])
     chosen = [users for part, users in asked if part == "valid"]
     assert chosen

@@ -74,7 +74,7 @@ def test_the_latest_request_counts_and_one_of_its_own_disturbs_nobody():
     assert not torch.equal(module.target_counts, module.item_counts)
 
 
-@pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "max_history"])
+@pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "max_history", "max_eval_users"])
 def test_module_refuses_sizes(name):
     with pytest.raises(ValueError, match=f"{name}=0 must be at least 1"):
         Module(**{name: 0})
@@ -99,3 +99,19 @@ def test_fewer_rows_than_processes():
         module.val_dataloader()
     loader = module.train_dataloader()
     assert (loader.rank, loader.world_size) == (0, 9)
+
+
+def test_many_users_are_measured_by_some_spread_over_all():
+    whole, some = Module(), Module(max_eval_users=5)
+    for part in ("valid", "test"):
+        loader = f"{'val' if part == 'valid' else 'test'}_dataloader"
+        users = torch.cat([batch.users for batch in getattr(whole, loader)()])
+        assert len(users) > 5
+        chosen = users[torch.arange(5) * len(users) // 5]
+        for rows in (getattr(some, loader)(), some.evaluation_loader(part, DataRequest())):
+            assert torch.cat([batch.users for batch in rows]).equal(chosen)
+        fewer = torch.cat([batch.users for batch in some.evaluation_loader(part, DataRequest(), most=2)])
+        assert fewer.equal(chosen[[0, 2]])
+        assert len(getattr(Module(max_eval_users=10**6), loader)().dataset) == len(users)
+    served = [sum(len(batch.users) for batch in module.predict_dataloader()) for module in (whole, some)]
+    assert served[0] == served[1] > 5  # everyone is recommended to

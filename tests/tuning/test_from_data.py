@@ -93,8 +93,11 @@ def test_what_the_user_says_stays() -> None:
 
 def test_too_much_to_measure_is_cut() -> None:
     many = statistics(times="real", later=Later(90_000, 80_000, 0.0))
-    assert decide(many, [100], 60).limit == 10
-    assert decide(statistics(), [100], 60).limit is None
+    decided = decide(many, [100], 60)
+    assert decided.data["max_eval_users"] == 10_000
+    assert "spread over all" in decided.reasons["data.init_args.max_eval_users"]
+    assert decide(many, [100], 60, {"max_eval_users": 77}).data["max_eval_users"] == 77
+    assert "max_eval_users" not in decide(statistics(), [100], 60).data
     # of many users a small share is enough
     share = decide(statistics(1_000_000), [100], 60).data["split"]["init_args"]["test"]
     assert share == 0.011

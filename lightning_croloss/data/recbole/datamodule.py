@@ -63,6 +63,8 @@ class RecBoleDataModule(RetrievalDataModule):
             item. A ``token`` is categorical, a ``float`` numeric; write ``"rating:categorical"`` where that
             is not what you mean. A value may be missing. The column of the times stands for the time since
             the event before.
+        max_eval_users: how many rows validation and test each measure at most, spread evenly over all of the
+            part, since the first users of a file can be unlike the others; None = all.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -91,6 +93,7 @@ class RecBoleDataModule(RetrievalDataModule):
         target_window: int = 1,
         targets_per_history: int = 1,
         event_features: Sequence[str] = (),
+        max_eval_users: int | None = None,
     ) -> None:
         super().__init__(
             split,
@@ -102,6 +105,7 @@ class RecBoleDataModule(RetrievalDataModule):
             group_by_length,
             target_window,
             targets_per_history,
+            max_eval_users,
         )
         check_lists(
             config_files=config_files,

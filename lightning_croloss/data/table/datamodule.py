@@ -106,6 +106,8 @@ class TableDataModule(RetrievalDataModule):
             item. Numbers are numeric, text is categorical; write ``"rating:categorical"`` where that is not
             what you mean. A value may be missing. The column of the times stands for the time since the
             event before.
+        max_eval_users: how many rows validation and test each measure at most, spread evenly over all of the
+            part, since the first users of a file can be unlike the others; None = all.
 
     Attributes:
         spec: the arguments that decide about events, features and titles.
@@ -161,6 +163,7 @@ class TableDataModule(RetrievalDataModule):
         target_window: int = 1,
         targets_per_history: int = 1,
         event_features: Sequence[str] = (),
+        max_eval_users: int | None = None,
     ) -> None:
         super().__init__(
             split,
@@ -172,6 +175,7 @@ class TableDataModule(RetrievalDataModule):
             group_by_length,
             target_window,
             targets_per_history,
+            max_eval_users,
         )
         self.spec = TableSpec(
             interactions=interactions,

@@ -154,6 +154,7 @@ SAME = {
     "group_by_length": True,
     "target_window": 7,
     "targets_per_history": 2,
+    "max_eval_users": 7,
 }
 
 
