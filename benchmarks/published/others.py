@@ -27,6 +27,13 @@ from lightning_croloss import RetrievalModel, TableDataModule
 SOFTMAX: Settings = {"class_path": "SoftmaxLoss", "init_args": {"temperature": 1.0}}
 BPR: Settings = {"class_path": "BPRLoss", "init_args": {"temperature": 1.0}}
 WHOLE: Settings = {"class_path": "FullCatalogNegatives", "init_args": {}}
+HSTU: Settings = {
+    "embedding_dim": 64,
+    "max_length": 50,
+    "use_times": False,
+    "train_on": "all",
+    "similarity": "cosine",
+}
 HSTU_LOSS: Settings = {"class_path": "SoftmaxLoss", "init_args": {"temperature": 0.05}}
 
 
@@ -79,17 +86,7 @@ OTHERS: dict[str, Family] = {
     "HSTU": Family(
         "HSTU",
         "its authors' config for Amazon Books with histories of 50 (hstu-sampled-softmax-n512-final.gin)",
-        {
-            "embedding_dim": 64,
-            "num_blocks": 4,
-            "num_heads": 4,
-            "dropout": 0.5,
-            "embedding_dropout": 0.5,
-            "max_length": 50,
-            "use_times": False,
-            "train_on": "all",
-            "similarity": "cosine",
-        },
+        HSTU | {"num_blocks": 4, "num_heads": 4, "dropout": 0.5, "embedding_dropout": 0.5},
         {"batch_size": 128, "max_history": 50},
         HSTU_LOSS,
         drawn(512, shared=True),
@@ -97,17 +94,7 @@ OTHERS: dict[str, Family] = {
     "HSTU, one block": Family(
         "HSTU",
         "the eSASRec paper's table of what its grid chose for Beauty and Toys; the temperature as above",
-        {
-            "embedding_dim": 64,
-            "num_blocks": 1,
-            "num_heads": 1,
-            "dropout": 0.2,
-            "embedding_dropout": 0.2,
-            "max_length": 50,
-            "use_times": False,
-            "train_on": "all",
-            "similarity": "cosine",
-        },
+        HSTU | {"num_blocks": 1, "num_heads": 1, "dropout": 0.2, "embedding_dropout": 0.2},
         {"batch_size": 128, "max_history": 50},
         HSTU_LOSS,
         drawn(256, shared=True),

@@ -126,11 +126,7 @@ def sides(file: str, work: str, steps: int | None) -> dict[str, Callable[[], Non
 def run(settings: Settings, folder: Path) -> tuple[list[Row], str]:
     """Measure and return the figures and their table."""
     title = f"# Padding: SASRec on {FILE}, histories of {LENGTH}, batches of {BATCH}"
-    message = missing(PEERS)
-    if message is None and settings.data is None:
-        message = f"name the folder that holds {FILE} with --data"
-    elif message is None and settings.data is not None and not (settings.data / FILE).is_file():
-        message = f"{settings.data} holds no {FILE}"
+    message = missing(PEERS) or settings.missing_file(FILE)
     if message is not None or settings.data is None:
         return [], f"{title}\n\nLeft out: {message}."
     rounds, steps = (1, 2) if settings.quick else (min(settings.repeats, 3), None)

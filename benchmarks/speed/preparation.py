@@ -93,11 +93,7 @@ def atomic_file(table_file: Path, folder: Path) -> Path:
 def run(settings: Settings, folder: Path) -> tuple[list[Row], str]:
     """Measure and return the figures and their table."""
     title = f"# Preparing {FILE}: read, filter ({FEWEST}-core), map ids, split, first batch"
-    message = missing(PEERS)
-    if message is None and settings.data is None:
-        message = f"name the folder that holds {FILE} with --data"
-    elif message is None and settings.data is not None and not (settings.data / FILE).is_file():
-        message = f"{settings.data} holds no {FILE}"
+    message = missing(PEERS) or settings.missing_file(FILE)
     if message is not None or settings.data is None:
         return [], f"{title}\n\nLeft out: {message}."
     rounds = 1 if settings.quick else min(settings.repeats, 3)

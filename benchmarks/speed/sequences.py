@@ -218,11 +218,7 @@ def measure(settings: Settings, threads: int) -> list[Row]:
 def run(settings: Settings, folder: Path) -> tuple[list[Row], str]:
     """Measure and return the figures and their table."""
     title = f"# SASRec and BERT4Rec on {FILE}: D = {DIM}, one block, histories of {LENGTH}, whole catalogue"
-    message = missing(PEERS)
-    if message is None and settings.data is None:
-        message = f"name the folder that holds {FILE} with --data"
-    elif message is None and settings.data is not None and not (settings.data / FILE).is_file():
-        message = f"{settings.data} holds no {FILE}"
+    message = missing(PEERS) or settings.missing_file(FILE)
     if message is not None:
         return [], f"{title}\n\nLeft out: {message}."
     rows = [row for threads in settings.threads for row in measure(settings, threads)]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, distributed
 
+from lightning_croloss.common.gathering import gathered
+
 
 def everyone_says(
     numbers: Sequence[float], problem: Exception | None, device: torch.device
@@ -59,10 +61,8 @@ def gathered_rows(values: Tensor, counts: list[int]) -> Tensor:
         values: (b, …) of this process.
         counts: the number b of each.
     """
-    values, rows = values.detach(), max(counts)
-    padded = torch.cat([values, values.new_zeros(rows - len(values), *values.shape[1:])]).contiguous()
-    parts = [torch.empty_like(padded) for _ in counts]
-    distributed.all_gather(parts, padded)
+    rows = max(counts)
+    parts = gathered(values.detach(), rows).view(len(counts), rows, *values.shape[1:])
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 

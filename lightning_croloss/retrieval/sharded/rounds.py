@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from lightning_croloss.common.gathering import gathered
+from lightning_croloss.sharding.messages import gathered_rows
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -95,20 +95,11 @@ class Rounds:
             rows = slice(start, start + counts[self._rank])
             if rows.start > len(self._users):
                 rows = slice(0, 0)
-            real = None
-            if min(counts) < max(counts):
-                numbers = torch.arange(max(counts) * len(counts), device=self._users.device)
-                ends = torch.tensor(counts, device=self._users.device).repeat_interleave(max(counts))
-                real = numbers[numbers % max(counts) < ends]
-
-            def gather(
-                part: Tensor, rows: slice = rows, most: int = max(counts), real: Tensor | None = real
-            ) -> Tensor:
-                whole = gathered(part[rows], most)
-                return whole if real is None else whole[real]
-
-            ids = [gather(_widened(part, width)) for part, width in zip(self._ids, self._widths, strict=True)]
-            yield Round(gather(self._users), ids, counts, self._rank, rows)
+            ids = [
+                gathered_rows(_widened(part[rows], width), counts)
+                for part, width in zip(self._ids, self._widths, strict=True)
+            ]
+            yield Round(gathered_rows(self._users[rows], counts), ids, counts, self._rank, rows)
 
 
 def largest(number: int, device: torch.device) -> int:
