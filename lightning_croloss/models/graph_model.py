@@ -13,11 +13,8 @@ from torch.nn import functional
 
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.models.layers.graph import EDGES, InteractionGraph
+from lightning_croloss.models.layers.graph import InteractionGraph
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
-
-#: The edges among the weights of a checkpoint.
-EDGES_OF_GRAPH = f"graph.{EDGES}"
 
 
 @dataclass
@@ -197,21 +194,3 @@ class GraphModel(MatrixFactorization):
             for ids in read:
                 total = total + (lengths if ids is None else lengths[ids]).sum()
         return total
-
-    # ------------------------------------------------------------------ checkpoints
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put what training goes on with beside the weights."""
-        super().on_save_checkpoint(checkpoint)
-        # an average of weights is taken of a copy that was made before there was a graph
-        checkpoint["state_dict"][EDGES_OF_GRAPH] = self.graph.edges
-
-    def _check_weights_of(self, checkpoint: dict[str, Any]) -> None:
-        super()._check_weights_of(checkpoint)
-        theirs, ours = checkpoint["state_dict"].get(EDGES_OF_GRAPH), self.graph.edges
-        if self.trainer.state.fn == "fit" and theirs is not None and not torch.equal(theirs.cpu(), ours):
-            raise ValueError(
-                f"the checkpoint was trained with a graph of {theirs.shape[1]:,} edges, but the training "
-                f"events of the data make another of {ours.shape[1]:,}: go on with the data and the split "
-                "that it was trained with"
-            )

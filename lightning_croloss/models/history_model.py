@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.coverage import count_unseen_histories
+from lightning_croloss.models.item_smoothing import check_item_graph, take_item_graph
 from lightning_croloss.models.known_users import refuse_unseen_users
 from lightning_croloss.models.layers import (
     EventFeatureEmbedding,
@@ -20,6 +21,7 @@ from lightning_croloss.models.layers import (
     feature_embedding,
     id_embedding,
 )
+from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
 
 
@@ -39,6 +41,10 @@ class HistoryModel(RetrievalModel):
         id_dropout: probability that an item's id is dropped in training, so that its features must do;
             without effect if there are none.
         use_item_id: whether items have embeddings of their own besides their features.
+        item_graph_weight: what the embeddings of the items that stand near an item in the histories of
+            training add to its own, see ``SmoothedEmbedding``; 0 = nothing. A step then costs a sweep over
+            the whole table of the items.
+        item_graph_window: how many events such items are apart at most.
         event_features: specifications of the features of events, from the data; their embeddings add to those
             of the history's items.
         **kwargs: arguments of ``RetrievalModel``.
@@ -47,7 +53,8 @@ class HistoryModel(RetrievalModel):
         use_user_id: whether an embedding of the user's id is an input, in the architectures that offer it.
 
     Raises:
-        ValueError: an argument is out of range, or items have neither ids nor features.
+        ValueError: an argument is out of range, items have neither ids nor features, or those of a graph have
+            no ids or are to have sparse gradients.
     """
 
     use_user_id = False
@@ -61,6 +68,8 @@ class HistoryModel(RetrievalModel):
         embedding_dropout: float = 0.0,
         id_dropout: float = 0.1,
         use_item_id: bool = True,
+        item_graph_weight: float = 0.0,
+        item_graph_window: int = 3,
         event_features: Sequence[Mapping[str, Any]] = (),
         **kwargs: Any,
     ) -> None:
@@ -70,13 +79,17 @@ class HistoryModel(RetrievalModel):
         )
         if not (use_item_id or item_features):
             raise ValueError("items have no input: set use_item_id, or give the data item_features")
+        check_item_graph(item_graph_weight, item_graph_window, use_item_id, kwargs.get("sparse_gradients"))
         #: (num_items + 1,) bool, items that a pretrained model has seen; None without one.
         self.known_items: Tensor | None = None
         self.history_dropout = history_dropout
         self.embedding_dropout = embedding_dropout
         self.id_dropout = id_dropout
         dim = self.embedding_dim
-        self.item_embedding = id_embedding(num_items, dim) if use_item_id else None
+        if use_item_id and item_graph_weight:
+            self.item_embedding = SmoothedEmbedding(num_items, dim, item_graph_weight, item_graph_window)
+        else:
+            self.item_embedding = id_embedding(num_items, dim) if use_item_id else None
         self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
         if event_features:
             self.event_feature_embedding = EventFeatureEmbedding(event_features, dim)
@@ -97,6 +110,8 @@ class HistoryModel(RetrievalModel):
         if self.use_user_id:
             refuse_unseen_users(self.data, "use_user_id", "set use_user_id to false, or split by LeaveOneOut")
         data = self.data
+        if self._smoothed is not None:
+            take_item_graph(self._smoothed.graph, data, stage)
         if data is not None and self.max_length is not None and data.max_history > self.max_length:
             raise ValueError(
                 f"the model's max_length={self.max_length} is less than the data's "
@@ -134,7 +149,7 @@ class HistoryModel(RetrievalModel):
             (..., D), or (num_items, D).
         """
         if self.item_feature_embedding is None and self.item_embedding is not None:
-            found: Tensor = self.item_embedding.weight[1:] if ids is None else self.item_embedding(ids)
+            found: Tensor = self._item_table()[1:] if ids is None else self.item_embedding(ids)
             return found
         if ids is None:
             ids = torch.arange(1, self.num_items + 1, device=self.device)
@@ -183,3 +198,32 @@ class HistoryModel(RetrievalModel):
     def encode_items(self, ids: Tensor | None) -> Tensor:
         """Return item vectors, (..., D), or (num_items, D)."""
         return self.normalize(self.embed_items(ids))
+
+    def encode_catalogue(self) -> Tensor:
+        """Return the vectors of all items, (num_items, D) float32, without gradient."""
+        if self._smoothed is not None:  # whoever swaps weights behind our back calls this afterwards
+            self._smoothed.forget()
+        return super().encode_catalogue()
+
+    # ------------------------------------------------------------------ the graph of the items
+
+    def id_embeddings(self) -> list[nn.Embedding]:
+        """Return the embeddings of ids whose gradients may be sparse: not one that a graph reaches."""
+        return [each for each in super().id_embeddings() if each is not self._smoothed]
+
+    def loss_of(self, batch: RetrievalBatch) -> Tensor:
+        """Return the training loss of one batch, a scalar with gradient; smooths the items once."""
+        if self._smoothed is None:
+            return super().loss_of(batch)
+        with self._smoothed.step():
+            return super().loss_of(batch)
+
+    @property
+    def _smoothed(self) -> SmoothedEmbedding | None:
+        table = self.item_embedding
+        return table if isinstance(table, SmoothedEmbedding) else None
+
+    def _item_table(self) -> Tensor:
+        """Return the embeddings of the ids, (num_items + 1, D), with those of neighbours if there are any."""
+        assert self.item_embedding is not None
+        return self.item_embedding.weight if self._smoothed is None else self._smoothed.table()

@@ -31,6 +31,7 @@ from lightning_croloss.models.checkpoint import (
 )
 from lightning_croloss.models.cutoffs import DEFAULT, chosen_cutoffs
 from lightning_croloss.models.evaluation import ExactEvaluation
+from lightning_croloss.models.graphs import check_same_graphs, keep_graphs
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding
@@ -275,6 +276,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
+        keep_graphs(self, checkpoint)
         checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
         if (choice := choice_of(self.loss)) is not None:
             checkpoint[KEY]["by_rule"] = choice
@@ -343,6 +345,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             replaced = checkpoint.get("current_model_state")  # by the averages of them
             if isinstance(replaced, Mapping):
                 check_weights(self, replaced, where, size, strict=False)
+            if self.trainer.state.fn == "fit":
+                check_same_graphs(self, checkpoint)
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)

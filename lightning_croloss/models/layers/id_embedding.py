@@ -13,5 +13,10 @@ def id_embedding(num_ids: int, dim: int) -> nn.Embedding:
         dim: width D.
     """
     embedding = nn.Embedding(num_ids + 1, dim, padding_idx=0)
-    nn.init.normal_(embedding.weight[1:], std=dim**-0.5)
+    draw_ids(embedding)
     return embedding
+
+
+def draw_ids(embedding: nn.Embedding) -> None:
+    """Draw the vectors of ids, of length about 1; the row of id 0 stays as it is."""
+    nn.init.normal_(embedding.weight[1:], std=embedding.embedding_dim**-0.5)
