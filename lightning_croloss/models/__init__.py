@@ -1,5 +1,6 @@
 """Retrieval architectures: each says how users and items are encoded, RetrievalModel does the rest."""
 
+import lightning_croloss.training.sharded.strategy  # noqa: F401  (registers the strategy croloss_sharded)
 from lightning_croloss.models.bert4rec import BERT4Rec
 from lightning_croloss.models.bsarec import BSARec
 from lightning_croloss.models.caser import Caser

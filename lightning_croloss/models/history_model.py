@@ -19,6 +19,7 @@ from lightning_croloss.models.layers import (
     drop_history,
     feature_embedding,
     id_embedding,
+    rows_of_ids,
 )
 from lightning_croloss.models.retrieval_model import RetrievalModel
 
@@ -128,36 +129,39 @@ class HistoryModel(RetrievalModel):
         """Return the embeddings of items, ids and features added, not normalised.
 
         Args:
-            ids: item ids of any shape ``(...)``, 0 for zeros; None for the whole catalogue.
+            ids: item ids of any shape ``(...)``, 0 for zeros; None for the whole catalogue, over shards for
+                the items of this process.
 
         Returns:
             (..., D), or (num_items, D).
         """
         if self.item_feature_embedding is None and self.item_embedding is not None:
-            found: Tensor = self.item_embedding.weight[1:] if ids is None else self.item_embedding(ids)
+            found: Tensor = rows_of_ids(self.item_embedding) if ids is None else self.item_embedding(ids)
             return found
-        if ids is None:
-            ids = torch.arange(1, self.num_items + 1, device=self.device)
         assert self.item_feature_embedding is not None
-        embeddings: Tensor = self.item_feature_embedding(ids)
+        embeddings: Tensor = self.item_feature_embedding(self._ids_here() if ids is None else ids)
         return embeddings if self.item_embedding is None else embeddings + self._own_embeddings(ids)
 
     def item_fields(self, ids: Tensor | None) -> list[Tensor]:
         """Return what :meth:`embed_items` adds: embeddings (..., D) of the id, if any, and each feature."""
-        if ids is None:
-            ids = torch.arange(1, self.num_items + 1, device=self.device)
         assert self.item_feature_embedding is not None
         own = [] if self.item_embedding is None else [self._own_embeddings(ids)]
-        return [*own, *self.item_feature_embedding.fields(ids)]
+        return [*own, *self.item_feature_embedding.fields(self._ids_here() if ids is None else ids)]
 
-    def _own_embeddings(self, ids: Tensor) -> Tensor:
+    def _ids_here(self) -> Tensor:
+        """Return the ids of all items, over shards of those of this process."""
+        own = range(1, self.num_items + 1) if self.item_shards is None else self.item_shards.own_items
+        return torch.arange(own.start, own.stop, device=self.device)
+
+    def _own_embeddings(self, ids: Tensor | None) -> Tensor:
         """Return the embeddings of the ids alone, of items with features: zeros where these must do."""
         assert self.item_embedding is not None
-        kept = self.seen_items[ids]
+        # a look-up is a collective of all processes, and all rows are none
+        found: Tensor = rows_of_ids(self.item_embedding) if ids is None else self.item_embedding(ids)
+        kept = self.seen_items[self._ids_here() if ids is None else ids]
         if self.training and self.id_dropout > 0.0:
-            kept = kept & (torch.rand(ids.shape, device=ids.device) >= self.id_dropout)
-        found: Tensor = self.item_embedding(ids) * kept.unsqueeze(-1)
-        return found
+            kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.id_dropout)
+        return found * kept.unsqueeze(-1)
 
     def embed_history(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
         """Return the embeddings (B, L, D) of each history's events and a mask (B, L), True = a real event.
@@ -181,5 +185,5 @@ class HistoryModel(RetrievalModel):
         return embeddings
 
     def encode_items(self, ids: Tensor | None) -> Tensor:
-        """Return item vectors, (..., D), or (num_items, D)."""
+        """Return item vectors, (..., D), or (num_items, D); over shards those of this process."""
         return self.normalize(self.embed_items(ids))
