@@ -46,7 +46,7 @@ def refuse_model(model: Any) -> None:
         raise ValueError(f"{_SAY} trains a RetrievalModel of this package, not a {kind}: use ddp")
     if not supports:
         raise ValueError(
-            f"{_SAY} cannot train {kind}, each vector of which depends on the rows of all processes: use ddp, "
+            f"{_SAY} cannot train {kind}, whose every vector depends on the rows of all processes: use ddp, "
             "or another architecture"
         )
     tables = tables_of(model)
