@@ -80,7 +80,7 @@ MODELS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("kind", MODELS)
 def test_models(kind: str) -> None:
     build, sentence = MODELS[kind]
-    with pytest.raises(ValueError, match="^trainer.strategy: croloss_sharded") as caught:
+    with pytest.raises(ValueError, match=r"^trainer\.strategy: croloss_sharded") as caught:
         refuse_model(build())
     assert sentence in str(caught.value)
 
@@ -102,14 +102,14 @@ TRAINERS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("kind", TRAINERS)
 def test_trainers(kind: str) -> None:
     options, sentence = TRAINERS[kind]
-    with pytest.raises(ValueError, match="^trainer.strategy: croloss_sharded") as caught:
+    with pytest.raises(ValueError, match=r"^trainer\.strategy: croloss_sharded") as caught:
         refuse_trainer(quiet_trainer(**options), small_model())
     assert sentence in str(caught.value)
 
 
 def test_scaled_gradients_and_compiled_models() -> None:
     trainer: Any = SimpleNamespace(precision="16-mixed")
-    with pytest.raises(ValueError, match="set trainer.precision to bf16-mixed"):
+    with pytest.raises(ValueError, match=r"set trainer\.precision to bf16-mixed"):
         refuse_trainer(trainer, small_model())
     model = small_model()
     model._compiler_ctx = {}
