@@ -7,6 +7,7 @@ from lightning_croloss.models.caser import Caser
 from lightning_croloss.models.comirec_dr import ComiRecDR
 from lightning_croloss.models.comirec_sa import ComiRecSA
 from lightning_croloss.models.esasrec import ESASRec
+from lightning_croloss.models.gathering import gather_checkpoint
 from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.hstu import HSTU
@@ -41,4 +42,5 @@ __all__ = [
     "TokenRecommender",
     "TwoTower",
     "YouTubeDNN",
+    "gather_checkpoint",
 ]
