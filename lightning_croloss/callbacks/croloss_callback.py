@@ -115,7 +115,10 @@ class CROLossCallback(Configurable, Callback):
         if not logged_last_step(trainer, "train/soft_rank"):
             return
         if "soft_rank" in diagnostics:
-            pl_module.log("train/soft_rank", diagnostics["soft_rank"], batch_size=1)
+            # the same for all processes, as schedulers and callbacks may monitor it
+            pl_module.log(
+                "train/soft_rank", diagnostics["soft_rank"], batch_size=1, sync_dist=trainer.world_size > 1
+            )
             self._best_soft_rank = min(self._best_soft_rank, float(diagnostics["best_soft_rank"]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

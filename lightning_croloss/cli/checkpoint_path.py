@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.training.sharded.folder import rest_of
+
 
 def find_checkpoint(command: str, given: str, trainer: Mapping[str, Any]) -> str:
     """Return the file that ``--ckpt_path`` names; what cannot be found is refused, not passed over.
@@ -35,7 +37,7 @@ def find_checkpoint(command: str, given: str, trainer: Mapping[str, Any]) -> str
     if is_registry(given):
         if find_spec("litmodels") is None:
             raise ValueError(f"ckpt_path: {given!r} needs the package litmodels: install it, or give a file")
-    elif "://" not in given and not Path(given).is_file():
+    elif "://" not in given and not Path(rest_of(given)).is_file():
         raise ValueError(f"ckpt_path: there is no file {given!r}")
     return given
 

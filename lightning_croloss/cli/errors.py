@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 import croloss_serving
 from lightning_croloss.cli.class_fields import LIKE, SLIP, with_subclasses
 from lightning_croloss.cli.config_sentences import MANY
+from lightning_croloss.cli.lost_process import LostProcessError, explained_loss
 from lightning_croloss.cli.memory import MemoryShortError, explained_memory
 from lightning_croloss.cli.trainer_mistakes import named, raised_by_trainer
 from lightning_croloss.configurable import Configurable
@@ -45,6 +46,7 @@ OURS = (
     PretrainedError,
     MisconfigurationException,
     MemoryShortError,
+    LostProcessError,
 )
 
 # Packages that Lightning's own classes need, and the extras that bring them.
@@ -145,6 +147,8 @@ def explained(error: BaseException) -> BaseException:
     """Return what to tell of an error: the extra to install, the trainer's field, advice on memory."""
     if (short := explained_memory(error)) is not None:
         return short
+    if (lost := explained_loss(error)) is not None:
+        return lost
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, MissingExtraError):
         for package, extra in EXTRA_OF.items():
             if package in str(error):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
 from lightning_croloss.common.files import output_file
+from lightning_croloss.configurable import class_path
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
+from lightning_croloss.sharding.deferred import deferred_tables
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_versions import own_versions
+from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
 
 
 class CROLossCLI(LightningCLI):
@@ -165,6 +168,14 @@ class CROLossCLI(LightningCLI):
         except SystemExit:
             say(f"the model of {source} cannot be built from its hyperparameters")
             raise
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer; the tables of a model only in its processes, if these share them."""
+        strategy = (self._get(self.config, "trainer") or {}).get("strategy") if self.subcommand else None
+        path = strategy if isinstance(strategy, str) else getattr(strategy, "class_path", "")
+        deferred = path in (NAME, class_path(ShardedStrategy)) and self._pretrained is None
+        with deferred_tables() if deferred else nullcontext():
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""

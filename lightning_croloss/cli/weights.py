@@ -128,7 +128,7 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
     """
     plain_types = section.get("weights_only") is not False
     try:
-        content = read_checkpoint(path, weights_only=plain_types, mmap="://" not in path)
+        content = read_checkpoint(path, weights_only=plain_types, mmap="://" not in path, rows=False)
     except (PretrainedError, FileNotFoundError) as error:
         raise ValueError(f"ckpt_path: {error}") from None
     source, described = f"--ckpt_path {path}", described_model(content)

@@ -175,7 +175,7 @@ def replacing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 def _swap(new: Path, path: Path, old: Path) -> None:
     """Put ``new`` to ``path``; whatever goes wrong, the old folder is there afterwards."""
-    if os.path.lexists(path):
+    if path.is_dir():  # not those of a file, which could not be entered
         _copy_permissions(path, new)
     if not os.path.lexists(path):
         os.replace(new, path)

@@ -1,11 +1,13 @@
 """Retrieval architectures: each says how users and items are encoded, RetrievalModel does the rest."""
 
+import lightning_croloss.training.sharded.strategy  # noqa: F401  (registers the strategy croloss_sharded)
 from lightning_croloss.models.bert4rec import BERT4Rec
 from lightning_croloss.models.bsarec import BSARec
 from lightning_croloss.models.caser import Caser
 from lightning_croloss.models.comirec_dr import ComiRecDR
 from lightning_croloss.models.comirec_sa import ComiRecSA
 from lightning_croloss.models.esasrec import ESASRec
+from lightning_croloss.models.gathering import gather_checkpoint
 from lightning_croloss.models.gru4rec import GRU4Rec
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.hstu import HSTU
@@ -40,4 +42,5 @@ __all__ = [
     "TokenRecommender",
     "TwoTower",
     "YouTubeDNN",
+    "gather_checkpoint",
 ]

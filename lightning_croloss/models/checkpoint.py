@@ -21,6 +21,8 @@ from lightning_croloss.configurable import class_path
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models.cutoffs import measurable
 from lightning_croloss.models.declared_sizes import built_to_fit, elements
+from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
+from lightning_croloss.training.sharded.loading import fill_rows
 
 #: Where a checkpoint keeps what this package adds to Lightning's own content.
 KEY = "lightning_croloss"
@@ -51,15 +53,22 @@ Source = str | PathLike[str] | IO[bytes]
 
 
 def read_checkpoint(
-    source: Source, map_location: Any = "cpu", weights_only: bool = True, mmap: bool = False
+    source: Source,
+    map_location: Any = "cpu",
+    weights_only: bool = True,
+    mmap: bool = False,
+    rows: bool = True,
 ) -> dict[str, Any]:
     """Return the content of a checkpoint, as this release would have written it.
 
+    One in shards, a folder, comes whole, but without the state of its run.
+
     Args:
-        source: the file, its path, or an address that fsspec knows (``s3://…``).
+        source: the file, its path, or an address that fsspec knows (``s3://…``); or the folder.
         map_location: as in ``torch.load``.
         weights_only: whether to refuse anything but plain types and tensors, which cannot run code.
         mmap: whether to leave the tensors on the disk until they are used; for a path only.
+        rows: whether the tables in shards are read; else they have shapes and no values.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -72,6 +81,9 @@ def read_checkpoint(
     if isinstance(source, (str, PathLike)) and "://" in str(source):
         with _remote(str(source)) as file:
             content = _loaded(file, str(source), map_location, weights_only, None)
+    elif is_sharded_checkpoint(source):
+        rest = rest_of(source)
+        content = _loaded(rest, rest, map_location, weights_only, mmap or None)
     elif isinstance(source, (str, PathLike)) and Path(source).is_dir():
         raise IsADirectoryError(
             f"{source} is a folder, not a checkpoint: give the .ckpt file in it, or load a folder of "
@@ -92,6 +104,16 @@ def read_checkpoint(
             "build that model, and use its load_state_dict"
         )
     check_version(content, _name(source))
+    if is_sharded_checkpoint(source):
+        fill_rows(
+            content,
+            str(source),
+            weights_alone=True,
+            device="meta" if described_only or not rows else "cpu",
+        )
+        if rows and isinstance(map_location, (str, torch.device)):
+            weights = content.get("state_dict", {})
+            weights.update({name: value.to(map_location) for name, value in weights.items()})
     if "hyper_parameters" in content:
         given = content["hyper_parameters"]
         if not isinstance(given, Mapping):
@@ -115,7 +137,7 @@ def check_intact(source: Source) -> None:
         with _remote(str(source)) as file:
             intact = is_intact(file)
     else:
-        intact = is_intact(source)
+        intact = is_intact(rest_of(source))
     if not intact:
         raise PretrainedError(f"{_quoted(source)} {_DAMAGED}: its content does not match its checksums")
 

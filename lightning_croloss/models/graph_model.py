@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.layers.graph import InteractionGraph
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
+from lightning_croloss.sharding.embedding import IdEmbedding
 
 
 @dataclass
@@ -60,6 +61,7 @@ class GraphModel(MatrixFactorization):
         ValueError: an argument is out of range.
     """
 
+    supports_shards = False
     #: whether it regularises the outcome of the propagation instead of the embeddings themselves
     regularizes_outcome = False
 
@@ -106,7 +108,7 @@ class GraphModel(MatrixFactorization):
                 "module of this package, or call model.graph.set_edges(users, items) before"
             )
 
-    def id_embeddings(self) -> list[nn.Embedding]:
+    def id_embeddings(self) -> list[IdEmbedding]:
         """Return none: the gradients of these embeddings are never sparse."""
         return []
 

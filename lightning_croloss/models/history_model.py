@@ -20,6 +20,7 @@ from lightning_croloss.models.layers import (
     drop_history,
     feature_embedding,
     id_embedding,
+    rows_of_ids,
 )
 from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
@@ -88,6 +89,7 @@ class HistoryModel(RetrievalModel):
         dim = self.embedding_dim
         if use_item_id and item_graph_weight:
             self.item_embedding = SmoothedEmbedding(num_items, dim, item_graph_weight, item_graph_window)
+            self.supports_shards = False  # the graph reaches all rows
         else:
             self.item_embedding = id_embedding(num_items, dim) if use_item_id else None
         self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
@@ -143,36 +145,39 @@ class HistoryModel(RetrievalModel):
         """Return the embeddings of items, ids and features added, not normalised.
 
         Args:
-            ids: item ids of any shape ``(...)``, 0 for zeros; None for the whole catalogue.
+            ids: item ids of any shape ``(...)``, 0 for zeros; None for the whole catalogue, over shards for
+                the items of this process.
 
         Returns:
             (..., D), or (num_items, D).
         """
         if self.item_feature_embedding is None and self.item_embedding is not None:
-            found: Tensor = self._item_table()[1:] if ids is None else self.item_embedding(ids)
+            found: Tensor = self._rows_of_ids() if ids is None else self.item_embedding(ids)
             return found
-        if ids is None:
-            ids = torch.arange(1, self.num_items + 1, device=self.device)
         assert self.item_feature_embedding is not None
-        embeddings: Tensor = self.item_feature_embedding(ids)
+        embeddings: Tensor = self.item_feature_embedding(self._ids_here() if ids is None else ids)
         return embeddings if self.item_embedding is None else embeddings + self._own_embeddings(ids)
 
     def item_fields(self, ids: Tensor | None) -> list[Tensor]:
         """Return what :meth:`embed_items` adds: embeddings (..., D) of the id, if any, and each feature."""
-        if ids is None:
-            ids = torch.arange(1, self.num_items + 1, device=self.device)
         assert self.item_feature_embedding is not None
         own = [] if self.item_embedding is None else [self._own_embeddings(ids)]
-        return [*own, *self.item_feature_embedding.fields(ids)]
+        return [*own, *self.item_feature_embedding.fields(self._ids_here() if ids is None else ids)]
 
-    def _own_embeddings(self, ids: Tensor) -> Tensor:
+    def _ids_here(self) -> Tensor:
+        """Return the ids of all items, over shards of those of this process."""
+        own = range(1, self.num_items + 1) if self.item_shards is None else self.item_shards.own_items
+        return torch.arange(own.start, own.stop, device=self.device)
+
+    def _own_embeddings(self, ids: Tensor | None) -> Tensor:
         """Return the embeddings of the ids alone, of items with features: zeros where these must do."""
         assert self.item_embedding is not None
-        kept = self.seen_items[ids]
+        # a look-up is a collective of all processes, and all rows are none
+        found: Tensor = self._rows_of_ids() if ids is None else self.item_embedding(ids)
+        kept = self.seen_items[self._ids_here() if ids is None else ids]
         if self.training and self.id_dropout > 0.0:
-            kept = kept & (torch.rand(ids.shape, device=ids.device) >= self.id_dropout)
-        found: Tensor = self.item_embedding(ids) * kept.unsqueeze(-1)
-        return found
+            kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.id_dropout)
+        return found * kept.unsqueeze(-1)
 
     def embed_history(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
         """Return the embeddings (B, L, D) of each history's events and a mask (B, L), True = a real event.
@@ -196,7 +201,7 @@ class HistoryModel(RetrievalModel):
         return embeddings
 
     def encode_items(self, ids: Tensor | None) -> Tensor:
-        """Return item vectors, (..., D), or (num_items, D)."""
+        """Return item vectors, (..., D), or (num_items, D); over shards those of this process."""
         return self.normalize(self.embed_items(ids))
 
     def encode_catalogue(self) -> Tensor:
@@ -223,7 +228,7 @@ class HistoryModel(RetrievalModel):
         table = self.item_embedding
         return table if isinstance(table, SmoothedEmbedding) else None
 
-    def _item_table(self) -> Tensor:
-        """Return the embeddings of the ids, (num_items + 1, D), with those of neighbours if there are any."""
+    def _rows_of_ids(self) -> Tensor:
+        """Return the embeddings of all ids from 1 on, (ids, D); over shards those of this process."""
         assert self.item_embedding is not None
-        return self.item_embedding.weight if self._smoothed is None else self._smoothed.table()
+        return rows_of_ids(self.item_embedding) if self._smoothed is None else self._smoothed.table()[1:]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_croloss.common.checks import check_counts
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.known_users import refuse_unseen_users
+from lightning_croloss.models.layers import id_embeddings, rows_of_ids
 from lightning_croloss.models.retrieval_model import RetrievalModel
+from lightning_croloss.sharding.embedding import IdEmbedding
 
 
 class MatrixFactorization(RetrievalModel):
@@ -30,18 +32,14 @@ class MatrixFactorization(RetrievalModel):
 
     needs_history = False
     needs_known_users = True
-    user_embedding: nn.Embedding
-    item_embedding: nn.Embedding
+    user_embedding: IdEmbedding
+    item_embedding: IdEmbedding
 
     def __init__(self, num_items: int, num_users: int, **kwargs: Any) -> None:
         super().__init__(num_items, **kwargs)
         check_counts(num_users=num_users)
         self.num_users = num_users
-        dim = self.embedding_dim
-        self.user_embedding = nn.Embedding(num_users + 1, dim, padding_idx=0)
-        self.item_embedding = nn.Embedding(num_items + 1, dim, padding_idx=0)
-        for embedding in (self.user_embedding, self.item_embedding):
-            nn.init.normal_(embedding.weight[1:], std=dim**-0.5)
+        self.user_embedding, self.item_embedding = id_embeddings(num_users, num_items, dim=self.embedding_dim)
 
     def setup(self, stage: str) -> None:
         """Take from the data what training needs.
@@ -61,5 +59,5 @@ class MatrixFactorization(RetrievalModel):
         return self.normalize(self.user_embedding(batch.users)).unsqueeze(1)
 
     def encode_items(self, ids: Tensor | None) -> Tensor:
-        """Return item vectors, (..., D), or (num_items, D)."""
-        return self.normalize(self.item_embedding.weight[1:] if ids is None else self.item_embedding(ids))
+        """Return item vectors, (..., D), or (num_items, D); over shards those of this process."""
+        return self.normalize(rows_of_ids(self.item_embedding) if ids is None else self.item_embedding(ids))

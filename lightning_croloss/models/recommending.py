@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from croloss_serving.recommend.event_inputs import EventFeatures, Times
 from croloss_serving.recommend.results import Recommendations
@@ -26,6 +26,7 @@ from lightning_croloss.recommend.histories import (
 from lightning_croloss.recommend.prediction import Prediction
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
 from lightning_croloss.recommend.top_items import TopItems
+from lightning_croloss.sharding.embedding import IdEmbedding
 
 
 class Recommending(Encoder):
@@ -45,7 +46,7 @@ class Recommending(Encoder):
     exclude_history: bool
     tile_elements: int
     metadata: ModelMetadata
-    user_embedding: nn.Embedding | None
+    user_embedding: IdEmbedding | None
     item_feature_embedding: FeatureEmbedding | None
     user_feature_embedding: FeatureEmbedding | None
     event_feature_embedding: EventFeatureEmbedding | None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from croloss_serving.common.terminal import printable
 from lightning_croloss.common.checks import check_choice, check_counts
@@ -42,9 +42,12 @@ from lightning_croloss.models.recommending import Recommending
 from lightning_croloss.models.resumable_training import ResumableTraining
 from lightning_croloss.models.weights import check_weights
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
+from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
+from lightning_croloss.training.sharded.folder import rest_of
 from lightning_croloss.training.trainer_checks import check_trainer
 
 if TYPE_CHECKING:
@@ -91,6 +94,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         user_feature_embedding: the embedding of the users' features; None without.
         event_feature_embedding: the embedding of the features of the history's events; None without.
         reads_times: whether the model reads the times of the history's events, where the data has any.
+        supports_shards: whether the tables of ids may lie in shards, see the strategy ``croloss_sharded``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -103,6 +107,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     num_users: int = 0
     max_length: int | None = None
     reads_times = False
+    supports_shards = True
 
     def __init__(
         self,
@@ -133,8 +138,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             optimizer, lr_scheduler, lr_scheduler_interval, sparse_gradients, self.negatives
         )
         # not as class attributes, which would hide the modules that a subclass assigns
-        self.item_embedding: nn.Embedding | None = None
-        self.user_embedding: nn.Embedding | None = None
+        self.item_embedding: IdEmbedding | None = None
+        self.user_embedding: IdEmbedding | None = None
         self.item_feature_embedding: FeatureEmbedding | None = None
         self.user_feature_embedding: FeatureEmbedding | None = None
         self.event_feature_embedding: EventFeatureEmbedding | None = None
@@ -147,6 +152,14 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
         return unit_length(vectors) if self.similarity == "cosine" else vectors
+
+    @property
+    def item_shards(self) -> RowShards | None:
+        """Which process holds which rows of the items, see ``Encoder``."""
+        table = self.item_embedding
+        if isinstance(table, ShardedEmbedding) and table.shards.num_shards > 1:
+            return table.shards
+        return None
 
     def time_parameters(self) -> list[str]:
         """Return the names of the parameters that hold what is learned of the time between events."""
@@ -330,7 +343,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
 
     def _check_file(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what the trainer is about to load if it is damaged; its own reader checks no checksums."""
-        path = str(self.trainer.ckpt_path or "")
+        path = str(rest_of(self.trainer.ckpt_path or ""))
         if path and "://" not in path and Path(path).is_file():
             check_intact(path)
         check_expansion(checkpoint, path or "the checkpoint")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_croloss.data.batch import RetrievalBatch
@@ -15,14 +15,17 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.models.windows import one_target_a_row
-from lightning_croloss.negatives import Negatives
+from lightning_croloss.negatives import Candidates, FullCatalogNegatives, Negatives
+from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
 from lightning_croloss.training.half_precision import raise_eps
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.monitors import still_improving
-from lightning_croloss.training.nan_guard import NaNGuard
+from lightning_croloss.training.nan_guard import NaNGuard, mean_of_processes
 from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.resume import batches_so_far, seed_step
 from lightning_croloss.training.saved_states import check_optimizer, check_scheduler
+from lightning_croloss.training.sharded.rows import keep_own_states
+from lightning_croloss.training.sharded.tables import shards_of, weights_of
 from lightning_croloss.training.sparse_gradients import clip_gradients
 
 
@@ -41,15 +44,15 @@ class SampledTraining(Encoder):
     negatives: Negatives
     metadata: ModelMetadata
     # not set here: a class attribute would hide the modules that a subclass assigns
-    item_embedding: nn.Embedding | None
-    user_embedding: nn.Embedding | None
+    item_embedding: IdEmbedding | None
+    user_embedding: IdEmbedding | None
     _optimization: Optimization
     _finite: NaNGuard
     _rate_at_setup: float | None = None
     #: those of optimizers and schedulers in the checkpoint that is being resumed, until these are built
     _saved_states: tuple[list[Any], list[Any]] | None = None
 
-    def id_embeddings(self) -> list[nn.Embedding]:
+    def id_embeddings(self) -> list[IdEmbedding]:
         """Return the embeddings of items and users by their ids."""
         tables = (self.item_embedding, self.user_embedding)
         return [table for table in tables if table is not None]
@@ -122,22 +125,41 @@ class SampledTraining(Encoder):
         users, batch = one_target_a_row(*self.training_users(batch))
         targets = batch.first_targets
         positives = self.encode_items(targets)
-        candidates = self.negatives.sample(batch)
+        candidates = self._candidates(batch)
         of_users: dict[str, Any] = {}
         if self.loss.needs_user_ids:
             self.loss.epoch, of_users = self.current_epoch, {"user_ids": batch.users}
-        return self.loss.from_embeddings(
-            self.select_interest(users, positives),
-            positives,
-            self.encode_items(None if candidates.whole_catalogue else candidates.ids),
-            target_ids=targets,
-            candidate_ids=candidates.ids,
-            excluded_ids=candidates.excluded_ids,
-            candidate_log_prob=candidates.log_prob,
-            num_sampled=candidates.num_sampled,
-            sample_weight=batch.sample_weight,
+        chosen = self.select_interest(users, positives)
+        vectors = self.encode_items(None if candidates.whole_catalogue else candidates.ids)
+        of_rows: dict[str, Any] = {
+            "target_ids": targets,
+            "excluded_ids": candidates.excluded_ids,
+            "sample_weight": batch.sample_weight,
             **of_users,
+        }
+        shards, log_prob = self.item_shards, candidates.log_prob
+        if candidates.whole_catalogue and shards is not None:
+            if log_prob is not None:
+                log_prob = log_prob[shards.own_items.start - 1 : shards.own_items.stop - 1]
+            return self.loss.from_sharded_embeddings(
+                chosen, positives, vectors, shards, candidate_log_prob=log_prob, **of_rows
+            )
+        return self.loss.from_embeddings(
+            chosen,
+            positives,
+            vectors,
+            candidate_ids=candidates.ids,
+            candidate_log_prob=log_prob,
+            num_sampled=candidates.num_sampled,
+            **of_rows,
         )
+
+    def _candidates(self, batch: RetrievalBatch) -> Candidates:
+        """Return the negatives of a batch; over shards nobody lists the ids of a whole catalogue."""
+        if self.item_shards is not None and isinstance(self.negatives, FullCatalogNegatives):
+            nothing = batch.history.new_zeros(0)
+            return Candidates(nothing, excluded_ids=self.negatives.excluded(batch), whole_catalogue=True)
+        return self.negatives.sample(batch)
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
@@ -153,9 +175,14 @@ class SampledTraining(Encoder):
     def _note(self, loss: Tensor, batch_size: int) -> None:
         """Check the loss, and log it every so many steps."""
         logs_now = logs_next_step(self.trainer, "train/loss")
-        self._finite.check(loss, self.trainer.global_step, wait=logs_now)
+        value = loss.detach()
+        # over shards none may stop alone while the others wait for its rows
+        together = self.item_shards is not None and (logs_now or value.device.type == "cpu")
+        if together or (logs_now and self.trainer.world_size > 1):
+            value = mean_of_processes(value)  # what schedulers and callbacks monitor is the same for all
+        self._finite.check(value, self.trainer.global_step, wait=logs_now)
         if logs_now:
-            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch_size)
+            self.log("train/loss", value, prog_bar=True, batch_size=batch_size)
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and the scheduler of the configuration.
@@ -171,6 +198,8 @@ class SampledTraining(Encoder):
             optimizer, scheduler = built, None
             if isinstance(built, dict):
                 optimizer, scheduler = built["optimizer"], built["lr_scheduler"]["scheduler"]
+            tables = weights_of(self), shards_of(self)
+            keep_own_states([optimizer], states[0][:1], *tables)  # type: ignore[list-item]
             for state in states[0][:1]:
                 check_optimizer(optimizer, state, "optimizer_states")
             for state in states[1][:1] if scheduler is not None else ():
@@ -183,9 +212,11 @@ class SampledTraining(Encoder):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradients, sparse ones too, which PyTorch's own clipping refuses."""
-        if self._optimization.lazy and gradient_clip_val:
-            clip_gradients(self.parameters(), float(gradient_clip_val), gradient_clip_algorithm or "norm")
+        """Clip the gradients, sparse ones and those in shards too, which PyTorch's own clipping does not."""
+        in_shards = [each.weight for each in self.id_embeddings() if isinstance(each, ShardedEmbedding)]
+        if (self._optimization.lazy or in_shards) and gradient_clip_val:
+            algorithm = gradient_clip_algorithm or "norm"
+            clip_gradients(self.parameters(), float(gradient_clip_val), algorithm, in_shards)
         else:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

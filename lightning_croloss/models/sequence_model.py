@@ -22,7 +22,8 @@ class SequenceModel(HistoryModel):
     """Base of the architectures that have a state after each event: a subclass implements two steps.
 
     On a processor the rows of a training batch are read in groups of similar length, so that little of them
-    is padding; loss and gradients are those of the whole batch.
+    is padding; loss and gradients are those of the whole batch. Over shards they are not, as all processes
+    must look up items equally often.
 
     The events are shifted to the left before they are read, over the padding and over what
     ``history_dropout`` took out. A state depends on the events up to it only, so what stands behind the last
@@ -118,7 +119,7 @@ class SequenceModel(HistoryModel):
             batch: the windows.
             there: (B, L) bool, the positions with targets.
         """
-        groups = groups_of(batch)
+        groups = groups_of(batch) if self.item_shards is None else None
         if groups is None:
             rows, positions = there.nonzero(as_tuple=True)
             states, counts = self._read(batch)

@@ -136,7 +136,7 @@ class TwoTower(HistoryModel):
         return self.normalize(add_interactions(vectors, self.user_interactions, fields)).unsqueeze(1)
 
     def encode_items(self, ids: Tensor | None) -> Tensor:
-        """Return item vectors, (..., D), or (num_items, D)."""
+        """Return item vectors, (..., D), or (num_items, D); over shards those of this process."""
         if not len(self.item_interactions):
             return self.normalize(self.item_tower(self.embed_items(ids)))
         fields = self.item_fields(ids)

@@ -42,6 +42,7 @@ from lightning_croloss.pretrained.metadata import checked_arguments, checked_met
 from lightning_croloss.pretrained.registry import find_pretrained
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
+from lightning_croloss.training.sharded.folder import rest_of
 
 
 def load_pretrained(name: str | Path, *, allow: Iterable[type | str] | TrustedClasses = ()) -> RetrievalModel:
@@ -101,7 +102,7 @@ def _parsed_config(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return path.suffix == ".ckpt" and path.is_file()
+    return path.suffix == ".ckpt" and Path(rest_of(path)).is_file()
 
 
 def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:

@@ -33,7 +33,7 @@ def draw_rows(
     its own. In both cases the global generator moves on by the same on every process.
 
     Args:
-        weight: (own rows, …), on any device.
+        weight: (own rows, …), on any device. On "meta" nothing is kept, only the generator moves on.
         shards: of the table.
         fill: fills a tensor of some rows on the CPU in place, each number by itself: ``Tensor.normal_``.
         first: the first row to fill; those before stay as they are.
@@ -44,6 +44,8 @@ def draw_rows(
     number = max(1, (shards.num_rows - first) // step)
     one_by_one = (shards.num_rows - first) * shape.numel() <= most_drawn
     seed = 0 if one_by_one else int(torch.randint(2**62, ()))
+    if weight.is_meta and not one_by_one:
+        return
     after = torch.get_rng_state()
     for block in range(number):
         start = first + block * step

@@ -158,3 +158,7 @@ class ShardedEmbedding(nn.Module):
         if self.padding_idx is None or not self.shards.start <= self.padding_idx < self.shards.stop:
             return None
         return self.padding_idx - self.shards.start
+
+
+#: A table of ids whose rows are all here, or in shards.
+IdEmbedding = nn.Embedding | ShardedEmbedding

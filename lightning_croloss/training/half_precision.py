@@ -7,14 +7,15 @@ from collections.abc import Iterable
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
 from torch.optim import Optimizer
+
+from lightning_croloss.sharding.embedding import IdEmbedding
 
 #: The least that an optimizer adds to a divisor: a round number above the smallest normal one, 6.1e-5.
 LEAST_EPS = 1e-4
 
 
-def refuses_sparse(embeddings: Iterable[nn.Embedding], trainer: Trainer) -> bool:
+def refuses_sparse(embeddings: Iterable[IdEmbedding], trainer: Trainer) -> bool:
     """Tell whether sparse gradients of the embeddings would be float16 on a processor, which cannot add them.
 
     Asked before the trainer has converted the model.

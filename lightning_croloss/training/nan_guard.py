@@ -1,12 +1,19 @@
-"""NaNGuard: stop training when the loss is not finite."""
+"""NaNGuard: stop training when the loss is not finite, in all processes alike."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from lightning_croloss.errors import NonFiniteLossError
 from lightning_croloss.losses import RetrievalLoss
+
+
+def mean_of_processes(value: Tensor) -> Tensor:
+    """Return the mean of a scalar over the processes, NaN if it is NaN in one; every process must call it."""
+    mean = value.detach().clone()
+    distributed.all_reduce(mean)
+    return mean / distributed.get_world_size()
 
 
 class NaNGuard:

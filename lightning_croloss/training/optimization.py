@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer, SparseAdam
 
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
 from lightning_croloss.training.half_precision import refuses_sparse
 from lightning_croloss.training.lazy_adam import LazyAdam
 from lightning_croloss.training.optimizers import DEFAULT_RATE, build_optimizers, rate_of, without_numpy
@@ -82,7 +83,7 @@ class Optimization:
 
     def decide(
         self,
-        embeddings: Sequence[nn.Embedding],
+        embeddings: Sequence[IdEmbedding],
         negatives: Negatives,
         trainer: Trainer,
         compiled: bool,
@@ -107,12 +108,14 @@ class Optimization:
                 "float16: leave sparse_gradients out, or choose precision bf16-true"
             )
         on_devices = trainer.world_size > 1 and trainer.strategy.root_device.type != "cpu"
+        if any(isinstance(each, ShardedEmbedding) for each in embeddings):
+            on_devices = False  # each process adds up the gradients of its own rows
         sparse = pays(embeddings, self._sparse, self._optimizer, negatives, on_devices, compiled)
         # what shares gradients between processes must know before there is an optimizer to look at
         unknown = self._sparse is None and not builds and trainer.world_size > 1
         self.set_sparse(embeddings, sparse and not unknown and not dense_only)
 
-    def confirm(self, embeddings: Sequence[nn.Embedding], optimizers: Sequence[Optimizer]) -> None:
+    def confirm(self, embeddings: Sequence[IdEmbedding], optimizers: Sequence[Optimizer]) -> None:
         """Keep sparse gradients only where the optimizer takes them that was really built.
 
         Args:
@@ -135,7 +138,7 @@ class Optimization:
                 embedding.sparse = lazy or any(isinstance(each, SparseAdam) for each in own)
         self.lazy = any(embedding.sparse for embedding in embeddings)
 
-    def set_sparse(self, embeddings: Iterable[nn.Embedding], sparse: bool) -> None:
+    def set_sparse(self, embeddings: Iterable[IdEmbedding], sparse: bool) -> None:
         """Let the embeddings of ids have sparse gradients, or dense ones."""
         self.lazy = sparse
         for embedding in embeddings:

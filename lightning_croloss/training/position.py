@@ -142,11 +142,15 @@ def _take_back_the_batch(loops: dict[str, Any]) -> None:
 
 
 def _gradients(trainer: Trainer, module: LightningModule) -> dict[str, Tensor]:
-    """Return the gradients that wait for the rest of their batches, the mean over all processes."""
+    """Return the gradients that wait for the rest of their batches, the mean over all processes.
+
+    Those of a table in shards are of this process's rows, and the mean already.
+    """
+    in_shards = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
     kept = {name: entry.grad for name, entry in module.named_parameters() if entry.grad is not None}
     kept = {name: gradient.detach().clone() for name, gradient in kept.items()}
     if trainer.world_size > 1 and sys.exc_info()[0] is None:  # in an error the processes are not together
-        for gradient in kept.values():
+        for gradient in (gradient for name, gradient in kept.items() if name not in in_shards):
             torch.distributed.all_reduce(gradient)
             gradient.div_(trainer.world_size)
     return {name: gradient.cpu() for name, gradient in kept.items()}

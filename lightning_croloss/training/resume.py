@@ -10,6 +10,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lightning_croloss.training.sharded.folder import rest_of
+
 
 def seed_step(seed: int, batch: int, rank: int, device: torch.device) -> None:
     """Seed PyTorch for one training step, on the processor and on the device.
@@ -64,11 +66,11 @@ def keep_checkpoints_together(trainer: Trainer, ckpt_path: str | Path | None) ->
         trainer: the trainer of the resumed run, before it starts.
         ckpt_path: the checkpoint to resume from; nothing is done if it is not a file, or was moved.
     """
-    if ckpt_path is None or not Path(ckpt_path).is_file():
+    if ckpt_path is None or not Path(rest_of(ckpt_path)).is_file():
         return
     folder = Path(ckpt_path).resolve().parent
     # mmap: the weights, which the trainer reads anyway, stay on the disk
-    content = torch.load(ckpt_path, map_location="cpu", weights_only=True, mmap=True)
+    content = torch.load(rest_of(ckpt_path), map_location="cpu", weights_only=True, mmap=True)
     states = content.get("callbacks") if isinstance(content, dict) else None
     written_to = [state.get("dirpath") for state in _dictionaries(states) if state.get("dirpath")]
     if not any(_is_same(path, folder) for path in written_to):

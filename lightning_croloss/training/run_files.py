@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.training.sharded.folder import is_sharded_checkpoint
+
 
 def run_file(path: object, beside: str, own: str | None, extension: str) -> str:
     """Return where a checkpoint of a run lies; "" if there is none in the folders of the run.
@@ -59,7 +61,7 @@ def _within(path: str, folder: str) -> str:
     """Return a file, spelt as the folder that holds it is; "" if it lies elsewhere or is not a file."""
     candidate, root = Path(path), Path(folder).resolve()
     parent = candidate.parent.resolve()  # a link to another file of the folder stays what it is
-    if not candidate.is_file() or not parent.is_relative_to(root):
+    if not (candidate.is_file() or is_sharded_checkpoint(candidate)) or not parent.is_relative_to(root):
         return ""
     if not candidate.resolve().is_relative_to(root):
         return ""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.negatives import Negatives
+from lightning_croloss.sharding.embedding import IdEmbedding
 from lightning_croloss.training.lazy_adam import LazyAdam
 
 #: Rows from which an embedding's gradient is sparse unless the user decides: below it a dense step costs less
@@ -67,7 +68,7 @@ def check_sparse(sparse: bool | None, optimizer: OptimizerCallable | None, negat
 
 
 def pays(
-    embeddings: Iterable[nn.Embedding],
+    embeddings: Iterable[IdEmbedding],
     sparse: bool | None,
     optimizer: OptimizerCallable | None,
     negatives: Negatives,
@@ -108,15 +109,24 @@ def takes_dense_only(optimizer: Optimizer) -> bool:
     return type(optimizer).__module__.startswith("torch.optim") and not isinstance(optimizer, takes_sparse)
 
 
-def clip_gradients(parameters: Iterator[nn.Parameter], clip_val: float, algorithm: str) -> None:
+def clip_gradients(
+    parameters: Iterator[nn.Parameter],
+    clip_val: float,
+    algorithm: str,
+    in_shards: Sequence[nn.Parameter] = (),
+) -> None:
     """Clip dense and sparse gradients together, sparse ones by their rows added up.
 
     Args:
         parameters: the parameters.
         clip_val: the largest norm of all gradients together, or the largest value.
         algorithm: "norm" or "value".
+        in_shards: those of them of which each process has other rows: the norm is then that of all rows, and
+            every process must call this.
     """
     values: list[Tensor] = []
+    elsewhere = {id(parameter) for parameter in in_shards}
+    squares = torch.zeros(2, dtype=torch.float64, device=in_shards[0].device if in_shards else None)
     for parameter in parameters:
         if parameter.grad is None:
             continue
@@ -125,11 +135,19 @@ def clip_gradients(parameters: Iterator[nn.Parameter], clip_val: float, algorith
             values.append(parameter.grad.values())
         else:
             values.append(parameter.grad)
+        if in_shards:
+            square = torch.linalg.vector_norm(values[-1], dtype=torch.float64).square()
+            squares[int(id(parameter) in elsewhere)] += square
     if algorithm == "value":
         for value in values:
             value.clamp_(-clip_val, clip_val)
+        return
+    if in_shards:
+        distributed.all_reduce(squares[1:])
+        norm = squares.sum().sqrt()
     elif values:
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value) for value in values]))
+    if values:
         factor = (clip_val / (norm + 1e-6)).clamp(max=1.0)
         for value in values:
             value.mul_(factor.to(value.dtype))

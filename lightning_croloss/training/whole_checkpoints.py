@@ -20,6 +20,13 @@ from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.leftovers import TEMPORARY, remove_dead_files, temporary_name
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.training.sharded.folder import (
+    is_sharded_checkpoint,
+    put_in_place,
+    remove_folder,
+    rest_of,
+)
+from lightning_croloss.training.sharded.loading import fill_rows
 
 #: What torch fails with on what is no checkpoint.
 _UNREADABLE = (
@@ -40,8 +47,14 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     Lightning's own writes into ``TMPDIR`` and moves the file: from another file system that is a copy, and a
     process that ends meanwhile leaves half of it in place of the checkpoint before. Addresses such as
-    ``s3://…`` are written as Lightning does.
+    ``s3://…`` are written as Lightning does. It also reads checkpoints that several processes have written as
+    a folder (see ``croloss_sharded``), whole.
+
+    Attributes:
+        goes_on: whether what it reads is to go on with a run; else the weights are enough.
     """
+
+    goes_on = True
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
@@ -56,6 +69,11 @@ class WholeCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         path = _local(path)
+        if is_sharded_checkpoint(path):
+            new = temporary_name(path, TEMPORARY)
+            self.save_checkpoint(checkpoint, new)
+            put_in_place(new, path)
+            return
         remove_dead_files(path, TEMPORARY, name=r".*\.ckpt")  # also those of a checkpoint that came later
         with replacing(path, extension=TEMPORARY) as temporary, temporary.open("wb") as file:
             output = _Output(file)
@@ -76,6 +94,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 more than plain types.
             FileNotFoundError: there is none.
         """
+        if is_sharded_checkpoint(path):
+            content = self.load_checkpoint(rest_of(path), map_location, weights_only)
+            return fill_rows(content, path, weights_alone=not self.goes_on)
         if _is_local_file_protocol(path):
             local = Path(str(path).removeprefix("file://"))
             if local.exists() and not local.is_file():
@@ -83,7 +104,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         if weights_only is None and str(path).startswith("http"):
             weights_only = True  # else Lightning unpickles what comes from there
         try:
-            content: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
+            content = super().load_checkpoint(path, map_location, weights_only)
         except _UNREADABLE as error:
             if isinstance(error, RuntimeError) and "PytorchStreamReader" not in str(error):
                 raise
@@ -96,6 +117,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint; a link to it beside it keeps its content until it leads elsewhere."""
+        if is_sharded_checkpoint(path):
+            remove_folder(Path(path))
+            return
         if _is_local_file_protocol(path):
             _keep_for_links(_local(path))
         super().remove_checkpoint(path)
@@ -124,7 +148,9 @@ def write_whole_checkpoints(trainer: Trainer) -> None:
     strategy = trainer.strategy
     found = strategy.checkpoint_io
     if type(found) is TorchCheckpointIO:
-        strategy.checkpoint_io = WholeCheckpointIO()
+        strategy.checkpoint_io = found = WholeCheckpointIO()
+    if isinstance(found, WholeCheckpointIO):
+        found.goes_on = trainer.state.fn == "fit"
     while isinstance(found, _WrappingCheckpointIO):
         inner = found.checkpoint_io
         if type(inner) is TorchCheckpointIO:

@@ -1,8 +1,11 @@
-"""The embedding of the ids of items or users."""
+"""The embeddings of the ids of items or users."""
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
+
+from lightning_croloss.sharding.deferred import DeferredEmbedding, defers_tables
+from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
 
 
 def id_embedding(num_ids: int, dim: int) -> nn.Embedding:
@@ -12,11 +15,27 @@ def id_embedding(num_ids: int, dim: int) -> nn.Embedding:
         num_ids: number of items or users.
         dim: width D.
     """
-    embedding = nn.Embedding(num_ids + 1, dim, padding_idx=0)
-    draw_ids(embedding)
-    return embedding
+    return id_embeddings(num_ids, dim=dim)[0]
 
 
-def draw_ids(embedding: nn.Embedding) -> None:
+def id_embeddings(*numbers: int, dim: int) -> list[nn.Embedding]:
+    """Return a table for each number of ids; inside of ``deferred_tables`` they have no memory yet."""
+    if defers_tables():
+        deferred = [DeferredEmbedding(number + 1, dim) for number in numbers]
+        for each in deferred:
+            each.draw(dim**-0.5)
+        return [*deferred]
+    tables = [nn.Embedding(number + 1, dim, padding_idx=0) for number in numbers]
+    for table in tables:
+        draw_ids(table)
+    return tables
+
+
+def draw_ids(table: nn.Embedding) -> None:
     """Draw the vectors of ids, of length about 1; the row of id 0 stays as it is."""
-    nn.init.normal_(embedding.weight[1:], std=embedding.embedding_dim**-0.5)
+    nn.init.normal_(table.weight[1:], std=table.embedding_dim**-0.5)
+
+
+def rows_of_ids(table: IdEmbedding) -> Tensor:
+    """Return the rows of all ids from 1 on, (ids, D); over shards those of this process."""
+    return table.own_items() if isinstance(table, ShardedEmbedding) else table.weight[1:]

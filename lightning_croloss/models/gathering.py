@@ -1,0 +1,29 @@
+"""gather_checkpoint: one ordinary file of what several processes have written in shards."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models.checkpoint import read_checkpoint
+from lightning_croloss.training.sharded.folder import is_sharded_checkpoint
+from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
+
+
+def gather_checkpoint(folder: str | PathLike[str], file: str | PathLike[str]) -> None:
+    """Write the model of a checkpoint in shards as one ordinary checkpoint, which any machine reads.
+
+    The weights are in memory once, whole, and neither the optimizer's state nor anything else of the run: the
+    file is to be loaded, exported or published. To go on with a run give the folder itself.
+
+    Args:
+        folder: a checkpoint of the strategy ``croloss_sharded``.
+        file: the file to write; one that is there is replaced.
+
+    Raises:
+        PretrainedError: the folder is no such checkpoint, or is damaged.
+    """
+    if not is_sharded_checkpoint(folder):
+        raise PretrainedError(f"{str(folder)!r} is not a checkpoint in shards, but may be loaded as it is")
+    WholeCheckpointIO().save_checkpoint(read_checkpoint(folder), Path(file))

@@ -1,0 +1,113 @@
+"""What ``croloss_sharded`` cannot train, told in one sentence before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import OnExceptionCheckpoint
+from torch import nn
+from torch.optim import Optimizer
+
+from lightning_croloss.sharding.deferred import DeferredEmbedding
+from lightning_croloss.sharding.embedding import ShardedEmbedding
+from lightning_croloss.training.lazy_adam import LazyAdam
+from lightning_croloss.training.position import AVERAGES
+from lightning_croloss.training.sharded.tables import tables_of
+from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
+
+#: Optimizers that update each number by its own gradient and state, so that rows can lie anywhere.
+_BY_NUMBER = (
+    LazyAdam,
+    torch.optim.Adam,
+    torch.optim.SGD,
+    torch.optim.SparseAdam,
+    torch.optim.Adagrad,
+    torch.optim.Adadelta,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.Rprop,
+    torch.optim.ASGD,
+)
+_KINDS = (nn.Embedding, DeferredEmbedding, ShardedEmbedding)
+_SAY = "trainer.strategy: croloss_sharded"
+
+
+def refuse_model(model: Any) -> None:
+    """Raise ``ValueError`` if the tables of a model cannot lie in shards, also in one process."""
+    kind = type(model).__name__
+    supports = getattr(model, "supports_shards", None)
+    if supports is None:
+        raise ValueError(f"{_SAY} trains a RetrievalModel of this package, not a {kind}: use ddp")
+    if not supports:
+        other = "another architecture" if not type(model).supports_shards else "item_graph_weight: 0"
+        raise ValueError(
+            f"{_SAY} cannot train this {kind}, whose vectors depend on rows of all processes: use ddp, or "
+            f"{other}"
+        )
+    tables = tables_of(model)
+    if "item_embedding" not in tables:
+        raise ValueError(f"{_SAY}: this {kind} has no table of the items' ids to spread: use ddp")
+    for name, table in tables.items():
+        if type(table) not in _KINDS or getattr(table, "max_norm", None) is not None:
+            raise ValueError(
+                f"{_SAY}: {kind}.{name} must be what id_embedding makes, a plain nn.Embedding without "
+                f"max_norm, got {type(table).__name__}: use ddp"
+            )
+        shared = [key for key, weight in _all_parameters(model) if weight is table.weight]
+        if len(shared) > 1:
+            raise ValueError(
+                f"{_SAY}: the weight of {kind}.{name} is also {shared[-1]}, but each process has only some "
+                "of its rows: use ddp"
+            )
+    if model.negatives.uses_whole_catalogue and not model.loss.supports_shards:
+        raise ValueError(
+            f"{_SAY}: {type(model.loss).__name__} cannot be computed over a whole catalogue in shards, as "
+            "its rows need more of their negatives than sums: sample the negatives, or use CROLoss"
+        )
+
+
+def refuse_trainer(trainer: Trainer, model: LightningModule) -> None:
+    """Raise ``ValueError`` if a trainer of several processes does what cannot be done by rows."""
+    if model._compiler_ctx is not None:
+        raise ValueError(f"{_SAY} cannot train a compiled model: leave torch.compile out")
+    if trainer.precision == "16-mixed":
+        raise ValueError(
+            f"{_SAY} cannot scale gradients, as each process would skip other steps: set trainer.precision "
+            "to bf16-mixed instead of 16-mixed"
+        )
+    if type(trainer.strategy.checkpoint_io) not in (TorchCheckpointIO, WholeCheckpointIO):
+        raise ValueError(
+            f"{_SAY} writes its checkpoints itself, from all processes: leave "
+            f"{type(trainer.strategy.checkpoint_io).__name__} out of trainer.plugins"
+        )
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        name = type(callback).__name__
+        if isinstance(callback, AVERAGES):
+            raise ValueError(
+                f"{_SAY} cannot average weights: leave {name} out of trainer.callbacks, or use ddp"
+            )
+        if isinstance(callback, OnExceptionCheckpoint):
+            raise ValueError(
+                f"{_SAY} saves with all processes together, which an error in one of them prevents: leave "
+                f"{name} out of trainer.callbacks"
+            )
+
+
+def refuse_optimizers(optimizers: Iterable[Optimizer]) -> None:
+    """Raise ``ValueError`` if one looks at a table as a whole, as matrices are by Muon or Adafactor."""
+    for optimizer in optimizers:
+        if not isinstance(optimizer, _BY_NUMBER):
+            raise ValueError(
+                f"{_SAY} needs an optimizer that treats each number of a table by itself, such as Adam, "
+                f"AdamW or SGD, got {type(optimizer).__name__}"
+            )
+
+
+def _all_parameters(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
+    return model.named_parameters(remove_duplicate=False)

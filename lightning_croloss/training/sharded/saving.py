@@ -1,0 +1,93 @@
+"""Writing a checkpoint in shards: each process its own rows, one of them all else, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.cloud_io import _is_local_file_protocol
+from torch import Tensor, distributed
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.sharding.layout import as_dtensor
+from lightning_croloss.sharding.row_shards import RowShards
+from lightning_croloss.training.sharded.folder import KEY, REST, ROWS
+from lightning_croloss.training.sharded.loading import described_rows, mesh_for
+from lightning_croloss.training.sharded.rows import take_rows
+from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
+
+
+def save_in_shards(
+    checkpoint: dict[str, Any],
+    path: str | Path,
+    shards: Mapping[str, RowShards],
+    optimized: Sequence[Mapping[int, str]],
+) -> None:
+    """Write a checkpoint as a folder, or leave what is at ``path`` as it was; every process calls it.
+
+    Args:
+        checkpoint: what Lightning has gathered in this process.
+        path: the folder; that of the first process counts.
+        shards: of each table.
+        optimized: which parameters of the optimizers are which tables.
+
+    Raises:
+        OSError: it cannot be written; on all processes.
+    """
+    rows = take_rows(checkpoint, shards, optimized)
+    mesh = mesh_for(next(values for _, values in rows.values()).device)
+    views: dict[str, Tensor] = {
+        name: as_dtensor(values.contiguous(), shards[table], mesh) for name, (table, values) in rows.items()
+    }
+    first = distributed.get_rank() == 0
+    with ExitStack() as written:  # of the first process: what else is in it happens there alone
+        problem, new = None, ""
+        if first:
+            try:
+                new = str(written.enter_context(replacing_folder(_local(path), overwrite=True)))
+                content = {**checkpoint, KEY: described_rows(rows, shards)}
+                WholeCheckpointIO().save_checkpoint(content, Path(new) / REST)
+            except OSError as error:
+                problem = error
+        folder = _agreed(problem, new)
+        try:
+            save({**views}, storage_writer=FileSystemWriter(Path(folder) / ROWS))
+        except CheckpointException as error:
+            cause = next(iter(error.failures.values()))[0]
+            number = getattr(cause, "errno", None)
+            raise OSError(number, f"{path} could not be written: {cause}") from error
+        try:
+            written.close()  # puts it to its place
+        except OSError as error:
+            problem = error
+        _agreed(problem, "")
+
+
+def _local(path: str | Path) -> Path:
+    if not _is_local_file_protocol(path):
+        raise OSError(
+            f"croloss_sharded keeps checkpoints in a folder that all processes share, not at {path}: set the "
+            "dirpath of ModelCheckpoint to one"
+        )
+    return Path(str(path).removeprefix("file://")).expanduser().absolute()
+
+
+def _agreed(problem: OSError | None, told: str) -> str:
+    """Return what the first process tells; raise its problem on all."""
+    said: list[Any] = [None if problem is None else (problem.errno, str(problem)), told]
+    distributed.broadcast_object_list(said, 0, device=_device())
+    if problem is not None:
+        raise problem
+    if said[0] is not None:
+        raise OSError(*said[0])
+    return str(said[1])
+
+
+def _device() -> torch.device | None:
+    return None if distributed.get_backend() != "nccl" else torch.device("cuda", torch.cuda.current_device())

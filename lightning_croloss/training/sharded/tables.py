@@ -1,0 +1,71 @@
+"""The tables of ids of a model, and how they come into shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn.parallel.distributed import DistributedDataParallel
+
+from lightning_croloss.sharding.deferred import DeferredEmbedding
+from lightning_croloss.sharding.embedding import ShardedEmbedding
+from lightning_croloss.sharding.row_shards import RowShards
+
+#: Attributes of a model that hold its tables of ids.
+TABLES = ("item_embedding", "user_embedding")
+
+
+def tables_of(model: LightningModule) -> dict[str, nn.Module]:
+    """Return the tables of ids of a model, by the names of their attributes."""
+    found = {name: getattr(model, name, None) for name in TABLES}
+    return {name: table for name, table in found.items() if table is not None}
+
+
+def shard_tables(model: Any) -> None:
+    """Leave to each process its rows of the tables of ids; every process calls it, on the same model.
+
+    The loss of a batch is from then on that of the rows of all processes.
+
+    Raises:
+        ValueError: a table has fewer rows than there are processes.
+    """
+    for name, table in tables_of(model).items():
+        if isinstance(table, ShardedEmbedding):
+            continue
+        shards = _shards_of(name, table)
+        if isinstance(table, DeferredEmbedding):
+            setattr(model, name, table.made(shards))
+        elif shards.num_shards > 1:
+            assert isinstance(table, nn.Embedding)
+            setattr(model, name, ShardedEmbedding.from_whole(table, shards))
+    weights = [f"{name}.weight" for name in shards_of(model)]
+    model.loss.across_processes = bool(weights)
+    # the gradients of rows that are here alone are nobody else's
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, weights)
+
+
+def shards_of(model: LightningModule) -> dict[str, RowShards]:
+    """Return which rows are whose of the tables of a model that lie in shards, by their attributes' names."""
+    return {
+        name: table.shards
+        for name, table in tables_of(model).items()
+        if isinstance(table, ShardedEmbedding) and table.shards.num_shards > 1
+    }
+
+
+def weights_of(model: Any) -> dict[str, Tensor]:
+    """Return this process's rows of the tables of a model that lie in shards, by their attributes' names."""
+    return {name: getattr(model, name).weight for name in shards_of(model)}
+
+
+def _shards_of(name: str, table: Any) -> RowShards:
+    rows = table.num_embeddings
+    try:
+        return RowShards.here(rows)
+    except ValueError:
+        kind = name.partition("_")[0]
+        raise ValueError(
+            f"trainer.strategy: croloss_sharded cannot spread the table of {rows - 1:,} {kind}s over more "
+            f"processes than it has rows, {rows:,}: give trainer.devices a smaller number"
+        ) from None

@@ -1,0 +1,220 @@
+"""A checkpoint in shards as a folder: what one process makes of it, and of one that is damaged or strange."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from lightning_croloss import RetrievalModel, UniformNegatives
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models.checkpoint import read_checkpoint
+from lightning_croloss.sharding.row_shards import RowShards
+from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, is_sharded_checkpoint
+from lightning_croloss.training.sharded.loading import described_rows
+from lightning_croloss.training.sharded.rows import take_rows
+from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
+from tests.data_for_tests import ClusteredData, fit, small_model
+
+TABLE = "item_embedding"
+WEIGHT = f"state_dict.{TABLE}.weight"
+METADATA = f"{ROWS}/.metadata"
+VALUES = f"{ROWS}/__0_0.distcp"
+
+
+def model() -> Any:
+    return small_model(sparse_gradients=True, negatives=UniformNegatives(20))
+
+
+def in_shards(file: Path, folder: Path) -> None:
+    """Write an ordinary checkpoint as several processes would, its table as one piece."""
+    content = torch.load(file, weights_only=True)
+    shards = {TABLE: RowShards(41)}
+    rows = take_rows(content, shards, [{0: TABLE}])
+    folder.mkdir()
+    writer = FileSystemWriter(folder / ROWS)
+    save({name: values for name, (_, values) in rows.items()}, storage_writer=writer, no_dist=True)
+    torch.save({**content, KEY: described_rows(rows, shards)}, folder / REST)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the checkpoint of a moment in training as one file, and as a folder."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    fit(model(), max_epochs=2, limit_train_batches=3).save_checkpoint(folder / "file.ckpt")
+    in_shards(folder / "file.ckpt", folder / "folder.ckpt")
+    return folder / "file.ckpt", folder / "folder.ckpt"
+
+
+def same(one: Any, other: Any) -> bool:
+    return str(one) == str(other)
+
+
+def test_it_loads_as_the_file_does(checkpoints: tuple[Path, Path]) -> None:
+    file, folder = checkpoints
+    assert is_sharded_checkpoint(folder)
+    assert not is_sharded_checkpoint(file)
+    one, other = (RetrievalModel.load_from_checkpoint(path).state_dict() for path in checkpoints)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_run_goes_on_from_it_as_from_the_file(checkpoints: tuple[Path, Path]) -> None:
+    ends = []
+    for path in checkpoints:
+        resumed = model()
+        trainer = fit(resumed, ClusteredData(), max_epochs=4, limit_train_batches=3, ckpt_path=path)
+        ends.append((resumed.state_dict(), trainer.optimizers[0].state_dict()))
+    assert same(*ends)
+
+
+def test_what_is_only_described_has_shapes_alone(checkpoints: tuple[Path, Path]) -> None:
+    for rows, target in ((False, "cpu"), (True, "meta")):
+        weights = read_checkpoint(checkpoints[1], target, rows=rows)["state_dict"]
+        assert weights[f"{TABLE}.weight"].is_meta
+        assert weights[f"{TABLE}.weight"].shape == (41, 8)
+    assert "optimizer_states" not in read_checkpoint(checkpoints[1])
+
+
+def test_a_file_takes_the_place_of_a_folder(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    shutil.copytree(checkpoints[1], path)
+    WholeCheckpointIO().save_checkpoint({"weights": 1}, path)
+    assert torch.load(path, weights_only=True) == {"weights": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_removed_folder_is_gone_but_for_the_link_to_it(
+    checkpoints: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for linked in (True, False):
+        path, link = tmp_path / "best.ckpt", tmp_path / "last.ckpt"
+        shutil.copytree(checkpoints[1], path)
+        if linked:
+            link.symlink_to(path.name)
+        WholeCheckpointIO().remove_checkpoint(path)
+        assert [each.name for each in tmp_path.iterdir()] == (["last.ckpt"] if linked else [])
+        if linked:
+            assert RetrievalModel.load_from_checkpoint(link).num_items == 40
+            WholeCheckpointIO().remove_checkpoint(link)
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    # the values of the first tensor, behind the pickle that describes it
+    at = content.index(b"data/0") + 100
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+class Harmful:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def metadata(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / METADATA
+        content = pickle.loads(path.read_bytes())
+        changed = change(content)
+        path.write_bytes(pickle.dumps(content if changed is None else changed))
+
+    return damage
+
+
+def rest(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        content = torch.load(folder / REST, weights_only=True)
+        change(content)
+        torch.save(content, folder / REST)
+
+    return damage
+
+
+def place(**changed: Any) -> Callable[[Any], None]:
+    def change(content: Any) -> None:
+        for index, info in content.storage_data.items():
+            if index.fqn == WEIGHT:
+                for name, value in changed.items():
+                    setattr(info, name, value)
+
+    return change
+
+
+def larger(content: Any) -> None:
+    content.state_dict_metadata[WEIGHT].chunks[0].sizes = torch.Size((40, 8))
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a bit of the values": (lambda folder: flipped(folder / VALUES), "does not match its checksums"),
+    "no values": (lambda folder: (folder / VALUES).unlink(), "__0_0.distcp is missing"),
+    "half of the values": (
+        lambda folder: (folder / VALUES).write_bytes((folder / VALUES).read_bytes()[:1000]),
+        "the end of __0_0.distcp is missing",
+    ),
+    "no metadata": (lambda folder: (folder / METADATA).unlink(), ".metadata cannot be read"),
+    "half of the metadata": (
+        lambda folder: (folder / METADATA).write_bytes((folder / METADATA).read_bytes()[:90]),
+        ".metadata is not what was written there",
+    ),
+    "code": (
+        metadata(lambda content: Harmful(Path("harmed"))),
+        "is no part of such a file",
+    ),
+    "another path": (metadata(place(relative_path="../../other")), "not in a file of it"),
+    "a place behind the end": (metadata(place(offset=10**9)), "the end of __0_0.distcp is missing"),
+    "another transformation": (metadata(place(transform_descriptors=["zstd"])), "does not say where"),
+    "a part is missing": (metadata(larger), "of 41 rows of 'state_dict.item_embedding.weight' it holds 40"),
+    "a tensor is missing": (
+        metadata(lambda content: content.state_dict_metadata.pop(WEIGHT) and None),
+        "does not hold 'state_dict.item_embedding.weight'",
+    ),
+    "no description": (rest(lambda content: content.pop(KEY)), "does not say which tensors are in shards"),
+    "another shape": (
+        rest(lambda content: content[KEY]["rows"].update({WEIGHT: [[50, 8], "torch.float32"]})),
+        "has the shape (41, 8) instead of (50, 8)",
+    ),
+    "another name": (
+        rest(lambda content: content[KEY]["rows"].update({"callbacks.x": [[50, 8], "torch.float32"]})),
+        "it describes 'callbacks.x'",
+    ),
+    "a newer format": (
+        rest(lambda content: content[KEY].update(format_version=9)),
+        "of format version 9, this lightning-croloss reads up to 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_is_refused_in_one_sentence(
+    damage: str, checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "folder.ckpt"
+    shutil.copytree(checkpoints[1], folder)
+    apply, sentence = DAMAGES[damage]
+    apply(folder)
+    with pytest.raises(PretrainedError) as caught:
+        RetrievalModel.load_from_checkpoint(folder)
+    told = str(caught.value)
+    assert "\n" not in told
+    assert "folder.ckpt" in told
+    assert sentence in told
+    assert not Path("harmed").exists()
+
+
+def test_another_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder, not a checkpoint"):
+        RetrievalModel.load_from_checkpoint(tmp_path)

@@ -1,0 +1,150 @@
+"""What cannot be trained in shards is refused in one sentence, before anything begins."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import EMAWeightAveraging, OnExceptionCheckpoint
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
+from lightning.pytorch.strategies import StrategyRegistry
+from torch import nn
+
+from lightning_croloss import (
+    NGCF,
+    FullCatalogNegatives,
+    LightGCN,
+    SoftmaxLoss,
+    UniformNegatives,
+    YouTubeDNN,
+)
+from lightning_croloss.sharding.row_shards import RowShards
+from lightning_croloss.training.sharded.refusals import refuse_model, refuse_optimizers, refuse_trainer
+from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
+from lightning_croloss.training.sharded.tables import shard_tables
+from tests.data_for_tests import FeaturedData, quiet_trainer, small_model
+
+
+class Several(SoftmaxLoss):
+    """Takes more of its negatives than sums."""
+
+    def row_losses(self, batch: Any) -> torch.Tensor:
+        """Return the losses as before."""
+        return super().row_losses(batch)
+
+
+class Tied(YouTubeDNN):
+    """Has the table of items a second time."""
+
+    def __init__(self, num_items: int, **kwargs: Any) -> None:
+        super().__init__(num_items, **kwargs)
+        self.head = nn.Linear(self.embedding_dim, num_items + 1, bias=False)
+        self.head.weight = self.item_embedding.weight
+
+
+class Own(YouTubeDNN):
+    """Has a table of another kind."""
+
+    def __init__(self, num_items: int, **kwargs: Any) -> None:
+        super().__init__(num_items, **kwargs)
+        self.item_embedding = nn.EmbeddingBag(num_items + 1, self.embedding_dim)
+
+
+def renormalised() -> Any:
+    model = small_model()
+    model.item_embedding.max_norm = 1.0
+    return model
+
+
+MODELS: dict[str, tuple[Any, str]] = {
+    "another module": (LightningModule, "trains a RetrievalModel of this package, not a LightningModule"),
+    "LightGCN": (lambda: LightGCN(40, 60), "cannot train LightGCN"),
+    "NGCF": (lambda: NGCF(40, 60), "cannot train NGCF"),
+    "features alone": (
+        lambda: small_model(item_features=FeaturedData().item_feature_specs, use_item_id=False),
+        "has no table of the items' ids",
+    ),
+    "tied": (lambda: small_model(Tied), "is also head.weight"),
+    "another kind": (lambda: small_model(Own), "a plain nn.Embedding without max_norm, got EmbeddingBag"),
+    "max_norm": (renormalised, "a plain nn.Embedding without max_norm"),
+    "a loss": (
+        lambda: small_model(loss=Several(), negatives=FullCatalogNegatives()),
+        "Several cannot be computed over a whole catalogue in shards",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_models(kind: str) -> None:
+    build, sentence = MODELS[kind]
+    with pytest.raises(ValueError, match=r"^trainer\.strategy: croloss_sharded") as caught:
+        refuse_model(build())
+    assert sentence in str(caught.value)
+
+
+def test_what_a_loss_cannot_it_can_with_sampled_negatives() -> None:
+    refuse_model(small_model(loss=Several(), negatives=UniformNegatives(9)))
+
+
+TRAINERS: dict[str, tuple[dict[str, Any], str]] = {
+    "averages": ({"callbacks": [EMAWeightAveraging()]}, "cannot average weights: leave EMAWeightAveraging"),
+    "on an error": (
+        {"callbacks": [OnExceptionCheckpoint("folder")], "enable_checkpointing": True},
+        "leave OnExceptionCheckpoint out of trainer.callbacks",
+    ),
+    "a writer": ({"plugins": [AsyncCheckpointIO()]}, "leave AsyncCheckpointIO out of trainer.plugins"),
+}
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_trainers(kind: str) -> None:
+    options, sentence = TRAINERS[kind]
+    with pytest.raises(ValueError, match=r"^trainer\.strategy: croloss_sharded") as caught:
+        refuse_trainer(quiet_trainer(**options), small_model())
+    assert sentence in str(caught.value)
+
+
+def test_scaled_gradients_and_compiled_models() -> None:
+    trainer: Any = SimpleNamespace(precision="16-mixed")
+    with pytest.raises(ValueError, match=r"set trainer\.precision to bf16-mixed"):
+        refuse_trainer(trainer, small_model())
+    model = small_model()
+    model._compiler_ctx = {}
+    with pytest.raises(ValueError, match="cannot train a compiled model"):
+        refuse_trainer(trainer, model)
+
+
+def test_optimizers() -> None:
+    parameters = [nn.Parameter(torch.ones(2, 2))]
+    refuse_optimizers([torch.optim.AdamW(parameters), torch.optim.SGD(parameters, lr=1)])
+    with pytest.raises(ValueError, match="such as Adam, AdamW or SGD, got Adafactor"):
+        refuse_optimizers([torch.optim.Adafactor(parameters)])
+
+
+def test_more_processes_than_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RowShards, "here", classmethod(lambda cls, rows: cls(rows, 50)))
+    with pytest.raises(
+        ValueError, match="cannot spread the table of 40 items over more processes than it has"
+    ):
+        shard_tables(small_model())
+
+
+def test_the_name_is_known_to_every_trainer() -> None:
+    assert NAME in StrategyRegistry.available_strategies()
+    assert isinstance(quiet_trainer(strategy=NAME).strategy, ShardedStrategy)
+
+
+def test_one_process_trains_as_without() -> None:
+    """With deferred tables, too: the weights are those that one process would have drawn."""
+    torch.manual_seed(0)
+    trainer = quiet_trainer(strategy=NAME)
+    with trainer.init_module():
+        model = small_model()
+    whole = small_model()
+    assert model.item_embedding.weight.is_meta
+    shard_tables(model)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
