@@ -126,7 +126,9 @@ def test_what_the_docs_say_of_spark(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     import pyarrow.parquet as parquet
 
     text = (ROOT / "docs" / "serving.md").read_text("utf-8")
-    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "spark" in block)
+    (code,) = (
+        block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "spark" in block
+    )
     (tmp_path / "served").symlink_to(EXPORT)
     wanted = expected(write_users(tmp_path / "users"))
     monkeypatch.setenv("SPARK_MASTER", "local[2]")
