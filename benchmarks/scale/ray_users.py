@@ -1,6 +1,6 @@
 """A million users recommended by partitions in Ray, killed in the middle and finished.
 
-python -m benchmarks.scale.ray_users --python PATH [--users 1000000] [--items 20000] [--partitions 64]
+python -m benchmarks.scale.ray_users --python PATH [--users 1000000] [--items 10000] [--partitions 64]
 
 PATH is the Python of an environment with a recent ``ray[data]`` and ``lightning-croloss-serving[serve]``,
 where ``examples/recommend_in_ray.py`` runs: once as a whole; then with its driver killed (SIGKILL) when a
@@ -11,6 +11,7 @@ benchmarks/scale/results/.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -28,7 +29,7 @@ import pyarrow.parquet as parquet
 
 from benchmarks.common.command import command_parser
 from benchmarks.common.measuring import machine
-from benchmarks.common.process_tree import children_of, memory_mib
+from benchmarks.common.process_tree import children_of, memory_mib, processor_seconds
 from benchmarks.scale.report import users_written
 from benchmarks.serve.protocol import CLUSTERS, models
 from lightning_croloss import export_model
@@ -37,8 +38,10 @@ from lightning_croloss.common.files import write_atomically
 RESULTS = Path(__file__).parent / "results"
 SCRIPT = Path(__file__).parents[2] / "examples" / "recommend_in_ray.py"
 ACTORS, LENGTH = 2, 20
-#: Seconds between two looks at the processes.
-PAUSE = 0.5
+#: Seconds between two looks at the folder, and how many of these come with one at the processes.
+PAUSE, LOOKS = 0.5, 10
+#: Ray lets its workers give way to everything else on a machine, which others may be using.
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": ""}
 
 
 def write_users(folder: Path, users: int, items: int, partitions: int) -> None:
@@ -65,15 +68,21 @@ def run_script(command: list[str], look: Callable[[int, int], bool], output: Pat
         output: the folder of the lists.
 
     Returns:
-        ``seconds``, ``code``, the ``memory_mib`` of all its processes together at most, and its last line.
+        ``seconds``, ``code``, the ``memory_mib`` of all its processes together at most, the seconds that each
+        actor computed, and the last line that was printed.
     """
-    begin, most, code = time.perf_counter(), 0.0, None
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ""}
+    begin, most, code, number = time.perf_counter(), 0.0, None, 0
+    computed: dict[int, float] = {}
+    environment = {**os.environ, **ENVIRONMENT}
     with tempfile.TemporaryFile("w+") as said:
         running = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, text=True, env=environment)
         while code is None:
             time.sleep(PAUSE)
-            most = max(most, sum(memory_mib(process) for process in [running.pid, *children_of(running.pid)]))
+            number += 1
+            if number % LOOKS == 0:
+                processes = [running.pid, *children_of(running.pid)]
+                most = max(most, sum(map(memory_mib, processes)))
+                computed |= {actor: processor_seconds(actor) for actor in actors_among(processes)}
             if look(running.pid, len(list(output.glob("[!.]*.parquet")))):
                 os.kill(running.pid, signal.SIGKILL)
                 running.wait()
@@ -87,20 +96,19 @@ def run_script(command: list[str], look: Callable[[int, int], bool], output: Pat
         "seconds": time.perf_counter() - begin,
         "code": code,
         "memory_mib": most,
+        "actor_seconds": [seconds for _, seconds in sorted(computed.items())],
         "said": printed[-1] if printed else None,
     }
 
 
-def actor_of(driver: int) -> int | None:
-    """Return the process of an actor that recommends, if one has started."""
-    for process in children_of(driver):
-        try:
-            title = Path(f"/proc/{process}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"RecommendPartitions" in title:
-            return process
-    return None
+def actors_among(processes: list[int]) -> list[int]:
+    """Return those of the processes that are actors that recommend."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(OSError):  # it has ended
+            if b"RecommendPartitions" in Path(f"/proc/{process}/cmdline").read_bytes():
+                found.append(process)
+    return found
 
 
 def check(whole: Path, finished: Path, users: int) -> dict[str, int]:
@@ -144,8 +152,8 @@ def run(python: str, users: int, items: int, partitions: int, n: int, folder: Pa
     killed: list[int] = []
 
     def kill_an_actor(driver: int, complete: int) -> bool:
-        if not killed and complete > before + 1 and (actor := actor_of(driver)) is not None:
-            os.kill(actor, signal.SIGKILL)
+        if not killed and complete > before + 1 and (actors := actors_among(children_of(driver))):
+            os.kill(actors[0], signal.SIGKILL)
             killed.append(complete)
         return False
 
@@ -169,9 +177,9 @@ def main() -> None:
     parser = command_parser(__doc__)
     parser.add_argument("--python", required=True)
     parser.add_argument("--users", type=int, default=1_000_000)
-    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--partitions", type=int, default=64)
-    parser.add_argument("--n", type=int, default=100)
+    parser.add_argument("--n", type=int, default=50)
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
     facts = machine()

@@ -32,13 +32,16 @@ def users_written(row: dict[str, Any], facts: dict[str, Any]) -> str:
     """Write what was measured of recommending by partitions in Ray."""
     whole, killed, finished = (row[name] for name in ("whole", "killed", "finished"))
     speed = row["users"] / whole["work_seconds"]
+    computed = sum(whole["actor_seconds"])
     lines = [
         f"{row['users']:,} users in {row['partitions']} partitions, {row['n']} of {row['items']:,} items "
         f"each; {row['actors']} actors of one core, exact search, lists of "
         f"{row['lists_mib']:,.0f} MiB in all.",
         "",
         f"- nobody killed: {whole['recommended']:,} users in {whole['work_seconds']:.0f} s, {speed:,.0f} a "
-        f"second; Ray's start and end {whole['seconds'] - whole['work_seconds']:.0f} s more",
+        f"second; Ray's start and end {whole['seconds'] - whole['work_seconds']:.0f} s more. The machine "
+        f"did other work beside: the actors computed for {computed:.0f} s, {row['users'] / computed:,.0f} "
+        "users a second of a core",
         f"- memory: an actor {max(whole['actor_mib'], finished['actor_mib']):,} MiB at most (the export is "
         f"{row['export_mib']:.0f}), all processes of Ray together {whole['memory_mib']:,.0f} MiB",
         f"- its driver killed after {killed['seconds']:.0f} s: {killed['complete']} partitions complete, "
