@@ -34,7 +34,9 @@ KINDS = ("sampled", "whole")
 FIRST = 3
 
 
-def run(kind: str, processes: int, items: int, dim: int, batch: int, steps: int) -> list[dict[str, Any]]:
+def run(
+    kind: str, processes: int, items: int, dim: int, batch: int, steps: int, first: int = FIRST
+) -> list[dict[str, Any]]:
     """Return what each process measured.
 
     Args:
@@ -44,10 +46,11 @@ def run(kind: str, processes: int, items: int, dim: int, batch: int, steps: int)
         dim: width D.
         batch: rows of each process.
         steps: how many are timed.
+        first: how many come before these.
     """
     with tempfile.TemporaryDirectory() as folder:
-        arguments = (processes, folder, kind, items, dim, batch, steps)
-        torch.multiprocessing.spawn(_process, arguments, nprocs=processes)
+        arguments = (processes, folder, kind, items, dim, batch, steps, first)
+        torch.multiprocessing.start_processes(_process, arguments, nprocs=processes, start_method="spawn")
         return [torch.load(Path(folder, f"{rank}.pt"), weights_only=True) for rank in range(processes)]
 
 
@@ -59,7 +62,7 @@ def _process(rank: int, world_size: int, folder: str, *settings: Any) -> None:
     distributed.destroy_process_group()
 
 
-def measure(rank: int, kind: str, items: int, dim: int, batch: int, steps: int) -> dict[str, Any]:
+def measure(rank: int, kind: str, items: int, dim: int, batch: int, steps: int, first: int) -> dict[str, Any]:
     """Train for some steps in one process of several."""
     torch.manual_seed(0)
     table = ShardedEmbedding(items + 1, dim, padding_idx=0, sparse=kind == "sampled")
@@ -80,7 +83,7 @@ def measure(rank: int, kind: str, items: int, dim: int, batch: int, steps: int) 
         optimizer.step()
         return float(value.detach())
 
-    for _ in range(FIRST):
+    for _ in range(first):
         step()
     for state in optimizer.state.values():
         for value in state.values():

@@ -65,13 +65,14 @@ def written(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
         for row in rows
     ]
     batches = {row["settings"]["kind"]: row["settings"]["batch"] for row in rows}
+    items, rows_of = rows[0]["settings"]["items"], {kind: batches.get(kind, 0) for kind in KINDS}
     text = (
-        f"{rows[0]['settings']['items']:,} items; each process has {batches.get('sampled', 0)} rows of a batch "
-        f"with histories of {LENGTH} ({batches.get('whole', 0)} where the loss is over the whole catalogue) and "
-        f"{NEGATIVES:,} negatives; LazyAdam; gloo on one machine. The table and its state are the rows, two "
-        "moments and the last steps; where the loss is over the whole catalogue a gradient of the size of the "
-        "rows comes beside, which counts as beyond. Of all processes the largest; *sent* by each to others in "
-        "a step. The processes share the cores with other work: *computed* is a process's own time."
+        f"{items:,} items; each process has {rows_of['sampled']} rows of a batch with histories of {LENGTH} "
+        f"({rows_of['whole']} where the loss is over the whole catalogue) and {NEGATIVES:,} negatives; "
+        "LazyAdam; gloo on one machine. The table and its state: the rows, two moments, the last steps; "
+        "over the whole catalogue a gradient as large as the rows comes beside, and counts as beyond. Of all "
+        "processes the largest; *sent* by each to others in a step. The processes share the cores with other "
+        "work: *computed* is a process's own time."
     )
     described = ", ".join(f"{key} {value}" for key, value in facts.items())
     title = "# A catalogue in shards\n\nWritten by `python -m benchmarks.scale.shards`.\n\n"
@@ -80,7 +81,7 @@ def written(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
 
 def sent(row: dict[str, Any]) -> float:
     """Return the bytes that a process sends in a step."""
-    return sum(count for name, count in row["traffic"].items() if name != "calls")
+    return float(sum(count for name, count in row["traffic"].items() if name != "calls"))
 
 
 def main() -> None:
