@@ -96,7 +96,7 @@ class SampledTraining(Encoder):
     def on_fit_start(self) -> None:
         """Build the optimizer again if a callback has just found another learning rate for it."""
         if self._row_exchange is not None:
-            self._row_exchange.begin()
+            self._row_exchange.begin(self)
         rate = self._optimization.learning_rate
         if rate is None:
             return

@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lightning_croloss.common.gathering import gathered
+from lightning_croloss.common.gathering import gathered, row_counts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,7 +40,7 @@ class RowExchange:
         self.tables = tables
 
     @classmethod
-    def of(cls, model: nn.Module, embeddings: Sequence[nn.Embedding], trainer: Trainer) -> Self | None:
+    def of(cls, model: nn.Module, embeddings: Sequence[nn.Module], trainer: Trainer) -> Self | None:
         """Return the exchange for a training, None where none is needed or DDP would have nothing left.
 
         Args:
@@ -59,21 +59,18 @@ class RowExchange:
 
     def leave_out_of_ddp(self, model: nn.Module) -> None:
         """Let the DDP that will wrap the model ignore the tables."""
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
-            model, [*_ignored(model), *self.tables]
-        )
-
-    def hand_back(self, model: nn.Module) -> None:
-        """Let the next DDP have them."""
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
-            model, [name for name in _ignored(model) if name not in self.tables]
-        )
+        _ignore(model, [*_ignored(model), *self.tables])
 
     @torch.no_grad()
-    def begin(self) -> None:
-        """Give all processes the tables of the first, as DDP does with what it does not ignore."""
+    def begin(self, model: nn.Module) -> None:
+        """Give all processes the tables of the first, as DDP has done with what it does not ignore."""
+        self.hand_back(model)  # it has read the list
         for weight in self.tables.values():
             distributed.broadcast(weight.detach(), 0)
+
+    def hand_back(self, model: nn.Module) -> None:
+        """Let the next DDP have the tables."""
+        _ignore(model, [name for name in _ignored(model) if name not in self.tables])
 
     @torch.no_grad()
     def average(self, trainer: Trainer) -> None:
@@ -113,7 +110,19 @@ def average_rows(weights: Sequence[nn.Parameter]) -> None:
             distributed.all_reduce(gradient)
             weight.grad = gradient.div_(len(counts))
         else:
-            weight.grad = _mean(weight, [max(0, count) for count in counts])
+            gradient = _nothing_of(weight) if weight.grad is None else weight.grad
+            weight.grad = _mean(gradient, [max(0, count) for count in counts])
+
+
+@torch.no_grad()
+def mean_gradient(gradient: Tensor) -> Tensor:
+    """Return the mean over the processes of a gradient that all of them have, sparse or dense alike."""
+    if gradient.is_sparse:
+        gradient = gradient.coalesce()
+        return _mean(gradient, row_counts(gradient._nnz(), gradient.device))
+    mean = gradient.clone()
+    distributed.all_reduce(mean)
+    return mean.div_(distributed.get_world_size())
 
 
 def _said(weight: nn.Parameter) -> int:
@@ -126,21 +135,26 @@ def _said(weight: nn.Parameter) -> int:
     return weight.grad._nnz()
 
 
-def _mean(weight: nn.Parameter, counts: list[int]) -> Tensor:
-    """Return the mean (N, D) of the processes' sparse gradients, each row of it once."""
-    if weight.grad is None:
-        rows = torch.zeros(0, dtype=torch.long, device=weight.device)
-        values = weight.new_zeros(0, *weight.shape[1:])
-    else:
-        rows, values = weight.grad.indices()[0], weight.grad.values()
-    most = max(counts)
-    used = torch.arange(most, device=weight.device) < torch.tensor(counts, device=weight.device).unsqueeze(1)
-    used = used.flatten()
+def _mean(gradient: Tensor, counts: list[int]) -> Tensor:
+    """Return the mean (N, D) of the processes' coalesced sparse gradients, each row of it once."""
+    device, most = gradient.device, max(counts)
+    used = (torch.arange(most, device=device) < torch.tensor(counts, device=device).unsqueeze(1)).flatten()
     # divided first, as DDP does, so that a sum in half precision does not overflow
-    all_rows, all_values = gathered(rows, most)[used], gathered(values / len(counts), most)[used]
+    parts = (gradient.indices()[0], gradient.values() / len(counts))
+    rows, values = (gathered(part, most)[used] for part in parts)
     return torch.sparse_coo_tensor(
-        all_rows.unsqueeze(0), all_values, weight.shape, check_invariants=False
+        rows.unsqueeze(0), values, gradient.shape, check_invariants=False
     ).coalesce()
+
+
+def _nothing_of(weight: nn.Parameter) -> Tensor:
+    rows = torch.zeros(1, 0, dtype=torch.long, device=weight.device)
+    values = weight.new_zeros(0, *weight.shape[1:])
+    return torch.sparse_coo_tensor(rows, values, weight.shape, check_invariants=False).coalesce()
+
+
+def _ignore(model: nn.Module, names: list[str]) -> None:
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
 
 
 def _ignored(model: nn.Module) -> list[str]:
