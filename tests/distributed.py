@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import tempfile
 from collections.abc import Callable
@@ -37,6 +38,11 @@ def run_distributed(function: Callable[..., Any], world_size: int, *args: Any) -
             _process, (world_size, folder, function, args), nprocs=world_size, start_method="forkserver"
         )
         return [pickle.loads(_result_file(folder, rank).read_bytes()) for rank in range(world_size)]
+
+
+def be_process(rank: int, world_size: int) -> None:
+    """Let a ``Trainer`` take this process for one that a launcher has started, instead of starting others."""
+    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world_size)}
 
 
 def _process(rank: int, world_size: int, folder: str, function: Callable[..., Any], args: Any) -> None:

@@ -76,8 +76,9 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         tile_elements: number of scores that evaluation holds at a time.
         sparse_gradients: whether the embeddings of ids get gradients of the rows in use only, updated by
             ``LazyAdam``: a step then costs the same at any size of the catalogue. None: from 50,000 rows on,
-            if the optimizer is Adam or AdamW with plain settings, the negatives are sampled, the model is not
-            compiled, and no gradients are added up between accelerators; these stay dense in any case.
+            if the optimizer is Adam or AdamW with plain settings, the negatives are sampled, and the model is
+            not compiled. Several accelerators exchange the rows under DDP; under other strategies, and in a
+            model that is nothing but such embeddings, their gradients stay dense in any case.
 
     Attributes:
         all_positions: whether the model trains on windows with a target at each position, see

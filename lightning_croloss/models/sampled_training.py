@@ -23,6 +23,7 @@ from lightning_croloss.training.monitors import still_improving
 from lightning_croloss.training.nan_guard import NaNGuard, mean_of_processes
 from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.resume import batches_so_far, seed_step
+from lightning_croloss.training.row_exchange import RowExchange
 from lightning_croloss.training.saved_states import check_optimizer, check_scheduler
 from lightning_croloss.training.sharded.rows import keep_own_states
 from lightning_croloss.training.sharded.tables import shards_of, weights_of
@@ -49,6 +50,8 @@ class SampledTraining(Encoder):
     _optimization: Optimization
     _finite: NaNGuard
     _rate_at_setup: float | None = None
+    #: exchanges the sparse gradients of processes that cannot add them up
+    _row_exchange: RowExchange | None = None
     #: those of optimizers and schedulers in the checkpoint that is being resumed, until these are built
     _saved_states: tuple[list[Any], list[Any]] | None = None
 
@@ -73,6 +76,11 @@ class SampledTraining(Encoder):
         """Seed the step by its number, so that a resumed run draws what the uninterrupted run draws."""
         seed_step(self.metadata.seed, batches_so_far(self.trainer), self.global_rank, self.device)
 
+    def on_after_backward(self) -> None:
+        """Average over the processes what DDP leaves alone; one of your own must call this."""
+        if self._row_exchange is not None:
+            self._row_exchange.average(self.trainer)
+
     @property
     def learning_rate(self) -> float | None:
         """The learning rate that training begins with; None if only the optimizer knows it.
@@ -90,6 +98,8 @@ class SampledTraining(Encoder):
 
     def on_fit_start(self) -> None:
         """Build the optimizer again if a callback has just found another learning rate for it."""
+        if self._row_exchange is not None:
+            self._row_exchange.begin(self)
         rate = self._optimization.learning_rate
         if rate is None:
             return
@@ -224,16 +234,24 @@ class SampledTraining(Encoder):
         """Leave a model whose gradients any optimizer can take."""
         if stage == "fit":
             self._optimization.set_sparse(self.id_embeddings(), False)
+            if self._row_exchange is not None:
+                self._row_exchange.hand_back(self)
+                self._row_exchange = None
 
     def _use_sparse_gradients(self) -> None:
         """Decide for this training; before the strategy wraps the model, which must know."""
+        exchange = RowExchange.of(self, self.id_embeddings(), self.trainer)
         self._optimization.decide(
             self.id_embeddings(),
             self.negatives,
             self.trainer,
             compiled=self._compiler_ctx is not None,
             builds=not self._builds_its_own,
+            exchanged=exchange is not None,
         )
+        if exchange is not None and self._optimization.lazy:
+            self._row_exchange = exchange
+            exchange.leave_out_of_ddp(self)
 
     @property
     def _builds_its_own(self) -> bool:

@@ -88,6 +88,7 @@ class Optimization:
         trainer: Trainer,
         compiled: bool,
         builds: bool = True,
+        exchanged: bool = False,
     ) -> None:
         """Choose sparse or dense gradients for a training that is about to start.
 
@@ -97,6 +98,7 @@ class Optimization:
             trainer: what will train the model.
             compiled: whether the model is compiled.
             builds: whether :meth:`build` builds the optimizer, and no ``configure_optimizers`` of a user.
+            exchanged: whether a ``RowExchange`` can average sparse gradients.
 
         Raises:
             ValueError: sparse gradients are asked for in float16 on a processor.
@@ -108,9 +110,10 @@ class Optimization:
                 "float16: leave sparse_gradients out, or choose precision bf16-true"
             )
         on_devices = trainer.world_size > 1 and trainer.strategy.root_device.type != "cpu"
-        if any(isinstance(each, ShardedEmbedding) for each in embeddings):
-            on_devices = False  # each process adds up the gradients of its own rows
-        sparse = pays(embeddings, self._sparse, self._optimizer, negatives, on_devices, compiled)
+        # over shards each process adds up the gradients of its own rows
+        in_shards = any(isinstance(each, ShardedEmbedding) for each in embeddings)
+        must_add_up = on_devices and not exchanged and not in_shards
+        sparse = pays(embeddings, self._sparse, self._optimizer, negatives, must_add_up, compiled)
         # what shares gradients between processes must know before there is an optimizer to look at
         unknown = self._sparse is None and not builds and trainer.world_size > 1
         self.set_sparse(embeddings, sparse and not unknown and not dense_only)

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Checkpoint,
@@ -18,6 +17,7 @@ from lightning.pytorch.callbacks import (
 from torch import Tensor
 
 from lightning_croloss.training.epoch_sums import sums_of_the_epoch
+from lightning_croloss.training.row_exchange import mean_gradient
 
 #: Moments at which a checkpoint is taken: what Lightning would have done next differs.
 AFTER_BATCH = "batch"
@@ -150,9 +150,9 @@ def _gradients(trainer: Trainer, module: LightningModule) -> dict[str, Tensor]:
     kept = {name: entry.grad for name, entry in module.named_parameters() if entry.grad is not None}
     kept = {name: gradient.detach().clone() for name, gradient in kept.items()}
     if trainer.world_size > 1 and sys.exc_info()[0] is None:  # in an error the processes are not together
-        for gradient in (gradient for name, gradient in kept.items() if name not in in_shards):
-            torch.distributed.all_reduce(gradient)
-            gradient.div_(trainer.world_size)
+        kept = {
+            name: gradient if name in in_shards else mean_gradient(gradient) for name, gradient in kept.items()
+        }
     return {name: gradient.cpu() for name, gradient in kept.items()}
 
 

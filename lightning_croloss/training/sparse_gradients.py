@@ -72,7 +72,7 @@ def pays(
     sparse: bool | None,
     optimizer: OptimizerCallable | None,
     negatives: Negatives,
-    processes_on_devices: bool,
+    devices_add_up: bool,
     compiled: bool,
 ) -> bool:
     """Tell whether the gradients of the id embeddings shall be sparse.
@@ -82,18 +82,17 @@ def pays(
         sparse: what the user says; None leaves the choice.
         optimizer: the model's optimizer.
         negatives: its sampler.
-        processes_on_devices: whether several processes on accelerators share the gradients: NCCL cannot add
-            up sparse ones, and they stay dense.
+        devices_add_up: whether several accelerators add up the gradients, which they cannot with sparse ones.
         compiled: whether the model is compiled: sparse gradients would break the graph.
     """
     if sparse is not None:
-        return sparse and not processes_on_devices
+        return sparse and not devices_add_up
     rows = max((embedding.num_embeddings for embedding in embeddings), default=0)
     return (
         rows >= AUTOMATIC_ROWS
         and not negatives.uses_whole_catalogue
         and lazy_optimizer(optimizer) is not None
-        and not processes_on_devices
+        and not devices_add_up
         and not compiled
     )
 

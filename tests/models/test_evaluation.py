@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import warnings
 
 import pytest
@@ -12,7 +11,7 @@ from lightning_croloss import RetrievalModel, load_pretrained, save_pretrained
 from lightning_croloss.callbacks import RecallReport
 from lightning_croloss.data import UserDisjoint
 from tests.data_for_tests import ClusteredData, YouTubeDNN, fit, quiet_trainer, small_model
-from tests.distributed import run_distributed
+from tests.distributed import be_process, run_distributed
 from tests.models.small_models import FAST_ADAM, HISTORIES, ThreeInterests, validate
 
 
@@ -142,7 +141,7 @@ def test_the_setting_travels_and_is_what_recommends(tmp_path, excludes):
 
 
 def fit_in_one_of_two_processes(rank, world_size):
-    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world_size)}
+    be_process(rank, world_size)
     model = small_model(dropout=0.2, history_dropout=0.2, optimizer=FAST_ADAM)
     trainer = fit(
         model,

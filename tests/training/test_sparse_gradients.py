@@ -24,7 +24,7 @@ from lightning_croloss.training import LazyAdam
 from lightning_croloss.training import sparse_gradients as sparse_rows
 from lightning_croloss.training.sparse_gradients import clip_gradients, lazy_optimizer
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
-from tests.distributed import run_distributed
+from tests.distributed import be_process, run_distributed
 from tests.models.cases import FEATURES
 from tests.training.cases import parameters, rows_of_steps, sparse
 
@@ -271,6 +271,7 @@ def test_a_run_goes_on_with_the_other_kind(tmp_path, first, then):
 
 
 def in_one_of_two_processes(rank, world_size):
+    be_process(rank, world_size)
     model = small_model(sparse_gradients=True, optimizer=ADAM)
     before = model.item_embedding.weight.detach().clone()
     trainer = fit(

@@ -1,0 +1,140 @@
+"""Training steps over a table of items in shards, in W gloo processes: memory, time and traffic of each.
+
+A user is a layer over the mean of 20 items' rows, drawn at random like the target: hardly an id comes twice,
+which is the most that a step of this size can cost. Two kinds of step:
+
+- ``sampled``: rows of the histories, of the targets and of 2,560 uniform negatives are looked up together,
+  with sparse gradients;
+- ``whole``: the loss compares the rows of all processes with the whole catalogue, and gradients are dense.
+
+The moments are touched once before they are measured: zeros that nobody has written take no memory yet.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing
+from torch import Tensor, distributed, nn
+
+from benchmarks.common.traffic import counted_traffic
+from lightning_croloss import CROLoss
+from lightning_croloss.sharding.embedding import ShardedEmbedding
+from lightning_croloss.training import LazyAdam
+
+LENGTH, NEGATIVES = 20, 2560
+KINDS = ("sampled", "whole")
+#: Steps before the ones that are timed: they allocate.
+FIRST = 3
+
+
+def run(
+    kind: str, processes: int, items: int, dim: int, batch: int, steps: int, first: int = FIRST
+) -> list[dict[str, Any]]:
+    """Return what each process measured.
+
+    Args:
+        kind: one of :data:`KINDS`.
+        processes: their number W.
+        items: size of the catalogue.
+        dim: width D.
+        batch: rows of each process.
+        steps: how many are timed.
+        first: how many come before these.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (processes, folder, kind, items, dim, batch, steps, first)
+        torch.multiprocessing.start_processes(_process, arguments, nprocs=processes, start_method="spawn")
+        return [torch.load(Path(folder, f"{rank}.pt"), weights_only=True) for rank in range(processes)]
+
+
+def _process(rank: int, world_size: int, folder: str, *settings: Any) -> None:
+    torch.set_num_threads(1)
+    store = Path(folder, "rendezvous").as_uri()
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size)
+    torch.save(measure(rank, *settings), Path(folder, f"{rank}.pt"))
+    distributed.destroy_process_group()
+
+
+def measure(rank: int, kind: str, items: int, dim: int, batch: int, steps: int, first: int) -> dict[str, Any]:
+    """Train for some steps in one process of several."""
+    torch.manual_seed(0)
+    table = ShardedEmbedding(items + 1, dim, padding_idx=0, sparse=kind == "sampled")
+    table.draw(lambda rows: rows.normal_(std=1 / math.sqrt(dim)))
+    tower = nn.Linear(dim, dim)
+    optimizer = LazyAdam([table.weight, *tower.parameters()])
+    loss = CROLoss(n=100, num_items=items)
+    generator = torch.Generator().manual_seed(rank)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randint(1, items + 1, shape, generator=generator)
+
+    def step() -> float:
+        value = _loss(kind, table, tower, loss, draw(batch, LENGTH), draw(batch), draw(NEGATIVES))
+        optimizer.zero_grad()
+        value.backward()
+        _average(tower)
+        optimizer.step()
+        return float(value.detach())
+
+    for _ in range(first):
+        step()
+    for state in optimizer.state.values():
+        for value in state.values():
+            value.add_(0)
+    distributed.barrier()
+    wall, computed = time.perf_counter(), time.process_time()
+    with counted_traffic() as traffic:
+        losses = [step() for _ in range(steps)]
+    assert all(map(math.isfinite, losses))
+    return {
+        "wall_ms": 1000 * (time.perf_counter() - wall) / steps,
+        "process_ms": 1000 * (time.process_time() - computed) / steps,
+        "peak_mib": _status("VmHWM"),
+        "traffic": {name: count / steps for name, count in Counter(traffic).items()},
+        "state_mib": _state_bytes(table, optimizer) / 2**20,
+    }
+
+
+def _loss(
+    kind: str,
+    table: ShardedEmbedding,
+    tower: nn.Module,
+    loss: CROLoss,
+    history: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+) -> Tensor:
+    asked = [history.flatten(), targets, *([negatives] if kind == "sampled" else [])]
+    rows = table(torch.cat(asked)).split([len(ids) for ids in asked])
+    users = tower(rows[0].view(*history.shape, -1).mean(1))
+    if kind == "sampled":
+        return loss.from_embeddings(users, rows[1], rows[2], target_ids=targets, candidate_ids=negatives)
+    return loss.from_sharded_embeddings(users, rows[1], table.own_items(), table.shards, target_ids=targets)
+
+
+def _average(tower: nn.Module) -> None:
+    """Average the gradients of what all processes have alike, as DDP does."""
+    gradients = [value.grad for value in tower.parameters() if value.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    for gradient, part in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _state_bytes(table: ShardedEmbedding, optimizer: LazyAdam) -> int:
+    """Return the bytes of the table's rows here, of their moments and last steps."""
+    kept = [table.weight, *optimizer.state[table.weight].values()]
+    return sum(value.numel() * value.element_size() for value in kept)
+
+
+def _status(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
