@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_probability
@@ -24,6 +24,7 @@ from lightning_croloss.models.layers import (
 )
 from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
+from lightning_croloss.sharding.embedding import IdEmbedding
 
 
 class HistoryModel(RetrievalModel):
@@ -212,7 +213,7 @@ class HistoryModel(RetrievalModel):
 
     # ------------------------------------------------------------------ the graph of the items
 
-    def id_embeddings(self) -> list[nn.Embedding]:
+    def id_embeddings(self) -> list[IdEmbedding]:
         """Return the embeddings of ids whose gradients may be sparse: not one that a graph reaches."""
         return [each for each in super().id_embeddings() if each is not self._smoothed]
 

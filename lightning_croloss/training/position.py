@@ -150,9 +150,7 @@ def _gradients(trainer: Trainer, module: LightningModule) -> dict[str, Tensor]:
     kept = {name: entry.grad for name, entry in module.named_parameters() if entry.grad is not None}
     kept = {name: gradient.detach().clone() for name, gradient in kept.items()}
     if trainer.world_size > 1 and sys.exc_info()[0] is None:  # in an error the processes are not together
-        kept = {
-            name: gradient if name in in_shards else mean_gradient(gradient) for name, gradient in kept.items()
-        }
+        kept = {name: value if name in in_shards else mean_gradient(value) for name, value in kept.items()}
     return {name: gradient.cpu() for name, gradient in kept.items()}
 
 
