@@ -49,6 +49,7 @@ class BERT4Rec(HistoryModel):
     """
 
     all_positions = True
+    starts_small = True
     tells_first_events = True
     max_length: int
 

@@ -39,6 +39,8 @@ class Caser(HistoryModel):
         ValueError: an argument is out of range.
     """
 
+    starts_small = True
+
     def __init__(
         self,
         num_items: int,

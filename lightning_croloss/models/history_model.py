@@ -45,12 +45,17 @@ class HistoryModel(RetrievalModel):
 
     Attributes:
         use_user_id: whether an embedding of the user's id is an input, in the architectures that offer it.
+        starts_small: whether the embeddings of items, of their features and of those of events start small
+            where scores are dot products: with ``embedding_dim ** -0.5`` of the length that they have for
+            cosines. An item's scores are then near 0 until it is learned. Else its random vector, which has
+            a score of the size of what is learned, is first to be unlearned, item by item.
 
     Raises:
         ValueError: an argument is out of range, or items have neither ids nor features.
     """
 
     use_user_id = False
+    starts_small = False
     seen_items: Tensor
 
     def __init__(
@@ -80,6 +85,12 @@ class HistoryModel(RetrievalModel):
         self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
         if event_features:
             self.event_feature_embedding = EventFeatureEmbedding(event_features, dim)
+        if self.starts_small and self.similarity == "dot":
+            tables = (self.item_embedding, self.item_feature_embedding, self.event_feature_embedding)
+            with torch.no_grad():
+                for table in tables:
+                    for weight in () if table is None else table.parameters():
+                        weight.mul_(dim**-0.5)
         if item_features:
             # until training begins, and in a model that never trained, every item counts as seen
             self.register_buffer("seen_items", torch.ones(num_items + 1, dtype=torch.bool))
