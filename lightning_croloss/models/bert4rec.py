@@ -79,7 +79,7 @@ class BERT4Rec(HistoryModel):
         self.max_length = max_length
         self.mask_embedding = nn.Parameter(torch.randn(dim))
         self.position_embedding = nn.Embedding(max_length + 1, dim)
-        # items, scaled below, have components of about 1: at the start they outweigh the positions
+        # items, scaled below, have components of about 1 for cosines, and at first outweigh the positions
         nn.init.normal_(self.position_embedding.weight, std=0.1)
         self.blocks = TransformerEncoder(
             lambda: PreNormBlock(
@@ -153,7 +153,7 @@ class BERT4Rec(HistoryModel):
         events, seen = self.embed_history(replace(batch, history=items.masked_fill(masked, 0)))
         numbers = (masked | (items != 0)).cumsum(1)  # dropped events counted
         positions = (numbers[:, -1:] - numbers).clamp(max=self.max_length)
-        # components of about 1, the size of what the blocks add
+        # for cosines components of about 1, the size of what the blocks add
         events = torch.where(
             masked.unsqueeze(-1), self.mask_embedding.to(events.dtype), events * self.embedding_dim**0.5
         )

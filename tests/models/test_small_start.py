@@ -34,6 +34,16 @@ def test_items_start_with_length_1_for_cosines(cls):
     assert 0.9 < float(lengths.mean()) < 1.1
 
 
+def test_users_of_caser_start_as_small_as_items():
+    users = {}
+    for similarity in ("cosine", "dot"):
+        torch.manual_seed(0)
+        model = Caser(60, num_users=9, use_user_id=True, embedding_dim=16, similarity=similarity)
+        users[similarity] = model.user_embedding.weight.detach()
+    torch.testing.assert_close(users["dot"], users["cosine"] / 4)
+    assert 0.7 < float(users["cosine"][1:].norm(dim=1).mean()) < 1.3
+
+
 def test_an_architecture_that_does_not_ask_for_it_starts_alike():
     for cosine, dot in zip(tables(YouTubeDNN, "cosine"), tables(YouTubeDNN, "dot"), strict=True):
         assert torch.equal(cosine, dot)
