@@ -14,9 +14,7 @@ each_small = pytest.mark.parametrize("cls", SMALL, ids=lambda cls: cls.__name__)
 def tables(cls, similarity, **features):
     """The weights of everything that is looked up for an item or an event, before training."""
     torch.manual_seed(0)
-    model = cls(
-        60, embedding_dim=16, similarity=similarity, **ARCHITECTURE.get(cls.__name__, {}), **features
-    )
+    model = cls(60, embedding_dim=16, similarity=similarity, **ARCHITECTURE.get(cls.__name__, {}), **features)
     found = (model.item_embedding, model.item_feature_embedding, model.event_feature_embedding)
     return [weight.detach() for table in found if table is not None for weight in table.parameters()]
 
