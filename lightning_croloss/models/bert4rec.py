@@ -37,9 +37,10 @@ class BERT4Rec(HistoryModel):
         num_heads: number of heads, a divisor of ``embedding_dim``.
         feedforward_dim: width of the hidden layer of the feed-forward networks.
         dropout: probability that a component of what a part of a block adds is dropped in training.
-        mask_probability: probability that a target is masked; of a row where none is, the last one will be
-            masked.
-        mask_last_probability: probability that of a row the last target alone is masked, as at inference.
+        mask_probability: probability that a target is masked.
+        mask_last_probability: probability that a row ends with one of its targets, drawn anew each time, and
+            that this one alone is masked, as at inference. So does a row of which none would be masked. (The
+            end of the whole window would be the same target in each epoch, and soon learned by heart.)
         max_length: number of events, at least the data's ``max_history``; of a longer history the model
             reads the last ones.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
@@ -127,20 +128,30 @@ class BERT4Rec(HistoryModel):
             masked[:, -1] = True
             return self._vectors(self._states(batch, items, masked)[:, -1]), batch
         targets = targets_of_windows(batch, "BERT4Rec")
-        chosen = self._choose(targets != 0)
+        chosen, left = self._choose(targets != 0)
         # position i of the targets is event i + 1 of the window
         items = torch.cat([batch.history, targets[:, -1:]], dim=1)
+        items = items.where(functional.pad(left, (1, 0), value=True), 0)
         states = self._states(batch, items, functional.pad(chosen, (1, 0)))
         rows, positions = chosen.nonzero(as_tuple=True)
         return self._vectors(states[rows, positions + 1]), one_by_one(batch, targets, rows, positions)
 
-    def _choose(self, targets: Tensor) -> Tensor:
-        """Return which targets (B, L) are masked, of those that there are (B, L): one a row at least."""
+    def _choose(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which targets are masked, one a row at least, and which are left, up to the row's end.
+
+        Args:
+            targets: (B, L) bool, the targets that there are.
+
+        Returns:
+            (B, L) and (B, L) bool.
+        """
         chosen = targets & (torch.rand(targets.shape, device=targets.device) < self.mask_probability)
-        columns = torch.arange(targets.shape[1], device=targets.device)
-        last = targets & (columns == torch.where(targets, columns, -1).amax(1, keepdim=True))
         alone = torch.rand(len(targets), 1, device=targets.device) < self.mask_last_probability
-        return torch.where(alone | ~chosen.any(1, keepdim=True), last, chosen)
+        alone = alone | ~chosen.any(1, keepdim=True)
+        drawn = torch.rand(targets.shape, device=targets.device).where(targets, -1)
+        ends = drawn.argmax(1, keepdim=True)
+        columns = torch.arange(targets.shape[1], device=targets.device)
+        return torch.where(alone, targets & (columns == ends), chosen), ~alone | (columns <= ends)
 
     def _states(self, batch: RetrievalBatch, items: Tensor, masked: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block.
