@@ -213,7 +213,7 @@ def test_a_dropped_event_is_not_seen_and_every_mask_stays():
         torch.rand(1, 6), torch.rand(1, 1)  # which are masked
         end = int(torch.rand(1, 6).argmax()) + 1
         dropped = (torch.rand(1, 7) < 0.5)[0, :end]
-        if bool(dropped.all()):  # of which one is kept
+        if bool(dropped.all()):  # then all of them are kept
             continue
         compared += 1
         torch.manual_seed(seed)
