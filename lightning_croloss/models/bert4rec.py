@@ -37,10 +37,12 @@ class BERT4Rec(HistoryModel):
         num_heads: number of heads, a divisor of ``embedding_dim``.
         feedforward_dim: width of the hidden layer of the feed-forward networks.
         dropout: probability that a component of what a part of a block adds is dropped in training.
-        mask_probability: probability that a target is masked.
-        mask_last_probability: probability that a row ends with one of its targets, drawn anew each time, and
-            that this one alone is masked, as at inference. So does a row of which none would be masked. (The
-            end of the whole window would be the same target in each epoch, and soon learned by heart.)
+        mask_probability: probability that a target is masked; of a row where none is, the last one will be
+            masked.
+        mask_last_probability: probability that of a row the last target alone is masked, as at inference.
+        random_ends: whether a row whose last target alone is masked ends there with any of its targets, drawn
+            anew each time, and not with the window. The end of a window is the same target in each epoch and,
+            with a large ``mask_last_probability``, soon learned by heart.
         max_length: number of events, at least the data's ``max_history``; of a longer history the model
             reads the last ones.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
@@ -63,6 +65,7 @@ class BERT4Rec(HistoryModel):
         dropout: float = 0.2,
         mask_probability: float = 0.3,
         mask_last_probability: float = 0.1,
+        random_ends: bool = False,
         max_length: int = 200,
         **kwargs: Any,
     ) -> None:
@@ -77,6 +80,7 @@ class BERT4Rec(HistoryModel):
         )
         self.mask_probability = mask_probability
         self.mask_last_probability = mask_last_probability
+        self.random_ends = random_ends
         self.max_length = max_length
         self.mask_embedding = nn.Parameter(torch.randn(dim))
         self.position_embedding = nn.Embedding(max_length + 1, dim)
@@ -148,10 +152,13 @@ class BERT4Rec(HistoryModel):
         chosen = targets & (torch.rand(targets.shape, device=targets.device) < self.mask_probability)
         alone = torch.rand(len(targets), 1, device=targets.device) < self.mask_last_probability
         alone = alone | ~chosen.any(1, keepdim=True)
-        drawn = torch.rand(targets.shape, device=targets.device).where(targets, -1)
-        ends = drawn.argmax(1, keepdim=True)
         columns = torch.arange(targets.shape[1], device=targets.device)
-        return torch.where(alone, targets & (columns == ends), chosen), ~alone | (columns <= ends)
+        if not self.random_ends:
+            last = torch.where(targets, columns, -1).amax(1, keepdim=True)
+            return torch.where(alone, targets & (columns == last), chosen), torch.ones_like(targets)
+        drawn = torch.rand(targets.shape, device=targets.device).where(targets, -1)
+        last = drawn.argmax(1, keepdim=True)
+        return torch.where(alone, targets & (columns == last), chosen), ~alone | (columns <= last)
 
     def _states(self, batch: RetrievalBatch, items: Tensor, masked: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block.

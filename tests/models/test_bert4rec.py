@@ -46,6 +46,7 @@ class TestArguments(ArgumentTests):
         "dropout": ({}, 0.5),
         "mask_probability": ({}, 0.9),
         "mask_last_probability": ({}, 0.9),
+        "random_ends": ({}, True),
         "max_length": ({"max_length": 5}, 6),
     }
 
@@ -102,7 +103,7 @@ def test_the_user_is_the_output_at_a_mask_behind_the_history(similarity):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_masked_item_is_told_from_what_is_left_on_both_sides(seed):
-    model = small_model(similarity="dot", dropout=0.0, mask_probability=0.5, mask_last_probability=0.0)
+    model = small_model(similarity="dot", dropout=0.0, mask_probability=0.5)
     window = [5, 6, 7, 8, 9, 11]
     batch = batch_of([0, 0, *window[:-1]], targets=[[0, 0, *window[1:]]])
     torch.manual_seed(seed)
@@ -140,30 +141,39 @@ def test_only_targets_of_training_are_masked():
     assert all(count / 200 == pytest.approx(0.9, abs=0.1) for count in told.values())
 
 
-def test_each_row_has_a_mask_and_some_end_with_it():
+def test_each_row_has_a_mask_and_some_the_last_alone():
+    targets = torch.tensor([[0, 0, 3, 4, 5], [1, 2, 3, 4, 0]] * 500) != 0
+    last = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 1, 0]] * 500).bool()
+    assert torch.equal(small_model(mask_probability=0.0)._choose(targets)[0], last)
+    chosen, left = small_model(mask_probability=0.6, mask_last_probability=0.25)._choose(targets)
+    assert bool(left.all())
+    assert bool(chosen.any(1).all())
+    assert not bool((chosen & ~targets).any())
+    alone = float((chosen == last).all(1).double().mean())
+    assert alone == pytest.approx(0.25 + 0.75 * (0.6 * (0.4**2 + 0.4**3) + 0.4**3 + 0.4**4) / 2, abs=0.04)
+
+
+def test_rows_may_end_with_any_of_their_targets():
     targets = torch.tensor([[0, 0, 3, 4, 5], [1, 2, 3, 4, 0]] * 1000) != 0
     columns = torch.arange(5)
-    chosen, left = small_model(mask_probability=0.0)._choose(targets)
+    chosen, left = small_model(random_ends=True, mask_probability=0.0)._choose(targets)
     assert bool((chosen.sum(1) == 1).all())
     assert not bool((chosen & ~targets).any())
-    ends = chosen.int().argmax(1, keepdim=True)
-    assert torch.equal(left, columns <= ends)
+    assert torch.equal(left, columns <= chosen.int().argmax(1, keepdim=True))
     counts = torch.stack([chosen[0::2].sum(0), chosen[1::2].sum(0)]) / 1000
     expected = torch.tensor([[0, 0, 1 / 3, 1 / 3, 1 / 3], [1 / 4, 1 / 4, 1 / 4, 1 / 4, 0]])
     torch.testing.assert_close(counts, expected, atol=0.06, rtol=0)
-    chosen, left = small_model(mask_probability=0.6, mask_last_probability=0.25)._choose(targets)
+    model = small_model(random_ends=True, mask_probability=0.9, mask_last_probability=0.25)
+    chosen, left = model._choose(targets)
     assert bool(chosen.any(1).all())
-    assert not bool((chosen & ~targets).any())
-    whole = left.all(1)
-    # neither drawn to end early nor without a mask; and those that end with their last column
-    share = 1 - (0.25 + 0.75 * (0.4**3 + 0.4**4) / 2)
-    at_last = (1 - 0.75 * (1 - 0.4**3)) / 3 / 2
-    assert float(whole.double().mean()) == pytest.approx(share + at_last, abs=0.04)
-    assert bool((chosen[~whole].sum(1) == 1).all())
+    ended = ~left.all(1)
+    assert bool((chosen[ended].sum(1) == 1).all())
+    # of the rows that end with a drawn target, 2 of 3 and all end before their last column
+    assert float(ended.double().mean()) == pytest.approx(0.25 * (2 / 3 + 1) / 2, abs=0.04)
 
 
 def test_what_is_behind_the_end_of_a_row_is_not_seen():
-    model = small_model(similarity="dot", dropout=0.0, mask_probability=0.0)
+    model = small_model(similarity="dot", dropout=0.0, mask_probability=0.0, random_ends=True)
     window = [5, 6, 7, 8, 9, 11]
     batch = batch_of([0, 0, *window[:-1]], targets=[[0, 0, *window[1:]]])
     told = set()
@@ -207,22 +217,17 @@ def test_a_dropped_event_is_not_seen_and_every_mask_stays():
     model = small_model(history_dropout=0.5, dropout=0.0, mask_probability=0.0).train()
     batch = batch_of([1, 2, 3, 4, 5, 6], targets=[[2, 3, 4, 5, 6, 7]])
     torch.nn.init.zeros_(model.position_embedding.weight)  # in which dropped events leave gaps
-    compared = 0
-    for seed in range(8):
+    for seed in range(4):
         torch.manual_seed(seed)
         torch.rand(1, 6), torch.rand(1, 1)  # which are masked
-        end = int(torch.rand(1, 6).argmax()) + 1
-        dropped = (torch.rand(1, 7) < 0.5)[0, :end]
-        if bool(dropped.all()):  # then all of them are kept
-            continue
-        compared += 1
+        dropped = (torch.rand(1, 7) < 0.5)[0, :6]
+        assert not bool(dropped.all())
         torch.manual_seed(seed)
         users, flat = model.training_users(batch)
-        assert flat.targets.tolist() == [[end + 1]]
-        expected = model.eval().encode_users(batch_of(batch.history[0, :end][~dropped].tolist()))
+        assert flat.targets.tolist() == [[7]]
+        expected = model.eval().encode_users(batch_of(batch.history[0, ~dropped].tolist()))
         torch.testing.assert_close(users, expected)
         model.train()
-    assert compared >= 4
 
 
 def test_a_single_target_is_masked_behind_its_history():
