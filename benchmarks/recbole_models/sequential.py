@@ -12,8 +12,8 @@ by its own evaluation.
 
 BERT4Rec masks events of a row. RecBole's rows are a history for each target here, too, and ours are windows
 that do not overlap, one for eighteen of RecBole's; so ours has eighteen times the epochs, of as many rows and
-steps in all, and is validated as often. RecBole masks the last event alone in half of its rows, of which there
-is one that ends with each event: ours then end with any of their events, too.
+steps in all, and is validated as often. RecBole masks the last event alone in half of its rows, of which
+there is one that ends with each event: ours then end with any of their events, too.
 
 RecBole 1.2.1 has no HSTU, ESASRec or BSARec.
 """
