@@ -12,7 +12,8 @@ by its own evaluation.
 
 BERT4Rec masks events of a row. RecBole's rows are a history for each target here, too, and ours are windows
 that do not overlap, one for eighteen of RecBole's; so ours has eighteen times the epochs, of as many rows and
-steps in all, and is validated as often.
+steps in all, and is validated as often. RecBole masks the last event alone in half of its rows, of which
+there is one that ends with each event: ours then end with any of their events, too.
 
 RecBole 1.2.1 has no HSTU, ESASRec or BSARec.
 """
@@ -78,7 +79,7 @@ MODELS: dict[str, tuple[Callable[..., RetrievalModel], dict[str, Any], dict[str,
     ),
     "BERT4Rec": (
         BERT4Rec,
-        ATTENTION | {"mask_probability": 0.2, "mask_last_probability": 0.5},
+        ATTENTION | {"mask_probability": 0.2, "mask_last_probability": 0.5, "random_ends": True},
         THEIR_ATTENTION | {"mask_ratio": 0.2, "ft_ratio": 0.5},
     ),
 }

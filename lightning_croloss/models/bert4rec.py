@@ -40,6 +40,9 @@ class BERT4Rec(HistoryModel):
         mask_probability: probability that a target is masked; of a row where none is, the last one will be
             masked.
         mask_last_probability: probability that of a row the last target alone is masked, as at inference.
+        random_ends: whether a row whose last target alone is masked ends there with any of its targets, drawn
+            anew each time, and not with the window. The end of a window is the same target in each epoch and,
+            with a large ``mask_last_probability``, soon learned by heart.
         max_length: number of events, at least the data's ``max_history``; of a longer history the model
             reads the last ones.
         **kwargs: arguments of ``HistoryModel`` and ``RetrievalModel``.
@@ -49,6 +52,7 @@ class BERT4Rec(HistoryModel):
     """
 
     all_positions = True
+    starts_small = True
     tells_first_events = True
     max_length: int
 
@@ -61,6 +65,7 @@ class BERT4Rec(HistoryModel):
         dropout: float = 0.2,
         mask_probability: float = 0.3,
         mask_last_probability: float = 0.1,
+        random_ends: bool = False,
         max_length: int = 200,
         **kwargs: Any,
     ) -> None:
@@ -75,10 +80,11 @@ class BERT4Rec(HistoryModel):
         )
         self.mask_probability = mask_probability
         self.mask_last_probability = mask_last_probability
+        self.random_ends = random_ends
         self.max_length = max_length
         self.mask_embedding = nn.Parameter(torch.randn(dim))
         self.position_embedding = nn.Embedding(max_length + 1, dim)
-        # items, scaled below, have components of about 1: at the start they outweigh the positions
+        # items, scaled below, have components of about 1 for cosines, and at first outweigh the positions
         nn.init.normal_(self.position_embedding.weight, std=0.1)
         self.blocks = TransformerEncoder(
             lambda: PreNormBlock(
@@ -126,20 +132,33 @@ class BERT4Rec(HistoryModel):
             masked[:, -1] = True
             return self._vectors(self._states(batch, items, masked)[:, -1]), batch
         targets = targets_of_windows(batch, "BERT4Rec")
-        chosen = self._choose(targets != 0)
+        chosen, left = self._choose(targets != 0)
         # position i of the targets is event i + 1 of the window
         items = torch.cat([batch.history, targets[:, -1:]], dim=1)
+        items = items.where(functional.pad(left, (1, 0), value=True), 0)
         states = self._states(batch, items, functional.pad(chosen, (1, 0)))
         rows, positions = chosen.nonzero(as_tuple=True)
         return self._vectors(states[rows, positions + 1]), one_by_one(batch, targets, rows, positions)
 
-    def _choose(self, targets: Tensor) -> Tensor:
-        """Return which targets (B, L) are masked, of those that there are (B, L): one a row at least."""
+    def _choose(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which targets are masked, one a row at least, and which are left, up to the row's end.
+
+        Args:
+            targets: (B, L) bool, the targets that there are.
+
+        Returns:
+            (B, L) and (B, L) bool.
+        """
         chosen = targets & (torch.rand(targets.shape, device=targets.device) < self.mask_probability)
-        columns = torch.arange(targets.shape[1], device=targets.device)
-        last = targets & (columns == torch.where(targets, columns, -1).amax(1, keepdim=True))
         alone = torch.rand(len(targets), 1, device=targets.device) < self.mask_last_probability
-        return torch.where(alone | ~chosen.any(1, keepdim=True), last, chosen)
+        alone = alone | ~chosen.any(1, keepdim=True)
+        columns = torch.arange(targets.shape[1], device=targets.device)
+        if not self.random_ends:
+            last = torch.where(targets, columns, -1).amax(1, keepdim=True)
+            return torch.where(alone, targets & (columns == last), chosen), torch.ones_like(targets)
+        drawn = torch.rand(targets.shape, device=targets.device).where(targets, -1)
+        last = drawn.argmax(1, keepdim=True)
+        return torch.where(alone, targets & (columns == last), chosen), ~alone | (columns <= last)
 
     def _states(self, batch: RetrievalBatch, items: Tensor, masked: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block.
@@ -152,7 +171,7 @@ class BERT4Rec(HistoryModel):
         events, seen = self.embed_history(replace(batch, history=items.masked_fill(masked, 0)))
         numbers = (masked | (items != 0)).cumsum(1)  # dropped events counted
         positions = (numbers[:, -1:] - numbers).clamp(max=self.max_length)
-        # components of about 1, the size of what the blocks add
+        # for cosines components of about 1, the size of what the blocks add
         events = torch.where(
             masked.unsqueeze(-1), self.mask_embedding.to(events.dtype), events * self.embedding_dim**0.5
         )

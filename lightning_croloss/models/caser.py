@@ -39,6 +39,8 @@ class Caser(HistoryModel):
         ValueError: an argument is out of range.
     """
 
+    starts_small = True
+
     def __init__(
         self,
         num_items: int,
@@ -61,6 +63,7 @@ class Caser(HistoryModel):
         self.num_events = num_events
         dim = self.embedding_dim
         self.user_embedding = id_embedding(num_users, dim) if use_user_id else None
+        self.start_small(self.user_embedding)
         self.convolutions = EventConvolutions(dim, num_events, num_horizontal, num_vertical)
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(self.convolutions.output_dim, dim)
@@ -71,7 +74,7 @@ class Caser(HistoryModel):
         events, _ = self.embed_history(batch.last_events(self.num_events))
         # zeros before the events, then exactly so many: the width of the batch makes no difference
         events = functional.pad(events, (0, 0, self.num_events, 0))[:, -self.num_events :]
-        # components of about 1, the size that the filters are drawn for
+        # for cosines components of about 1, the size that the filters are drawn for
         found = self.convolutions(events * self.embedding_dim**0.5)
         vectors = torch.relu(self.hidden(self.dropout(found)))
         if self.user_embedding is not None:

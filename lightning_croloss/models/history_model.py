@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_probability
@@ -53,6 +53,10 @@ class HistoryModel(RetrievalModel):
 
     Attributes:
         use_user_id: whether an embedding of the user's id is an input, in the architectures that offer it.
+        starts_small: whether the embeddings of ids and features start small where scores are dot products:
+            with ``embedding_dim ** -0.5`` of the length that they have for cosines. An item's scores are then
+            near 0 until it is learned. Else its random vector, which has scores of the size of what is
+            learned, is first to be unlearned, item by item.
 
     Raises:
         ValueError: an argument is out of range, items have neither ids nor features, or those of a graph have
@@ -60,6 +64,7 @@ class HistoryModel(RetrievalModel):
     """
 
     use_user_id = False
+    starts_small = False
     seen_items: Tensor
 
     def __init__(
@@ -96,9 +101,19 @@ class HistoryModel(RetrievalModel):
         self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
         if event_features:
             self.event_feature_embedding = EventFeatureEmbedding(event_features, dim)
+        self.start_small(self.item_embedding, self.item_feature_embedding, self.event_feature_embedding)
         if item_features:
             # until training begins, and in a model that never trained, every item counts as seen
             self.register_buffer("seen_items", torch.ones(num_items + 1, dtype=torch.bool))
+
+    def start_small(self, *tables: nn.Module | None) -> None:
+        """Shorten tables of embeddings that have just been drawn, if the model ``starts_small``."""
+        if not self.starts_small or self.similarity != "dot":
+            return
+        with torch.no_grad():
+            for table in tables:
+                for weight in () if table is None else table.parameters():
+                    weight.mul_(self.embedding_dim**-0.5)
 
     def setup(self, stage: str) -> None:
         """Take from the data what training needs, here also which items training has seen.

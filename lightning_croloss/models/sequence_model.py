@@ -48,6 +48,7 @@ class SequenceModel(HistoryModel):
     """
 
     sees_later_events = False
+    starts_small = True
 
     def __init__(self, num_items: int, train_on: str = "last", **kwargs: Any) -> None:
         super().__init__(num_items, **kwargs)

@@ -43,7 +43,7 @@ class TransformerModel(SequenceModel):
         self.max_length = max_length
         # of positions; the name stays, as a key of every saved state dictionary
         self.place_embedding = nn.Embedding(max_length, dim)
-        # items, scaled below, have components of about 1: at the start they outweigh the positions
+        # items, scaled below, have components of about 1 for cosines, and at first outweigh the positions
         nn.init.normal_(self.place_embedding.weight, std=0.1)
 
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
@@ -55,6 +55,6 @@ class TransformerModel(SequenceModel):
         """Return what the first block reads, (B, L, D): events with their positions; arguments as above."""
         positions = (numbers - 1).clamp(min=0) if self.all_positions else lengths.unsqueeze(1) - numbers
         positions = positions.clamp(max=self.max_length - 1)  # padding before the first event
-        # as in the paper of SASRec: components of about 1, the size of what the blocks add
+        # as in the paper of SASRec: for cosines components of about 1, the size of what the blocks add
         states: Tensor = events * self.embedding_dim**0.5 + self.place_embedding(positions)
         return states

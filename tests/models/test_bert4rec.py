@@ -46,6 +46,7 @@ class TestArguments(ArgumentTests):
         "dropout": ({}, 0.5),
         "mask_probability": ({}, 0.9),
         "mask_last_probability": ({}, 0.9),
+        "random_ends": ({}, True),
         "max_length": ({"max_length": 5}, 6),
     }
 
@@ -143,12 +144,49 @@ def test_only_targets_of_training_are_masked():
 def test_each_row_has_a_mask_and_some_the_last_alone():
     targets = torch.tensor([[0, 0, 3, 4, 5], [1, 2, 3, 4, 0]] * 500) != 0
     last = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 1, 0]] * 500).bool()
-    assert torch.equal(small_model(mask_probability=0.0)._choose(targets), last)
-    chosen = small_model(mask_probability=0.6, mask_last_probability=0.25)._choose(targets)
+    assert torch.equal(small_model(mask_probability=0.0)._choose(targets)[0], last)
+    chosen, left = small_model(mask_probability=0.6, mask_last_probability=0.25)._choose(targets)
+    assert bool(left.all())
     assert bool(chosen.any(1).all())
     assert not bool((chosen & ~targets).any())
     alone = float((chosen == last).all(1).double().mean())
     assert alone == pytest.approx(0.25 + 0.75 * (0.6 * (0.4**2 + 0.4**3) + 0.4**3 + 0.4**4) / 2, abs=0.04)
+
+
+def test_rows_may_end_with_any_of_their_targets():
+    targets = torch.tensor([[0, 0, 3, 4, 5], [1, 2, 3, 4, 0]] * 1000) != 0
+    columns = torch.arange(5)
+    chosen, left = small_model(random_ends=True, mask_probability=0.0)._choose(targets)
+    assert bool((chosen.sum(1) == 1).all())
+    assert not bool((chosen & ~targets).any())
+    assert torch.equal(left, columns <= chosen.int().argmax(1, keepdim=True))
+    counts = torch.stack([chosen[0::2].sum(0), chosen[1::2].sum(0)]) / 1000
+    expected = torch.tensor([[0, 0, 1 / 3, 1 / 3, 1 / 3], [1 / 4, 1 / 4, 1 / 4, 1 / 4, 0]])
+    torch.testing.assert_close(counts, expected, atol=0.06, rtol=0)
+    model = small_model(random_ends=True, mask_probability=0.9, mask_last_probability=0.25)
+    chosen, left = model._choose(targets)
+    assert bool(chosen.any(1).all())
+    ended = ~left.all(1)
+    assert bool((chosen[ended].sum(1) == 1).all())
+    # of the rows that end with a drawn target, 2 of 3 and all end before their last column
+    assert float(ended.double().mean()) == pytest.approx(0.25 * (2 / 3 + 1) / 2, abs=0.04)
+
+
+def test_what_is_behind_the_end_of_a_row_is_not_seen():
+    model = small_model(similarity="dot", dropout=0.0, mask_probability=0.0, random_ends=True)
+    window = [5, 6, 7, 8, 9, 11]
+    batch = batch_of([0, 0, *window[:-1]], targets=[[0, 0, *window[1:]]])
+    told = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        users, flat = model.training_users(batch)
+        ((target,),) = flat.targets.tolist()
+        told.add(target)
+        earlier = window[: window.index(target)]
+        torch.testing.assert_close(users, model.eval().encode_users(batch_of(earlier)))
+        assert flat.history.tolist() == [earlier[-1:]]
+        model.train()
+    assert told == set(window[1:])
 
 
 @pytest.mark.parametrize("max_history", [1, 3, 9])
