@@ -24,6 +24,7 @@ from lightning_croloss.models.layers import (
 )
 from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
+from lightning_croloss.sharding.deferred import DeferredEmbedding
 from lightning_croloss.sharding.embedding import IdEmbedding
 
 
@@ -110,10 +111,14 @@ class HistoryModel(RetrievalModel):
         """Shorten tables of embeddings that have just been drawn, if the model ``starts_small``."""
         if not self.starts_small or self.similarity != "dot":
             return
-        with torch.no_grad():
-            for table in tables:
+        factor = self.embedding_dim**-0.5
+        for table in tables:
+            if isinstance(table, DeferredEmbedding):
+                table.shorten(factor)
+                continue
+            with torch.no_grad():
                 for weight in () if table is None else table.parameters():
-                    weight.mul_(self.embedding_dim**-0.5)
+                    weight.mul_(factor)
 
     def setup(self, stage: str) -> None:
         """Take from the data what training needs, here also which items training has seen.

@@ -51,11 +51,16 @@ class DeferredEmbedding(nn.Embedding):
         self._drawn_as = self.weight.dtype
         self._pass(0)  # what an embedding draws at its construction
         self._std, self._state = 1.0, torch.get_rng_state()
+        self._factor = 1.0
 
     def draw(self, std: float) -> None:
         """Note that all rows but that of id 0 are normally distributed."""
         self._std, self._state = std, torch.get_rng_state()
         self._pass(1)
+
+    def shorten(self, factor: float) -> None:
+        """Note that all rows are multiplied once they are drawn."""
+        self._factor *= factor
 
     def made(self, shards: RowShards) -> nn.Embedding | ShardedEmbedding:
         """Return the rows of this process, those that one process would have drawn; see ``draw_rows``."""
@@ -73,7 +78,7 @@ class DeferredEmbedding(nn.Embedding):
         return own
 
     def _fill(self, rows: Tensor) -> object:
-        return rows.normal_(std=self._std)
+        return rows.normal_(std=self._std).mul_(self._factor)
 
     def _pass(self, first: int) -> None:
         """Let the generator move on as if all rows from ``first`` on were drawn."""

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from lightning_croloss import BERT4Rec, Caser, YouTubeDNN
+from lightning_croloss.sharding.deferred import deferred_tables
+from lightning_croloss.sharding.row_shards import RowShards
 from tests.models.cases import EVENT_FEATURES, ITEM_FEATURES
 from tests.models.sequences import ARCHITECTURE, WAYS
 
@@ -45,3 +47,14 @@ def test_users_of_caser_start_as_small_as_items():
 def test_an_architecture_that_does_not_ask_for_it_starts_alike():
     for cosine, dot in zip(tables(YouTubeDNN, "cosine"), tables(YouTubeDNN, "dot"), strict=True):
         assert torch.equal(cosine, dot)
+
+
+@each_small
+def test_tables_that_are_made_later_start_as_small(cls):
+    def build():
+        torch.manual_seed(0)
+        return cls(60, embedding_dim=16, similarity="dot", **ARCHITECTURE.get(cls.__name__, {}))
+
+    with deferred_tables():
+        later = build().item_embedding
+    assert torch.equal(later.made(RowShards(61)).weight, build().item_embedding.weight)
