@@ -71,6 +71,9 @@ CASES: dict[str, partial[Any]] = {
     ),
     "TwoTower, crossed": partial(TwoTower, **ITEM_FEATURES, item_interactions=("cross",), negatives=FULL()),
     "YouTubeDNN": partial(YouTubeDNN, negatives=FULL(exclude_known_positives=True), loss=CROLoss(n=5)),
+    "YouTubeDNN, learned": partial(
+        YouTubeDNN, negatives=FULL(), loss=CROLoss(n=5, learnable_temperature=True)
+    ),
     "YouTubeDNN, in batch": partial(YouTubeDNN, negatives=InBatchNegatives(True)),
     "YouTubeDNN, mixed": partial(YouTubeDNN, negatives=MixedNegatives([DRAWN(), InBatchNegatives(True)])),
     "MIND": partial(MIND, negatives=FULL(), loss=SOFTMAX),
