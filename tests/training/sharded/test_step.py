@@ -147,7 +147,7 @@ def both(rank: int, world: int) -> dict[str, dict[str, float]]:
             else:
                 distributed.all_reduce(grad)
                 grad /= world
-            errors[name] = float((grad - other).abs().max()) if len(other) else 0.0
+            errors[name] = float((grad - other).abs().max()) if other.numel() else 0.0
         rows = own.item_shards.own_items
         with torch.no_grad():
             vectors = whole.encode_items(None)[rows.start - 1 : rows.stop - 1]
