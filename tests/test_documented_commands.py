@@ -15,9 +15,9 @@ from lightning_croloss.cli.front_door import left_to_run
 from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.cli.seeds import ParsedCLI, seeds_of, without_seeds
 from lightning_croloss.cli.seeds_option import OPTION, asks_for_seeds
-from lightning_croloss.cli.tune_base import read_base
-from lightning_croloss.cli.tune_options import parse_words
-from lightning_croloss.cli.tune_table_options import table_base
+from lightning_croloss.cli.tune.base import read_base
+from lightning_croloss.cli.tune.options import parse_words
+from lightning_croloss.cli.tune.table.options import table_base
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -40,6 +40,7 @@ RECIPE: dict[str, Any] = {
     "feedforward": 4,  # in widths
     "dropout": 0.2,
     "history_dropout": 0.0,
+    "item_graph_weight": 0.0,
     "negatives": 0,  # 0: the whole catalogue
     "learning_rate": 0.001,
     "weight_decay": 0.01,
@@ -77,6 +78,7 @@ def build_model(architecture: str, num_items: int, loss: RetrievalLoss, recipe: 
         num_heads=recipe["num_heads"],
         dropout=recipe["dropout"],
         history_dropout=recipe["history_dropout"],
+        item_graph_weight=recipe["item_graph_weight"],
         max_length=recipe["max_history"],
         similarity=recipe["similarity"],
         train_on="all",

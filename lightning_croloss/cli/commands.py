@@ -30,11 +30,11 @@ def run_command(name: str, words: list[str]) -> None:
 
         recommend(given)
     elif name == "tune":
-        from lightning_croloss.cli.tune_options import parse_words
+        from lightning_croloss.cli.tune.options import parse_words
 
         options, fit = parse_words(words)
 
-        from lightning_croloss.cli.tune import tune
+        from lightning_croloss.cli.tune.command import tune
 
         tune(options, fit, words)
     elif name == "export":

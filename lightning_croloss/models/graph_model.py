@@ -13,12 +13,9 @@ from torch.nn import functional
 
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.models.layers.graph import EDGES, InteractionGraph
+from lightning_croloss.models.layers.graph import InteractionGraph
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
 from lightning_croloss.sharding.embedding import IdEmbedding
-
-#: The edges among the weights of a checkpoint.
-EDGES_OF_GRAPH = f"graph.{EDGES}"
 
 
 @dataclass
@@ -64,7 +61,6 @@ class GraphModel(MatrixFactorization):
         ValueError: an argument is out of range.
     """
 
-    supports_shards = False
     #: whether it regularises the outcome of the propagation instead of the embeddings themselves
     regularizes_outcome = False
 
@@ -110,6 +106,11 @@ class GraphModel(MatrixFactorization):
                 f"{type(self).__name__} propagates along the events of training: give the trainer a data "
                 "module of this package, or call model.graph.set_edges(users, items) before"
             )
+
+    @property
+    def supports_shards(self) -> bool:
+        """Whether the tables of ids may lie in shards: the graph reaches across all rows."""
+        return False
 
     def id_embeddings(self) -> list[IdEmbedding]:
         """Return none: the gradients of these embeddings are never sparse."""
@@ -199,21 +200,3 @@ class GraphModel(MatrixFactorization):
             for ids in read:
                 total = total + (lengths if ids is None else lengths[ids]).sum()
         return total
-
-    # ------------------------------------------------------------------ checkpoints
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put what training goes on with beside the weights."""
-        super().on_save_checkpoint(checkpoint)
-        # an average of weights is taken of a copy that was made before there was a graph
-        checkpoint["state_dict"][EDGES_OF_GRAPH] = self.graph.edges
-
-    def _check_weights_of(self, checkpoint: dict[str, Any]) -> None:
-        super()._check_weights_of(checkpoint)
-        theirs, ours = checkpoint["state_dict"].get(EDGES_OF_GRAPH), self.graph.edges
-        if self.trainer.state.fn == "fit" and theirs is not None and not torch.equal(theirs.cpu(), ours):
-            raise ValueError(
-                f"the checkpoint was trained with a graph of {theirs.shape[1]:,} edges, but the training "
-                f"events of the data make another of {ours.shape[1]:,}: go on with the data and the split "
-                "that it was trained with"
-            )

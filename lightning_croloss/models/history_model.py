@@ -13,6 +13,7 @@ from torch.nn import functional
 from lightning_croloss.common.checks import check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.coverage import count_unseen_histories
+from lightning_croloss.models.item_smoothing import check_item_graph, take_item_graph
 from lightning_croloss.models.known_users import refuse_unseen_users
 from lightning_croloss.models.layers import (
     EventFeatureEmbedding,
@@ -21,7 +22,9 @@ from lightning_croloss.models.layers import (
     id_embedding,
     rows_of_ids,
 )
+from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
+from lightning_croloss.sharding.embedding import IdEmbedding
 
 
 class HistoryModel(RetrievalModel):
@@ -40,6 +43,10 @@ class HistoryModel(RetrievalModel):
         id_dropout: probability that an item's id is dropped in training, so that its features must do;
             without effect if there are none.
         use_item_id: whether items have embeddings of their own besides their features.
+        item_graph_weight: what the embeddings of the items that stand near an item in the histories of
+            training add to its own, see ``SmoothedEmbedding``; 0 = nothing. A step then costs a sweep over
+            the whole table of the items.
+        item_graph_window: how many events such items are apart at most.
         event_features: specifications of the features of events, from the data; their embeddings add to those
             of the history's items.
         **kwargs: arguments of ``RetrievalModel``.
@@ -48,7 +55,8 @@ class HistoryModel(RetrievalModel):
         use_user_id: whether an embedding of the user's id is an input, in the architectures that offer it.
 
     Raises:
-        ValueError: an argument is out of range, or items have neither ids nor features.
+        ValueError: an argument is out of range, items have neither ids nor features, or those of a graph have
+            no ids or are to have sparse gradients.
     """
 
     use_user_id = False
@@ -62,6 +70,8 @@ class HistoryModel(RetrievalModel):
         embedding_dropout: float = 0.0,
         id_dropout: float = 0.1,
         use_item_id: bool = True,
+        item_graph_weight: float = 0.0,
+        item_graph_window: int = 3,
         event_features: Sequence[Mapping[str, Any]] = (),
         **kwargs: Any,
     ) -> None:
@@ -71,13 +81,17 @@ class HistoryModel(RetrievalModel):
         )
         if not (use_item_id or item_features):
             raise ValueError("items have no input: set use_item_id, or give the data item_features")
+        check_item_graph(item_graph_weight, item_graph_window, use_item_id, kwargs.get("sparse_gradients"))
         #: (num_items + 1,) bool, items that a pretrained model has seen; None without one.
         self.known_items: Tensor | None = None
         self.history_dropout = history_dropout
         self.embedding_dropout = embedding_dropout
         self.id_dropout = id_dropout
         dim = self.embedding_dim
-        self.item_embedding = id_embedding(num_items, dim) if use_item_id else None
+        if use_item_id and item_graph_weight:
+            self.item_embedding = SmoothedEmbedding(num_items, dim, item_graph_weight, item_graph_window)
+        else:
+            self.item_embedding = id_embedding(num_items, dim) if use_item_id else None
         self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")
         if event_features:
             self.event_feature_embedding = EventFeatureEmbedding(event_features, dim)
@@ -98,6 +112,8 @@ class HistoryModel(RetrievalModel):
         if self.use_user_id:
             refuse_unseen_users(self.data, "use_user_id", "set use_user_id to false, or split by LeaveOneOut")
         data = self.data
+        if self._smoothed is not None:
+            take_item_graph(self._smoothed.graph, data, stage)
         if data is not None and self.max_length is not None and data.max_history > self.max_length:
             raise ValueError(
                 f"the model's max_length={self.max_length} is less than the data's "
@@ -136,7 +152,7 @@ class HistoryModel(RetrievalModel):
             (..., D), or (num_items, D).
         """
         if self.item_feature_embedding is None and self.item_embedding is not None:
-            found: Tensor = rows_of_ids(self.item_embedding) if ids is None else self.item_embedding(ids)
+            found: Tensor = self._item_rows() if ids is None else self.item_embedding(ids)
             return found
         assert self.item_feature_embedding is not None
         embeddings: Tensor = self.item_feature_embedding(self._ids_here() if ids is None else ids)
@@ -157,7 +173,7 @@ class HistoryModel(RetrievalModel):
         """Return the embeddings of the ids alone, of items with features: zeros where these must do."""
         assert self.item_embedding is not None
         # a look-up is a collective of all processes, and all rows are none
-        found: Tensor = rows_of_ids(self.item_embedding) if ids is None else self.item_embedding(ids)
+        found: Tensor = self._item_rows() if ids is None else self.item_embedding(ids)
         kept = self.seen_items[self._ids_here() if ids is None else ids]
         if self.training and self.id_dropout > 0.0:
             kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.id_dropout)
@@ -187,3 +203,40 @@ class HistoryModel(RetrievalModel):
     def encode_items(self, ids: Tensor | None) -> Tensor:
         """Return item vectors, (..., D), or (num_items, D); over shards those of this process."""
         return self.normalize(self.embed_items(ids))
+
+    def encode_catalogue(self) -> Tensor:
+        """Return the vectors of all items, (num_items, D) float32, without gradient."""
+        if self._smoothed is not None:  # whoever swaps weights behind our back calls this afterwards
+            self._smoothed.forget()
+        return super().encode_catalogue()
+
+    # ------------------------------------------------------------------ the graph of the items
+
+    def id_embeddings(self) -> list[IdEmbedding]:
+        """Return the embeddings of ids whose gradients may be sparse: not one that a graph reaches."""
+        return [each for each in super().id_embeddings() if each is not self._smoothed]
+
+    def loss_of(self, batch: RetrievalBatch) -> Tensor:
+        """Return the training loss of one batch, a scalar with gradient; smooths the items once."""
+        if self._smoothed is None:
+            return super().loss_of(batch)
+        with self._smoothed.step():
+            return super().loss_of(batch)
+
+    @property
+    def supports_shards(self) -> bool:
+        """Whether the tables of ids may lie in shards: not if a graph reaches across all rows."""
+        return self._smoothed is None
+
+    @property
+    def _smoothed(self) -> SmoothedEmbedding | None:
+        table = self.item_embedding
+        return table if isinstance(table, SmoothedEmbedding) else None
+
+    def _item_rows(self) -> Tensor:
+        """Return the embeddings of all ids from 1 on, with those of neighbours if there are any.
+
+        Over shards, which no graph reaches across, those of this process.
+        """
+        assert self.item_embedding is not None
+        return rows_of_ids(self.item_embedding) if self._smoothed is None else self._smoothed.table()[1:]

@@ -31,6 +31,7 @@ from lightning_croloss.models.checkpoint import (
 )
 from lightning_croloss.models.cutoffs import DEFAULT, chosen_cutoffs
 from lightning_croloss.models.evaluation import ExactEvaluation
+from lightning_croloss.models.graphs import check_same_graphs, keep_graphs
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding
@@ -93,7 +94,6 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         user_feature_embedding: the embedding of the users' features; None without.
         event_feature_embedding: the embedding of the features of the history's events; None without.
         reads_times: whether the model reads the times of the history's events, where the data has any.
-        supports_shards: whether the tables of ids may lie in shards, see the strategy ``croloss_sharded``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -106,7 +106,6 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     num_users: int = 0
     max_length: int | None = None
     reads_times = False
-    supports_shards = True
 
     def __init__(
         self,
@@ -151,6 +150,11 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
         return unit_length(vectors) if self.similarity == "cosine" else vectors
+
+    @property
+    def supports_shards(self) -> bool:
+        """Whether the tables of ids may lie in shards, see the strategy ``croloss_sharded``."""
+        return True
 
     @property
     def item_shards(self) -> RowShards | None:
@@ -288,6 +292,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the vocabulary and what exact resume needs beside the weights."""
         self.metadata.save(checkpoint)
+        keep_graphs(self, checkpoint)
         checkpoint[KEY]["learning_rate"] = self._optimization.learning_rate
         if (choice := choice_of(self.loss)) is not None:
             checkpoint[KEY]["by_rule"] = choice
@@ -356,6 +361,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             replaced = checkpoint.get("current_model_state")  # by the averages of them
             if isinstance(replaced, Mapping):
                 check_weights(self, replaced, where, size, strict=False)
+            if self.trainer.state.fn == "fit":
+                check_same_graphs(self, checkpoint)
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)

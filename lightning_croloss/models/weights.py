@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses.temperature import PARAMETER
-from lightning_croloss.models.layers.graph import EDGES, InteractionGraph
+from lightning_croloss.models.graphs import graphs_of
 
 #: What weights may be kept in, whatever the model's own type is.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -36,11 +36,7 @@ def check_weights(
     expected: dict[str, Tensor] = model.state_dict()
     trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     kind = type(model).__name__
-    graphs = {
-        f"{name}.{EDGES}": module
-        for name, module in model.named_modules()
-        if isinstance(module, InteractionGraph)
-    }
+    graphs = graphs_of(model)
     missing = sorted(map(str, expected.keys() - tensors.keys() - OF_LOSS))
     unknown = sorted(map(str, tensors.keys() - expected.keys() - OF_LOSS))
     if strict and (missing or unknown):

@@ -13,7 +13,7 @@ from croloss_serving.recommend.time_units import in_unit, other_size, other_unit
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import HistoryModel, RetrievalModel
-from lightning_croloss.models.graph_model import EDGES_OF_GRAPH
+from lightning_croloss.models.graphs import graphs_of
 from lightning_croloss.models.layers import FeatureEmbedding
 from lightning_croloss.models.transformer_model import TransformerModel
 from lightning_croloss.pretrained.loading import load_pretrained
@@ -25,8 +25,6 @@ EVENT_FEATURES = "event_feature_embedding."
 SEEN, POSITIONS = "seen_items", "place_embedding.weight"
 #: Layers whose widths follow from the number of features.
 CROSS = ("user_interactions.cross.", "item_interactions.cross.")
-#: What the data sets when training begins, the first from ``known_items`` too.
-FROM_DATA = (SEEN, EDGES_OF_GRAPH)
 
 
 @dataclass
@@ -107,6 +105,7 @@ def load_matching(
     left |= _times_left(pretrained, model, data)
     if isinstance(model, TransformerModel) and model.train_on != getattr(pretrained, "train_on", None):
         left[POSITIONS] = "with another train_on they count from the other end"
+    from_data = {SEEN, *graphs_of(model)}  # set when training begins, the first from ``known_items`` too
     for name, value in ours.items():
         reason = next((why for start, why in left.items() if name.startswith(start)), None)
         if name not in theirs:
@@ -116,7 +115,7 @@ def load_matching(
         if reason is not None:
             if not FeatureEmbedding.is_table(name):
                 found.left[name] = reason
-        elif name in FROM_DATA:
+        elif name in from_data:
             pass
         elif name == ITEM_TABLE:
             _check_shape(name, theirs[name].shape[1:], value.shape[1:])

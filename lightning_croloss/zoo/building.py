@@ -22,13 +22,12 @@ from lightning_croloss.common.plain_yaml import OF_USERS, PlainYamlError, read_y
 from lightning_croloss.common.replaceable import check_folder
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.models.graph_model import GraphModel
 from lightning_croloss.pretrained.layout import CARD, FORMAT
 from lightning_croloss.pretrained.saving import model_section, save_pretrained
 from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.zoo.cards import described, model_card
 from lightning_croloss.zoo.datasets import dataset_of
-from lightning_croloss.zoo.graphless import own_section, without_graph
+from lightning_croloss.zoo.graphless import holds_graph, own_section, without_graph
 from lightning_croloss.zoo.leaderboard import WRITTEN_BY, leaderboard
 from lightning_croloss.zoo.measuring import measure
 from lightning_croloss.zoo.sources import data_of, moved_paths
@@ -95,7 +94,7 @@ def build(
             resolved["data"]["init_args"][field] = written["data"]["init_args"][field]
         monitored = training.pop("monitor").rpartition("@")[2]
         trained_as = None
-        if isinstance(model, GraphModel) and not dataset_of(name).may_hold_events:
+        if holds_graph(model) and not dataset_of(name).may_hold_events:
             trained_as, model = described(own_section(model)), without_graph(model)
         data = data_of(resolved, data_folder)
         stored = store(model, data, dtype)  # what is measured is what is stored

@@ -104,7 +104,14 @@ def _training(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
 
 def _model(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     widths = f"D = {arguments['embedding_dim']}, {arguments['similarity']} similarity"
-    if trained_as := metrics.get("trained_as"):
+    trained_as = metrics.get("trained_as")
+    if trained_as and "item_graph_weight" in arguments:
+        return (
+            f"{trained_as}; {widths}. Its graph of near items is made of the training events, which this "
+            "folder may not hold: it holds the embeddings as the graph has smoothed them, whose lists are "
+            "the same, and an item_graph_weight of 0. The command below trains it again."
+        )
+    if trained_as:
         return (
             f"{trained_as}; {widths}. Its graph is the training events, which this folder may not hold: it "
             "holds the vectors that the graph has made of users and items, as a MatrixFactorization, whose "

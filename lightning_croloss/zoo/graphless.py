@@ -11,6 +11,9 @@ from lightning_croloss.configurable import class_path
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models import MatrixFactorization, RetrievalModel
 from lightning_croloss.models.graph_model import GraphModel
+from lightning_croloss.models.graphs import graphs_of
+from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
+from lightning_croloss.pretrained.fine_tuning import ITEM_TABLE
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.saving import model_section
 from lightning_croloss.recommend.top_items import evaluating
@@ -19,7 +22,38 @@ from lightning_croloss.recommend.top_items import evaluating
 _BLOCK = 4096
 
 
-def without_graph(model: GraphModel) -> MatrixFactorization:
+def holds_graph(model: RetrievalModel) -> bool:
+    """Tell whether a model holds the graph of its training events."""
+    return bool(graphs_of(model))
+
+
+def without_graph(model: RetrievalModel) -> RetrievalModel:
+    """Return what a model with a graph computes as a model that holds nothing of the graph.
+
+    Args:
+        model: the trained model: a ``GraphModel``, or one with ``item_graph_weight``.
+    """
+    return vectors_alone(model) if isinstance(model, GraphModel) else _smoothed_for_good(model)
+
+
+def _smoothed_for_good(model: RetrievalModel) -> RetrievalModel:
+    """Return the same architecture, whose embeddings of items are the smoothed ones."""
+    section = {
+        "class_path": model.hparams["_class_path"],
+        "init_args": {**_arguments(model), "item_graph_weight": 0.0},
+    }
+    found = cast(RetrievalModel, trusted_classes(imported=True).build(section, type(model).__name__))
+    state = {name: value for name, value in model.state_dict().items() if name not in graphs_of(model)}
+    table = model.item_embedding
+    assert isinstance(table, SmoothedEmbedding)
+    with torch.no_grad():
+        state[ITEM_TABLE] = table.table()
+    found.load_state_dict(state)
+    found.metadata = model.metadata
+    return found.eval()
+
+
+def vectors_alone(model: GraphModel) -> MatrixFactorization:
     """Return the vectors of a graph's users and items as a model that holds nothing of the graph.
 
     It gives the same lists: it is the vectors as the graph has made them, one for each user and each item,
@@ -45,11 +79,15 @@ def without_graph(model: GraphModel) -> MatrixFactorization:
     return found.eval()
 
 
-def own_section(model: GraphModel) -> dict[str, Any]:
+def own_section(model: RetrievalModel) -> dict[str, Any]:
     """Return the model as a config writes it, without the arguments that every architecture takes."""
     section = model_section(model)
     common = inspect.signature(RetrievalModel.__init__).parameters
-    own = {name: value for name, value in section["init_args"].items() if name not in common}
+    own = {
+        name: value
+        for name, value in section["init_args"].items()
+        if name not in common and value not in ([], ())
+    }
     return {**section, "init_args": own}
 
 
@@ -64,4 +102,4 @@ def _vectors(model: RetrievalModel, ids: torch.Tensor) -> torch.Tensor:
     return model.encode_users(batch)[:, 0].float().cpu()
 
 
-__all__ = ["own_section", "without_graph"]
+__all__ = ["holds_graph", "own_section", "without_graph"]

@@ -72,6 +72,7 @@ def test_the_best_epoch_is_tested_with_seen_items_left_out(folder: Path, archite
         {"feedforward": 1},
         {"dropout": 0.6},
         {"history_dropout": 0.5},
+        {"item_graph_weight": 0.5},
         {"negatives": 5},
         {"learning_rate": 0.01},
         {"weight_decay": 0.9, "learning_rate": 0.01},

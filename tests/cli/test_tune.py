@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from lightning_croloss.cli import main
-from lightning_croloss.cli.tune_base import Base, refuse_unfit
-from lightning_croloss.cli.tune_options import default_output, parse_words, split_words
-from lightning_croloss.cli.tune_settings import read_section
-from lightning_croloss.cli.tune_worker import answer_to
-from lightning_croloss.cli.tune_workers import THREADS, VISIBLE, _environment
+from lightning_croloss.cli.tune.base import Base, refuse_unfit
+from lightning_croloss.cli.tune.options import default_output, parse_words, split_words
+from lightning_croloss.cli.tune.settings import read_section
+from lightning_croloss.cli.tune.worker import answer_to
+from lightning_croloss.cli.tune.workers import THREADS, VISIBLE, _environment
 from lightning_croloss.errors import NotEnoughSpaceError
 from lightning_croloss.tuning.study import Mirror
 from tests.cli.cases import error_of
@@ -30,12 +30,12 @@ quick = pytest.mark.usefixtures("without_storage")
 
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_croloss.cli.tune_results.plot_curves", lambda *_, **__: None)
+    monkeypatch.setattr("lightning_croloss.cli.tune.results.plot_curves", lambda *_, **__: None)
 
 
 @pytest.fixture
 def without_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_croloss.cli.tune_progress.Mirrors", NoMirrors)
+    monkeypatch.setattr("lightning_croloss.cli.tune.progress.Mirrors", NoMirrors)
 
 
 def best(path: str) -> Any:
@@ -307,7 +307,7 @@ def test_what_any_setting_would_have_met(
         except Exception as caught:
             raise RuntimeError("the parser tried other types") from caught
 
-    monkeypatch.setattr("lightning_croloss.cli.tune_work.measure", measure)
+    monkeypatch.setattr("lightning_croloss.cli.tune.work.measure", measure)
     answer = answer_to({"do": "measure", "config": "a.yaml"})
     assert str(error) in answer["error"]
     assert answer["ends"] == ends
@@ -494,7 +494,7 @@ def test_processes_share_the_machine(pretended: Pretended, monkeypatch: pytest.M
     assert config["trainer"]["devices"] == 1
     assert [_environment(number, 3, ["3", "5"])[VISIBLE] for number in range(3)] == ["3", "5", "3"]
     monkeypatch.delenv(THREADS, raising=False)
-    monkeypatch.setattr("lightning_croloss.cli.tune_workers._cores", lambda: 8)
+    monkeypatch.setattr("lightning_croloss.cli.tune.workers._cores", lambda: 8)
     assert _environment(0, 2, [])[THREADS] == "4"
     assert THREADS not in _environment(0, 1, [])
     monkeypatch.setenv(THREADS, "1")

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_croloss.cli import main, tune_search, tune_workers
-from lightning_croloss.cli.tune_workers import Workers
+from lightning_croloss.cli import main
+from lightning_croloss.cli.tune import search as tune_search
+from lightning_croloss.cli.tune import workers as tune_workers
+from lightning_croloss.cli.tune.workers import Workers
 from tests.cli.cases import environment
 from tests.cli.tuning import Here, rungs, tune, write
 
@@ -181,7 +183,7 @@ def test_a_process_that_is_killed_fails_its_task_alone(
 
 
 def test_what_the_validation_does_not_log_is_found_before_anything_is_trained() -> None:
-    from lightning_croloss.cli.tune_work import measure
+    from lightning_croloss.cli.tune.work import measure
 
     write()
     assert measure("mine.yaml")["steps"] == 16

@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from lightning_croloss.cli.tune_base import mistake_in
-from lightning_croloss.cli.tune_table_features import feature_columns
-from lightning_croloss.cli.tune_table_options import table_base
-from lightning_croloss.cli.tune_table_report import commented, format_comparison
+from lightning_croloss.cli.tune.base import mistake_in
+from lightning_croloss.cli.tune.table.features import feature_columns
+from lightning_croloss.cli.tune.table.options import table_base
+from lightning_croloss.cli.tune.table.report import commented, format_comparison
 from lightning_croloss.data import TableDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.tuning.designs import Design, first_designs
@@ -32,7 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     monkeypatch.chdir(tmp_path)
     write_tables()
     workers = Here()
-    monkeypatch.setattr("lightning_croloss.cli.tune_table.make_workers", lambda *_: workers)
+    monkeypatch.setattr("lightning_croloss.cli.tune.table.command.make_workers", lambda *_: workers)
     return workers
 
 
@@ -76,7 +76,7 @@ def test_a_design_with_features_is_trained(here: Here, monkeypatch: pytest.Monke
     def only_with_features(*given: Any) -> list[Design]:
         return [design for design in first_designs(*given) if design.features]
 
-    monkeypatch.setattr("lightning_croloss.cli.tune_table.first_designs", only_with_features)
+    monkeypatch.setattr("lightning_croloss.cli.tune.table.command.first_designs", only_with_features)
     tune("--n", "5", "--output", "out", "--items=items.parquet")
     arguments = yaml.safe_load(Path("out/best_n5.yaml").read_text())["data"]["init_args"]
     assert arguments["item_features"] == ["kind"]

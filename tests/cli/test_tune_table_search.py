@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lightning_croloss.cli.tune_table_clock import SpentTime, spent_before
+from lightning_croloss.cli.tune.table.clock import SpentTime, spent_before
 from tests.cli.cases import error_of
 from tests.cli.tune_tables import Pretended, tune, write_tables
 from tests.cli.tuning import NoMirrors
@@ -28,7 +28,7 @@ quick = pytest.mark.usefixtures("without_storage")
 
 @pytest.fixture
 def without_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_croloss.cli.tune_table.Mirrors", NoMirrors)
+    monkeypatch.setattr("lightning_croloss.cli.tune.table.command.Mirrors", NoMirrors)
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +42,8 @@ def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretended:
         workers.processes = processes
         return workers
 
-    monkeypatch.setattr("lightning_croloss.cli.tune_table.make_workers", made)
-    monkeypatch.setattr("lightning_croloss.cli.tune_table.variants", lambda *_: [])
+    monkeypatch.setattr("lightning_croloss.cli.tune.table.command.make_workers", made)
+    monkeypatch.setattr("lightning_croloss.cli.tune.table.command.variants", lambda *_: [])
     return workers
 
 

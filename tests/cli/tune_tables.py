@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from lightning_croloss.cli import main
-from lightning_croloss.cli.tune_worker import answer_to
+from lightning_croloss.cli.tune.worker import answer_to
 
 USERS, ITEMS = 150, 60
 

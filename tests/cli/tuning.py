@@ -11,8 +11,9 @@ import pytest
 import torch
 import yaml
 
-from lightning_croloss.cli import main, tune_search
-from lightning_croloss.cli.tune_worker import answer_to
+from lightning_croloss.cli import main
+from lightning_croloss.cli.tune import search as tune_search
+from lightning_croloss.cli.tune.worker import answer_to
 
 LOSSES: list[Any] = [
     {"class_path": "CROLoss", "init_args": {"kernel": "exp", "temperature": 0.1}},

@@ -55,6 +55,8 @@ FOR_HISTORY: dict[str, tuple[dict[str, Any], Any]] = {
     "embedding_dropout": ({}, 0.5),
     "id_dropout": (ITEM_FEATURES, 0.5),
     "use_item_id": (ITEM_FEATURES, False),
+    "item_graph_weight": ({}, 0.5),
+    "item_graph_window": ({"item_graph_weight": 0.5}, 1),
     "event_features": ({}, EVENT_FEATURES["event_features"]),
 }
 #: The same of SequenceModel.

@@ -40,6 +40,7 @@ MODELS = [
     (GRU4Rec, {"hidden_dims": [16, 12]}),
     (SASRec, {"max_length": 12}),
     (SASRec, {"train_on": "all", "num_blocks": 1}),
+    (YouTubeDNN, {**FEATURES, "item_graph_weight": 0.5}),
     (ESASRec, {"max_length": 12, "feedforward_multiplier": 1}),
     (HSTU, {"max_length": 12}),
     (HSTU, {**EVENT_FEATURES, "use_times": False, "num_blocks": 1}),

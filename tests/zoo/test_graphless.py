@@ -14,16 +14,17 @@ from lightning_croloss import (
     NGCF,
     LightGCN,
     MatrixFactorization,
+    SASRec,
     SoftmaxLoss,
+    YouTubeDNN,
     load_pretrained,
     save_pretrained,
 )
 from lightning_croloss.cli.lightning_cli import run_fit
-from lightning_croloss.models.graph_model import EDGES_OF_GRAPH
 from lightning_croloss.zoo import building
 from lightning_croloss.zoo.datasets import DATASETS, UNKNOWN
 from lightning_croloss.zoo.evaluating import evaluate
-from lightning_croloss.zoo.graphless import own_section, without_graph
+from lightning_croloss.zoo.graphless import holds_graph, own_section, without_graph
 from tests.data_for_tests import ClusteredData, fit
 from tests.zoo.cases import CONFIG
 
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:LightningCLI's args parameter", "ignore:.*smaller than the logging interval"
 )
 
+EDGES_OF_GRAPH = "graph.edges"
 USERS = ["user 41", "user 3", "nobody", "user 59"]
 
 
@@ -113,3 +115,19 @@ def test_a_build_holds_the_events_only_where_they_may_travel(here, tmp_path, dat
 def test_no_known_data_set_lets_its_events_travel():
     assert UNKNOWN.may_hold_events
     assert not any(about.may_hold_events for about in DATASETS.values())
+
+
+@pytest.mark.parametrize("cls", [SASRec, YouTubeDNN])
+def test_smoothed_items_are_stored_as_they_are(cls, tmp_path):
+    torch.manual_seed(0)
+    model = cls(num_items=40, embedding_dim=8, ns=(5,), item_graph_weight=0.7)
+    fit(model, limit_train_batches=2)
+    found = without_graph(model)
+    assert type(found) is cls
+    assert not holds_graph(found)
+    assert found.hparams["item_graph_weight"] == 0.0
+    loaded = load_pretrained(save_pretrained(found, tmp_path / "model"))
+    histories = [[1, 2, 3], [7], []]
+    for one, other in zip(loaded.recommend(histories, 9), model.recommend(histories, 9), strict=True):
+        assert torch.equal(one, other)
+    assert own_section(model)["init_args"]["item_graph_weight"] == 0.7

@@ -27,10 +27,15 @@ def id_embeddings(*numbers: int, dim: int) -> list[nn.Embedding]:
         return [*deferred]
     tables = [nn.Embedding(number + 1, dim, padding_idx=0) for number in numbers]
     for table in tables:
-        nn.init.normal_(table.weight[1:], std=dim**-0.5)
+        draw_ids(table)
     return tables
 
 
 def rows_of_ids(table: IdEmbedding) -> Tensor:
     """Return the rows of all ids from 1 on, (ids, D); over shards those of this process."""
     return table.own_items() if isinstance(table, ShardedEmbedding) else table.weight[1:]
+
+
+def draw_ids(embedding: nn.Embedding) -> None:
+    """Draw the vectors of ids, of length about 1; the row of id 0 stays as it is."""
+    nn.init.normal_(embedding.weight[1:], std=embedding.embedding_dim**-0.5)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lightning_croloss.cli.interruption import interruption_behind
 from lightning_croloss.cli.seeds import seeds_of
-from lightning_croloss.cli.tune_base import Base, read_base
-from lightning_croloss.cli.tune_folder import check_output
-from lightning_croloss.cli.tune_options import default_output
-from lightning_croloss.cli.tune_search import Request, run_search
+from lightning_croloss.cli.tune.base import Base, read_base
+from lightning_croloss.cli.tune.folder import check_output
+from lightning_croloss.cli.tune.options import default_output
+from lightning_croloss.cli.tune.search import Request, run_search
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.search import Choice
@@ -30,7 +30,7 @@ def tune(given: argparse.Namespace, words: Sequence[str], command: Sequence[str]
         ValueError: an option or a field is wrong.
     """
     if given.interactions is not None:
-        from lightning_croloss.cli.tune_table import tune_table
+        from lightning_croloss.cli.tune.table.command import tune_table
 
         tune_table(given, words, command)
         return None

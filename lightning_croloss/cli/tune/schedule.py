@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.tune_budget import Budget, shortened
-from lightning_croloss.cli.tune_request import Request
+from lightning_croloss.cli.tune.budget import Budget, shortened
+from lightning_croloss.cli.tune.request import Request
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.plan import FitLength, Plan, Rung, make_plan, plan_for_all

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.tune_configs import settings
-from lightning_croloss.cli.tune_mirrors import Mirrors
-from lightning_croloss.cli.tune_request import Request
+from lightning_croloss.cli.tune.configs import settings
+from lightning_croloss.cli.tune.mirrors import Mirrors
+from lightning_croloss.cli.tune.request import Request
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome

@@ -12,8 +12,8 @@ from typing import Any
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun, keep_and_print
-from lightning_croloss.cli.tune_runs import BEST, refuse_to_go_on
-from lightning_croloss.cli.tune_table_runs import TableRuns
+from lightning_croloss.cli.tune.runs import BEST, refuse_to_go_on
+from lightning_croloss.cli.tune.table.runs import TableRuns
 from lightning_croloss.common.files import write_atomically
 
 OUTCOME = "outcome.json"

@@ -12,17 +12,17 @@ from typing import Any
 from lightning_croloss.callbacks.recall_report import collect_results, format_table
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun, keep_and_print
-from lightning_croloss.cli.tune_base import Base
-from lightning_croloss.cli.tune_report import (
+from lightning_croloss.cli.tune.base import Base
+from lightning_croloss.cli.tune.report import (
     config_text,
     curves_of_rungs,
     format_rungs,
     format_seconds,
     table_of_rungs,
 )
-from lightning_croloss.cli.tune_request import Request
-from lightning_croloss.cli.tune_runs import CONFIG, Runs
-from lightning_croloss.cli.tune_schedule import Schedule
+from lightning_croloss.cli.tune.request import Request
+from lightning_croloss.cli.tune.runs import CONFIG, Runs
+from lightning_croloss.cli.tune.schedule import Schedule
 from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.plotting import plot_curves
 from lightning_croloss.errors import MissingExtraError

@@ -204,6 +204,6 @@ def _killed(status: int, log: Path) -> str:
     return f"its process ended {how} (see {log})"
 
 
-_PROGRAM = "from lightning_croloss.cli.tune_worker import main; main()"
+_PROGRAM = "from lightning_croloss.cli.tune.worker import main; main()"
 
 __all__ = ["Answer", "Task", "Workers", "visible_gpus"]

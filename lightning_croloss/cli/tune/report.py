@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from lightning_croloss.cli.tune_base import Config
+from lightning_croloss.cli.tune.base import Config
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.search import Choice

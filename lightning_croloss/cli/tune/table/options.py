@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Sequence
 
 from lightning_croloss.cli.plain_parser import nearest, usage_error
-from lightning_croloss.cli.tune_base import Base, read_base
+from lightning_croloss.cli.tune.base import Base, read_base
 from lightning_croloss.data import TableDataModule
 
 #: Options of a search from a config, which mean nothing here, and why.

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import yaml
 
-from lightning_croloss.cli.tune_base import Config
-from lightning_croloss.cli.tune_configs import candidate_config, judged_by, run_config, unwatched
+from lightning_croloss.cli.tune.base import Config
+from lightning_croloss.cli.tune.configs import candidate_config, judged_by, run_config, unwatched
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
@@ -26,7 +26,7 @@ BEST = "best.json"
 
 
 class TaskRunner(Protocol):
-    """What does the tasks of :mod:`lightning_croloss.cli.tune_work`."""
+    """What does the tasks of :mod:`lightning_croloss.cli.tune.work`."""
 
     def run(self, tasks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Do tasks, and yield the answer of each with its number, in any order."""

@@ -10,18 +10,18 @@ from typing import Any
 
 import torch
 
-from lightning_croloss.cli.tune_base import Base
-from lightning_croloss.cli.tune_budget import Budget, Speed
-from lightning_croloss.cli.tune_configs import run_config, unwatched
-from lightning_croloss.cli.tune_folder import open_records
-from lightning_croloss.cli.tune_mirrors import check_storage
-from lightning_croloss.cli.tune_progress import Progress
-from lightning_croloss.cli.tune_request import Request
-from lightning_croloss.cli.tune_results import hand_back
-from lightning_croloss.cli.tune_runs import Runs, TaskRunner
-from lightning_croloss.cli.tune_schedule import read_length, schedule_of
-from lightning_croloss.cli.tune_settings import all_candidates, read_section
-from lightning_croloss.cli.tune_workers import Workers, visible_gpus
+from lightning_croloss.cli.tune.base import Base
+from lightning_croloss.cli.tune.budget import Budget, Speed
+from lightning_croloss.cli.tune.configs import run_config, unwatched
+from lightning_croloss.cli.tune.folder import open_records
+from lightning_croloss.cli.tune.mirrors import check_storage
+from lightning_croloss.cli.tune.progress import Progress
+from lightning_croloss.cli.tune.request import Request
+from lightning_croloss.cli.tune.results import hand_back
+from lightning_croloss.cli.tune.runs import Runs, TaskRunner
+from lightning_croloss.cli.tune.schedule import read_length, schedule_of
+from lightning_croloss.cli.tune.settings import all_candidates, read_section
+from lightning_croloss.cli.tune.workers import Workers, visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.records import Records

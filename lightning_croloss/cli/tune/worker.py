@@ -26,7 +26,7 @@ def main() -> None:
         return
     sys.path[:] = json.loads(first)["path"]
     threading.Thread(target=_listen, args=(tasks, waiting), daemon=True).start()
-    import lightning_croloss.cli.tune_work  # noqa: F401  (while nothing is to be done yet)
+    import lightning_croloss.cli.tune.work  # noqa: F401  (while nothing is to be done yet)
 
     while True:
         answer = json.dumps(answer_to(waiting.get()))
@@ -48,23 +48,23 @@ def answer_to(task: dict[str, Any]) -> dict[str, Any]:
     """Do a task.
 
     Args:
-        task: ``do`` names a function of :mod:`lightning_croloss.cli.tune_work`, the rest is its arguments.
+        task: ``do`` names a function of :mod:`lightning_croloss.cli.tune.work`, the rest is its arguments.
 
     Returns:
         Its ``result``, or the ``error`` that ended it, in one sentence, and whether that ``ends`` all others.
     """
-    from lightning_croloss.cli import tune_work
+    from lightning_croloss.cli.tune import work
 
     arguments = {name: value for name, value in task.items() if name != "do"}
     try:
-        return {"result": getattr(tune_work, task["do"])(**arguments)}
+        return {"result": getattr(work, task["do"])(**arguments)}
     except (Exception, SystemExit) as error:
         with suppress(OSError):  # the log is on a full disk
             traceback.print_exc()
-        ends = tune_work.is_of_the_machine(error)
-        return {"error": tune_work.sentence_about(error), "ends": ends}
+        ends = work.is_of_the_machine(error)
+        return {"error": work.sentence_about(error), "ends": ends}
     finally:
-        tune_work.end_runs()
+        work.end_runs()
 
 
 __all__ = ["answer_to", "main"]

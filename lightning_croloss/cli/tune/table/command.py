@@ -20,20 +20,20 @@ from lightning_croloss.cli.interruption import interruption_behind
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun
 from lightning_croloss.cli.seeds import seeds_of
-from lightning_croloss.cli.tune_base import Base
-from lightning_croloss.cli.tune_folder import STATE, check_output
-from lightning_croloss.cli.tune_mirrors import Mirrors, check_storage
-from lightning_croloss.cli.tune_options import default_output
-from lightning_croloss.cli.tune_report import format_seconds
-from lightning_croloss.cli.tune_request import Request
-from lightning_croloss.cli.tune_search import make_workers
-from lightning_croloss.cli.tune_table_clock import SpentTime
-from lightning_croloss.cli.tune_table_features import feature_columns, without_tables
-from lightning_croloss.cli.tune_table_options import refuse_options, table_base
-from lightning_croloss.cli.tune_table_report import Report, hand_back
-from lightning_croloss.cli.tune_table_runs import TableRuns
-from lightning_croloss.cli.tune_table_seeds import Seeds
-from lightning_croloss.cli.tune_workers import visible_gpus
+from lightning_croloss.cli.tune.base import Base
+from lightning_croloss.cli.tune.folder import STATE, check_output
+from lightning_croloss.cli.tune.mirrors import Mirrors, check_storage
+from lightning_croloss.cli.tune.options import default_output
+from lightning_croloss.cli.tune.report import format_seconds
+from lightning_croloss.cli.tune.request import Request
+from lightning_croloss.cli.tune.search import make_workers
+from lightning_croloss.cli.tune.table.clock import SpentTime
+from lightning_croloss.cli.tune.table.features import feature_columns, without_tables
+from lightning_croloss.cli.tune.table.options import refuse_options, table_base
+from lightning_croloss.cli.tune.table.report import Report, hand_back
+from lightning_croloss.cli.tune.table.runs import TableRuns
+from lightning_croloss.cli.tune.table.seeds import Seeds
+from lightning_croloss.cli.tune.workers import visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.data import RetrievalDataModule, TableDataModule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_croloss.cli.tune_base import Base, mistake_in, overlay_words
+from lightning_croloss.cli.tune.base import Base, mistake_in, overlay_words
 from lightning_croloss.errors import suggest
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.space import DRAWN, Choices, Dimension, described, drawn, read_space, unique

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.cli.tune_base import Config, overlaid
+from lightning_croloss.cli.tune.base import Config, overlaid
 from lightning_croloss.models.cutoffs import DEFAULT, below
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import MEAN, Objective

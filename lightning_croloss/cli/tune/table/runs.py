@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.tune_base import Base, Config
-from lightning_croloss.cli.tune_configs import judged_by, run_config, settings
-from lightning_croloss.cli.tune_folder import STATE, open_records
-from lightning_croloss.cli.tune_mirrors import Mirrors
-from lightning_croloss.cli.tune_runs import BEST, CONFIG, TaskRunner, refuse_to_go_on
-from lightning_croloss.cli.tune_table_clock import spent_before
+from lightning_croloss.cli.tune.base import Base, Config
+from lightning_croloss.cli.tune.configs import judged_by, run_config, settings
+from lightning_croloss.cli.tune.folder import STATE, open_records
+from lightning_croloss.cli.tune.mirrors import Mirrors
+from lightning_croloss.cli.tune.runs import BEST, CONFIG, TaskRunner, refuse_to_go_on
+from lightning_croloss.cli.tune.table.clock import spent_before
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.by_the_clock import NEVER
 from lightning_croloss.tuning.candidate import Candidate

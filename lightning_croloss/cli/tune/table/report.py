@@ -19,9 +19,9 @@ from lightning_croloss.baselines.per_user import Measured
 from lightning_croloss.callbacks.recall_report import collect_results, format_table
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun
-from lightning_croloss.cli.tune_base import Config
-from lightning_croloss.cli.tune_runs import refuse_to_go_on
-from lightning_croloss.cli.tune_table_runs import TableRuns
+from lightning_croloss.cli.tune.base import Config
+from lightning_croloss.cli.tune.runs import refuse_to_go_on
+from lightning_croloss.cli.tune.table.runs import TableRuns
 from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.tuning.designs import Design

@@ -1,0 +1,1 @@
+"""``croloss tune --interactions``: the search from a table alone, by the clock."""

@@ -1,0 +1,93 @@
+"""SmoothedEmbedding: embeddings of items to which those of their neighbours in histories add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_croloss.common.uncompiled import uncompiled
+from lightning_croloss.models.layers.id_embedding import draw_ids
+from lightning_croloss.models.layers.item_graph import ItemGraph
+
+
+class SmoothedEmbedding(nn.Embedding):
+    """The table ``E + weight · Â E``, with Â the normalised adjacency matrix of an ``ItemGraph``.
+
+    An item that few histories hold so learns from all that its neighbours learn, in both roles, as an event
+    and as a candidate. One layer of propagation, as of LightGCN (He et al., SIGIR 2020), among the items
+    alone. Without edges it is the table E.
+
+    The whole table is smoothed at once, once for all look-ups of a training step (:meth:`step`), and kept
+    between the batches of an evaluation as long as its weights stay.
+
+    Args:
+        num_items: size of the catalogue.
+        dim: width D.
+        neighbor_weight: what the neighbours' sum is multiplied by.
+        window: see ``ItemGraph``.
+
+    Attributes:
+        weight: (num_items + 1, D), E; row 0 is zeros.
+        graph: the graph.
+    """
+
+    def __init__(self, num_items: int, dim: int, neighbor_weight: float, window: int) -> None:
+        super().__init__(num_items + 1, dim, padding_idx=0)
+        draw_ids(self)
+        self.neighbor_weight = neighbor_weight
+        self.graph = ItemGraph(num_items, window)
+        self._in_step = False
+        self._of_step: Tensor | None = None
+        self._kept: tuple[tuple[Any, ...], Tensor] | None = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the smoothed embeddings (..., D) of ids (...), zeros for id 0."""
+        return functional.embedding(ids, self.table(), padding_idx=0)
+
+    @uncompiled
+    def table(self) -> Tensor:
+        """Return the smoothed embeddings of all ids, (num_items + 1, D)."""
+        if self._in_step:
+            if self._of_step is None:
+                self._of_step = self._smoothed()
+            return self._of_step
+        if self.training or torch.is_grad_enabled():
+            return self._smoothed()
+        weight = self.weight
+        version = 0 if weight.is_inference() else weight._version
+        now = (weight.data_ptr(), weight.dtype, version, id(self.graph.edges))
+        if self._kept is None or self._kept[0] != now:
+            self._kept = now, self._smoothed()
+        return self._kept[1]
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Smooth once for all look-ups within."""
+        self._in_step = True
+        try:
+            yield
+        finally:
+            self._in_step, self._of_step = False, None
+
+    def forget(self) -> None:
+        """Smooth anew at the next look-up: for whoever swaps weights behind our back."""
+        self._kept = None
+
+    def train(self, mode: bool = True) -> SmoothedEmbedding:
+        """Switch to training mode, or out of it."""
+        if mode:
+            self.forget()
+        return super().train(mode)
+
+    def extra_repr(self) -> str:
+        """Return what is printed."""
+        return f"{super().extra_repr()}, neighbor_weight={self.neighbor_weight}, window={self.graph.window}"
+
+    def _smoothed(self) -> Tensor:
+        neighbors: Tensor = self.graph(self.weight)
+        return self.weight + self.neighbor_weight * neighbors
