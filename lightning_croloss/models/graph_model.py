@@ -61,7 +61,6 @@ class GraphModel(MatrixFactorization):
         ValueError: an argument is out of range.
     """
 
-    supports_shards = False
     #: whether it regularises the outcome of the propagation instead of the embeddings themselves
     regularizes_outcome = False
 
@@ -107,6 +106,11 @@ class GraphModel(MatrixFactorization):
                 f"{type(self).__name__} propagates along the events of training: give the trainer a data "
                 "module of this package, or call model.graph.set_edges(users, items) before"
             )
+
+    @property
+    def supports_shards(self) -> bool:
+        """Whether the tables of ids may lie in shards: the graph reaches across all rows."""
+        return False
 
     def id_embeddings(self) -> list[IdEmbedding]:
         """Return none: the gradients of these embeddings are never sparse."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_probability
@@ -173,7 +173,7 @@ class HistoryModel(RetrievalModel):
             (..., D), or (num_items, D).
         """
         if self.item_feature_embedding is None and self.item_embedding is not None:
-            found: Tensor = self._rows_of_ids() if ids is None else self.item_embedding(ids)
+            found: Tensor = self._item_rows() if ids is None else self.item_embedding(ids)
             return found
         assert self.item_feature_embedding is not None
         embeddings: Tensor = self.item_feature_embedding(self._ids_here() if ids is None else ids)
@@ -194,7 +194,7 @@ class HistoryModel(RetrievalModel):
         """Return the embeddings of the ids alone, of items with features: zeros where these must do."""
         assert self.item_embedding is not None
         # a look-up is a collective of all processes, and all rows are none
-        found: Tensor = self._rows_of_ids() if ids is None else self.item_embedding(ids)
+        found: Tensor = self._item_rows() if ids is None else self.item_embedding(ids)
         kept = self.seen_items[self._ids_here() if ids is None else ids]
         if self.training and self.id_dropout > 0.0:
             kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.id_dropout)
@@ -245,11 +245,19 @@ class HistoryModel(RetrievalModel):
             return super().loss_of(batch)
 
     @property
+    def supports_shards(self) -> bool:
+        """Whether the tables of ids may lie in shards: not if a graph reaches across all rows."""
+        return self._smoothed is None
+
+    @property
     def _smoothed(self) -> SmoothedEmbedding | None:
         table = self.item_embedding
         return table if isinstance(table, SmoothedEmbedding) else None
 
-    def _rows_of_ids(self) -> Tensor:
-        """Return the embeddings of all ids from 1 on, (ids, D); over shards those of this process."""
+    def _item_rows(self) -> Tensor:
+        """Return the embeddings of all ids from 1 on, with those of neighbours if there are any.
+
+        Over shards, which no graph reaches across, those of this process.
+        """
         assert self.item_embedding is not None
         return rows_of_ids(self.item_embedding) if self._smoothed is None else self._smoothed.table()[1:]

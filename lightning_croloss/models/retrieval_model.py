@@ -95,7 +95,6 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         user_feature_embedding: the embedding of the users' features; None without.
         event_feature_embedding: the embedding of the features of the history's events; None without.
         reads_times: whether the model reads the times of the history's events, where the data has any.
-        supports_shards: whether the tables of ids may lie in shards, see the strategy ``croloss_sharded``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -108,7 +107,6 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     num_users: int = 0
     max_length: int | None = None
     reads_times = False
-    supports_shards = True
 
     def __init__(
         self,
@@ -153,6 +151,11 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
         return unit_length(vectors) if self.similarity == "cosine" else vectors
+
+    @property
+    def supports_shards(self) -> bool:
+        """Whether the tables of ids may lie in shards, see the strategy ``croloss_sharded``."""
+        return True
 
     @property
     def item_shards(self) -> RowShards | None:

@@ -105,7 +105,7 @@ def put_rows(checkpoint: dict[str, Any], rows: Mapping[str, Tensor]) -> None:
                         indices, values[indices[0]], values.shape, is_coalesced=True
                     )
                 _gradients(checkpoint)[".".join(parts)] = values
-        except (LookupError, TypeError, AttributeError):
+        except (LookupError, TypeError, AttributeError, RuntimeError):
             raise ValueError(f"it has no place for {path!r}") from None
 
 
@@ -120,7 +120,6 @@ def keep_own_rows(checkpoint: dict[str, Any], shards: Mapping[str, RowShards]) -
         for values in (weights, gradients):
             whole = values.get(f"{name}.weight") if isinstance(values, dict) else None
             if isinstance(whole, Tensor) and whole.shape[:1] == (own.num_rows,):
-                whole = whole.to_sparse_coo() if whole.is_sparse else whole
                 values[f"{name}.weight"] = own_part(whole, own)  # type: ignore[index]
 
 

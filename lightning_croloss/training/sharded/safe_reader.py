@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 from collections.abc import Mapping, Sequence
@@ -169,14 +170,16 @@ def _check_tensor(
             if offsets != (row, *[0] * (len(shape) - 1)) or sizes[1:] != shape[1:] or sizes[0] < 0:
                 raise _damaged(folder, f"the parts of {name!r} do not make a whole")
             row += sizes[0]
-            _check_place(metadata.storage_data.get(dcp.MetadataIndex(name, chunk.offsets)), folder, name)
+            place = metadata.storage_data.get(dcp.MetadataIndex(name, chunk.offsets))
+            _check_place(place, folder, name, math.prod(sizes) * dtype.itemsize)
     except (AttributeError, TypeError, LookupError):
         raise _damaged(folder, f"the parts of {name!r} are not described") from None
     if row != shape[0]:
         raise _damaged(folder, f"of {shape[0]:,} rows of {name!r} it holds {row:,}")
 
 
-def _check_place(place: Any, folder: Path, name: str) -> None:
+def _check_place(place: Any, folder: Path, name: str, held: int) -> None:
+    """Refuse a part that does not lie in a file of the folder with as many bytes as its values take."""
     if not isinstance(place, _StorageInfo) or getattr(place, "transform_descriptors", None):
         raise _damaged(folder, f"it does not say where a part of {name!r} is")
     if not isinstance(place.relative_path, str) or not _VALUES.fullmatch(place.relative_path):
@@ -187,6 +190,8 @@ def _check_place(place: Any, folder: Path, name: str) -> None:
     begin, length = place.offset, place.length
     if not (type(begin) is type(length) is int and 0 <= begin < begin + length <= path.stat().st_size):
         raise _damaged(folder, f"the end of {place.relative_path} is missing")
+    if length < held:  # a few bytes declare as many values as they like
+        raise _damaged(folder, f"{place.relative_path} holds fewer values of {name!r} than it says")
 
 
 def _damaged(folder: Path, why: str) -> PretrainedError:

@@ -175,6 +175,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another path": (metadata(place(relative_path="../../other")), "not in a file of it"),
     "a place behind the end": (metadata(place(offset=10**9)), "the end of __0_0.distcp is missing"),
+    "fewer bytes than values": (metadata(place(length=1000)), "holds fewer values of"),
     "another transformation": (metadata(place(transform_descriptors=["zstd"])), "does not say where"),
     "a part is missing": (metadata(larger), "of 41 rows of 'state_dict.item_embedding.weight' it holds 40"),
     "a tensor is missing": (

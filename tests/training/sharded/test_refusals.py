@@ -63,6 +63,7 @@ MODELS: dict[str, tuple[Any, str]] = {
     "another module": (LightningModule, "trains a RetrievalModel of this package, not a LightningModule"),
     "LightGCN": (lambda: LightGCN(40, 60), "cannot train LightGCN"),
     "NGCF": (lambda: NGCF(40, 60), "cannot train NGCF"),
+    "a graph of items": (lambda: small_model(item_graph_weight=1.0), "cannot train YouTubeDNN, whose every"),
     "features alone": (
         lambda: small_model(item_features=FeaturedData().item_feature_specs, use_item_id=False),
         "has no table of the items' ids",

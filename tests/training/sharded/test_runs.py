@@ -13,12 +13,15 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_croloss import FullCatalogNegatives, MatrixFactorization, RetrievalModel, UniformNegatives
+from lightning_croloss.errors import NonFiniteLossError
+from lightning_croloss.models import gather_checkpoint
 from lightning_croloss.pretrained import load_pretrained
 from lightning_croloss.sharding.deferred import deferred_tables
 from lightning_croloss.sharding.embedding import ShardedEmbedding
 from lightning_croloss.training.sharded.folder import is_sharded_checkpoint
 from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
 from tests.distributed import run_distributed
+from tests.models.small_models import BreakingLoss
 
 #: 300 rows are 5 batches of 64 of all processes together: it saves in the middle of the second epoch, where
 #: of two batches whose gradients are added up one is waiting.
@@ -101,9 +104,17 @@ def trained(rank: int, world: int, folder: str, kind: str, ckpt_path: str | None
     return whole(model), metrics, tested, best.best_model_path
 
 
+def broken(rank: int, world: int) -> str:
+    """Return what is said when the loss of the second process alone becomes NaN."""
+    model = small_model(loss=BreakingLoss(3 if rank == 1 else 1000), negatives=UniformNegatives(20))
+    with pytest.raises(NonFiniteLossError) as caught:
+        trainer_of(rank, world).fit(model, data(world))
+    return str(caught.value).partition(" (")[0]
+
+
 def two(rank: int, world: int, folder: str) -> dict[str, Any]:
     """Return for each model a run without a break, and one that goes on from its checkpoint."""
-    return {
+    return {"broken": broken(rank, world)} | {
         kind: [
             trained(rank, world, folder, kind),
             trained(rank, world, folder, kind, f"{folder}/{kind}.ckpt"),
@@ -162,6 +173,10 @@ def test_two_processes_go_on_as_if_nothing_had_been(kind: str, runs: Any) -> Non
             assert others[1:3] == (pytest.approx(metrics, abs=error), pytest.approx(tested, abs=error))
 
 
+def test_a_loss_that_breaks_in_one_process_ends_all_in_the_same_step(runs: Any) -> None:
+    assert [of_process["broken"] for of_process in runs] == ["the training loss is nan at step 3"] * 2
+
+
 @pytest.mark.parametrize("kind", STEPS)
 def test_one_process_measures_the_same(kind: str, runs: Any) -> None:
     _, _, tested, path = runs[0][kind][0]
@@ -170,6 +185,11 @@ def test_one_process_measures_the_same(kind: str, runs: Any) -> None:
     assert model.num_items == 40
     assert isinstance(model.item_embedding, torch.nn.Embedding)
     assert_equal(dict(model.state_dict()), dict(load_pretrained(path).state_dict()))
+    gather_checkpoint(path, f"{path}-gathered.ckpt")
+    gathered = torch.load(f"{path}-gathered.ckpt", weights_only=True)
+    as_built = {name: gathered["state_dict"][name].to(value) for name, value in model.state_dict().items()}
+    assert_equal(dict(model.state_dict()), as_built)
+    assert "optimizer_states" not in gathered
     fresh = of_one(kind)
     (measured,) = quiet_trainer().test(fresh, data(1), ckpt_path=path, verbose=False, weights_only=True)
     assert measured == pytest.approx(tested, abs=1e-12)

@@ -71,6 +71,9 @@ CASES: dict[str, partial[Any]] = {
     ),
     "TwoTower, crossed": partial(TwoTower, **ITEM_FEATURES, item_interactions=("cross",), negatives=FULL()),
     "YouTubeDNN": partial(YouTubeDNN, negatives=FULL(exclude_known_positives=True), loss=CROLoss(n=5)),
+    "YouTubeDNN, learned": partial(
+        YouTubeDNN, negatives=FULL(), loss=CROLoss(n=5, learnable_temperature=True)
+    ),
     "YouTubeDNN, in batch": partial(YouTubeDNN, negatives=InBatchNegatives(True)),
     "YouTubeDNN, mixed": partial(YouTubeDNN, negatives=MixedNegatives([DRAWN(), InBatchNegatives(True)])),
     "MIND": partial(MIND, negatives=FULL(), loss=SOFTMAX),
@@ -144,7 +147,7 @@ def both(rank: int, world: int) -> dict[str, dict[str, float]]:
             else:
                 distributed.all_reduce(grad)
                 grad /= world
-            errors[name] = float((grad - other).abs().max()) if len(other) else 0.0
+            errors[name] = float((grad - other).abs().max()) if other.numel() else 0.0
         rows = own.item_shards.own_items
         with torch.no_grad():
             vectors = whole.encode_items(None)[rows.start - 1 : rows.stop - 1]
