@@ -60,9 +60,9 @@ class GRU4Rec(SequenceModel):
 def _init_layers(layers: Sequence[nn.GRU]) -> None:
     """Let the gates hear the events from the first step on.
 
-    Embeddings start with length 1, for which PyTorch's own start, meant for components of that size, would
-    hold all gates half open and all users near the bias of the output. The recurrent matrix of each gate is
-    orthogonal, so that what was remembered neither fades nor grows.
+    For cosines embeddings start with length 1, for which PyTorch's own start, meant for components of that
+    size, would hold all gates half open and all users near the bias of the output. The recurrent matrix of
+    each gate is orthogonal, so that what was remembered neither fades nor grows.
     """
     for number, layer in enumerate(layers):
         for name, weight in layer.named_parameters():
