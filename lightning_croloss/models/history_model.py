@@ -96,7 +96,6 @@ class HistoryModel(RetrievalModel):
         dim = self.embedding_dim
         if use_item_id and item_graph_weight:
             self.item_embedding = SmoothedEmbedding(num_items, dim, item_graph_weight, item_graph_window)
-            self.supports_shards = False  # the graph reaches all rows
         else:
             self.item_embedding = id_embedding(num_items, dim) if use_item_id else None
         self.item_feature_embedding = feature_embedding(item_features, num_items, dim, "items")

@@ -45,10 +45,9 @@ def refuse_model(model: Any) -> None:
     if supports is None:
         raise ValueError(f"{_SAY} trains a RetrievalModel of this package, not a {kind}: use ddp")
     if not supports:
-        other = "another architecture" if not type(model).supports_shards else "item_graph_weight: 0"
         raise ValueError(
-            f"{_SAY} cannot train this {kind}, whose vectors depend on rows of all processes: use ddp, or "
-            f"{other}"
+            f"{_SAY} cannot train {kind}, whose every vector depends on the rows of all processes through a "
+            "graph: use ddp, or a model without one"
         )
     tables = tables_of(model)
     if "item_embedding" not in tables:
