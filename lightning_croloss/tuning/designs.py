@@ -18,6 +18,8 @@ SESSIONS = 4
 #: all of its targets saves most of the time.
 LONG, VERY_LONG = 10, 25
 LEARNING_RATE = 0.003
+#: Items up to which smoothing the whole table in each step is tried; it costs as much as a dense update.
+SMOOTHED_ITEMS = 200_000
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
         ordered = [attention, strong, recurrent, deep, weak, interests, capsules]
     if sessions:
         ordered = [weak, attention, recurrent, strong, interests, deep]
+    if found.items <= SMOOTHED_ITEMS:
+        ordered.insert(2, _smoothed(ordered[0]))
     if found.item_features or found.user_features:
         ordered = [
             variant for each in ordered for variant in _with_features(each, found, each in ordered[:2])
@@ -115,20 +119,23 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
     return ordered
 
 
-def variants(best: Design, ns: Sequence[int], num_items: int) -> list[Design]:
+def variants(best: Design, ns: Sequence[int], num_items: int, tried: Sequence[Design] = ()) -> list[Design]:
     """Return what is tried around the best architecture: losses, regularisation and width.
 
     Args:
         best: the best so far.
         ns: the N that will be deployed.
         num_items: size of the catalogue.
+        tried: designs that were tried already, which are left out.
     """
     losses = [each for each in portfolio(ns, num_items) if each.name != best.loss.name]
     others = [
         replace(best, name=f"{best.name}; {each.name}", loss=each, why="another loss") for each in losses
     ]
     dropout = float(best.arguments.get("history_dropout", 0.0))
+    smoothed = "item_graph_weight" in best.arguments
     tuned = [
+        *(() if smoothed or num_items > SMOOTHED_ITEMS else (_smoothed(best),)),
         _changed(best, "width 128", "a wider model", embedding_dim=128),
         *(
             _changed(best, f"history dropout {value:g}", "regularisation", history_dropout=value)
@@ -145,7 +152,8 @@ def variants(best: Design, ns: Sequence[int], num_items: int) -> list[Design]:
     found: list[Design] = []
     for at in range(max(len(others), len(tuned))):  # in turn, since either may be what counts
         found += others[at : at + 1] + tuned[at : at + 1]
-    return found
+    known = {each.name for each in tried}
+    return [each for each in found if each.name not in known]
 
 
 def config_of(
@@ -199,6 +207,12 @@ def _with_features(design: Design, found: Statistics, promising: bool) -> list[D
     if not promising or not (found.item_features or takes_user_features(design)):
         return [design]
     return [design, replace(design, name=f"{design.name}, features", features=True)]
+
+
+def _smoothed(design: Design) -> Design:
+    """Return a design whose items are smoothed along the graph of those near them."""
+    why = "items learn from those that stand near them"
+    return _changed(design, "near items", why, item_graph_weight=1.0)
 
 
 def _changed(design: Design, name: str, why: str, **arguments: Any) -> Design:

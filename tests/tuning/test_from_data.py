@@ -14,7 +14,7 @@ from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data import Interactions
 from lightning_croloss.errors import DataError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.tuning.designs import config_of, first_designs, variants
+from lightning_croloss.tuning.designs import SMOOTHED_ITEMS, config_of, first_designs, variants
 from lightning_croloss.tuning.from_data import decide
 from lightning_croloss.tuning.table_statistics import Later, Statistics, look_at
 
@@ -142,7 +142,7 @@ def test_what_holds_for_every_table(found: Statistics, n: int, minutes: float, g
 def test_every_design_can_be_built(found: Statistics) -> None:
     decided = decide(found, [100], 60)
     designs = first_designs(found, [100])
-    designs += [each for first in designs[:2] for each in variants(first, [100], found.items)]
+    designs += [each for first in designs[:2] for each in variants(first, [100], found.items, designs)]
     names = [design.name for design in designs]
     assert len(set(names)) == len(names)
     for design in designs:
@@ -179,6 +179,20 @@ def test_features_are_tried_beside_the_same_model_without() -> None:
     assert not {"items", "users", "item_features", "user_features"} & set(plain)
     assert attention["item_features"] == ["brand"]
     assert "users" not in attention  # it takes none
+
+
+def test_smoothed_items_are_tried_early_and_around_whatever_is_best_but_not_on_huge_catalogues() -> None:
+    found = statistics()
+    designs = first_designs(found, [100])
+    assert designs[2].arguments == {**designs[0].arguments, "item_graph_weight": 1.0}
+    around = [variants(each, [100], found.items) for each in designs[1:3]]
+    assert [sum("item_graph_weight" in each.arguments for each in tried) for tried in around] == [
+        1,
+        len(around[1]),
+    ]
+    many = SMOOTHED_ITEMS + 1
+    huge = [*first_designs(replace(found, items=many), [100]), *variants(designs[1], [100], many)]
+    assert not any("item_graph_weight" in each.arguments for each in huge)
 
 
 def interactions(users: list[int], items: list[int], times: list[int] | None) -> Interactions:

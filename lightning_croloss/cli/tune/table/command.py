@@ -38,7 +38,7 @@ from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.data import RetrievalDataModule, TableDataModule
 from lightning_croloss.errors import DataError, MissingExtraError
-from lightning_croloss.tuning.designs import first_designs, variants
+from lightning_croloss.tuning.designs import Design, first_designs, variants
 from lightning_croloss.tuning.from_data import Decisions, decide
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.table_statistics import Statistics, look_at
@@ -216,13 +216,17 @@ class _Table:
         first = first_designs(found, ns)
         valid = max(1, len(data.measured_rows("valid")))
         tests = max(1.0, len(data.measured_rows("test")) / valid)
+
+        def around(best: Design) -> list[Design]:
+            return variants(best, ns, found.items, first)
+
         search = TimedSearch(
             [(design, design.family) for design in first],
-            lambda best: [(design, best.family) for design in variants(best, ns, found.items)],
+            lambda best: [(design, best.family) for design in around(best)],
             self.runs.advance,
             time.monotonic,
             self.end - END,
-            self.runs.restored(first, lambda best: variants(best, ns, found.items)),
+            self.runs.restored(first, around),
             self.runs.besides,
             self.request.processes,
             self.repeats,
