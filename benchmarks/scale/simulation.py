@@ -33,7 +33,7 @@ NETWORKS = {"10 Gbit/s": 1.25e9, "100 Gbit/s": 1.25e10, "400 GB/s": 4e11}
 #: Floating point operations a second that a device is supposed to reach in the loss.
 SPEED = 1e14
 FLOAT = 4
-#: Numbers for each of a row's D where the gradient is dense: the row, two moments, the gradient and what a step
+#: Numbers for each of a row's D where the gradient is dense: row, two moments, gradient and what a step
 #: holds for a moment, as `python -m benchmarks.scale.shards` measures.
 DENSE = 7.2
 
@@ -59,7 +59,7 @@ class Volume(NamedTuple):
 
 def count(kind: str, processes: int, batch: int, dim: int) -> dict[str, float]:
     """Return the mean over the processes of what each sends in a step, by collective, and its calls."""
-    ranks = run(kind, processes, ITEMS[kind], dim, batch, steps=1, first=0)
+    ranks = run(kind, processes, ITEMS[kind], dim, batch, steps=1, first=0, even=True)
     names = sorted({name for rank in ranks for name in rank["traffic"]})
     return {name: sum(rank["traffic"].get(name, 0.0) for rank in ranks) / processes for name in names}
 
