@@ -1,7 +1,8 @@
 """Training steps over a table of items in shards, in W gloo processes: memory, time and traffic of each.
 
 A user is a layer over the mean of 20 items' rows, drawn at random like the target: hardly an id comes twice,
-which is the most that a step of this size can cost. Two kinds of step:
+which is the most that a step of this size can cost. For counting bytes the ids can be spread evenly instead,
+so that chance plays no part. Two kinds of step:
 
 - ``sampled``: rows of the histories, of the targets and of 2,560 uniform negatives are looked up together,
   with sparse gradients;
@@ -35,7 +36,14 @@ FIRST = 3
 
 
 def run(
-    kind: str, processes: int, items: int, dim: int, batch: int, steps: int, first: int = FIRST
+    kind: str,
+    processes: int,
+    items: int,
+    dim: int,
+    batch: int,
+    steps: int,
+    first: int = FIRST,
+    even: bool = False,
 ) -> list[dict[str, Any]]:
     """Return what each process measured.
 
@@ -47,9 +55,10 @@ def run(
         batch: rows of each process.
         steps: how many are timed.
         first: how many come before these.
+        even: whether the ids of a step are different ones, spread evenly over the catalogue.
     """
     with tempfile.TemporaryDirectory() as folder:
-        arguments = (processes, folder, kind, items, dim, batch, steps, first)
+        arguments = (processes, folder, kind, items, dim, batch, steps, first, even)
         torch.multiprocessing.start_processes(_process, arguments, nprocs=processes, start_method="spawn")
         return [torch.load(Path(folder, f"{rank}.pt"), weights_only=True) for rank in range(processes)]
 
@@ -62,7 +71,9 @@ def _process(rank: int, world_size: int, folder: str, *settings: Any) -> None:
     distributed.destroy_process_group()
 
 
-def measure(rank: int, kind: str, items: int, dim: int, batch: int, steps: int, first: int) -> dict[str, Any]:
+def measure(
+    rank: int, kind: str, items: int, dim: int, batch: int, steps: int, first: int, even: bool
+) -> dict[str, Any]:
     """Train for some steps in one process of several."""
     torch.manual_seed(0)
     table = ShardedEmbedding(items + 1, dim, padding_idx=0, sparse=kind == "sampled")
@@ -72,11 +83,17 @@ def measure(rank: int, kind: str, items: int, dim: int, batch: int, steps: int, 
     loss = CROLoss(n=100, num_items=items)
     generator = torch.Generator().manual_seed(rank)
 
-    def draw(*shape: int) -> Tensor:
-        return torch.randint(1, items + 1, shape, generator=generator)
+    sizes = [batch * LENGTH, batch, NEGATIVES if kind == "sampled" else 0]
+
+    def draw() -> list[Tensor]:
+        number = sum(sizes)
+        if even:
+            order = torch.randperm(number, generator=generator)
+            return list((order * items // number + 1).split(sizes))
+        return list(torch.randint(1, items + 1, (number,), generator=generator).split(sizes))
 
     def step() -> float:
-        value = _loss(kind, table, tower, loss, draw(batch, LENGTH), draw(batch), draw(NEGATIVES))
+        value = _loss(kind, table, tower, loss, *draw())
         optimizer.zero_grad()
         value.backward()
         _average(tower)
@@ -111,9 +128,9 @@ def _loss(
     targets: Tensor,
     negatives: Tensor,
 ) -> Tensor:
-    asked = [history.flatten(), targets, *([negatives] if kind == "sampled" else [])]
+    asked = [history, targets, negatives]
     rows = table(torch.cat(asked)).split([len(ids) for ids in asked])
-    users = tower(rows[0].view(*history.shape, -1).mean(1))
+    users = tower(rows[0].view(len(targets), LENGTH, -1).mean(1))
     if kind == "sampled":
         return loss.from_embeddings(users, rows[1], rows[2], target_ids=targets, candidate_ids=negatives)
     return loss.from_sharded_embeddings(users, rows[1], table.own_items(), table.shards, target_ids=targets)

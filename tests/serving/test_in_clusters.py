@@ -131,7 +131,7 @@ def test_what_the_docs_say_of_spark(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     (tmp_path / "served").symlink_to(EXPORT)
     wanted = expected(write_users(tmp_path / "users"))
-    monkeypatch.setenv("SPARK_MASTER", "local[2]")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     names: dict[str, Any] = {"__name__": "docs"}
     exec(code.replace("/data/", f"{tmp_path}/").replace("n=100", "n=3"), names)
     names["spark"].stop()
