@@ -258,7 +258,7 @@ def test_masks_have_no_features_and_tell_nothing_of_their_events():
     window = torch.randint(1, 41, (2, 7))
     masked = torch.zeros(2, 6, dtype=torch.bool)
     masked[:, 2] = True  # the event at position 3 of the window
-    model._choose = lambda targets: masked
+    model._choose = lambda targets: (masked, torch.ones_like(masked))
     users = []
     for changed in (None, 3, 1):
         ratings, kinds = torch.arange(12.0).view(2, 6), torch.ones(2, 6, dtype=torch.long)
