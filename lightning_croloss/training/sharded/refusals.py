@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import OnExceptionCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 from torch import nn
 from torch.optim import Optimizer
 
@@ -91,11 +91,22 @@ def refuse_trainer(trainer: Trainer, model: LightningModule) -> None:
             raise ValueError(
                 f"{_SAY} cannot average weights: leave {name} out of trainer.callbacks, or use ddp"
             )
-        if isinstance(callback, OnExceptionCheckpoint):
+        on_exception = isinstance(callback, ModelCheckpoint) and callback.save_on_exception
+        if on_exception or isinstance(callback, OnExceptionCheckpoint):
+            what = f"save_on_exception of {name}" if on_exception else name
             raise ValueError(
                 f"{_SAY} saves with all processes together, which an error in one of them prevents: leave "
-                f"{name} out of trainer.callbacks"
+                f"{what} out of trainer.callbacks"
             )
+
+
+def refuse_start(method: str) -> None:
+    """Raise ``ValueError`` if processes would be started that only give back the weights of the first."""
+    if method != "popen":
+        raise ValueError(
+            f"{_SAY} cannot start its processes by {method!r}, which brings back the weights of the first "
+            "alone, a part of each table: leave start_method out, and run a script instead of a notebook"
+        )
 
 
 def refuse_optimizers(optimizers: Iterable[Optimizer]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import EMAWeightAveraging, OnExceptionCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, OnExceptionCheckpoint
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.strategies import StrategyRegistry
 from torch import nn
@@ -96,6 +96,10 @@ TRAINERS: dict[str, tuple[dict[str, Any], str]] = {
         {"callbacks": [OnExceptionCheckpoint("folder")], "enable_checkpointing": True},
         "leave OnExceptionCheckpoint out of trainer.callbacks",
     ),
+    "the last on an error": (
+        {"callbacks": [ModelCheckpoint("folder", save_on_exception=True)], "enable_checkpointing": True},
+        "leave save_on_exception of ModelCheckpoint out of trainer.callbacks",
+    ),
     "a writer": ({"plugins": [AsyncCheckpointIO()]}, "leave AsyncCheckpointIO out of trainer.plugins"),
 }
 
@@ -106,6 +110,12 @@ def test_trainers(kind: str) -> None:
     with pytest.raises(ValueError, match=r"^trainer\.strategy: croloss_sharded") as caught:
         refuse_trainer(quiet_trainer(**options), small_model())
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+def test_processes_that_give_back_the_weights_of_the_first(method: Any) -> None:
+    with pytest.raises(ValueError, match=f"cannot start its processes by '{method}', which brings back"):
+        quiet_trainer(devices=2, strategy=ShardedStrategy(start_method=method))
 
 
 def test_scaled_gradients_and_compiled_models() -> None:
