@@ -49,6 +49,7 @@ from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.sharded.folder import rest_of
 from lightning_croloss.training.sharded.loading import refuse_part
+from lightning_croloss.training.sharded.refusals import refuse_strategy
 from lightning_croloss.training.trainer_checks import check_trainer
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
 
     def setup(self, stage: str) -> None:
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
+        refuse_strategy(self, self.trainer.strategy)
         super().setup(stage)
         if stage == "fit":
             check_trainer(self.trainer)  # type: ignore[arg-type]

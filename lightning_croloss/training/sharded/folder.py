@@ -51,8 +51,8 @@ def refuse_other_folder(path: Path) -> None:
     if held and held != {REST, ROWS}:
         first = min(held - {REST, ROWS} or held)
         raise FileExistsError(
-            f"{path} is a folder that holds {first!r}, which a checkpoint in its place would delete: give the "
-            "checkpoint another name, or move the folder away"
+            f"{path} is a folder that holds {first!r}, which a checkpoint in its place would delete: give "
+            "the checkpoint another name, or move the folder away"
         )
 
 

@@ -16,7 +16,7 @@ from lightning_croloss.sharding.deferred import DeferredEmbedding
 from lightning_croloss.sharding.embedding import ShardedEmbedding
 from lightning_croloss.training.lazy_adam import LazyAdam
 from lightning_croloss.training.position import AVERAGES
-from lightning_croloss.training.sharded.tables import tables_of
+from lightning_croloss.training.sharded.tables import shards_of, tables_of
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
 
 #: Optimizers that update each number by its own gradient and state, so that rows can lie anywhere.
@@ -98,6 +98,24 @@ def refuse_trainer(trainer: Trainer, model: LightningModule) -> None:
                 f"{_SAY} saves with all processes together, which an error in one of them prevents: leave "
                 f"{what} out of trainer.callbacks"
             )
+
+
+def refuse_strategy(model: LightningModule, strategy: Any) -> None:
+    """Raise ``ValueError`` if tables in shards, or that wait to be, meet a strategy that knows of none."""
+    if getattr(strategy, "spreads_tables", False):
+        return
+    kind, own = type(model).__name__, type(strategy).__name__
+    for name, table in tables_of(model).items():
+        if isinstance(table, DeferredEmbedding):
+            raise ValueError(
+                f"{kind}.{name} has no memory yet, as the model was built in the context of a trainer with "
+                f"strategy='croloss_sharded': give it to that trainer, not to one with {own}"
+            )
+    if shards_of(model):
+        raise ValueError(
+            f"{kind} has its tables in shards, of which {own} would keep those of one process: load a "
+            "checkpoint of it, or go on with strategy='croloss_sharded'"
+        )
 
 
 def refuse_start(method: str) -> None:

@@ -41,6 +41,9 @@ class ShardedStrategy(DDPStrategy):
     ``deferred_tables()``, as the command line does.
     """
 
+    #: What a model with tables in shards looks for.
+    spreads_tables = True
+
     def _configure_launcher(self) -> None:
         refuse_start(self._start_method)
         super()._configure_launcher()
@@ -51,10 +54,10 @@ class ShardedStrategy(DDPStrategy):
         Raises:
             ValueError: the model or the trainer cannot be sharded, or there are more processes than rows.
         """
-        super().setup_environment()
         model = self.lightning_module
         assert model is not None
         refuse_model(model)
+        super().setup_environment()
         if self.world_size > 1:
             refuse_trainer(model.trainer, model)
         shard_tables(model)
