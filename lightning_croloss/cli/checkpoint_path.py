@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.training.sharded.folder import rest_of
+from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
 
 
 def find_checkpoint(command: str, given: str, trainer: Mapping[str, Any]) -> str:
@@ -37,6 +37,11 @@ def find_checkpoint(command: str, given: str, trainer: Mapping[str, Any]) -> str
     if is_registry(given):
         if find_spec("litmodels") is None:
             raise ValueError(f"ckpt_path: {given!r} needs the package litmodels: install it, or give a file")
+    elif Path(given).is_dir() and not is_sharded_checkpoint(given):
+        raise ValueError(
+            f"ckpt_path: {given!r} is a folder, and not one that croloss_sharded wrote as a checkpoint: give "
+            "the .ckpt of a run"
+        )
     elif "://" not in given and not Path(rest_of(given)).is_file():
         raise ValueError(f"ckpt_path: there is no file {given!r}")
     return given

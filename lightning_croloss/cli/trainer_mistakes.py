@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import StrategyRegistry
 
 from lightning_croloss.errors import suggest
+from lightning_croloss.training.sharded.strategy import NAME
 
 #: Packages whose own errors tell the user what to do: those that loggers need.
 _TRACKERS = ("wandb", "mlflow", "comet_ml")
@@ -47,7 +48,7 @@ def check_trainer_section(section: Mapping[str, Any]) -> None:
     strategy, accelerator = section.get("strategy", "auto"), section.get("accelerator", "auto")
     strategies = ["auto", *StrategyRegistry.available_strategies()]
     if isinstance(strategy, str) and strategy not in strategies:
-        usual = [name for name in strategies if name.isalpha()]
+        usual = [name for name in strategies if name.isalpha() or name == NAME]
         raise MisconfigurationException(
             f"trainer.strategy: there is no strategy {strategy!r}{suggest(strategy.lower(), usual)}"
         )

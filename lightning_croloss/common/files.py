@@ -75,7 +75,7 @@ def replacing(
         raise FileExistsError(f"{path} is not a plain file, and would be one: choose another one")
     with temporary_file(path, extension, private=path.exists()) as temporary:
         yield temporary
-        if path.exists():
+        if path.is_file():  # not those of a folder that a link leads to
             _copy_permissions(path, temporary)
         if durable:
             synchronize(temporary)
@@ -140,19 +140,25 @@ def output_file(path: Path, overwrite: bool, option: str = "") -> Iterator[None]
 
 
 @contextmanager
-def replacing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+def replacing_folder(path: Path, overwrite: bool = False, link: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``path`` to fill, and move it there when the block succeeds.
 
     So the folder is whole or absent. If the block fails, what was at ``path`` stays as it was. Where the
     system can, an old folder and the new one are swapped in one step; elsewhere a process that is killed
     between two renames leaves the old folder beside ``path``, and the next call brings it back.
 
+    Args:
+        path: the folder.
+        overwrite: whether there may be something, which is deleted.
+        link: whether that may be a symbolic link; what it leads to stays.
+
     Raises:
         FileExistsError: there is something at ``path`` and ``overwrite`` is false, ``path`` is a symbolic
             link or a folder that must stay, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
     """
-    check_path(path)
+    if not (link and path.is_symlink()):
+        check_path(path)
     refuse_existing(path, overwrite)
     with claimed(path):
         with uninterrupted():
@@ -175,7 +181,7 @@ def replacing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 def _swap(new: Path, path: Path, old: Path) -> None:
     """Put ``new`` to ``path``; whatever goes wrong, the old folder is there afterwards."""
-    if path.is_dir():  # not those of a file, which could not be entered
+    if path.is_dir() and not path.is_symlink():  # not those of a file, which could not be entered
         _copy_permissions(path, new)
     if not os.path.lexists(path):
         os.replace(new, path)

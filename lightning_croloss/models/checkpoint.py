@@ -22,7 +22,7 @@ from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models.cutoffs import measurable
 from lightning_croloss.models.declared_sizes import built_to_fit, elements
 from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
-from lightning_croloss.training.sharded.loading import fill_rows
+from lightning_croloss.training.sharded.loading import fill_rows, refuse_part
 
 #: Where a checkpoint keeps what this package adds to Lightning's own content.
 KEY = "lightning_croloss"
@@ -78,12 +78,12 @@ def read_checkpoint(
     if isinstance(map_location, (str, torch.device)):
         described_only = torch.device(map_location).type == "meta"
         torch.empty(0, device=map_location)  # a device that is not there is no fault of the file
-    if isinstance(source, (str, PathLike)) and "://" in str(source):
-        with _remote(str(source)) as file:
-            content = _loaded(file, str(source), map_location, weights_only, None)
-    elif is_sharded_checkpoint(source):
+    if is_sharded_checkpoint(source):
         rest = rest_of(source)
         content = _loaded(rest, rest, map_location, weights_only, mmap or None)
+    elif isinstance(source, (str, PathLike)) and "://" in str(source):
+        with _remote(str(source)) as file:
+            content = _loaded(file, str(source), map_location, weights_only, None)
     elif isinstance(source, (str, PathLike)) and Path(source).is_dir():
         raise IsADirectoryError(
             f"{source} is a folder, not a checkpoint: give the .ckpt file in it, or load a folder of "
@@ -114,6 +114,7 @@ def read_checkpoint(
         if rows and isinstance(map_location, (str, torch.device)):
             weights = content.get("state_dict", {})
             weights.update({name: value.to(map_location) for name, value in weights.items()})
+    refuse_part(content, _name(source))
     if "hyper_parameters" in content:
         given = content["hyper_parameters"]
         if not isinstance(given, Mapping):
@@ -133,11 +134,12 @@ def check_intact(source: Source) -> None:
     Raises:
         PretrainedError: naming the file.
     """
+    source = rest_of(source)
     if isinstance(source, (str, PathLike)) and "://" in str(source):
         with _remote(str(source)) as file:
             intact = is_intact(file)
     else:
-        intact = is_intact(rest_of(source))
+        intact = is_intact(source)
     if not intact:
         raise PretrainedError(f"{_quoted(source)} {_DAMAGED}: its content does not match its checksums")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models.checkpoint import read_checkpoint
-from lightning_croloss.training.sharded.folder import is_sharded_checkpoint
+from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
 
 
@@ -22,8 +22,14 @@ def gather_checkpoint(folder: str | PathLike[str], file: str | PathLike[str]) ->
         file: the file to write; one that is there is replaced.
 
     Raises:
+        FileNotFoundError: there is no such folder.
+        IsADirectoryError: there is another folder at the path of the file.
         PretrainedError: the folder is no such checkpoint, or is damaged.
     """
+    if Path(file).is_dir() and not is_sharded_checkpoint(file):
+        raise IsADirectoryError(f"{file} is a folder, not a file to write: name one in it")
+    if not Path(rest_of(folder)).exists():
+        raise FileNotFoundError(f"{folder} cannot be read: there is no such checkpoint")
     if not is_sharded_checkpoint(folder):
         raise PretrainedError(f"{str(folder)!r} is not a checkpoint in shards, but may be loaded as it is")
     WholeCheckpointIO().save_checkpoint(read_checkpoint(folder), Path(file))

@@ -36,6 +36,6 @@ def check_same_graphs(model: nn.Module, checkpoint: dict[str, Any]) -> None:
         if theirs is not None and not torch.equal(theirs.cpu(), ours):
             raise ValueError(
                 f"the checkpoint was trained with a graph of {theirs.shape[1]:,} edges, but the training "
-                f"events of the data make another of {ours.shape[1]:,}: go on with the data and the split "
-                "that it was trained with"
+                f"events of the data make another of {ours.shape[1]:,}: go on with the data, the split and "
+                "the arguments of the model that it was trained with"
             )

@@ -48,6 +48,8 @@ from lightning_croloss.training.monitors import check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.sharded.folder import rest_of
+from lightning_croloss.training.sharded.loading import refuse_part
+from lightning_croloss.training.sharded.refusals import refuse_strategy
 from lightning_croloss.training.trainer_checks import check_trainer
 
 if TYPE_CHECKING:
@@ -175,6 +177,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
 
     def setup(self, stage: str) -> None:
         """Take from the data module what training needs; refuse metrics to monitor that do not exist."""
+        refuse_strategy(self, self.trainer.strategy)
         super().setup(stage)
         if stage == "fit":
             check_trainer(self.trainer)  # type: ignore[arg-type]
@@ -348,6 +351,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def _check_file(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what the trainer is about to load if it is damaged; its own reader checks no checksums."""
         path = str(rest_of(self.trainer.ckpt_path or ""))
+        refuse_part(checkpoint, path or "the checkpoint")
         if path and "://" not in path and Path(path).is_file():
             check_intact(path)
         check_expansion(checkpoint, path or "the checkpoint")

@@ -15,6 +15,7 @@ from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import HistoryModel, RetrievalModel
 from lightning_croloss.models.graphs import graphs_of
 from lightning_croloss.models.layers import FeatureEmbedding
+from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
 from lightning_croloss.models.transformer_model import TransformerModel
 from lightning_croloss.pretrained.loading import load_pretrained
 
@@ -99,6 +100,9 @@ def load_matching(
         )
     found = Matching(data.num_items, int(matched.sum()), len(known))
     theirs, ours = pretrained.state_dict(), model.state_dict()
+    table = pretrained.item_embedding
+    if isinstance(table, SmoothedEmbedding) and not isinstance(model.item_embedding, SmoothedEmbedding):
+        theirs[ITEM_TABLE] = table.table()  # what its items are, to a model that smooths nothing
     same_users = pretrained.metadata.user_fingerprint == data.user_vocabulary.fingerprint()
     left = _features_left(pretrained, data, rows) | ({} if same_users else {USER_TABLE: "other users"})
     left |= _event_features_left(pretrained, model, data)

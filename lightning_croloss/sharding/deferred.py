@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -76,6 +76,12 @@ class DeferredEmbedding(nn.Embedding):
         own = ShardedEmbedding(number, dim, 0, sparse=self.sparse, shards=shards, device="meta")
         own.weight = nn.Parameter(rows, requires_grad=self.weight.requires_grad)
         return own
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DeferredEmbedding:
+        """Take another type; on another device it has no memory either, which a trainer that ends may ask."""
+        dtype = fn(torch.empty(0, dtype=self.weight.dtype)).dtype
+        super()._apply(lambda weight: weight.to(dtype), recurse)
+        return self
 
     def _fill(self, rows: Tensor) -> object:
         return rows.normal_(std=self._std).mul_(self._factor)

@@ -22,7 +22,9 @@ from lightning_croloss.common.leftovers import TEMPORARY, remove_dead_files, tem
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.training.sharded.folder import (
     is_sharded_checkpoint,
+    local_path,
     put_in_place,
+    refuse_other_folder,
     remove_folder,
     rest_of,
 )
@@ -69,7 +71,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         path = _local(path)
-        if is_sharded_checkpoint(path):
+        if is_sharded_checkpoint(path) and not path.is_symlink():
+            refuse_other_folder(path)
             new = temporary_name(path, TEMPORARY)
             self.save_checkpoint(checkpoint, new)
             put_in_place(new, path)
@@ -118,7 +121,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint; a link to it beside it keeps its content until it leads elsewhere."""
         if is_sharded_checkpoint(path):
-            remove_folder(Path(path))
+            remove_folder(local_path(path))
             return
         if _is_local_file_protocol(path):
             _keep_for_links(_local(path))
@@ -195,7 +198,8 @@ def _link_checkpoint(trainer: Trainer, filepath: str, linkpath: str) -> None:
             with replacing(link, extension=TEMPORARY) as copy:
                 shutil.copyfile(filepath, copy)
         else:
-            if link.is_dir() and not link.is_symlink():
-                shutil.rmtree(link)  # a checkpoint that is a folder, of several processes
-            os.replace(temporary, link)
+            if is_sharded_checkpoint(link) and not link.is_symlink():
+                put_in_place(temporary, link)
+            else:
+                os.replace(temporary, link)
     trainer.strategy.barrier()

@@ -27,6 +27,7 @@ NONE = {"logger": False, "enable_checkpointing": False}
     [
         ({"strategy": "ddpp"}, "trainer.strategy: there is no strategy 'ddpp'; did you mean 'ddp'?"),
         ({"strategy": "DDP"}, "did you mean 'ddp'?"),
+        ({"strategy": "croloss_shard"}, "did you mean 'croloss_sharded'?"),
         ({"accelerator": "gpus"}, "trainer.accelerator: there is no accelerator 'gpus'; did you mean 'gpu'?"),
         ({"accelerator": "gpu"}, "trainer.accelerator: 'gpu' was given, but no GPU is there"),
         ({"accelerator": "cuda"}, "trainer.accelerator: 'cuda' was given, but no GPU is there"),

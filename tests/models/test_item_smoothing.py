@@ -1,6 +1,8 @@
 """Items smoothed along the graph of near items: in every architecture of histories, and in its files."""
 
+import copy
 import functools
+import pickle
 from unittest.mock import patch
 
 import pytest
@@ -191,6 +193,42 @@ def test_averaged_weights_keep_their_graph(tmp_path):
     again = RetrievalModel.load_from_checkpoint(tmp_path / "model.ckpt").eval()
     assert again.item_embedding.graph.num_edges == model.item_embedding.graph.num_edges > 0
     assert torch.equal(again.encode_catalogue(), model.eval().encode_catalogue())
+
+
+def test_what_is_kept_of_an_evaluation_is_never_of_other_weights_or_edges():
+    model, ids = small().eval(), torch.tensor([1, 2])
+    table, users = model.item_embedding, torch.tensor([1, 1])
+    table.graph.set_events(users, torch.tensor([1, 2]))
+    with torch.no_grad():
+        precise = table(ids)
+        # as half() and then float() do if the second gets the memory that the first has freed
+        table._apply(lambda weight: weight.data.copy_(weight.data.half()))
+        assert torch.equal(table(ids), table._smoothed()[ids])
+        assert not torch.equal(table(ids), precise)
+        for other in range(3, 30):
+            table.graph.set_events(users, torch.tensor([1, other]))
+            assert torch.equal(table(ids), table._smoothed()[ids])
+
+
+def test_a_copy_and_a_pickle_have_the_table_once():
+    model = small(num_items=4000).eval()
+    with torch.no_grad():
+        expected = model.item_embedding(torch.arange(9))
+    alone = len(pickle.dumps(small(num_items=4000)))
+    assert len(pickle.dumps(model)) < alone * 1.5
+    for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        with torch.no_grad():
+            assert torch.equal(made.item_embedding(torch.arange(9)), expected)
+
+
+def test_a_model_without_a_graph_takes_the_smoothed_items_of_one_with():
+    pretrained, data = small(), ClusteredData()
+    fit(pretrained, limit_train_batches=2)
+    model = small(item_graph_weight=0.0)
+    load_matching(model, pretrained, data)
+    expected = pretrained.eval().item_embedding.table()
+    assert torch.equal(model.item_embedding.weight, expected)
+    assert not torch.equal(pretrained.item_embedding.weight, expected)
 
 
 def test_a_pretrained_model_brings_its_vectors_and_not_its_graph():

@@ -42,6 +42,13 @@ def test_a_converted_model_is_drawn_as_before_it_was_converted() -> None:
     assert torch.equal(made.weight, whole.weight.double())
 
 
+def test_it_has_no_memory_wherever_it_is_moved() -> None:
+    later = drawn(deferred=True)[0][0]
+    assert later.cpu().weight.is_meta
+    assert later.to("cpu", torch.float64).weight.dtype == torch.float64
+    assert torch.nn.Sequential(later).to_empty(device="cpu")[0].weight.is_meta
+
+
 def test_a_large_table_takes_neither_memory_nor_time() -> None:
     """10⁹ rows; what a process makes of them is the same whatever the others have."""
     with deferred_tables():

@@ -43,7 +43,7 @@ class SmoothedEmbedding(nn.Embedding):
         self.graph = ItemGraph(num_items, window)
         self._in_step = False
         self._of_step: Tensor | None = None
-        self._kept: tuple[tuple[Any, ...], Tensor] | None = None
+        self._kept: tuple[tuple[Any, ...], Tensor, Tensor] | None = None
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the smoothed embeddings (..., D) of ids (...), zeros for id 0."""
@@ -60,10 +60,10 @@ class SmoothedEmbedding(nn.Embedding):
             return self._smoothed()
         weight = self.weight
         version = 0 if weight.is_inference() else weight._version
-        now = (weight.data_ptr(), weight.dtype, version, id(self.graph.edges))
-        if self._kept is None or self._kept[0] != now:
-            self._kept = now, self._smoothed()
-        return self._kept[1]
+        now, edges = (weight.data_ptr(), weight.dtype, version), self.graph.edges
+        if self._kept is None or self._kept[0] != now or self._kept[1] is not edges:
+            self._kept = now, edges, self._smoothed()
+        return self._kept[2]
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -83,6 +83,14 @@ class SmoothedEmbedding(nn.Embedding):
         if mode:
             self.forget()
         return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self.forget()  # another type and back, in the same memory, has other values
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of copies and pickles what is a table of its own, and made of the rest."""
+        return {**self.__dict__, "_kept": None}
 
     def extra_repr(self) -> str:
         """Return what is printed."""

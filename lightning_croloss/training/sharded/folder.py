@@ -20,27 +20,55 @@ KEY = "croloss_sharded"
 FORMAT_VERSION = 1
 
 
+def local_path(path: str | PathLike[str]) -> Path:
+    """Return the path that a text means, which may be an address of this machine, ``file://…``."""
+    return Path(str(path).removeprefix("file://"))
+
+
 def is_sharded_checkpoint(path: Any) -> bool:
     """Tell whether a path is the folder of a checkpoint in shards."""
-    if not isinstance(path, (str, PathLike)) or "://" in str(path):
+    if not isinstance(path, (str, PathLike)):
         return False
-    return (Path(path) / REST).is_file()
+    folder = local_path(path)
+    # both: a folder in which a user keeps a file of that name is none, and never to be replaced or removed
+    return "://" not in str(folder) and (folder / REST).is_file() and (folder / ROWS).is_dir()
 
 
 def rest_of(path: Any) -> Any:
     """Return the ordinary file of a checkpoint in shards; any other path as it is."""
-    return Path(path) / REST if is_sharded_checkpoint(path) else path
+    return local_path(path) / REST if is_sharded_checkpoint(path) else path
+
+
+def refuse_other_folder(path: Path) -> None:
+    """Refuse to put a checkpoint where a folder is that holds something else.
+
+    Raises:
+        FileExistsError: naming what it holds.
+    """
+    if path.is_symlink() or not path.is_dir():
+        return
+    held = set(os.listdir(path))
+    if held and held != {REST, ROWS}:
+        first = min(held - {REST, ROWS} or held)
+        raise FileExistsError(
+            f"{path} is a folder that holds {first!r}, which a checkpoint in its place would delete: give "
+            "the checkpoint another name, or move the folder away"
+        )
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Put a file where the folder of a checkpoint in shards is, in one step where the system can."""
-    if exchanged(new, path):
-        shutil.rmtree(new)
-        return
-    old = temporary_name(path, OLD)
-    os.replace(path, old)
-    os.replace(new, path)
-    shutil.rmtree(old)
+    """Put a file or a link where the folder of a checkpoint in shards is, in one step where the system can.
+
+    Raises:
+        FileExistsError: the folder holds something else besides.
+    """
+    refuse_other_folder(path)
+    if not exchanged(new, path):
+        old = temporary_name(path, OLD)
+        os.replace(path, old)
+        os.replace(new, path)
+        new = old
+    shutil.rmtree(new)
 
 
 def remove_folder(path: Path) -> None:

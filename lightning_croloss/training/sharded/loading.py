@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.sharding.layout import as_dtensor
 from lightning_croloss.sharding.row_shards import RowShards
-from lightning_croloss.training.sharded.folder import FORMAT_VERSION, KEY, ROWS
+from lightning_croloss.training.sharded.folder import FORMAT_VERSION, KEY, REST, ROWS, local_path
 from lightning_croloss.training.sharded.rows import put_rows, table_of
 from lightning_croloss.training.sharded.safe_reader import SafeReader
 
@@ -57,7 +57,7 @@ def fill_rows(
     Raises:
         PretrainedError: the folder is damaged, of a newer format, or of tables of other sizes.
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     entries = entries_of(checkpoint.pop(KEY, None), folder)
     if weights_alone:
         entries = {name: entry for name, entry in entries.items() if name.startswith(_WEIGHTS)}
@@ -122,6 +122,19 @@ def entries_of(described: Any, folder: Path) -> dict[str, tuple[tuple[int, ...],
             raise PretrainedError(fault.format(f"it describes {name!r:.80} as {entry!r:.80}"))
         found[name] = (tuple(entry[0]), _TYPES[entry[1]])
     return found
+
+
+def refuse_part(checkpoint: Mapping[str, Any], where: str) -> None:
+    """Refuse the ordinary part of a checkpoint in shards that is read as if it were all.
+
+    Raises:
+        PretrainedError: it is one, whose rows were not put into it.
+    """
+    if KEY in checkpoint:
+        raise PretrainedError(
+            f"{where} is a part of a checkpoint in shards, without its tables: give the folder that held it "
+            f"as {REST}, which has the name of the checkpoint"
+        )
 
 
 def described_rows(rows: Mapping[str, tuple[str, Tensor]], shards: Mapping[str, RowShards]) -> dict[str, Any]:

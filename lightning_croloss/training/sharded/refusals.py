@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import OnExceptionCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 from torch import nn
 from torch.optim import Optimizer
 
@@ -16,7 +16,7 @@ from lightning_croloss.sharding.deferred import DeferredEmbedding
 from lightning_croloss.sharding.embedding import ShardedEmbedding
 from lightning_croloss.training.lazy_adam import LazyAdam
 from lightning_croloss.training.position import AVERAGES
-from lightning_croloss.training.sharded.tables import tables_of
+from lightning_croloss.training.sharded.tables import shards_of, tables_of
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
 
 #: Optimizers that update each number by its own gradient and state, so that rows can lie anywhere.
@@ -91,11 +91,40 @@ def refuse_trainer(trainer: Trainer, model: LightningModule) -> None:
             raise ValueError(
                 f"{_SAY} cannot average weights: leave {name} out of trainer.callbacks, or use ddp"
             )
-        if isinstance(callback, OnExceptionCheckpoint):
+        on_exception = isinstance(callback, ModelCheckpoint) and callback.save_on_exception
+        if on_exception or isinstance(callback, OnExceptionCheckpoint):
+            what = f"save_on_exception of {name}" if on_exception else name
             raise ValueError(
                 f"{_SAY} saves with all processes together, which an error in one of them prevents: leave "
-                f"{name} out of trainer.callbacks"
+                f"{what} out of trainer.callbacks"
             )
+
+
+def refuse_strategy(model: LightningModule, strategy: Any) -> None:
+    """Raise ``ValueError`` if tables in shards, or that wait to be, meet a strategy that knows of none."""
+    if getattr(strategy, "spreads_tables", False):
+        return
+    kind, own = type(model).__name__, type(strategy).__name__
+    for name, table in tables_of(model).items():
+        if isinstance(table, DeferredEmbedding):
+            raise ValueError(
+                f"{kind}.{name} has no memory yet, as the model was built in the context of a trainer with "
+                f"strategy='croloss_sharded': give it to that trainer, not to one with {own}"
+            )
+    if shards_of(model):
+        raise ValueError(
+            f"{kind} has its tables in shards, of which {own} would keep those of one process: load a "
+            "checkpoint of it, or go on with strategy='croloss_sharded'"
+        )
+
+
+def refuse_start(method: str) -> None:
+    """Raise ``ValueError`` if processes would be started that only give back the weights of the first."""
+    if method != "popen":
+        raise ValueError(
+            f"{_SAY} cannot start its processes by {method!r}, which brings back the weights of the first "
+            "alone, a part of each table: leave start_method out, and run a script instead of a notebook"
+        )
 
 
 def refuse_optimizers(optimizers: Iterable[Optimizer]) -> None:

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.sharding.layout import as_dtensor
 from lightning_croloss.sharding.row_shards import RowShards
-from lightning_croloss.training.sharded.folder import KEY, REST, ROWS
+from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, local_path, refuse_other_folder
 from lightning_croloss.training.sharded.loading import described_rows, mesh_for
 from lightning_croloss.training.sharded.rows import take_rows
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
@@ -50,7 +50,9 @@ def save_in_shards(
         problem, new = None, ""
         if first:
             try:
-                new = str(written.enter_context(replacing_folder(_local(path), overwrite=True)))
+                refuse_other_folder(place := _local(path))
+                # a link, such as the last.ckpt of an earlier run, is replaced, as an ordinary one would be
+                new = str(written.enter_context(replacing_folder(place, overwrite=True, link=True)))
                 content = {**checkpoint, KEY: described_rows(rows, shards)}
                 WholeCheckpointIO().save_checkpoint(content, Path(new) / REST)
             except OSError as error:
@@ -75,7 +77,7 @@ def _local(path: str | Path) -> Path:
             f"croloss_sharded keeps checkpoints in a folder that all processes share, not at {path}: set the "
             "dirpath of ModelCheckpoint to one"
         )
-    return Path(str(path).removeprefix("file://")).expanduser().absolute()
+    return local_path(path).expanduser().absolute()
 
 
 def _agreed(problem: OSError | None, told: str) -> str:

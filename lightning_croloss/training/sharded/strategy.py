@@ -16,7 +16,12 @@ from lightning_croloss.sharding.deferred import deferred_tables
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
 from lightning_croloss.training.sharded.loading import fill_rows
-from lightning_croloss.training.sharded.refusals import refuse_model, refuse_optimizers, refuse_trainer
+from lightning_croloss.training.sharded.refusals import (
+    refuse_model,
+    refuse_optimizers,
+    refuse_start,
+    refuse_trainer,
+)
 from lightning_croloss.training.sharded.rows import keep_own_rows, keep_own_states, optimized_tables
 from lightning_croloss.training.sharded.saving import save_in_shards
 from lightning_croloss.training.sharded.tables import shard_tables, shards_of, weights_of
@@ -36,16 +41,23 @@ class ShardedStrategy(DDPStrategy):
     ``deferred_tables()``, as the command line does.
     """
 
+    #: What a model with tables in shards looks for.
+    spreads_tables = True
+
+    def _configure_launcher(self) -> None:
+        refuse_start(self._start_method)
+        super()._configure_launcher()
+
     def setup_environment(self) -> None:
         """Let the processes meet, and spread the tables over them, before anything looks at the model.
 
         Raises:
             ValueError: the model or the trainer cannot be sharded, or there are more processes than rows.
         """
-        super().setup_environment()
         model = self.lightning_module
         assert model is not None
         refuse_model(model)
+        super().setup_environment()
         if self.world_size > 1:
             refuse_trainer(model.trainer, model)
         shard_tables(model)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import distributed
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from lightning_croloss import RetrievalModel, UniformNegatives
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models import gather_checkpoint
 from lightning_croloss.models.checkpoint import read_checkpoint
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, is_sharded_checkpoint
 from lightning_croloss.training.sharded.loading import described_rows
 from lightning_croloss.training.sharded.rows import take_rows
-from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
-from tests.data_for_tests import ClusteredData, fit, small_model
+from lightning_croloss.training.sharded.saving import save_in_shards
+from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO, _link_checkpoint
+from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
 TABLE = "item_embedding"
 WEIGHT = f"state_dict.{TABLE}.weight"
@@ -104,6 +108,123 @@ def test_a_removed_folder_is_gone_but_for_the_link_to_it(
         if linked:
             assert RetrievalModel.load_from_checkpoint(link).num_items == 40
             WholeCheckpointIO().remove_checkpoint(link)
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[None]:
+    """Let this process be a group of one."""
+    store = (tmp_path.parent / f"{tmp_path.name}-rendezvous").as_uri()
+    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def saved(file: Path, path: Path | str) -> None:
+    content = torch.load(file, weights_only=True)
+    save_in_shards(content, path, {TABLE: RowShards(41)}, [{0: TABLE}])
+
+
+@pytest.mark.parametrize("held", ["thesis.txt", REST, ROWS])
+def test_a_folder_of_the_users_own_is_never_replaced(
+    held: str, group: None, checkpoints: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "results"
+    path.mkdir()
+    (path / held).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"is a folder that holds '{held}', which a checkpoint"):
+        saved(checkpoints[0], path)
+    with pytest.raises(OSError, match="results"):
+        WholeCheckpointIO().save_checkpoint({"weights": 1}, path)
+    assert not is_sharded_checkpoint(path)
+    assert (path / held).read_text() == "mine"
+    assert os.listdir(tmp_path) == ["results"]
+
+
+def test_what_lies_beside_the_rows_is_not_deleted_with_them(
+    checkpoints: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "last.ckpt"
+    shutil.copytree(checkpoints[1], path)
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds 'notes\.txt'"):
+        WholeCheckpointIO().save_checkpoint({"weights": 1}, path)
+    assert (path / "notes.txt").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_whatever_a_checkpoint_was_it_is_replaced(
+    group: None, checkpoints: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A file, a folder, a link to either, and one that leads nowhere; by folders and by files."""
+    io = WholeCheckpointIO()
+    for number, there in enumerate(("file", "folder", "to file", "to folder", "nowhere", "empty")):
+        for name, write in (("folder", saved), ("file", lambda file, path: io.save_checkpoint({}, path))):
+            place = tmp_path / f"{number}-{name}"
+            place.mkdir()
+            shutil.copy(checkpoints[0], place / "file.ckpt")
+            shutil.copytree(checkpoints[1], place / "folder.ckpt")
+            path = place / "last.ckpt"
+            if there == "empty" and name == "file":
+                continue
+            if there.startswith(("to", "nowhere")):
+                path.symlink_to(f"{there.removeprefix('to ')}.ckpt")
+            elif there == "empty":
+                path.mkdir()
+            else:
+                (place / f"{there}.ckpt").rename(path)
+            left = {each.name for each in place.iterdir()} | {"last.ckpt"}
+            write(checkpoints[0], path)
+            assert not path.is_symlink()
+            assert is_sharded_checkpoint(path) == (name == "folder"), there
+            assert {each.name for each in place.iterdir()} == left
+            assert not path.stat().st_mode & 0o100 or path.is_dir()
+
+
+def test_the_link_to_the_last_takes_the_place_of_a_folder_in_one_step(
+    checkpoints: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it is killed, last.ckpt is a whole checkpoint, or absent."""
+    best, last = tmp_path / "best.ckpt", tmp_path / "last.ckpt"
+    for path in (best, last):
+        shutil.copytree(checkpoints[1], path)
+    remove = shutil.rmtree
+
+    def watched(path: Path) -> None:
+        assert Path(path) != last
+        assert RetrievalModel.load_from_checkpoint(last).num_items == 40
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    _link_checkpoint(quiet_trainer(), str(best), str(last))
+    assert last.readlink() == Path("best.ckpt")
+    assert sorted(os.listdir(tmp_path)) == ["best.ckpt", "last.ckpt"]
+
+
+def test_an_address_of_this_machine_is_its_path(checkpoints: tuple[Path, Path]) -> None:
+    address = checkpoints[1].as_uri()
+    assert RetrievalModel.load_from_checkpoint(address).num_items == 40
+    quiet_trainer().validate(model(), ClusteredData(), ckpt_path=address, verbose=False, weights_only=True)
+
+
+def test_the_file_in_the_folder_is_no_checkpoint_by_itself(checkpoints: tuple[Path, Path]) -> None:
+    path = checkpoints[1] / REST
+    for read in (
+        RetrievalModel.load_from_checkpoint,
+        lambda path: fit(model(), max_epochs=4, ckpt_path=path),
+        lambda path: quiet_trainer().validate(model(), ClusteredData(), ckpt_path=path, weights_only=True),
+    ):
+        with pytest.raises(PretrainedError, match="is a part of a checkpoint in shards, without its tables"):
+            read(path)
+
+
+def test_what_cannot_be_gathered(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no such checkpoint"):
+        gather_checkpoint(tmp_path / "none.ckpt", tmp_path / "model.ckpt")
+    with pytest.raises(PretrainedError, match="may be loaded as it is"):
+        gather_checkpoint(checkpoints[0], tmp_path / "model.ckpt")
+    with pytest.raises(IsADirectoryError, match="is a folder, not a file to write: name one in it"):
+        gather_checkpoint(checkpoints[1], tmp_path)
+    assert not os.listdir(tmp_path)
 
 
 def flipped(path: Path) -> None:

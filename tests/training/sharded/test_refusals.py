@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import EMAWeightAveraging, OnExceptionCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, OnExceptionCheckpoint
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.strategies import StrategyRegistry
 from torch import nn
@@ -25,7 +25,7 @@ from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.refusals import refuse_model, refuse_optimizers, refuse_trainer
 from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
 from lightning_croloss.training.sharded.tables import shard_tables
-from tests.data_for_tests import FeaturedData, quiet_trainer, small_model
+from tests.data_for_tests import ClusteredData, FeaturedData, quiet_trainer, small_model
 
 
 class Several(SoftmaxLoss):
@@ -96,6 +96,10 @@ TRAINERS: dict[str, tuple[dict[str, Any], str]] = {
         {"callbacks": [OnExceptionCheckpoint("folder")], "enable_checkpointing": True},
         "leave OnExceptionCheckpoint out of trainer.callbacks",
     ),
+    "the last on an error": (
+        {"callbacks": [ModelCheckpoint("folder", save_on_exception=True)], "enable_checkpointing": True},
+        "leave save_on_exception of ModelCheckpoint out of trainer.callbacks",
+    ),
     "a writer": ({"plugins": [AsyncCheckpointIO()]}, "leave AsyncCheckpointIO out of trainer.plugins"),
 }
 
@@ -106,6 +110,12 @@ def test_trainers(kind: str) -> None:
     with pytest.raises(ValueError, match=r"^trainer\.strategy: croloss_sharded") as caught:
         refuse_trainer(quiet_trainer(**options), small_model())
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+def test_processes_that_give_back_the_weights_of_the_first(method: Any) -> None:
+    with pytest.raises(ValueError, match=f"cannot start its processes by '{method}', which brings back"):
+        quiet_trainer(devices=2, strategy=ShardedStrategy(start_method=method))
 
 
 def test_scaled_gradients_and_compiled_models() -> None:
@@ -136,6 +146,31 @@ def test_more_processes_than_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_name_is_known_to_every_trainer() -> None:
     assert NAME in StrategyRegistry.available_strategies()
     assert isinstance(quiet_trainer(strategy=NAME).strategy, ShardedStrategy)
+
+
+def test_a_model_for_shards_under_another_strategy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with quiet_trainer(strategy=NAME).init_module():
+        waiting = small_model()
+    for use in (quiet_trainer().fit, quiet_trainer().test):
+        with pytest.raises(ValueError, match="item_embedding has no memory yet, as the model was built in"):
+            use(waiting, ClusteredData())
+    monkeypatch.setattr(RowShards, "here", classmethod(lambda cls, rows: cls(rows, 2)))
+    spread = small_model()
+    shard_tables(spread)
+    with pytest.raises(
+        ValueError, match="has its tables in shards, of which SingleDeviceStrategy would keep"
+    ):
+        quiet_trainer().fit(spread, ClusteredData())
+
+
+@pytest.mark.parametrize("cls", [LightGCN, NGCF])
+def test_a_model_without_memory_is_refused_in_the_same_sentence(cls: Any) -> None:
+    """What Lightning does afterwards, it moves the model to the CPU, does not hide it."""
+    trainer = quiet_trainer(strategy=NAME)
+    with trainer.init_module():
+        model = cls(40, 60)
+    with pytest.raises(ValueError, match=f"croloss_sharded cannot train {cls.__name__}"):
+        trainer.fit(model, ClusteredData())
 
 
 def test_one_process_trains_as_without() -> None:
