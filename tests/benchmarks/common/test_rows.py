@@ -109,5 +109,6 @@ def test_every_comparison_has_rows() -> None:
         "matrix_factorisation",
         "ml_100k",
         "quality",
+        "published",
         "recbole_models",
     }
