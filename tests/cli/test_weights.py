@@ -306,3 +306,9 @@ def test_a_checkpoint_at_an_address_is_treated_like_a_file(
     address = f"--ckpt_path=file://{checkpoint}"
     assert set(measured("test", *SMALL, address)["recall"]) == {"5", "10"}
     assert "model.embedding_dim" in error_of(capsys, "test", *SMALL, address, "--model.embedding_dim=9")
+
+
+def test_a_folder_that_is_no_checkpoint_is_called_so(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match="is a folder, and not one that croloss_sharded wrote"):
+        find_checkpoint("test", str(tmp_path), {})

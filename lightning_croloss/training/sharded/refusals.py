@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.utilities.cloud_io import _is_local_file_protocol
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 from torch import nn
@@ -92,6 +93,13 @@ def refuse_trainer(trainer: Trainer, model: LightningModule) -> None:
                 f"{_SAY} cannot average weights: leave {name} out of trainer.callbacks, or use ddp"
             )
         on_exception = isinstance(callback, ModelCheckpoint) and callback.save_on_exception
+        folder = str(callback.dirpath or "") if isinstance(callback, ModelCheckpoint) else ""
+        folder = folder or str(trainer.default_root_dir)
+        if isinstance(callback, ModelCheckpoint) and not _is_local_file_protocol(folder):
+            raise ValueError(
+                f"{_SAY} keeps checkpoints in a folder that all processes share, not at {folder}: set the "
+                f"dirpath of {name} to one"
+            )
         if on_exception or isinstance(callback, OnExceptionCheckpoint):
             what = f"save_on_exception of {name}" if on_exception else name
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,12 +16,19 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.errors import NotEnoughSpaceError
 from lightning_croloss.sharding.layout import as_dtensor
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, local_path, refuse_other_folder
 from lightning_croloss.training.sharded.loading import described_rows, mesh_for
 from lightning_croloss.training.sharded.rows import take_rows
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
+
+#: What is told of a full disk.
+_FULL = (
+    "No space left on device: {} could not be written and stays as it was; free some space on its file "
+    "system, or choose another folder"
+)
 
 
 def save_in_shards(
@@ -47,7 +55,8 @@ def save_in_shards(
     }
     first = distributed.get_rank() == 0
     with ExitStack() as written:  # of the first process: what else is in it happens there alone
-        problem, new = None, ""
+        problem: OSError | None = None
+        new = ""
         if first:
             try:
                 refuse_other_folder(place := _local(path))
@@ -55,6 +64,8 @@ def save_in_shards(
                 new = str(written.enter_context(replacing_folder(place, overwrite=True, link=True)))
                 content = {**checkpoint, KEY: described_rows(rows, shards)}
                 WholeCheckpointIO().save_checkpoint(content, Path(new) / REST)
+            except NotEnoughSpaceError:  # which names the temporary file
+                problem = NotEnoughSpaceError(_FULL.format(path))
             except OSError as error:
                 problem = error
         folder = _agreed(problem, new)
@@ -62,8 +73,11 @@ def save_in_shards(
             save({**views}, storage_writer=FileSystemWriter(Path(folder) / ROWS))
         except CheckpointException as error:
             cause = next(iter(error.failures.values()))[0]
+            told = f"{path} could not be written: {cause}"
             number = getattr(cause, "errno", None)
-            raise OSError(number, f"{path} could not be written: {cause}") from error
+            if number == errno.ENOSPC:
+                raise NotEnoughSpaceError(_FULL.format(path)) from error
+            raise (OSError(told) if number is None else OSError(number, told)) from error
         try:
             written.close()  # puts it to its place
         except OSError as error:
@@ -82,12 +96,10 @@ def _local(path: str | Path) -> Path:
 
 def _agreed(problem: OSError | None, told: str) -> str:
     """Return what the first process tells; raise its problem on all."""
-    said: list[Any] = [None if problem is None else (problem.errno, str(problem)), told]
+    said: list[Any] = [problem, told]
     distributed.broadcast_object_list(said, 0, device=_device())
-    if problem is not None:
-        raise problem
     if said[0] is not None:
-        raise OSError(*said[0])
+        raise said[0]
     return str(said[1])
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import distributed
+from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from lightning_croloss import RetrievalModel, UniformNegatives
-from lightning_croloss.errors import PretrainedError
+from lightning_croloss.errors import NotEnoughSpaceError, PretrainedError
 from lightning_croloss.models import gather_checkpoint
 from lightning_croloss.models.checkpoint import read_checkpoint
 from lightning_croloss.sharding.row_shards import RowShards
+from lightning_croloss.training.sharded import saving
 from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, is_sharded_checkpoint
 from lightning_croloss.training.sharded.loading import described_rows
 from lightning_croloss.training.sharded.rows import take_rows
@@ -178,6 +182,48 @@ def test_whatever_a_checkpoint_was_it_is_replaced(
             assert is_sharded_checkpoint(path) == (name == "folder"), there
             assert {each.name for each in place.iterdir()} == left
             assert not path.stat().st_mode & 0o100 or path.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), NotEnoughSpaceError, "No space left on device: "),
+        (OSError(errno.EIO, "Input/output error"), OSError, "could not be written: "),
+        (RuntimeError("unexpected pos 1216"), OSError, "could not be written: unexpected pos 1216"),
+    ],
+    ids=["full", "broken", "of torch"],
+)
+@pytest.mark.parametrize("part", ["rows", "rest"])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    part: str,
+    error: Exception,
+    kind: type[Exception],
+    said: str,
+    group: None,
+    checkpoints: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "last.ckpt"
+    saved(checkpoints[0], path)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    if part == "rows":
+        monkeypatch.setattr(filesystem, "_write_item", fail)
+    elif isinstance(error, OSError):
+        monkeypatch.setattr(saving, "WholeCheckpointIO", lambda: SimpleNamespace(save_checkpoint=fail))
+        said = said.replace("could not be written: ", "")
+    else:
+        return
+    with pytest.raises(kind) as caught:
+        saved(checkpoints[0], path)
+    assert said in str(caught.value)
+    assert "None" not in str(caught.value)
+    assert ".new" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+    assert RetrievalModel.load_from_checkpoint(path).num_items == 40
 
 
 def test_the_link_to_the_last_takes_the_place_of_a_folder_in_one_step(

@@ -100,6 +100,10 @@ TRAINERS: dict[str, tuple[dict[str, Any], str]] = {
         {"callbacks": [ModelCheckpoint("folder", save_on_exception=True)], "enable_checkpointing": True},
         "leave save_on_exception of ModelCheckpoint out of trainer.callbacks",
     ),
+    "another machine": (
+        {"callbacks": [ModelCheckpoint("memory://shop/runs")], "enable_checkpointing": True},
+        "keeps checkpoints in a folder that all processes share, not at memory://shop/runs",
+    ),
     "a writer": ({"plugins": [AsyncCheckpointIO()]}, "leave AsyncCheckpointIO out of trainer.plugins"),
 }
 
