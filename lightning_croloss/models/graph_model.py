@@ -76,7 +76,7 @@ class GraphModel(MatrixFactorization):
         self.regularization = regularization
         self.graph = InteractionGraph(num_users, num_items)
         self._step: Propagated | None = None
-        self._kept: tuple[tuple[Any, ...], Propagated] | None = None
+        self._kept: tuple[tuple[Any, ...], Tensor, Propagated] | None = None
 
     @abstractmethod
     def propagate(self, embeddings: Tensor) -> Tensor:
@@ -151,10 +151,10 @@ class GraphModel(MatrixFactorization):
             return self._step
         if self.training or torch.is_grad_enabled():
             return self._propagate()
-        now = self._state_of_weights()
-        if self._kept is None or self._kept[0] != now:
-            self._kept = now, self._propagate()
-        return self._kept[1]
+        now, edges = self._state_of_weights(), self.graph.edges
+        if self._kept is None or self._kept[0] != now or self._kept[1] is not edges:
+            self._kept = now, edges, self._propagate()
+        return self._kept[2]
 
     @uncompiled
     def _propagate(self) -> Propagated:
@@ -166,12 +166,15 @@ class GraphModel(MatrixFactorization):
         return Propagated(own, torch.cat([nothing, of_users]), torch.cat([nothing, of_items]))
 
     def _state_of_weights(self) -> tuple[Any, ...]:
-        """Return what changes when weights do, or the graph."""
-        versions = [
+        """Return what changes when weights do."""
+        return tuple(
             (weight.data_ptr(), weight.dtype, 0 if weight.is_inference() else weight._version)
             for weight in self.parameters()
-        ]
-        return id(self.graph.edges), *versions
+        )
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self._kept = None  # another type and back, in the same memory, has other values
+        return super()._apply(*args, **kwargs)
 
     # ------------------------------------------------------------------ training
 

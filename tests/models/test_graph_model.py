@@ -231,6 +231,10 @@ def test_what_is_kept_follows_the_weights_and_the_graph(cls):
     assert not torch.equal(model.encode_catalogue(), before)
     assert torch.equal(model.encode_users(batch), anew())
     assert model.double().encode_users(batch).dtype == torch.float64
+    # another type and back: other values, perhaps in the memory of before
+    model.float().encode_users(batch)
+    model.half().float()
+    assert torch.equal(model.encode_users(batch), anew())
 
 
 @BOTH
