@@ -15,8 +15,11 @@ LEARNS = {
     "own_lightning_module.py": ("soft rank", 0.4),
     "query_document_encoders.py": ("loss", 0.6),
 }
-#: Those that train nothing, and where they are tested.
-SERVES = {"recommend_in_ray.py": "tests/serving/test_in_clusters.py"}
+#: Those that need an environment of their own, and where they are tested.
+ELSEWHERE = {
+    "recommend_in_ray.py": "tests/serving/test_in_clusters.py",
+    "torchrec_tables.py": "tests/test_torchrec_tables.py",
+}
 
 
 @pytest.mark.parametrize("script", LEARNS)
@@ -40,8 +43,8 @@ def test_example_learns(
 
 def test_every_example_is_tested_and_in_the_table() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")}
-    assert scripts == LEARNS.keys() | SERVES.keys()
-    for script, test in SERVES.items():
+    assert scripts == LEARNS.keys() | ELSEWHERE.keys()
+    for script, test in ELSEWHERE.items():
         assert script in (EXAMPLES.parent / test).read_text()
     assert (
         set(re.findall(r"^\| `(\w+\.py)`", (EXAMPLES / "README.md").read_text(), flags=re.MULTILINE))
