@@ -120,3 +120,16 @@ class Edges(nn.Module):
 def wide(vectors: Tensor) -> torch.dtype:
     """Return the type to add up vectors in: float32 at least."""
     return torch.float64 if vectors.dtype == torch.float64 else torch.float32
+
+
+def check_events(users: Tensor, items: Tensor) -> None:
+    """Refuse events (E,) that are not an item for each user.
+
+    Raises:
+        ValueError: naming the shapes.
+    """
+    if users.dim() != 1 or users.shape != items.shape:
+        raise ValueError(
+            f"users and items must hold an id for each event, got {tuple(users.shape)} and "
+            f"{tuple(items.shape)}"
+        )

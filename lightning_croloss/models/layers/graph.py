@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_croloss.models.layers.adjacency import Adjacency, adjacency_of, neighbor_sums
-from lightning_croloss.models.layers.edges import EDGES, Edges, wide
+from lightning_croloss.models.layers.edges import EDGES, Edges, check_events, wide
 
 
 class InteractionGraph(Edges):
@@ -42,11 +42,7 @@ class InteractionGraph(Edges):
         Raises:
             ValueError: an id is out of range, or there is not an item for each user.
         """
-        if users.dim() != 1 or users.shape != items.shape:
-            raise ValueError(
-                f"users and items must hold an id for each event, got {tuple(users.shape)} and "
-                f"{tuple(items.shape)}"
-            )
+        check_events(users, items)
         for name, ids, most in (("users", users, self.num_users), ("items", items, self.num_items)):
             if ids.numel() and not 1 <= int(ids.min()) <= int(ids.max()) <= most:
                 raise ValueError(f"{name} must hold ids 1 … {most}, got {int(ids.min())} … {int(ids.max())}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.models.layers.adjacency import Adjacency, adjacency_of, neighbor_sums
-from lightning_croloss.models.layers.edges import Edges, wide
+from lightning_croloss.models.layers.edges import Edges, check_events, wide
 
 
 class ItemGraph(Edges):
@@ -40,11 +40,7 @@ class ItemGraph(Edges):
         Raises:
             ValueError: an id is out of range, or there is not an item for each user.
         """
-        if users.dim() != 1 or users.shape != items.shape:
-            raise ValueError(
-                f"users and items must hold an id for each event, got {tuple(users.shape)} and "
-                f"{tuple(items.shape)}"
-            )
+        check_events(users, items)
         if items.numel() and not 1 <= int(items.min()) <= int(items.max()) <= self.num_items:
             raise ValueError(
                 f"items must hold ids 1 … {self.num_items}, got {int(items.min())} … {int(items.max())}"

@@ -18,21 +18,9 @@ from lightning_croloss.sharding.layout import as_dtensor
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import FORMAT_VERSION, KEY, REST, ROWS, local_path
 from lightning_croloss.training.sharded.rows import put_rows, table_of
-from lightning_croloss.training.sharded.safe_reader import SafeReader
+from lightning_croloss.training.sharded.safe_reader import TYPES, SafeReader
 
-#: Types that rows may be of.
-_TYPES = {
-    str(dtype): dtype
-    for dtype in (
-        torch.float16,
-        torch.bfloat16,
-        torch.float32,
-        torch.float64,
-        torch.int64,
-        torch.int32,
-        torch.bool,
-    )
-}
+_TYPES = {str(dtype): dtype for dtype in TYPES}
 _WEIGHTS = "state_dict."
 
 

@@ -29,6 +29,16 @@ def _strided(*_: Any) -> torch.layout:
     return torch.strided
 
 
+#: Types that rows may be of.
+TYPES = (
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.int64,
+    torch.int32,
+    torch.bool,
+)
 #: All that the metadata may name: types that hold values, and do nothing.
 _NAMED: dict[tuple[str, str], Any] = {
     **{
@@ -50,18 +60,7 @@ _NAMED: dict[tuple[str, str], Any] = {
     ("pathlib", "WindowsPath"): PurePosixPath,
     ("pathlib._local", "PosixPath"): PurePosixPath,
     ("pathlib._local", "WindowsPath"): PurePosixPath,
-    **{
-        ("torch", str(dtype).removeprefix("torch.")): dtype
-        for dtype in (
-            torch.float16,
-            torch.bfloat16,
-            torch.float32,
-            torch.float64,
-            torch.int64,
-            torch.int32,
-            torch.bool,
-        )
-    },
+    **{("torch", str(dtype).removeprefix("torch.")): dtype for dtype in TYPES},
 }
 
 
