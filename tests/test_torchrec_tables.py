@@ -94,18 +94,21 @@ def trained(rank: int, world_size: int) -> dict[str, Any]:
         optimizer.step()
         values.append(value.item())
     history, targets, _ = batches(rank)[0]
-    momentum = model.fused_optimizer.state_dict()["state"]["tables.embeddings.item.weight"]
+    (of_table,) = model.fused_optimizer.state_dict()["state"].values()
+    squares: list[Any] = [None] * world_size
+    distributed.all_gather_object(squares, of_table["item.momentum1"].local_shards()[0].tensor.clone())
     return {
         "before": before,
         "after": state(),
         "losses": values,
         "ranks": example["ranks"](model, history, targets),
-        "numbers of state": {name: tuple(value.size()) for name, value in momentum.items()},
+        "state": {name: tuple(value.size()) for name, value in of_table.items()},
+        "squares": torch.cat(squares),
     }
 
 
 def trained_in_one(table: Tensor, layers: dict[str, Tensor], world_size: int) -> Any:
-    """Return table, layers, losses and what encodes users: a plain table and row-wise Adagrad."""
+    """Return table, state, layers, losses and what encodes users: a plain table and row-wise Adagrad."""
     dense = mlp(DIM, [2 * DIM], DIM, dropout=0.0)
     dense.load_state_dict(layers)
     adam = torch.optim.Adam(dense.parameters(), lr=0.003)
@@ -136,7 +139,7 @@ def trained_in_one(table: Tensor, layers: dict[str, Tensor], world_size: int) ->
             squares += gradient.square().mean(1, keepdim=True)
             table -= LR * gradient / (squares.sqrt() + 1e-8)
         losses.append([value.item() for value in values])
-    return table.detach(), dense.state_dict(), losses, users
+    return table.detach(), squares.squeeze(1), dense.state_dict(), losses, users
 
 
 @pytest.mark.slow
@@ -147,14 +150,16 @@ def test_two_processes_train_and_rank_as_one() -> None:
     assert [len(part) for part in parts] == [52, 51]  # 103 rows, uneven shards
     start = torch.cat(parts)
     assert start.std() == pytest.approx(DIM**-0.5, rel=0.1)
-    assert results[0]["numbers of state"] == {"item.momentum1": (ITEMS + 1,)}
+    assert results[0]["state"] == {"item.momentum1": (ITEMS + 1,)}
 
-    table, dense, losses, users = trained_in_one(start, layers, 2)
+    table, squares, dense, losses, users = trained_in_one(start, layers, 2)
     for rank, result in enumerate(results):
         assert result["losses"] == pytest.approx([of_step[rank] for of_step in losses], rel=1e-4)
     after = torch.cat(parts_after)
     assert (after - start).abs().max() > 0.1
     torch.testing.assert_close(after, table, rtol=1e-3, atol=1e-4)
+    # neither Adagrad nor Adam minds by what a gradient is multiplied, but this does
+    torch.testing.assert_close(results[0]["squares"], squares, rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(layers_after, dict(dense), rtol=1e-3, atol=1e-4)
 
     for rank, result in enumerate(results):
