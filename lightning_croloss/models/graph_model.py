@@ -14,6 +14,7 @@ from torch.nn import functional
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.layers.graph import InteractionGraph
+from lightning_croloss.models.layers.weight_state import state_of
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
 from lightning_croloss.sharding.embedding import IdEmbedding
 
@@ -151,7 +152,7 @@ class GraphModel(MatrixFactorization):
             return self._step
         if self.training or torch.is_grad_enabled():
             return self._propagate()
-        now, edges = self._state_of_weights(), self.graph.edges
+        now, edges = state_of(self.parameters()), self.graph.edges
         if self._kept is None or self._kept[0] != now or self._kept[1] is not edges:
             self._kept = now, edges, self._propagate()
         return self._kept[2]
@@ -164,13 +165,6 @@ class GraphModel(MatrixFactorization):
         nothing = found.new_zeros(1, found.shape[1])
         of_users, of_items = found.split([self.num_users, self.num_items])
         return Propagated(own, torch.cat([nothing, of_users]), torch.cat([nothing, of_items]))
-
-    def _state_of_weights(self) -> tuple[Any, ...]:
-        """Return what changes when weights do."""
-        return tuple(
-            (weight.data_ptr(), weight.dtype, 0 if weight.is_inference() else weight._version)
-            for weight in self.parameters()
-        )
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         self._kept = None  # another type and back, in the same memory, has other values

@@ -15,7 +15,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lightning_croloss.common.gathering import gathered, row_counts
+from lightning_croloss.common.gathering import row_counts
+from lightning_croloss.sharding.messages import gathered_rows
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -137,11 +138,9 @@ def _said(weight: nn.Parameter) -> int:
 
 def _mean(gradient: Tensor, counts: list[int]) -> Tensor:
     """Return the mean (N, D) of the processes' coalesced sparse gradients, each row of it once."""
-    device, most = gradient.device, max(counts)
-    used = (torch.arange(most, device=device) < torch.tensor(counts, device=device).unsqueeze(1)).flatten()
     # divided first, as DDP does, so that a sum in half precision does not overflow
     parts = (gradient.indices()[0], gradient.values() / len(counts))
-    rows, values = (gathered(part, most)[used] for part in parts)
+    rows, values = (gathered_rows(part, counts) for part in parts)
     return torch.sparse_coo_tensor(
         rows.unsqueeze(0), values, gradient.shape, check_invariants=False
     ).coalesce()

@@ -13,6 +13,7 @@ from torch.nn import functional
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.models.layers.id_embedding import draw_ids
 from lightning_croloss.models.layers.item_graph import ItemGraph
+from lightning_croloss.models.layers.weight_state import state_of
 
 
 class SmoothedEmbedding(nn.Embedding):
@@ -58,9 +59,7 @@ class SmoothedEmbedding(nn.Embedding):
             return self._of_step
         if self.training or torch.is_grad_enabled():
             return self._smoothed()
-        weight = self.weight
-        version = 0 if weight.is_inference() else weight._version
-        now, edges = (weight.data_ptr(), weight.dtype, version), self.graph.edges
+        now, edges = state_of([self.weight]), self.graph.edges
         if self._kept is None or self._kept[0] != now or self._kept[1] is not edges:
             self._kept = now, edges, self._smoothed()
         return self._kept[2]
