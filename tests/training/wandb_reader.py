@@ -14,7 +14,7 @@ HEADER = 7
 
 
 def records(path: Path) -> Iterator[Any]:
-    """Yield the records of a ``.wandb`` file as protocol buffers."""
+    """Yield the records of a ``.wandb`` file as protocol buffers, up to the last that is there as a whole."""
     from wandb.proto import wandb_internal_pb2
 
     data, position, parts = path.read_bytes(), HEADER, b""
@@ -25,6 +25,8 @@ def records(path: Path) -> Iterator[Any]:
             position += room
             continue
         _, length, kind = struct.unpack_from("<IHB", data, position)
+        if position + HEADER + length > len(data):  # its process is still writing it
+            return
         parts += data[position + HEADER : position + HEADER + length]
         position += HEADER + length
         if kind in (1, 4):
