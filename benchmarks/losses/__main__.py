@@ -17,7 +17,7 @@ from benchmarks.common.packed import packed
 from benchmarks.common.rows import Settings, rows_of
 from benchmarks.common.runs import execute, exit_status
 from benchmarks.losses.choosing import finals, first_parts, grid, promising, trial
-from benchmarks.losses.datasets import DATA_SETS
+from benchmarks.losses.datasets import ARCHITECTURES, DATA_SETS
 from benchmarks.losses.landscape import CORNERS
 from benchmarks.losses.report import report
 from benchmarks.losses.runs import num_targets, work
@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--data", default="data", help="folder that holds the tables")
     parser.add_argument("--sets", nargs="*", default=list(DATA_SETS), choices=DATA_SETS)
     parser.add_argument("--sides", nargs="*", default=list(TRIALS), choices=TRIALS)
-    parser.add_argument("--architecture", default="YouTubeDNN", choices=["YouTubeDNN", "SASRec"])
+    parser.add_argument("--architecture", default="YouTubeDNN", choices=ARCHITECTURES)
     parser.add_argument(
         "--halving", action="store_true", help="a quarter of every trial, then the best third"
     )

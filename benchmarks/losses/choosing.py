@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from benchmarks.common.rows import Row, Settings, identity
@@ -47,20 +47,31 @@ def promising(
 
     The first of each N come before the second of any.
     """
-    parts, share = RUNGS[0]
-    keep = round(share * len(TRIALS[side]))
+    parts, _ = RUNGS[0]
+    settings = TRIALS[side]
     begun = {
         index: rows[identity(trial(data, side, setting, architecture, parts))]
-        for index, setting in enumerate(TRIALS[side])
+        for index, setting in enumerate(settings)
         if identity(trial(data, side, setting, architecture, parts)) in rows
     }
-    orders = [sorted(begun, key=lambda index: -best(begun[index], n)) for n in NS]
+    return [trial(data, side, settings[index], architecture) for index in survivors(begun, len(settings))]
+
+
+def survivors(begun: Mapping[int, Row], of: int) -> list[int]:
+    """Return the numbers of the trials that successive halving lets go on, for all N together.
+
+    Args:
+        begun: number of each trial -> its row, of which only the first parts are looked at.
+        of: how many trials the side has; a third of them go on.
+    """
+    parts, share = RUNGS[0]
+    orders = [sorted(begun, key=lambda index: -best(begun[index], n, parts)) for n in NS]
     going_on: list[int] = []
     for place in range(len(begun)):
         for order in orders:
-            if order[place] not in going_on and len(going_on) < keep:
+            if order[place] not in going_on and len(going_on) < round(share * of):
                 going_on.append(order[place])
-    return [trial(data, side, TRIALS[side][index], architecture) for index in going_on]
+    return going_on
 
 
 def best(row: Row, n: int, parts: int = PARTS) -> float:
@@ -78,20 +89,6 @@ def chosen(
         if is_trial(row, data, side, architecture)
     }
     return max(values.values(), key=lambda pair: pair[0])[1] if values else None
-
-
-def halving(trials: Sequence[Row], n: int, rungs: Sequence[int] = (1, 2, 4)) -> Row:
-    """Return the trial that successive halving chooses: half of them go on after each rung.
-
-    Args:
-        trials: whole trials, of which halving would have run a part.
-        n: the cutoff of the Recall that judges.
-        rungs: numbers of parts after which the better half goes on.
-    """
-    left = list(trials)
-    for parts in rungs:
-        left = sorted(left, key=lambda row: -best(row, n, parts))[: max(1, (len(left) + 1) // 2)]
-    return max(left, key=lambda row: best(row, n))
 
 
 def is_trial(row: Row, data: str, side: str, architecture: str = "YouTubeDNN") -> bool:

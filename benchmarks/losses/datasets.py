@@ -30,6 +30,9 @@ from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.losses import RetrievalLoss
 
 NS = (20, 50, 100, 200, 500)
+#: YouTubeDNN whose items are smoothed along the graph of those that stand near them in training.
+SMOOTHED = "YouTubeDNN, smoothed items"
+ARCHITECTURES = ("YouTubeDNN", "SASRec", SMOOTHED)
 #: A run is measured after each of so many equal parts of its steps.
 PARTS = 8
 #: Side of the vectors, draws of each batch: those of the paper.
@@ -109,4 +112,10 @@ def build_model(
             history_dropout=dropout / 2,
             optimizer=partial(torch.optim.AdamW, lr=LEARNING_RATE / 3, weight_decay=WEIGHT_DECAY, fused=True),
         )
-    return YouTubeDNN(**shared, hidden_dims=[], history_dropout=dropout, optimizer=optimizer)
+    return YouTubeDNN(
+        **shared,
+        hidden_dims=[],
+        history_dropout=dropout,
+        item_graph_weight=1.0 if architecture == SMOOTHED else 0.0,
+        optimizer=optimizer,
+    )
