@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from croloss_serving.common.terminal import printable, printable_json
+from lightning_croloss.cli.config.overlays import replaced_lists
 from lightning_croloss.cli.data_help import DESCRIPTION
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.overlays import replaced_lists
 from lightning_croloss.cli.parser import SectionParser
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.data import RetrievalDataModule

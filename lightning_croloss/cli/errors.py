@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import croloss_serving
-from lightning_croloss.cli.class_fields import LIKE, SLIP, with_subclasses
-from lightning_croloss.cli.config_sentences import MANY
+from lightning_croloss.cli.config.class_fields import LIKE, SLIP, with_subclasses
+from lightning_croloss.cli.config.sentences import MANY
 from lightning_croloss.cli.lost_process import LostProcessError, explained_loss
 from lightning_croloss.cli.memory import MemoryShortError, explained_memory
 from lightning_croloss.cli.trainer_mistakes import named, raised_by_trainer

@@ -15,18 +15,18 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
 from lightning_croloss.callbacks import PredictionWriter, RecallReport, UserMetricsWriter
+from lightning_croloss.cli.config.overlays import refuse_twice, replaced_lists
+from lightning_croloss.cli.config.overrides import chosen_arguments, idle_text, plain, refuse_from_data
+from lightning_croloss.cli.config.saved import SaveResolvedConfig
 from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_test
 from lightning_croloss.cli.help_format import arrange
 from lightning_croloss.cli.interruption import current
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.overlays import refuse_twice, replaced_lists
-from lightning_croloss.cli.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.cli.progress import ClosingProgressBar
 from lightning_croloss.cli.quiet import is_first_process
 from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
-from lightning_croloss.cli.saved_config import SaveResolvedConfig
 from lightning_croloss.cli.seeds_option import ONE_RUN, SeedsOption, asks_for_seeds, refuse_in_config
 from lightning_croloss.cli.started_processes import ending_together
 from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction

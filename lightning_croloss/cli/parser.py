@@ -15,13 +15,13 @@ from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from croloss_serving.common.terminal import printable
-from lightning_croloss.cli.config_sources import ConfigMistakeError
-from lightning_croloss.cli.diagnosis import find_mistake, refuse_overlooked
+from lightning_croloss.cli.config.diagnosis import find_mistake, refuse_overlooked
+from lightning_croloss.cli.config.named_parts import with_classes, words_with_classes
+from lightning_croloss.cli.config.sources import ConfigMistakeError
+from lightning_croloss.cli.config.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
-from lightning_croloss.cli.named_parts import with_classes, words_with_classes
 from lightning_croloss.cli.plain_parser import TRACEBACK
-from lightning_croloss.cli.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.common.former_names import today, translated
 from lightning_croloss.configurable import NAMED_BY
 

@@ -13,8 +13,8 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from lightning_croloss.cli.checkpoint_path import find_checkpoint, is_registry
+from lightning_croloss.cli.config.overrides import plain
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.overrides import plain
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.common.plain_text import check_texts
 from lightning_croloss.common.safe_config import TrustedClasses

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from lightning_croloss.cli import main
-from lightning_croloss.cli.class_fields import NOTHING, Field, fields_of, find_class
-from lightning_croloss.cli.diagnosis import find_mistake
-from lightning_croloss.cli.field_types import class_kinds, entry_hint, fits, takes_null
+from lightning_croloss.cli.config.class_fields import NOTHING, Field, fields_of, find_class
+from lightning_croloss.cli.config.diagnosis import find_mistake
+from lightning_croloss.cli.config.field_types import class_kinds, entry_hint, fits, takes_null
 from lightning_croloss.cli.lightning_cli import CROLossCLI
 from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.configurable import Configurable

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_croloss.cli.config_sources import ConfigMistakeError, plain_value, read_config
-from lightning_croloss.cli.diagnosis import find_mistake
+from lightning_croloss.cli.config.diagnosis import find_mistake
+from lightning_croloss.cli.config.sources import ConfigMistakeError, plain_value, read_config
 from lightning_croloss.cli.parser import CROLossParser
 from tests.cli.cases import CONFIG, ROOT, error_of
 from tests.cli.test_every_field import JARGON, parser

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from lightning_croloss.cli import main
-from lightning_croloss.cli.named_parts import with_classes, words_with_classes
+from lightning_croloss.cli.config.named_parts import with_classes, words_with_classes
 from tests.cli.small import DATA, NO_PLOT, fit
 
 POWER = {"class_path": "lightning_croloss.PowerImportance", "init_args": {"alpha": 0.7}}

@@ -14,7 +14,7 @@ import yaml
 from lightning_croloss import load_pretrained, save_pretrained
 from lightning_croloss.cli import main
 from lightning_croloss.cli.checkpoint_path import find_checkpoint
-from lightning_croloss.cli.overrides import chosen_arguments
+from lightning_croloss.cli.config.overrides import chosen_arguments
 from tests.cli.cases import error_of
 from tests.cli.small import DATA, FIT, LAST, MODEL, NO_PLOT, QUIET, SMALL, fit, measured
 from tests.data_for_tests import ClusteredData

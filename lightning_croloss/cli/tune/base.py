@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
-from lightning_croloss.cli.diagnosis import find_mistake
+from lightning_croloss.cli.config.diagnosis import find_mistake
+from lightning_croloss.cli.config.overlays import replaced_lists
+from lightning_croloss.cli.config.overrides import plain
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.overlays import replaced_lists
-from lightning_croloss.cli.overrides import plain
 from lightning_croloss.cli.seeds import ParsedCLI, launched_by
 from lightning_croloss.cli.seeds_option import refuse_in_config
 

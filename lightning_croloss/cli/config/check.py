@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_croloss.cli.class_fields import (
+from lightning_croloss.cli.config.class_fields import (
     SLIP,
     Field,
     classes_of,
@@ -21,16 +21,7 @@ from lightning_croloss.cli.class_fields import (
     nearest,
     noun,
 )
-from lightning_croloss.cli.config_sentences import MANY, Sentences, left_out, listed, nouns, short_name
-from lightning_croloss.cli.config_sources import (
-    ConfigMistakeError,
-    Keys,
-    Source,
-    dotted,
-    plain_value,
-    read_config,
-)
-from lightning_croloss.cli.field_types import (
+from lightning_croloss.cli.config.field_types import (
     NOTHING,
     ClassKind,
     class_kinds,
@@ -43,7 +34,16 @@ from lightning_croloss.cli.field_types import (
     takes_null,
     wanted,
 )
-from lightning_croloss.cli.right_level import Places
+from lightning_croloss.cli.config.right_level import Places
+from lightning_croloss.cli.config.sentences import MANY, Sentences, left_out, listed, nouns, short_name
+from lightning_croloss.cli.config.sources import (
+    ConfigMistakeError,
+    Keys,
+    Source,
+    dotted,
+    plain_value,
+    read_config,
+)
 
 
 class ConfigCheck:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from lightning_croloss.cli.class_fields import (
+from lightning_croloss.cli.config.class_fields import (
     NOUNS,
     SLIP,
     USUAL,
@@ -19,9 +19,16 @@ from lightning_croloss.cli.class_fields import (
     noun,
     similar_class,
 )
-from lightning_croloss.cli.config_sources import ConfigMistakeError, Keys, dotted
-from lightning_croloss.cli.field_types import NOTHING, ClassKind, class_kinds, entry_hint, shown, wanted
-from lightning_croloss.cli.right_level import Places
+from lightning_croloss.cli.config.field_types import (
+    NOTHING,
+    ClassKind,
+    class_kinds,
+    entry_hint,
+    shown,
+    wanted,
+)
+from lightning_croloss.cli.config.right_level import Places
+from lightning_croloss.cli.config.sources import ConfigMistakeError, Keys, dotted
 from lightning_croloss.pretrained.saving import FROM_DATA
 
 #: What a mapping that describes a class consists of.

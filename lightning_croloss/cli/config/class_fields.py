@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_croloss.cli.field_types import NOTHING, ClassKind
+from lightning_croloss.cli.config.field_types import NOTHING, ClassKind
 from lightning_croloss.common.former_names import today
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.models import RetrievalModel
@@ -87,7 +87,7 @@ def fields_of(cls: type, left_out: int = 0) -> dict[str, Field]:
 
 @functools.lru_cache(maxsize=512)
 def _fields_of(cls: type[Any]) -> dict[str, Field]:
-    silent = logging.getLogger("lightning_croloss.cli.class_fields")
+    silent = logging.getLogger("lightning_croloss.cli.config.class_fields")
     silent.disabled = True
     try:
         parameters: Iterable[Any] = get_signature_parameters(cls, logger=silent)

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from jsonargparse import get_loader
 
-from lightning_croloss.cli import yaml_mistakes
-from lightning_croloss.cli.class_fields import nearest
+from lightning_croloss.cli.config import yaml_mistakes
+from lightning_croloss.cli.config.class_fields import nearest
 from lightning_croloss.common.former_names import translated
 
 Keys = tuple[str | int, ...]

@@ -8,9 +8,17 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_croloss.cli.class_fields import NOUNS, SLIP, Field, classes_of, fields_of, find_class, nearest
-from lightning_croloss.cli.config_sources import Keys
-from lightning_croloss.cli.field_types import NOTHING, class_kinds, entry_hint
+from lightning_croloss.cli.config.class_fields import (
+    NOUNS,
+    SLIP,
+    Field,
+    classes_of,
+    fields_of,
+    find_class,
+    nearest,
+)
+from lightning_croloss.cli.config.field_types import NOTHING, class_kinds, entry_hint
+from lightning_croloss.cli.config.sources import Keys
 
 _DEPTH = 3  # levels of classes within classes, as a model's loss's importance
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from lightning_croloss.cli.class_fields import Field, fields_of, find_class, noun
-from lightning_croloss.cli.config_check import ConfigCheck
-from lightning_croloss.cli.config_sources import ConfigMistakeError, Keys, Source, read_sources
-from lightning_croloss.cli.field_types import NOTHING, members, shown, takes_null, wanted
+from lightning_croloss.cli.config.check import ConfigCheck
+from lightning_croloss.cli.config.class_fields import Field, fields_of, find_class, noun
+from lightning_croloss.cli.config.field_types import NOTHING, members, shown, takes_null, wanted
+from lightning_croloss.cli.config.sources import ConfigMistakeError, Keys, Source, read_sources
 
 #: Packages whose type hints are exact; in a user's own class null is whatever its author made of it.
 _JUDGED = ("lightning_croloss", "lightning", "pytorch_lightning", "torch")
