@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -85,12 +85,13 @@ class ItemLists:
         size = len(lengths) * int(lengths.max()) if len(lengths) else 0
         return self.padded(left) if size <= max(blocks.MOST_ENTRIES, _WASTE * len(self.values)) else self
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> ItemLists:
+    def map(self, change: Callable[[Tensor], Tensor]) -> ItemLists:
+        """Return the lists with every tensor changed."""
+        return ItemLists(change(self.values), change(self.offsets), change(self.rows))
+
+    def to(self, device: torch.device | str) -> ItemLists:
         """Return the lists on a device."""
-        moved = (
-            part.to(device, non_blocking=non_blocking) for part in (self.values, self.offsets, self.rows)
-        )
-        return ItemLists(*moved)
+        return self.map(lambda part: part.to(device))
 
 
 Ids = Tensor | ItemLists

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeGuard
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists, blocks_of
+from lightning_croloss.data.target_counts import TargetCounts
 
 
 @dataclass
@@ -28,10 +29,9 @@ class GivenFeatures:
         """Return those of some rows."""
         return GivenFeatures([value[rows] for value in self.values], self.given[rows])
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> GivenFeatures:
-        """Return the features with every tensor on ``device``."""
-        values = [value.to(device, non_blocking=non_blocking) for value in self.values]
-        return GivenFeatures(values, self.given.to(device, non_blocking=non_blocking))
+    def map(self, change: Callable[[Tensor], Tensor]) -> GivenFeatures:
+        """Return the features with every tensor changed."""
+        return GivenFeatures([change(value) for value in self.values], change(self.given))
 
 
 @dataclass
@@ -57,10 +57,10 @@ class EventValues:
         times = None if self.times is None else self.times[index]
         return EventValues(times, [values[index] for values in self.features])
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> EventValues:
-        """Return the values with every tensor on ``device``."""
-        times = None if self.times is None else self.times.to(device, non_blocking=non_blocking)
-        return EventValues(times, [values.to(device, non_blocking=non_blocking) for values in self.features])
+    def map(self, change: Callable[[Tensor], Tensor]) -> EventValues:
+        """Return the values with every tensor changed."""
+        times = None if self.times is None else change(self.times)
+        return EventValues(times, [change(values) for values in self.features])
 
 
 @dataclass
@@ -83,6 +83,7 @@ class RetrievalBatch:
             has users that training left out too; else None.
         user_features: features of users whose id is 0; None = the model's own alone.
         events: times and features of the history's events, for a model that reads them; else None.
+        counted: how many targets there are, of a batch that was moved; see :attr:`target_counts`.
 
     Where some rows are so long that padding would take much more memory than the ids, ``targets`` of
     evaluation, ``known_positives`` and ``whole_history`` are :class:`ItemLists`; see :meth:`pieces`.
@@ -97,6 +98,12 @@ class RetrievalBatch:
     recipients: Tensor | None = None
     user_features: GivenFeatures | None = None
     events: EventValues | None = None
+    counted: TargetCounts | None = None
+
+    @property
+    def target_counts(self) -> TargetCounts | None:
+        """How many targets there are, if the host knows: None of targets that were put in their place."""
+        return self.counted if self.counted is not None and self.counted.targets is self.targets else None
 
     @property
     def first_targets(self) -> Tensor:
@@ -136,9 +143,9 @@ class RetrievalBatch:
     def select(self, rows: Tensor) -> RetrievalBatch:
         """Return the rows ``rows`` (P,), in this order."""
         chosen: dict[str, Any] = {
-            field.name: None if value is None else value[rows]
-            for field in fields(self)
-            for value in (getattr(self, field.name),)
+            name: None if value is None else value[rows]
+            for name in _PARTS
+            for value in (getattr(self, name),)
         }
         return RetrievalBatch(**chosen)
 
@@ -175,13 +182,36 @@ class RetrievalBatch:
         return self.history.shape[0]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RetrievalBatch:
-        """Return the batch with every tensor on ``device``."""
-        moved: dict[str, Any] = {
-            field.name: None if value is None else value.to(device, non_blocking=non_blocking)
-            for field in fields(self)
-            for value in (getattr(self, field.name),)
-        }
-        return RetrievalBatch(**moved)
+        """Return the batch with every tensor on ``device``.
+
+        Args:
+            device: where to.
+            non_blocking: whether the host goes on while tensors are copied; what is pinned never waits.
+        """
+        counts, leaves = self.target_counts, torch.device(device).type != "cpu"
+        if counts is None and leaves and isinstance(self.targets, Tensor) and self.targets.is_cpu:
+            counts = TargetCounts.of(self.targets)
+        moved = self._map(lambda part: part.to(device, non_blocking=non_blocking or part.is_pinned()))
+        if counts is not None and isinstance(moved.targets, Tensor):
+            moved.counted = replace(counts, targets=moved.targets)
+        return moved
+
+    def pin_memory(self) -> RetrievalBatch:
+        """Return the batch in memory from which an accelerator copies by itself."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> RetrievalBatch:
+        """Return the batch with every tensor changed, its targets not counted."""
+        changed: dict[str, Any] = {}
+        for name in _PARTS:
+            value = getattr(self, name)
+            if value is not None:
+                changed[name] = change(value) if isinstance(value, Tensor) else value.map(change)
+        return RetrievalBatch(**changed)
+
+
+#: Fields that hold tensors.
+_PARTS = tuple(field.name for field in fields(RetrievalBatch) if field.name != "counted")
 
 
 def _is_lists(ids: Ids | None) -> TypeGuard[ItemLists]:

@@ -228,9 +228,10 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
     def _loader(
         self, dataset: SequenceDataset | RecipientDataset, batch_size: int, purpose: str, shuffle: bool
     ) -> BatchLoader:
-        rank, world_size = 0, 1
+        rank, world_size, pinned = 0, 1, False
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
+            pinned = self.trainer.strategy.root_device.type == "cuda"
         if len(dataset) < world_size:
             raise DataError(
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
@@ -247,4 +248,5 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
             recounted=self.request.recounted,
             group_by_length=self.group_by_length,
             on_epoch=drawn.begin_epoch if drawn is not None else None,
+            pinned=pinned,
         )

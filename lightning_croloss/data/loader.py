@@ -55,6 +55,7 @@ class BatchLoader:
             shuffled. An epoch that was begun with groups, or without, goes on so.
         on_epoch: called with seed and epoch before the first rows of an epoch are handed out, and before the
             first ones of its rest.
+        pinned: whether batches lie in memory from which an accelerator copies by itself.
 
     Raises:
         ValueError: if batch_size or world_size is below 1, or rank is not in 0 … world_size - 1.
@@ -72,6 +73,7 @@ class BatchLoader:
         recounted: bool = False,
         group_by_length: bool = False,
         on_epoch: Callable[[int, int], None] | None = None,
+        pinned: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
@@ -87,6 +89,7 @@ class BatchLoader:
         self.recounted = recounted
         self.group_by_length = group_by_length
         self.on_epoch = on_epoch
+        self.pinned = pinned
         self._epoch = 0
         self._rows = 0  # handed out in this epoch, by all processes together
         self._rows_before = 0  # the same without the latest batch
@@ -144,7 +147,8 @@ class BatchLoader:
             self._rows_before = self._rows
             last = number + 1 == batches
             self._rows = len(self.dataset) if last else begin + (number + 1) * self.rows_of_a_step
-            yield self.dataset.__getitems__(mine[starts[number] : starts[number + 1]])
+            batch = self.dataset.__getitems__(mine[starts[number] : starts[number + 1]])
+            yield batch.pin_memory() if self.pinned else batch
 
     def _beginning(self) -> tuple[int, int]:
         if self._next is None:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from lightning_croloss.common.checks import check_counts, check_probability
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.target_counts import places_of, sent
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers.transformer import PreNormBlock, TransformerEncoder, check_heads
 from lightning_croloss.models.windows import one_by_one, targets_of_windows
@@ -132,12 +133,18 @@ class BERT4Rec(HistoryModel):
             masked[:, -1] = True
             return self._vectors(self._states(batch, items, masked)[:, -1]), batch
         targets = targets_of_windows(batch, "BERT4Rec")
-        chosen, left = self._choose(targets != 0)
+        counts, number = batch.target_counts, None
+        if counts is None:
+            chosen, left = self._choose(targets != 0)
+        else:  # drawn on the host, which then knows how many there are without waiting for the device
+            chosen, left = self._choose(counts.on_host != 0)
+            number = int(chosen.sum())
+            chosen, left = sent(chosen, targets.device), sent(left, targets.device)
         # position i of the targets is event i + 1 of the window
         items = torch.cat([batch.history, targets[:, -1:]], dim=1)
         items = items.where(functional.pad(left, (1, 0), value=True), 0)
         states = self._states(batch, items, functional.pad(chosen, (1, 0)))
-        rows, positions = chosen.nonzero(as_tuple=True)
+        rows, positions = places_of(chosen, number)
         return self._vectors(states[rows, positions + 1]), one_by_one(batch, targets, rows, positions)
 
     def _choose(self, targets: Tensor) -> tuple[Tensor, Tensor]:

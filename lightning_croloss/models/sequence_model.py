@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.target_counts import places_of
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.windows import has_targets, one_by_one, targets_of_windows
 from lightning_croloss.recommend.user_vectors import groups_of, user_vectors
@@ -109,7 +110,7 @@ class SequenceModel(HistoryModel):
             return user_vectors(self, batch), batch
         targets = targets_of_windows(batch, 'train_on="all"')
         there = has_targets(targets)
-        rows, positions = there.nonzero(as_tuple=True)
+        rows, positions = self._places(batch, there)
         flat = one_by_one(batch, targets, rows, positions)
         return self._users_of_targets(batch, there), flat
 
@@ -122,7 +123,7 @@ class SequenceModel(HistoryModel):
         """
         groups = groups_of(batch) if self.item_shards is None else None
         if groups is None:
-            rows, positions = there.nonzero(as_tuple=True)
+            rows, positions = self._places(batch, there)
             states, counts = self._read(batch)
             return self._users(states, rows, counts[rows, positions])
         users, numbers = [], []
@@ -132,6 +133,12 @@ class SequenceModel(HistoryModel):
             users.append(self._users(states, rows, counts[rows, positions]))
             numbers.append(chosen[rows] * there.shape[1] + positions - width)  # ascending in their order
         return torch.cat(users)[torch.cat(numbers).argsort()]
+
+    @staticmethod
+    def _places(batch: RetrievalBatch, there: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows (P,) and positions (P,) of the targets that are there (B, L)."""
+        counts = batch.target_counts
+        return places_of(there, None if counts is None else counts.positions)
 
     def _read(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
         """Return the states (B, L, S) after the events left, and their number (B, L) up to each position."""

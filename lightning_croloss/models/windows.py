@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_croloss.common.item_lists import rows_of
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.target_counts import places_of
 
 
 def targets_of_windows(batch: RetrievalBatch, who: str) -> Tensor:
@@ -48,13 +49,16 @@ def one_by_one(batch: RetrievalBatch, targets: Tensor, rows: Tensor, positions: 
         The batch, with targets (P, 1) or (P, T).
     """
     weight, known = batch.sample_weight, batch.known_positives
+    flat, counts = targets[rows, positions].reshape(len(rows), -1), batch.target_counts
+    every = counts is not None and counts.positions == len(rows)
     return RetrievalBatch(
         history=batch.history[rows, positions].unsqueeze(1),
-        targets=targets[rows, positions].reshape(len(rows), -1),
+        targets=flat,
         users=batch.users[rows],
         sample_weight=None if weight is None else weight[rows, positions],
         known_positives=None if known is None else rows_of(known, rows),
         events=None if batch.events is None else batch.events[rows, positions][:, None],
+        counted=replace(counts, targets=flat) if counts is not None and every else None,
     )
 
 
@@ -71,7 +75,8 @@ def one_target_a_row(users: Tensor, batch: RetrievalBatch) -> tuple[Tensor, Retr
     targets = batch.padded_targets
     if targets.shape[1] == 1:
         return users, batch
-    rows, numbers = targets.nonzero(as_tuple=True)
+    counts = batch.target_counts
+    rows, numbers = places_of(targets != 0, None if counts is None else counts.total)
     weight, known = batch.sample_weight, batch.known_positives
     apart = replace(
         replace(batch, known_positives=None).select(rows),

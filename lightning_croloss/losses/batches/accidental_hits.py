@@ -38,16 +38,15 @@ def hit_mask(
     if candidate_ids.dim() == 2:
         return ignored | (candidate_ids.unsqueeze(-1) == excluded_ids.unsqueeze(1)).any(-1)
     # Marking by index costs B × (E + M), where comparing each pair would cost B × E × M.
-    distinct, index_of = torch.unique(candidate_ids, return_inverse=True)
-    excluded_ids = excluded_ids.to(torch.promote_types(distinct.dtype, excluded_ids.dtype))
-    distinct = distinct.to(excluded_ids.dtype)
-    found_at = torch.searchsorted(distinct, excluded_ids.contiguous()).clamp(max=distinct.shape[0] - 1)
-    found = distinct[found_at] == excluded_ids
-    marked = torch.zeros(
-        excluded_ids.shape[0], distinct.shape[0] + 1, dtype=torch.bool, device=candidate_ids.device
-    )
-    marked.scatter_(1, found_at.masked_fill(~found, distinct.shape[0]), True)
-    return ignored | marked[:, index_of]
+    # An id stands for its first place in their order; a device need not be asked how many there are.
+    excluded_ids = excluded_ids.to(torch.promote_types(candidate_ids.dtype, excluded_ids.dtype))
+    candidate_ids = candidate_ids.to(excluded_ids.dtype)
+    ordered, size = candidate_ids.sort().values, candidate_ids.shape[0]
+    found_at = torch.searchsorted(ordered, excluded_ids.contiguous()).clamp(max=size - 1)
+    found = ordered[found_at] == excluded_ids
+    marked = torch.zeros(excluded_ids.shape[0], size + 1, dtype=torch.bool, device=ordered.device)
+    marked.scatter_(1, found_at.masked_fill(~found, size), True)
+    return ignored | marked[:, torch.searchsorted(ordered, candidate_ids)]
 
 
 def _listed(candidate_ids: Tensor, lists: ItemLists) -> Tensor:

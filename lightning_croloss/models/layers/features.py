@@ -113,8 +113,7 @@ class FeatureEmbedding(nn.Module):
             ids: the ids.
             given: features of the ids (B,) that are 0, where any are given.
         """
-        # a batch of histories holds each item many times
-        distinct, position = torch.unique(ids, return_inverse=True)
+        distinct, position = _distinct(ids)
         found = self._embed(distinct)[position]
         if given is None:
             return found
@@ -122,7 +121,7 @@ class FeatureEmbedding(nn.Module):
 
     def fields(self, ids: Tensor) -> list[Tensor]:
         """Return the embedding of each feature, (..., D), for ids of any shape; zeros for id 0."""
-        distinct, position = torch.unique(ids, return_inverse=True)
+        distinct, position = _distinct(ids)
         real = (distinct != 0).unsqueeze(-1)
         return [(values * real)[position] for values in self._each(self._values_of(distinct))]
 
@@ -225,3 +224,14 @@ class FeatureEmbedding(nn.Module):
 
     def _table(self, number: int) -> Tensor:
         return self.get_buffer(f"{TABLE}{number}")
+
+
+def _distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ids (n,), on a processor without repetition, and the place of each of the given ones among them.
+
+    A batch of histories holds each item many times. An accelerator would have to be waited for until it told
+    how many different ones there are.
+    """
+    if ids.is_cpu:
+        return torch.unique(ids, return_inverse=True)
+    return ids.flatten(), torch.arange(ids.numel(), device=ids.device).view(ids.shape)
