@@ -61,6 +61,7 @@ ARCHITECTURES: dict[str, tuple[type[RetrievalModel], Mapping[str, Any]]] = {
         {"loss": CROLoss("exp", fused=True), "negatives": FullCatalogNegatives(True), "pooling": "max"},
     ),
     "YouTubeDNN, sparse": (YouTubeDNN, {"sparse_gradients": True, "history_dropout": 0.2}),
+    "YouTubeDNN, smoothed items": (YouTubeDNN, {"item_graph_weight": 0.5, "similarity": "dot"}),
     "TwoTower": (TwoTower, {**_FEATURES, "use_user_id": True, "negatives": InBatchNegatives()}),
     "MIND": (MIND, {"num_interests": 2, "loss": SoftmaxLoss(fused=True)}),
     "MIND, attention": (MIND, {"num_interests": 3, "readout": "attention", "routing_init": "fixed"}),
