@@ -12,6 +12,7 @@ from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
 OTHER_COMMANDS = {
     "data": "Show what a config reads, filters and splits: croloss data inspect.",
     "export": "Write a model as a folder that is served without torch.",
+    "gather": "Write a checkpoint in shards as one ordinary file.",
     "recommend": "Recommend items to histories that the model has never seen.",
     "tune": "Find the loss for the N that will be deployed, and train the model with it.",
     "zoo": "List, show, build and evaluate the pretrained models.",
@@ -41,6 +42,10 @@ def run_command(name: str, words: list[str]) -> None:
         from lightning_croloss.cli import export
 
         export.main(words)
+    elif name == "gather":
+        from lightning_croloss.cli import gather
+
+        gather.main(words)
     elif name == "zoo":
         from lightning_croloss.cli import zoo
 

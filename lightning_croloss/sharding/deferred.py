@@ -70,12 +70,19 @@ class DeferredEmbedding(nn.Embedding):
         draw_rows(rows, shards, self._fill, first=1)
         torch.set_rng_state(after)
         rows = rows.to(self.weight.dtype)
-        number, dim = self.weight.shape
         if shards.num_shards == 1:
+            number, dim = self.weight.shape
             return nn.Embedding(number, dim, padding_idx=0, sparse=self.sparse, _weight=rows)
-        own = ShardedEmbedding(number, dim, 0, sparse=self.sparse, shards=shards, device="meta")
+        own = self.described(shards)
         own.weight = nn.Parameter(rows, requires_grad=self.weight.requires_grad)
         return own
+
+    def described(self, shards: RowShards) -> ShardedEmbedding:
+        """Return the rows of this process without memory, for values that are read from a file."""
+        number, dim = self.weight.shape
+        return ShardedEmbedding(
+            number, dim, 0, sparse=self.sparse, shards=shards, device="meta", dtype=self.weight.dtype
+        )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DeferredEmbedding:
         """Take another type; on another device it has no memory either, which a trainer that ends may ask."""

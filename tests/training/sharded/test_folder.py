@@ -15,8 +15,6 @@ import pytest
 import torch
 from torch import distributed
 from torch.distributed.checkpoint import filesystem
-from torch.distributed.checkpoint.filesystem import FileSystemWriter
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from lightning_croloss import RetrievalModel, UniformNegatives
 from lightning_croloss.errors import NotEnoughSpaceError, PretrainedError
@@ -25,13 +23,11 @@ from lightning_croloss.models.checkpoint import read_checkpoint
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded import saving
 from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, is_sharded_checkpoint
-from lightning_croloss.training.sharded.loading import described_rows
-from lightning_croloss.training.sharded.rows import take_rows
 from lightning_croloss.training.sharded.saving import save_in_shards
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO, _link_checkpoint
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
+from tests.training.sharded.cases import TABLE, in_shards
 
-TABLE = "item_embedding"
 WEIGHT = f"state_dict.{TABLE}.weight"
 METADATA = f"{ROWS}/.metadata"
 VALUES = f"{ROWS}/__0_0.distcp"
@@ -39,17 +35,6 @@ VALUES = f"{ROWS}/__0_0.distcp"
 
 def model() -> Any:
     return small_model(sparse_gradients=True, negatives=UniformNegatives(20))
-
-
-def in_shards(file: Path, folder: Path) -> None:
-    """Write an ordinary checkpoint as several processes would, its table as one piece."""
-    content = torch.load(file, weights_only=True)
-    shards = {TABLE: RowShards(41)}
-    rows = take_rows(content, shards, [{0: TABLE}])
-    folder.mkdir()
-    writer = FileSystemWriter(folder / ROWS)
-    save({name: values for name, (_, values) in rows.items()}, storage_writer=writer, no_dist=True)
-    torch.save({**content, KEY: described_rows(rows, shards)}, folder / REST)
 
 
 @pytest.fixture(scope="module")

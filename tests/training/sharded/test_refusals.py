@@ -61,9 +61,9 @@ def renormalised() -> Any:
 
 MODELS: dict[str, tuple[Any, str]] = {
     "another module": (LightningModule, "trains a RetrievalModel of this package, not a LightningModule"),
-    "LightGCN": (lambda: LightGCN(40, 60), "cannot train LightGCN"),
-    "NGCF": (lambda: NGCF(40, 60), "cannot train NGCF"),
-    "a graph of items": (lambda: small_model(item_graph_weight=1.0), "cannot train YouTubeDNN, whose every"),
+    "LightGCN": (lambda: LightGCN(40, 60), "LightGCN cannot lie in shards, as its every"),
+    "NGCF": (lambda: NGCF(40, 60), "NGCF cannot lie in shards"),
+    "a graph of items": (lambda: small_model(item_graph_weight=1.0), "YouTubeDNN cannot lie in shards"),
     "features alone": (
         lambda: small_model(item_features=FeaturedData().item_feature_specs, use_item_id=False),
         "has no table of the items' ids",
