@@ -36,6 +36,8 @@ _BY_NUMBER = (
     torch.optim.ASGD,
 )
 _KINDS = (nn.Embedding, DeferredEmbedding, ShardedEmbedding)
+#: Lightning's strategies for TPUs, by name: their modules need torch_xla.
+_OF_TPUS = ("XLAStrategy", "SingleDeviceXLAStrategy")
 _SAY = "trainer.strategy: croloss_sharded"
 
 
@@ -120,10 +122,18 @@ def refuse_trainer(trainer: Trainer, model: LightningModule) -> None:
 
 
 def refuse_strategy(model: LightningModule, strategy: Any) -> None:
-    """Raise ``ValueError`` if tables in shards, or that wait to be, meet a strategy that knows of none."""
+    """Raise ``ValueError`` if tables in shards, or that wait to be, meet a strategy that knows of none.
+
+    So does a strategy for TPUs, on which nothing here was ever run.
+    """
     if getattr(strategy, "spreads_tables", False):
         return
     kind, own = type(model).__name__, type(strategy).__name__
+    if any(each.__name__ in _OF_TPUS for each in type(strategy).__mro__):
+        raise ValueError(
+            f"trainer.strategy: {own} runs on TPUs, which {kind} does not support: set trainer.accelerator "
+            "to cpu or gpu, and trainer.strategy to auto, ddp or croloss_sharded"
+        )
     for name, table in tables_of(model).items():
         if isinstance(table, DeferredEmbedding):
             raise ValueError(
