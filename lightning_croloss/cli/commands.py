@@ -6,6 +6,7 @@ Imports nothing heavy: the help and the options of a command are read before wha
 from __future__ import annotations
 
 from lightning_croloss.cli.recommend_options import recommend_parser
+from lightning_croloss.cli.torchrun import refuse_torchrun
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
 
 #: The other commands.
@@ -23,7 +24,13 @@ SUBCOMMANDS = {"data": ("inspect",), "zoo": ("list", "show", "build", "evaluate"
 
 
 def run_command(name: str, words: list[str]) -> None:
-    """Run one of ``OTHER_COMMANDS`` with the words after it."""
+    """Run one of ``OTHER_COMMANDS`` with the words after it.
+
+    Raises:
+        ValueError: torchrun has started several processes for a command that works in one.
+    """
+    if name != "recommend":
+        refuse_torchrun(name)
     if name == "recommend":
         given = recommend_parser().parse_args(words)
 

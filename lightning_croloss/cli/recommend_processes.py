@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import torch
 from lightning_croloss.cli.quiet import LOGGER, is_first_process
 from lightning_croloss.cli.recommend_partitions import digest_of_weights
 from lightning_croloss.cli.started_processes import StartedProcesses, ending_together
+from lightning_croloss.cli.torchrun import started_by_torchrun
 from lightning_croloss.retrieval.sharded import largest
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel
     from lightning_croloss.recommend.token_recommender import TokenRecommender
 
-#: What torchrun tells the processes that it starts: how many there are in all, and on this machine.
-WORLD, LOCAL_WORLD = "WORLD_SIZE", "LOCAL_WORLD_SIZE"
-#: … and what tells that it was torchrun.
-TORCHRUN = "TORCHELASTIC_RUN_ID"
 #: What the first process announces.
 _END, _BATCH, _WEIGHTS = range(3)
 
@@ -41,15 +37,15 @@ def asked_processes(given: argparse.Namespace) -> int:
     """
     if given.devices is not None and given.devices < 1:
         raise ValueError(f"--devices must be at least 1, got {given.devices}")
-    if TORCHRUN not in os.environ:
+    if (started := started_by_torchrun()) is None:
         return given.devices or 1
-    local = int(os.environ[LOCAL_WORLD])
+    world, local = started
     if given.devices not in (None, local):
         raise ValueError(
             f"--devices is {given.devices}, but torchrun has started {local} processes on this machine: "
             "leave --devices out"
         )
-    return int(os.environ[WORLD])
+    return world
 
 
 @contextmanager
@@ -61,7 +57,7 @@ def joined(processes: int) -> Iterator[None]:
     """
     from lightning.fabric import Fabric
 
-    local = int(os.environ[LOCAL_WORLD]) if TORCHRUN in os.environ else processes
+    _, local = started_by_torchrun() or (processes, processes)
     fabric = Fabric(accelerator="cpu", strategy="ddp", devices=local, num_nodes=processes // local)
     launcher = fabric.strategy.launcher
     with ending_together(launcher):

@@ -19,6 +19,7 @@ from lightning_croloss import LightGCN, MatrixFactorization, RetrievalModel
 from lightning_croloss.cli import main
 from lightning_croloss.pretrained.loading import load_in_shards
 from tests.cli.cases import environment, error_of
+from tests.cli.small import SMALL
 from tests.data_for_tests import ClusteredData, fit, small_model
 from tests.distributed import be_process, run_distributed
 from tests.training.sharded.cases import in_shards
@@ -33,6 +34,10 @@ COMMANDS: dict[str, list[str]] = {
     "lists": [*LISTS, "--histories=parts"],
     "users.jsonl": ["recommend", "--model=users.ckpt", "--n=3", "--histories=users.jsonl"],
 }
+
+
+#: What a trainer in shards predicts.
+PREDICT = ["predict", *SMALL, "--ckpt_path=lists.ckpt", "--n=5"]
 
 
 def prepare() -> None:
@@ -73,6 +78,8 @@ def in_a_process(rank: int, processes: int, folder: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for output, words in COMMANDS.items():
         found[output] = said_by(*words, f"--output=two/{output}", f"--devices={processes}")
+    spread = [f"--trainer.devices={processes}", "--trainer.strategy=croloss_sharded"]
+    found["predict"] = said_by(*PREDICT, "--output=two/predict.parquet", *spread)
     for name in ("spoiled", "graph"):
         found[name] = said_by("recommend", f"--model={name}.ckpt", "--n=4", f"--devices={processes}")
     model = load_in_shards("lists.ckpt")
@@ -89,6 +96,7 @@ def test_two_processes_write_what_one_writes(capsys: pytest.CaptureFixture[str])
     Path("two").mkdir()
     for output, words in COMMANDS.items():
         main([*words, f"--output=one/{output}"])
+    main([*PREDICT, "--output=one/predict.parquet"])
     first, second = run_distributed(in_a_process, 2, str(Path.cwd()))
     for output in COMMANDS:
         assert not second[output]
@@ -104,6 +112,7 @@ def test_two_processes_write_what_one_writes(capsys: pytest.CaptureFixture[str])
                 assert each == pytest.approx(other, abs=1e-6)
         elif output.endswith(".parquet"):
             same(one, two)
+    same(Path("one/predict.parquet"), Path("two/predict.parquet"))
     for name in ("one.parquet", "two.parquet"):
         same(Path("one/lists", name), Path("two/lists", name))
     capsys.readouterr()
@@ -118,7 +127,7 @@ def test_two_processes_write_what_one_writes(capsys: pytest.CaptureFixture[str])
 
 
 def same(one: Path, two: Path) -> None:
-    first, second = (pl.read_parquet(path) for path in (one, two))
+    first, second = (pl.read_parquet(path).sort("user", "rank") for path in (one, two))
     assert first.drop("score").equals(second.drop("score"))
     assert first["score"].to_list() == pytest.approx(second["score"].to_list(), abs=1e-6)
 
@@ -142,9 +151,19 @@ def test_it_starts_its_processes_and_ends_them_with_a_mistake() -> None:
 def test_what_cannot_be_started(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["recommend", "--model=ml-100k/mind"]
     assert error_of(capsys, *words, "--devices=0") == "--devices must be at least 1, got 0 " + SEE
+    words_of_one = ["export", "--model=ml-100k/mind", "--output=out"]
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "3", "WORLD_SIZE": "6"}.items():
         monkeypatch.setenv(name, value)
     assert "--devices is 2, but torchrun has started 3 processes" in error_of(capsys, *words, "--devices=2")
+    said = error_of(capsys, *words_of_one)
+    assert (
+        said
+        == "croloss export works in one process, but torchrun has started 6: call it without torchrun " + SEE
+    )
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit):
+        main(words_of_one)
+    assert not capsys.readouterr().err
 
 
 SEE = "(set CROLOSS_TRACEBACK=1 to see where)"
