@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.errors import DataError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lightning_croloss.models import RetrievalModel
 
 Write = Callable[[Histories, Recommendations], None]
@@ -129,9 +131,10 @@ def digest_of_weights(model: RetrievalModel) -> str:
         own = shards.get(name)
         shape = value.shape if own is None else (own.num_rows, *value.shape[1:])
         digest.update(f"{name} {value.dtype} {tuple(shape)}".encode())
-        for part in [value] if own is None else blocks_of_table(value, own):
+        parts: Iterable[Tensor] = [value] if own is None else blocks_of_table(value, own)
+        for part in parts:
             content = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(memoryview(content.numpy()))
+            digest.update(content.numpy().data)
     return digest.hexdigest()[:16]
 
 

@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from lightning_croloss.common.finite import is_finite, not_finite
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.sharding.layout import as_dtensor
+from lightning_croloss.sharding.messages import device_of_processes
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import FORMAT_VERSION, KEY, REST, ROWS, local_path
 from lightning_croloss.training.sharded.rows import put_rows, table_of
@@ -95,9 +96,8 @@ def check_own_rows(weights: Mapping[str, Any], shards: Mapping[str, RowShards], 
         PretrainedError: naming the table.
     """
     found = [weights.get(f"{name}.weight") for name in shards]
-    rows = [value if isinstance(value, Tensor) else torch.zeros(0) for value in found]
-    wrong = torch.tensor([not is_finite(value) for value in rows], dtype=torch.int32)
-    said = wrong.to(rows[0].device)
+    wrong = [isinstance(value, Tensor) and not is_finite(value) for value in found]
+    said = torch.tensor(wrong, dtype=torch.int32, device=device_of_processes())
     distributed.all_reduce(said, distributed.ReduceOp.MAX)
     for name, told in zip(shards, said.tolist(), strict=True):
         if told:

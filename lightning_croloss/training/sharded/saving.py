@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.utilities.cloud_io import _is_local_file_protocol
 from torch import Tensor, distributed
 from torch.distributed.checkpoint.api import CheckpointException
@@ -18,6 +17,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.errors import NotEnoughSpaceError
 from lightning_croloss.sharding.layout import as_dtensor
+from lightning_croloss.sharding.messages import device_of_processes
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, local_path, refuse_other_folder
 from lightning_croloss.training.sharded.loading import described_rows, mesh_for
@@ -101,13 +101,9 @@ def _agreed(problem: Exception | None, told: str) -> str:
     if not isinstance(problem, (OSError, TypeError, type(None))):  # another may not come through
         sent = RuntimeError(f"the first process could not write the checkpoint: {problem}")
     said: list[Any] = [sent, told]
-    distributed.broadcast_object_list(said, 0, device=_device())
+    distributed.broadcast_object_list(said, 0, device=device_of_processes())
     if problem is not None:
         raise problem
     if said[0] is not None:
         raise said[0]
     return str(said[1])
-
-
-def _device() -> torch.device | None:
-    return None if distributed.get_backend() != "nccl" else torch.device("cuda", torch.cuda.current_device())

@@ -71,6 +71,6 @@ def _shards_of(name: str, table: Any) -> RowShards:
     except ValueError:
         kind = name.partition("_")[0]
         raise ValueError(
-            f"trainer.strategy: croloss_sharded cannot spread the table of {rows - 1:,} {kind}s over more "
-            f"processes than it has rows, {rows:,}: give trainer.devices a smaller number"
+            f"cannot spread the table of {rows - 1:,} {kind}s over more processes than it has rows, "
+            f"{rows:,}: give devices a smaller number"
         ) from None
