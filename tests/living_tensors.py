@@ -41,4 +41,4 @@ class LivingTensors(TorchDispatchMode):
 
 def strided(value: Any) -> bool:
     """Tell whether a value is a tensor with plain memory."""
-    return isinstance(value, Tensor) and value.layout == torch.strided
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta

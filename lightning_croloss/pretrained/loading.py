@@ -237,7 +237,7 @@ def _from_checkpoint(path: Path, trusted: TrustedClasses, in_shards: bool) -> Re
         raise PretrainedError(f"{path} is not a checkpoint of plain types, or is damaged")
     described = described_model(content)
     trusted.check({"model": described}, str(path))
-    with deferred_tables() if in_shards else nullcontext():
+    with deferred_tables(drawn=False) if in_shards else nullcontext():
         model = _build(described, tensors_of(content, str(path)), str(path), trusted)
     try:
         model.on_load_checkpoint(content)
