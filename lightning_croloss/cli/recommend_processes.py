@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel
     from lightning_croloss.recommend.token_recommender import TokenRecommender
 
+#: How long the others wait for the first, which may itself wait for histories on the standard input.
+LONGEST_WAIT = timedelta(days=7)
+#: How long the others leave it to the first to tell what is wrong, which most often is so in all of them.
+_SECONDS_TO_SPEAK = 2.0
 #: What the first process announces.
 _END, _BATCH, _WEIGHTS = range(3)
 
@@ -56,9 +62,11 @@ def joined(processes: int) -> Iterator[None]:
         processes: how many there are in all.
     """
     from lightning.fabric import Fabric
+    from lightning.fabric.strategies.ddp import DDPStrategy
 
     _, local = started_by_torchrun() or (processes, processes)
-    fabric = Fabric(accelerator="cpu", strategy="ddp", devices=local, num_nodes=processes // local)
+    strategy = DDPStrategy(timeout=LONGEST_WAIT)
+    fabric = Fabric(accelerator="cpu", strategy=strategy, devices=local, num_nodes=processes // local)
     launcher = fabric.strategy.launcher
     with ending_together(launcher):
         with _without_greetings():
@@ -70,6 +78,8 @@ def joined(processes: int) -> Iterator[None]:
                 started = StartedProcesses(launcher)
                 started.disown()
                 started.kill()
+            else:  # if the first has met the same, it says so and ends this one
+                time.sleep(_SECONDS_TO_SPEAK)
             raise
 
 
