@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_croloss.cli import data, export, zoo
+from lightning_croloss.cli import data, export, gather, zoo
 from lightning_croloss.cli.front_door import left_to_run
 from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.cli.seeds import ParsedCLI, seeds_of, without_seeds
@@ -92,6 +92,8 @@ def test_a_command_is_one_that_the_parsers_take(page: str, command: str) -> None
                 read_base(others)
             else:
                 table_base(own.interactions, others)
+        elif name == "gather":
+            gather._parser().parse_args(words)
         else:
             assert name == "export"
             export._parser().parse_args(words)

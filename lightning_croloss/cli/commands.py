@@ -6,12 +6,14 @@ Imports nothing heavy: the help and the options of a command are read before wha
 from __future__ import annotations
 
 from lightning_croloss.cli.recommend_options import recommend_parser
+from lightning_croloss.cli.torchrun import refuse_torchrun
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
 
 #: The other commands.
 OTHER_COMMANDS = {
     "data": "Show what a config reads, filters and splits: croloss data inspect.",
     "export": "Write a model as a folder that is served without torch.",
+    "gather": "Write a checkpoint in shards as one ordinary file.",
     "recommend": "Recommend items to histories that the model has never seen.",
     "tune": "Find the loss for the N that will be deployed, and train the model with it.",
     "zoo": "List, show, build and evaluate the pretrained models.",
@@ -22,7 +24,13 @@ SUBCOMMANDS = {"data": ("inspect",), "zoo": ("list", "show", "build", "evaluate"
 
 
 def run_command(name: str, words: list[str]) -> None:
-    """Run one of ``OTHER_COMMANDS`` with the words after it."""
+    """Run one of ``OTHER_COMMANDS`` with the words after it.
+
+    Raises:
+        ValueError: torchrun has started several processes for a command that works in one.
+    """
+    if name != "recommend":
+        refuse_torchrun(name)
     if name == "recommend":
         given = recommend_parser().parse_args(words)
 
@@ -41,6 +49,10 @@ def run_command(name: str, words: list[str]) -> None:
         from lightning_croloss.cli import export
 
         export.main(words)
+    elif name == "gather":
+        from lightning_croloss.cli import gather
+
+        gather.main(words)
     elif name == "zoo":
         from lightning_croloss.cli import zoo
 

@@ -278,7 +278,7 @@ class CROLossCLI(LightningCLI):
         self.model.predicts_n = n
         self.model.predicts_unseen_only = self._get(self.config, "exclude_history")
         self.trainer.callbacks.append(self._writer)  # type: ignore[attr-defined]
-        with ending_together(self.trainer), telling_checkpoint(self.trainer):
+        with ending_together(self.trainer.strategy.launcher), telling_checkpoint(self.trainer):
             self.trainer.predict(**_trusting_nothing(kwargs) | {"return_predictions": False})
 
     def fit(self, **kwargs: Any) -> None:
@@ -296,7 +296,7 @@ class CROLossCLI(LightningCLI):
         with (
             own_versions(self.trainer, kwargs.get("ckpt_path") is not None),
             telling,
-            ending_together(self.trainer),
+            ending_together(self.trainer.strategy.launcher),
             telling_checkpoint(self.trainer),
         ):
             self.trainer.fit(**_trusting_nothing(kwargs))
@@ -305,14 +305,14 @@ class CROLossCLI(LightningCLI):
         """Run ``Trainer.validate``."""
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
-        with ending_together(self.trainer), versions, telling_checkpoint(self.trainer):
+        with ending_together(self.trainer.strategy.launcher), versions, telling_checkpoint(self.trainer):
             self.trainer.validate(**_trusting_nothing(kwargs))
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
-        with ending_together(self.trainer), versions, telling_checkpoint(self.trainer):
+        with ending_together(self.trainer.strategy.launcher), versions, telling_checkpoint(self.trainer):
             self.trainer.test(**_trusting_nothing(kwargs))
 
     def after_fit(self) -> None:
@@ -322,7 +322,7 @@ class CROLossCLI(LightningCLI):
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         checkpoint = self.trainer.checkpoint_callback
         best = getattr(checkpoint, "best_model_path", "")
-        with telling_how_to_test(self.trainer), ending_together(self.trainer):
+        with telling_how_to_test(self.trainer), ending_together(self.trainer.strategy.launcher):
             self.trainer.test(
                 self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
             )

@@ -27,6 +27,6 @@ def explained_loss(error: BaseException) -> LostProcessError | None:
         return None
     return LostProcessError(
         "another process of this run has ended, and the others cannot go on without it: if it said nothing "
-        "it was killed, for want of memory perhaps; fit --ckpt_path goes on from the last checkpoint, with "
-        "any number of processes"
+        "it was killed, for want of memory perhaps; a fit goes on from its last checkpoint by --ckpt_path, "
+        "with any number of processes"
     )

@@ -28,13 +28,16 @@ from lightning_croloss.cli.history_input import (
     read_json_lines,
     read_lists,
 )
+from lightning_croloss.cli.quiet import is_first_process
 from lightning_croloss.cli.recommend_options import LIST_COLUMN, USER_COLUMN
 from lightning_croloss.cli.recommend_partitions import (
     asked_partitions,
+    digest_of_weights,
     naming_users,
     of_partition,
     settings_of_job,
 )
+from lightning_croloss.cli.recommend_processes import Leading, asked_processes, follow, joined
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.unused_options import refuse_unused
 from lightning_croloss.cli.user_table import Users
@@ -44,6 +47,7 @@ from lightning_croloss.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel
+    from lightning_croloss.recommend.token_recommender import TokenRecommender
 
 SIZE = 1024  # users in a batch
 Write = Callable[[Histories, Recommendations], None]
@@ -53,6 +57,10 @@ def recommend(given: argparse.Namespace) -> None:
     """Run ``croloss recommend`` with its options as ``recommend_parser`` reads them."""
     if given.output is not None:
         given.output = given.output.expanduser()
+    processes = asked_processes(given)
+    if processes > 1 and not is_first_process():
+        _follow(given, processes)
+        return
     partitions = asked_partitions(given)
     if given.output is None or partitions is not None:
         _recommend(given, partitions)
@@ -69,6 +77,7 @@ def _recommend(given: argparse.Namespace, partitions: list[Partition] | None) ->
         )
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.pretrained.hub import PREFIX
+    from lightning_croloss.pretrained.loading import load_in_shards
     from lightning_croloss.pretrained.registry import find_pretrained
 
     if not given.model.startswith(PREFIX) and not Path(given.model).exists():
@@ -76,14 +85,33 @@ def _recommend(given: argparse.Namespace, partitions: list[Partition] | None) ->
     first = given if not partitions else of_partition(given, partitions[0])
     refuse_unused(first, _kind(first))
 
-    model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))
+    allow = trusted_by_user(given.allow_classes)
+    if (processes := asked_processes(given)) == 1:
+        _run(given, partitions, load_pretrained(given.model, allow=allow))
+        return
+    with joined(processes):
+        _run(given, partitions, load_in_shards(given.model, allow=allow))
+
+
+def _follow(given: argparse.Namespace, processes: int) -> None:
+    """Be one of the other processes."""
+    from lightning_croloss.pretrained.loading import load_in_shards
+
+    with joined(processes):
+        model = load_in_shards(given.model, allow=trusted_by_user(given.allow_classes))
+        follow(_recommender(given, model, *_chosen_items(given, model)), model)
+
+
+def _run(given: argparse.Namespace, partitions: list[Partition] | None, model: RetrievalModel) -> None:
+    """Recommend to all histories, or to one partition after the other."""
     job = _Job(given, model)
     if partitions is None:
         with _progress() as advance, _writer(given.output, given.overwrite, model) as write:
             job.run(given, write, advance)
+        job.end()
         print(f"croloss: {job.summary()}", file=sys.stderr)
         return
-    settings = settings_of_job(given, model, job.only, job.never)
+    settings = settings_of_job(given, model, job.weights(), job.only, job.never)
     if not given.overwrite:
         for partition in partitions:
             partition.is_complete(settings)  # what is of other settings is told before any work
@@ -99,8 +127,25 @@ def _recommend(given: argparse.Namespace, partitions: list[Partition] | None) ->
                 _writer(partition.output, given.overwrite, model, metadata) as write,
             ):
                 job.run(of_partition(given, partition), naming_users(write, partition), advance)
+    job.end()
     written = f"{len(partitions) - complete:,} partitions written, {complete:,} were complete"
     print(f"croloss: {written}; {job.summary()}", file=sys.stderr)
+
+
+def _chosen_items(given: argparse.Namespace, model: RetrievalModel) -> list[Any]:
+    """Return the tokens of ``--allow`` and ``--deny``, None where there is no such table."""
+    files = {"allow": given.allow, "deny": given.deny}
+    return [
+        None if file is None else read_tokens(f"--{name}", file, given, model.metadata.reading)
+        for name, file in files.items()
+    ]
+
+
+def _recommender(given: argparse.Namespace, model: RetrievalModel, only: Any, never: Any) -> TokenRecommender:
+    """Return what recommends; every process makes it alike."""
+    from lightning_croloss.recommend.token_recommender import TokenRecommender
+
+    return TokenRecommender(model, given.n, given.exclude_history, only, never)
 
 
 class _Job:
@@ -116,15 +161,12 @@ class _Job:
     """
 
     def __init__(self, given: argparse.Namespace, model: RetrievalModel) -> None:
-        from lightning_croloss.recommend.token_recommender import TokenRecommender
-
         self._model = model
         self._trained = model.metadata.reading
-        self.only, self.never = (
-            None if file is None else read_tokens(f"--{name}", file, given, self._trained)
-            for name, file in (("allow", given.allow), ("deny", given.deny))
-        )
-        self._recommender = TokenRecommender(model, given.n, given.exclude_history, self.only, self.never)
+        self.only, self.never = _chosen_items(given, model)
+        recommender = _recommender(given, model, self.only, self.never)
+        self._leading = None if model.item_shards is None else Leading(recommender, model)
+        self._recommender = self._leading or recommender
         self._known = Users(model, given, self._trained)
         self._said: set[str] = set()
         self._counts = dict.fromkeys(("users", "unknown", "unknown users", "fallback"), 0)
@@ -150,6 +192,15 @@ class _Job:
             counts["unknown"] += found.num_unknown
             counts["unknown users"] += found.num_unknown_users
             counts["fallback"] += found.num_fallback
+
+    def weights(self) -> str:
+        """Return a checksum of the model's weights, wherever they lie."""
+        return digest_of_weights(self._model) if self._leading is None else self._leading.weights()
+
+    def end(self) -> None:
+        """Let other processes end, if there are any."""
+        if self._leading is not None:
+            self._leading.end()
 
     def summary(self) -> str:
         """Return how many users and tokens there were."""

@@ -22,7 +22,10 @@ lines with a line for each user.
 For more users than memory holds, --histories and --output are folders: each table is a partition, read apart
 with the whole histories of its users, and answered by a Parquet file of its name. A job that was killed is
 started again as it was, and goes on with the partitions that are not complete; --shard shares them out among
-several jobs."""
+several jobs.
+
+A model whose items no process can hold lies in shards: --devices 4, or torchrun on several machines, whose
+processes each read their part of the checkpoint. The lists are those of one process."""
 
 USER_COLUMN, ITEM_COLUMN, LIST_COLUMN = "user_id", "item_id", "history"
 _AS_TRAINED = "as the model's training, else"
@@ -73,6 +76,12 @@ def recommend_parser() -> PlainParser:
         "--shard",
         metavar="I/OF",
         help="of the partitions of a folder the i-th, (i + of)-th, … alone, such as 1/4 (all)",
+    )
+    add(
+        "--devices",
+        type=int,
+        help="number of processes, each of which holds and searches a part of the items (1; under torchrun "
+        "those that it starts)",
     )
     _add_reading_options(parser)
     add_allow_classes(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.errors import DataError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lightning_croloss.models import RetrievalModel
 
 Write = Callable[[Histories, Recommendations], None]
@@ -89,6 +91,7 @@ def naming_users(write: Write, partition: Partition) -> Write:
 def settings_of_job(
     given: argparse.Namespace,
     model: RetrievalModel,
+    weights: str,
     only: Collection[Any] | None,
     never: Collection[Any] | None,
 ) -> dict[str, Any]:
@@ -97,6 +100,7 @@ def settings_of_job(
     Args:
         given: the options of the command.
         model: the model, which counts by its weights, wherever they were read.
+        weights: see :func:`digest_of_weights`.
         only: tokens of the only items to recommend.
         never: tokens of items never to recommend.
     """
@@ -107,8 +111,31 @@ def settings_of_job(
     settings["--users"] = given.users
     for name in READING:
         settings[f"--{name.replace('_', '-')}"] = getattr(given, name)
-    settings["--model"] = f"{type(model).__name__} of {model.num_items} items, {_digest_of_weights(model)}"
+    settings["--model"] = f"{type(model).__name__} of {model.num_items} items, {weights}"
     return settings
+
+
+def digest_of_weights(model: RetrievalModel) -> str:
+    """Return a checksum of the weights, which are read once; over shards all processes call this together.
+
+    It is that of one process, on the first; on the others it is of no use.
+    """
+    import torch
+
+    from lightning_croloss.sharding.layout import blocks_of_table
+    from lightning_croloss.training.sharded.tables import shards_of
+
+    digest = hashlib.sha256()
+    shards = {f"{name}.weight": each for name, each in shards_of(model).items()}
+    for name, value in sorted(model.state_dict().items()):
+        own = shards.get(name)
+        shape = value.shape if own is None else (own.num_rows, *value.shape[1:])
+        digest.update(f"{name} {value.dtype} {tuple(shape)}".encode())
+        parts: Iterable[Tensor] = [value] if own is None else blocks_of_table(value, own)
+        for part in parts:
+            content = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(content.numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def _shard(given: str | None) -> tuple[int, int]:
@@ -122,15 +149,3 @@ def _shard(given: str | None) -> tuple[int, int]:
 
 def _digest(texts: Collection[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _digest_of_weights(model: RetrievalModel) -> str:
-    """Return a checksum of the weights; it reads them once."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(memoryview(content.numpy()))
-    return digest.hexdigest()[:16]

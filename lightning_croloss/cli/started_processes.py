@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.fabric.strategies.launchers.subprocess_script import (
+    _SubprocessScriptLauncher as _FabricScriptLauncher,
+)
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
 
 from lightning_croloss.cli.interruption import current, interruption_behind
 
+#: What starts the command again, in processes of its own.
+_SCRIPT_LAUNCHERS = (_SubprocessScriptLauncher, _FabricScriptLauncher)
 #: Seconds that processes have to end by themselves, and then on SIGTERM.
 ALONE, ASKED = 2.0, 3.0
 #: Seconds beyond their own patience that this process waits for those that do all the work.
@@ -26,11 +30,11 @@ class StartedProcesses:
     """The other processes of a run on several devices.
 
     Args:
-        trainer: the trainer that starts them.
+        launcher: what starts them, of a trainer's or Fabric's strategy; None if nothing does.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._launcher: Any = trainer.strategy.launcher
+    def __init__(self, launcher: Any) -> None:
+        self._launcher = launcher
         self._taken: list[subprocess.Popen[Any]] = []
 
     @property
@@ -42,9 +46,13 @@ class StartedProcesses:
         """Answer the first signal."""
         if self.do_all_the_work:
             self._launcher.kill(signal.SIGTERM)
-        elif isinstance(self._launcher, _SubprocessScriptLauncher):
-            # from here on Lightning would take the end of one for a failure, and kill this process
-            self._taken = list(self._launcher.procs)
+        else:
+            self.disown()
+
+    def disown(self) -> None:
+        """Take the processes from Lightning, which would take their end for a failure, and kill this one."""
+        if isinstance(self._launcher, _SCRIPT_LAUNCHERS):
+            self._taken += self._launcher.procs
             self._launcher.procs.clear()
 
     def end(self) -> None:
@@ -76,13 +84,17 @@ class StartedProcesses:
 
 
 @contextmanager
-def ending_together(trainer: Trainer) -> Iterator[None]:
-    """Run a trainer whose processes end with this one if a signal ends it."""
+def ending_together(launcher: Any) -> Iterator[None]:
+    """Run a block whose processes end with this one if a signal ends it.
+
+    Args:
+        launcher: what starts them, see :class:`StartedProcesses`.
+    """
     interruption = current()
     if interruption is None:
         yield
         return
-    processes = StartedProcesses(trainer)
+    processes = StartedProcesses(launcher)
     interruption.first.append(processes.hear)
     interruption.last.append(processes.kill)
     if processes.do_all_the_work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from lightning_croloss.common.space import check_space
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models.checkpoint import read_checkpoint
 from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
@@ -25,11 +26,19 @@ def gather_checkpoint(folder: str | PathLike[str], file: str | PathLike[str]) ->
         FileNotFoundError: there is no such folder.
         IsADirectoryError: there is another folder at the path of the file.
         PretrainedError: the folder is no such checkpoint, or is damaged.
+        NotEnoughSpaceError: the weights alone take more than is free where the file is to lie.
     """
     if Path(file).is_dir() and not is_sharded_checkpoint(file):
         raise IsADirectoryError(f"{file} is a folder, not a file to write: name one in it")
     if not Path(rest_of(folder)).exists():
         raise FileNotFoundError(f"{folder} cannot be read: there is no such checkpoint")
+    if Path(folder).is_dir() and not is_sharded_checkpoint(folder):
+        raise PretrainedError(
+            f"{str(folder)!r} is a folder, and not one that croloss_sharded wrote as a checkpoint, whole"
+        )
     if not is_sharded_checkpoint(folder):
         raise PretrainedError(f"{str(folder)!r} is not a checkpoint in shards, but may be loaded as it is")
+    described = read_checkpoint(folder, rows=False)["state_dict"].values()
+    needed = sum(weight.numel() * weight.element_size() for weight in described)
+    check_space(Path(file), needed, "the checkpoint, of which the weights alone count here,")
     WholeCheckpointIO().save_checkpoint(read_checkpoint(folder), Path(file))

@@ -15,7 +15,7 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.models.windows import one_target_a_row
-from lightning_croloss.negatives import Candidates, FullCatalogNegatives, Negatives
+from lightning_croloss.negatives import Negatives
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
 from lightning_croloss.training.half_precision import raise_eps
 from lightning_croloss.training.logging_steps import logs_next_step
@@ -135,7 +135,7 @@ class SampledTraining(Encoder):
         users, batch = one_target_a_row(*self.training_users(batch))
         targets = batch.first_targets
         positives = self.encode_items(targets)
-        candidates = self._candidates(batch)
+        candidates = self.negatives.sample(batch)
         of_users: dict[str, Any] = {}
         if self.loss.needs_user_ids:
             self.loss.epoch, of_users = self.current_epoch, {"user_ids": batch.users}
@@ -163,13 +163,6 @@ class SampledTraining(Encoder):
             num_sampled=candidates.num_sampled,
             **of_rows,
         )
-
-    def _candidates(self, batch: RetrievalBatch) -> Candidates:
-        """Return the negatives of a batch; over shards nobody lists the ids of a whole catalogue."""
-        if self.item_shards is not None and isinstance(self.negatives, FullCatalogNegatives):
-            nothing = batch.history.new_zeros(0)
-            return Candidates(nothing, excluded_ids=self.negatives.excluded(batch), whole_catalogue=True)
-        return self.negatives.sample(batch)
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
@@ -223,10 +216,16 @@ class SampledTraining(Encoder):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the gradients, sparse ones and those in shards too, which PyTorch's own clipping does not."""
-        in_shards = [each.weight for each in self.id_embeddings() if isinstance(each, ShardedEmbedding)]
-        if (self._optimization.lazy or in_shards) and gradient_clip_val:
+        in_shards = [
+            each.weight
+            for each in self.modules()
+            if isinstance(each, ShardedEmbedding) and each.shards.num_shards > 1
+        ]
+        weights = list(self.parameters())
+        sparse = any(weight.grad is not None and weight.grad.is_sparse for weight in weights)
+        if (sparse or in_shards) and gradient_clip_val:
             algorithm = gradient_clip_algorithm or "norm"
-            clip_gradients(self.parameters(), float(gradient_clip_val), algorithm, in_shards)
+            clip_gradients(weights, float(gradient_clip_val), algorithm, in_shards)
         else:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.finite import is_finite, not_finite
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.losses.temperature import PARAMETER
 from lightning_croloss.models.graphs import graphs_of
@@ -66,18 +67,9 @@ def check_weights(
                 f"{where} is damaged: {name!r} is of the type {_short(tensor)} instead of {_short(own)}"
             )
         # a buffer may be meant to hold infinite values, as a mask does
-        numbers = name in trained or not (own.is_meta or not _is_finite(own))
-        if tensor.dtype in FLOATS and numbers and not _is_finite(tensor):
-            raise PretrainedError(
-                f"{where} cannot be used: {name!r} holds NaN or infinite weights; the file is damaged, or "
-                "its training had diverged: take an earlier checkpoint"
-            )
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    if tensor.is_meta or tensor.numel() == 0:
-        return True
-    return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor.detach()))  # without a copy
+        numbers = name in trained or not (own.is_meta or not is_finite(own))
+        if tensor.dtype in FLOATS and numbers and not is_finite(tensor):
+            raise PretrainedError(not_finite(where, name))
 
 
 def _short(tensor: Tensor) -> str:

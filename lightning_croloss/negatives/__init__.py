@@ -1,6 +1,6 @@
 """Samplers of negatives: ids, log-probabilities, and what to exclude."""
 
-from lightning_croloss.negatives.base import Candidates, Negatives
+from lightning_croloss.negatives.base import Candidates, Negatives, WholeCatalogue
 from lightning_croloss.negatives.counted import CountedNegatives
 from lightning_croloss.negatives.full_catalog import FullCatalogNegatives
 from lightning_croloss.negatives.in_batch import InBatchNegatives
@@ -17,4 +17,5 @@ __all__ = [
     "Negatives",
     "PopularityNegatives",
     "UniformNegatives",
+    "WholeCatalogue",
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
 from lightning_croloss.common.item_lists import Ids
@@ -30,6 +32,35 @@ class Candidates:
     excluded_ids: Ids | None = None
     num_sampled: int | Tensor | None = None
     whole_catalogue: bool = False
+
+
+class WholeCatalogue(Candidates):
+    """Every item as a candidate: 1 … num_items, of which nobody lists the ids who does not ask for them.
+
+    Args:
+        num_items: size of the catalogue.
+        device: of the ids.
+        log_prob: as in ``Candidates``, (num_items,).
+        excluded_ids: as in ``Candidates``.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        device: torch.device,
+        log_prob: Tensor | None = None,
+        excluded_ids: Ids | None = None,
+    ) -> None:
+        # not of its base, whose ids are there
+        values = {"log_prob": log_prob, "excluded_ids": excluded_ids, "num_sampled": None}
+        for name, value in {**values, "whole_catalogue": True, "_listed": (num_items, device)}.items():
+            object.__setattr__(self, name, value)
+
+    @cached_property
+    def ids(self) -> Tensor:  # type: ignore[override]
+        """All ids, (num_items,)."""
+        num_items, device = self._listed  # type: ignore[attr-defined]
+        return torch.arange(1, num_items + 1, device=device)
 
 
 class Negatives(Configurable, nn.Module, ABC):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.negatives.base import Candidates, Negatives
+from lightning_croloss.negatives.base import Candidates, Negatives, WholeCatalogue
 
 
 class FullCatalogNegatives(Negatives):
@@ -26,5 +26,6 @@ class FullCatalogNegatives(Negatives):
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Return all ids, 1 … num_items."""
-        ids = torch.arange(1, self._known_num_items() + 1, device=batch.history.device)
-        return Candidates(ids, excluded_ids=self.excluded(batch), whole_catalogue=True)
+        return WholeCatalogue(
+            self._known_num_items(), batch.history.device, excluded_ids=self.excluded(batch)
+        )

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.negatives.base import Candidates, Negatives
-from lightning_croloss.negatives.full_catalog import FullCatalogNegatives
 
 
 class MixedNegatives(Negatives):
@@ -39,8 +38,8 @@ class MixedNegatives(Negatives):
             name = type(part).__name__
             if not isinstance(part, Negatives):
                 raise TypeError(f"the parts of a mixture are samplers of negatives, got {part!r}")
-            if isinstance(part, FullCatalogNegatives):
-                raise ValueError("FullCatalogNegatives holds every item already: use it alone")
+            if part.uses_whole_catalogue:
+                raise ValueError(f"{name} holds every item already: use it alone")
             if not part.shared:
                 raise ValueError(f"the parts of a mixture share their draws: set shared of {name} to true")
             if part.exclude_known_positives:

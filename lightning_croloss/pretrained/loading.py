@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, distributed
 
 from croloss_serving.common.feature_encoding import FeatureEncoding, read_encodings
 from croloss_serving.common.manifest import checked_content
@@ -42,7 +43,11 @@ from lightning_croloss.pretrained.metadata import checked_arguments, checked_met
 from lightning_croloss.pretrained.registry import find_pretrained
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.pretrained.titles import titles_at_hand
-from lightning_croloss.training.sharded.folder import rest_of
+from lightning_croloss.sharding.deferred import deferred_tables
+from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
+from lightning_croloss.training.sharded.loading import fill_own_weights
+from lightning_croloss.training.sharded.refusals import refuse_tables
+from lightning_croloss.training.sharded.tables import shard_tables, shards_of
 
 
 def load_pretrained(name: str | Path, *, allow: Iterable[type | str] | TrustedClasses = ()) -> RetrievalModel:
@@ -67,11 +72,43 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] | TrustedCl
             not allowed, or weights and config do not match.
         MissingExtraError: a package that reading needs is missing.
     """
+    return _loaded(name, allow, in_shards=False)
+
+
+def load_in_shards(name: str | Path, *, allow: Iterable[type | str] | TrustedClasses = ()) -> RetrievalModel:
+    """Return a pretrained model whose tables of ids lie in shards, one a process; all processes call it.
+
+    Of a checkpoint in shards each process reads its own rows alone, however many processes wrote it. Any
+    other model is read whole, and each process keeps its rows.
+
+    Args:
+        name: as for :func:`load_pretrained`.
+        allow: the same.
+
+    Raises:
+        PretrainedError: the same; also if a row of another process is not a finite number.
+        ValueError: the tables of this model cannot lie in shards, or have fewer rows than there are
+            processes.
+    """
+    if not (distributed.is_initialized() and distributed.get_world_size() > 1):
+        return load_pretrained(name, allow=allow)
+    model = _loaded(name, allow, in_shards=is_sharded_checkpoint(name))
+    refuse_tables(model, f"{name} in several processes", "take one")
+    shard_tables(model)
+    return model
+
+
+def _loaded(
+    name: str | Path, allow: Iterable[type | str] | TrustedClasses, in_shards: bool
+) -> RetrievalModel:
     trusted = allow if isinstance(allow, TrustedClasses) else trusted_classes(allow)
     path = Path(name)
     # the random weights of a new model are overwritten: the caller's random numbers go on undisturbed
     with torch.random.fork_rng(devices=[]):
-        model = _from_checkpoint(path, trusted) if _is_checkpoint(path) else _from_folder(name, trusted)
+        if _is_checkpoint(path):
+            model = _from_checkpoint(path, trusted, in_shards)
+        else:
+            model = _from_folder(name, trusted)
     return model.eval()
 
 
@@ -194,18 +231,23 @@ def _events(path: Path, content: bytes) -> EventInputs:
     return events
 
 
-def _from_checkpoint(path: Path, trusted: TrustedClasses) -> RetrievalModel:
-    content = read_checkpoint(path)
+def _from_checkpoint(path: Path, trusted: TrustedClasses, in_shards: bool) -> RetrievalModel:
+    content = read_checkpoint(path, rows=not in_shards)
     if not all(isinstance(content.get(part), dict) for part in ("state_dict", "hyper_parameters")):
         raise PretrainedError(f"{path} is not a checkpoint of plain types, or is damaged")
     described = described_model(content)
     trusted.check({"model": described}, str(path))
-    model = _build(described, tensors_of(content, str(path)), str(path), trusted)
+    with deferred_tables(drawn=False) if in_shards else nullcontext():
+        model = _build(described, tensors_of(content, str(path)), str(path), trusted)
     try:
         model.on_load_checkpoint(content)
     except ValueError as error:
         raise PretrainedError(f"{path}: {error}") from None
-    _load_weights(model, content["state_dict"], str(path))
+    if in_shards:
+        refuse_tables(model, f"{path} in several processes", "take one")
+        shard_tables(model, drawn=False)
+        fill_own_weights(content, path, shards_of(model))
+    _load_weights(model, content["state_dict"], str(path), assign=in_shards)
     return model
 
 
@@ -222,11 +264,16 @@ def _build(
     return built_to_fit(build, shapes, elements(tensors), where)
 
 
-def _load_weights(model: RetrievalModel, tensors: dict[str, Tensor], where: str) -> None:
-    """Copy weights into a model.
+def _load_weights(
+    model: RetrievalModel, tensors: dict[str, Tensor], where: str, assign: bool = False
+) -> None:
+    """Copy weights into a model, or let it take them as they are.
 
     Raises:
         PretrainedError: they are of another architecture or catalogue, or are no numbers.
     """
     check_weights(model, tensors, where, f" of {model.num_items:,} items")
-    model.load_state_dict(tensors)
+    if assign:
+        types = {name: value.dtype for name, value in model.state_dict().items()}
+        tensors = {name: value.to(types[name]) for name, value in tensors.items()}
+    model.load_state_dict(tensors, assign=assign)

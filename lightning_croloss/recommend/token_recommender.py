@@ -124,6 +124,13 @@ class TokenRecommender:
         self._top_items.take_part(missing)
         return Recommendations(found)
 
+    def take_part(self) -> None:
+        """Take part in a call that other processes make, without users of its own.
+
+        For a model whose items lie in shards.
+        """
+        self._top_items.take_part(self._top_items.calls_missing(0))
+
     def _recommend(
         self,
         histories: list[list[int]],

@@ -43,24 +43,31 @@ class Pairs:
 
 
 class _Picked:
-    """Collects the scores of pairs from the tiles, which come in the order of ids."""
+    """Collects the scores of pairs from the tiles, which come in the order of ids.
+
+    They are put into one tensor. Many small ones, one a tile, would each lie where the tile before was, so
+    that the allocator has no room there for the next tile, and takes new memory for each of thousands.
+
+    Args:
+        pairs: the pairs.
+        like: something of the scores' dtype.
+
+    Attributes:
+        found: (P,) the scores so far, in the order of the pairs.
+    """
 
     def __init__(self, pairs: Pairs, like: Tensor) -> None:
-        self._empty = like[:0]
+        self.found = like.new_empty(len(pairs.ids))
         self._order = pairs.ids.argsort()
         self._rows, self._ids = pairs.rows[self._order], pairs.ids[self._order]
-        self._parts: list[Tensor] = []
         self._done = 0
 
     def take(self, first: int, scores: Tensor) -> None:
+        """Take what the tile of the items after ``first`` has of them."""
         stop = int(torch.searchsorted(self._ids, first + scores.shape[1], right=True))
         part = slice(self._done, stop)
-        self._parts.append(scores[self._rows[part], self._ids[part] - 1 - first])
+        self.found[self._order[part]] = scores[self._rows[part], self._ids[part] - 1 - first]
         self._done = stop
-
-    def in_order_of_pairs(self) -> Tensor:
-        found = torch.cat([self._empty, *self._parts])
-        return torch.empty_like(found).index_copy_(0, self._order, found)
 
 
 def count(
@@ -100,8 +107,7 @@ def count(
         for whole, group in groups:
             compared = tile if whole else tile[pairs.rows[group]]
             below[group] += _below(compared, scores[group, None], room[: len(group)])
-    found, theirs = (kind.in_order_of_pairs() for kind in picked)
-    return below, found, theirs
+    return below, picked[0].found, picked[1].found
 
 
 def excluded_rivals(

@@ -13,17 +13,22 @@ from lightning_croloss.sharding.drawing import draw_rows
 from lightning_croloss.sharding.embedding import ShardedEmbedding
 from lightning_croloss.sharding.row_shards import RowShards
 
-_DEFERS: ContextVar[bool] = ContextVar("defers", default=False)
+#: Whether tables are made later, and whether the generator moves on for their rows.
+_DEFERS: ContextVar[tuple[bool, bool]] = ContextVar("defers", default=(False, False))
 
 
 @contextmanager
-def deferred_tables() -> Iterator[None]:
+def deferred_tables(drawn: bool = True) -> Iterator[None]:
     """Let models that are built in this block have tables of ids without memory, see ``id_embedding``.
 
     ``croloss_sharded`` makes this process's rows of them when its processes have met. Nothing else does: a
     model that was built so is trained and evaluated with that strategy.
+
+    Args:
+        drawn: whether they will be drawn; else their rows are read from a file, and no random number is taken
+            for them.
     """
-    token = _DEFERS.set(True)
+    token = _DEFERS.set((True, drawn))
     try:
         yield
     finally:
@@ -32,7 +37,7 @@ def deferred_tables() -> Iterator[None]:
 
 def defers_tables() -> bool:
     """Tell whether tables are to be made later, see :func:`deferred_tables`."""
-    return _DEFERS.get()
+    return _DEFERS.get()[0]
 
 
 class DeferredEmbedding(nn.Embedding):
@@ -48,6 +53,7 @@ class DeferredEmbedding(nn.Embedding):
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         super().__init__(num_embeddings, embedding_dim, padding_idx=0, device="meta")
+        _, self._draws = _DEFERS.get()
         self._drawn_as = self.weight.dtype
         self._pass(0)  # what an embedding draws at its construction
         self._std, self._state = 1.0, torch.get_rng_state()
@@ -70,12 +76,19 @@ class DeferredEmbedding(nn.Embedding):
         draw_rows(rows, shards, self._fill, first=1)
         torch.set_rng_state(after)
         rows = rows.to(self.weight.dtype)
-        number, dim = self.weight.shape
         if shards.num_shards == 1:
+            number, dim = self.weight.shape
             return nn.Embedding(number, dim, padding_idx=0, sparse=self.sparse, _weight=rows)
-        own = ShardedEmbedding(number, dim, 0, sparse=self.sparse, shards=shards, device="meta")
+        own = self.described(shards)
         own.weight = nn.Parameter(rows, requires_grad=self.weight.requires_grad)
         return own
+
+    def described(self, shards: RowShards) -> ShardedEmbedding:
+        """Return the rows of this process without memory, for values that are read from a file."""
+        number, dim = self.weight.shape
+        return ShardedEmbedding(
+            number, dim, 0, sparse=self.sparse, shards=shards, device="meta", dtype=self.weight.dtype
+        )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DeferredEmbedding:
         """Take another type; on another device it has no memory either, which a trainer that ends may ask."""
@@ -88,4 +101,5 @@ class DeferredEmbedding(nn.Embedding):
 
     def _pass(self, first: int) -> None:
         """Let the generator move on as if all rows from ``first`` on were drawn."""
-        draw_rows(self.weight, RowShards(self.num_embeddings), Tensor.normal_, first)
+        if self._draws:
+            draw_rows(self.weight, RowShards(self.num_embeddings), Tensor.normal_, first)

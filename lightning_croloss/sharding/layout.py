@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -59,3 +60,28 @@ def whole_table(own: Tensor, shards: RowShards, to: int | None = None) -> Tensor
     parts = [torch.empty_like(padded) for _ in shards.sizes] if shards.rank == to else None
     distributed.gather(padded, parts, dst=to)
     return None if parts is None else torch.cat(parts)[: shards.num_rows]
+
+
+@torch.no_grad()
+def blocks_of_table(own: Tensor, shards: RowShards, rows: int = 2**16) -> Iterator[Tensor]:
+    """Yield all rows in their order, some at a time, on the first process, and nothing on the others.
+
+    Every process must call it, and go through it. No process ever holds more than its own rows and a block.
+
+    Args:
+        own: (own rows, …).
+        shards: of the table.
+        rows: the most of a block.
+    """
+    for rank, number in enumerate(shards.sizes):
+        for start in range(0, number, rows):
+            stop = min(start + rows, number)
+            if rank == shards.rank:
+                block = own[start:stop].detach().contiguous()
+                if rank != 0:
+                    distributed.send(block, dst=0)
+            elif shards.rank == 0:
+                block = own.new_empty(stop - start, *own.shape[1:])
+                distributed.recv(block, src=rank)
+            if shards.rank == 0:
+                yield block

@@ -14,6 +14,12 @@ from torch import Tensor, distributed
 from lightning_croloss.common.gathering import gathered
 
 
+def device_of_processes() -> torch.device:
+    """Return where collectives of all processes take their tensors."""
+    nccl = distributed.get_backend() == "nccl"
+    return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
+
+
 def everyone_says(
     numbers: Sequence[float], problem: Exception | None, device: torch.device
 ) -> list[list[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -109,7 +109,7 @@ def takes_dense_only(optimizer: Optimizer) -> bool:
 
 
 def clip_gradients(
-    parameters: Iterator[nn.Parameter],
+    parameters: Iterable[nn.Parameter],
     clip_val: float,
     algorithm: str,
     in_shards: Sequence[nn.Parameter] = (),

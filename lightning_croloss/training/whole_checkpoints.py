@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import PicklingError, UnpicklingError
 from typing import IO, Any, cast
 
 import torch
@@ -64,7 +66,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint, or leave what is at ``path`` as it was.
 
         Raises:
-            TypeError: there are storage options.
+            TypeError: there are storage options, or something in the checkpoint cannot be saved, such as the
+                state of a callback.
             NotEnoughSpaceError: the disk is full.
         """
         if storage_options is not None or not _is_local_file_protocol(path):
@@ -86,6 +89,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 if output.error is None:
                     raise
                 raise output.error from None  # which torch replaces by a sentence about positions
+            except (PicklingError, AttributeError, TypeError) as error:
+                if (what := unpicklable(checkpoint)) is None:
+                    raise
+                raise TypeError(
+                    f"{path.name} could not be written, and what was there stays as it was: {what} of the "
+                    f"checkpoint cannot be saved ({' '.join(str(error).split())}); let it be plain values"
+                ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
@@ -144,6 +154,24 @@ class _Output:
 
     def flush(self) -> None:
         self._file.flush()
+
+
+def unpicklable(checkpoint: Mapping[str, Any]) -> str | None:
+    """Return which entry of a checkpoint cannot be saved, None if all can.
+
+    Args:
+        checkpoint: what a trainer is about to write; its tensors are not looked at.
+    """
+    for name, section in checkpoint.items():
+        if name in ("state_dict", "optimizer_states"):
+            continue
+        named = section.items() if isinstance(section, dict) else [("", section)]
+        for key, entry in named:
+            try:
+                pickle.dumps(entry)
+            except Exception:  # whatever an object's own way to be saved fails with
+                return f"{name!r}" if key == "" else f"{str(key).partition('{')[0]!r} in {name!r}"
+    return None
 
 
 def write_whole_checkpoints(trainer: Trainer) -> None:

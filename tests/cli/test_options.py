@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning_croloss import load_pretrained, save_pretrained
 from lightning_croloss.cli import data as data_command
 from lightning_croloss.cli import export as export_command
+from lightning_croloss.cli import gather as gather_command
 from lightning_croloss.cli import main, zoo_factory, zoo_folder
 from lightning_croloss.cli import zoo as zoo_command
 from lightning_croloss.cli.lightning_cli import CROLossCLI
@@ -30,7 +31,9 @@ from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
 from tests.cli import (
+    test_gather,
     test_recommend_partitions,
+    test_recommend_processes,
     test_recommend_reading,
     test_recommend_users,
     test_seeds,
@@ -580,6 +583,7 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
     | dict.fromkeys(["--allow", "--deny"], test_recommend_reading.test_allowed_and_denied_items)
     | {"--users": test_recommend_users.test_every_way_leads_to_the_same_lists}
     | {"--shard": test_recommend_partitions.test_shards_share_the_partitions_out}
+    | {"--devices": test_recommend_processes.test_two_processes_write_what_one_writes}
     | dict.fromkeys(
         [
             "--separator",
@@ -599,6 +603,9 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
         ["--model", "--output", "--index", "--exclude-history", "--overwrite"], test_export
     )
     | {"--allow_classes": test_a_strange_class_is_allowed_on_request},
+    "gather": dict.fromkeys(
+        ["--checkpoint", "--output", "--overwrite"], test_gather.test_the_file_is_the_model_of_the_folder
+    ),
     "tune": dict.fromkeys(["--config", "--n", "--output"], test_tune.test_the_best_is_handed_back)
     | {"--interactions": test_tune_table.test_a_table_becomes_a_model}
     | dict.fromkeys(["--objective", "--weights"], test_tune.test_weights_and_another_metric)
@@ -641,6 +648,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "data inspect", data_command._parser()
     yield "recommend", recommend_parser()
     yield "export", export_command._parser()
+    yield "gather", gather_command._parser()
     yield "tune", tune_parser()
     (commands,) = (
         action for action in zoo_command._parser()._actions if isinstance(action, argparse._SubParsersAction)

@@ -14,7 +14,7 @@ import torch
 
 from lightning_croloss.cli import main
 from lightning_croloss.training.sharded.folder import REST, is_sharded_checkpoint
-from tests.cli.cases import PACKAGES
+from tests.cli.cases import environment
 from tests.cli.small import LAST, MODEL, NO_PLOT, SMALL, newest
 
 pytestmark = NO_PLOT
@@ -44,7 +44,7 @@ def test_the_others_end_with_a_killed_process_and_the_run_goes_on(victim: int) -
             [sys.executable, "-m", "lightning_croloss", *RUN],
             stdout=file,
             stderr=file,
-            env=os.environ | {"PYTHONPATH": PACKAGES, "OMP_NUM_THREADS": "1"},
+            env=environment(),
             start_new_session=True,
         )
         while process.poll() is None and not list(Path().rglob(f"last.ckpt/{REST}")):

@@ -9,6 +9,7 @@ from lightning_croloss.models.layers import id_embeddings
 from lightning_croloss.sharding import drawing
 from lightning_croloss.sharding.deferred import DeferredEmbedding, deferred_tables
 from lightning_croloss.sharding.row_shards import RowShards
+from tests.living_tensors import LivingTensors
 
 
 def drawn(deferred: bool) -> tuple[list[torch.nn.Embedding], torch.Tensor]:
@@ -68,3 +69,15 @@ def test_a_large_table_takes_neither_memory_nor_time() -> None:
     first = 7 * 101 - 501
     assert block > 7 * 101
     assert torch.equal(again[first : first + 101], few)
+
+
+def test_tables_whose_rows_are_read_take_no_random_numbers() -> None:
+    before = torch.get_rng_state()
+    with LivingTensors() as watched, deferred_tables(drawn=False):
+        (table,) = id_embeddings(10**6, dim=64)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert watched.most_bytes < 2**20  # the state of the generator
+    assert isinstance(table, DeferredEmbedding)
+    own = table.described(RowShards(10**6 + 1, 3, 2))
+    assert own.weight.is_meta
+    assert own.weight.shape == (333_333, 64)

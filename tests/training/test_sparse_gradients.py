@@ -20,6 +20,7 @@ from lightning_croloss import (
     UniformNegatives,
     YouTubeDNN,
 )
+from lightning_croloss.sharding.embedding import ShardedEmbedding
 from lightning_croloss.training import LazyAdam
 from lightning_croloss.training import sparse_gradients as sparse_rows
 from lightning_croloss.training.sparse_gradients import clip_gradients, lazy_optimizer
@@ -134,6 +135,34 @@ def test_sparse_gradients_that_the_built_optimizer_refuses():
         ValueError, match="configure_optimizers builds AdamW for the embeddings, which takes dense"
     ):
         fit(model)
+
+
+class OfOwn(YouTubeDNN):
+    """Has a table that could lie in shards, and is all here."""
+
+    def __init__(self, num_items, sparse=False, **kwargs):
+        super().__init__(num_items, **kwargs)
+        self.item_embedding = ShardedEmbedding.from_whole(self.item_embedding)
+        self.item_embedding.sparse = sparse
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_gradients_of_a_table_that_could_lie_in_shards_are_clipped_in_one_process(algorithm):
+    found = []
+    for cls in (YouTubeDNN, OfOwn):
+        model = small_model(cls, negatives=UniformNegatives(20))
+        fit(model, limit_train_batches=3, gradient_clip_val=0.01, gradient_clip_algorithm=algorithm)
+        found.append(model.item_embedding.weight.detach())
+    torch.testing.assert_close(*found)
+
+
+def test_sparse_gradients_of_an_optimizer_of_the_users_are_clipped():
+    sgd = functools.partial(torch.optim.SGD, lr=0.1)
+    model = small_model(OfOwn, sparse=True, negatives=UniformNegatives(20), optimizer=sgd)
+    before = model.item_embedding.weight.detach().clone()
+    fit(model, limit_train_batches=1, max_epochs=1, gradient_clip_val=0.01)
+    moved = (model.item_embedding.weight.detach() - before).norm()
+    assert 0.0 < moved <= 0.1 * 0.01 * 1.001
 
 
 def test_the_settings_of_adam_are_kept():

@@ -106,13 +106,14 @@ class _Counting:
 
     def _scores_of_pairs(self) -> Tensor:
         """Return the scores of the targets that are items of this process."""
-        found = []
+        # one tensor for all blocks, see counting._Picked
+        found = self._zeros()
         for block, pairs in self._blocks():
             own, rows, numbers = self._is_own[pairs], self._pairs.rows[pairs], self._numbers[pairs]
             if own.any():
                 rows = rows[own] - block.start
-                found.append(self._tiles.scores_of_pairs(block, rows, numbers[own]))
-        return torch.cat(found) if found else self._none()
+                found[pairs][own] = self._tiles.scores_of_pairs(block, rows, numbers[own])
+        return found[self._is_own]
 
     def _of_owners(self, own: Tensor) -> Tensor:
         """Return (P,) the scores of all targets, each from the process that holds the item."""
@@ -125,7 +126,7 @@ class _Counting:
 
     def _count(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Return (P,) how many own items are rivals of each, and the scores of own targets in the tiles."""
-        found, owns = torch.zeros_like(self._pairs.ids), [self._none()]
+        found, owns = torch.zeros_like(self._pairs.ids), self._zeros()
         for block, part in self._blocks():
             if part.start == part.stop:
                 continue
@@ -140,8 +141,8 @@ class _Counting:
             below, of_own, theirs = count(self._tiles.scores(block), scores[part], pairs, own, rivals, shape)
             barred = excluded_rivals(scores[part], pairs, excluded, rivals, theirs, self._tiles.rows)
             found[part] = self._tiles.num_items - below - barred
-            owns.append(of_own)
-        return found, torch.cat(owns)
+            owns[part][is_own] = of_own
+        return found, owns[self._is_own]
 
     def _blocks(self) -> Iterator[tuple[slice, slice]]:
         """Yield the blocks of users with their pairs."""
@@ -150,5 +151,6 @@ class _Counting:
             start, stop = torch.searchsorted(self._pairs.rows, bounds).tolist()
             yield block, slice(start, stop)
 
-    def _none(self) -> Tensor:
-        return torch.zeros(0, dtype=self._tiles.dtype, device=self._targets.device)
+    def _zeros(self) -> Tensor:
+        """Return (P,) what becomes the scores of targets."""
+        return torch.zeros(len(self._pairs.ids), dtype=self._tiles.dtype, device=self._targets.device)

@@ -13,8 +13,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from lightning_croloss.common.finite import is_finite, not_finite
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.sharding.layout import as_dtensor
+from lightning_croloss.sharding.messages import device_of_processes
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import FORMAT_VERSION, KEY, REST, ROWS, local_path
 from lightning_croloss.training.sharded.rows import put_rows, table_of
@@ -51,10 +53,69 @@ def fill_rows(
         entries = {name: entry for name, entry in entries.items() if name.startswith(_WEIGHTS)}
         for name in ("optimizer_states", "lr_schedulers"):
             checkpoint.pop(name, None)
+    _put(checkpoint, folder, entries, shards or {}, torch.device(device))
+    return checkpoint
+
+
+def fill_own_weights(
+    checkpoint: dict[str, Any], folder: str | Path, shards: Mapping[str, RowShards]
+) -> dict[str, Any]:
+    """Put this process's rows of the weights into a checkpoint that was read without them, and return it.
+
+    Every process calls it, when it has built the model and so knows the shards.
+
+    Args:
+        checkpoint: what :func:`fill_rows` made, on "meta".
+        folder: the folder that it was read from.
+        shards: of each table.
+
+    Raises:
+        PretrainedError: the folder is damaged, or of tables of other sizes; or any process's rows are not all
+            finite, in all processes.
+    """
+    weights = checkpoint["state_dict"]
+    entries = {
+        f"{_WEIGHTS}{name}": (tuple(value.shape), value.dtype)
+        for name, value in weights.items()
+        if value.is_meta
+    }
+    _put(checkpoint, local_path(folder), entries, shards, torch.device("cpu"))
+    check_own_rows(weights, shards, str(folder))
+    return checkpoint
+
+
+def check_own_rows(weights: Mapping[str, Any], shards: Mapping[str, RowShards], where: str) -> None:
+    """Refuse weights of which a row of any process is not finite, in all processes, which call it together.
+
+    Args:
+        weights: this process's weights.
+        shards: of each table.
+        where: what they were read from, for errors.
+
+    Raises:
+        PretrainedError: naming the table.
+    """
+    found = [weights.get(f"{name}.weight") for name in shards]
+    wrong = [isinstance(value, Tensor) and not is_finite(value) for value in found]
+    said = torch.tensor(wrong, dtype=torch.int32, device=device_of_processes())
+    distributed.all_reduce(said, distributed.ReduceOp.MAX)
+    for name, told in zip(shards, said.tolist(), strict=True):
+        if told:
+            raise PretrainedError(not_finite(where, f"{name}.weight"))
+
+
+def _put(
+    checkpoint: dict[str, Any],
+    folder: Path,
+    entries: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
+    shards: Mapping[str, RowShards],
+    device: torch.device,
+) -> None:
+    """Read the rows of tensors and put them into a checkpoint."""
     reader = SafeReader(folder / ROWS, entries)
-    spread = {name: each for name, each in (shards or {}).items() if each.num_shards > 1}
+    spread = {name: each for name, each in shards.items() if each.num_shards > 1}
     rows, views = {}, {}
-    mesh = mesh_for(torch.device(device)) if spread else None
+    mesh = mesh_for(device) if spread else None
     for name, (shape, dtype) in entries.items():
         of_table = spread.get(str(table_of(name)))
         if spread and (of_table is None or of_table.num_rows != shape[0]):
@@ -66,13 +127,12 @@ def fill_rows(
         size = shape if of_table is None else (of_table.num_own, *shape[1:])
         rows[name] = torch.empty(size, dtype=dtype, device=device)
         views[name] = rows[name] if of_table is None else as_dtensor(rows[name], of_table, mesh)
-    if rows and torch.device(device).type != "meta":
+    if rows and device.type != "meta":
         _read(lambda: load({**views}, storage_reader=reader, no_dist=not spread), folder)
     try:
         put_rows(checkpoint, rows)
     except ValueError as error:
         raise PretrainedError(f"{str(folder)!r} is a checkpoint in shards that is damaged: {error}") from None
-    return checkpoint
 
 
 def entries_of(described: Any, folder: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

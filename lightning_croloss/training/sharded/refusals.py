@@ -36,40 +36,53 @@ _BY_NUMBER = (
     torch.optim.ASGD,
 )
 _KINDS = (nn.Embedding, DeferredEmbedding, ShardedEmbedding)
+#: Lightning's strategies for TPUs, by name: their modules need torch_xla.
+_OF_TPUS = ("XLAStrategy", "SingleDeviceXLAStrategy")
 _SAY = "trainer.strategy: croloss_sharded"
 
 
 def refuse_model(model: Any) -> None:
     """Raise ``ValueError`` if the tables of a model cannot lie in shards, also in one process."""
     kind = type(model).__name__
-    supports = getattr(model, "supports_shards", None)
-    if supports is None:
+    if getattr(model, "supports_shards", None) is None:
         raise ValueError(f"{_SAY} trains a RetrievalModel of this package, not a {kind}: use ddp")
-    if not supports:
-        raise ValueError(
-            f"{_SAY} cannot train {kind}, whose every vector depends on the rows of all processes through a "
-            "graph: use ddp, or a model without one"
-        )
-    tables = tables_of(model)
-    if "item_embedding" not in tables:
-        raise ValueError(f"{_SAY}: this {kind} has no table of the items' ids to spread: use ddp")
-    for name, table in tables.items():
-        if type(table) not in _KINDS or getattr(table, "max_norm", None) is not None:
-            raise ValueError(
-                f"{_SAY}: {kind}.{name} must be what id_embedding makes, a plain nn.Embedding without "
-                f"max_norm, got {type(table).__name__}: use ddp"
-            )
-        shared = [key for key, weight in _all_parameters(model) if weight is table.weight]
-        if len(shared) > 1:
-            raise ValueError(
-                f"{_SAY}: the weight of {kind}.{name} is also {shared[-1]}, but each process has only some "
-                "of its rows: use ddp"
-            )
+    refuse_tables(model, _SAY, "use ddp")
     if model.negatives.uses_whole_catalogue and not model.loss.supports_shards:
         raise ValueError(
             f"{_SAY}: {type(model.loss).__name__} cannot be computed over a whole catalogue in shards, as "
             "its rows need more of their negatives than sums: sample the negatives, or use CROLoss"
         )
+
+
+def refuse_tables(model: Any, asked_by: str, instead: str) -> None:
+    """Raise ``ValueError`` if the tables of a retrieval model cannot lie in shards.
+
+    Args:
+        model: the model.
+        asked_by: what asks for shards, as the user wrote it.
+        instead: what to do without.
+    """
+    kind = type(model).__name__
+    if not model.supports_shards:
+        raise ValueError(
+            f"{asked_by}: {kind} cannot lie in shards, as its every vector depends on the rows of all "
+            f"processes through a graph: {instead}, or take a model without one"
+        )
+    tables = tables_of(model)
+    if "item_embedding" not in tables:
+        raise ValueError(f"{asked_by}: this {kind} has no table of the items' ids to spread: {instead}")
+    for name, table in tables.items():
+        if type(table) not in _KINDS or getattr(table, "max_norm", None) is not None:
+            raise ValueError(
+                f"{asked_by}: {kind}.{name} must be what id_embedding makes, a plain nn.Embedding without "
+                f"max_norm, got {type(table).__name__}: {instead}"
+            )
+        shared = [key for key, weight in _all_parameters(model) if weight is table.weight]
+        if len(shared) > 1:
+            raise ValueError(
+                f"{asked_by}: the weight of {kind}.{name} is also {shared[-1]}, but each process has only "
+                f"some of its rows: {instead}"
+            )
 
 
 def refuse_trainer(trainer: Trainer, model: LightningModule) -> None:
@@ -109,10 +122,18 @@ def refuse_trainer(trainer: Trainer, model: LightningModule) -> None:
 
 
 def refuse_strategy(model: LightningModule, strategy: Any) -> None:
-    """Raise ``ValueError`` if tables in shards, or that wait to be, meet a strategy that knows of none."""
+    """Raise ``ValueError`` if tables in shards, or that wait to be, meet a strategy that knows of none.
+
+    So does a strategy for TPUs, on which nothing here was ever run.
+    """
     if getattr(strategy, "spreads_tables", False):
         return
     kind, own = type(model).__name__, type(strategy).__name__
+    if any(each.__name__ in _OF_TPUS for each in type(strategy).__mro__):
+        raise ValueError(
+            f"trainer.strategy: {own} runs on TPUs, which {kind} does not support: set trainer.accelerator "
+            "to cpu or gpu, and trainer.strategy to auto, ddp or croloss_sharded"
+        )
     for name, table in tables_of(model).items():
         if isinstance(table, DeferredEmbedding):
             raise ValueError(

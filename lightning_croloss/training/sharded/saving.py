@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.utilities.cloud_io import _is_local_file_protocol
 from torch import Tensor, distributed
 from torch.distributed.checkpoint.api import CheckpointException
@@ -18,6 +17,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.errors import NotEnoughSpaceError
 from lightning_croloss.sharding.layout import as_dtensor
+from lightning_croloss.sharding.messages import device_of_processes
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, local_path, refuse_other_folder
 from lightning_croloss.training.sharded.loading import described_rows, mesh_for
@@ -47,6 +47,7 @@ def save_in_shards(
 
     Raises:
         OSError: it cannot be written; on all processes.
+        TypeError: something in it cannot be saved; on all processes.
     """
     rows = take_rows(checkpoint, shards, optimized)
     mesh = mesh_for(next(values for _, values in rows.values()).device)
@@ -55,7 +56,7 @@ def save_in_shards(
     }
     first = distributed.get_rank() == 0
     with ExitStack() as written:  # of the first process: what else is in it happens there alone
-        problem: OSError | None = None
+        problem: Exception | None = None
         new = ""
         if first:
             try:
@@ -66,7 +67,7 @@ def save_in_shards(
                 WholeCheckpointIO().save_checkpoint(content, Path(new) / REST)
             except NotEnoughSpaceError:  # which names the temporary file
                 problem = NotEnoughSpaceError(_FULL.format(path))
-            except OSError as error:
+            except Exception as error:  # the others must not wait for what never comes
                 problem = error
         folder = _agreed(problem, new)
         try:
@@ -94,14 +95,15 @@ def _local(path: str | Path) -> Path:
     return local_path(path).expanduser().absolute()
 
 
-def _agreed(problem: OSError | None, told: str) -> str:
+def _agreed(problem: Exception | None, told: str) -> str:
     """Return what the first process tells; raise its problem on all."""
-    said: list[Any] = [problem, told]
-    distributed.broadcast_object_list(said, 0, device=_device())
+    sent = problem
+    if not isinstance(problem, (OSError, TypeError, type(None))):  # another may not come through
+        sent = RuntimeError(f"the first process could not write the checkpoint: {problem}")
+    said: list[Any] = [sent, told]
+    distributed.broadcast_object_list(said, 0, device=device_of_processes())
+    if problem is not None:
+        raise problem
     if said[0] is not None:
         raise said[0]
     return str(said[1])
-
-
-def _device() -> torch.device | None:
-    return None if distributed.get_backend() != "nccl" else torch.device("cuda", torch.cuda.current_device())

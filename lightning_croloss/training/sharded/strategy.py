@@ -15,7 +15,7 @@ from torch import Tensor
 from lightning_croloss.sharding.deferred import deferred_tables
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
-from lightning_croloss.training.sharded.loading import fill_rows
+from lightning_croloss.training.sharded.loading import check_own_rows, fill_rows
 from lightning_croloss.training.sharded.refusals import (
     refuse_model,
     refuse_optimizers,
@@ -103,7 +103,7 @@ class ShardedStrategy(DDPStrategy):
         """Read this process's part of a checkpoint, from however many processes it is.
 
         Raises:
-            PretrainedError: it is damaged, or of tables of other sizes.
+            PretrainedError: it is damaged, or of tables of other sizes, or holds weights that are not finite.
         """
         model = self.lightning_module
         _, shards = self._weights_in_shards()
@@ -116,6 +116,9 @@ class ShardedStrategy(DDPStrategy):
             fill_rows(content, checkpoint_path, shards=shards, weights_alone=not fits, device=device)
         else:
             keep_own_rows(content, shards)
+        weights = content.get("state_dict")
+        if isinstance(weights, Mapping):  # else others refuse it
+            check_own_rows(weights, shards, str(checkpoint_path))
         return content
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:

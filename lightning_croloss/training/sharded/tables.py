@@ -22,10 +22,15 @@ def tables_of(model: LightningModule) -> dict[str, nn.Module]:
     return {name: table for name, table in found.items() if table is not None}
 
 
-def shard_tables(model: Any) -> None:
+def shard_tables(model: Any, drawn: bool = True) -> None:
     """Leave to each process its rows of the tables of ids; every process calls it, on the same model.
 
     The loss of a batch is from then on that of the rows of all processes.
+
+    Args:
+        model: the model.
+        drawn: whether tables without memory get the rows that a new model has; else they stay so, for rows
+            that are read.
 
     Raises:
         ValueError: a table has fewer rows than there are processes.
@@ -35,7 +40,7 @@ def shard_tables(model: Any) -> None:
             continue
         shards = _shards_of(name, table)
         if isinstance(table, DeferredEmbedding):
-            setattr(model, name, table.made(shards))
+            setattr(model, name, table.made(shards) if drawn else table.described(shards))
         elif shards.num_shards > 1:
             assert isinstance(table, nn.Embedding)
             setattr(model, name, ShardedEmbedding.from_whole(table, shards))
@@ -66,6 +71,6 @@ def _shards_of(name: str, table: Any) -> RowShards:
     except ValueError:
         kind = name.partition("_")[0]
         raise ValueError(
-            f"trainer.strategy: croloss_sharded cannot spread the table of {rows - 1:,} {kind}s over more "
-            f"processes than it has rows, {rows:,}: give trainer.devices a smaller number"
+            f"cannot spread the table of {rows - 1:,} {kind}s over more processes than it has rows, "
+            f"{rows:,}: give devices a smaller number"
         ) from None

@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,6 @@ import pytest
 import torch
 from torch import distributed
 from torch.distributed.checkpoint import filesystem
-from torch.distributed.checkpoint.filesystem import FileSystemWriter
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from lightning_croloss import RetrievalModel, UniformNegatives
 from lightning_croloss.errors import NotEnoughSpaceError, PretrainedError
@@ -25,13 +24,11 @@ from lightning_croloss.models.checkpoint import read_checkpoint
 from lightning_croloss.sharding.row_shards import RowShards
 from lightning_croloss.training.sharded import saving
 from lightning_croloss.training.sharded.folder import KEY, REST, ROWS, is_sharded_checkpoint
-from lightning_croloss.training.sharded.loading import described_rows
-from lightning_croloss.training.sharded.rows import take_rows
 from lightning_croloss.training.sharded.saving import save_in_shards
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO, _link_checkpoint
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
+from tests.training.sharded.cases import TABLE, in_shards
 
-TABLE = "item_embedding"
 WEIGHT = f"state_dict.{TABLE}.weight"
 METADATA = f"{ROWS}/.metadata"
 VALUES = f"{ROWS}/__0_0.distcp"
@@ -39,17 +36,6 @@ VALUES = f"{ROWS}/__0_0.distcp"
 
 def model() -> Any:
     return small_model(sparse_gradients=True, negatives=UniformNegatives(20))
-
-
-def in_shards(file: Path, folder: Path) -> None:
-    """Write an ordinary checkpoint as several processes would, its table as one piece."""
-    content = torch.load(file, weights_only=True)
-    shards = {TABLE: RowShards(41)}
-    rows = take_rows(content, shards, [{0: TABLE}])
-    folder.mkdir()
-    writer = FileSystemWriter(folder / ROWS)
-    save({name: values for name, (_, values) in rows.items()}, storage_writer=writer, no_dist=True)
-    torch.save({**content, KEY: described_rows(rows, shards)}, folder / REST)
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +210,44 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     assert ".new" not in str(caught.value)
     assert os.listdir(tmp_path) == ["last.ckpt"]
     assert RetrievalModel.load_from_checkpoint(path).num_items == 40
+
+
+def test_a_state_that_cannot_be_saved_is_named_and_leaves_the_checkpoint_before(
+    group: None, checkpoints: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "last.ckpt"
+    content = torch.load(checkpoints[0], weights_only=True)
+    for before in ("folder", "file"):
+        if before == "folder":
+            saved(checkpoints[0], path)
+        else:
+            shutil.copy(checkpoints[0], path := tmp_path / "file.ckpt")
+        broken = {**content, "callbacks": {"Mine{'every': 2}": {"lock": threading.Lock()}}}
+        shards: tuple[Any, ...] = ({TABLE: RowShards(41)}, [{0: TABLE}]) if before == "folder" else ()
+        write = save_in_shards if shards else WholeCheckpointIO().save_checkpoint
+        with pytest.raises(TypeError) as caught:
+            write(broken, path, *shards)
+        assert "'Mine' in 'callbacks' of the checkpoint cannot be saved (cannot pickle" in str(caught.value)
+        assert RetrievalModel.load_from_checkpoint(path).num_items == 40
+    assert sorted(os.listdir(tmp_path)) == ["file.ckpt", "last.ckpt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+@pytest.mark.parametrize("mask", [0o002, 0o022, 0o077], ids=oct)
+def test_who_may_read_it_is_what_the_umask_says(
+    mask: int, group: None, checkpoints: tuple[Path, Path], tmp_path: Path
+) -> None:
+    before = os.umask(mask)
+    try:
+        for number in range(2):  # a new one, and one in place of another
+            saved(checkpoints[0], tmp_path / "last.ckpt")
+            found = [tmp_path / "last.ckpt", *(tmp_path / "last.ckpt").rglob("*")]
+            modes = {path.name: path.stat().st_mode & 0o777 for path in found}
+            assert len(modes) == 5
+            for path in found:
+                assert modes[path.name] == (0o777 if path.is_dir() else 0o666) & ~mask, (number, path.name)
+    finally:
+        os.umask(before)
 
 
 def test_the_link_to_the_last_takes_the_place_of_a_folder_in_one_step(

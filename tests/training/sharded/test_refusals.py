@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, OnExceptionCheckpoint
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
-from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.strategies import SingleDeviceXLAStrategy, StrategyRegistry, XLAStrategy
 from torch import nn
 
 from lightning_croloss import (
@@ -22,7 +22,12 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.sharding.row_shards import RowShards
-from lightning_croloss.training.sharded.refusals import refuse_model, refuse_optimizers, refuse_trainer
+from lightning_croloss.training.sharded.refusals import (
+    refuse_model,
+    refuse_optimizers,
+    refuse_strategy,
+    refuse_trainer,
+)
 from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
 from lightning_croloss.training.sharded.tables import shard_tables
 from tests.data_for_tests import ClusteredData, FeaturedData, quiet_trainer, small_model
@@ -61,9 +66,9 @@ def renormalised() -> Any:
 
 MODELS: dict[str, tuple[Any, str]] = {
     "another module": (LightningModule, "trains a RetrievalModel of this package, not a LightningModule"),
-    "LightGCN": (lambda: LightGCN(40, 60), "cannot train LightGCN"),
-    "NGCF": (lambda: NGCF(40, 60), "cannot train NGCF"),
-    "a graph of items": (lambda: small_model(item_graph_weight=1.0), "cannot train YouTubeDNN, whose every"),
+    "LightGCN": (lambda: LightGCN(40, 60), "LightGCN cannot lie in shards, as its every"),
+    "NGCF": (lambda: NGCF(40, 60), "NGCF cannot lie in shards"),
+    "a graph of items": (lambda: small_model(item_graph_weight=1.0), "YouTubeDNN cannot lie in shards"),
     "features alone": (
         lambda: small_model(item_features=FeaturedData().item_feature_specs, use_item_id=False),
         "has no table of the items' ids",
@@ -173,8 +178,15 @@ def test_a_model_without_memory_is_refused_in_the_same_sentence(cls: Any) -> Non
     trainer = quiet_trainer(strategy=NAME)
     with trainer.init_module():
         model = cls(40, 60)
-    with pytest.raises(ValueError, match=f"croloss_sharded cannot train {cls.__name__}"):
+    with pytest.raises(ValueError, match=f"croloss_sharded: {cls.__name__} cannot lie in shards"):
         trainer.fit(model, ClusteredData())
+
+
+@pytest.mark.parametrize("kind", [XLAStrategy, SingleDeviceXLAStrategy])
+def test_strategies_for_tpus(kind: Any) -> None:
+    strategy = kind.__new__(kind)  # what it is built with needs torch_xla
+    with pytest.raises(ValueError, match=rf"trainer\.strategy: {kind.__name__} runs on TPUs, which You"):
+        refuse_strategy(small_model(), strategy)
 
 
 def test_one_process_trains_as_without() -> None:

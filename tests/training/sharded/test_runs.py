@@ -13,15 +13,16 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_croloss import FullCatalogNegatives, MatrixFactorization, RetrievalModel, UniformNegatives
-from lightning_croloss.errors import NonFiniteLossError
+from lightning_croloss.errors import NonFiniteLossError, PretrainedError
 from lightning_croloss.models import gather_checkpoint
 from lightning_croloss.pretrained import load_pretrained
 from lightning_croloss.sharding.deferred import deferred_tables
 from lightning_croloss.sharding.embedding import ShardedEmbedding
 from lightning_croloss.training.sharded.folder import is_sharded_checkpoint
-from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
+from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 from tests.distributed import run_distributed
 from tests.models.small_models import BreakingLoss
+from tests.training.sharded.cases import in_shards
 
 #: 300 rows are 5 batches of 64 of all processes together: it saves in the middle of the second epoch, where
 #: of two batches whose gradients are added up one is waiting.
@@ -112,9 +113,21 @@ def broken(rank: int, world: int) -> str:
     return str(caught.value).partition(" (")[0]
 
 
+def spoilt(rank: int, world: int, folder: str) -> list[str]:
+    """Return what is said of checkpoints in which a row of the second process is no number."""
+    said = []
+    for name in ("spoilt file", "spoilt folder"):
+        with pytest.raises(PretrainedError) as caught:
+            trainer_of(rank, world).validate(
+                built("sparse"), data(world), ckpt_path=f"{folder}/{name}.ckpt", weights_only=True
+            )
+        said.append(str(caught.value).partition(folder)[2])
+    return said
+
+
 def two(rank: int, world: int, folder: str) -> dict[str, Any]:
     """Return for each model a run without a break, and one that goes on from its checkpoint."""
-    return {"broken": broken(rank, world)} | {
+    return {"broken": broken(rank, world), "spoilt": spoilt(rank, world, folder)} | {
         kind: [
             trained(rank, world, folder, kind),
             trained(rank, world, folder, kind, f"{folder}/{kind}.ckpt"),
@@ -152,6 +165,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> list[dict[str, Any]]:
     """Return what :func:`two` returns in each of two processes."""
+    file = folder / "spoilt file.ckpt"
+    fit(of_one("sparse"), data(1), limit_train_batches=1).save_checkpoint(file)
+    content = torch.load(file, weights_only=True)
+    content["state_dict"]["item_embedding.weight"][39] = torch.nan
+    torch.save(content, file)
+    in_shards(file, folder / "spoilt folder.ckpt")
     return run_distributed(two, 2, str(folder))
 
 
@@ -175,6 +194,13 @@ def test_two_processes_go_on_as_if_nothing_had_been(kind: str, runs: Any) -> Non
 
 def test_a_loss_that_breaks_in_one_process_ends_all_in_the_same_step(runs: Any) -> None:
     assert [of_process["broken"] for of_process in runs] == ["the training loss is nan at step 3"] * 2
+
+
+def test_a_number_that_is_none_in_one_process_is_told_by_all(runs: Any) -> None:
+    for of_process in runs:
+        for said in of_process["spoilt"]:
+            assert "cannot be used: 'item_embedding.weight' holds NaN or infinite weights" in said
+    assert runs[0]["spoilt"] == runs[1]["spoilt"]
 
 
 @pytest.mark.parametrize("kind", STEPS)

@@ -35,7 +35,7 @@ from lightning_croloss.models import (
     TwoTower,
     YouTubeDNN,
 )
-from lightning_croloss.negatives import Candidates
+from lightning_croloss.negatives import Candidates, WholeCatalogue
 from lightning_croloss.training.sharded.tables import shard_tables, shards_of
 from tests.data_for_tests import EventData
 from tests.distributed import run_distributed
@@ -55,11 +55,21 @@ class Drawn(UniformNegatives):
         return Candidates(ids, self.log_prob(ids), self.excluded(batch))
 
 
+class Weighted(FullCatalogNegatives):
+    """Takes every item, as if some were drawn more often than others."""
+
+    def sample(self, batch: Any) -> Candidates:
+        """Return all items with probabilities of their own."""
+        log_prob = torch.linspace(-5.0, -3.0, self.num_items).double()
+        return WholeCatalogue(self.num_items, batch.history.device, log_prob)
+
+
 FULL, DRAWN = FullCatalogNegatives, Drawn
 SOFTMAX = SoftmaxLoss(temperature=0.3)
 CASES: dict[str, partial[Any]] = {
     "MatrixFactorization": partial(MatrixFactorization, **USERS, negatives=FULL()),
     "MatrixFactorization, drawn": partial(MatrixFactorization, **USERS, negatives=DRAWN(), loss=BPRLoss()),
+    "MatrixFactorization, weighted": partial(MatrixFactorization, **USERS, negatives=Weighted()),
     "TwoTower": partial(TwoTower, **USER_FEATURES, **ITEM_FEATURES, use_user_id=True, negatives=FULL()),
     "TwoTower, drawn": partial(
         TwoTower,
