@@ -67,7 +67,10 @@ class Division:
 
 
 def divide(
-    division: Division, output: Path, overwrite: bool = False, begin: Callable[[str], None] = lambda what: None
+    division: Division,
+    output: Path,
+    overwrite: bool = False,
+    begin: Callable[[str], None] = lambda what: None,
 ) -> Manifest:
     """Write a folder of partitions, which is there whole or not at all.
 

@@ -199,4 +199,14 @@ def _changed(folder: Path, part: PartFile) -> DataError:
     return DataError(f"{folder}: {part.file} is not the file that {MANIFEST} describes: {_AGAIN}")
 
 
-__all__ = ["ITEMS", "MANIFEST", "MOST", "PREPARED", "USERS", "Manifest", "PartFile", "check_content", "part_name"]
+__all__ = [
+    "ITEMS",
+    "MANIFEST",
+    "MOST",
+    "PREPARED",
+    "USERS",
+    "Manifest",
+    "PartFile",
+    "check_content",
+    "part_name",
+]

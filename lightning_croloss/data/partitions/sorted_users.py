@@ -59,9 +59,9 @@ def _pieces(parts: Sequence[pl.Series], ends: pl.Series) -> Iterator[pl.DataFram
     ]
     for piece in range(len(ends) + 1):
         found = [
-            pl.DataFrame(
-                {USER: part[begins[piece] : begins[piece + 1]]}
-            ).with_columns(pl.lit(number, pl.Int32).alias(PARTITION))
+            pl.DataFrame({USER: part[begins[piece] : begins[piece + 1]]}).with_columns(
+                pl.lit(number, pl.Int32).alias(PARTITION)
+            )
             for number, (part, begins) in enumerate(zip(parts, places, strict=True))
             if begins[piece] < begins[piece + 1]
         ]

@@ -15,7 +15,9 @@ from lightning_croloss.data.table.text import LeftOut
 from lightning_croloss.errors import DataError, suggest
 
 
-def chosen_columns(files: Sequence[TableFile], needed: dict[str, str], wanted: Sequence[str] | None) -> list[str]:
+def chosen_columns(
+    files: Sequence[TableFile], needed: dict[str, str], wanted: Sequence[str] | None
+) -> list[str]:
     """Return the columns that the partitions get, in the order of the first file.
 
     Args:
