@@ -80,14 +80,14 @@ def common_types(
         for name, kind in schema:
             if kind not in seen.setdefault(name, []):
                 seen[name].append(kind)
-    found = {}
+    found: dict[str, pl.DataType] = {}
     for name, kinds in seen.items():
         typed = [kind for kind in kinds if kind != pl.Null] or [pl.String()]
         families = {family_of(kind) for kind in typed}
         if len(families) > 1:
             raise DataError(
-                f"column {name!r} holds {' in some files or rows, and '.join(sorted(families))} in others: give "
-                "it one type"
+                f"column {name!r} holds {' in some files or rows, and '.join(sorted(families))} in others: "
+                "give it one type"
             )
         if name in tokens and pl.UInt64 in typed:
             found[name] = pl.UInt64()
@@ -114,8 +114,8 @@ def cast_exactly(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.Da
             lossy = lossy or bool((series.abs() > 2**53).any())
         if lossy:
             raise DataError(
-                f"column {name!r} holds {series.dtype} in some files and {kind} in others, which cannot hold all "
-                "of them: give it one type"
+                f"column {name!r} holds {series.dtype} in some files and {kind} in others, which cannot "
+                "hold all of them: give it one type"
             )
         made.append(cast)
     return frame.with_columns(made).select(list(types))

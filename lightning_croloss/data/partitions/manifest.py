@@ -149,7 +149,7 @@ def _checked(path: Path, plain: Any) -> dict[str, Any]:
     partitions = tuple(_part(path, part, part_name(number)) for number, part in enumerate(parts))
     items, users = _part(path, plain.get("items"), ITEMS), _part(path, plain.get("users"), USERS)
     columns, sources, left_out = (plain.get(name) for name in ("columns", "sources", "left_out"))
-    if not (_is_texts(columns, str) and _is_texts(left_out, int)):
+    if columns is None or not (_is_texts(columns, str) and _is_texts(left_out, int)):
         raise _damaged(path, "its columns or left_out are no names with types or numbers")
     if not isinstance(sources, list) or not sources or not all(isinstance(name, str) for name in sources):
         raise _damaged(path, "its sources are no names")

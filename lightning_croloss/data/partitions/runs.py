@@ -52,9 +52,9 @@ class Runs:
         self._waiting, self._count = [], 0
         table = frame[np.argsort(numbers, kind="stable")].to_arrow(compat_level=pl.CompatLevel.oldest())
         counts = np.bincount(numbers, minlength=self._partitions)
-        with pa.OSFile(str(self._path(len(self._offsets))), "wb") as file:
-            with pa.ipc.new_file(file, table.schema) as writer:
-                writer.write_table(table.combine_chunks())
+        path = str(self._path(len(self._offsets)))
+        with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
         self._offsets.append(np.concatenate([[0], np.cumsum(counts)]))
 
     def partition(self, number: int) -> Iterator[pl.DataFrame]:

@@ -40,8 +40,8 @@ def chosen_columns(
         if wanted is None and set(file.columns) != set(first.columns):
             other = sorted(set(file.columns) ^ set(first.columns))[0]
             raise DataError(
-                f"{first.path.name} and {file.path.name} have different columns, {other!r} for one: name those "
-                "to keep by columns"
+                f"{first.path.name} and {file.path.name} have different columns, {other!r} for one: name "
+                "those to keep by columns"
             )
     return [column for column in first.columns if wanted is None or column in named.values()]
 
