@@ -119,7 +119,7 @@ class OwnRowsLoader(BatchLoader):
 
 
 def whole_batches(sizes: Sequence[int], batch_size: int) -> int:
-    """Return the number of batches of evaluation: as many as the largest share needs and the smallest fills."""
+    """Return the number of batches of evaluation, which the largest share needs and the smallest fills."""
     return min(-(-max(sizes) // batch_size), min(sizes))
 
 
