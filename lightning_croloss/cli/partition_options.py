@@ -11,8 +11,8 @@ from lightning_croloss.common.text_choices import QUOTES, RAGGED
 DESCRIPTION = """Divide a table of events by user, so that each process of a training reads its own part.
 
 The table is a file, a folder or a glob (Parquet, CSV, TSV or .inter). The output is a folder of Parquet
-files, each with the whole histories of its users, for data.partitioned_by_user=true; and an ordinary folder of
-tables for everything else. Parquet is read in a stream, a text file is in memory while it is divided. The
+files, each with the whole histories of its users, for data.partitioned_by_user=true; and an ordinary folder
+of tables for everything else. Parquet is read in a stream, a text file is in memory while it is divided. The
 folder is there whole or not at all: a command that was killed is started again as it was, and begins anew."""
 
 

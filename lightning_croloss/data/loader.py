@@ -112,6 +112,11 @@ class BatchLoader:
         return self._batches(self.rows_of_the_epoch)
 
     @property
+    def processes(self) -> int | None:
+        """Number of processes, if each has rows of its own; None if all share the same."""
+        return None
+
+    @property
     def rows_of_the_epoch(self) -> int:
         """Number of rows of an epoch that all processes together see."""
         return len(self.dataset)
@@ -232,6 +237,7 @@ class BatchLoader:
         """
         epoch, rows = self._next or (self._epoch, self._rows)
         state = {
+            **({} if self.processes is None else {"processes": self.processes}),
             "seed": self.seed,
             "epoch": epoch,
             "rows": rows,
@@ -268,6 +274,15 @@ class BatchLoader:
         rows, of_all, of_a_step = (state[name] for name in ("rows", "rows_of_the_epoch", "rows_of_a_step"))
         if not 0 < rows < of_all:
             return self.rows_of_the_epoch if rows else 0
+        before, now = state.get("processes"), self.processes
+        if before != now:
+            named = {of: f"{of} processes with partitions of their own" for of in (before, now)}
+            named[None] = "rows that all processes share"
+            raise ValueError(
+                f"the checkpoint was taken in the middle of an epoch of {named[before]}, now it would be one "
+                f"of {named[now]}: resume with as many processes and the same data as before, or from a "
+                "checkpoint at an epoch's end"
+            )
         if of_all != self.rows_of_the_epoch:
             raise ValueError(
                 f"the checkpoint was taken after {rows} rows of an epoch of {of_all}, but this data has "

@@ -73,21 +73,10 @@ class OwnRowsLoader(BatchLoader):
         """Number of rows that this process sees in an epoch."""
         return min(self.sizes) if self.shuffle else len(self.dataset)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position, and the number of processes that it is good for."""
-        return {**super().state_dict(), "processes": self.world_size}
-
-    def _rows_of(self, state: dict[str, Any]) -> int:
-        rows, of_all = state.get("rows", 0), state.get("rows_of_the_epoch", 0)
-        if 0 < rows < of_all and state.get("processes") != self.world_size:
-            before = state.get("processes")
-            what = f"{before} processes, each with partitions of its own" if before else "rows that all share"
-            raise ValueError(
-                f"the checkpoint was taken in the middle of an epoch of {what}, now there are "
-                f"{self.world_size} with their own: resume with as many as before, or from a checkpoint at "
-                "an epoch's end"
-            )
-        return super()._rows_of(state)
+    @property
+    def processes(self) -> int:
+        """Number of processes, each of which has rows of its own."""
+        return self.world_size
 
     def _pieces(self, begin: int) -> Sequence[Tensor]:
         if not self.shuffle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def find_kept(
         dates = part.dates
         counts += np.bincount(part.events.items, minlength=size)
         pairs.append((number, scratch / f"pairs-{number:05}.npy"))
-        np.save(pairs[-1][1], np.stack([part.events.users, part.events.items]))
+        np.save(pairs[-1][1], np.stack([part.events.users, part.events.items]).astype(np.int32))
     items, before = counts >= max(1, spec.min_item_interactions), -1
     while True:
         counts, users, longest = _counted(pairs, items, spec, place_of_users)
@@ -105,7 +106,7 @@ def _counted(
 
 
 def _left(
-    who: NDArray[np.int64], what: NDArray[np.int64], items: NDArray[np.bool_], users: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    who: NDArray[np.int32], what: NDArray[np.int32], items: NDArray[np.bool_], users: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     chosen = items[what] & users[who]
     return who[chosen], what[chosen]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -49,8 +51,14 @@ def prepared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary:
             with claimed(path):
                 if (found := _kept(path, reader)) is not None:
                     return found  # just now by another process
-                summary = scan(reader, wanted, folder)
-                summary.write(path)
+                scratch = folder / f".{path.stem}.scan"
+                shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+                scratch.mkdir()
+                try:
+                    summary = scan(reader, wanted, scratch)
+                    summary.write(path)
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
                 return summary
         except FileExistsError:
             if not _may_wait(path):
@@ -60,7 +68,8 @@ def prepared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary:
             why = os.strerror(error.errno) if error.errno else error
             rank_zero_warn(f"{path} cannot be written ({why}): each process reads all partitions for itself")
             break
-    return scan(reader, wanted)
+    with tempfile.TemporaryDirectory() as temporary:
+        return scan(reader, wanted, Path(temporary))
 
 
 def _kept(path: Path, reader: PartitionReader) -> Summary | None:

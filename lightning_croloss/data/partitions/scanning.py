@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,23 +43,20 @@ class Wanted:
     targets_per_history: int = 1
 
 
-def scan(reader: PartitionReader, wanted: Wanted, scratch: Path | None = None) -> Summary:
+def scan(reader: PartitionReader, wanted: Wanted, scratch: Path) -> Summary:
     """Read all partitions, one after the other, two or three times.
 
     Args:
         reader: the folder.
         wanted: the split and the drawing of targets.
-        scratch: where what is sorted lies meanwhile; None = the system's folder for temporary files.
+        scratch: a folder for what is sorted, or read once more.
 
     Raises:
         DataError: a partition cannot be used, or nothing is left after the filters or of a part of the split.
     """
     rounds = 3 if wanted.split.divides_by_time else 2
-    with (
-        tempfile.TemporaryDirectory(prefix=".scan-", dir=scratch) as folder,
-        Stages(rounds * len(reader.manifest.partitions)) as stages,
-    ):
-        return _Scan(reader, wanted, Path(folder), stages).run()
+    with Stages(rounds * len(reader.manifest.partitions)) as stages:
+        return _Scan(reader, wanted, scratch, stages).run()
 
 
 class _Scan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pl = pytest.importorskip("polars")
@@ -26,7 +26,8 @@ def by_hand(token: str) -> int:
     return found ^ found >> 31
 
 
-@given(st.lists(st.text(), max_size=20))
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(max_size=12), max_size=9))
 def test_texts(tokens: list[str]) -> None:
     given_tokens = pl.Series(tokens, dtype=pl.String)
     assert hashes(given_tokens).tolist() == [by_hand(token) for token in tokens]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.own_rows_loader import OwnRowsLoader, check_rows, whole_batches
 from lightning_croloss.errors import DataError
 
@@ -92,9 +93,12 @@ def test_the_middle_of_an_epoch_of_others() -> None:
         with pytest.raises(ValueError, match="in the middle of an epoch of 2 processes"):
             loaders(sizes, 3, True)[0].load_state_dict(state)
     shared = {name: value for name, value in state.items() if name != "processes"}
-    with pytest.raises(ValueError, match="in the middle of an epoch of rows that all share"):
+    with pytest.raises(ValueError, match="in the middle of an epoch of rows that all processes share"):
         loaders([10, 12], 3, True)[0].load_state_dict(shared)
+    with pytest.raises(ValueError, match="now it would be one of rows that all processes share"):
+        BatchLoader(Numbers(20), 3, True, 3).load_state_dict(state)
     list(loader)
+    BatchLoader(Numbers(20), 3, True, 3).load_state_dict(loader.state_dict())
     loaders([7, 7, 8], 3, True)[0].load_state_dict(loader.state_dict())  # at the end of an epoch
 
 

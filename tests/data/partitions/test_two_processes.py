@@ -183,7 +183,7 @@ def test_the_middle_of_an_epoch_is_for_as_many_processes(
 ) -> None:
     for data in (partitioned(files[1]), plain(files[0])):
         trainer = quiet_trainer(max_epochs=2)
-        with pytest.raises(ValueError, match=r"the middle of an epoch|rows of an epoch of") as caught:
+        with pytest.raises(ValueError, match="in the middle of an epoch of 2 processes") as caught:
             trainer.fit(small(data), data, ckpt_path=folder / "middle.ckpt", weights_only=True)
         assert "an epoch's end" in str(caught.value)
     assert os.path.exists(folder / "middle.ckpt")
