@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ def _kept(path: Path, reader: PartitionReader) -> Summary | None:
     except (ValueError, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         rank_zero_warn(f"{path} cannot be used, {why}: the partitions are read anew")
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         return None
 
 
