@@ -12,6 +12,7 @@ import pytest
 
 from lightning_croloss.cli import data, export, gather, zoo
 from lightning_croloss.cli.front_door import left_to_run
+from lightning_croloss.cli.partition_options import partition_parser
 from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.cli.seeds import ParsedCLI, seeds_of, without_seeds
 from lightning_croloss.cli.seeds_option import OPTION, asks_for_seeds
@@ -80,6 +81,8 @@ def test_a_command_is_one_that_the_parsers_take(page: str, command: str) -> None
                 text, given = without_seeds(given)
                 assert len(seeds_of(text)) > 1
             ParsedCLI(given)
+        elif name == "data" and words[0] == "partition":
+            partition_parser().parse_args(words[1:])
         elif name == "data":
             data._parser().parse_args(words[1:])
         elif name == "zoo":

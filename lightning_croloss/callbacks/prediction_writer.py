@@ -20,8 +20,8 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.errors import MissingExtraError
 
-#: Of the users of a batch: their numbers (B,), and ids and scores (B, n) of their items.
-Lists = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+#: Of the users of a batch: their tokens (B,), and ids and scores (B, n) of their items.
+Lists = tuple[Any, NDArray[np.int64], NDArray[np.float32]]
 
 
 class PredictionWriter(Callback):
@@ -87,8 +87,13 @@ class PredictionWriter(Callback):
         self._not_served, self._why = data.users_not_served
         users, items = _tokens(vocabulary), _tokens(data.item_vocabulary)
         self._tokens = users, items
+        kind = users.type
+        if data.interactions.share is not None:  # the other processes have other users
+            self._left_out = sum(_of_all(trainer, self._left_out, everywhere=True))
+            large = pa.uint64() in _of_all(trainer, kind, everywhere=True)
+            kind = pa.uint64() if large else kind
         schema = pa.schema(
-            [("user", users.type), ("rank", pa.int32()), ("item", items.type), ("score", pa.float32())]
+            [("user", kind), ("rank", pa.int32()), ("item", items.type), ("score", pa.float32())]
         )
         if not trainer.is_global_zero:
             return
@@ -108,11 +113,13 @@ class PredictionWriter(Callback):
         """Append the recommendations of one batch."""
         ids, scores = (output.cpu() for output in outputs)
         users = (batch.users if batch.recipients is None else batch.recipients).cpu()
-        found: list[Lists] = _of_all(trainer, (users.numpy(), ids.numpy(), scores.float().numpy()))
-        for part in found:
-            self._write(*map(torch.from_numpy, part))
+        assert self._tokens is not None
+        tokens = _decode(self._tokens[0], users)  # another process may number its users by itself
+        found: list[Lists] = _of_all(trainer, (tokens, ids.numpy(), scores.float().numpy()))
+        for names, *lists in found:
+            self._write(names, *map(torch.from_numpy, lists))
 
-    def _write(self, numbers: Tensor, ids: Tensor, scores: Tensor) -> None:
+    def _write(self, names: Any, ids: Tensor, scores: Tensor) -> None:
         """Append the recommendations (B, n) of users (B,)."""
         import pyarrow as pa
 
@@ -121,10 +128,10 @@ class PredictionWriter(Callback):
         served = int(kept.any(1).sum())
         self._users += served
         self._without += len(ids) - served
-        users = numbers.unsqueeze(1).expand_as(ids)
+        rows = torch.arange(len(ids)).unsqueeze(1).expand_as(ids)
         ranks = torch.arange(1, ids.shape[1] + 1, dtype=torch.int32).expand_as(ids)
         columns = [
-            _decode(self._tokens[0], users[kept]),
+            names.take(pa.array(rows[kept].numpy())).cast(self._writer.schema.field("user").type),
             pa.array(ranks[kept].numpy()),
             _decode(self._tokens[1], ids[kept]),
             pa.array(scores[kept].numpy()),

@@ -5,13 +5,14 @@ Imports nothing heavy: the help and the options of a command are read before wha
 
 from __future__ import annotations
 
+from lightning_croloss.cli.partition_options import partition_parser
 from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.cli.torchrun import refuse_torchrun
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
 
 #: The other commands.
 OTHER_COMMANDS = {
-    "data": "Show what a config reads, filters and splits: croloss data inspect.",
+    "data": "Show what a config reads and splits (inspect), or divide a table by user (partition).",
     "export": "Write a model as a folder that is served without torch.",
     "gather": "Write a checkpoint in shards as one ordinary file.",
     "recommend": "Recommend items to histories that the model has never seen.",
@@ -20,7 +21,7 @@ OTHER_COMMANDS = {
 }
 COMMANDS = {**TRAINER_COMMANDS, **OTHER_COMMANDS}
 #: The second words of the commands that have one.
-SUBCOMMANDS = {"data": ("inspect",), "zoo": ("list", "show", "build", "evaluate")}
+SUBCOMMANDS = {"data": ("inspect", "partition"), "zoo": ("list", "show", "build", "evaluate")}
 
 
 def run_command(name: str, words: list[str]) -> None:
@@ -57,6 +58,12 @@ def run_command(name: str, words: list[str]) -> None:
         from lightning_croloss.cli import zoo
 
         zoo.main(words)
+    elif words[:1] == ["partition"]:
+        given = partition_parser().parse_args(words[1:])
+
+        from lightning_croloss.cli.data_partition import partition
+
+        partition(given)
     else:
         from lightning_croloss.cli import data
 

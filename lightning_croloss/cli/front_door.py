@@ -26,6 +26,7 @@ _SYNONYMS = {
     "evaluate": "test",
     "infer": "predict",
     "inspect": "data inspect",
+    "partition": "data partition",
 }
 
 
@@ -103,10 +104,9 @@ def _check_second_word(command: str, rest: list[str]) -> None:
     known = SUBCOMMANDS.get(command)
     if known is None or (rest and (rest[0] in known or rest[0].startswith("-"))):
         return
-    wanted = f"the word {known[0]}" if len(known) == 1 else f"one of the words {', '.join(known)}"
+    wanted = f"one of the words {', '.join(known)}"
     if not rest:
-        and_more = ", and a config: croloss data inspect --config FILE" if command == "data" else ""
-        usage_error(f"croloss {command} takes {wanted}{and_more}; croloss {command} --help explains it")
+        usage_error(f"croloss {command} takes {wanted}; croloss {command} --help explains it")
     usage_error(
         f"there is no command {f'{command} {rest[0]}'!r}{nearest(rest[0], known) or '.'} "
         f"croloss {command} takes {wanted}, not {rest[0]!r}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
@@ -17,11 +16,13 @@ from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.loader_options import check_loader_options
 from lightning_croloss.data.next_targets import NextTargets
+from lightning_croloss.data.own_rows_loader import OwnRowsLoader, check_rows, rows_of_all
 from lightning_croloss.data.recipients import RecipientDataset, Recipients
 from lightning_croloss.data.report import COUNTING
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, TargetRows
+from lightning_croloss.data.training_targets import target_counts, training_rows
 from lightning_croloss.errors import DataError
 
 
@@ -117,7 +118,10 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
     def users_not_served(self) -> tuple[int, str]:
         """How many of the data's users ``Trainer.predict`` has no row for, whatever the model, and why."""
         if self.predict_users == "test":
-            served = len(self.interactions.users[self.rows.test.first].unique())
+            if self.partitions is not None:
+                served = int(self.partitions.summary.evaluated["test"].sum())
+            else:
+                served = len(self.interactions.users[self.rows.test.first].unique())
             users = self.num_users if self.report is None else self.report.read.users
             return users - served, "who have no row in the test part"
         steps = [] if self.report is None else [step for step in self.report.steps if step.name != COUNTING]
@@ -131,12 +135,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
     @property
     def train_rows(self) -> TargetRows:
         """The targets of training, with the users' first events if the request asks for them."""
-        rows = self.rows
-        if not self.request.first_events:
-            return rows.train
-        chosen = rows.training_events & (self.interactions.positions == 0)
-        chosen[rows.train.first] = True
-        return TargetRows.single(chosen)
+        return training_rows(self.interactions, self.rows, self.request.first_events)
 
     @property
     def target_counts(self) -> Tensor:
@@ -144,10 +143,11 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
 
         With a ``target_window`` above 1 float64: how often an item is a target in an epoch on average.
         """
-        if (drawn := self._next_targets()) is not None:
-            return drawn.expected_counts(self.interactions.items, self.num_items)
-        items = self.interactions.items[self.train_rows.first]
-        return torch.bincount(items, minlength=self.num_items + 1)
+        if self.partitions is not None:
+            return self.partitions.summary.target_counts[int(self.request.first_events)]
+        return target_counts(
+            self.interactions, self.train_rows, self.num_items, self.target_window, self.targets_per_history
+        )
 
     def _next_targets(self) -> NextTargets | None:
         """Return what draws the targets of training; None if they are those of the rows."""
@@ -193,8 +193,17 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
 
     def measured_rows(self, part: Literal["valid", "test"]) -> TargetRows:
         """Return the rows of validation or test that are measured: all, or ``max_eval_users`` of them."""
+        return self._spread(part, self.max_eval_users)
+
+    def _spread(self, part: Literal["valid", "test"], *limits: int | None) -> TargetRows:
+        """Return the rows of this process, of as many of all as the limits say, one after the other."""
         rows: TargetRows = getattr(self.rows, part)
-        return rows if self.max_eval_users is None else rows.spread(self.max_eval_users)
+        most = [limit for limit in limits if limit is not None]
+        if self.partitions is not None:
+            return self.partitions.spread(rows, part, self.interactions, most)
+        for limit in most:
+            rows = rows.spread(limit)
+        return rows
 
     def evaluation_loader(
         self, part: Literal["valid", "test"], request: DataRequest, most: int | None = None
@@ -212,8 +221,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         purposes = {"valid": "validation", "test": "test"}
         if part not in purposes:
             raise ValueError(f"part={part!r} must be 'valid' or 'test'")
-        rows = self.measured_rows(part)
-        return self._evaluation(rows if most is None else rows.spread(most), purposes[part], request)
+        return self._evaluation(self._spread(part, self.max_eval_users, most), purposes[part], request)
 
     def _evaluation(self, rows: TargetRows, purpose: str, request: DataRequest) -> BatchLoader:
         dataset = SequenceDataset(
@@ -228,25 +236,28 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
     def _loader(
         self, dataset: SequenceDataset | RecipientDataset, batch_size: int, purpose: str, shuffle: bool
     ) -> BatchLoader:
-        rank, world_size, pinned = 0, 1, False
-        if self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
-            pinned = self.trainer.strategy.root_device.type == "cuda"
+        rank, world_size = self._process
+        seed = run_seed() if self.seed is None else self.seed
+        drawn = dataset.next_targets if isinstance(dataset, SequenceDataset) else None
+        options: dict[str, Any] = {
+            "recounted": self.request.recounted,
+            "group_by_length": self.group_by_length,
+            "on_epoch": drawn.begin_epoch if drawn is not None else None,
+            "pinned": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        }
+        if self.interactions.share is not None:
+            sizes = rows_of_all(len(dataset))
+            check_rows(sizes, purpose, batch_size if not shuffle else max(sizes))
+            return OwnRowsLoader(dataset, batch_size, shuffle, seed, rank, sizes, **options)
         if len(dataset) < world_size:
             raise DataError(
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
             )
-        seed = run_seed() if self.seed is None else self.seed
-        drawn = dataset.next_targets if isinstance(dataset, SequenceDataset) else None
-        return BatchLoader(
-            dataset,
-            batch_size,
-            shuffle,
-            seed,
-            rank,
-            world_size,
-            recounted=self.request.recounted,
-            group_by_length=self.group_by_length,
-            on_epoch=drawn.begin_epoch if drawn is not None else None,
-            pinned=pinned,
-        )
+        return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size, **options)
+
+    @property
+    def _process(self) -> tuple[int, int]:
+        """The number of this process, and that of all."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size

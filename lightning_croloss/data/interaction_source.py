@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.report import PreparationReport
 from lightning_croloss.data.splits import Split, SplitRows
+
+if TYPE_CHECKING:
+    from lightning_croloss.data.partitions.table import PartitionedTable
 
 
 class InteractionSource(abc.ABC):
@@ -32,9 +36,14 @@ class InteractionSource(abc.ABC):
     def load(self) -> Interactions:
         """Read the data; called once, when it is first needed."""
 
+    @property
+    def partitions(self) -> PartitionedTable | None:
+        """What is the same in all processes, where each has some of the users; None where each has all."""
+        return None
+
     @cached_property
     def interactions(self) -> Interactions:
-        """All events."""
+        """All events, or those of this process if it reads :attr:`partitions`."""
         return self.split.arrange(self.load())
 
     def load_unfiltered(self) -> Interactions | None:
@@ -97,6 +106,8 @@ class InteractionSource(abc.ABC):
     @property
     def times_are(self) -> str | None:
         """What the times of the events are, "numbers" or "dates"; None without times."""
+        if self.partitions is not None:
+            return self.partitions.summary.times_are
         if self.interactions.times is None:
             return None
         return DATES if self.interactions.has_dates else NUMBERS
@@ -104,12 +115,16 @@ class InteractionSource(abc.ABC):
     @cached_property
     def typical_time(self) -> float | None:
         """The size that half of the times of the training events are below, as models read them."""
+        if self.partitions is not None:
+            return self.partitions.summary.typical_time
         times = self.interactions.whole_times
         return None if times is None else typical_time(times[self.rows.training_events].numpy())
 
     @cached_property
     def event_inputs(self) -> EventInputs:
         """All that a model can read of the histories' events, learned from the training events."""
+        if self.partitions is not None:
+            return EventInputs(self.times_are, self.partitions.summary.encodings, self.typical_time)
         training = self.rows.training_events
         encodings = tuple(column.learn(training) for column in self.interactions.columns)
         return EventInputs(self.times_are, encodings, self.typical_time)
@@ -136,26 +151,45 @@ class InteractionSource(abc.ABC):
     @cached_property
     def rows(self) -> SplitRows:
         """The targets of training, validation and test, as the split has them."""
-        return self.split.split(self.interactions)
+        rows = self.split.split(self.interactions)
+        if self.partitions is None:
+            return rows
+        return replace(rows, unseen_users=self.partitions.summary.unseen_users)
+
+    @property
+    def training_pairs(self) -> tuple[Tensor, Tensor]:
+        """Users and items (S,) of the training events of all processes, in the order of the users."""
+        if self.partitions is not None and self.interactions.share is not None:
+            return self.partitions.training_pairs()
+        training = self.rows.training_events
+        return self.interactions.users[training], self.interactions.items[training]
 
     @property
     def num_items(self) -> int:
         """Number of real items in the catalogue."""
+        if self.partitions is not None:
+            return self.partitions.summary.num_items
         return self.interactions.num_items
 
     @property
     def num_users(self) -> int:
-        """Number of real users."""
+        """Number of real users, of all processes."""
+        if self.partitions is not None:
+            return self.partitions.summary.num_users
         return self.interactions.num_users
 
     @property
     def item_vocabulary(self) -> Vocabulary:
         """Tokens of the items."""
+        if self.partitions is not None:
+            return self.partitions.item_vocabulary
         return self.interactions.item_vocabulary
 
     @property
     def user_vocabulary(self) -> Vocabulary:
-        """Tokens of the users."""
+        """Tokens of the users, of all processes."""
+        if self.partitions is not None:
+            return self.partitions.user_vocabulary
         return self.interactions.user_vocabulary
 
     def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
@@ -170,5 +204,7 @@ class InteractionSource(abc.ABC):
     @cached_property
     def item_counts(self) -> Tensor:
         """(num_items + 1,) int64 occurrences of each item in the training events; index 0 is 0."""
+        if self.partitions is not None:
+            return self.partitions.summary.item_counts
         items = self.interactions.items[self.rows.training_events]
         return torch.bincount(items, minlength=self.num_items + 1)

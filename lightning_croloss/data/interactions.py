@@ -21,6 +21,21 @@ from lightning_croloss.errors import DataError
 
 
 @dataclass(frozen=True)
+class Share:
+    """What the events of some of the users are a part of, where each process has others.
+
+    Attributes:
+        user_ids: (num_users + 1,) int64 ids of the users among those of all processes, ascending; 0 first.
+        num_users: number of users of all processes.
+        boundaries: when validation and test begin, if the split divides by time.
+    """
+
+    user_ids: Tensor
+    num_users: int
+    boundaries: tuple[int | float, int | float] | None = None
+
+
+@dataclass(frozen=True)
 class Interactions:
     """Events as columns, sorted by user, then part, then time; what is equal keeps its original order.
 
@@ -37,6 +52,7 @@ class Interactions:
         parts: (E,) int8 what each event is for: 0 training, 1 validation, 2 test; None if nobody says.
         has_dates: whether the times are dates, as int64 nanoseconds since 1970.
         columns: features of the events, (E,) each, which models may read of histories.
+        share: what they are a part of; None if they are all events.
     """
 
     users: Tensor
@@ -49,6 +65,7 @@ class Interactions:
     parts: Tensor | None = None
     has_dates: bool = False
     columns: tuple[EventColumn, ...] = ()
+    share: Share | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -62,6 +79,10 @@ class Interactions:
     def num_items(self) -> int:
         """Number of real items."""
         return len(self.item_vocabulary)
+
+    def known_users(self, users: Tensor) -> Tensor:
+        """Return the ids that models know users by, of any shape: those among the users of all processes."""
+        return users if self.share is None else self.share.user_ids[users]
 
     @cached_property
     def positions(self) -> Tensor:
@@ -82,7 +103,12 @@ class Interactions:
 
     def readable_time(self, time: int | float) -> int | float | str:
         """Return a time as a user would write it: a date in UTC as ISO text, a number as it is."""
-        if not self.has_dates:
+        return self.written_time(time, self.has_dates)
+
+    @staticmethod
+    def written_time(time: int | float, has_dates: bool) -> int | float | str:
+        """Return a time, a date or not, as a user would write it."""
+        if not has_dates:
             return time
         moment = datetime(1970, 1, 1) + timedelta(microseconds=int(time) // 1_000)
         return moment.isoformat()
@@ -128,6 +154,7 @@ class Interactions:
         weights: Tokens | None = None,
         parts: Tokens | None = None,
         columns: Sequence[EventColumn] = (),
+        share: Share | None = None,
     ) -> Interactions:
         """Build from ids (E,) of existing vocabularies, which may hold tokens without events.
 
@@ -161,4 +188,5 @@ class Interactions:
             parts=None if part is None else torch.from_numpy(part[order]),
             has_dates=has_dates,
             columns=tuple(column[order] for column in columns),
+            share=share,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -102,7 +103,7 @@ class BatchLoader:
     @property
     def num_rows(self) -> int:
         """Number of rows that this process sees in an epoch."""
-        return self._share(len(self.dataset))
+        return self._share(self.rows_of_the_epoch)
 
     @property
     def rows_of_a_step(self) -> int:
@@ -111,7 +112,17 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch, whatever the position."""
-        return self._batches(len(self.dataset))
+        return self._batches(self.rows_of_the_epoch)
+
+    @property
+    def processes(self) -> int | None:
+        """Number of processes, if each has rows of its own; None if all share the same."""
+        return None
+
+    @property
+    def rows_of_the_epoch(self) -> int:
+        """Number of rows of an epoch that all processes together see."""
+        return len(self.dataset)
 
     def batches_left(self, limit: int | None = None) -> int:
         """Return the number of batches of the loaded epoch that are still to come.
@@ -120,7 +131,7 @@ class BatchLoader:
             limit: number of batches that the trainer takes of an epoch; None = all.
         """
         _, rows = self._next or (self._epoch, self._rows)
-        left = self._batches(len(self.dataset) - rows)
+        left = self._batches(self.rows_of_the_epoch - rows)
         if limit is not None and limit < len(self):
             left = min(left, max(0, -(-(limit * self.rows_of_a_step - rows) // self.rows_of_a_step)))
         return left
@@ -135,20 +146,29 @@ class BatchLoader:
         self._knows_epoch = True
         if self.on_epoch is not None:
             self.on_epoch(self.seed, self._epoch)
+        pieces = self._pieces(begin)
+        for number, piece in enumerate(pieces, start=1):
+            # counted before it is handed out: a checkpoint is taken while the consumer holds the batch
+            self._rows_before = self._rows
+            last = number == len(pieces)
+            self._rows = self.rows_of_the_epoch if last else begin + number * self.rows_of_a_step
+            batch = self.dataset.__getitems__(piece)
+            yield batch.pin_memory() if self.pinned else batch
+
+    def _pieces(self, begin: int) -> Sequence[Tensor]:
+        """Return the rows of each batch of this process, from a row of all processes on."""
         rows = self._order(self._epoch)[begin:]
         mine = rows[self.rank :: self.world_size][: self._share(len(rows))]
-        most, size = self._most(len(rows)), self._rows_of_a_batch(len(rows))
-        batches = self._batches(len(rows)) if len(mine) else 0
+        return self._divided(mine, len(rows))
+
+    def _divided(self, mine: Tensor, rows: int) -> Sequence[Tensor]:
+        """Divide the rows of this process, of ``rows`` of all, into as many batches as every process has."""
+        most, size = self._most(rows), self._rows_of_a_batch(rows)
+        batches = self._batches(rows) if len(mine) else 0
         starts = [min(number * size, len(mine)) for number in range(batches + 1)]
         if len(mine) < most:  # a row at least is left to every batch
             starts = [number * len(mine) // batches for number in range(batches + 1)]
-        for number in range(batches):
-            # counted before it is handed out: a checkpoint is taken while the consumer holds the batch
-            self._rows_before = self._rows
-            last = number + 1 == batches
-            self._rows = len(self.dataset) if last else begin + (number + 1) * self.rows_of_a_step
-            batch = self.dataset.__getitems__(mine[starts[number] : starts[number + 1]])
-            yield batch.pin_memory() if self.pinned else batch
+        return [mine[first:stop] for first, stop in pairwise(starts)]
 
     def _beginning(self) -> tuple[int, int]:
         if self._next is None:
@@ -221,12 +241,13 @@ class BatchLoader:
         """
         epoch, rows = self._next or (self._epoch, self._rows)
         state = {
+            **({} if self.processes is None else {"processes": self.processes}),
             "seed": self.seed,
             "epoch": epoch,
             "rows": rows,
             "rows_before": rows if self._next else self._rows_before,
             "rows_of_a_step": self.rows_of_a_step,
-            "rows_of_the_epoch": len(self.dataset),
+            "rows_of_the_epoch": self.rows_of_the_epoch,
         }
         group = self._rows_of_a_group(rows) if self._next else self._group
         if group:
@@ -253,15 +274,24 @@ class BatchLoader:
                     f"the checkpoint was taken after batch {state['batches']} of an epoch, but this one has "
                     f"{len(self)} batches: resume with the same data, batch_size and number of processes"
                 )
-            return int(min(state["batches"] * self.rows_of_a_step, len(self.dataset)))
+            return int(min(state["batches"] * self.rows_of_a_step, self.rows_of_the_epoch))
         rows, of_all, of_a_step = (state[name] for name in ("rows", "rows_of_the_epoch", "rows_of_a_step"))
         if not 0 < rows < of_all:
-            return len(self.dataset) if rows else 0
-        if of_all != len(self.dataset):
+            return self.rows_of_the_epoch if rows else 0
+        before, now = state.get("processes"), self.processes
+        if before != now:
+            named = {of: f"{of} processes with partitions of their own" for of in (before, now)}
+            named[None] = "rows that all processes share"
+            raise ValueError(
+                f"the checkpoint was taken in the middle of an epoch of {named[before]}, now it would be one "
+                f"of {named[now]}: resume with as many processes and the same data as before, or from a "
+                "checkpoint at an epoch's end"
+            )
+        if of_all != self.rows_of_the_epoch:
             raise ValueError(
                 f"the checkpoint was taken after {rows} rows of an epoch of {of_all}, but this data has "
-                f"{len(self.dataset)} training rows: resume with the same data, or from a checkpoint at an "
-                "epoch's end"
+                f"{self.rows_of_the_epoch} training rows: resume with the same data, or from a checkpoint at "
+                "an epoch's end"
             )
         if of_a_step != self.rows_of_a_step and not self.recounted:
             raise ValueError(

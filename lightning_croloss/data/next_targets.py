@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_croloss.common.mixing import mixed
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits import TargetRows
 
@@ -37,7 +38,7 @@ class NextTargets:
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """Draw from now on as in this epoch."""
-        self._start = _mixed(_mixed(np.array([seed % 2**64], np.uint64)) + np.uint64(epoch))
+        self._start = mixed(mixed(np.array([seed % 2**64], np.uint64)) + np.uint64(epoch))
 
     def draw(self, first: Tensor) -> Tensor:
         """Return the targets (B, count) of rows with these targets (B,), as positions; −1 = no more."""
@@ -68,12 +69,5 @@ class NextTargets:
         """Return random numbers (B, window), of which the smallest are drawn."""
         options: NDArray[np.uint64] = np.arange(self.window, dtype=np.uint64)
         numbers: NDArray[np.uint64] = first.astype(np.uint64)[:, None] * np.uint64(self.window) + options
-        mixed = _mixed(self._start + numbers * _INCREMENT)
-        return (mixed >> np.uint64(11)).astype(np.float64)
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return numbers of random bits for others: the finaliser of SplitMix64 (Steele et al., OOPSLA 2014)."""
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)  # modulo 2^64
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
+        bits = mixed(self._start + numbers * _INCREMENT)
+        return (bits >> np.uint64(11)).astype(np.float64)

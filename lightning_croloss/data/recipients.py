@@ -28,14 +28,22 @@ class Recipients:
             that training left out.
         num_known: number of users of the data.
         num_left_out: number of users that are left out because the model needs users it was trained with.
+        user_ids: (num_known + 1,) ids of the users of the data, where each process has others; None if they
+            are 1 … num_known.
     """
 
     interactions: Interactions
     num_known: int
     num_left_out: int = 0
+    user_ids: Tensor | None = None
 
     def __len__(self) -> int:
         return self.interactions.num_users
+
+    def known_ids(self, numbers: Tensor) -> Tensor:
+        """Return the ids (B,) that models know recipients (B,) by, 0 = none."""
+        known = numbers.where(numbers <= self.num_known, 0)
+        return known if self.user_ids is None else self.user_ids[known]
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -52,14 +60,15 @@ class Recipients:
             known_only: whether users without events in ``known`` are left out.
         """
         tokens = known.user_vocabulary.tokens
+        ids = None if known.share is None else known.share.user_ids
         others: list[str | int] = []
         if everyone is not None:
             all_tokens = everyone.user_vocabulary.tokens  # a list that is made at each call
             unknown = known.user_vocabulary.encode(all_tokens) == 0
             others = [all_tokens[index] for index in np.flatnonzero(unknown)]
         if everyone is None or known_only:
-            return cls(_in_time(known, known, known.user_vocabulary), len(tokens), len(others))
-        return cls(_in_time(everyone, known, Vocabulary([*tokens, *others])), len(tokens))
+            return cls(_in_time(known, known, known.user_vocabulary), len(tokens), len(others), ids)
+        return cls(_in_time(everyone, known, Vocabulary([*tokens, *others])), len(tokens), 0, ids)
 
 
 def _in_time(events: Interactions, known: Interactions, users: Vocabulary) -> Interactions:
@@ -133,7 +142,7 @@ class RecipientDataset(Dataset[RetrievalBatch]):
         return RetrievalBatch(
             history=window(events.items, stop - width, start, stop, width),
             targets=torch.zeros(len(numbers), 1, dtype=torch.int64),
-            users=numbers.where(numbers <= self.recipients.num_known, 0),
+            users=self.recipients.known_ids(numbers),
             whole_history=whole,
             recipients=numbers,
             user_features=self._features_of(numbers) if self._values else None,

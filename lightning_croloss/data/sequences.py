@@ -132,7 +132,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         return RetrievalBatch(
             history=window(data.items, first - width, start, first, width),
             targets=targets,
-            users=users,
+            users=data.known_users(users),
             sample_weight=weight,
             known_positives=known,
             whole_history=whole,

@@ -100,8 +100,7 @@ class GraphModel(MatrixFactorization):
         super().setup(stage)
         data = self.data
         if data is not None and (stage == "fit" or not self.graph.num_edges):
-            kept = data.rows.training_events
-            self.graph.set_edges(data.interactions.users[kept], data.interactions.items[kept])
+            self.graph.set_edges(*data.training_pairs)
         if stage == "fit" and not self.graph.num_edges:
             raise ValueError(
                 f"{type(self).__name__} propagates along the events of training: give the trainer a data "

@@ -13,6 +13,7 @@ from torch.nn import functional
 from lightning_croloss.common.checks import check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.coverage import count_unseen_histories
+from lightning_croloss.data.own_rows_loader import rows_of_all
 from lightning_croloss.models.item_smoothing import check_item_graph, take_item_graph
 from lightning_croloss.models.known_users import refuse_unseen_users
 from lightning_croloss.models.layers import (
@@ -149,9 +150,12 @@ class HistoryModel(RetrievalModel):
             return
         for part, rows in (("validation", data.rows.valid), ("test", data.rows.test)):
             unseen = count_unseen_histories(data.interactions, rows, seen, data.max_history)
+            total = len(rows)
+            if data.interactions.share is not None:
+                unseen, total = (sum(rows_of_all(count)) for count in (unseen, total))
             if unseen:
                 rank_zero_warn(
-                    f"{unseen:,} of {len(rows):,} {part} histories hold only items unseen in training: the "
+                    f"{unseen:,} of {total:,} {part} histories hold only items unseen in training: the "
                     "model knows nothing of them; filter rare items or give the data item features"
                 )
 

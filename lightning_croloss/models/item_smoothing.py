@@ -48,8 +48,7 @@ def take_item_graph(graph: ItemGraph, data: RetrievalDataModule | None, stage: s
         ValueError: there is nothing to train along.
     """
     if data is not None and (stage == "fit" or not graph.num_edges):
-        kept = data.rows.training_events
-        graph.set_events(data.interactions.users[kept], data.interactions.items[kept])
+        graph.set_events(*data.training_pairs)
     if stage == "fit" and not graph.num_edges:
         raise ValueError(
             "item_graph_weight smooths along the events of training: give the trainer a data module of this "

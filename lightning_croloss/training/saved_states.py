@@ -34,6 +34,7 @@ _COUNTS = ("total", "current")
 _LOADER = (
     "batches",
     "epoch",
+    "processes",
     "rows",
     "rows_before",
     "rows_of_a_group",

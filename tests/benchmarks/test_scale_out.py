@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.scale import exchanged_rows, ray_users, shards, simulation
+from benchmarks.scale import exchanged_rows, partitions, ray_users, shards, simulation
 from benchmarks.scale.sharded_step import run
 
 volumes = st.floats(0, 1e9)
@@ -94,3 +94,18 @@ def test_rows_are_exchanged_and_written(
     assert 8 < row["rows in use"]["bytes"] <= 30 * (4 * 4 + 8) + 8
     assert row["largest difference"] < 1e-6
     assert "rows in use" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_table_in_partitions_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["partitions", "--events=6000", "--items=50", "--processes", "1", "2", "--partitions=4"]
+    monkeypatch.setattr(sys, "argv", [*words, f"--output={tmp_path}"])
+    monkeypatch.setattr(partitions, "READINGS", ("whole table", "partitions, first time"))
+    partitions.main()
+    record = json.loads((tmp_path / "partitions.json").read_text())
+    whole, _, one, two = record["rows"]
+    assert one["events"] == whole["events"]
+    assert sum(two["events"]) == whole["events"][0]
+    assert one["rows"] == two["rows"] == whole["rows"]
+    assert min(two["peak_mib"], two["seconds"], record["division"]["peak_mib"]) > 0
+    assert "partitions, first time" in (tmp_path / "partitions.md").read_text()

@@ -105,8 +105,8 @@ def test_values_are_read_as_fit_reads_them(config: str, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "takes the word inspect, and a config"),
-        (["inspct"], "takes the word inspect, not 'inspct'"),
+        ([], "takes one of the words inspect, partition; croloss data --help explains it"),
+        (["inspct"], "takes one of the words inspect, partition, not 'inspct'"),
         (["inspect"], "no data given: name a config file with --config, or give --data\n"),
         (["inspect", "--config", "missing.yaml"], "missing.yaml"),
         (["inspect", "--config", "broken.yaml"], "broken.yaml is not valid YAML: the bracket \\[ of line 1"),

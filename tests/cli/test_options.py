@@ -25,12 +25,14 @@ from lightning_croloss.cli import gather as gather_command
 from lightning_croloss.cli import main, zoo_factory, zoo_folder
 from lightning_croloss.cli import zoo as zoo_command
 from lightning_croloss.cli.lightning_cli import CROLossCLI
+from lightning_croloss.cli.partition_options import partition_parser
 from lightning_croloss.cli.recommend_options import recommend_parser
 from lightning_croloss.cli.tune.options import tune_parser
 from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe
 from lightning_croloss.zoo.sources import AbsentDataError
 from tests.cli import (
+    test_data_partition,
     test_gather,
     test_recommend_partitions,
     test_recommend_processes,
@@ -565,6 +567,28 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
     ),
     "data inspect": dict.fromkeys(["--config", "--data", "--json"], test_data_inspect)
     | {"--print_config": test_the_config_is_printed},
+    "data partition": dict.fromkeys(
+        ["--interactions", "--output", "--partitions"],
+        test_data_partition.test_a_fit_by_partitions_measures_what_one_of_the_table_does,
+    )
+    | dict.fromkeys(
+        [
+            "--user-column",
+            "--item-column",
+            "--time-column",
+            "--columns",
+            "--missing-values",
+            "--drop-missing",
+            "--separator",
+            "--encoding",
+            "--decimal",
+            "--comment",
+            "--ragged",
+            "--quotes",
+        ],
+        test_data_partition.test_the_options,
+    )
+    | {"--overwrite": test_data_partition.test_what_it_refuses},
     "recommend": dict.fromkeys(
         [
             "--model",
@@ -646,6 +670,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Yield every command of ``croloss`` with its parser."""
     yield from Parsers()._subcommand_parsers.items()
     yield "data inspect", data_command._parser()
+    yield "data partition", partition_parser()
     yield "recommend", recommend_parser()
     yield "export", export_command._parser()
     yield "gather", gather_command._parser()

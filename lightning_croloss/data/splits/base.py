@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,11 @@ from torch import Tensor
 
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.data.interactions import Interactions
+from lightning_croloss.data.splits.ordered_times import OrderedTimes
 from lightning_croloss.errors import DataError
+
+#: The parts of a split, as :class:`SplitRows` names them.
+PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,19 @@ class Split(Configurable, abc.ABC):
         """
         return interactions
 
+    def boundaries(self, times: OrderedTimes) -> tuple[int | float, int | float] | None:
+        """Return the times at which validation and test begin; None unless the split divides by time.
+
+        Args:
+            times: those of all events.
+        """
+        return None
+
+    @property
+    def divides_by_time(self) -> bool:
+        """Whether :meth:`boundaries` returns any."""
+        return False
+
     @abc.abstractmethod
     def assign(self, interactions: Interactions) -> SplitRows:
         """Return the rows; :meth:`split` checks them."""
@@ -82,14 +100,28 @@ class Split(Configurable, abc.ABC):
         """Return the rows of each part.
 
         Raises:
-            DataError: if a part has no rows.
+            DataError: if a part has no rows, unless the events are a share of some process.
         """
         rows = self.assign(interactions)
-        for part in ("train", "valid", "test"):
-            if not len(getattr(rows, part)):
-                longest = int(interactions.lengths.max())
+        if interactions.share is None:
+            numbers = {part: len(getattr(rows, part)) for part in PARTS}
+            self.refuse_empty(numbers, interactions.num_users, int(interactions.lengths.max()))
+        return rows
+
+    def refuse_empty(self, rows: Mapping[str, int], num_users: int, longest: int) -> None:
+        """Refuse a split that leaves a part without rows.
+
+        Args:
+            rows: number of rows of each of :data:`PARTS`.
+            num_users: number of users.
+            longest: the most events of a user.
+
+        Raises:
+            DataError: naming the part.
+        """
+        for part in PARTS:
+            if not rows[part]:
                 raise DataError(
-                    f"{type(self).__name__} leaves no {part} rows for {interactions.num_users} users, "
+                    f"{type(self).__name__} leaves no {part} rows for {num_users} users, "
                     f"of whom the longest has {longest} events: take milder filters or another split"
                 )
-        return rows

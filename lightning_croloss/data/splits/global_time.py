@@ -6,10 +6,10 @@ import math
 from datetime import datetime, timedelta, timezone
 
 import torch
-from torch import Tensor
 
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits.base import Split, SplitRows
+from lightning_croloss.data.splits.ordered_times import OrderedTimes, TimesInMemory
 from lightning_croloss.data.splits.parts import TEST, VALID, rows_of_parts
 from lightning_croloss.errors import DataError
 
@@ -58,61 +58,75 @@ class GlobalTime(Split):
         times = interactions.times
         if times is None:
             raise DataError("GlobalTime needs times, but the data has none: name the column of the times")
-        ordered = times.sort().values
-        begin_test = self._boundary("test", self.test, ordered, len(ordered), interactions.has_dates)
-        before_test = int((times < begin_test).sum())
-        begin_valid = self._boundary("valid", self.valid, ordered, before_test, interactions.has_dates)
-        if not begin_valid < begin_test:
-            raise DataError(
-                f"GlobalTime: valid={self.valid!r} begins at {interactions.readable_time(begin_valid)}, "
-                f"not before test={self.test!r} at {interactions.readable_time(begin_test)}: choose other "
-                "times"
-            )
-        for name, value, begin in (("valid", self.valid, begin_valid), ("test", self.test, begin_test)):
-            first, last = ordered[0].item(), ordered[-1].item()
-            if not first < begin <= last:
-                raise DataError(
-                    f"GlobalTime: {name}={value!r} must lie after the first event, at "
-                    f"{interactions.readable_time(first)}, and not after the last, at "
-                    f"{interactions.readable_time(last)}"
-                )
+        if interactions.share is not None:
+            assert interactions.share.boundaries is not None
+            begin_valid, begin_test = interactions.share.boundaries
+        else:
+            begin_valid, begin_test = self.boundaries(TimesInMemory(interactions))
         parts = torch.zeros(len(interactions), dtype=torch.int8)
         parts[times >= begin_valid] = VALID
         parts[times >= begin_test] = TEST
         return rows_of_parts(interactions, parts)
 
+    @property
+    def divides_by_time(self) -> bool:
+        """True: the boundaries are those of all users."""
+        return True
+
+    def boundaries(self, times: OrderedTimes) -> tuple[int | float, int | float]:
+        """Return the times at which validation and test begin.
+
+        Args:
+            times: those of all events.
+
+        Raises:
+            DataError: if they are of another kind than the arguments, or a part would be empty.
+        """
+        begin_test = self._boundary("test", self.test, times, len(times))
+        begin_valid = self._boundary("valid", self.valid, times, times.before(begin_test))
+        if not begin_valid < begin_test:
+            raise DataError(
+                f"GlobalTime: valid={self.valid!r} begins at {times.readable(begin_valid)}, "
+                f"not before test={self.test!r} at {times.readable(begin_test)}: choose other "
+                "times"
+            )
+        for name, value, begin in (("valid", self.valid, begin_valid), ("test", self.test, begin_test)):
+            first, last = times.at(0), times.at(len(times) - 1)
+            if not first < begin <= last:
+                raise DataError(
+                    f"GlobalTime: {name}={value!r} must lie after the first event, at "
+                    f"{times.readable(first)}, and not after the last, at {times.readable(last)}"
+                )
+        return begin_valid, begin_test
+
     @staticmethod
-    def _boundary(
-        name: str, value: int | float | str, ordered: Tensor, stop: int, dates: bool
-    ) -> int | float:
+    def _boundary(name: str, value: int | float | str, times: OrderedTimes, stop: int) -> int | float:
         """Return the time at which a part begins.
 
         Args:
             name: name of the part.
             value: what the user gave.
-            ordered: (E,) times, ascending.
+            times: those of all events.
             stop: number of events before the end of the part.
-            dates: whether the times are dates.
         """
         if isinstance(value, str):
-            if not dates:
+            if not times.has_dates:
                 raise DataError(
                     f"GlobalTime: {name}={value!r} is a date, but the times are numbers, "
-                    f"{ordered[0].item()} … {ordered[-1].item()}: give a number (in seconds "
+                    f"{times.at(0)} … {times.at(len(times) - 1)}: give a number (in seconds "
                     f"since 1970 the date is {_nanoseconds(name, value) // 10**9})"
                 )
             return _nanoseconds(name, value)
         if _is_fraction(value):
             # of the part's own events, at least one
-            first = stop - max(round(value * len(ordered)), 1)
-            return ordered[max(first, 0)].item()  # type: ignore[no-any-return]
-        if dates:
+            return times.at(max(stop - max(round(value * len(times)), 1), 0))
+        if times.has_dates:
             raise DataError(
                 f"GlobalTime: {name}={value!r} is a number, but the times are dates: give a fraction "
                 "or an ISO date"
             )
         # whole times are at or after a broken one if they are at or after the next whole one
-        return value if ordered.is_floating_point() else math.ceil(value)
+        return value if times.are_floats else math.ceil(value)
 
 
 def _is_fraction(value: int | float | str) -> bool:

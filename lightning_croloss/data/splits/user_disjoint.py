@@ -43,7 +43,11 @@ class UserDisjoint(Split):
 
     def assign(self, interactions: Interactions) -> SplitRows:
         """Return the rows of each part; users with one event give none."""
-        group = self._groups(interactions.num_users)
+        whole = interactions.share
+        if whole is None:
+            group = self._groups(interactions.num_users)
+        else:  # the division is that of all users
+            group = self._groups(whole.num_users)[whole.user_ids]
         length = interactions.lengths
         history = torch.minimum(share(length, self.history).clamp(min=1), length - 1)
         in_training = ((group == 0) | (length == 1))[interactions.users]

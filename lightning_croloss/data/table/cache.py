@@ -73,7 +73,7 @@ class TableCache:
             "settings": settings,
             "parts": part_of_file,
             "files": contents,
-            "code": [_code(), pl.__version__, pyarrow.__version__, np.__version__, torch.__version__],
+            "code": [code_hash(), pl.__version__, pyarrow.__version__, np.__version__, torch.__version__],
         }
         self.key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
         self._folder = Path(folder).expanduser()
@@ -178,7 +178,7 @@ def _states(paths: Sequence[Path]) -> list[tuple[int, ...]]:
     return [(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino) for state in states]
 
 
-def _code() -> str:
+def code_hash() -> str:
     """Return a hash of the code that prepares data, so that no number has to be raised by hand."""
     digest = hashlib.sha256()
     folder = Path(__file__).parents[1]

@@ -35,32 +35,63 @@ def factorize(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any
     Raises:
         DataError: the column is neither integers nor text.
     """
-    series = table.frame[column]
-    if series.dtype.is_float():
-        series = whole_numbers(table, column)
+    series = token_series(table, column)
+    distinct = series.drop_nulls().unique()
     if series.dtype == pl.String:
-        distinct = series.drop_nulls().unique()
-        if table.files[0].is_text:
-            numbers = distinct.cast(pl.Int64, strict=False)
-            if not numbers.null_count() and (numbers.cast(pl.String) == distinct).all():
-                series, distinct = series.cast(pl.Int64), numbers
-        if distinct.dtype == pl.String and distinct.str.contains("\0", literal=True).any():
-            row = series.str.contains("\0", literal=True).fill_null(False).arg_max() or 0
-            raise DataError(f"{table.location(row)}: column {column!r} holds a NUL character: clean the file")
-    elif series.dtype.is_integer() and series.dtype not in (pl.Int128, pl.UInt128):
-        if series.dtype != pl.UInt64 or (series.max() or 0) <= np.iinfo(np.int64).max:  # type: ignore[operator]
-            series = series.cast(pl.Int64)
-        distinct = series.drop_nulls().unique()
-    else:
-        raise DataError(
-            f"{table.name}: column {column!r} holds {series.dtype}: users and items must be integers or text"
-        )
+        numbers = written_integers(distinct) if table.files[0].is_text else None
+        if numbers is not None:
+            series, distinct = series.cast(pl.Int64), numbers
+        else:
+            refuse_nul(table, column, distinct)
     distinct = distinct.sort()
     if not len(distinct):
         return np.full(len(series), -1), np.array([], dtype=object)
     positions = pl.int_range(len(distinct), eager=True, dtype=pl.Int64)
     codes = series.replace_strict(distinct, positions, default=-1, return_dtype=pl.Int64)
     return codes.fill_null(-1).to_numpy(), distinct.to_numpy()
+
+
+def token_series(table: Table, column: str) -> pl.Series:
+    """Return a column of tokens as text, which may stand for integers, or as integers of 64 bits.
+
+    Raises:
+        DataError: the column is neither integers nor text.
+    """
+    series = table.frame[column]
+    if series.dtype.is_float():
+        return whole_numbers(table, column)
+    if series.dtype == pl.String:
+        return series
+    if not series.dtype.is_integer() or series.dtype in (pl.Int128, pl.UInt128):
+        raise DataError(
+            f"{table.name}: column {column!r} holds {series.dtype}: users and items must be integers or text"
+        )
+    large = series.dtype == pl.UInt64 and (series.max() or 0) > np.iinfo(np.int64).max  # type: ignore[operator]
+    return series if large else series.cast(pl.Int64)
+
+
+def written_integers(distinct: pl.Series) -> pl.Series | None:
+    """Return texts as integers, if each is written as an integer is, without leading zeros; else None."""
+    numbers = distinct.cast(pl.Int64, strict=False)
+    if numbers.null_count() or not (numbers.cast(pl.String) == distinct).all():
+        return None
+    return numbers
+
+
+def refuse_nul(table: Table, column: str, distinct: pl.Series) -> None:
+    """Refuse texts with a NUL character.
+
+    Args:
+        table: the table.
+        column: the column.
+        distinct: its distinct texts.
+
+    Raises:
+        DataError: naming the first row with one.
+    """
+    if distinct.str.contains("\0", literal=True).any():
+        row = table.frame[column].str.contains("\0", literal=True).fill_null(False).arg_max() or 0
+        raise DataError(f"{table.location(row)}: column {column!r} holds a NUL character: clean the file")
 
 
 def whole_numbers(table: Table, column: str) -> pl.Series:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
@@ -21,6 +23,7 @@ from lightning_croloss.errors import MissingExtraError
 READ_ALIKE = ("user_column", "item_column", "time_column", "missing_values", "drop_missing")
 
 if TYPE_CHECKING:
+    from lightning_croloss.data.partitions.table import PartitionedTable
     from lightning_croloss.data.table.cache import TableCache
 
 
@@ -108,6 +111,9 @@ class TableDataModule(RetrievalDataModule):
             event before.
         max_eval_users: how many rows validation and test each measure at most, spread evenly over all of the
             part, since the first users of a file can be unlike the others; None = all.
+        partitioned_by_user: whether ``interactions`` is a folder that ``croloss data partition`` has written.
+            Each process then reads the events of some users alone; ids, counts, filters and splits are those
+            of the whole table.
 
     Attributes:
         spec: the arguments that decide about events, features and titles.
@@ -164,6 +170,7 @@ class TableDataModule(RetrievalDataModule):
         targets_per_history: int = 1,
         event_features: Sequence[str] = (),
         max_eval_users: int | None = None,
+        partitioned_by_user: bool = False,
     ) -> None:
         super().__init__(
             split,
@@ -213,19 +220,48 @@ class TableDataModule(RetrievalDataModule):
             quotes=quotes,
             event_features=event_features,
         )
+        self.partitioned_by_user = partitioned_by_user
         self._report: PreparationReport | None = None
         self._cache: TableCache | None = None
+        self._loaded_by: tuple[int, int] | None = None
 
     @property
     def files(self) -> dict[str, str | Sequence[str] | None]:
         """The files of the tables "interactions", "items" and "users": a file, a folder, a glob or a list."""
         return self.spec.files
 
+    @cached_property
+    def partitions(self) -> PartitionedTable | None:
+        """What is the same in all processes, if each reads partitions of its own."""
+        if not self.partitioned_by_user:
+            return None
+        _need_polars()
+        from lightning_croloss.data.partitions.scanning import Wanted
+        from lightning_croloss.data.partitions.table import PartitionedTable
+
+        wanted = Wanted(self.split, self.target_window, self.targets_per_history)
+        return PartitionedTable(self.spec, wanted)
+
+    def setup(self, stage: str) -> None:
+        """Forget what another process would read, or this one would without the trainer's others."""
+        super().setup(stage)
+        if self.partitions is not None and self._loaded_by not in (None, self._process):
+            for name in ("interactions", "rows", "_everyone"):
+                self.__dict__.pop(name, None)
+            self._recipients.clear()
+
     @property
     def report(self) -> PreparationReport:
         """The record of the preparation; reads the data if that was not done."""
         self.features  # noqa: B018
-        self.interactions  # noqa: B018
+        return self._prepared_report()
+
+    def _prepared_report(self) -> PreparationReport:
+        if self._report is None and self.partitions is not None:
+            self._report = deepcopy(self.partitions.summary.report)
+            rank_zero_info(f"{first_of(self._report.sources)}: {self._report}")
+        if self._report is None:
+            self.interactions  # noqa: B018
         assert self._report is not None
         return self._report
 
@@ -247,6 +283,10 @@ class TableDataModule(RetrievalDataModule):
             DataError: if the files cannot be used, or nothing is left after the filters.
             MissingExtraError: if polars is not installed.
         """
+        if self.partitions is not None:
+            self._prepared_report()
+            self._loaded_by = self._process
+            return self.partitions.interactions(*self._process)
         _need_polars()
         from lightning_croloss.data.table.preparation import prepare
 
@@ -269,11 +309,11 @@ class TableDataModule(RetrievalDataModule):
         Returns:
             The events; None if these filters have left nothing out.
         """
-        self.interactions  # noqa: B018
-        assert self._report is not None
-        counted = [step for step in self._report.steps if step.name == COUNTING]
+        counted = [step for step in self._prepared_report().steps if step.name == COUNTING]
         if not any(step.dropped.interactions for step in counted):
             return None
+        if self.partitions is not None:
+            return self.partitions.unfiltered(*self._process)
         spec = self.spec
         from lightning_croloss.data.table.preparation import prepare
 
@@ -289,13 +329,12 @@ class TableDataModule(RetrievalDataModule):
         """
         if not any(self.spec.feature_names.values()):
             return [], []
-        self.interactions  # noqa: B018
-        assert self._report is not None
+        report = self._prepared_report()
         found = self._cache.read_features() if self._cache is not None else None
         features, notes = found or self._read_features()
         if self._cache is not None and found is None:
             self._cache.write_features(features, notes)
-        self._report.notes += notes
+        report.notes += notes
         for note in notes:
             rank_zero_info(note)
         return features["items"], features["users"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from lightning_croloss.data.event_feature_names import split_event_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.progress import Stages
-from lightning_croloss.data.report import COUNTING, Counts, PreparationReport
+from lightning_croloss.data.report import COUNTING, PreparationReport
 from lightning_croloss.data.table.conversion import factorize, parse_bound, to_numbers, to_times
 from lightning_croloss.data.table.event_features import event_columns
 from lightning_croloss.data.table.filters import (
@@ -21,7 +22,8 @@ from lightning_croloss.data.table.filters import (
     without_duplicates,
     without_repeats,
 )
-from lightning_croloss.data.table.reading import Table, describe_comments, read_table
+from lightning_croloss.data.table.reading import Table, read_table
+from lightning_croloss.data.table.recording import Recording
 from lightning_croloss.data.table.sources import TableFile, event_files
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import DataError
@@ -35,12 +37,55 @@ def prepare(spec: TableSpec) -> tuple[Interactions, PreparationReport]:
     """
     files, part_of_file = event_files(spec)
     with Stages(len(files) + 3) as stages:
-        return _prepare(spec, files, part_of_file, stages)
+        recording = Recording(spec)
+        read = read_events(spec, files, recording, part_of_file, stages.begin)
+        events, report = _with_minimum_counts(read.events, spec, recording), recording.report
+        if not len(events):
+            raise nothing_left(read.name, report)
+        stages.begin("numbering users and items")
+        return _numbered(dated(events, read.dates), read.user_tokens, read.item_tokens), report
 
 
-def _prepare(
-    spec: TableSpec, files: list[TableFile], part_of_file: list[int] | None, stages: Stages
-) -> tuple[Interactions, PreparationReport]:
+@dataclass(frozen=True)
+class ReadEvents:
+    """Events after all filters but those that count the events of a user or an item.
+
+    Attributes:
+        events: the events, in order.
+        user_tokens: tokens of the users' positions.
+        item_tokens: tokens of the items' positions.
+        dates: whether the times are dates.
+        name: what errors call the table.
+    """
+
+    events: Events
+    user_tokens: NDArray[Any]
+    item_tokens: NDArray[Any]
+    dates: bool
+    name: str
+
+
+def read_events(
+    spec: TableSpec,
+    files: Sequence[TableFile],
+    recording: Recording,
+    part_of_file: list[int] | None = None,
+    begin: Callable[[str], None] = lambda what: None,
+    known: Callable[[Table, str], tuple[NDArray[np.int64], NDArray[Any]]] = factorize,
+) -> ReadEvents:
+    """Read the events, and apply all filters but those that count the events of a user or an item.
+
+    Args:
+        spec: the columns and the filters.
+        files: the files.
+        recording: is told of each step.
+        part_of_file: the part of each file, if these are the parts of a split.
+        begin: is told what is being done.
+        known: returns the positions of the tokens of a column among tokens, and these.
+
+    Raises:
+        DataError: if the files cannot be used.
+    """
     columns = spec.columns
     if spec.part_column is not None:
         columns["split's column"] = spec.part_column
@@ -49,35 +94,42 @@ def _prepare(
     features = [entry for entry in spec.event_features if entry != spec.time_column]
     names = [split_event_feature(entry, files[0].columns)[0] for entry in features]
     columns |= {f"event_features ({name!r})": name for name in names}
-    table = read_table(files, columns, stages.begin)
-    stages.begin("checking the columns")
+    table = read_table(files, columns, begin)
+    begin("checking the columns")
     if spec.missing_values:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(spec.missing_values), None))
-    report = _report(table, spec)
-    _drop_missing(table, spec, report, needed)
+    recording.begin(table)
+    _drop_missing(table, spec, recording, needed)
 
-    users, user_tokens = factorize(table, spec.user_column)
-    items, item_tokens = factorize(table, spec.item_column)
+    users, user_tokens = known(table, spec.user_column)
+    items, item_tokens = known(table, spec.item_column)
     weights = _weights(table, spec)
     times, dates = (None, False) if spec.time_column is None else to_times(table, spec.time_column)
     parts, features_read = _parts(table, part_of_file, spec), event_columns(table, features)
     events = Events(users, items, times, weights, parts, features_read)
-    stages.begin("filtering")
+    begin("filtering")
     if spec.value_column is not None:
         events = events.take(_within_values(table, spec.value_column, spec))
         reason = _range(spec.value_column, spec.min_value, spec.max_value, "at most")
-        report.add("value", reason, events.counts)
+        recording.events("value", reason, events)
     if spec.time_from is not None or spec.time_until is not None:
         events = _within_times(events, spec, dates)
         reason = _range(spec.time_column or "", spec.time_from, spec.time_until, "before")
-        report.add("time", reason, events.counts)
-    events = _filtered(events.in_order(), spec, report)
-    if not len(events):
-        raise DataError(f"{table.name}: nothing is left after the filters ({report}): make them milder")
+        recording.events("time", reason, events)
+    events = _filtered(events.in_order(), spec, recording)
+    return ReadEvents(events, user_tokens, item_tokens, dates, table.name)
+
+
+def dated(events: Events, dates: bool) -> Events:
+    """Return events whose times are marked as dates, if they are."""
     if dates and events.times is not None:
-        events = replace(events, times=events.times.view("datetime64[ns]"))
-    stages.begin("numbering users and items")
-    return _numbered(events, user_tokens, item_tokens), report
+        return replace(events, times=events.times.view("datetime64[ns]"))
+    return events
+
+
+def nothing_left(name: str, report: PreparationReport) -> DataError:
+    """Return what to say of a table that the filters leave nothing of."""
+    return DataError(f"{name}: nothing is left after the filters ({report}): make them milder")
 
 
 def _weights(table: Table, spec: TableSpec) -> NDArray[np.float64] | None:
@@ -109,25 +161,7 @@ def _parts(table: Table, part_of_file: list[int] | None, spec: TableSpec) -> NDA
     return parts.to_numpy()
 
 
-def _counts(table: Table, spec: TableSpec) -> Counts:
-    columns = (table.frame[column].drop_nulls() for column in (spec.user_column, spec.item_column))
-    return Counts(table.frame.height, *(column.n_unique() for column in columns))
-
-
-def _report(table: Table, spec: TableSpec) -> PreparationReport:
-    """Begin the record, with what reading left out."""
-    left_out, counts = table.left_out, _counts(table, spec)
-    counts = replace(counts, interactions=counts.interactions + left_out.blank)
-    read = replace(counts, interactions=counts.interactions + left_out.ragged)
-    report = PreparationReport([file.path.name for file in table.files], read)
-    if spec.ragged == "drop" and table.files[0].is_text:
-        report.add("ragged", "lines of another number of fields than the header", counts)
-    if left_out.comments:
-        report.notes.append(f"{table.name}: {describe_comments(left_out)}")
-    return report
-
-
-def _drop_missing(table: Table, spec: TableSpec, report: PreparationReport, needed: list[str]) -> None:
+def _drop_missing(table: Table, spec: TableSpec, recording: Recording, needed: list[str]) -> None:
     """Leave out blank lines, and rows that lack a needed value if that is wanted; else refuse them."""
     frame = table.frame
     missing = frame.select(pl.any_horizontal(pl.col(needed).is_null())).to_series()
@@ -136,11 +170,11 @@ def _drop_missing(table: Table, spec: TableSpec, report: PreparationReport, need
         if blank.any() or table.left_out.blank:
             table.keep(~blank)
             comments = " and comments" if spec.comment is not None else ""
-            report.add("blank", f"blank lines{comments}", _counts(table, spec))
+            recording.rows("blank", f"blank lines{comments}", table)
             missing = missing.filter(~blank)
     if spec.drop_missing:
         table.keep(~missing)
-        report.add("drop_missing", "rows with a missing value", _counts(table, spec))
+        recording.rows("drop_missing", "rows with a missing value", table)
     elif missing.any():
         row = int(missing.arg_max() or 0)
         column = next(name for name in needed if table.frame[name][row] is None)
@@ -172,25 +206,34 @@ def _range(column: str, low: object, high: object, upper: str) -> str:
     return f"{column} not {' and '.join(end for end in ends if end)}"
 
 
-def _filtered(events: Events, spec: TableSpec, report: PreparationReport) -> Events:
+def _filtered(events: Events, spec: TableSpec, recording: Recording) -> Events:
     """Apply the filters that need the order of the events."""
     if spec.duplicates != "all":
         events = without_duplicates(events, spec.duplicates)
-        report.add("duplicates", f"not the user's {spec.duplicates} event with the item", events.counts)
+        recording.events("duplicates", f"not the user's {spec.duplicates} event with the item", events)
     if not spec.consecutive_repeats:
         events = without_repeats(events)
-        report.add("consecutive_repeats", "same item as the user's event before", events.counts)
-    per_user, per_item = spec.min_user_interactions, spec.min_item_interactions
-    if per_user > 1 or per_item > 1:
-        events = with_minimum_counts(events, per_user, per_item, spec.k_core)
-        reasons = [
-            f"{name} with fewer than {minimum}"
-            for name, minimum in (("items", per_item), ("users", per_user))
-            if minimum > 1
-        ]
-        repeated = ", repeatedly" if spec.k_core else ""
-        report.add(COUNTING, f"{' or '.join(reasons)} interactions{repeated}", events.counts)
+        recording.events("consecutive_repeats", "same item as the user's event before", events)
     return events
+
+
+def _with_minimum_counts(events: Events, spec: TableSpec, recording: Recording) -> Events:
+    if (reason := counting_reason(spec)) is not None:
+        per_user, per_item = spec.min_user_interactions, spec.min_item_interactions
+        events = with_minimum_counts(events, per_user, per_item, spec.k_core)
+        recording.events(COUNTING, reason, events)
+    return events
+
+
+def counting_reason(spec: TableSpec) -> str | None:
+    """Return what the events have in common that are left out for the counts of a user or item.
+
+    None if there is no such filter.
+    """
+    minima = (("items", spec.min_item_interactions), ("users", spec.min_user_interactions))
+    reasons = [f"{name} with fewer than {minimum}" for name, minimum in minima if minimum > 1]
+    repeated = ", repeatedly" if spec.k_core else ""
+    return f"{' or '.join(reasons)} interactions{repeated}" if reasons else None
 
 
 def _numbered(events: Events, user_tokens: NDArray[Any], item_tokens: NDArray[Any]) -> Interactions:

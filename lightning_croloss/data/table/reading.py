@@ -116,12 +116,16 @@ def read_table(
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the files of {describe(files)} do not fit together: {first_line(error)}") from error
     table = Table(files, frame, np.arange(frame.height), ends, left_out)
-    _refuse_repeated_header(table)
+    refuse_repeated_header(table)
     return table
 
 
-def _refuse_repeated_header(table: Table) -> None:
-    """Refuse a row that repeats the header, as in joined files: its names would become a user and an item."""
+def refuse_repeated_header(table: Table) -> None:
+    """Refuse a row that repeats the header, as in joined files: its names would become a user and an item.
+
+    Raises:
+        DataError: there is one.
+    """
     columns = table.files[0].columns
     typed = any(kind != "text" for kind in columns.values())
     if not table.files[0].is_text or not (typed or len(table.frame.columns) > 1):
@@ -146,7 +150,7 @@ def _check_alike(name: str, files: Sequence[TableFile], columns: Sequence[pl.Ser
     """Refuse columns that polars would bring together by changing their meaning."""
     typed = [(f, c) for f, c in zip(files, columns, strict=True) if c.dtype != pl.Null]
     for file, column in typed:
-        first, family = _family(typed[0][1].dtype), _family(column.dtype)
+        first, family = family_of(typed[0][1].dtype), family_of(column.dtype)
         if family != first:
             raise DataError(
                 f"column {name!r} holds {first} in {typed[0][0].path.name}, but {family} in "
@@ -161,7 +165,8 @@ def _check_alike(name: str, files: Sequence[TableFile], columns: Sequence[pl.Ser
                 )
 
 
-def _family(kind: pl.DataType) -> str:
+def family_of(kind: pl.DataType) -> str:
+    """Return what a type holds, as errors call it: columns of one family can be brought together."""
     if kind == pl.String:
         return "text"
     if kind.is_numeric():
@@ -177,9 +182,12 @@ def _read(file: TableFile, names: list[str]) -> tuple[pl.DataFrame, LeftOut]:
             frame, left_out = file.text.read(names)
     except FAILURES as error:
         raise DataError(f"{file.path.name} cannot be read: {first_line(error)}") from error
-    # what stands for text elsewhere; an empty text is a missing value
+    return plain_values(frame), left_out
+
+
+def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame with text for what stands for it, and null for what is missing: "" and NaN."""
     frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
-    frame = frame.with_columns(
+    return frame.with_columns(
         pl.col(pl.String).replace("", None), pl.col(pl.Float32, pl.Float64).fill_nan(None)
     )
-    return frame, left_out

@@ -240,7 +240,7 @@ def test_the_code_and_the_class_count(monkeypatch):
 
     before = key()
     assert key(cls=Other) != before
-    monkeypatch.setattr(table_cache, "_code", lambda: "of another version")
+    monkeypatch.setattr(table_cache, "code_hash", lambda: "of another version")
     assert key() != before
 
 

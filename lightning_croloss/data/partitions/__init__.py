@@ -1,0 +1,1 @@
+"""Tables divided by user, of which each process reads its own part."""

@@ -1,0 +1,121 @@
+"""One type for each column of all partitions, whichever files its values come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from lightning_croloss.data.table.conversion import parse_numbers, written_integers
+from lightning_croloss.data.table.reading import family_of
+from lightning_croloss.errors import DataError
+
+#: What a column of text may stand for, from the narrowest on.
+_INTEGERS, _NUMBERS, _TEXT = range(3)
+_ZERO = r"^-?0\d"
+
+
+class WrittenTypes:
+    """Which columns of text files hold numbers, as far as their values have been seen.
+
+    A column is one of integers if all are written as integers are; else, but for users and items, of numbers
+    if all can be read as such and none has a leading zero, as codes have.
+
+    Args:
+        columns: the columns and the types that the header gives them, "text" for none.
+        tokens: those of users and items.
+        decimal: what stands before the decimals of numbers.
+    """
+
+    def __init__(self, columns: Mapping[str, str], tokens: Sequence[str], decimal: str) -> None:
+        self._decimal = decimal
+        self._tokens = {*tokens}
+        self._kinds = {
+            name: _TEXT if declared.startswith("token") and name not in tokens else _INTEGERS
+            for name, declared in columns.items()
+        }
+
+    def look(self, frame: pl.DataFrame) -> None:
+        """Look at more values."""
+        for name, kind in self._kinds.items():
+            if kind == _TEXT or name not in frame.columns or frame[name].dtype != pl.String:
+                continue
+            distinct = frame[name].drop_nulls().unique()
+            if kind == _INTEGERS and written_integers(distinct) is None:
+                kind = _TEXT if name in self._tokens else _NUMBERS
+            if kind == _NUMBERS:
+                read = parse_numbers(distinct, self._decimal).is_finite().fill_null(False)
+                if not read.all() or distinct.str.contains(_ZERO).any():
+                    kind = _TEXT
+            self._kinds[name] = kind
+
+    def converted(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a frame in which the texts that stand for numbers are numbers."""
+        made = []
+        for name, kind in self._kinds.items():
+            if name in frame.columns and frame[name].dtype == pl.String and kind != _TEXT:
+                series = frame[name]
+                made.append(
+                    series.cast(pl.Int64)
+                    if kind == _INTEGERS
+                    else parse_numbers(series, self._decimal).alias(name)
+                )
+        return frame.with_columns(made)
+
+
+def common_types(
+    schemas: Iterable[Sequence[tuple[str, pl.DataType]]], tokens: Sequence[str]
+) -> dict[str, pl.DataType]:
+    """Return a type for each column that holds the values of all.
+
+    Args:
+        schemas: names and types of the columns of each part.
+        tokens: the columns of users and items.
+
+    Raises:
+        DataError: a column holds values of different kinds.
+    """
+    seen: dict[str, list[pl.DataType]] = {}
+    for schema in schemas:
+        for name, kind in schema:
+            if kind not in seen.setdefault(name, []):
+                seen[name].append(kind)
+    found: dict[str, pl.DataType] = {}
+    for name, kinds in seen.items():
+        typed = [kind for kind in kinds if kind != pl.Null] or [pl.String()]
+        families = {family_of(kind) for kind in typed}
+        if len(families) > 1:
+            raise DataError(
+                f"column {name!r} holds {' in some files or rows, and '.join(sorted(families))} in others: "
+                "give it one type"
+            )
+        if name in tokens and pl.UInt64 in typed:
+            found[name] = pl.UInt64()
+            continue
+        empty = [pl.DataFrame(schema={name: kind}) for kind in typed]
+        found[name] = pl.concat(empty, how="vertical_relaxed").schema[name]
+    return found
+
+
+def cast_exactly(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Return a frame with the types of :func:`common_types`.
+
+    Raises:
+        DataError: a value would become another one.
+    """
+    made = []
+    for name, kind in types.items():
+        series = frame[name]
+        if series.dtype == kind:
+            continue
+        cast = series.cast(kind, strict=False)
+        lossy = cast.null_count() > series.null_count()
+        if series.dtype.is_integer() and kind.is_float():
+            lossy = lossy or bool((series.abs() > 2**53).any())
+        if lossy:
+            raise DataError(
+                f"column {name!r} holds {series.dtype} in some files and {kind} in others, which cannot "
+                "hold all of them: give it one type"
+            )
+        made.append(cast)
+    return frame.with_columns(made).select(list(types))

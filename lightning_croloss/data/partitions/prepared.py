@@ -1,0 +1,106 @@
+"""The summary of a folder for some settings, found out once and kept for other processes and later runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lightning_croloss.common.locks import claimed
+from lightning_croloss.configurable import class_path, to_config
+from lightning_croloss.data.partitions.reader import PartitionReader
+from lightning_croloss.data.partitions.scanning import Wanted, scan
+from lightning_croloss.data.partitions.summary import Summary
+from lightning_croloss.data.table.cache import FILES, WITHOUT_EFFECT, code_hash
+
+#: Settings of features of items and users, which have no effect on the events.
+_OF_FEATURES = ("item_features", "user_features", "items_id_column", "users_id_column", "multi_separator")
+#: Seconds between two looks at whether another process has finished.
+_PAUSE = 0.2
+
+
+def prepared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary:
+    """Return the summary, from the folder if it is there.
+
+    Processes that need it at the same time wait for the one that is at work. Where the folder cannot be
+    written each finds it out by itself.
+
+    Args:
+        reader: the partitions.
+        wanted: what the summary depends on besides.
+        folder: where summaries lie.
+
+    Raises:
+        DataError: the partitions cannot be used.
+    """
+    path = folder / f"{_key(reader, wanted)}.summary"
+    while True:
+        if (found := _kept(path, reader)) is not None:
+            return found
+        try:
+            with claimed(path):
+                if (found := _kept(path, reader)) is not None:
+                    return found  # just now by another process
+                scratch = folder / f".{path.stem}.scan"
+                shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+                scratch.mkdir()
+                try:
+                    summary = scan(reader, wanted, scratch)
+                    summary.write(path)
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
+                return summary
+        except FileExistsError:
+            if not _may_wait(path):
+                break
+            time.sleep(_PAUSE)
+        except (PermissionError, OSError) as error:
+            why = os.strerror(error.errno) if error.errno else error
+            rank_zero_warn(f"{path} cannot be written ({why}): each process reads all partitions for itself")
+            break
+    with tempfile.TemporaryDirectory() as temporary:
+        return scan(reader, wanted, Path(temporary))
+
+
+def _kept(path: Path, reader: PartitionReader) -> Summary | None:
+    manifest = reader.manifest
+    try:
+        return Summary.read(path, manifest.items.rows, manifest.users.rows)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        rank_zero_warn(f"{path} cannot be used, {why}: the partitions are read anew")
+        with suppress(OSError):
+            path.unlink()
+        return None
+
+
+def _may_wait(path: Path) -> bool:
+    """Tell whether the process that is at work can be waited for: another user's lock may stay for ever."""
+    mark = path.with_name(f".{path.name}.lock")
+    return not mark.exists() or os.access(mark, os.R_OK | os.W_OK)
+
+
+def _key(reader: PartitionReader, wanted: Wanted) -> str:
+    left_out = (*WITHOUT_EFFECT, *FILES, *_OF_FEATURES)
+    settings = {name: to_config(value) for name, value in vars(reader.spec).items() if name not in left_out}
+    key: dict[str, Any] = {
+        "manifest": reader.manifest.checksum,
+        "settings": settings,
+        "split": [class_path(type(wanted.split)), to_config(wanted.split)],
+        "targets": [wanted.target_window, wanted.targets_per_history],
+        "code": [code_hash(), pl.__version__, np.__version__, torch.__version__],
+    }
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]

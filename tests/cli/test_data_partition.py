@@ -1,0 +1,231 @@
+"""``croloss data partition``, and a fit on what it writes: whole or absent, and told in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pl = pytest.importorskip("polars")
+
+from lightning_croloss.cli import main  # noqa: E402
+from tests.cli.cases import PACKAGES, error_of  # noqa: E402
+from tests.cli.small import NO_PLOT, QUIET, measured  # noqa: E402
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), NO_PLOT]
+PARTITION = ["data", "partition", "--interactions=events.parquet", "--output=divided"]
+FIT = ["fit", "--model=YouTubeDNN", "--model.ns=[5]", *QUIET, "--trainer.max_epochs=1"]
+DIVIDED = ["--data=TableDataModule", "--data.interactions=divided", "--data.partitioned_by_user=true"]
+INSPECT = ["data", "inspect", *DIVIDED, "--json"]
+
+
+@pytest.fixture(autouse=True)
+def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"u{user}", (user * 7 + step * step) % 23, step) for user in range(40) for step in range(8)]
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+    frame.with_columns(color=pl.lit("red"), rating=pl.col("item_id") / 2).write_parquet("events.parquet")
+
+
+def test_a_fit_by_partitions_measures_what_one_of_the_table_does(capsys: pytest.CaptureFixture[str]) -> None:
+    main([*PARTITION, "--partitions=6"])
+    said = capsys.readouterr().out
+    assert said.startswith("divided: 320 events of 40 users and 23 items in 6 partitions of ")
+    assert not [path.name for path in Path().iterdir() if path.name.startswith(".")]
+    divided = measured(*FIT, *DIVIDED)
+    whole = measured(*FIT, "--data=TableDataModule", "--data.interactions=events.parquet")
+    assert divided == whole
+
+
+def test_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        "who;what;when;much;more",
+        "1;x;2024-01-01;2,5;a",
+        "2;NA;2024-01-02;1,5;b",
+        "# no row",
+        "2;y;;3;c",
+    ]
+    Path("text.csv").write_bytes("\n".join([*lines, "1;y'é;2024-01-03;4,5;d", "1;2"]).encode("latin-1"))
+    words = ["data", "partition", "--interactions", "text.csv", "--output=text", "--partitions=3"]
+    words += ["--user-column=who", "--item-column=what", "--time-column=when", "--columns", "much"]
+    words += [
+        "--missing-values",
+        "NA",
+        "--drop-missing",
+        "--separator=;",
+        "--encoding=latin-1",
+        "--decimal=,",
+    ]
+    main([*words, "--comment=#", "--ragged=drop", "--quotes=text"])
+    said = capsys.readouterr().out
+    assert "2 events of 1 users and 2 items in 3 partitions of 0 … 2 events" in said
+    assert "left out: 2 rows (missing)" in said
+    assert "left out: 1 rows (ragged)" in said
+    found = pl.concat([pl.read_parquet(path) for path in sorted(Path("text").glob("part-*.parquet"))])
+    assert found.columns == ["who", "what", "when", "much"]
+    assert found["who"].to_list() == [1, 1]
+    assert found["what"].to_list() == ["x", "y'é"]
+    assert found["much"].to_list() == [2.5, 4.5]
+    assert found["when"].dtype == pl.Datetime("ns")
+
+
+def test_no_times_and_several_files() -> None:
+    frame = pl.read_parquet("events.parquet")
+    Path("logs").mkdir()
+    frame[:100].write_parquet("logs/a.parquet")
+    frame[100:].write_parquet("logs/b.parquet")
+    words = ["--output=divided", "--partitions=2", "--time-column=", "--columns"]
+    main(["data", "partition", "--interactions", "logs/a.parquet", "logs/b.parquet", *words])
+    assert pl.read_parquet("divided/part-00000.parquet").columns == ["user_id", "item_id"]
+
+
+def test_what_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    main([*PARTITION, "--partitions=2"])
+    assert error_of(capsys, *PARTITION).startswith(
+        "--output divided exists: choose another folder, or give --over"
+    )
+    main([*PARTITION, "--partitions=3", "--overwrite"])
+    assert len([*Path("divided").glob("part-*")]) == 3
+    Path("divided/mine.txt").touch()
+    assert "holds mine.txt besides partitions" in error_of(capsys, *PARTITION, "--overwrite")
+    for words, said in (
+        (["--partitions=0"], "partitions must be 1 … 65,536, got 0"),
+        (["--user-column=item_id"], "user_column and item_column are both 'item_id': name two columns"),
+        (
+            ["--user-column=usr_id"],
+            "user_column names 'usr_id', which is not a column of events.parquet; did you",
+        ),
+        (
+            ["--columns", "colour"],
+            "columns ('colour') names 'colour', which is not a column of events.parquet; did",
+        ),
+    ):
+        assert said in error_of(capsys, *PARTITION[:3], "--output=other", *words)
+    pl.DataFrame({"user_id": [1, None], "item_id": [1, 2]}).write_parquet("gap.parquet")
+    said = error_of(capsys, "data", "partition", "--interactions=gap.parquet", "--output=other")
+    assert "gap.parquet, row 2: column 'user_id' has no value: fill it, or leave such rows out by" in said
+    pl.DataFrame({"user_id": ["a"], "item_id": [1]}).write_parquet("x1.parquet")
+    pl.DataFrame({"user_id": [3], "item_id": [1]}).write_parquet("x2.parquet")
+    said = error_of(capsys, "data", "partition", "--interactions=x*.parquet", "--output=other")
+    assert "column 'user_id' holds numbers" in said
+    assert not Path("other").exists()
+
+
+def changed(name: str, content: Any) -> None:
+    """Change an entry of the manifest."""
+    path = Path("divided/_manifest.json")
+    plain = json.loads(path.read_text())
+    plain[name] = content
+    path.write_text(json.dumps(plain))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda: shutil.rmtree("divided"), "has no _manifest.json: divide the table by"),
+        (lambda: Path("divided/_manifest.json").unlink(), "has no _manifest.json"),
+        (lambda: Path("divided/_manifest.json").write_text("[]"), "is damaged, it does not say its format"),
+        (lambda: Path("divided/_manifest.json").write_text("{"), "is damaged, it is no JSON"),
+        (lambda: changed("format_version", 9), "is of format 9, this release reads 1"),
+        (lambda: changed("hash", "md5"), "divides users by the hash 'md5', but this release knows"),
+        (lambda: changed("partitions", [{"file": "../events.parquet"}]), "does not describe part-00000."),
+        (lambda: changed("columns", {"a": 1}), "its columns or left_out are no names"),
+        (lambda: Path("divided/part-00001.parquet").unlink(), "part-00001.parquet is missing"),
+        (
+            lambda: shutil.copy("divided/part-00000.parquet", "divided/part-00001.parquet"),
+            "part-00001.parquet is not the file that _manifest.json describes",
+        ),
+        (
+            lambda: shutil.copy("divided/_users.parquet", "divided/_items.parquet"),
+            "_items.parquet is not the file that _manifest.json describes",
+        ),
+        (lambda: flip("divided/part-00001.parquet"), "part-00001.parquet is not the file"),
+        (lambda: flip("divided/_users.parquet"), "_users.parquet is not the file"),
+    ],
+    ids=[
+        "no folder", "no manifest", "list", "cut off", "format", "hash", "path", "columns", "missing",
+        "other size", "two vocabularies", "changed", "changed users",
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_not_what_it_says(
+    damage: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*PARTITION, "--partitions=2"])
+    damage()
+    assert said in error_of(capsys, *INSPECT)
+
+
+def flip(name: str) -> None:
+    """Change a byte of a file."""
+    content = bytearray(Path(name).read_bytes())
+    content[len(content) // 2] ^= 1
+    Path(name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--data.user_column=item_id --data.item_column=x", "names 'item_id', but divided was divided by"),
+        ("--data.time_column=when", "time_column names 'when', which is not a column of divided"),
+        ("--data.interactions=[divided,divided]", "interactions must name one folder, not a list"),
+        (
+            "--data.split=Predefined --data.split.column=color --data.split.valid=0.1",
+            "the split Predefined needs a column that says the part of each event",
+        ),
+        ("--data.min_user_interactions=99", "nothing is left after the filters"),
+    ],
+)
+def test_settings_that_do_not_fit(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*PARTITION, "--partitions=2"])
+    assert said in error_of(capsys, *INSPECT, *words.split())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a process is killed")
+def test_a_killed_command_leaves_nothing_that_is_taken_for_whole() -> None:
+    pl.concat([pl.read_parquet("events.parquet")] * 300).write_parquet("events.parquet")
+    words = [*PARTITION, "--partitions=400"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lightning_croloss", *words],
+        env=os.environ | {"PYTHONPATH": PACKAGES, "OMP_NUM_THREADS": "1"},
+    )
+    while process.poll() is None and not list(Path().glob(".divided.*.new/part-*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not Path("divided").exists()
+    assert list(Path().glob(".divided.*.new"))
+    main([*PARTITION, "--partitions=4"])
+    assert not list(Path().glob(".divided*"))
+    assert sorted(path.name for path in Path("divided").iterdir()) == sorted(
+        [
+            "_items.parquet",
+            "_manifest.json",
+            "_users.parquet",
+            *(f"part-0000{number}.parquet" for number in range(4)),
+        ]
+    )
+    main(INSPECT)
+
+
+@pytest.mark.slow
+def test_more_processes_than_partitions() -> None:
+    main([*PARTITION, "--partitions=2"])
+    ddp = ["--trainer.devices=3", "--trainer.strategy=ddp"]
+    run = subprocess.run(
+        [sys.executable, "-m", "lightning_croloss", *FIT, *DIVIDED, *ddp],
+        env=os.environ | {"PYTHONPATH": PACKAGES, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode
+    assert "divided has 2 partitions with events, fewer than the 3 processes: use fewer devices" in run.stderr
+    assert "Traceback" not in run.stderr
