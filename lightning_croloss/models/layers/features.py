@@ -233,5 +233,6 @@ def _distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
     how many different ones there are.
     """
     if ids.is_cpu:
-        return torch.unique(ids, return_inverse=True)
+        distinct, places = torch.unique(ids, return_inverse=True)
+        return distinct, places
     return ids.flatten(), torch.arange(ids.numel(), device=ids.device).view(ids.shape)
