@@ -13,7 +13,7 @@ import pytest
 from lightning_croloss.cli import data, export, gather, zoo
 from lightning_croloss.cli.front_door import left_to_run
 from lightning_croloss.cli.partition_options import partition_parser
-from lightning_croloss.cli.recommend_options import recommend_parser
+from lightning_croloss.cli.recommend.options import recommend_parser
 from lightning_croloss.cli.seeds import ParsedCLI, seeds_of, without_seeds
 from lightning_croloss.cli.seeds_option import OPTION, asks_for_seeds
 from lightning_croloss.cli.tune.base import read_base

@@ -6,7 +6,7 @@ Imports nothing heavy: the help and the options of a command are read before wha
 from __future__ import annotations
 
 from lightning_croloss.cli.partition_options import partition_parser
-from lightning_croloss.cli.recommend_options import recommend_parser
+from lightning_croloss.cli.recommend.options import recommend_parser
 from lightning_croloss.cli.torchrun import refuse_torchrun
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
 
@@ -35,7 +35,7 @@ def run_command(name: str, words: list[str]) -> None:
     if name == "recommend":
         given = recommend_parser().parse_args(words)
 
-        from lightning_croloss.cli.recommend import recommend
+        from lightning_croloss.cli.recommend.command import recommend
 
         recommend(given)
     elif name == "tune":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.recommend.event_inputs import EventInputs
-from lightning_croloss.cli.history_input import (
+from lightning_croloss.cli.recommend.history_input import (
     Histories,
     is_json_lines,
     read_json_file,

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from lightning_croloss import load_pretrained
-from lightning_croloss.cli import main, recommend
+from lightning_croloss.cli import main
+from lightning_croloss.cli.recommend import command as recommend
 
 LARGE = 2**63
 

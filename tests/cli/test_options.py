@@ -26,7 +26,7 @@ from lightning_croloss.cli import main, zoo_factory, zoo_folder
 from lightning_croloss.cli import zoo as zoo_command
 from lightning_croloss.cli.lightning_cli import CROLossCLI
 from lightning_croloss.cli.partition_options import partition_parser
-from lightning_croloss.cli.recommend_options import recommend_parser
+from lightning_croloss.cli.recommend.options import recommend_parser
 from lightning_croloss.cli.tune.options import tune_parser
 from lightning_croloss.zoo import evaluating, recipes
 from lightning_croloss.zoo.recipes import Recipe

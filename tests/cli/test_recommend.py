@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from lightning_croloss import load_pretrained, save_pretrained
-from lightning_croloss.cli import main, recommend
+from lightning_croloss.cli import main
+from lightning_croloss.cli.recommend import command as recommend
 from tests.cli.cases import error_of
 from tests.data_for_tests import ClusteredData, fit, small_model
 

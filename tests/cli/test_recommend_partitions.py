@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from lightning_croloss import save_pretrained
-from lightning_croloss.cli import main, recommend
+from lightning_croloss.cli import main
+from lightning_croloss.cli.recommend import command as recommend
 from tests.cli.cases import error_of
 from tests.data_for_tests import ClusteredData, fit, small_model
 from tests.distributed import run_distributed

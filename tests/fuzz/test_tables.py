@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lightning_croloss import TableDataModule
-from lightning_croloss.cli.history_input import has_lists, read_json_lines, read_lists
+from lightning_croloss.cli.recommend.history_input import has_lists, read_json_lines, read_lists
 from lightning_croloss.errors import DataError
 from tests.fuzz.damage import cases, damaged
 

@@ -18,8 +18,9 @@ from croloss_serving.common.terminal import printable, printable_json
 from croloss_serving.partitions import Partition
 from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.results import Recommendations
-from lightning_croloss.cli.event_table import read_tokens
-from lightning_croloss.cli.history_input import (
+from lightning_croloss.cli.quiet import is_first_process
+from lightning_croloss.cli.recommend.event_table import read_tokens
+from lightning_croloss.cli.recommend.history_input import (
     Histories,
     has_lists,
     is_json_lines,
@@ -28,19 +29,18 @@ from lightning_croloss.cli.history_input import (
     read_json_lines,
     read_lists,
 )
-from lightning_croloss.cli.quiet import is_first_process
-from lightning_croloss.cli.recommend_options import LIST_COLUMN, USER_COLUMN
-from lightning_croloss.cli.recommend_partitions import (
+from lightning_croloss.cli.recommend.options import LIST_COLUMN, USER_COLUMN
+from lightning_croloss.cli.recommend.partitions import (
     asked_partitions,
     digest_of_weights,
     naming_users,
     of_partition,
     settings_of_job,
 )
-from lightning_croloss.cli.recommend_processes import Leading, asked_processes, follow, joined
+from lightning_croloss.cli.recommend.processes import Leading, asked_processes, follow, joined
+from lightning_croloss.cli.recommend.unused_options import refuse_unused
+from lightning_croloss.cli.recommend.user_table import Users
 from lightning_croloss.cli.trust import trusted_by_user
-from lightning_croloss.cli.unused_options import refuse_unused
-from lightning_croloss.cli.user_table import Users
 from lightning_croloss.common.files import output_file, replacing
 from lightning_croloss.common.row_file import LINES, RowFile, is_writable
 from lightning_croloss.errors import MissingExtraError

@@ -8,9 +8,9 @@ from typing import Any
 
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.recommend.unread import unread_sentence
-from lightning_croloss.cli.event_table import column_of, first_that_reads, tokens_of
-from lightning_croloss.cli.history_input import Histories
-from lightning_croloss.cli.recommend_options import USER_COLUMN
+from lightning_croloss.cli.recommend.event_table import column_of, first_that_reads, tokens_of
+from lightning_croloss.cli.recommend.history_input import Histories
+from lightning_croloss.cli.recommend.options import USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, suggest
 from lightning_croloss.recommend.protocol import Retriever

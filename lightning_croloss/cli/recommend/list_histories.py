@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from croloss_serving.recommend.event_inputs import EventInputs
-from lightning_croloss.cli.histories import Histories, Unread, check_events, checked_history
+from lightning_croloss.cli.recommend.histories import Histories, Unread, check_events, checked_history
 from lightning_croloss.errors import DataError, MissingExtraError
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from croloss_serving.recommend.event_inputs import EventInputs
-from lightning_croloss.cli.histories import Histories, Unread, check_events, checked_history
-from lightning_croloss.cli.recommend_options import LIST_COLUMN
+from lightning_croloss.cli.recommend.histories import Histories, Unread, check_events, checked_history
+from lightning_croloss.cli.recommend.options import LIST_COLUMN
 from lightning_croloss.errors import DataError, suggest
 
 #: What names of files of JSON lines end in.

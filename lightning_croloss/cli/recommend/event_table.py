@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
 from croloss_serving.recommend.unread import unread_sentence
-from lightning_croloss.cli.recommend_options import ITEM_COLUMN, USER_COLUMN
+from lightning_croloss.cli.recommend.options import ITEM_COLUMN, USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 

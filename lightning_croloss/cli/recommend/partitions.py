@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from croloss_serving.partitions import PARQUET, Partition, find_partitions
 from croloss_serving.recommend.results import Recommendations
-from lightning_croloss.cli.histories import Histories
-from lightning_croloss.cli.json_histories import JSON_LINES
+from lightning_croloss.cli.recommend.histories import Histories
+from lightning_croloss.cli.recommend.json_histories import JSON_LINES
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.errors import DataError
 

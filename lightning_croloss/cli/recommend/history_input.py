@@ -8,10 +8,10 @@ from typing import Any
 
 from croloss_serving.common.arrow_tokens import token_type
 from croloss_serving.recommend.event_inputs import EventInputs
-from lightning_croloss.cli.event_table import read_event_table
-from lightning_croloss.cli.histories import Histories
-from lightning_croloss.cli.json_histories import is_json_lines, read_json_file, read_json_lines
-from lightning_croloss.cli.list_histories import has_lists, read_lists
+from lightning_croloss.cli.recommend.event_table import read_event_table
+from lightning_croloss.cli.recommend.histories import Histories
+from lightning_croloss.cli.recommend.json_histories import is_json_lines, read_json_file, read_json_lines
+from lightning_croloss.cli.recommend.list_histories import has_lists, read_lists
 
 __all__ = [
     "Histories",

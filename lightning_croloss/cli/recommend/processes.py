@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_croloss.cli.quiet import LOGGER, is_first_process
-from lightning_croloss.cli.recommend_partitions import digest_of_weights
+from lightning_croloss.cli.recommend.partitions import digest_of_weights
 from lightning_croloss.cli.started_processes import StartedProcesses, ending_together
 from lightning_croloss.cli.torchrun import started_by_torchrun
 from lightning_croloss.retrieval.sharded import largest
