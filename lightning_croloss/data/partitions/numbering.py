@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,36 +30,46 @@ class Numbering:
         self, items: NDArray[np.bool_], users: NDArray[np.bool_], item_vocabulary: Vocabulary
     ) -> None:
         self.items, self.users, self.item_vocabulary = items, users, item_vocabulary
-        self._item_ids = np.cumsum(items, dtype=np.int64)
-        self._user_ids = np.cumsum(users, dtype=np.int64)
+        self._item_ids = _small(np.cumsum(items, dtype=np.int64))
+        self._user_ids = _small(np.cumsum(users, dtype=np.int64))
         self.num_users = int(self._user_ids[-1])
 
     def interactions(
         self,
-        parts: Sequence[PartitionEvents],
+        parts: Iterable[PartitionEvents],
         boundaries: tuple[int | float, int | float] | None = None,
         whole: bool = False,
     ) -> Interactions:
         """Return the events of some partitions.
 
         Args:
-            parts: the partitions with those of their events that are left.
+            parts: the partitions with those of their events that are left; none is kept longer than it takes
+                to number its events.
             boundaries: when validation and test begin, if the split divides by time.
             whole: whether these are all partitions.
         """
-        ids = [self._user_ids[part.numbers][part.events.users] for part in parts]
-        left = [self.users[part.numbers] for part in parts]
-        known = np.concatenate(
-            [self._user_ids[part.numbers[own]] for part, own in zip(parts, left, strict=True)]
-        )
-        tokens = pl.concat([part.users.filter(own) for part, own in zip(parts, left, strict=True)])
+        columns: dict[str, list[Any]] = {}
+        ids, tokens, dates = [], [], False
+        for part in parts:
+            own = self.users[part.numbers]
+            ids.append(self._user_ids[part.numbers[own]])
+            tokens.append(part.users.filter(own))
+            dates = part.dates
+            numbered = {
+                **vars(part.events),
+                "users": self._user_ids[part.numbers][part.events.users],
+                "items": self._item_ids[part.events.items],
+            }
+            for name, values in numbered.items():
+                columns.setdefault(name, []).append(values)
+        known = np.concatenate(ids)
         order = np.argsort(known)
         known = known[order]
-        events = dated(joined([part.events for part in parts]), parts[0].dates)
+        events = dated(Events(**{name: _joined(columns, name) for name in [*columns]}), dates)
         return Interactions.from_ids(
-            np.searchsorted(known, np.concatenate(ids)) + 1,
-            self._item_ids[events.items],
-            Vocabulary(tokens.gather(order).to_numpy()),
+            events.users if whole else _small(np.searchsorted(known, events.users) + 1),
+            events.items,
+            Vocabulary(pl.concat(tokens).gather(order).to_numpy()),
             self.item_vocabulary,
             events.times,
             events.weights,
@@ -71,18 +81,17 @@ class Numbering:
         )
 
 
-def joined(parts: Sequence[Events]) -> Events:
-    """Return the events of several partitions; the users' positions are those of each."""
-    if len(parts) == 1:
-        return parts[0]
-    columns: dict[str, Any] = {}
-    for name in vars(parts[0]):
-        values = [getattr(part, name) for part in parts]
-        if name == "columns":
-            columns[name] = tuple(map(_joined_column, zip(*values, strict=True)))
-        else:
-            columns[name] = None if values[0] is None else np.concatenate(values)
-    return Events(**columns)
+def _small(ids: NDArray[np.int64]) -> NDArray[Any]:
+    """Return ids in half the memory, where that holds them."""
+    return ids.astype(np.int32) if int(ids.max(initial=0)) < 2**31 else ids
+
+
+def _joined(columns: dict[str, list[Any]], name: str) -> Any:
+    """Return a column of all parts, which are forgotten."""
+    values = columns.pop(name)
+    if name == "columns":
+        return tuple(map(_joined_column, zip(*values, strict=True)))
+    return None if values[0] is None else np.concatenate(values)
 
 
 def _joined_column(parts: Sequence[EventColumn]) -> EventColumn:

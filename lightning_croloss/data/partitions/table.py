@@ -71,17 +71,26 @@ class PartitionedTable:
         Raises:
             DataError: there are fewer partitions than processes, or the filters leave this process none.
         """
+        self._check_shares(world_size)
         numbering = Numbering(self.summary.items, self.summary.users, self.item_vocabulary)
-        parts = [
+        parts = (
             part.left(self.summary.items, self.summary.users)
             for part in self._parts(rank, world_size, self.reader)
-        ]
-        if not any(len(part.events) for part in parts):
-            raise DataError(
-                f"{self.reader.name}: the filters leave process {rank} of {world_size} no events: use fewer "
-                "devices, or milder filters"
-            )
+        )
         return numbering.interactions(parts, self.summary.boundaries, whole=world_size == 1)
+
+    def _check_shares(self, world_size: int) -> None:
+        """Refuse, in all processes alike, that one of them has no users."""
+        counts = np.bincount(
+            self.reader.user_partitions()[self.summary.users], minlength=len(self.reader.manifest.partitions)
+        )
+        events = [part.rows for part in self.reader.manifest.partitions]
+        for rank, numbers in enumerate(assigned(events, world_size, self.reader.name)):
+            if not counts[numbers].sum():
+                raise DataError(
+                    f"{self.reader.name}: the filters leave process {rank} of {world_size} no events: use "
+                    "fewer devices, or milder filters"
+                )
 
     def unfiltered(self, rank: int, world_size: int) -> Interactions:
         """Return the events of a process before the filters that count those of a user or an item."""

@@ -155,6 +155,7 @@ SAME = {
     "target_window": 7,
     "targets_per_history": 2,
     "max_eval_users": 7,
+    "partitioned_by_user": True,
 }
 
 
