@@ -17,6 +17,7 @@ from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.models.windows import one_target_a_row
 from lightning_croloss.negatives import Candidates, FullCatalogNegatives, Negatives
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
+from lightning_croloss.training.fused_steps import fuse_steps
 from lightning_croloss.training.half_precision import raise_eps
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.monitors import still_improving
@@ -64,6 +65,8 @@ class SampledTraining(Encoder):
         """Look at the optimizer that was really built."""
         self._optimization.confirm(self.id_embeddings(), self.trainer.optimizers)
         raise_eps(self.trainer.optimizers)
+        if not self._builds_its_own:
+            fuse_steps(self.trainer.optimizers, self.modules())
 
     def on_train_end(self) -> None:
         """Say what was still improving."""
