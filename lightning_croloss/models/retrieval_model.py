@@ -35,7 +35,7 @@ from lightning_croloss.models.graphs import check_same_graphs, keep_graphs
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding
-from lightning_croloss.models.layers.unit_length import unit_length
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.models.metadata import ModelMetadata, check_events, check_features
 from lightning_croloss.models.own_parts import choice_of, keep_choice, own_loss, own_negatives
 from lightning_croloss.models.recommending import Recommending

@@ -11,6 +11,9 @@ from lightning_croloss.losses.batches.accidental_hits import AccidentalHits
 from lightning_croloss.losses.batches.scored import Draws
 from lightning_croloss.losses.fused.form import FusedForm
 
+#: Most φ′ that a block of rows keeps on a CPU, 64 MiB of them.
+MOST_KEPT = 2**24
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -21,17 +24,23 @@ class Tiling:
         width: candidates of a tile.
         product_dtype: type of the factors of the matrix products; None = that of the ranks. Sums are kept in
             the latter whatever the former.
+        keeps: whether the φ′ of a block of rows is kept until the ranks of its rows are known, in one sweep
+            over the candidates. If not it is computed again, in a second one.
     """
 
     rows: int
     width: int
     product_dtype: torch.dtype | None = None
+    keeps: bool = True
 
     @classmethod
     def choose(
         cls, users: Tensor, candidates: Tensor, number: int | None = None, columns: int | None = None
     ) -> Tiling:
         """Choose for a device: tiles that fit a core's cache, and a block of bounded memory (64 MiB of φ′).
+
+        On a CPU a block of few rows would read a large catalogue, and write its gradient, many times over.
+        There all rows take two sweeps instead.
 
         On a CPU products are in float32 even of bfloat16 vectors or under autocast: few CPUs have a faster
         product, and the ranks gain. Elsewhere they are in the vectors' or autocast's type.
@@ -46,19 +55,24 @@ class Tiling:
         columns = max(1, candidates.shape[0] if columns is None else columns)
         if users.device.type == "cpu":
             dtype = None
-            few, most = (size // columns // 16 * 16 for size in (3 * 2**20, 2**24))
+            keeps = min(number, 256) * columns <= MOST_KEPT
+            few, most = (size // columns // 16 * 16 for size in (3 * 2**20, MOST_KEPT))
             rows = max(32, min(512, max(few, min(128, most))))
             blocks = -(-max(1, number) // rows)
             rows = max(32, -(-number // blocks))  # of even size
+            if not keeps:
+                blocks = -(-max(1, number) // 512)
+                rows = -(-max(1, number) // blocks)
             width = max(512, 2**18 * torch.get_num_threads() // rows)
         else:
+            keeps = True
             dtype = torch.promote_types(users.dtype, candidates.dtype)
             device = users.device.type
             if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
                 dtype = torch.get_autocast_dtype(device)
             rows = max(64, min(1024, 2**27 // columns // 64 * 64))
             width = 2**24 // rows
-        return cls(rows, width, dtype)
+        return cls(rows, width, dtype, keeps)
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,9 @@ class Plan(LossPlan):
     Attributes:
         hits: which candidates to ignore; None = none.
         tiling: how the score matrix is cut.
+        unit_candidates: whether the candidates are brought to unit length on the way.
     """
 
     hits: AccidentalHits | None
     tiling: Tiling
+    unit_candidates: bool = False

@@ -10,6 +10,8 @@ def test_tiling_is_bounded():
         for device in ("cpu", "meta"):
             users = torch.empty(1024, 64, device=device)
             tiling = Tiling.choose(users, torch.empty(columns, 64, device="meta"))
-            assert tiling.rows * columns <= max(2**27, 64 * columns)
+            assert not tiling.keeps or tiling.rows * columns <= max(2**27, 64 * columns)
+            assert tiling.rows * tiling.width <= 2**24
+            assert tiling.keeps or device == "cpu"
             assert tiling.rows >= 32
             assert tiling.width >= 256
