@@ -27,9 +27,7 @@ class Block:
         positive_scores: (b, 1).
     """
 
-    def __init__(
-        self, plan: Plan, number: int, rows: slice, users: Tensor, positive_scores: Tensor
-    ) -> None:
+    def __init__(self, plan: Plan, number: int, rows: slice, users: Tensor, positive_scores: Tensor) -> None:
         self._plan, self._number, self.rows = plan, number, rows
         self.users, self.positive_scores = users[rows], positive_scores[rows]
         self._scaled = self.users / plan.scale

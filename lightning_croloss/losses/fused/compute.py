@@ -93,10 +93,11 @@ class Computation:
             row_grad: (B,) gradient of each of the losses.
             needs: whether each input needs one.
         """
+        plan = self.plan
         with no_autocast(users.device):
             users, positives, scores, factor = self._prepared(users, positives)
-            candidate_grad = torch.empty_like(candidates) if needs[2] else None
-            user_grad, slope_sum = TwoSweeps(self.plan, factor, scores, candidates).gradients(
+            candidate_grad = plan.spare_memory.take(candidates) if needs[2] else None
+            user_grad, slope_sum = TwoSweeps(plan, factor, scores, candidates).gradients(
                 self._coefficient * row_grad, self._log_scale, needs[0], candidate_grad
             )
             return *_of_rows(users, positives, user_grad, slope_sum, needs), candidate_grad
@@ -125,5 +126,7 @@ def _of_rows(
     users: Tensor, positives: Tensor, product: Tensor | None, slope_sum: Tensor, needs: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients of users and positives, of slopes that are multiplied by their coefficients."""
-    user_grad = product.addcmul_(slope_sum, positives, value=-1.0) if needs[0] and product is not None else None
+    user_grad = (
+        product.addcmul_(slope_sum, positives, value=-1.0) if needs[0] and product is not None else None
+    )
     return user_grad, -slope_sum * users if needs[1] else None

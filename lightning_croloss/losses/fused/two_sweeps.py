@@ -67,7 +67,9 @@ class TwoSweeps:
             of the coefficient times φ′.
         """
         users = [block.users for block in self._blocks]
-        product = torch.zeros(len(coefficient), users[0].shape[1], dtype=self._plan.dtype, device=users[0].device)
+        product = torch.zeros(
+            len(coefficient), users[0].shape[1], dtype=self._plan.dtype, device=users[0].device
+        )
         slope_sum = torch.zeros_like(coefficient)
         weighted = [block.weighted(coefficient[block.rows] * share) for block in self._blocks]
         for tile in self._tiles:

@@ -23,14 +23,15 @@ class ShardedComputation:
         plan: what to go by, for the R rows of all processes; its blocks must be the same on all.
         counts: number of rows of each process.
         own: which of the rows are of this process.
+        share: what the candidates' gradient is multiplied by.
 
     Attributes:
         log_ranks: (R,) log R of all rows, once :meth:`rank` has returned; so are the losses.
         losses: (R,) the loss of each row times its weight.
     """
 
-    def __init__(self, plan: Plan, counts: list[int], own: slice) -> None:
-        self.plan, self.counts, self.own = plan, counts, own
+    def __init__(self, plan: Plan, counts: list[int], own: slice, share: float) -> None:
+        self.plan, self.counts, self.own, self.share = plan, counts, own, share
         self.log_ranks = torch.empty_like(plan.row_weight)
         self.losses = torch.empty_like(plan.row_weight)
         self._coefficient = torch.empty_like(plan.row_weight)
@@ -62,13 +63,7 @@ class ShardedComputation:
 
     @torch.no_grad()
     def gradients(
-        self,
-        users: Tensor,
-        positives: Tensor,
-        candidates: Tensor,
-        row_grad: Tensor,
-        needs: Sequence[bool],
-        share: float = 1.0,
+        self, users: Tensor, positives: Tensor, candidates: Tensor, row_grad: Tensor, needs: Sequence[bool]
     ) -> Gradients:
         """Compute the gradients by a second sweep after :meth:`rank`; all processes call it.
 
@@ -78,13 +73,12 @@ class ShardedComputation:
             candidates: (m, D).
             row_grad: (R,) gradient of each of the losses.
             needs: whether each of the inputs needs one.
-            share: what the candidates' gradient is multiplied by.
         """
         dtype = self.plan.dtype
         with no_autocast(users.device):
-            candidate_grad = torch.empty_like(candidates) if needs[2] else None
+            candidate_grad = self.plan.spare_memory.take(candidates) if needs[2] else None
             product, slope_sum = self._sweeps(users, positives, candidates).gradients(
-                self._coefficient * row_grad, self._log_scale, True, candidate_grad, share
+                self._coefficient * row_grad, self._log_scale, True, candidate_grad, self.share
             )
             own = returned_rows(torch.cat([product, slope_sum], dim=1), self.counts)
             own_product, own_sum = own[:, :-1], own[:, -1:]

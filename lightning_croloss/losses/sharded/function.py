@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.losses.batches.accidental_hits import AccidentalHits
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.function import refuse_second_derivative
@@ -16,22 +17,23 @@ from lightning_croloss.losses.sharded.compute import ShardedComputation
 from lightning_croloss.sharding.messages import gathered_rows
 
 
-def fused_losses(batch: ShardedBatch, form: FusedForm, rows_per_shard: int) -> tuple[Tensor, Tensor]:
+def fused_losses(batch: ShardedBatch, form: FusedForm, spare_memory: SpareMemory) -> tuple[Tensor, Tensor]:
     """Compute the losses of this process's rows and, where any process needs one, the gradients.
 
     Args:
         batch: the rows; there are some on one process at least.
         form: the loss.
-        rows_per_shard: the largest number of items of a process, by which all cut the rows alike.
+        spare_memory: for the candidates' gradient.
 
     Returns:
         (b,) the losses times their weights; and log R (R,) of the rows of all processes, without gradient.
     """
-    tiling = Tiling.choose(batch.users, batch.candidates, batch.rows, rows_per_shard)
+    tiling = Tiling.of_two_sweeps(batch.users, batch.candidates, batch.rows)  # all cut the rows alike
     numbers, lists = batch.hit_lists()
     hits = AccidentalHits(numbers, None, lists, tiling.rows, tiling.width)
-    plan = Plan(form, batch.draws, gathered_rows(batch.row_weight, batch.counts), hits, tiling)
-    computation = ShardedComputation(plan, batch.counts, batch.own)
+    row_weight = gathered_rows(batch.row_weight, batch.counts)
+    plan = Plan(form, batch.draws, row_weight, hits, tiling, batch.unit_candidates, spare_memory)
+    computation = ShardedComputation(plan, batch.counts, batch.own, batch.share)
     inputs = (batch.users, batch.positives, batch.candidates)
     if batch.needs_gradient:
         losses: Tensor = _ShardedFunction.apply(computation, *inputs)
@@ -44,7 +46,7 @@ def fused_losses(batch: ShardedBatch, form: FusedForm, rows_per_shard: int) -> t
 class _ShardedFunction(torch.autograd.Function):
     """Computes the gradients in its backward pass, where what each row's loss is multiplied by is known.
 
-    The items' gradient is of the losses of all processes.
+    The items' gradient is of the losses of all processes, times the batch's share.
     """
 
     @staticmethod
