@@ -32,12 +32,12 @@ class Block:
         self.users, self.positive_scores = users[rows], positive_scores[rows]
         self._scaled = self.users / plan.scale
         same = self.users.dtype == plan.dtype
-        self._fast = fast_product(self.users, len(self.users)) if same else None
+        self._fast = fast_product(self.users, self.users.shape[0]) if same else None
         self._same = same
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.users)
+        return self.users.shape[0]
 
     def scores(self, tile: Tile) -> Tensor:
         """Return (b, w): what each candidate scores above its row's positive, in units of the scale.

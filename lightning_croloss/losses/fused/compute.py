@@ -44,8 +44,9 @@ class Computation:
         plan = self.plan
         with no_autocast(users.device):
             users, positives, scores, factor = self._prepared(users, positives)
-            tiles, columns = Tiles(candidates, plan), len(candidates)
-            blocks = blocks_of(plan, factor, scores)
+            blocks, columns = blocks_of(plan, factor, scores), len(candidates)
+            # where φ′ of a block is kept, the vectors may be that are fewer numbers
+            tiles = Tiles(candidates, plan, keeps=candidates.shape[1] <= len(blocks[0]))
             slope_sum = torch.zeros_like(scores)
             user_grad = torch.zeros_like(users) if needs[0] else None
             candidate_grad = torch.empty_like(candidates, dtype=plan.dtype) if needs[2] else None

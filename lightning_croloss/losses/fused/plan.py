@@ -77,7 +77,7 @@ def _even(number: int, most: int) -> int:
 
 def _width(rows: int) -> int:
     """Return how many candidates a tile on a CPU has."""
-    return max(512, 2**18 * torch.get_num_threads() // rows)
+    return max(512, 2**19 * torch.get_num_threads() // rows)
 
 
 def _product_dtype(users: Tensor, candidates: Tensor) -> torch.dtype:

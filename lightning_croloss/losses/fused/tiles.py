@@ -29,14 +29,16 @@ class Tile(NamedTuple):
 
 
 class Tiles:
-    """Candidates tile by tile; no copy of all is ever made, of another type or length.
+    """Candidates tile by tile, in the type of the products and of unit length if asked for.
 
     Args:
         candidates: (M, D).
         plan: what to go by.
+        keeps: whether a tile that was made once is kept. If not, there is never a copy of all candidates.
     """
 
-    def __init__(self, candidates: Tensor, plan: Plan) -> None:
+    def __init__(self, candidates: Tensor, plan: Plan, keeps: bool = False) -> None:
+        self._made: dict[int, Tile] | None = {} if keeps else None
         self._candidates, self._unit = candidates, plan.unit_candidates
         self._width, self._dtype = plan.tiling.width, plan.dtype
         self._product_dtype = plan.tiling.product_dtype or plan.dtype
@@ -47,6 +49,13 @@ class Tiles:
 
     def __getitem__(self, number: int) -> Tile:
         """Return a tile by its number."""
+        if self._made is None:
+            return self._make(number)
+        if number not in self._made:
+            self._made[number] = self._make(number)
+        return self._made[number]
+
+    def _make(self, number: int) -> Tile:
         first = number * self._width
         columns = slice(first, min(first + self._width, len(self._candidates)))
         rows = self._candidates[columns]
