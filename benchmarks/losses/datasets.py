@@ -98,7 +98,7 @@ def build_model(
         "negatives": UniformNegatives(NUM_NEGATIVES) if num_items > NUM_NEGATIVES else FullCatalogNegatives(),
         "ns": NS,
     }
-    optimizer = partial(torch.optim.AdamW, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = partial(torch.optim.AdamW, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     dropout = DATA_SETS[name].history_dropout
     if architecture == "SASRec":
         return SASRec(
@@ -110,7 +110,7 @@ def build_model(
             train_on="all",
             dropout=0.2,
             history_dropout=dropout / 2,
-            optimizer=partial(torch.optim.AdamW, lr=LEARNING_RATE / 3, weight_decay=WEIGHT_DECAY, fused=True),
+            optimizer=partial(torch.optim.AdamW, lr=LEARNING_RATE / 3, weight_decay=WEIGHT_DECAY),
         )
     return YouTubeDNN(
         **shared,

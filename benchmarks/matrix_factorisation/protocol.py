@@ -160,5 +160,5 @@ def build_model(data: TableDataModule, loss: RetrievalLoss, rate: float) -> Matr
         negatives=UniformNegatives(NUM_NEGATIVES, exclude_known_positives=True),
         ns=(N,),
         exclude_history=True,
-        optimizer=partial(torch.optim.Adam, lr=rate / EMBEDDING_DIM**0.5, fused=True),
+        optimizer=partial(torch.optim.Adam, lr=rate / EMBEDDING_DIM**0.5),
     )

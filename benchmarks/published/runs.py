@@ -86,9 +86,7 @@ def build_model(architecture: str, num_items: int, loss: RetrievalLoss, recipe: 
         negatives=UniformNegatives(drawn) if drawn else FullCatalogNegatives(),
         ns=NS,
         loss=loss,
-        optimizer=partial(
-            torch.optim.AdamW, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"], fused=True
-        ),
+        optimizer=partial(torch.optim.AdamW, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"]),
         **own,
     )
 

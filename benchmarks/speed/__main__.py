@@ -28,6 +28,7 @@ SECTIONS = (
     "job",
     "preparation",
     "growth",
+    "whole_catalog",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -23,6 +23,7 @@ from benchmarks.speed.settings import Settings
 from lightning_croloss import FullCatalogNegatives, UniformNegatives, YouTubeDNN
 from lightning_croloss.common.files import replacing
 from lightning_croloss.data import RetrievalBatch
+from lightning_croloss.training.fused_steps import fuse_steps
 from lightning_croloss.training.sparse_gradients import AUTOMATIC_ROWS, lazy_optimizer
 
 PEERS = ()
@@ -38,8 +39,10 @@ SIZES: dict[str, list[tuple[int, int]]] = {
 QUICK = {kind: [(1_000, 16), (2_000, 16)] for kind in SIZES}
 
 
-def steps(kind: str, items: int, batch_size: int, count: int = 1) -> Callable[[], None]:
-    """Return a function that takes ``count`` steps; the first step, which allocates, is behind it."""
+def steps(
+    kind: str, items: int, batch_size: int, count: int = 1, similarity: str = "cosine"
+) -> Callable[[], None]:
+    """Return a function that takes ``count`` steps; the first two, which allocate, are behind it."""
     torch.manual_seed(0)
     whole = kind.startswith("whole")
     model = YouTubeDNN(
@@ -48,6 +51,7 @@ def steps(kind: str, items: int, batch_size: int, count: int = 1) -> Callable[[]
         hidden_dims=(),
         negatives=FullCatalogNegatives() if whole else UniformNegatives(NEGATIVES),
         ns=(20,),
+        similarity=similarity,
     )
     lazy = not whole and items >= AUTOMATIC_ROWS
     for embedding in model.id_embeddings():
@@ -55,6 +59,7 @@ def steps(kind: str, items: int, batch_size: int, count: int = 1) -> Callable[[]
     build = lazy_optimizer(None) if lazy else torch.optim.Adam
     assert build is not None
     optimizer = build(model.parameters())
+    fuse_steps([optimizer], model.modules())  # as a fit does
 
     def take() -> None:
         for _ in range(count):
@@ -63,10 +68,12 @@ def steps(kind: str, items: int, batch_size: int, count: int = 1) -> Callable[[]
                 torch.randint(1, items + 1, (batch_size, 1)),
                 torch.ones(batch_size, dtype=torch.long),
             )
-            optimizer.zero_grad()
-            model.loss_of(batch).backward()
+            loss = model.loss_of(batch)
+            model.optimizer_zero_grad(0, 0, optimizer)
+            loss.backward()
             optimizer.step()
 
+    take()
     take()
     return take
 

@@ -6,10 +6,10 @@ from unittest.mock import patch
 
 from torch.nn.utils.parametrize import register_parametrization
 
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.integrations.framework import framework
 from lightning_croloss.integrations.recbole_model import UnitLength, masked_positions, replace_criterion
 from lightning_croloss.integrations.recbole_settings import base_of, check_bases
-from lightning_croloss.models.layers.unit_length import unit_length
 
 with framework("RecBole", "lightning-croloss[recbole]"):
     from recbole.model.abstract_recommender import AbstractRecommender

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.integrations.framework import framework
 from lightning_croloss.integrations.recbole_criterion import RetrievalCriterion
-from lightning_croloss.models.layers.unit_length import unit_length
 
 with framework("RecBole", "lightning-croloss[recbole]"):
     from recbole.model.loss import BPRLoss

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
+from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.common.uncompiled import uncompiled
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.in_batch import Pairs, own_item_batches
@@ -87,6 +89,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         self._item_counts = ItemCounts()
         self._scheduled = ScheduledValues()
         self.diagnostics: dict[str, Tensor] = {}
+        #: for the gradient of many candidates, where whoever trains gives back what an optimizer is done with
+        self.spare_memory = SpareMemory()
         self._warned: set[str] = set()
         self._inspection = Inspection(self._warn_once)
 
@@ -181,6 +185,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         sample_weight: Tensor | None = None,
         padding_id: int | None = 0,
         user_ids: Tensor | None = None,
+        normalize_candidates: bool = False,
     ) -> Tensor:
         """Compute the loss from vectors, by their dot products.
 
@@ -205,6 +210,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             padding_id: the id that is padding. None = none is, and ids may be any integers: class indices
                 from 0, hashes.
             user_ids: (B,) id of each row's user, from 0 on; only a loss with ``needs_user_ids`` looks at it.
+            normalize_candidates: bring the candidates to unit length first, zeros staying zeros. With a whole
+                table as the candidates this takes less time and memory than to give it normalised.
 
         Returns:
             The loss as :meth:`forward` returns it for the vectors' dot products.
@@ -236,6 +243,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sample_weight,
             self.num_items,
             padding_id,
+            normalize_candidates,
         )
         if user_ids is not None:
             check_user_ids(user_ids, users.shape[:1], users.device)
@@ -386,6 +394,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
     ) -> Tensor:
         """Compute all scores, then the loss from them; the vectors are those of :meth:`from_embeddings`."""
         users = self.vectors_at_temperature(users)
+        candidates = unit_length(candidates) if metadata.unit_candidates else candidates
         dtype = torch.promote_types(torch.promote_types(users.dtype, positives.dtype), candidates.dtype)
         users, positives, candidates = users.to(dtype), positives.to(dtype), candidates.to(dtype)
         positive_scores = (users * positives).sum(-1)
@@ -424,6 +433,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         candidate_log_prob: Tensor | None = None,
         sample_weight: Tensor | None = None,
         user_ids: Tensor | None = None,
+        normalize_candidates: bool = False,
+        of_table: bool = False,
     ) -> Tensor:
         """Compute the exact loss against a whole catalogue whose items lie in shards, one a process.
 
@@ -449,6 +460,10 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             candidate_log_prob: (m,) log q_j of each of the candidates.
             sample_weight: (b,) weight of each row in the mean, or (b, L).
             user_ids: (b,) id of each row's user, for a loss with ``needs_user_ids``.
+            normalize_candidates: as for :meth:`from_embeddings`.
+            of_table: the candidates (and their log q) are all rows of this process's ``shards``, row 0 too if
+                it is here: the ``weight`` of a ``ShardedEmbedding``. Their gradient is that of the mean over
+                the processes, as of its look-ups.
 
         Returns:
             Scalar: W times this process's share of the (weighted) mean or sum over the rows of all. With
@@ -473,6 +488,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 sample_weight,
                 user_ids,
                 self.num_items,
+                normalize_candidates,
+                of_table,
             )
             targets, weight = batch.metadata.target_ids, batch.metadata.sample_weight
             if targets is not None:
@@ -484,15 +501,15 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         if shards.num_shards == 1:
             return self._loss_of_vectors(*check())
         self._scheduled.check(self)
-        batch = ShardedBatch.of(check, self.vectors_at_temperature, shards, users, self.reduction)
+        batch = ShardedBatch.of(check, self.vectors_at_temperature, shards, users, self.reduction, of_table)
         if batch.rows == 0 or batch.num_columns == 0:
             losses = batch.nothing()
         else:
             self.inspect_scores(batch.call_scores(self.num_items))
-            losses = self._losses_over_shards(batch, shards.rows_per_shard)
+            losses = self._losses_over_shards(batch)
         return reduce_losses(losses, None, "none" if self.reduction == "none" else "sum", batch.fold)
 
-    def _losses_over_shards(self, batch: ShardedBatch, rows_per_shard: int) -> Tensor:
+    def _losses_over_shards(self, batch: ShardedBatch) -> Tensor:
         """Return the losses (b,) of this process's rows, times their weights, by autograd."""
         return naive_losses(batch, self.row_losses)
 

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.sharding.embedding import IdEmbedding
 from lightning_croloss.sharding.row_shards import RowShards
 
 
@@ -36,6 +37,15 @@ class Encoder(LightningModule, ABC):
 
         A model that says so encodes the items of its own process where it is asked for all, and is evaluated
         and asked for recommendations by all processes together.
+        """
+        return None
+
+    @property
+    def plain_item_table(self) -> IdEmbedding | None:
+        """The table whose row i, of unit length for cosine, is the vector of item i; None: there is none.
+
+        Where there is one, a loss over the whole catalogue takes the table itself. Then :meth:`encode_items`
+        is not asked for all items in training.
         """
         return None
 

@@ -228,6 +228,13 @@ class HistoryModel(RetrievalModel):
         """Return item vectors, (..., D), or (num_items, D); over shards those of this process."""
         return self.normalize(self.embed_items(ids))
 
+    @property
+    def plain_item_table(self) -> IdEmbedding | None:
+        """The table whose rows make the vectors of items: without features, and without a graph."""
+        if self.item_feature_embedding is not None:
+            return None
+        return self.table_behind(HistoryModel, "encode_items", "embed_items", "_item_rows")
+
     def encode_catalogue(self) -> Tensor:
         """Return the vectors of all items, (num_items, D) float32, without gradient."""
         if self._smoothed is not None:  # whoever swaps weights behind our back calls this afterwards

@@ -61,3 +61,8 @@ class MatrixFactorization(RetrievalModel):
     def encode_items(self, ids: Tensor | None) -> Tensor:
         """Return item vectors, (..., D), or (num_items, D); over shards those of this process."""
         return self.normalize(rows_of_ids(self.item_embedding) if ids is None else self.item_embedding(ids))
+
+    @property
+    def plain_item_table(self) -> IdEmbedding | None:
+        """The table whose rows make the vectors of items."""
+        return self.table_behind(MatrixFactorization, "encode_items")

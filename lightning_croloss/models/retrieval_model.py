@@ -16,6 +16,7 @@ from lightning_croloss.common.class_only import class_only
 from lightning_croloss.common.deprecation import warn_deprecated
 from lightning_croloss.common.plain_content import check_expansion, check_tensors
 from lightning_croloss.common.safe_config import TrustedClasses
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.configurable import to_config
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.request import DataRequest
@@ -35,7 +36,6 @@ from lightning_croloss.models.graphs import check_same_graphs, keep_graphs
 from lightning_croloss.models.hyperparameters import PlainHyperparameters
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.layers.features import FeatureEmbedding
-from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.models.metadata import ModelMetadata, check_events, check_features
 from lightning_croloss.models.own_parts import choice_of, keep_choice, own_loss, own_negatives
 from lightning_croloss.models.recommending import Recommending
@@ -50,6 +50,7 @@ from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.sharded.folder import rest_of
 from lightning_croloss.training.sharded.loading import refuse_part
 from lightning_croloss.training.sharded.refusals import refuse_strategy
+from lightning_croloss.training.table_gradients import is_plain
 from lightning_croloss.training.trainer_checks import check_trainer
 
 if TYPE_CHECKING:
@@ -153,6 +154,19 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def normalize(self, vectors: Tensor) -> Tensor:
         """Bring vectors to unit length if the similarity is cosine."""
         return unit_length(vectors) if self.similarity == "cosine" else vectors
+
+    def table_behind(self, owner: type[RetrievalModel], *methods: str) -> IdEmbedding | None:
+        """Return ``item_embedding`` if it alone makes the vectors of items, for ``plain_item_table``.
+
+        Args:
+            owner: the class whose methods make vectors of its rows.
+            methods: their names; where a subclass has one of its own, it may make them otherwise.
+        """
+        of_owner = {"normalize": RetrievalModel, **dict.fromkeys(methods, owner)}
+        for name, cls in of_owner.items():
+            if getattr(type(self), name) is not getattr(cls, name) or name in vars(self):
+                return None
+        return self.item_embedding if is_plain(self.item_embedding) else None
 
     @property
     def supports_shards(self) -> bool:

@@ -15,8 +15,9 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
 from lightning_croloss.models.metadata import ModelMetadata
 from lightning_croloss.models.windows import one_target_a_row
-from lightning_croloss.negatives import Negatives
+from lightning_croloss.negatives import FullCatalogNegatives, Negatives
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
+from lightning_croloss.training.fused_steps import fuse_steps
 from lightning_croloss.training.half_precision import raise_eps
 from lightning_croloss.training.logging_steps import logs_next_step
 from lightning_croloss.training.monitors import still_improving
@@ -28,6 +29,7 @@ from lightning_croloss.training.saved_states import check_optimizer, check_sched
 from lightning_croloss.training.sharded.rows import keep_own_states
 from lightning_croloss.training.sharded.tables import shards_of, weights_of
 from lightning_croloss.training.sparse_gradients import clip_gradients
+from lightning_croloss.training.table_gradients import whole_rows
 
 
 class SampledTraining(Encoder):
@@ -42,6 +44,7 @@ class SampledTraining(Encoder):
     """
 
     loss: RetrievalLoss
+    similarity: str
     negatives: Negatives
     metadata: ModelMetadata
     # not set here: a class attribute would hide the modules that a subclass assigns
@@ -64,6 +67,8 @@ class SampledTraining(Encoder):
         """Look at the optimizer that was really built."""
         self._optimization.confirm(self.id_embeddings(), self.trainer.optimizers)
         raise_eps(self.trainer.optimizers)
+        if not self._builds_its_own:
+            fuse_steps(self.trainer.optimizers, self.modules())
 
     def on_train_end(self) -> None:
         """Say what was still improving."""
@@ -132,21 +137,25 @@ class SampledTraining(Encoder):
 
     def loss_of(self, batch: RetrievalBatch) -> Tensor:
         """Return the training loss of one batch, a scalar with gradient."""
+        with whole_rows(self._whole_table if torch.is_grad_enabled() else None) as rows:
+            return self._loss_of(batch, rows)
+
+    def _loss_of(self, batch: RetrievalBatch, rows: Tensor | None) -> Tensor:
+        """Return the loss; ``rows`` are those of the table of items where they are the candidates."""
         users, batch = one_target_a_row(*self.training_users(batch))
         targets = batch.first_targets
         positives = self.encode_items(targets)
-        candidates = self.negatives.sample(batch)
         of_users: dict[str, Any] = {}
         if self.loss.needs_user_ids:
             self.loss.epoch, of_users = self.current_epoch, {"user_ids": batch.users}
         chosen = self.select_interest(users, positives)
+        of_rows: dict[str, Any] = {"target_ids": targets, "sample_weight": batch.sample_weight, **of_users}
+        if rows is not None:
+            of_rows["excluded_ids"] = self.negatives.excluded(batch)
+            return self._loss_of_table(chosen, positives, rows, of_rows)
+        candidates = self.negatives.sample(batch)
+        of_rows["excluded_ids"] = candidates.excluded_ids
         vectors = self.encode_items(None if candidates.whole_catalogue else candidates.ids)
-        of_rows: dict[str, Any] = {
-            "target_ids": targets,
-            "excluded_ids": candidates.excluded_ids,
-            "sample_weight": batch.sample_weight,
-            **of_users,
-        }
         shards, log_prob = self.item_shards, candidates.log_prob
         if candidates.whole_catalogue and shards is not None:
             if log_prob is not None:
@@ -163,6 +172,30 @@ class SampledTraining(Encoder):
             num_sampled=candidates.num_sampled,
             **of_rows,
         )
+
+    def _loss_of_table(
+        self, users: Tensor, positives: Tensor, rows: Tensor, of_rows: dict[str, Any]
+    ) -> Tensor:
+        """Return the loss whose candidates are the rows of the table of items, of which row 0 is padding."""
+        of_rows["normalize_candidates"] = self.similarity == "cosine"
+        if self.item_shards is not None:
+            return self.loss.from_sharded_embeddings(
+                users, positives, rows, self.item_shards, of_table=True, **of_rows
+            )
+        ids = torch.arange(len(rows), device=rows.device)
+        return self.loss.from_embeddings(users, positives, rows, candidate_ids=ids, **of_rows)
+
+    @property
+    def _whole_table(self) -> IdEmbedding | None:
+        """The table of items whose every row is a candidate of every step; None: it is not so."""
+        kinds = type(self.negatives), type(self.loss)
+        as_ours = (
+            kinds[0].sample is FullCatalogNegatives.sample
+            and kinds[1].from_embeddings is RetrievalLoss.from_embeddings
+            and kinds[1].from_sharded_embeddings is RetrievalLoss.from_sharded_embeddings
+            and self._compiler_ctx is None  # sparse gradients would break the graph
+        )
+        return self.plain_item_table if as_ours else None
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
@@ -229,10 +262,21 @@ class SampledTraining(Encoder):
         else:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Let go of the gradients; the memory of that of all items is kept for the next."""
+        table = self._whole_table
+        # under DDP a gradient may lie in what the processes exchange
+        alone = self._trainer is None or self.trainer.world_size == 1 or self.item_shards is not None
+        gradient = table.weight.grad if table is not None and alone else None
+        super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+        if table is not None and gradient is not None and table.weight.grad is None:
+            self.loss.spare_memory.give(gradient)
+
     def teardown(self, stage: str) -> None:
         """Leave a model whose gradients any optimizer can take."""
         if stage == "fit":
             self._optimization.set_sparse(self.id_embeddings(), False)
+            self.loss.spare_memory.forget()
             if self._row_exchange is not None:
                 self._row_exchange.hand_back(self)
                 self._row_exchange = None

@@ -14,8 +14,8 @@ from lightning_croloss import (
     TripletLoss,
     UniformNegatives,
 )
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.models import MIND, NGCF, LightGCN, MatrixFactorization, TwoTower, YouTubeDNN
-from lightning_croloss.models.layers.unit_length import unit_length
 from lightning_croloss.training.half_precision import LEAST_EPS, raise_eps
 from lightning_croloss.training.lazy_adam import LazyAdam
 from tests.data_for_tests import ClusteredData, EventData, events_of, fit

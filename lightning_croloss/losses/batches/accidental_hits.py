@@ -139,9 +139,10 @@ def hit_pairs(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:
 def _hits(candidate_ids: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Return for each pair of equal ids which of ``ids`` (S,), ascending, and which candidate (M,) it is."""
     size = candidate_ids.shape[0]
-    if _is_whole_catalogue(candidate_ids):  # item i is candidate i − 1
-        entry = torch.nonzero((ids > 0) & (ids <= size)).squeeze(1)
-        return entry, ids[entry] - 1
+    first = _first_of_catalogue(candidate_ids)
+    if first is not None:  # item i is candidate i − first
+        entry = torch.nonzero((ids > 0) & (ids < first + size)).squeeze(1)
+        return entry, ids[entry] - first
     ordered, index_of = torch.sort(candidate_ids)
     given = torch.nonzero(ids).squeeze(1)  # most of a padded list may be padding
     first, count = _ranges(ordered, ids[given].to(ordered.dtype))
@@ -174,12 +175,14 @@ def _hits_of_lists(candidate_ids: Tensor, lists: ItemLists) -> tuple[Tensor, Ten
     return of_rows.list_of_value, of_rows.values
 
 
-def _is_whole_catalogue(candidate_ids: Tensor) -> bool:
+def _first_of_catalogue(candidate_ids: Tensor) -> int | None:
+    """Return the first of ids that count up from 1, or from 0 as the rows of a table do; None of others."""
     size = candidate_ids.shape[0]
-    if size == 0 or int(candidate_ids[0]) != 1 or int(candidate_ids[-1]) != size:
-        return False
-    counting = torch.arange(1, size + 1, device=candidate_ids.device, dtype=candidate_ids.dtype)
-    return torch.equal(candidate_ids, counting)
+    first = int(candidate_ids[0]) if size else 2
+    if first not in (0, 1) or int(candidate_ids[-1]) != first + size - 1:
+        return None
+    counting = torch.arange(first, first + size, device=candidate_ids.device, dtype=candidate_ids.dtype)
+    return first if torch.equal(candidate_ids, counting) else None
 
 
 def _grouped_padding(candidate_ids: Tensor, width: int, tiles: int) -> tuple[Tensor, list[int]]:

@@ -27,6 +27,7 @@ class BatchMetadata:
         num_items: size of the catalogue; None = the number of draws.
         fold: the shape of the caller's rows, if it is not (B,).
         user_ids: (B,) id of each row's user.
+        unit_candidates: whether the candidates are still to be brought to unit length.
     """
 
     target_ids: Tensor | None = None
@@ -38,6 +39,7 @@ class BatchMetadata:
     num_items: int | None = None
     fold: Fold | None = None
     user_ids: Tensor | None = None
+    unit_candidates: bool = False
 
     @classmethod
     def check(
@@ -50,6 +52,7 @@ class BatchMetadata:
         sample_weight: Tensor | None,
         num_items: int | None = None,
         padding_id: int | None = 0,
+        unit_candidates: bool = False,
     ) -> BatchMetadata:
         """Check that the ids can be compared, and count the draws: every candidate but padding.
 
@@ -67,7 +70,16 @@ class BatchMetadata:
         excluded_ids = None if excluded_ids is None else inner_ids(excluded_ids, padding_id)
         if num_sampled is None and candidate_ids is not None:
             num_sampled = (candidate_ids != 0).sum(-1)
-        return cls(target_ids, candidate_ids, excluded_ids, log_prob, num_sampled, sample_weight, num_items)
+        return cls(
+            target_ids,
+            candidate_ids,
+            excluded_ids,
+            log_prob,
+            num_sampled,
+            sample_weight,
+            num_items,
+            unit_candidates=unit_candidates,
+        )
 
     def hit_mask(self) -> Tensor | None:
         """Return which candidates to ignore, (M,) or (B, M) bool; None = ids were not given."""

@@ -44,6 +44,7 @@ def one_row_each(batch: VectorBatch) -> VectorBatch:
         num_sampled=given.of_number(metadata.num_sampled, "num_sampled"),
         sample_weight=_weights(metadata.sample_weight, given, several),
         num_items=metadata.num_items,
+        unit_candidates=metadata.unit_candidates,
         fold=Fold(shape[:1], given.row_of) if several else Fold(shape, given.position),
     )
     if metadata.user_ids is not None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import VectorBatch
@@ -103,6 +104,8 @@ class Inspection:
         if metadata.log_prob is not None:
             self.log_prob("candidate_log_prob", metadata.log_prob)
         if (without_ids or targets is not None) and batch.positives.shape[0] > 1 and candidates.numel():
+            if metadata.unit_candidates:
+                candidates = unit_length(candidates.detach())
             figures = own_positives.figures(batch.positives, candidates, targets, ids)
             self._answers.ask(figures, lambda found: own_positives.judge(found, targets is not None))
 

@@ -1,13 +1,20 @@
-"""Computation: loss and gradients of a whole batch, block of rows by block of rows."""
+"""Computation: loss and gradients of a whole batch, in one sweep over the candidates or in two."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.common.products import no_autocast
+from lightning_croloss.losses.fused.block import blocks_of
 from lightning_croloss.losses.fused.plan import Plan
 from lightning_croloss.losses.fused.sweep import Sweep
+from lightning_croloss.losses.fused.tiles import Tiles
+from lightning_croloss.losses.fused.two_sweeps import TwoSweeps
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class Computation:
@@ -17,7 +24,7 @@ class Computation:
         plan: what to go by.
 
     Attributes:
-        log_ranks: (B,) log R, once :meth:`run` has returned.
+        log_ranks: (B,) log R, once :meth:`run` or :meth:`rank` has returned.
         losses: (B,) the loss of each row times its weight, likewise.
     """
 
@@ -25,50 +32,102 @@ class Computation:
         self.plan = plan
         self.log_ranks = torch.empty_like(plan.row_weight)
         self.losses = torch.empty_like(plan.row_weight)
+        self._coefficient = torch.empty_like(plan.row_weight)
+        self._log_scale = torch.empty_like(plan.row_weight) if plan.form.kernel.sums_logarithms else None
 
     @torch.no_grad()
-    def run(
-        self, users: Tensor, positives: Tensor, candidates: Tensor, needs: tuple[bool, ...]
-    ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """Return the loss and the gradients of those inputs that need one."""
-        plan = self.plan
-        dtype, rows, columns = plan.dtype, plan.tiling.rows, candidates.shape[0]
-        product_dtype = plan.tiling.product_dtype or dtype
-        with no_autocast(users.device):
-            users, positives = users.to(dtype), positives.to(dtype)
-            scores = (users * positives).sum(-1, keepdim=True) / plan.scale
-            factors = (users.to(product_dtype), candidates.to(product_dtype))
-            needs_rows, needs_candidates = needs[0] or needs[1], needs[2]
-            losses = torch.empty_like(plan.row_weight)
-            pulls = torch.empty_like(scores) if needs_rows else None
-            user_grad = torch.zeros_like(users) if needs[0] else None
-            candidate_grad = torch.zeros_like(candidates, dtype=dtype) if needs_candidates else None
-            keep = torch.empty(
-                min(rows, users.shape[0])
-                * (columns if needs_candidates else min(plan.tiling.width, columns)),
-                dtype=dtype,
-                device=users.device,
-            )
-            for number, first in enumerate(range(0, users.shape[0], rows)):
-                block = slice(first, min(first + rows, users.shape[0]))
-                sweep = Sweep(plan, number, block, factors, scores[block], keep, any(needs), needs[0])
-                coefficient = self._finish(block, sweep, losses)
-                if pulls is not None:
-                    pulls[block] = -(coefficient * sweep.slope_sum).unsqueeze(1)
-                if user_grad is not None:
-                    user_grad[block] = sweep.product * coefficient.unsqueeze(1)
-                if candidate_grad is not None:
-                    sweep.add_candidate_gradient(coefficient, candidate_grad)
-            positive_grad = pulls * users if pulls is not None and needs[1] else None
-            if user_grad is not None and pulls is not None:
-                user_grad.addcmul_(pulls, positives)
-            self.losses = losses * plan.row_weight
-            return self.losses.sum(), (user_grad, positive_grad, candidate_grad)
+    def run(self, users: Tensor, positives: Tensor, candidates: Tensor, needs: Sequence[bool]) -> Gradients:
+        """Compute the losses and, of their sum, the gradients of those inputs that need one.
 
-    def _finish(self, block: slice, sweep: Sweep, losses: Tensor) -> Tensor:
-        """Set the block's losses and log R; return what the sweep's slopes are to be multiplied by, (b,)."""
+        The φ′ of a block of rows is kept until the coefficients of its rows are known.
+        """
         plan = self.plan
-        losses[block], self.log_ranks[block], slope = plan.form.finish(
-            sweep.sums, sweep.other_sums, plan.draws.num_items, block
+        with no_autocast(users.device):
+            users, positives, scores, factor = self._prepared(users, positives)
+            blocks, columns = blocks_of(plan, factor, scores), len(candidates)
+            # where φ′ of a block is kept, the vectors may be that are fewer numbers
+            tiles = Tiles(candidates, plan, keeps=candidates.shape[1] <= len(blocks[0]))
+            slope_sum = torch.zeros_like(scores)
+            user_grad = torch.zeros_like(users) if needs[0] else None
+            candidate_grad = torch.empty_like(candidates, dtype=plan.dtype) if needs[2] else None
+            kept = columns if needs[2] else min(plan.tiling.width, columns)
+            keep = torch.empty(max(map(len, blocks)) * kept, dtype=plan.dtype, device=users.device)
+            for block in blocks:
+                sweep = Sweep(plan, block, any(needs), any(needs), needs[0])
+                for tile in tiles:
+                    sweep.add(tile, keep[len(block) * tile.columns.start :] if needs[2] else keep)
+                self._finish(block.rows, sweep)
+                weight = self._coefficient[block.rows].unsqueeze(1)
+                slope_sum[block.rows] = sweep.slope_sum.unsqueeze(1) * weight
+                if user_grad is not None:
+                    user_grad[block.rows] = sweep.product * weight
+                if candidate_grad is not None:
+                    first, last = block is blocks[0], block is blocks[-1]
+                    sweep.put_candidate_gradient(weight.squeeze(1), tiles, candidate_grad, first, last)
+            return *_of_rows(users, positives, user_grad, slope_sum, needs), candidate_grad
+
+    @torch.no_grad()
+    def rank(self, users: Tensor, positives: Tensor, candidates: Tensor, weighs: bool) -> None:
+        """Compute the losses, and no gradient yet.
+
+        Args:
+            users: (B, D).
+            positives: (B, D).
+            candidates: (M, D).
+            weighs: whether :meth:`gradients` will be asked for.
+        """
+        with no_autocast(users.device):
+            _, _, scores, factor = self._prepared(users, positives)
+            for rows, sweep in TwoSweeps(self.plan, factor, scores, candidates).sums(weighs):
+                self._finish(rows, sweep)
+
+    @torch.no_grad()
+    def gradients(
+        self, users: Tensor, positives: Tensor, candidates: Tensor, row_grad: Tensor, needs: Sequence[bool]
+    ) -> Gradients:
+        """Compute the gradients of those inputs that need one, by a second sweep after :meth:`rank`.
+
+        Args:
+            users: as before, likewise the others.
+            positives: (B, D).
+            candidates: (M, D).
+            row_grad: (B,) gradient of each of the losses.
+            needs: whether each input needs one.
+        """
+        plan = self.plan
+        with no_autocast(users.device):
+            users, positives, scores, factor = self._prepared(users, positives)
+            candidate_grad = plan.spare_memory.take(candidates) if needs[2] else None
+            user_grad, slope_sum = TwoSweeps(plan, factor, scores, candidates).gradients(
+                self._coefficient * row_grad, self._log_scale, needs[0], candidate_grad
+            )
+            return *_of_rows(users, positives, user_grad, slope_sum, needs), candidate_grad
+
+    def _prepared(self, users: Tensor, positives: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return both in the type of the ranks, the scores (B, 1), and users in the type of the products."""
+        plan = self.plan
+        users, positives = users.to(plan.dtype), positives.to(plan.dtype)
+        scores = (users * positives).sum(-1, keepdim=True) / plan.scale
+        return users, positives, scores, users.to(plan.tiling.product_dtype or plan.dtype)
+
+    def _finish(self, rows: slice, sweep: Sweep) -> None:
+        """Set losses, log R and coefficients of rows whose sums are complete."""
+        plan = self.plan
+        losses, self.log_ranks[rows], slope = plan.form.finish(
+            sweep.sums, sweep.other_sums, plan.draws.num_items, rows
         )
-        return slope * plan.row_weight[block] / plan.scale
+        weight = plan.row_weight[rows]
+        self.losses[rows] = losses * weight
+        self._coefficient[rows] = slope * weight / plan.scale
+        if self._log_scale is not None:
+            self._log_scale[rows] = sweep.sums.log_scale
+
+
+def _of_rows(
+    users: Tensor, positives: Tensor, product: Tensor | None, slope_sum: Tensor, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of users and positives, of slopes that are multiplied by their coefficients."""
+    user_grad = (
+        product.addcmul_(slope_sum, positives, value=-1.0) if needs[0] and product is not None else None
+    )
+    return user_grad, -slope_sum * users if needs[1] else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,33 +21,37 @@ def fused_loss(
         users: (B, D).
         positives: (B, D).
         candidates: (M, D), at least one.
-        by_row: whether the loss of each row is wanted, not their sum. Its gradients take a second sweep.
+        by_row: whether the loss of each row is wanted, not their sum. Its gradients take a second sweep, as
+            those of the sum do where the tiling keeps nothing.
 
     Returns:
         The scalar loss, or (B,); and log R (B,) without gradient.
     """
     computation = Computation(plan)
     inputs = (users, positives, candidates)
-    if torch.is_grad_enabled() and any(entry.requires_grad for entry in inputs):
-        function = _RowsFunction if by_row else _SumFunction
-        loss: Tensor = function.apply(computation, *inputs)
+    needs_gradient = torch.is_grad_enabled() and any(entry.requires_grad for entry in inputs)
+    if needs_gradient and plan.tiling.keeps and not by_row:
+        loss: Tensor = _KeptFunction.apply(computation, *inputs)
+        return loss, computation.log_ranks
+    if needs_gradient:
+        losses: Tensor = _TwoSweepsFunction.apply(computation, *inputs)
     else:
-        loss, _ = computation.run(*inputs, needs=(False, False, False))
-        loss = computation.losses if by_row else loss
-    return loss, computation.log_ranks
+        computation.rank(*inputs, weighs=False)
+        losses = computation.losses
+    return losses if by_row else losses.sum(), computation.log_ranks
 
 
-class _SumFunction(torch.autograd.Function):
+class _KeptFunction(torch.autograd.Function):
     """Computes the gradients in its forward pass and scales them in its backward pass."""
 
     @staticmethod
     def forward(
         ctx: Any, computation: Computation, users: Tensor, positives: Tensor, candidates: Tensor
     ) -> Tensor:
-        loss, gradients = computation.run(users, positives, candidates, needs=tuple(ctx.needs_input_grad[1:]))
+        gradients = computation.run(users, positives, candidates, ctx.needs_input_grad[1:])
         ctx.save_for_backward(*gradients)
         ctx.dtypes = (users.dtype, positives.dtype, candidates.dtype)
-        return loss
+        return computation.losses.sum()
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -57,27 +60,23 @@ class _SumFunction(torch.autograd.Function):
         return (None, *scaled_gradients(ctx, scale))
 
 
-class _RowsFunction(torch.autograd.Function):
-    """Computes the gradients in its backward pass, where the weight of each row is known."""
+class _TwoSweepsFunction(torch.autograd.Function):
+    """Computes the gradients in its backward pass, where the weight of each row's loss is known."""
 
     @staticmethod
     def forward(
         ctx: Any, computation: Computation, users: Tensor, positives: Tensor, candidates: Tensor
     ) -> Tensor:
-        computation.run(users, positives, candidates, needs=(False, False, False))
-        ctx.plan = computation.plan
+        computation.rank(users, positives, candidates, weighs=True)
+        ctx.computation = computation
         ctx.save_for_backward(users, positives, candidates)
-        return computation.losses
+        return computation.losses.clone()
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
-        (row_grad,) = grad_outputs
-        users, positives, candidates = inputs = ctx.saved_tensors
-        plan = replace(ctx.plan, row_weight=ctx.plan.row_weight * row_grad)
-        _, gradients = Computation(plan).run(
-            users, positives, candidates, needs=tuple(ctx.needs_input_grad[1:])
-        )
+        inputs = ctx.saved_tensors
+        gradients = ctx.computation.gradients(*inputs, grad_outputs[0], ctx.needs_input_grad[1:])
         pairs = zip(gradients, inputs, strict=True)
         return (None, *(None if grad is None else grad.to(entry.dtype) for grad, entry in pairs))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.products import no_autocast
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.losses.batches.call_scores import CallScores, spread_over
 from lightning_croloss.losses.batches.metadata import BatchMetadata
 from lightning_croloss.losses.batches.reduction import reduce_losses, weights_of_rows
@@ -81,7 +82,7 @@ class FusedLoss(ScoreLoss):
             CallScores(
                 columns,
                 metadata.num_items,
-                lambda: sample_of_products(users, positives, candidates),
+                lambda: sample_of_products(users, positives, candidates, metadata.unit_candidates),
                 None if ids is None else lambda: (ids != 0).sum(),
             )
         )
@@ -91,25 +92,32 @@ class FusedLoss(ScoreLoss):
         tiling = Tiling.choose(users, candidates)
         hits = metadata.hits_by_tile(tiling.rows, tiling.width)
         by_row = self.reduction == "none"
-        loss, log_ranks = fused_loss(
-            Plan(form, draws, row_weight, hits, tiling), users, positives, candidates, by_row
-        )
+        plan = Plan(form, draws, row_weight, hits, tiling, metadata.unit_candidates, self.spare_memory)
+        loss, log_ranks = fused_loss(plan, users, positives, candidates, by_row)
         self.keep_diagnostics(log_ranks)
         return reduce_losses(loss, None, "none", metadata.fold) if by_row else loss
 
-    def _losses_over_shards(self, batch: ShardedBatch, rows_per_shard: int) -> Tensor:
+    def _losses_over_shards(self, batch: ShardedBatch) -> Tensor:
         number = batch.rows * batch.num_columns
         if self.fused is False or (self.fused is None and number < FEWEST_SCORES):
-            return super()._losses_over_shards(batch, rows_per_shard)
-        losses, log_ranks = fused_losses(batch, self.fused_form(batch.draws), rows_per_shard)
+            return super()._losses_over_shards(batch)
+        losses, log_ranks = fused_losses(batch, self.fused_form(batch.draws), self.spare_memory)
         self.keep_diagnostics(log_ranks)
         return losses
 
 
 @torch.no_grad()
-def sample_of_products(users: Tensor, positives: Tensor, candidates: Tensor) -> Tensor:
-    """Return ``s_j − s₊`` of some rows and of candidates spread over all, 2¹⁶ pairs at most."""
+def sample_of_products(users: Tensor, positives: Tensor, candidates: Tensor, unit: bool) -> Tensor:
+    """Return ``s_j − s₊`` of some rows and of candidates spread over all, 2¹⁶ pairs at most.
+
+    Args:
+        users: (B, D).
+        positives: (B, D).
+        candidates: (M, D).
+        unit: whether these are to be brought to unit length.
+    """
     rows, columns = spread_over(users.shape[0], candidates.shape[0])
     users, positives, candidates = users[rows].float(), positives[rows].float(), candidates[columns].float()
+    candidates = unit_length(candidates) if unit else candidates
     with no_autocast(users.device):
         return users @ candidates.T - (users * positives).sum(-1, keepdim=True)

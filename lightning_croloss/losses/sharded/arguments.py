@@ -49,17 +49,22 @@ def checked_rows(
     sample_weight: Tensor | None,
     user_ids: Tensor | None,
     num_items: int | None,
+    unit_candidates: bool,
+    of_table: bool,
 ) -> VectorBatch:
     """Return the rows of this process, one for each pair of user and positive, and its items.
+
+    The arguments are those of ``RetrievalLoss.from_sharded_embeddings``.
 
     Raises:
         TypeError: an argument is not a tensor.
         ValueError: types, shapes or devices do not fit.
     """
-    own = shards.own_items
+    own = range(shards.start, shards.stop) if of_table else shards.own_items
     if isinstance(candidates, Tensor) and candidates.dim() == 2 and len(candidates) != len(own):
         raise ValueError(
-            f"candidates must be the vectors of this process's {len(own):,} items, rows {own.start} to "
+            f"candidates must be the vectors of this process's {len(own):,} {'rows' if of_table else 'items'}"
+            f", rows {own.start} to "
             f"{own.stop - 1} of the table, got {tuple(candidates.shape)}"
         )
     if target_ids is None:
@@ -86,7 +91,16 @@ def checked_rows(
             raise ValueError(f"{name} gets no gradient over shards: detach it")
     if log_prob is not None and num_items is None:
         raise ValueError("candidate_log_prob needs the catalogue size: give the loss num_items")
-    metadata = BatchMetadata.check(target_ids, ids, excluded_ids, log_prob, number, sample_weight, num_items)
+    metadata = BatchMetadata.check(
+        target_ids,
+        ids,
+        excluded_ids,
+        log_prob,
+        number,
+        sample_weight,
+        num_items,
+        unit_candidates=unit_candidates,
+    )
     if user_ids is not None:
         check_user_ids(user_ids, users.shape[:1], users.device)
         metadata = replace(metadata, user_ids=user_ids)

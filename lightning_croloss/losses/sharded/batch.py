@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.losses.batches.call_scores import CallScores, spread_over
 from lightning_croloss.losses.batches.metadata import VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold
@@ -24,16 +25,18 @@ class ShardedBatch:
     Attributes:
         users: (b, D) of this process.
         positives: (b, D) of this process.
-        candidates: (m, D), the items of this process. If it has none, one that ``hits`` does not name and
-            all rows ignore.
+        candidates: (m, D), the items of this process, after some that all rows ignore: row 0 of a table, or
+            a made one where there would be none.
         counts: number of rows of each process, in whose order the R rows of all are.
         row_weight: (b,) factor of each row of this process in what it returns.
         hits: (P,) rows of all processes, and (P,) columns of this one's items that they ignore.
         draws: M is the number of items of all processes; weights are those of this one's.
         num_columns: M.
-        empty: whether this process has no item.
+        ignored: how many of the candidates, from the first on, all rows ignore.
         needs_gradient: whether any process needs one.
         rank: of this process.
+        unit_candidates: whether the candidates are still to be brought to unit length.
+        share: what the candidates' gradient is multiplied by.
         fold: the shape of the caller's rows, if it is not (b,).
         user_ids: (R,) of all rows, if they are given.
     """
@@ -46,9 +49,11 @@ class ShardedBatch:
     hits: tuple[Tensor, Tensor]
     draws: Draws
     num_columns: int
-    empty: bool
+    ignored: int
     needs_gradient: bool
     rank: int
+    unit_candidates: bool
+    share: float
     fold: Fold | None = None
     user_ids: Tensor | None = None
 
@@ -60,6 +65,7 @@ class ShardedBatch:
         shards: RowShards,
         users: Tensor,
         reduction: str,
+        of_table: bool,
     ) -> ShardedBatch:
         """Exchange what all processes must know.
 
@@ -69,6 +75,7 @@ class ShardedBatch:
             shards: of the items.
             users: as the caller gave them, for the device.
             reduction: of the loss.
+            of_table: whether the candidates are the rows of a table.
 
         Raises:
             TypeError, ValueError: ``check`` or an id is refused; on all processes.
@@ -96,8 +103,11 @@ class ShardedBatch:
             users = users.detach().requires_grad_()
         dtype = rank_dtype(users.dtype, positives.dtype, candidates.dtype)
         num_columns = shards.num_rows - 1
-        own, log_prob = shards.own_items, metadata.log_prob
-        if not own:
+        log_prob = metadata.log_prob
+        first_row = shards.start if of_table else shards.own_items.start
+        ignored = int(of_table and shards.start == 0)
+        if not len(candidates):
+            ignored = 1
             candidates = torch.cat([candidates, candidates.new_zeros(1, candidates.shape[1])])
             log_prob = None if log_prob is None else log_prob.new_zeros(1)
         draws = Draws.check(
@@ -120,12 +130,14 @@ class ShardedBatch:
             candidates,
             counts,
             weight,
-            (rows, hits[:, 1] - own.start),
+            (rows, hits[:, 1] - first_row),
             draws,
             num_columns,
-            not own,
+            ignored,
             needs_gradient,
             shards.rank,
+            metadata.unit_candidates,
+            1.0 / shards.num_shards if of_table else 1.0,
             metadata.fold,
             None if user_ids is None else gathered_rows(user_ids, counts),
         )
@@ -147,13 +159,14 @@ class ShardedBatch:
         lengths = torch.bincount(rows, minlength=self.rows)
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         numbers = torch.arange(1, len(self.candidates) + 1, device=rows.device)
-        return numbers * (not self.empty), ItemLists(columns[torch.argsort(rows)] + 1, offsets)
+        numbers[: self.ignored] = 0
+        return numbers, ItemLists(columns[torch.argsort(rows)] + 1, offsets)
 
     def hit_mask(self) -> Tensor:
         """Return (R, m) bool, which columns each row ignores."""
-        mask = torch.full(
-            (self.rows, len(self.candidates)), self.empty, dtype=torch.bool, device=self.users.device
-        )
+        shape = self.rows, len(self.candidates)
+        mask = torch.zeros(shape, dtype=torch.bool, device=self.users.device)
+        mask[:, : self.ignored] = True
         mask[self.hits] = True
         return mask
 
@@ -174,11 +187,13 @@ class ShardedBatch:
     @torch.no_grad()
     def _sample_of_differences(self) -> Tensor:
         users, positives = self.users.float(), self.positives.float()
-        if self.empty or not len(users):
+        candidates = self.candidates[self.ignored :]
+        if not len(candidates) or not len(users):
             return users.new_zeros(0, 0)
-        rows, columns = spread_over(len(users), len(self.candidates))
-        users, positives = users[rows], positives[rows]
-        return users @ self.candidates[columns].float().T - (users * positives).sum(-1, keepdim=True)
+        rows, columns = spread_over(len(users), len(candidates))
+        users, positives, candidates = users[rows], positives[rows], candidates[columns].float()
+        candidates = unit_length(candidates) if self.unit_candidates else candidates
+        return users @ candidates.T - (users * positives).sum(-1, keepdim=True)
 
 
 def _numbers(batch: VectorBatch, sent: list[int]) -> list[float]:

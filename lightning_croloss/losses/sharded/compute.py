@@ -10,83 +10,89 @@ from torch import Tensor, distributed
 from lightning_croloss.common.products import no_autocast
 from lightning_croloss.losses.fused.plan import Plan
 from lightning_croloss.losses.fused.sums import Sums
-from lightning_croloss.losses.fused.sweep import Sweep
+from lightning_croloss.losses.fused.two_sweeps import TwoSweeps
 from lightning_croloss.sharding.messages import gathered_rows, returned_rows
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class ShardedComputation:
-    """Loss and gradients of the rows of all processes, of which each sweeps over its own items.
+    """Loss and gradients of the rows of all processes, of which each sweeps over its own items, twice.
 
     Args:
         plan: what to go by, for the R rows of all processes; its blocks must be the same on all.
         counts: number of rows of each process.
         own: which of the rows are of this process.
+        share: what the candidates' gradient is multiplied by.
 
     Attributes:
-        log_ranks: (R,) log R of all rows, once :meth:`run` has returned; so are the losses.
+        log_ranks: (R,) log R of all rows, once :meth:`rank` has returned; so are the losses.
         losses: (R,) the loss of each row times its weight.
     """
 
-    def __init__(self, plan: Plan, counts: list[int], own: slice) -> None:
-        self.plan, self.counts, self.own = plan, counts, own
+    def __init__(self, plan: Plan, counts: list[int], own: slice, share: float) -> None:
+        self.plan, self.counts, self.own, self.share = plan, counts, own, share
         self.log_ranks = torch.empty_like(plan.row_weight)
         self.losses = torch.empty_like(plan.row_weight)
+        self._coefficient = torch.empty_like(plan.row_weight)
+        self._log_scale = torch.empty_like(plan.row_weight) if plan.form.kernel.sums_logarithms else None
 
     @torch.no_grad()
-    def run(self, users: Tensor, positives: Tensor, candidates: Tensor, needs: Sequence[bool]) -> Gradients:
-        """Compute the losses; return the gradients of their sum, if ``needs`` any.
+    def rank(self, users: Tensor, positives: Tensor, candidates: Tensor, weighs: bool) -> None:
+        """Compute the losses, and no gradient yet.
 
         Args:
             users: (b, D) of this process.
             positives: (b, D) of this process.
             candidates: (m, D) items of this process, at least one.
-            needs: whether each of these needs a gradient. That any does is so on all processes or on none.
+            weighs: whether :meth:`gradients` will be asked for, by all processes.
         """
         plan = self.plan
-        dtype, rows = plan.dtype, plan.tiling.rows
-        product_dtype = plan.tiling.product_dtype or dtype
         with no_autocast(users.device):
-            own_users, own_positives = users.to(dtype), positives.to(dtype)
-            own_scores = (own_users * own_positives).sum(-1, keepdim=True) / plan.scale
-            scores = gathered_rows(own_scores, self.counts)
-            factors = (gathered_rows(users.to(product_dtype), self.counts), candidates.to(product_dtype))
-            number, width = factors[0].shape
-            partial = torch.empty(number, width + 1, dtype=dtype, device=users.device)
-            candidate_grad = torch.zeros_like(candidates, dtype=dtype) if needs[2] else None
-            columns = len(candidates) if needs[2] else min(plan.tiling.width, len(candidates))
-            keep = torch.empty(min(rows, number) * columns, dtype=dtype, device=users.device)
-            for block_number, first in enumerate(range(0, number, rows)):
-                block = slice(first, min(first + rows, number))
-                sweep = Sweep(plan, block_number, block, factors, scores[block], keep, any(needs), any(needs))
-                coefficient = self._finish(block, sweep)
-                if not any(needs):
-                    continue
-                partial[block, :width] = sweep.product * coefficient.unsqueeze(1)
-                partial[block, width] = -coefficient * sweep.slope_sum
-                if candidate_grad is not None:
-                    sweep.add_candidate_gradient(coefficient, candidate_grad)
-            if not any(needs):
-                return None, None, None
-            own = returned_rows(partial, self.counts)
-            pulls = own[:, width:]
-            user_grad = own[:, :width].addcmul(pulls, own_positives) if needs[0] else None
-            return user_grad, pulls * own_users if needs[1] else None, candidate_grad
+            sweeps = self._sweeps(users, positives, candidates).sums(weighs)
+            for rows, sweep in sweeps:
+                several = [sweep.sums] if sweep.other_sums is None else [sweep.sums, sweep.other_sums]
+                total, *other = over_processes(several)
+                losses, self.log_ranks[rows], slope = plan.form.finish(
+                    total, other[0] if other else None, plan.draws.num_items, rows
+                )
+                self.losses[rows] = losses * plan.row_weight[rows]
+                self._coefficient[rows] = slope * plan.row_weight[rows] / plan.scale
+                if self._log_scale is not None:
+                    self._log_scale[rows] = total.log_scale
 
-    def _finish(self, block: slice, sweep: Sweep) -> Tensor:
-        """Set the block's losses and log R; return what the sweep's slopes are to be multiplied by, (b,)."""
+    @torch.no_grad()
+    def gradients(
+        self, users: Tensor, positives: Tensor, candidates: Tensor, row_grad: Tensor, needs: Sequence[bool]
+    ) -> Gradients:
+        """Compute the gradients by a second sweep after :meth:`rank`; all processes call it.
+
+        Args:
+            users: as before, likewise the others.
+            positives: (b, D).
+            candidates: (m, D).
+            row_grad: (R,) gradient of each of the losses.
+            needs: whether each of the inputs needs one.
+        """
+        dtype = self.plan.dtype
+        with no_autocast(users.device):
+            candidate_grad = self.plan.spare_memory.take(candidates) if needs[2] else None
+            product, slope_sum = self._sweeps(users, positives, candidates).gradients(
+                self._coefficient * row_grad, self._log_scale, True, candidate_grad, self.share
+            )
+            own = returned_rows(torch.cat([product, slope_sum], dim=1), self.counts)
+            own_product, own_sum = own[:, :-1], own[:, -1:]
+            user_grad = own_product.addcmul(own_sum, positives.to(dtype), value=-1.0) if needs[0] else None
+            return user_grad, -own_sum * users.to(dtype) if needs[1] else None, candidate_grad
+
+    def _sweeps(self, users: Tensor, positives: Tensor, candidates: Tensor) -> TwoSweeps:
+        """Return the sweeps of the rows of all processes over the items of this one."""
         plan = self.plan
-        several = [sweep.sums] if sweep.other_sums is None else [sweep.sums, sweep.other_sums]
-        total, *other = over_processes(several)
-        losses, self.log_ranks[block], slope = plan.form.finish(
-            total, other[0] if other else None, plan.draws.num_items, block
+        scores = (users.to(plan.dtype) * positives.to(plan.dtype)).sum(-1, keepdim=True) / plan.scale
+        factor = users.to(plan.tiling.product_dtype or plan.dtype)
+        return TwoSweeps(
+            plan, gathered_rows(factor, self.counts), gathered_rows(scores, self.counts), candidates
         )
-        self.losses[block] = losses * plan.row_weight[block]
-        coefficient = slope * plan.row_weight[block] / plan.scale
-        if sweep.sums.logarithms:  # its slopes are relative to its own sum, not to that of all
-            coefficient = coefficient * torch.exp(sweep.sums.log_scale - total.log_scale)
-        return coefficient
 
 
 def over_processes(several: list[Sums]) -> list[Sums]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.batches.shard_sums import ShardSums
 from lightning_croloss.losses.sharded.batch import ShardedBatch
@@ -25,7 +26,9 @@ def naive_losses(batch: ShardedBatch, row_losses: Callable[[ScoredBatch], Tensor
     own_scores = (batch.users.to(dtype) * batch.positives.to(dtype)).sum(-1)
     users, positive_scores = _gathered(batch.users, batch.counts), _gathered(own_scores, batch.counts)
     with torch.autocast(users.device.type, enabled=False):
-        scores = users.to(dtype) @ batch.candidates.to(dtype).T
+        candidates: Tensor = _Shared.apply(batch.candidates, batch.share)
+        candidates = unit_length(candidates) if batch.unit_candidates else candidates
+        scores = users.to(dtype) @ candidates.to(dtype).T
         scored = ScoredBatch(
             positive_scores,
             scores,
@@ -55,3 +58,17 @@ class _Gathered(torch.autograd.Function):
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return returned_rows(grad, ctx.counts), None
+
+
+class _Shared(torch.autograd.Function):
+    """The same values, whose gradient is multiplied by a number."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, share: float) -> Tensor:
+        ctx.share = share
+        return values.view_as(values)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return grad * ctx.share, None

@@ -8,7 +8,7 @@ from lightning_croloss.losses import (
     Kernel,
     PowerImportance,
 )
-from lightning_croloss.losses.fused import sweep
+from lightning_croloss.losses.fused import block
 from tests.losses.cases import TRAINABLE, assert_same, other_kernel
 from tests.losses.fused.cases import (
     QUIET,
@@ -32,7 +32,7 @@ def test_with_a_product_of_another_library(small_tiles, monkeypatch, kernel, opt
         asked.append(rows)
         return lambda a, b: a @ b.T
 
-    monkeypatch.setattr(sweep, "fast_product", fast_product)
+    monkeypatch.setattr(block, "fast_product", fast_product)
     loss = CROLoss(TRAINABLE[kernel](), None, 0.4, 0.6, other_kernel(kernel), num_items=N)
     assert_fused_is_naive(loss, **OPTIONS[options])
     assert asked

@@ -19,6 +19,10 @@ def unit_length(vectors: Tensor) -> Tensor:
     """
     if vectors.dtype not in HALF:
         return functional.normalize(vectors, dim=-1)
-    eps = _EPS_OF_FLOAT16 if vectors.dtype == torch.float16 else 1e-12
-    found = functional.normalize(vectors.float(), dim=-1, eps=eps)
+    found = functional.normalize(vectors.float(), dim=-1, eps=least_length(vectors.dtype))
     return found if torch.is_autocast_enabled(vectors.device.type) else found.to(vectors.dtype)
+
+
+def least_length(dtype: torch.dtype) -> float:
+    """Return the length that vectors of a type count as at least where they are divided by it."""
+    return _EPS_OF_FLOAT16 if dtype == torch.float16 else 1e-12

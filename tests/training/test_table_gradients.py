@@ -1,0 +1,176 @@
+"""A step over the whole catalogue makes one gradient of the table, equal to that of the ordinary way."""
+
+import copy
+
+import pytest
+import torch
+
+from lightning_croloss import BPRLoss, CROLoss, FullCatalogNegatives, SoftmaxLoss, UniformNegatives
+from lightning_croloss.losses.fused import plan
+from lightning_croloss.models import SASRec, TwoTower, YouTubeDNN
+from lightning_croloss.models.encoder import Encoder
+from lightning_croloss.models.lightgcn import LightGCN
+from lightning_croloss.models.matrix_factorization import MatrixFactorization
+from lightning_croloss.training.lazy_adam import LazyAdam
+from tests.data_for_tests import ClusteredData, FeaturedData, fit, small_model
+
+WHOLE = {"negatives": FullCatalogNegatives(), "num_items": 40, "embedding_dim": 8, "ns": (5,)}
+LOSSES = {
+    "default": lambda: None,
+    "softmax": lambda: SoftmaxLoss(fused=True),
+    "lambda": lambda: CROLoss("softplus", lambda_weight=0.5, fused=True),
+    "bpr": BPRLoss,
+}
+
+
+@pytest.fixture(params=["one sweep", "two sweeps"])
+def sweeps(request, monkeypatch):
+    if request.param == "two sweeps":
+        monkeypatch.setattr(plan, "MOST_KEPT", 0)
+
+
+def make(name, **options):
+    torch.manual_seed(0)
+    builders = {
+        "YouTubeDNN": lambda: YouTubeDNN(**WHOLE, **options),
+        "SASRec": lambda: SASRec(**WHOLE, train_on="all", max_length=5, **options),
+        "MatrixFactorization": lambda: MatrixFactorization(**WHOLE, num_users=60, **options),
+    }
+    return builders[name]()
+
+
+def a_batch(model, exclude=False):
+    data = ClusteredData(batch_size=8)
+    model.negatives.exclude_known_positives = exclude
+    trainer = fit(model, data, max_steps=1, limit_val_batches=0)
+    return next(iter(trainer.train_dataloader))
+
+
+def gradients(model, batch):
+    model.zero_grad()
+    torch.manual_seed(1)
+    loss = model.loss_of(batch)
+    loss.backward()
+    assert not model.item_embedding.sparse
+    return [loss.detach()] + [each.grad for each in model.parameters() if each.grad is not None]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+@pytest.mark.parametrize("name", ["YouTubeDNN", "SASRec", "MatrixFactorization"])
+def test_gradients_are_those_of_the_ordinary_way(sweeps, monkeypatch, name, similarity, loss):
+    model = make(name, similarity=similarity, loss=LOSSES[loss]())
+    batch = a_batch(model, exclude=loss == "lambda")
+    model.double()
+    model.eval()
+    assert model.plain_item_table is model.item_embedding
+    found = gradients(model, batch)
+    table = model.item_embedding.weight
+    assert table.grad.layout is torch.strided
+    assert not table.grad[0].any()
+    monkeypatch.setattr(type(model), "plain_item_table", Encoder.plain_item_table)
+    expected = gradients(model, batch)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accumulate_grad_batches": 3, "gradient_clip_val": 0.1},
+        {"precision": "bf16-mixed"},
+        {"precision": "bf16-true"},
+        {"precision": "16-true"},
+    ],
+)
+def test_a_fit_is_that_of_the_ordinary_way(sweeps, monkeypatch, options):
+    weights = []
+    for ordinary in (False, True):
+        if ordinary:
+            monkeypatch.setattr(YouTubeDNN, "plain_item_table", Encoder.plain_item_table)
+        model = small_model(negatives=FullCatalogNegatives(), loss=CROLoss(fused=True))
+        fit(model, ClusteredData(), max_epochs=2, **options)
+        weights.append(model.item_embedding.weight.detach().float())
+        assert not weights[-1][0].any()
+    exact = "precision" not in options
+    torch.testing.assert_close(*weights, rtol=1e-4 if exact else 0.1, atol=1e-5 if exact else 0.02)
+
+
+def test_the_same_seed_makes_the_same_run(sweeps):
+    runs = []
+    for _ in range(2):
+        model = small_model(negatives=FullCatalogNegatives(), loss=CROLoss(fused=True))
+        fit(model, ClusteredData(), max_epochs=2)
+        runs.append(model.item_embedding.weight.detach())
+    assert torch.equal(*runs)
+
+
+def test_lazy_adam_takes_the_whole_gradient():
+    model = small_model(negatives=FullCatalogNegatives(), optimizer=LazyAdam)
+    before = model.item_embedding.weight.detach().clone()
+    (used,) = fit(model, limit_train_batches=1).optimizers
+    assert type(used) is LazyAdam
+    assert (model.item_embedding.weight[1:] != before[1:]).any(1).all()
+
+
+def test_the_memory_of_the_gradient_is_used_again(monkeypatch):
+    monkeypatch.setattr(plan, "MOST_KEPT", 0)
+    model = small_model(negatives=FullCatalogNegatives(), loss=CROLoss(fused=True))
+    memory = model.loss.spare_memory
+    given, taken = [], []
+    give, take = memory.give, memory.take
+    memory.give = lambda block: given.append(block.data_ptr()) or give(block)
+
+    def note(like):
+        block = take(like)
+        taken.append(block.data_ptr())
+        return block
+
+    memory.take = note
+    fit(model, ClusteredData(), max_epochs=2)
+    assert len(given) >= len(taken) - 2 > 3  # an epoch begins without gradients
+    assert taken[1:8] == given[:7]
+    assert memory._block is None
+    assert copy.deepcopy(memory)._block is None
+
+
+class OfItsOwn(YouTubeDNN):
+    """Makes vectors of items in another way."""
+
+    def encode_items(self, ids):
+        return 2.0 * super().encode_items(ids)
+
+
+class Scaled(MatrixFactorization):
+    """Brings vectors to another length."""
+
+    def normalize(self, vectors):
+        return 2.0 * super().normalize(vectors)
+
+
+def test_vectors_made_otherwise_keep_the_ordinary_way():
+    features = {"item_features": FeaturedData().item_feature_specs}
+    assert YouTubeDNN(**WHOLE, **features).plain_item_table is None
+    assert YouTubeDNN(**WHOLE, item_graph_weight=0.5).plain_item_table is None
+    assert TwoTower(**WHOLE).plain_item_table is None
+    assert LightGCN(**WHOLE, num_users=60).plain_item_table is None
+    assert OfItsOwn(**WHOLE).plain_item_table is None
+    assert Scaled(**WHOLE, num_users=60).plain_item_table is None
+    frozen = YouTubeDNN(**WHOLE)
+    frozen.item_embedding.weight.requires_grad_(False)
+    assert frozen.plain_item_table is None
+    on_the_object = YouTubeDNN(**WHOLE)
+    on_the_object.encode_items = on_the_object.embed_items
+    assert on_the_object.plain_item_table is None
+
+
+def test_sampled_negatives_and_losses_of_a_user_keep_the_ordinary_way():
+    class Own(CROLoss):
+        def from_embeddings(self, users, positives, candidates, **given):
+            assert len(candidates) == 40
+            assert "normalize_candidates" not in given
+            return super().from_embeddings(users, positives, candidates, **given)
+
+    fit(small_model(negatives=FullCatalogNegatives(), loss=Own()), limit_train_batches=1)
+    assert small_model(negatives=UniformNegatives(30))._whole_table is None
