@@ -155,7 +155,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         """Bring vectors to unit length if the similarity is cosine."""
         return unit_length(vectors) if self.similarity == "cosine" else vectors
 
-    def table_behind(self, owner: type[RetrievalModel], *methods: str) -> IdEmbedding | None:
+    def table_behind(self, owner: type, *methods: str) -> IdEmbedding | None:
         """Return ``item_embedding`` if it alone makes the vectors of items, for ``plain_item_table``.
 
         Args:

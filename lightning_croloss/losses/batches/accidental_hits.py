@@ -139,10 +139,10 @@ def hit_pairs(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:
 def _hits(candidate_ids: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Return for each pair of equal ids which of ``ids`` (S,), ascending, and which candidate (M,) it is."""
     size = candidate_ids.shape[0]
-    first = _first_of_catalogue(candidate_ids)
-    if first is not None:  # item i is candidate i − first
-        entry = torch.nonzero((ids > 0) & (ids < first + size)).squeeze(1)
-        return entry, ids[entry] - first
+    start = _first_of_catalogue(candidate_ids)
+    if start is not None:  # item i is candidate i − start
+        entry = torch.nonzero((ids > 0) & (ids < start + size)).squeeze(1)
+        return entry, ids[entry] - start
     ordered, index_of = torch.sort(candidate_ids)
     given = torch.nonzero(ids).squeeze(1)  # most of a padded list may be padding
     first, count = _ranges(ordered, ids[given].to(ordered.dtype))

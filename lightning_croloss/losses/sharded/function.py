@@ -62,8 +62,9 @@ class _ShardedFunction(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         computation: ShardedComputation = ctx.computation
-        inputs = ctx.saved_tensors
+        users, positives, candidates = inputs = ctx.saved_tensors
         row_grad = gathered_rows(grad_outputs[0], computation.counts)
-        gradients = computation.gradients(*inputs, row_grad, ctx.needs_input_grad[1:])
+        needs = ctx.needs_input_grad[1:]
+        gradients = computation.gradients(users, positives, candidates, row_grad, needs)
         pairs = zip(gradients, inputs, strict=True)
         return (None, *(None if grad is None else grad.to(entry.dtype) for grad, entry in pairs))
