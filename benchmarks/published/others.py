@@ -20,13 +20,15 @@ import lightning_croloss
 from benchmarks.common.rows import Row, Settings
 from benchmarks.common.tables import mean_of_seeds
 from benchmarks.common.training import start_run
-from benchmarks.published.plan import FINAL_EPOCHS, SEEDS
+from benchmarks.published.plan import SEEDS
 from benchmarks.published.runs import NS, build_loss, fit_and_test
 from lightning_croloss import RetrievalModel, TableDataModule
 
 SOFTMAX: Settings = {"class_path": "SoftmaxLoss", "init_args": {"temperature": 1.0}}
 BPR: Settings = {"class_path": "BPRLoss", "init_args": {"temperature": 1.0}}
 WHOLE: Settings = {"class_path": "FullCatalogNegatives", "init_args": {}}
+#: The most epochs of a run.
+MOST_EPOCHS = 200
 HSTU: Settings = {
     "embedding_dim": 64,
     "max_length": 50,
@@ -184,7 +186,7 @@ def runs(data: str, names: Sequence[str] = tuple(OTHERS)) -> list[Settings]:
             "architecture": OTHERS[name].architecture,
             "recipe": OTHERS[name].recipe,
             "seed": SEEDS[0],
-            "epochs": FINAL_EPOCHS,
+            "epochs": MOST_EPOCHS,
         }
         for name in names
     ]

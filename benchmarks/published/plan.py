@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.common.rows import Row, Settings, identity
-from benchmarks.published.sides import ARCHITECTURES, SIDES
+from benchmarks.published.sides import SIDES
 
 SEEDS = (1, 2, 3)
-#: Lengths of the trials of a recipe, of a search's fits, and of what is tested.
-TRIAL_EPOCHS, SEARCH_EPOCHS, FINAL_EPOCHS = 40, 60, 200
+#: Length of the fits of a search, and of what is tested.
+EPOCHS = 20
 
 #: What recipes are tried with: neither side's alone.
 TRIAL_LOSSES: dict[str, Settings] = {
@@ -24,48 +24,47 @@ TRIAL_LOSSES: dict[str, Settings] = {
 STRONG: Settings = {"num_blocks": 2, "num_heads": 2, "dropout": 0.5, "history_dropout": 0.3}
 #: The same with the items smoothed along the graph of those that stand near them in training.
 SMOOTHED: Settings = STRONG | {"item_graph_weight": 1.0}
-#: Departures from the published recipe.
-RECIPES: tuple[Settings, ...] = (
-    {},
-    {"history_dropout": 0.3},
-    STRONG,
-    STRONG | {"item_graph_weight": 0.5},
-    SMOOTHED,
-    SMOOTHED | {"learning_rate": 0.002},
-    SMOOTHED | {"embedding_dim": 128},
-    SMOOTHED | {"average": 0.999},
+#: The same, with a high rate that falls to none.
+FALLING: Settings = SMOOTHED | {"learning_rate": 0.002, "cosine": True}
+WIDE: Settings = FALLING | {"embedding_dim": 128}
+#: Departures from the published recipe, each with its number of epochs.
+RECIPES: tuple[tuple[Settings, int], ...] = (
+    ({}, 40),
+    ({"history_dropout": 0.3}, 40),
+    (STRONG, 40),
+    (SMOOTHED, 40),
+    (FALLING, 30),
+    (WIDE, 30),
+    (WIDE | {"history_dropout": 0.5, "learning_rate": 0.001}, 24),
+    (SMOOTHED | {"embedding_dim": 128, "learning_rate": 0.001, "average": 0.999}, 20),
+    (WIDE | {"learning_rate": 0.004}, 20),
 )
-#: Data set -> architecture -> the recipe that searches and tests have; the best of the trials.
-CHOSEN: dict[str, dict[str, Settings]] = {
-    "beauty": {architecture: {"history_dropout": 0.3} for architecture in ARCHITECTURES},
-    "toys": {architecture: {"history_dropout": 0.3} for architecture in ARCHITECTURES},
-}
+#: The recipe that searches and tests have, for both architectures and data sets: the best of the trials.
+CHOSEN: Settings = WIDE | {"learning_rate": 0.004}
 
 
 def trials(data: str, architecture: str, side: str) -> list[Settings]:
     """Return the trials of the recipes."""
     return [
-        _run("recipe", data, architecture, recipe, 0, TRIAL_EPOCHS, side=side, loss=TRIAL_LOSSES[side])
-        for recipe in RECIPES
+        _run("recipe", data, architecture, recipe, 0, epochs, side=side, loss=TRIAL_LOSSES[side])
+        for recipe, epochs in RECIPES
     ]
 
 
 def searches(data: str, architecture: str) -> list[Settings]:
     """Return the search of each side."""
-    recipe = CHOSEN[data][architecture]
-    return [_run("tune", data, architecture, recipe, 0, SEARCH_EPOCHS, side=side) for side in SIDES]
+    return [_run("tune", data, architecture, CHOSEN, 0, EPOCHS, side=side) for side in SIDES]
 
 
 def finals(rows: Mapping[str, Row], data: str, architecture: str) -> list[Settings]:
     """Return what each search chose, with each seed: those whose search has ended."""
-    recipe = CHOSEN[data][architecture]
     found = [
         (run["side"], rows[identity(run)]["loss"])
         for run in searches(data, architecture)
         if identity(run) in rows
     ]
     return [
-        _run("final", data, architecture, recipe, seed, FINAL_EPOCHS, side=side, loss=loss)
+        _run("final", data, architecture, CHOSEN, seed, EPOCHS, side=side, loss=loss)
         for seed in SEEDS
         for side, loss in found
     ]

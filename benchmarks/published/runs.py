@@ -1,8 +1,9 @@
 """How runs are made: leave-one-out over the whole catalogue, as in the benchmark of the eSASRec paper.
 
 Data as given; a user's last event is for test, the one before for validation; histories of 50; what a user
-had before is left out of the lists. The rate is constant, every epoch is validated, and the epoch of the best
-validation Recall@10 is tested. A run's setting may change any of :data:`RECIPE`.
+had before is left out of the lists. The rate is constant unless a recipe says otherwise, every epoch is
+validated, and the epoch of the best validation Recall@10 is tested. A run's setting may change any of
+:data:`RECIPE`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import lightning_croloss
 from benchmarks.common.packed import packed
@@ -43,6 +45,7 @@ RECIPE: dict[str, Any] = {
     "item_graph_weight": 0.0,
     "negatives": 0,  # 0: the whole catalogue
     "learning_rate": 0.001,
+    "cosine": False,  # whether the rate falls to none along half a cosine, else it is constant
     "weight_decay": 0.01,
     "batch_size": 128,  # histories
     "max_history": 50,
@@ -61,8 +64,10 @@ def build_data(folder: Path, name: str, recipe: Settings, seed: int) -> TableDat
     )
 
 
-def build_model(architecture: str, num_items: int, loss: RetrievalLoss, recipe: Settings) -> SequenceModel:
-    """Build the model around a loss."""
+def build_model(
+    architecture: str, num_items: int, loss: RetrievalLoss, recipe: Settings, epochs: int
+) -> SequenceModel:
+    """Build the model around a loss, to be trained for so many epochs at most."""
     feedforward = recipe["feedforward"]
     own = (
         {"feedforward_multiplier": feedforward}
@@ -87,6 +92,7 @@ def build_model(architecture: str, num_items: int, loss: RetrievalLoss, recipe: 
         ns=NS,
         loss=loss,
         optimizer=partial(torch.optim.AdamW, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"]),
+        lr_scheduler=partial(CosineAnnealingLR, T_max=epochs) if recipe["cosine"] else None,
         **own,
     )
 
@@ -116,7 +122,7 @@ def search(settings: Settings, folder: str, scratch: str) -> Row:
     tables = partial(build_data, Path(folder), name, recipe, settings["seed"])
     num_items = tables().num_items
     found = tune(
-        lambda loss: build_model(architecture, num_items, loss, recipe),
+        lambda loss: build_model(architecture, num_items, loss, recipe, settings["epochs"]),
         tables,
         N,
         trainer=lambda: trainer_for(settings["epochs"], callbacks_of(recipe)),
@@ -137,7 +143,9 @@ def train(settings: Settings, folder: str) -> Row:
     start_run(settings["seed"])
     recipe = RECIPE | settings["recipe"]
     data = build_data(Path(folder), settings["data"], recipe, settings["seed"])
-    model = build_model(settings["architecture"], data.num_items, build_loss(settings["loss"]), recipe)
+    model = build_model(
+        settings["architecture"], data.num_items, build_loss(settings["loss"]), recipe, settings["epochs"]
+    )
     tested = settings["purpose"] == "final"
     return fit_and_test(model, data, settings["epochs"], callbacks_of(recipe), tested)
 
