@@ -41,11 +41,11 @@ def whole_rows(table: IdEmbedding | None) -> Iterator[Tensor | None]:
 def is_plain(table: nn.Module | None) -> bool:
     """Tell whether the weight of a table of items can be a loss's candidates as it is.
 
-    On a CPU sparse gradients in float16 cannot be added up, and other devices than CUDA's have none.
+    On a CPU, but in float16, whose sparse gradients cannot be added up there. An accelerator would have to be
+    waited for in each step, as it adds up equal rows first, and clears a whole table in no time.
     """
     if type(table) not in (nn.Embedding, ShardedEmbedding):
         return False
     assert isinstance(table, IdEmbedding)
-    device, dtype = table.weight.device.type, table.weight.dtype
-    able = device == "cuda" or (device == "cpu" and dtype != torch.float16)
+    able = table.weight.is_cpu and table.weight.dtype != torch.float16
     return able and getattr(table, "max_norm", None) is None and table.weight.requires_grad
