@@ -104,6 +104,7 @@ def test_what_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in (
         (["--partitions=0"], "partitions must be 1 … 65,536, got 0"),
         (["--user-column=item_id"], "user_column and item_column are both 'item_id': name two columns"),
+        (["--time-column=user_id"], "user_column and time_column are both 'user_id': name two columns"),
         (
             ["--user-column=usr_id"],
             "user_column names 'usr_id', which is not a column of events.parquet; did you",

@@ -136,9 +136,10 @@ def _checked(path: Path, plain: Any) -> dict[str, Any]:
     if not isinstance(plain, dict) or type(plain.get("format_version")) is not int:
         raise _damaged(path, "it does not say its format")
     if plain["format_version"] != FORMAT_VERSION:
+        theirs = f"{plain['format_version']!s:.20}"
         raise DataError(
-            f"{path} is of format {plain['format_version']!s:.20}, this release reads {FORMAT_VERSION}: update "
-            "the package, or divide the table again by 'croloss data partition'"
+            f"{path} is of format {theirs}, this release reads {FORMAT_VERSION}: update the package, or "
+            "divide the table again by 'croloss data partition'"
         )
     if plain.get("hash") != NAME:
         raise DataError(
