@@ -88,6 +88,16 @@ def test_no_times_and_several_files() -> None:
     assert pl.read_parquet("divided/part-00000.parquet").columns == ["user_id", "item_id"]
 
 
+def test_the_output_does_not_lie_in_what_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("logs/march").mkdir(parents=True)
+    shutil.copy("events.parquet", "logs/march")
+    Path("link").symlink_to("logs")
+    for given, output in (("logs", "logs/divided"), ("logs", "link/march/divided"), ("link", "logs/divided")):
+        said = error_of(capsys, "data", "partition", f"--interactions={given}", f"--output={output}")
+        assert f"the output {output} lies in {given}, whose tables are read: choose a folder beside" in said
+        assert not Path(output).exists()
+
+
 def test_what_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     main([*PARTITION, "--partitions=2"])
     assert error_of(capsys, *PARTITION).startswith(

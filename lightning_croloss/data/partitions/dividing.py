@@ -89,6 +89,13 @@ def divide(
         NotEnoughSpaceError: the disk is full.
     """
     files = find_files("interactions", division.interactions, ".inter", division.reading)
+    given = division.interactions
+    for folder in (Path(name).expanduser() for name in ([given] if isinstance(given, str) else given)):
+        if folder.is_dir() and folder.resolve() in output.resolve().parents:
+            # the next who reads the folder would have every event twice
+            raise ValueError(
+                f"the output {output} lies in {folder}, whose tables are read: choose a folder beside it"
+            )
     for file in files:
         if output.resolve() in file.path.resolve().parents:
             raise ValueError(f"the output {output} is the folder of {file.path.name}: name another one")
