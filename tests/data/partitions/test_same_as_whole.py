@@ -262,7 +262,7 @@ def test_times_with_and_without_a_zone(tmp_path: Path, name: str, times: list[An
     with pytest.raises(DataError, match=r"zone|do not fit"):
         TableDataModule(str(tmp_path)).interactions  # noqa: B018
     with pytest.raises(DataError, match=r"'timestamp' holds Datetime.* in others: give it one type"):
-        divide(Division(str(tmp_path), 2), tmp_path / "divided")
+        divide(Division(str(tmp_path), 2), tmp_path.with_name(f"{tmp_path.name}, divided"))
 
 
 def test_what_is_infinite_is_refused_as_a_number(tmp_path: Path) -> None:
