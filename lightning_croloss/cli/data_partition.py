@@ -55,6 +55,11 @@ def check_output(path: Path, overwrite: bool) -> None:
     if not path.is_dir():
         raise FileExistsError(f"--output {path} is a file: choose another folder")
     held = sorted(found.name for found in path.iterdir())
+    if held and MANIFEST not in held:  # files of others have such names, too
+        raise FileExistsError(
+            f"--output {path} is no folder of partitions, and --overwrite would delete all that it holds: "
+            "choose another folder"
+        )
     parts = [name for name in held if name.startswith("part-")]
     ours = {MANIFEST, ITEMS, USERS, PREPARED, *map(part_name, range(len(parts)))}
     if others := [name for name in held if name not in ours]:

@@ -25,6 +25,7 @@ def gather_checkpoint(folder: str | PathLike[str], file: str | PathLike[str]) ->
     Raises:
         FileNotFoundError: there is no such folder.
         IsADirectoryError: there is another folder at the path of the file.
+        FileExistsError: the file is to take the place of the checkpoint, or to lie in it.
         PretrainedError: the folder is no such checkpoint, or is damaged.
         NotEnoughSpaceError: the weights alone take more than is free where the file is to lie.
     """
@@ -38,6 +39,12 @@ def gather_checkpoint(folder: str | PathLike[str], file: str | PathLike[str]) ->
         )
     if not is_sharded_checkpoint(folder):
         raise PretrainedError(f"{str(folder)!r} is not a checkpoint in shards, but may be loaded as it is")
+    target, source = Path(file).resolve(), Path(folder).resolve()
+    if source in (target, *target.parents):
+        raise FileExistsError(
+            f"{file} cannot be written: it is {folder} or lies in it, without which training cannot go on; "
+            "name a file elsewhere"
+        )
     described = read_checkpoint(folder, rows=False)["state_dict"].values()
     needed = sum(weight.numel() * weight.element_size() for weight in described)
     check_space(Path(file), needed, "the checkpoint, of which the weights alone count here,")

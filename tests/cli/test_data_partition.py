@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -87,6 +88,16 @@ def test_no_times_and_several_files() -> None:
     assert pl.read_parquet("divided/part-00000.parquet").columns == ["user_id", "item_id"]
 
 
+def test_the_output_does_not_lie_in_what_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("logs/march").mkdir(parents=True)
+    shutil.copy("events.parquet", "logs/march")
+    Path("link").symlink_to("logs")
+    for given, output in (("logs", "logs/divided"), ("logs", "link/march/divided"), ("link", "logs/divided")):
+        said = error_of(capsys, "data", "partition", f"--interactions={given}", f"--output={output}")
+        assert f"the output {output} lies in {given}, whose tables are read: choose a folder beside" in said
+        assert not Path(output).exists()
+
+
 def test_what_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     main([*PARTITION, "--partitions=2"])
     assert error_of(capsys, *PARTITION).startswith(
@@ -94,11 +105,16 @@ def test_what_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     )
     main([*PARTITION, "--partitions=3", "--overwrite"])
     assert len([*Path("divided").glob("part-*")]) == 3
+    Path("others").mkdir()
+    pl.read_parquet("events.parquet").write_parquet("others/part-00000.parquet")
+    said = error_of(capsys, *PARTITION[:3], "--output=others", "--overwrite")
+    assert said.startswith("--output others is no folder of partitions, and --overwrite would delete all")
     Path("divided/mine.txt").touch()
     assert "holds mine.txt besides partitions" in error_of(capsys, *PARTITION, "--overwrite")
     for words, said in (
         (["--partitions=0"], "partitions must be 1 … 65,536, got 0"),
         (["--user-column=item_id"], "user_column and item_column are both 'item_id': name two columns"),
+        (["--time-column=user_id"], "user_column and time_column are both 'user_id': name two columns"),
         (
             ["--user-column=usr_id"],
             "user_column names 'usr_id', which is not a column of events.parquet; did you",
@@ -127,6 +143,31 @@ def changed(name: str, content: Any) -> None:
     path.write_text(json.dumps(plain))
 
 
+def of_part(field: str, value: int) -> None:
+    """Change what the manifest says of the first partition."""
+    first, *others = json.loads(Path("divided/_manifest.json").read_text())["partitions"]
+    changed("partitions", [first | {field: value}, *others])
+
+
+def rewritten(name: str, entry: str, column: Any) -> None:
+    """Change a column of a file, and what the manifest says of it."""
+    path = Path("divided", name)
+    pl.read_parquet(path).with_columns(column).write_parquet(path)
+    described = json.loads(Path("divided/_manifest.json").read_text())[entry]
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    changed(entry, described | {"bytes": path.stat().st_size, "sha256": checksum})
+
+
+def of_users(partition: int) -> None:
+    """Put all users into a partition."""
+    rewritten("_users.parquet", "users", pl.lit(partition, pl.Int32).alias("partition"))
+
+
+def of_items(events: int) -> None:
+    """Give all items a number of events."""
+    rewritten("_items.parquet", "items", pl.lit(events, pl.Int64).alias("events"))
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -138,6 +179,11 @@ def changed(name: str, content: Any) -> None:
         (lambda: changed("hash", "md5"), "divides users by the hash 'md5', but this release knows"),
         (lambda: changed("partitions", [{"file": "../events.parquet"}]), "does not describe part-00000."),
         (lambda: changed("columns", {"a": 1}), "its columns or left_out are no names"),
+        (lambda: changed("left_out", {"\ud800": 1}), "its columns or left_out are no names"),
+        (lambda: changed("left_out", {"missing": -1}), "its columns or left_out are no names"),
+        (lambda: of_part("rows", 0), "a partition cannot have so many users with so many events"),
+        (lambda: of_users(2**31 - 1), "the users of each partition are others"),
+        (lambda: of_items(0), "the events of its items are not those of the partitions"),
         (lambda: Path("divided/part-00001.parquet").unlink(), "part-00001.parquet is missing"),
         (
             lambda: shutil.copy("divided/part-00000.parquet", "divided/part-00001.parquet"),
@@ -151,7 +197,8 @@ def changed(name: str, content: Any) -> None:
         (lambda: flip("divided/_users.parquet"), "_users.parquet is not the file"),
     ],
     ids=[
-        "no folder", "no manifest", "list", "cut off", "format", "hash", "path", "columns", "missing",
+        "no folder", "no manifest", "list", "cut off", "format", "hash", "path", "columns", "no text",
+        "below 0", "no rows", "users of no partition", "items of no events", "missing",
         "other size", "two vocabularies", "changed", "changed users",
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from lightning_croloss import RetrievalModel, load_pretrained
 from lightning_croloss.cli import main
 from lightning_croloss.common import space
+from lightning_croloss.models import gather_checkpoint
 from lightning_croloss.training.sharded.folder import ROWS
 from tests.cli.cases import error_of
 from tests.data_for_tests import ClusteredData, fit, small_model
@@ -55,6 +56,13 @@ def test_what_is_refused(
     assert "there is no such checkpoint" in error_of(capsys, words[0], "--checkpoint=none.ckpt", words[2])
     shutil.copytree(folder, "folder.ckpt")
     assert "is a folder" in error_of(capsys, *words[:2], "--output=folder.ckpt", "--overwrite")
+    inside = error_of(capsys, words[0], "--checkpoint=folder.ckpt", "--output=folder.ckpt/in.ckpt")
+    assert "folder.ckpt/in.ckpt cannot be written: it is folder.ckpt or lies in it" in inside
+    Path("link").symlink_to("folder.ckpt")
+    for output in ("folder.ckpt", "link"):
+        with pytest.raises(FileExistsError, match="without which training cannot go on"):
+            gather_checkpoint("folder.ckpt", output)
+    Path("link").unlink()
     shutil.rmtree("folder.ckpt/" + ROWS)
     assert "and not one that" in error_of(capsys, words[0], "--checkpoint=folder.ckpt", words[2])
     shutil.rmtree("folder.ckpt")

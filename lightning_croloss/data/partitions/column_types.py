@@ -44,7 +44,8 @@ class WrittenTypes:
             if kind == _INTEGERS and written_integers(distinct) is None:
                 kind = _TEXT if name in self._tokens else _NUMBERS
             if kind == _NUMBERS:
-                read = parse_numbers(distinct, self._decimal).is_finite().fill_null(False)
+                # what is infinite is no text, but is refused as a number
+                read = parse_numbers(distinct, self._decimal).is_not_nan().fill_null(False)
                 if not read.all() or distinct.str.contains(_ZERO).any():
                     kind = _TEXT
             self._kinds[name] = kind
@@ -93,7 +94,11 @@ def common_types(
             found[name] = pl.UInt64()
             continue
         empty = [pl.DataFrame(schema={name: kind}) for kind in typed]
-        found[name] = pl.concat(empty, how="vertical_relaxed").schema[name]
+        try:
+            found[name] = pl.concat(empty, how="vertical_relaxed").schema[name]
+        except pl.exceptions.PolarsError:  # times with and without a zone, for instance
+            held = " in some files or rows, and ".join(map(str, typed))
+            raise DataError(f"column {name!r} holds {held} in others: give it one type") from None
     return found
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +21,7 @@ from lightning_croloss.data.partitions.manifest import ITEMS, MOST, USERS, Manif
 from lightning_croloss.data.partitions.runs import ROWS, Runs
 from lightning_croloss.data.partitions.sorted_users import write_sorted
 from lightning_croloss.data.partitions.source import chosen_columns, chunks_of
-from lightning_croloss.data.table.conversion import refuse_nul, to_times, token_series
+from lightning_croloss.data.table.conversion import has_zone, refuse_nul, to_times, token_series
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.data.table.reading import Table, describe
 from lightning_croloss.data.table.sources import TableFile, find_files
@@ -62,8 +63,10 @@ class Division:
     def __post_init__(self) -> None:
         if not 1 <= self.partitions <= MOST:
             raise ValueError(f"partitions must be 1 … {MOST:,}, got {self.partitions}")
-        if self.user_column == self.item_column:
-            raise ValueError(f"user_column and item_column are both {self.item_column!r}: name two columns")
+        named = {"user_column": self.user_column, "item_column": self.item_column}
+        for one, other in combinations(named | {"time_column": self.time_column}, 2):
+            if getattr(self, one) == getattr(self, other):
+                raise ValueError(f"{one} and {other} are both {named[one]!r}: name two columns")
 
 
 def divide(
@@ -86,6 +89,13 @@ def divide(
         NotEnoughSpaceError: the disk is full.
     """
     files = find_files("interactions", division.interactions, ".inter", division.reading)
+    given = division.interactions
+    for folder in (Path(name).expanduser() for name in ([given] if isinstance(given, str) else given)):
+        if folder.is_dir() and folder.resolve() in output.resolve().parents:
+            # the next who reads the folder would have every event twice
+            raise ValueError(
+                f"the output {output} lies in {folder}, whose tables are read: choose a folder beside it"
+            )
     for file in files:
         if output.resolve() in file.path.resolve().parents:
             raise ValueError(f"the output {output} is the folder of {file.path.name}: name another one")
@@ -171,7 +181,10 @@ class _Divider:
         if self.time and table.frame[self.time].dtype == pl.String:
             times, dates = to_times(table, self.time)
             series = pl.Series(self.time, times)
-            made.append(series.cast(pl.Datetime("ns")) if dates else series)
+            if dates:  # of other rows, too, either all say a zone or none does
+                zone = "UTC" if has_zone(table.frame[self.time][0]) else None
+                series = series.cast(pl.Datetime("ns")).dt.replace_time_zone(zone)
+            made.append(series)
         frame = table.frame.with_columns(made)
         self.written.look(frame)
         runs.add(frame, partitions_of(frame[self.division.user_column], self.division.partitions))

@@ -20,6 +20,8 @@ MANIFEST, ITEMS, USERS, PREPARED = "_manifest.json", "_items.parquet", "_users.p
 MOST = 65_536
 #: The most bytes of a manifest: it is some 200 for each partition.
 _LARGEST = 1 << 26
+#: The most letters of a reason for which rows were left out.
+_LONGEST_REASON = 60
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 
@@ -134,9 +136,10 @@ def _checked(path: Path, plain: Any) -> dict[str, Any]:
     if not isinstance(plain, dict) or type(plain.get("format_version")) is not int:
         raise _damaged(path, "it does not say its format")
     if plain["format_version"] != FORMAT_VERSION:
+        theirs = f"{plain['format_version']!s:.20}"
         raise DataError(
-            f"{path} is of format {plain['format_version']}, this release reads {FORMAT_VERSION}: update the "
-            "package, or divide the table again by 'croloss data partition'"
+            f"{path} is of format {theirs}, this release reads {FORMAT_VERSION}: update the package, or "
+            "divide the table again by 'croloss data partition'"
         )
     if plain.get("hash") != NAME:
         raise DataError(
@@ -149,7 +152,7 @@ def _checked(path: Path, plain: Any) -> dict[str, Any]:
     partitions = tuple(_part(path, part, part_name(number)) for number, part in enumerate(parts))
     items, users = _part(path, plain.get("items"), ITEMS), _part(path, plain.get("users"), USERS)
     columns, sources, left_out = (plain.get(name) for name in ("columns", "sources", "left_out"))
-    if columns is None or not (_is_texts(columns, str) and _is_texts(left_out, int)):
+    if columns is None or not (_is_texts(columns, str) and _are_reasons(left_out)):
         raise _damaged(path, "its columns or left_out are no names with types or numbers")
     if not isinstance(sources, list) or not sources or not all(isinstance(name, str) for name in sources):
         raise _damaged(path, "its sources are no names")
@@ -161,6 +164,8 @@ def _checked(path: Path, plain: Any) -> dict[str, Any]:
         raise _damaged(path, "the users of its partitions are not as many as its users")
     if not sum(part.rows for part in partitions) or not items.rows:
         raise _damaged(path, "it has no events")
+    if any(not min(part.rows, 1) <= part.users <= part.rows for part in partitions):
+        raise _damaged(path, "a partition cannot have so many users with so many events")
     return {
         "partitions": partitions,
         "items": items,
@@ -188,6 +193,14 @@ def _part(path: Path, plain: Any, name: str) -> PartFile:
 def _is_texts(value: Any, kind: type) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and type(entry) is kind for name, entry in value.items()
+    )
+
+
+def _are_reasons(value: Any) -> bool:
+    """Tell whether it maps texts that can be shown to counts."""
+    return _is_texts(value, int) and all(
+        name.isprintable() and len(name) <= _LONGEST_REASON and 0 <= count < 2**62
+        for name, count in value.items()
     )
 
 

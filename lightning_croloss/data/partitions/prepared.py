@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import polars as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lightning_croloss.common.leftovers import discard
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.configurable import class_path, to_config
 from lightning_croloss.data.partitions.reader import PartitionReader
@@ -28,6 +29,8 @@ from lightning_croloss.data.table.cache import FILES, WITHOUT_EFFECT, code_hash
 _OF_FEATURES = ("item_features", "user_features", "items_id_column", "users_id_column", "multi_separator")
 #: Seconds between two looks at whether another process has finished.
 _PAUSE = 0.2
+#: What names of folders end in that are there while the partitions are read.
+_SCAN = ".scan"
 
 
 def prepared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary:
@@ -49,28 +52,36 @@ def prepared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary:
         if (found := _kept(path, reader)) is not None:
             return found
         try:
-            with claimed(path):
-                if (found := _kept(path, reader)) is not None:
-                    return found  # just now by another process
-                scratch = folder / f".{path.stem}.scan"
-                shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-                scratch.mkdir()
+            with ExitStack() as claims:
                 try:
-                    summary = scan(reader, wanted, scratch)
-                    summary.write(path)
-                finally:
-                    shutil.rmtree(scratch, ignore_errors=True)
-                return summary
-        except FileExistsError:
-            if not _may_wait(path):
-                break
+                    claims.enter_context(claimed(path))
+                except FileExistsError:
+                    if not _may_wait(path):
+                        raise
+                else:
+                    # another process may have finished just now
+                    return _kept(path, reader) or _written(path, reader, wanted)
             time.sleep(_PAUSE)
-        except (PermissionError, OSError) as error:
+        except OSError as error:
             why = os.strerror(error.errno) if error.errno else error
             rank_zero_warn(f"{path} cannot be written ({why}): each process reads all partitions for itself")
             break
     with tempfile.TemporaryDirectory() as temporary:
         return scan(reader, wanted, Path(temporary))
+
+
+def _written(path: Path, reader: PartitionReader, wanted: Wanted) -> Summary:
+    """Find the summary out, and keep it."""
+    for left in path.parent.glob(f".{path.stem}.*{_SCAN}"):  # by a process that was killed
+        with suppress(OSError):  # another user's: it is in nobody's way
+            discard(left)
+    scratch = Path(tempfile.mkdtemp(_SCAN, f".{path.stem}.", path.parent))
+    try:
+        summary = scan(reader, wanted, scratch)
+        summary.write(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return summary
 
 
 def _kept(path: Path, reader: PartitionReader) -> Summary | None:
@@ -88,9 +99,9 @@ def _kept(path: Path, reader: PartitionReader) -> Summary | None:
 
 
 def _may_wait(path: Path) -> bool:
-    """Tell whether the process that is at work can be waited for: another user's lock may stay for ever."""
+    """Tell whether a process is at work that can be waited for: another user's lock may stay for ever."""
     mark = path.with_name(f".{path.name}.lock")
-    return not mark.exists() or os.access(mark, os.R_OK | os.W_OK)
+    return path.parent.is_dir() and (not os.path.lexists(mark) or os.access(mark, os.R_OK | os.W_OK))
 
 
 def _key(reader: PartitionReader, wanted: Wanted) -> str:

@@ -100,16 +100,19 @@ class PartitionReader:
     @cached_property
     def items(self) -> pl.Series:
         """The tokens of all items, sorted."""
-        tokens = self._columns(self.manifest.items, {ITEM: None, EVENTS: pl.Int64})[ITEM]
-        return self._sorted(tokens, self.manifest.items)
+        frame = self._columns(self.manifest.items, {ITEM: None, EVENTS: pl.Int64})
+        if frame[EVENTS].min() < 1 or frame[EVENTS].sum() != self.manifest.events:  # type: ignore[operator]
+            raise self._wrong(self.manifest.items, "the events of its items are not those of the partitions")
+        return self._sorted(frame[ITEM], self.manifest.items)
 
     def user_partitions(self) -> NDArray[np.int32]:
         """Return the partition of each user, in the order of their tokens."""
         frame = self._columns(self.manifest.users, {PARTITION: pl.Int32})
         numbers: NDArray[np.int32] = frame[PARTITION].to_numpy()
-        counts = np.bincount(numbers.clip(0), minlength=len(self.manifest.partitions))
         wanted = [part.users for part in self.manifest.partitions]
-        if numbers.min() < 0 or counts.tolist() != wanted:
+        # a count of larger numbers would take much memory
+        known = numbers.min() >= 0 and numbers.max() < len(wanted)
+        if not known or np.bincount(numbers, minlength=len(wanted)).tolist() != wanted:
             raise self._wrong(self.manifest.users, "the users of each partition are others")
         return numbers
 

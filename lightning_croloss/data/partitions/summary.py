@@ -93,6 +93,8 @@ class Summary:
             ValueError: the file is not such a summary, or is damaged.
             OSError: it cannot be read.
         """
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no plain file")
         content = path.read_bytes()
         payload = memoryview(content)[len(_MAGIC) + _DIGEST :]
         if content[: len(_MAGIC) + _DIGEST] != _MAGIC + hashlib.sha256(payload).digest():
@@ -112,7 +114,7 @@ def _read(plain: Any, num_items: int, num_users: int) -> Summary:
     evaluated = {part: _unpacked(plain["evaluated"][part], kept) for part in PARTS[1:]}
     boundaries, size = plain["boundaries"], plain["typical_time"]
     _check(plain["times_are"] in (None, NUMBERS, DATES), "its times are nothing known")
-    _check(size is None or (type(size) is float and math.isfinite(size)), "its typical time is none")
+    _check(size is None or (type(size) is float and 0 <= size < math.inf), "its typical time is none")
     is_pair = boundaries is None or (
         isinstance(boundaries, tuple) and len(boundaries) == 2 and all(map(_is_number, boundaries))
     )
@@ -124,7 +126,7 @@ def _read(plain: Any, num_items: int, num_users: int) -> Summary:
     for number, found in enumerate(counts):
         kinds = (torch.int64,) if number == 0 else (torch.int64, torch.float64)
         is_count = isinstance(found, Tensor) and found.dtype in kinds and found.shape == (left + 1,)
-        _check(is_count and bool((found >= 0).all()), "its counts are none of its items")
+        _check(is_count and bool(((found >= 0) & found.isfinite()).all()), "its counts are none of its items")
     _check(len(counts) == 3 and left > 0 and kept > 0, "it leaves nothing")
     return Summary(
         items,

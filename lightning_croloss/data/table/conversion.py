@@ -188,6 +188,11 @@ def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
     )
 
 
+def has_zone(text: str) -> bool:
+    """Tell whether a date-time in ISO form says its zone."""
+    return bool(_iso(pl.Series([text]))[1][0])
+
+
 def parse_bound(argument: str, bound: str | float, dates: bool) -> float:
     """Return one end of a time window in the unit of the times.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,37 @@ def test_a_text_file_keeps_its_meaning(tmp_path: Path, name: str) -> None:
     assert found.has_dates
     assert found.user_vocabulary.tokens == [2, 10]
     assert [column.kind for column in found.columns] == [column.kind for column in loaded.columns]
+
+
+ZONES = [
+    ("x.csv", ["2024-01-01T00:00:00", "2024-01-01T00:00:00+02:00"]),
+    ("x.parquet", ["2024-01-01T00:00:00Z", "2024-01-01T00:00:00"]),
+    ("x.parquet", [datetime(2024, 1, 1), datetime(2024, 1, 1, tzinfo=timezone.utc)]),
+]
+
+
+@pytest.mark.parametrize(("name", "times"), ZONES, ids=["csv", "text", "dates"])
+def test_times_with_and_without_a_zone(tmp_path: Path, name: str, times: list[Any]) -> None:
+    for number, when in enumerate(times):
+        frame = pl.DataFrame({"user_id": [1, 2], "item_id": [1, 2], "timestamp": [when] * 2})
+        write = frame.write_csv if name == "x.csv" else frame.write_parquet
+        write(tmp_path / f"{number}{name}")
+    with pytest.raises(DataError, match=r"zone|do not fit"):
+        TableDataModule(str(tmp_path)).interactions  # noqa: B018
+    with pytest.raises(DataError, match=r"'timestamp' holds Datetime.* in others: give it one type"):
+        divide(Division(str(tmp_path), 2), tmp_path.with_name(f"{tmp_path.name}, divided"))
+
+
+def test_what_is_infinite_is_refused_as_a_number(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user_id": [1, 2], "item_id": [1, 2], "rating": ["2.5", "inf"]})
+    frame.write_csv(tmp_path / "x.csv")
+    divide(Division(str(tmp_path / "x.csv"), 1), tmp_path / "divided")
+    options: dict[str, Any] = {"time_column": None, "event_features": ["rating"]}
+    plain = TableDataModule(str(tmp_path / "x.csv"), **options)
+    data = TableDataModule(str(tmp_path / "divided"), partitioned_by_user=True, **options)
+    for each in (plain, data):
+        with pytest.raises(DataError, match=r"column 'rating' holds inf|'inf', which is not a finite number"):
+            each.interactions  # noqa: B018
 
 
 def test_the_folder_is_an_ordinary_one_too(tmp_path: Path) -> None:
