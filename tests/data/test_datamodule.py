@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +94,7 @@ def test_module_refuses_others():
 def test_fewer_rows_than_processes():
     class ManyProcesses:
         global_rank, world_size, overfit_batches = 0, 9, 0
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
 
     module = Module()
     module.trainer = ManyProcesses()

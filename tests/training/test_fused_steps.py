@@ -116,9 +116,23 @@ def test_gradients_are_clipped_in_every_precision(precision):
     model = small_model(**WHOLE, optimizer=functools.partial(torch.optim.SGD, lr=1.0))
     before = model.item_embedding.weight.detach().clone()
     trainer = fit(model, precision=precision, gradient_clip_val=1e-3, max_epochs=1, limit_train_batches=1)
-    assert trainer.optimizers[0].param_groups[0]["fused"] is True
+    mixed = precision.endswith("mixed")
+    # fused steps in half precision are wrong on a CPU
+    assert trainer.optimizers[0].param_groups[0]["fused"] is (True if mixed else None)
     moved = (model.item_embedding.weight.detach().float() - before).norm()
-    assert 0.0 <= moved <= 2e-3 if precision in ("16-mixed", "bf16-mixed") else torch.isfinite(moved)
+    assert 0.0 < moved <= 2e-3 if mixed else torch.isfinite(moved)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad])
+def test_steps_in_half_precision_are_not_fused(kind, dtype):
+    weight = torch.nn.Parameter(torch.ones(40, 8, dtype=dtype))
+    optimizer = kind([weight], lr=0.1)
+    fuse_steps([optimizer], [])
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert optimizer.param_groups[0]["fused"] is None
+    assert (weight < 1).all()
 
 
 def test_a_checkpoint_of_a_run_without_fused_steps_is_resumed(tmp_path):
