@@ -28,6 +28,7 @@ from benchmarks.common.traffic import counted_traffic
 from lightning_croloss import CROLoss
 from lightning_croloss.sharding.embedding import ShardedEmbedding
 from lightning_croloss.training import LazyAdam
+from lightning_croloss.training.table_gradients import whole_rows
 
 LENGTH, NEGATIVES = 20, 2560
 KINDS = ("sampled", "whole")
@@ -79,7 +80,9 @@ def measure(
     table = ShardedEmbedding(items + 1, dim, padding_idx=0, sparse=kind == "sampled")
     table.draw(lambda rows: rows.normal_(std=1 / math.sqrt(dim)))
     tower = nn.Linear(dim, dim)
-    optimizer = LazyAdam([table.weight, *tower.parameters()])
+    trained = [table.weight, *tower.parameters()]
+    # as a model's training builds them
+    optimizer = LazyAdam(trained) if kind == "sampled" else torch.optim.Adam(trained, fused=True)
     loss = CROLoss(n=100, num_items=items)
     generator = torch.Generator().manual_seed(rank)
 
@@ -128,12 +131,15 @@ def _loss(
     targets: Tensor,
     negatives: Tensor,
 ) -> Tensor:
-    asked = [history, targets, negatives]
-    rows = table(torch.cat(asked)).split([len(ids) for ids in asked])
-    users = tower(rows[0].view(len(targets), LENGTH, -1).mean(1))
-    if kind == "sampled":
-        return loss.from_embeddings(users, rows[1], rows[2], target_ids=targets, candidate_ids=negatives)
-    return loss.from_sharded_embeddings(users, rows[1], table.own_items(), table.shards, target_ids=targets)
+    with whole_rows(table if kind == "whole" else None) as weight:
+        asked = [history, targets, negatives]
+        rows = table(torch.cat(asked)).split([len(ids) for ids in asked])
+        users = tower(rows[0].view(len(targets), LENGTH, -1).mean(1))
+        if weight is None:
+            return loss.from_embeddings(users, rows[1], rows[2], target_ids=targets, candidate_ids=negatives)
+        return loss.from_sharded_embeddings(
+            users, rows[1], weight, table.shards, target_ids=targets, of_table=True
+        )
 
 
 def _average(tower: nn.Module) -> None:
@@ -146,7 +152,7 @@ def _average(tower: nn.Module) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def _state_bytes(table: ShardedEmbedding, optimizer: LazyAdam) -> int:
+def _state_bytes(table: ShardedEmbedding, optimizer: torch.optim.Optimizer) -> int:
     """Return the bytes of the table's rows here, of their moments and last steps."""
     kept = [table.weight, *optimizer.state[table.weight].values()]
     return sum(value.numel() * value.element_size() for value in kept)
