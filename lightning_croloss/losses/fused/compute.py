@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_croloss.common.products import no_autocast
 from lightning_croloss.losses.fused.block import blocks_of
-from lightning_croloss.losses.fused.plan import Plan
+from lightning_croloss.losses.fused.finished_rows import FinishedRows
 from lightning_croloss.losses.fused.sweep import Sweep
 from lightning_croloss.losses.fused.tiles import Tiles
 from lightning_croloss.losses.fused.two_sweeps import TwoSweeps
@@ -17,7 +17,7 @@ from lightning_croloss.losses.fused.two_sweeps import TwoSweeps
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
-class Computation:
+class Computation(FinishedRows):
     """Loss and gradients of one batch.
 
     Args:
@@ -27,13 +27,6 @@ class Computation:
         log_ranks: (B,) log R, once :meth:`run` or :meth:`rank` has returned.
         losses: (B,) the loss of each row times its weight, likewise.
     """
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.log_ranks = torch.empty_like(plan.row_weight)
-        self.losses = torch.empty_like(plan.row_weight)
-        self._coefficient = torch.empty_like(plan.row_weight)
-        self._log_scale = torch.empty_like(plan.row_weight) if plan.form.kernel.sums_logarithms else None
 
     @torch.no_grad()
     def run(self, users: Tensor, positives: Tensor, candidates: Tensor, needs: Sequence[bool]) -> Gradients:
@@ -56,7 +49,7 @@ class Computation:
                 sweep = Sweep(plan, block, any(needs), any(needs), needs[0])
                 for tile in tiles:
                     sweep.add(tile, keep[len(block) * tile.columns.start :] if needs[2] else keep)
-                self._finish(block.rows, sweep)
+                self._finish(block.rows, sweep.sums, sweep.other_sums)
                 weight = self._coefficient[block.rows].unsqueeze(1)
                 slope_sum[block.rows] = sweep.slope_sum.unsqueeze(1) * weight
                 if user_grad is not None:
@@ -79,7 +72,7 @@ class Computation:
         with no_autocast(users.device):
             _, _, scores, factor = self._prepared(users, positives)
             for rows, sweep in TwoSweeps(self.plan, factor, scores, candidates).sums(weighs):
-                self._finish(rows, sweep)
+                self._finish(rows, sweep.sums, sweep.other_sums)
 
     @torch.no_grad()
     def gradients(
@@ -109,18 +102,6 @@ class Computation:
         users, positives = users.to(plan.dtype), positives.to(plan.dtype)
         scores = (users * positives).sum(-1, keepdim=True) / plan.scale
         return users, positives, scores, users.to(plan.tiling.product_dtype or plan.dtype)
-
-    def _finish(self, rows: slice, sweep: Sweep) -> None:
-        """Set losses, log R and coefficients of rows whose sums are complete."""
-        plan = self.plan
-        losses, self.log_ranks[rows], slope = plan.form.finish(
-            sweep.sums, sweep.other_sums, plan.draws.num_items, rows
-        )
-        weight = plan.row_weight[rows]
-        self.losses[rows] = losses * weight
-        self._coefficient[rows] = slope * weight / plan.scale
-        if self._log_scale is not None:
-            self._log_scale[rows] = sweep.sums.log_scale
 
 
 def _of_rows(

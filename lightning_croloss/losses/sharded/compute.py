@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 from lightning_croloss.common.products import no_autocast
+from lightning_croloss.losses.fused.finished_rows import FinishedRows
 from lightning_croloss.losses.fused.plan import Plan
 from lightning_croloss.losses.fused.sums import Sums
 from lightning_croloss.losses.fused.two_sweeps import TwoSweeps
@@ -16,7 +17,7 @@ from lightning_croloss.sharding.messages import gathered_rows, returned_rows
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
-class ShardedComputation:
+class ShardedComputation(FinishedRows):
     """Loss and gradients of the rows of all processes, of which each sweeps over its own items, twice.
 
     Args:
@@ -31,11 +32,8 @@ class ShardedComputation:
     """
 
     def __init__(self, plan: Plan, counts: list[int], own: slice, share: float) -> None:
-        self.plan, self.counts, self.own, self.share = plan, counts, own, share
-        self.log_ranks = torch.empty_like(plan.row_weight)
-        self.losses = torch.empty_like(plan.row_weight)
-        self._coefficient = torch.empty_like(plan.row_weight)
-        self._log_scale = torch.empty_like(plan.row_weight) if plan.form.kernel.sums_logarithms else None
+        super().__init__(plan)
+        self.counts, self.own, self.share = counts, own, share
 
     @torch.no_grad()
     def rank(self, users: Tensor, positives: Tensor, candidates: Tensor, weighs: bool) -> None:
@@ -47,19 +45,12 @@ class ShardedComputation:
             candidates: (m, D) items of this process, at least one.
             weighs: whether :meth:`gradients` will be asked for, by all processes.
         """
-        plan = self.plan
         with no_autocast(users.device):
             sweeps = self._sweeps(users, positives, candidates).sums(weighs)
             for rows, sweep in sweeps:
                 several = [sweep.sums] if sweep.other_sums is None else [sweep.sums, sweep.other_sums]
                 total, *other = over_processes(several)
-                losses, self.log_ranks[rows], slope = plan.form.finish(
-                    total, other[0] if other else None, plan.draws.num_items, rows
-                )
-                self.losses[rows] = losses * plan.row_weight[rows]
-                self._coefficient[rows] = slope * plan.row_weight[rows] / plan.scale
-                if self._log_scale is not None:
-                    self._log_scale[rows] = total.log_scale
+                self._finish(rows, total, other[0] if other else None)
 
     @torch.no_grad()
     def gradients(

@@ -1,0 +1,42 @@
+"""FinishedRows: what the complete sums of rows come to, whoever has swept over the candidates."""
+
+from __future__ import annotations
+
+import torch
+
+from lightning_croloss.losses.fused.plan import Plan
+from lightning_croloss.losses.fused.sums import Sums
+
+
+class FinishedRows:
+    """Losses of rows, and what their gradients need beyond φ′.
+
+    Args:
+        plan: what to go by.
+
+    Attributes:
+        log_ranks: (B,) log R of the rows that are finished.
+        losses: (B,) the loss of each of them times its weight.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.log_ranks = torch.empty_like(plan.row_weight)
+        self.losses = torch.empty_like(plan.row_weight)
+        self._coefficient = torch.empty_like(plan.row_weight)
+        self._log_scale = torch.empty_like(plan.row_weight) if plan.form.kernel.sums_logarithms else None
+
+    def _finish(self, rows: slice, sums: Sums, other_sums: Sums | None) -> None:
+        """Set losses, log R and coefficients of rows whose sums are complete.
+
+        Args:
+            rows: the rows.
+            sums: of the kernel.
+            other_sums: of that of the Lambda method, if it has one of its own.
+        """
+        plan, weight = self.plan, self.plan.row_weight[rows]
+        losses, self.log_ranks[rows], slope = plan.form.finish(sums, other_sums, plan.draws.num_items, rows)
+        self.losses[rows] = losses * weight
+        self._coefficient[rows] = slope * weight / plan.scale
+        if self._log_scale is not None:
+            self._log_scale[rows] = sums.log_scale
