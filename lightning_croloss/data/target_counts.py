@@ -19,8 +19,9 @@ class TargetCounts:
     would wait for it in every step.
 
     Attributes:
-        targets: what was counted, or its copy on another device; the numbers are of no other tensor.
-        on_host: the same targets where they were counted.
+        targets: what the numbers are of, and of no other tensor: what was counted, or the same targets
+            on another device or row by row.
+        on_host: what was counted.
         positions: number of rows and positions that have any.
         total: number of targets.
     """
@@ -33,9 +34,12 @@ class TargetCounts:
     @classmethod
     def of(cls, targets: Tensor) -> TargetCounts:
         """Count targets (B, T), (B, L) or (B, L, T), which are filled from the left."""
-        there = targets != 0
-        total = int(there.sum())
-        return cls(targets, targets, int(there[..., 0].sum()) if targets.ndim == 3 else total, total)
+        return cls(targets, targets, int(has_targets(targets).sum()), int((targets != 0).sum()))
+
+
+def has_targets(targets: Tensor) -> Tensor:
+    """Return which positions (B, L) have targets, of (B, L), or (B, L, T) that are filled from the left."""
+    return (targets if targets.ndim == 2 else targets[..., 0]) != 0
 
 
 def places_of(chosen: Tensor, number: int | None) -> tuple[Tensor, Tensor]:

@@ -188,11 +188,11 @@ class SampledTraining(Encoder):
     @property
     def _whole_table(self) -> IdEmbedding | None:
         """The table of items whose every row is a candidate of every step; None: it is not so."""
-        kinds = type(self.negatives), type(self.loss)
+        sampler, loss = type(self.negatives), type(self.loss)
         as_ours = (
-            kinds[0].sample is FullCatalogNegatives.sample
-            and kinds[1].from_embeddings is RetrievalLoss.from_embeddings
-            and kinds[1].from_sharded_embeddings is RetrievalLoss.from_sharded_embeddings
+            sampler.sample is FullCatalogNegatives.sample
+            and loss.from_embeddings is RetrievalLoss.from_embeddings
+            and loss.from_sharded_embeddings is RetrievalLoss.from_sharded_embeddings
             and self._compiler_ctx is None  # sparse gradients would break the graph
         )
         return self.plain_item_table if as_ours else None

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.data.batch import RetrievalBatch
-from lightning_croloss.data.target_counts import places_of
+from lightning_croloss.data.target_counts import has_targets, places_of
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.windows import has_targets, one_by_one, targets_of_windows
+from lightning_croloss.models.windows import one_by_one, targets_of_windows
 from lightning_croloss.recommend.user_vectors import groups_of, user_vectors
 
 TRAIN_ON = ("last", "all")

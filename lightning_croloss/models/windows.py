@@ -31,11 +31,6 @@ def targets_of_windows(batch: RetrievalBatch, who: str) -> Tensor:
     return targets
 
 
-def has_targets(targets: Tensor) -> Tensor:
-    """Return which positions (B, L) have targets, of (B, L), or (B, L, T) that are filled from the left."""
-    return (targets if targets.ndim == 2 else targets[..., 0]) != 0
-
-
 def one_by_one(batch: RetrievalBatch, targets: Tensor, rows: Tensor, positions: Tensor) -> RetrievalBatch:
     """Return a batch of P rows with the targets of a position each, and in the history the event before.
 
@@ -50,7 +45,8 @@ def one_by_one(batch: RetrievalBatch, targets: Tensor, rows: Tensor, positions: 
     """
     weight, known = batch.sample_weight, batch.known_positives
     flat, counts = targets[rows, positions].reshape(len(rows), -1), batch.target_counts
-    every = counts is not None and counts.positions == len(rows)
+    if counts is not None:
+        counts = replace(counts, targets=flat) if counts.positions == len(rows) else None
     return RetrievalBatch(
         history=batch.history[rows, positions].unsqueeze(1),
         targets=flat,
@@ -58,7 +54,7 @@ def one_by_one(batch: RetrievalBatch, targets: Tensor, rows: Tensor, positions: 
         sample_weight=None if weight is None else weight[rows, positions],
         known_positives=None if known is None else rows_of(known, rows),
         events=None if batch.events is None else batch.events[rows, positions][:, None],
-        counted=replace(counts, targets=flat) if counts is not None and every else None,
+        counted=counts,
     )
 
 

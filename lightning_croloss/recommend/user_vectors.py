@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.target_counts import has_targets
 from lightning_croloss.sharding.row_shards import RowShards
 
 #: Rows that are encoded together at least: enough to fill a processor's matrix products.
@@ -65,7 +66,7 @@ def groups_of(batch: RetrievalBatch) -> list[Group] | None:
         return None
     used = history != 0
     if isinstance(targets, Tensor) and targets.shape[:2] == history.shape:
-        used = used | (targets != 0 if targets.ndim == 2 else targets[..., 0] != 0)
+        used = used | has_targets(targets)
     return groups_by_width(widths_of(used), history.shape[1])
 
 
