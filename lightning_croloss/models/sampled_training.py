@@ -249,6 +249,9 @@ class SampledTraining(Encoder):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the gradients, sparse ones and those in shards too, which PyTorch's own clipping does not."""
+        if not gradient_clip_val:  # as in most steps: nothing to look for
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
         in_shards = [
             each.weight
             for each in self.modules()
@@ -256,7 +259,7 @@ class SampledTraining(Encoder):
         ]
         weights = list(self.parameters())
         sparse = any(weight.grad is not None and weight.grad.is_sparse for weight in weights)
-        if (sparse or in_shards) and gradient_clip_val:
+        if sparse or in_shards:
             algorithm = gradient_clip_algorithm or "norm"
             clip_gradients(weights, float(gradient_clip_val), algorithm, in_shards)
         else:
