@@ -21,6 +21,8 @@ from lightning_croloss.models.layers import (
     drop_history,
     feature_embedding,
     id_embedding,
+    pool_events,
+    pool_history,
     rows_of_ids,
 )
 from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
@@ -217,6 +219,23 @@ class HistoryModel(RetrievalModel):
             added = functional.pad(added, (0, 0, 0, batch.history.shape[1] - width))
             events = events + added * (history != 0).unsqueeze(-1)
         return functional.dropout(events, self.embedding_dropout, self.training), history != 0
+
+    def pooled_history(self, batch: RetrievalBatch, how: str) -> Tensor:
+        """Return the events of each history pooled into one vector, (B, D); zeros for one without events.
+
+        In training the dropouts apply, and a processor looks at no padding.
+
+        Args:
+            batch: the histories.
+            how: one of ``POOLINGS``.
+        """
+        plain = self.training and how != "max" and self.event_feature_embedding is None
+        if not (plain and batch.history.is_cpu) or torch.compiler.is_compiling():
+            return pool_history(*self.embed_history(batch), how)
+        history = drop_history(batch.history, self.history_dropout, self.training)
+        rows, columns = history.nonzero(as_tuple=True)
+        events = functional.dropout(self.embed_items(history[rows, columns]), self.embedding_dropout)
+        return pool_events(events, rows, len(history), how)
 
     def embed_user_features(self, batch: RetrievalBatch) -> Tensor:
         """Return the embeddings (B, D) of the users' features, for a model that has them."""

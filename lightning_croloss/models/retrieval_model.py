@@ -50,7 +50,7 @@ from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.sharded.folder import rest_of
 from lightning_croloss.training.sharded.loading import refuse_part
 from lightning_croloss.training.sharded.refusals import refuse_strategy
-from lightning_croloss.training.table_gradients import is_plain
+from lightning_croloss.training.table_gradients import SpareGradients, is_plain
 from lightning_croloss.training.trainer_checks import check_trainer
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         self.event_feature_embedding: EventFeatureEmbedding | None = None
         self.metadata = ModelMetadata()
         self._finite = NaNGuard(self.loss)
+        self._spare_gradients = SpareGradients()
         self.predicts_n = min(100, num_items)
 
     # ------------------------------------------------------------------ what an architecture is

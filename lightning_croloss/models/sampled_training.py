@@ -29,7 +29,12 @@ from lightning_croloss.training.saved_states import check_optimizer, check_sched
 from lightning_croloss.training.sharded.rows import keep_own_states
 from lightning_croloss.training.sharded.tables import shards_of, weights_of
 from lightning_croloss.training.sparse_gradients import clip_gradients
-from lightning_croloss.training.table_gradients import whole_rows
+from lightning_croloss.training.table_gradients import (
+    SpareGradients,
+    is_plain,
+    looked_up_rows,
+    whole_rows,
+)
 
 
 class SampledTraining(Encoder):
@@ -52,6 +57,7 @@ class SampledTraining(Encoder):
     user_embedding: IdEmbedding | None
     _optimization: Optimization
     _finite: NaNGuard
+    _spare_gradients: SpareGradients
     _rate_at_setup: float | None = None
     #: exchanges the sparse gradients of processes that cannot add them up
     _row_exchange: RowExchange | None = None
@@ -137,8 +143,17 @@ class SampledTraining(Encoder):
 
     def loss_of(self, batch: RetrievalBatch) -> Tensor:
         """Return the training loss of one batch, a scalar with gradient."""
-        with whole_rows(self._whole_table if torch.is_grad_enabled() else None) as rows:
-            return self._loss_of(batch, rows)
+        if not torch.is_grad_enabled():
+            return self._loss_of(batch, None)
+        whole = self._whole_table
+        with (
+            looked_up_rows(self._looked_up_tables, self._spare_gradients) as zeros,
+            whole_rows(whole) as rows,
+        ):
+            loss = self._loss_of(batch, rows)
+        for zero in zeros:
+            loss = loss + zero
+        return loss
 
     def _loss_of(self, batch: RetrievalBatch, rows: Tensor | None) -> Tensor:
         """Return the loss; ``rows`` are those of the table of items where they are the candidates."""
@@ -196,6 +211,15 @@ class SampledTraining(Encoder):
             and self._compiler_ctx is None  # sparse gradients would break the graph
         )
         return self.plain_item_table if as_ours else None
+
+    @property
+    def _looked_up_tables(self) -> list[IdEmbedding]:
+        """The tables that a step only looks ids up in, and whose gradients are dense."""
+        if self._compiler_ctx is not None:  # the gradients of look-ups would break the graph
+            return []
+        of_all = self.item_embedding if isinstance(self.negatives, FullCatalogNegatives) else None
+        tables = self.id_embeddings()
+        return [each for each in tables if each is not of_all and is_plain(each) and not each.sparse]
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
@@ -266,20 +290,24 @@ class SampledTraining(Encoder):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        """Let go of the gradients; the memory of that of all items is kept for the next."""
-        table = self._whole_table
+        """Let go of the gradients; the memory of those of whole tables is kept for the next step."""
+        kept = [(each, self._spare_gradients.of(each)) for each in self._looked_up_tables]
+        if (table := self._whole_table) is not None:
+            kept.append((table, self.loss.spare_memory))
         # under DDP a gradient may lie in what the processes exchange
         alone = self._trainer is None or self.trainer.world_size == 1 or self.item_shards is not None
-        gradient = table.weight.grad if table is not None and alone else None
+        gradients = [each.weight.grad if alone else None for each, _ in kept]
         super().optimizer_zero_grad(epoch, batch_idx, optimizer)
-        if table is not None and gradient is not None and table.weight.grad is None:
-            self.loss.spare_memory.give(gradient)
+        for (each, memory), gradient in zip(kept, gradients, strict=True):
+            if gradient is not None and each.weight.grad is None:
+                memory.give(gradient)
 
     def teardown(self, stage: str) -> None:
         """Leave a model whose gradients any optimizer can take."""
         if stage == "fit":
             self._optimization.set_sparse(self.id_embeddings(), False)
             self.loss.spare_memory.forget()
+            self._spare_gradients.forget()
             if self._row_exchange is not None:
                 self._row_exchange.hand_back(self)
                 self._row_exchange = None

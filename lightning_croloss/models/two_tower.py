@@ -17,7 +17,7 @@ from lightning_croloss.common.checks import (
 )
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers import POOLINGS, feature_embedding, id_embedding, mlp, pool_history
+from lightning_croloss.models.layers import POOLINGS, feature_embedding, id_embedding, mlp
 from lightning_croloss.models.layers.interactions import (
     add_interactions,
     check_interactions,
@@ -122,7 +122,7 @@ class TwoTower(HistoryModel):
         """Return one vector for each user, (B, 1, D)."""
         parts = []
         if self.use_history:
-            parts.append(pool_history(*self.embed_history(batch), self.pooling))
+            parts.append(self.pooled_history(batch, self.pooling))
         if self.user_embedding is not None:
             parts.append(self.user_embedding(batch.users))
         fields = [*parts]

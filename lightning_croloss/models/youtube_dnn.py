@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_croloss.common.checks import check_choice, check_not_negative, check_probability, check_widths
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.history_model import HistoryModel
-from lightning_croloss.models.layers import POOLINGS, feature_embedding, mlp, pool_history
+from lightning_croloss.models.layers import POOLINGS, feature_embedding, mlp
 
 
 class YouTubeDNN(HistoryModel):
@@ -53,7 +53,7 @@ class YouTubeDNN(HistoryModel):
 
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return one vector for each user, (B, 1, D)."""
-        pooled = pool_history(*self.embed_history(batch), self.pooling)
+        pooled = self.pooled_history(batch, self.pooling)
         if self.user_feature_embedding is not None:
             pooled = torch.cat([pooled, self.embed_user_features(batch)], dim=-1)
         return self.normalize(self.user_layers(pooled)).unsqueeze(1)

@@ -1,23 +1,53 @@
-"""One gradient of a table whose rows are all candidates: by the loss whole, by each look-up a few rows."""
+"""One gradient of a table in a step, to which each look-up adds its rows where they belong.
+
+Left alone, each look-up makes a gradient as large as the table, of zeros but for a few rows, and autograd
+adds them all up. Much of a step with few negatives in a large table would be that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
+from lightning_croloss.common.spare_memory import SpareMemory
+from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
+
+#: (k,) ids and the gradients (k, D) of their rows, one of each look-up.
+Collected = list[tuple[Tensor, Tensor]]
+
+
+class SpareGradients:
+    """The memory of the gradients of tables, from one step to the next."""
+
+    def __init__(self) -> None:
+        self._memory: dict[int, SpareMemory] = {}
+
+    def of(self, table: IdEmbedding) -> SpareMemory:
+        """Return the memory of a table's gradient."""
+        return self._memory.setdefault(id(table), SpareMemory())
+
+    def forget(self) -> None:
+        """Give all memory back."""
+        self._memory.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the memory out of copies and pickles."""
+        return {"_memory": {}}
 
 
 @contextmanager
 def whole_rows(table: IdEmbedding | None) -> Iterator[Tensor | None]:
-    """Let the look-ups in a table have sparse gradients while a loss has a dense one of the whole table.
+    """Let the look-ups in a table add to the gradient that a loss has of the whole table.
 
-    Else each look-up makes a gradient as large as the table, of zeros, and autograd adds them all up. As it
-    is, autograd adds the rows of the look-ups to the loss's gradient in place, and what arrives at the weight
-    is dense as before. Only a step that takes what this yields for all its candidates may be within.
+    Only a step that takes what this yields for all its candidates may be within.
 
     Args:
         table: the table; None = no such step.
@@ -28,24 +58,116 @@ def whole_rows(table: IdEmbedding | None) -> Iterator[Tensor | None]:
     if table is None:
         yield None
         return
-    # Autograd goes backward through what was made last first, and adds up in place only what comes last, if
-    # that is dense: so this one, through which the loss's gradient comes, is to be made first.
-    weight = torch.ops.aten.alias(table.weight)
-    before, table.sparse = table.sparse, True
-    try:
+    with _collecting(table, SpareMemory()) as (weight, _):
         yield weight
-    finally:
-        table.sparse = before
+
+
+@contextmanager
+def looked_up_rows(tables: Iterable[IdEmbedding], spare: SpareGradients) -> Iterator[list[Tensor]]:
+    """Let all look-ups in tables add to one gradient of each, where nothing else makes a gradient of them.
+
+    Something else may, but costs a sum of two gradients.
+
+    Args:
+        tables: the tables.
+        spare: the memory of their gradients.
+
+    Yields:
+        A zero, (), for each table, through which its gradient comes: all are to be added to the loss.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(_collecting(table, spare.of(table)))[1] for table in tables]
 
 
 def is_plain(table: nn.Module | None) -> bool:
     """Tell whether the weight of a table of items can be a loss's candidates as it is.
 
-    On a CPU, but in float16, whose sparse gradients cannot be added up there. An accelerator would have to be
-    waited for in each step, as it adds up equal rows first, and clears a whole table in no time.
+    On a CPU, but in float16, whose sparse gradients cannot be added up there. An accelerator clears a whole
+    table in no time.
     """
     if type(table) not in (nn.Embedding, ShardedEmbedding):
         return False
     assert isinstance(table, IdEmbedding)
-    able = table.weight.is_cpu and table.weight.dtype != torch.float16
-    return able and getattr(table, "max_norm", None) is None and table.weight.requires_grad
+    able = table.weight.is_cpu and table.weight.dtype != torch.float16 and table.weight.requires_grad
+    own = getattr(table, "max_norm", None) is not None or getattr(table, "scale_grad_by_freq", False)
+    return able and not own and "forward" not in vars(table)
+
+
+@contextmanager
+def _collecting(table: IdEmbedding, memory: SpareMemory) -> Iterator[tuple[Tensor, Tensor]]:
+    """Let the look-ups in a table wait with their gradients for that of what this yields.
+
+    Autograd goes backward through what was made last first. So this, which is made before all look-ups, comes
+    after them.
+
+    Args:
+        table: the table.
+        memory: for the gradient, where the look-ups make all of it.
+
+    Yields:
+        The weight, and a zero ().
+    """
+    collected: Collected = []
+    weight, zero = _Table.apply(table.weight, collected, table.padding_idx, memory)
+    if isinstance(table, ShardedEmbedding) and table.shards.num_shards > 1:
+        # rows come from other processes, their gradients go there: what arrives here is a sparse gradient,
+        # which autograd adds to the dense one in place
+        before, table.sparse = table.sparse, True
+        try:
+            yield weight, zero
+        finally:
+            table.sparse = before
+        return
+    table.forward = partial(_rows, table.weight, collected)  # type: ignore[method-assign]
+    try:
+        yield weight, zero
+    finally:
+        del table.forward
+
+
+@uncompiled
+def _rows(weight: Tensor, collected: Collected, ids: Tensor) -> Tensor:
+    """Look rows of a table up, and leave the gradients of them in a list."""
+    found: Tensor = _LookUp.apply(weight, ids, collected)
+    return found
+
+
+class _LookUp(torch.autograd.Function):
+    """Rows of a table; their gradients are put into a list."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor, collected: Collected) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.collected = collected
+        return functional.embedding(ids, weight)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
+        (ids,) = ctx.saved_tensors
+        ctx.collected.append((ids.reshape(-1), gradient.reshape(-1, gradient.shape[-1])))
+        return None, None, None
+
+
+class _Table(torch.autograd.Function):
+    """A table's weight and a zero; in the backward pass what was collected is added to the gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, collected: Collected, padding: int | None, memory: SpareMemory
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.like, ctx.collected, ctx.padding, ctx.memory = weight.detach(), collected, padding, memory
+        return torch.ops.aten.alias(weight), weight.new_zeros(())
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, whole: Tensor | None, _: Tensor | None) -> tuple[Tensor, None, None, None]:
+        gradient = ctx.memory.take(ctx.like).zero_() if whole is None else whole.contiguous()
+        padding = None if ctx.padding is None else gradient[ctx.padding].clone()
+        for ids, rows in ctx.collected:
+            gradient.index_add_(0, ids, rows)
+        if padding is not None:
+            gradient[ctx.padding] = padding
+        ctx.collected.clear()
+        return gradient, None, None, None

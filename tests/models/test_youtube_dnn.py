@@ -132,3 +132,23 @@ def test_evaluation_drops_nothing():
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         small_model(**arguments)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("features", [False, True])
+def test_training_pools_as_evaluation_does(pooling, features):
+    own = {"item_features": FeaturedData().item_feature_specs, "id_dropout": 0.0} if features else {}
+    model = small_model(pooling=pooling, **own)
+    histories = batch_of(torch.tensor([[0, 0, 5, 6, 7], [0, 0, 0, 0, 0], [0, 3, 0, 3, 9]]))
+    torch.testing.assert_close(model.train().encode_users(histories), model.eval().encode_users(histories))
+
+
+def test_training_pools_what_history_dropout_leaves():
+    model = small_model(pooling="sum", history_dropout=0.5, hidden_dims=(), similarity="dot").train()
+    histories = batch_of(torch.tensor([[5, 6]] * 200))
+    sums = model.pooled_history(histories, "sum")
+    events = model.embed_items(torch.tensor([5, 6]))
+    possible = torch.stack([events[0], events[1], events.sum(0)])
+    each = torch.cdist(sums, possible).min(1)
+    assert each.values.max() < 1e-5
+    assert len(each.indices.unique()) == 3

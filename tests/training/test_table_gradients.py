@@ -1,11 +1,19 @@
-"""A step over the whole catalogue makes one gradient of the table, equal to that of the ordinary way."""
+"""A step makes one gradient of each table of ids, equal to that of the ordinary way."""
 
 import copy
 
 import pytest
 import torch
 
-from lightning_croloss import BPRLoss, CROLoss, FullCatalogNegatives, SoftmaxLoss, UniformNegatives
+from lightning_croloss import (
+    BPRLoss,
+    CROLoss,
+    FullCatalogNegatives,
+    InBatchNegatives,
+    PopularityNegatives,
+    SoftmaxLoss,
+    UniformNegatives,
+)
 from lightning_croloss.losses.fused import plan
 from lightning_croloss.models import SASRec, TwoTower, YouTubeDNN
 from lightning_croloss.models.encoder import Encoder
@@ -31,10 +39,12 @@ def sweeps(request, monkeypatch):
 
 def make(name, **options):
     torch.manual_seed(0)
+    options = {**WHOLE, **options}
     builders = {
-        "YouTubeDNN": lambda: YouTubeDNN(**WHOLE, **options),
-        "SASRec": lambda: SASRec(**WHOLE, train_on="all", max_length=5, **options),
-        "MatrixFactorization": lambda: MatrixFactorization(**WHOLE, num_users=60, **options),
+        "YouTubeDNN": lambda: YouTubeDNN(**options),
+        "SASRec": lambda: SASRec(**options, train_on="all", max_length=5),
+        "MatrixFactorization": lambda: MatrixFactorization(**options, num_users=60),
+        "TwoTower": lambda: TwoTower(**options, use_user_id=True, num_users=60),
     }
     return builders[name]()
 
@@ -52,7 +62,7 @@ def gradients(model, batch):
     loss = model.loss_of(batch)
     loss.backward()
     assert not model.item_embedding.sparse
-    return [loss.detach()] + [each.grad for each in model.parameters() if each.grad is not None]
+    return [loss.detach()] + [each.grad.clone() for each in model.parameters() if each.grad is not None]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -163,6 +173,111 @@ def test_vectors_made_otherwise_keep_the_ordinary_way():
     on_the_object = YouTubeDNN(**WHOLE)
     on_the_object.encode_items = on_the_object.embed_items
     assert on_the_object.plain_item_table is None
+
+
+SAMPLERS = {
+    "uniform": lambda: UniformNegatives(7),
+    "in batch": InBatchNegatives,
+    "popularity": lambda: PopularityNegatives(7, shared=False),
+}
+
+
+@pytest.mark.parametrize("negatives", SAMPLERS)
+@pytest.mark.parametrize("name", ["YouTubeDNN", "SASRec", "MatrixFactorization", "TwoTower"])
+def test_gradients_of_look_ups_are_those_of_the_ordinary_way(monkeypatch, name, negatives):
+    model = make(name, negatives=SAMPLERS[negatives]())
+    batch = a_batch(model)
+    model.double()
+    model.eval()
+    assert model._looked_up_tables == model.id_embeddings() != []
+    found = gradients(model, batch)
+    for table in model.id_embeddings():
+        assert table.weight.grad.layout is torch.strided
+        assert not table.weight.grad[0].any()
+    torch.manual_seed(1)
+    loss = model.loss_of(batch)
+    (again,) = torch.autograd.grad(loss, [model.item_embedding.weight], retain_graph=True)
+    torch.testing.assert_close(again, model.item_embedding.weight.grad)
+    loss.backward()  # the same graph once more, onto what is there
+    torch.testing.assert_close(2.0 * again, model.item_embedding.weight.grad)
+    ordinary(monkeypatch, type(model))
+    expected = gradients(model, batch)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def ordinary(monkeypatch, cls):
+    monkeypatch.setattr(cls, "_looked_up_tables", [])
+
+
+@pytest.mark.parametrize(
+    "options", [{"accumulate_grad_batches": 3, "gradient_clip_val": 0.1}, {"precision": "bf16-true"}]
+)
+def test_a_fit_with_look_ups_is_that_of_the_ordinary_way(monkeypatch, options):
+    weights = []
+    for plain in (False, True):
+        if plain:
+            ordinary(monkeypatch, YouTubeDNN)
+        model = small_model(negatives=UniformNegatives(9))
+        fit(model, ClusteredData(), max_epochs=2, **options)
+        weights.append(model.item_embedding.weight.detach().float())
+        assert not weights[-1][0].any()
+    exact = "precision" not in options
+    torch.testing.assert_close(*weights, rtol=1e-4 if exact else 0.1, atol=1e-5 if exact else 0.02)
+
+
+def test_the_memory_of_looked_up_gradients_is_used_again(monkeypatch):
+    model = small_model(negatives=UniformNegatives(9))
+    blocks = []
+    zero_grad = model.optimizer_zero_grad
+
+    def note(*arguments):
+        gradient = model.item_embedding.weight.grad
+        blocks.append(None if gradient is None else gradient.data_ptr())
+        zero_grad(*arguments)
+
+    monkeypatch.setattr(model, "optimizer_zero_grad", note)
+    fit(model, ClusteredData(), max_epochs=1)
+    assert len(blocks) > 4
+    assert len({*blocks[1:]}) == 1  # the first step begins without
+    assert model._spare_gradients._memory == {}
+    model._spare_gradients.of(model.item_embedding).give(torch.zeros(3))
+    assert copy.deepcopy(model._spare_gradients)._memory == {}
+
+
+def test_features_of_items_and_padding_that_learns_are_looked_up_too(monkeypatch):
+    features = {"item_features": FeaturedData().item_feature_specs, "id_dropout": 0.0}
+    model = make("YouTubeDNN", negatives=UniformNegatives(7), **features)
+    model.item_embedding = torch.nn.Embedding(41, 8)  # row 0 is looked up, and learns
+    data = FeaturedData(batch_size=8)
+    batch = next(iter(fit(model, data, max_steps=1, limit_val_batches=0).train_dataloader))
+    found = gradients(model, batch)
+    assert model._looked_up_tables == [model.item_embedding]
+    ordinary(monkeypatch, YouTubeDNN)
+    for one, other in zip(found, gradients(model, batch), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_tables_that_autograd_must_see_keep_the_ordinary_way():
+    sampled = {"negatives": UniformNegatives(7)}
+    assert make("YouTubeDNN", **sampled, item_graph_weight=0.5)._looked_up_tables == []
+    assert make("YouTubeDNN")._looked_up_tables == []  # the loss has the whole table
+    model = make("YouTubeDNN", **sampled)
+    for change in ({"max_norm": 1.0}, {"scale_grad_by_freq": True}, {"sparse": True}):
+        model.item_embedding = torch.nn.Embedding(41, 8, padding_idx=0, **change)
+        assert model._looked_up_tables == []
+    model.item_embedding = torch.nn.Embedding(41, 8, padding_idx=0)
+    model.item_embedding.forward = model.item_embedding.forward
+    assert model._looked_up_tables == []
+
+
+def test_a_look_up_that_fails_leaves_the_table_as_it_was():
+    model = make("YouTubeDNN", negatives=UniformNegatives(7))
+    batch = a_batch(model)
+    batch.history[0, -1] = 99
+    with pytest.raises(IndexError):
+        model.loss_of(batch)
+    assert "forward" not in vars(model.item_embedding)
 
 
 def test_sampled_negatives_and_losses_of_a_user_keep_the_ordinary_way():

@@ -5,7 +5,7 @@ from lightning_croloss.models.layers.features import FeatureEmbedding, feature_e
 from lightning_croloss.models.layers.history_dropout import drop_history
 from lightning_croloss.models.layers.id_embedding import id_embedding, id_embeddings, rows_of_ids
 from lightning_croloss.models.layers.mlp import mlp
-from lightning_croloss.models.layers.pooling import POOLINGS, pool_history
+from lightning_croloss.models.layers.pooling import POOLINGS, pool_events, pool_history
 from lightning_croloss.models.layers.positions import positions_from_end
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "id_embedding",
     "id_embeddings",
     "mlp",
+    "pool_events",
     "pool_history",
     "positions_from_end",
     "rows_of_ids",

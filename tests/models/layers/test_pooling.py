@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_croloss.models.layers import POOLINGS, pool_history
+from lightning_croloss.models.layers import POOLINGS, pool_events, pool_history
 
 
 @pytest.mark.parametrize("how", POOLINGS)
@@ -29,3 +29,13 @@ def test_an_empty_history_has_a_finite_gradient(how):
     pool_history(embeddings, torch.tensor([[False] * 3, [True] * 3]), how).sum().backward()
     assert torch.isfinite(embeddings.grad).all()
     assert not embeddings.grad[0].any()
+
+
+@pytest.mark.parametrize("how", ["mean", "sum"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_events_in_a_row_pool_to_what_padded_histories_pool_to(how, dtype):
+    mask = torch.tensor([[False, True, True], [False, False, False], [True, True, True]])
+    events = torch.randn(3, 3, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = pool_events(events[mask], mask.nonzero()[:, 0], 3, how)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, pool_history(events, mask, how))
