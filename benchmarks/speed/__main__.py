@@ -29,6 +29,7 @@ SECTIONS = (
     "preparation",
     "growth",
     "whole_catalog",
+    "sampled",
 )
 RESULTS = Path(__file__).parent / "results"
 
@@ -55,6 +56,11 @@ def main() -> None:
         type=Path,
         help="folder of diginetica.parquet and beauty.parquet, for the sections preparation and lengths",
     )
+    parser.add_argument(
+        "--before",
+        type=Path,
+        help="another checkout of this repository, for the section sampled (git worktree add makes one)",
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes only, to try the command")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -67,7 +73,12 @@ def main() -> None:
         parser.error("--repeats and --threads must be at least 1")
     arguments.output.mkdir(parents=True, exist_ok=True)
     data = None if arguments.data is None else arguments.data.expanduser().resolve()
-    settings = Settings(tuple(arguments.threads), arguments.repeats, arguments.quick, arguments.clock, data)
+    other = None if arguments.before is None else arguments.before.expanduser().resolve()
+    if other is not None and not (other / "lightning_croloss").is_dir():
+        parser.error(f"--before {arguments.before} is no checkout of this repository")
+    settings = Settings(
+        tuple(arguments.threads), arguments.repeats, arguments.quick, arguments.clock, data, other
+    )
     for name in arguments.sections:
         section = importlib.import_module(f"benchmarks.speed.{name}")
         before = machine() | versions(getattr(section, "PEERS", ()))

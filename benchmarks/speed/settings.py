@@ -15,6 +15,7 @@ class Settings:
     quick: bool
     clock: str = "wall"
     data: Path | None = None
+    before: Path | None = None
 
     def missing_file(self, name: str) -> str | None:
         """Return what to tell if a file of the data is not there, else None."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import cross_entropy, loss
+from benchmarks.speed import cross_entropy, loss, sampled
 
 
 def test_the_command_writes_figures_table_and_plot(tmp_path, monkeypatch, capsys):
@@ -50,3 +50,25 @@ def test_every_side_of_cross_entropy_runs(what):
     assert list(sides) == ["cross_entropy", *cross_entropy.KERNELS]
     for side in sides.values():
         side()
+
+
+def test_a_checkout_is_timed_beside_another(tmp_path, monkeypatch, capsys):
+    arguments = ["--sections", "sampled", "--quick", "--repeats", "1", "--output", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["speed", *arguments, "--before", str(sampled.ROOT)])
+    command.main()
+    rows = json.loads((tmp_path / "sampled.json").read_text())["rows"]
+    assert [row["side"] for row in rows] == ["now", "before"]
+    assert all(row["s"] > 0 for row in rows)
+    assert "times faster than before" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["speed", *arguments, "--before", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "is no checkout of this repository" in capsys.readouterr().err
+
+
+def test_a_checkout_that_cannot_train_is_told(tmp_path):
+    with (
+        pytest.raises(RuntimeError, match="ended: try"),
+        sampled.worker(tmp_path, tmp_path / "none.parquet", 3) as take,
+    ):
+        take(1)
