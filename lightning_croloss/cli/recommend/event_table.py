@@ -160,7 +160,8 @@ def _read(
         )
     if table.left_out.comments:
         notes.append(describe_comments(table.left_out))
-    frame = pl.DataFrame({"user": tokens_of(table, user), "item": tokens_of(table, item)})
+    tokens = {"user": tokens_of(table, user), "item": tokens_of(table, item)}
+    frame = pl.DataFrame(tokens).with_columns(_features(table, events, of_features))
     if time is not None:
         times, dates = to_times(table, time)
         is_read = events.times is not None
@@ -170,9 +171,8 @@ def _read(
                 f"model's training were {events.times}: give them in the same way"
             )
         ordered = pl.Series(times).cast(pl.Datetime("ns")) if dates else pl.Series(times)
-        frame = frame.with_columns(_features(table, events, of_features), time=ordered).sort("time", maintain_order=True)
+        frame = frame.with_columns(time=ordered).sort("time", maintain_order=True)
         return EventTable(frame if is_read else frame.drop("time"), notes)
-    frame = frame.with_columns(_features(table, events, of_features))
     return EventTable(frame, notes)
 
 
