@@ -13,6 +13,11 @@ from hypothesis import strategies as st
 
 pl = pytest.importorskip("polars")
 
+from croloss_serving.common.feature_encoding import FeatureEncoding  # noqa: E402
+from croloss_serving.common.vocabulary import Vocabulary  # noqa: E402
+from croloss_serving.recommend.event_inputs import EventInputs  # noqa: E402
+from lightning_croloss.cli.recommend.event_table import read_event_table  # noqa: E402
+from lightning_croloss.cli.recommend.options import recommend_parser  # noqa: E402
 from lightning_croloss.data import TableDataModule  # noqa: E402
 from lightning_croloss.data.partitions import dividing  # noqa: E402
 from lightning_croloss.data.partitions.dividing import Division, divide  # noqa: E402
@@ -168,3 +173,16 @@ def test_types_of_more_than_64_bits(tmp_path: Path, kind: Any, column: str) -> N
     divide(Division(str(tmp_path / "x.parquet"), 2), tmp_path / "divided")
     data = TableDataModule(str(tmp_path / "divided"), partitioned_by_user=True, **options)
     assert told(data) == told(plain)
+
+
+def test_recommend_reads_what_was_written(tmp_path: Path) -> None:
+    written = ["1.10", "1.1", "2", "1.10"]
+    frame = pl.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 2], "x": written, "y": [1, 2, 3, 4]})
+    frame.write_csv(tmp_path / "x.csv")
+    divide(Division(str(tmp_path / "x.csv"), 1, time_column=""), tmp_path / "divided")
+    given = recommend_parser().parse_args(["--model=m", f"--histories={tmp_path / 'divided'}"])
+    inputs = EventInputs(encodings=(FeatureEncoding("x", "categorical", Vocabulary(["1.1", "1.10", "2"])),))
+    table = read_event_table(given, None, inputs)
+    assert table.frame["feature 0"].to_list() == written
+    assert "as written" not in " ".join(table.notes)
+    assert "'y'" in " ".join(table.notes)
