@@ -9,7 +9,7 @@ from lightning_croloss.cli.lost_process import LostProcessError
 from lightning_croloss.cli.quiet import is_first_process
 
 #: How long the others leave it to the first to tell what is wrong, and between two looks at it.
-_SECONDS, _PAUSE = 5.0, 0.1
+_SECONDS, _PAUSE = 10.0, 0.1
 #: Lightning sets it in the processes that it starts, whose parent is the first.
 _STARTED = "LOCAL_RANK"
 
