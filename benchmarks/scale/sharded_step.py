@@ -118,7 +118,7 @@ def measure(
         "process_ms": 1000 * (time.process_time() - computed) / steps,
         "peak_mib": _status("VmHWM"),
         "traffic": {name: count / steps for name, count in Counter(traffic).items()},
-        "state_mib": _state_bytes(table, optimizer) / 2**20,
+        "state_mib": _bytes(table, optimizer) / 2**20,
     }
 
 
@@ -152,9 +152,11 @@ def _average(tower: nn.Module) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def _state_bytes(table: ShardedEmbedding, optimizer: torch.optim.Optimizer) -> int:
-    """Return the bytes of the table's rows here, of their moments and last steps."""
+def _bytes(table: ShardedEmbedding, optimizer: torch.optim.Optimizer) -> int:
+    """Return the bytes of the table's rows here, of their optimizer's state and of a dense gradient."""
     kept = [table.weight, *optimizer.state[table.weight].values()]
+    if table.weight.grad is not None and not table.weight.grad.is_sparse:
+        kept.append(table.weight.grad)
     return sum(value.numel() * value.element_size() for value in kept)
 
 

@@ -69,10 +69,10 @@ def written(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
     text = (
         f"{items:,} items; each process has {rows_of['sampled']} rows of a batch with histories of {LENGTH} "
         f"({rows_of['whole']} where the loss is over the whole catalogue) and {NEGATIVES:,} negatives; "
-        "LazyAdam; gloo on one machine. The table and its state: the rows, two moments, the last steps; "
-        "over the whole catalogue a gradient as large as the rows comes beside, and counts as beyond. Of all "
-        "processes the largest; *sent* by each to others in a step. The processes share the cores with other "
-        "work: *computed* is a process's own time."
+        "LazyAdam, over the whole catalogue Adam; gloo on one machine. The table and its state: the rows, "
+        "two moments, and the last steps or, over the whole catalogue, a gradient as large as the rows. Of "
+        "all processes the largest; *sent* by each to others in a step. The processes share the cores with "
+        "other work: *computed* is a process's own time."
     )
     described = ", ".join(f"{key} {value}" for key, value in facts.items())
     title = "# A catalogue in shards\n\nWritten by `python -m benchmarks.scale.shards`.\n\n"

@@ -35,7 +35,7 @@ SPEED = 1e14
 FLOAT = 4
 #: Numbers for each of a row's D where the gradient is dense: row, two moments, gradient and what a step
 #: holds for a moment, as `python -m benchmarks.scale.shards` measures.
-DENSE = 7.2
+DENSE = 4.2
 
 
 class Volume(NamedTuple):

@@ -32,6 +32,7 @@ def main(args: ArgsType = None) -> None:
 
 def _run(args: ArgsType, words: list[str]) -> None:
     be_quiet()
+    parent = os.getppid()
     try:
         if words and words[0] in OTHER_COMMANDS:
             run_command(words[0], words[1:])
@@ -55,6 +56,9 @@ def _run(args: ArgsType, words: list[str]) -> None:
                 raise
         if os.environ.get(TRACEBACK):
             raise
-        sentence = printable(" ".join(str(cause).split()))
-        print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
+        from lightning_croloss.cli.one_voice import is_told_by_another
+
+        if not is_told_by_another(cause, parent):
+            sentence = printable(" ".join(str(cause).split()))
+            print(f"croloss: error: {sentence} (set {TRACEBACK}=1 to see where)", file=sys.stderr)
         sys.exit(1)

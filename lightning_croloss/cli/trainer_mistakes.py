@@ -18,6 +18,7 @@ from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import StrategyRegistry
 
+from lightning_croloss.cli.launch import refuse_half_launched
 from lightning_croloss.errors import suggest
 from lightning_croloss.training.sharded.strategy import NAME
 
@@ -37,7 +38,7 @@ _GPU = ("gpu", "cuda", "mps")
 
 
 def check_trainer_section(section: Mapping[str, Any]) -> None:
-    """Refuse a strategy, accelerator or device that is not there, before any data is loaded.
+    """Refuse a strategy, accelerator, device or other process that is not there, before data is loaded.
 
     Args:
         section: the fields of the trainer, as parsed.
@@ -45,6 +46,7 @@ def check_trainer_section(section: Mapping[str, Any]) -> None:
     Raises:
         MisconfigurationException: naming the field.
     """
+    refuse_half_launched(section)
     strategy, accelerator = section.get("strategy", "auto"), section.get("accelerator", "auto")
     strategies = ["auto", *StrategyRegistry.available_strategies()]
     if isinstance(strategy, str) and strategy not in strategies:

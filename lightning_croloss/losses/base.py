@@ -445,8 +445,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         processes' losses, which is what ``ShardedEmbedding.own_items`` takes. No process holds more of the
         catalogue than its shard.
 
-        Traffic of a process, with b of the R rows of all W processes, width D: users R (D + 2) numbers to
-        gather, two sums a row (four with the Lambda method) to add up, (R + (W − 2) b) (D + 1) numbers of
+        Traffic of a process, with b of the R rows of all W processes, width D: users R (2 D + 3) numbers
+        to gather, two sums a row (four with the Lambda method) to add up, (R + (W − 2) b) (D + 1) numbers of
         the users' gradients, 16 bytes for each target and excluded item, 8 (W + 4) bytes of headers from
         each, and R numbers in the backward pass. None of it grows with the catalogue.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, distributed
 
 from lightning_croloss.common.checks import check_counts
@@ -50,6 +51,11 @@ class RowShards:
     def rows_per_shard(self) -> int:
         """Rows of every shard that is full."""
         return -(-self.num_rows // self.num_shards)
+
+    @property
+    def id_dtype(self) -> torch.dtype:
+        """The smallest type that holds all ids of a table that may be large."""
+        return torch.int32 if self.num_rows < 2**31 else torch.int64
 
     @property
     def start(self) -> int:

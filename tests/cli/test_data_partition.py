@@ -71,7 +71,7 @@ def test_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "left out: 2 rows (missing)" in said
     assert "left out: 1 rows (ragged)" in said
     found = pl.concat([pl.read_parquet(path) for path in sorted(Path("text").glob("part-*.parquet"))])
-    assert found.columns == ["who", "what", "when", "much"]
+    assert found.columns == ["who", "what", "when", "much", "much (as written)"]
     assert found["who"].to_list() == [1, 1]
     assert found["what"].to_list() == ["x", "y'é"]
     assert found["much"].to_list() == [2.5, 4.5]
@@ -92,10 +92,39 @@ def test_the_output_does_not_lie_in_what_is_read(capsys: pytest.CaptureFixture[s
     Path("logs/march").mkdir(parents=True)
     shutil.copy("events.parquet", "logs/march")
     Path("link").symlink_to("logs")
-    for given, output in (("logs", "logs/divided"), ("logs", "link/march/divided"), ("link", "logs/divided")):
+    for given, output in (
+        ("logs", "logs/divided"),
+        ("logs", "link/march/divided"),
+        ("link", "logs/divided"),
+        ("logs/**/*.parquet", "logs/march/divided"),
+        ("logs/*", "logs/divided"),
+        ("l*s/mar*/*.parquet", "logs/marvellous"),
+    ):
         said = error_of(capsys, "data", "partition", f"--interactions={given}", f"--output={output}")
         assert f"the output {output} lies in {given}, whose tables are read: choose a folder beside" in said
         assert not Path(output).exists()
+
+
+def test_the_output_beside_what_a_pattern_names() -> None:
+    Path("logs").mkdir()
+    shutil.copy("events.parquet", "logs")
+    main(["data", "partition", "--interactions=logs/*.parquet", "--output=logs/divided", "--partitions=2"])
+
+
+def test_partitions_do_not_lie_in_others(capsys: pytest.CaptureFixture[str]) -> None:
+    main([*PARTITION, "--partitions=2"])
+    for output in ("divided/more", "divided/_prepared/more/still", "divided/part-00000"):
+        said = error_of(capsys, *PARTITION[:3], f"--output={output}")
+        assert (
+            f"the output {output} lies in {Path('divided').resolve()}, a folder of partitions: choose" in said
+        )
+    shutil.copytree("divided", "above/within")
+    assert "--output above exists" in error_of(capsys, *PARTITION[:3], "--output=above")
+    said = error_of(capsys, *PARTITION[:3], "--output=above", "--overwrite")
+    assert "--output above is no folder of partitions, and --overwrite would delete all that it holds" in said
+    shutil.copytree("divided", "divided/within")
+    assert "holds within besides partitions" in error_of(capsys, *PARTITION, "--overwrite")
+    assert [path.name for path in Path("divided/within").glob("part-*")]
 
 
 def test_what_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:

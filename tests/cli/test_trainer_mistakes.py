@@ -49,6 +49,35 @@ def test_what_is_not_there(monkeypatch, section, said):
 
 
 @pytest.mark.parametrize(
+    ("environment", "section", "said"),
+    [
+        ({"LOCAL_RANK": "0", "WORLD_SIZE": "2"}, {}, "but MASTER_ADDR and MASTER_PORT are not, so that"),
+        ({"LOCAL_RANK": "0", "MASTER_ADDR": "first"}, {"devices": 2}, "but MASTER_PORT is not, so that the"),
+        ({"LOCAL_RANK": "1", "MASTER_PORT": "9"}, {"num_nodes": 2, "devices": "auto"}, "but MASTER_ADDR is"),
+    ],
+    ids=["nowhere", "no port", "no address"],
+)
+def test_processes_that_cannot_meet(monkeypatch, environment, section, said):
+    for name in ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(MisconfigurationException, match=r"^LOCAL_RANK is set, as a launcher does") as caught:
+        check_trainer_section(section)
+    assert said in str(caught.value)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # which says itself where to meet
+    check_trainer_section(section)
+    monkeypatch.delenv("SLURM_JOB_ID")
+    monkeypatch.delenv("LOCAL_RANK")
+    check_trainer_section(section)
+
+
+def test_one_process_has_nobody_to_meet(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    check_trainer_section({"devices": 1})
+
+
+@pytest.mark.parametrize(
     "section",
     [
         {},

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_croloss.common.item_lists import ItemLists
+from lightning_croloss.losses.batches import accidental_hits
 from lightning_croloss.losses.batches.accidental_hits import AccidentalHits, hit_mask, hit_pairs
 
 
@@ -125,3 +126,13 @@ def test_a_table_of_all_ids_finds_the_pairs_of_a_search(offset):
         for column, candidate in enumerate(candidate_ids.tolist())
         if item == candidate != 0
     )
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("size", [1, 3, 6, 7, 20])
+def test_a_catalogue_is_known_piece_by_piece(monkeypatch, size, first):
+    monkeypatch.setattr(accidental_hits, "_PIECE", 3)
+    ids = torch.arange(first, first + size, dtype=torch.int32)
+    assert accidental_hits._first_of_catalogue(ids) == first
+    for place in range(1, size - 1):
+        assert accidental_hits._first_of_catalogue(ids.index_fill(0, torch.tensor([place]), 0)) is None

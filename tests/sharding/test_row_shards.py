@@ -26,6 +26,11 @@ def test_shards_are_the_chunks_of_torch(num_rows: int, num_shards: int) -> None:
     assert sum(shard.sizes) == num_rows
 
 
+def test_ids_are_as_short_as_a_table_lets_them() -> None:
+    assert RowShards(2**31 - 1).id_dtype == torch.int32  # the last is 2^31 - 2
+    assert RowShards(2**31).id_dtype == torch.int64
+
+
 @pytest.mark.parametrize("rank", [-1, 2])
 def test_a_rank_that_is_no_process_is_refused(rank: int) -> None:
     with pytest.raises(ValueError, match=r"rank must be in 0 … 1"):

@@ -116,7 +116,7 @@ def _read(
 
     from lightning_croloss.data.table.conversion import to_times
     from lightning_croloss.data.table.reading import describe_comments, read_table
-    from lightning_croloss.data.table.sources import find_files
+    from lightning_croloss.data.table.sources import find_files, texts_of
 
     known = trained or {}
     files = find_files("--histories", given.histories, ".inter", options)
@@ -138,9 +138,14 @@ def _read(
                 f"{files[0].path.name} has no column {name!r}, which the model reads of events"
                 f"{suggest(name, files[0].columns)}"
             )
-    table = read_table(files, columns | {f"the feature {name!r}": name for name in events.names})
+    of_features = {
+        each.name: each.name if each.kind == "numeric" else texts_of(files, each.name)
+        for each in events.encodings
+    }
+    table = read_table(files, columns | {f"the feature {name!r}": of for name, of in of_features.items()})
     notes = [order] if order else []
-    read = {*needed, *events.names, known.get("time_column")}
+    beside = {of for name in files[0].columns if (of := texts_of(files, name)) != name}
+    read = {*needed, *events.names, *beside, known.get("time_column")}
     if unread := [name for name in files[0].columns if name not in read]:
         notes.append(unread_sentence("the model", unread, "events", events.names))
     missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
@@ -155,7 +160,8 @@ def _read(
         )
     if table.left_out.comments:
         notes.append(describe_comments(table.left_out))
-    frame = pl.DataFrame({"user": tokens_of(table, user), "item": tokens_of(table, item)})
+    tokens = {"user": tokens_of(table, user), "item": tokens_of(table, item)}
+    frame = pl.DataFrame(tokens).with_columns(_features(table, events, of_features))
     if time is not None:
         times, dates = to_times(table, time)
         is_read = events.times is not None
@@ -165,14 +171,19 @@ def _read(
                 f"model's training were {events.times}: give them in the same way"
             )
         ordered = pl.Series(times).cast(pl.Datetime("ns")) if dates else pl.Series(times)
-        frame = frame.with_columns(_features(table, events), time=ordered).sort("time", maintain_order=True)
+        frame = frame.with_columns(time=ordered).sort("time", maintain_order=True)
         return EventTable(frame if is_read else frame.drop("time"), notes)
-    frame = frame.with_columns(_features(table, events))
     return EventTable(frame, notes)
 
 
-def _features(table: Table, events: EventInputs) -> list[pl.Series]:
-    """Return the features of events that a model reads, None where one is missing."""
+def _features(table: Table, events: EventInputs, columns: Mapping[str, str]) -> list[pl.Series]:
+    """Return the features of events that a model reads, None where one is missing.
+
+    Args:
+        table: the events.
+        events: what the model reads of them.
+        columns: the column of each feature.
+    """
     import polars as pl
 
     from lightning_croloss.data.table.event_features import numbers_or_missing, texts_or_missing
@@ -182,9 +193,9 @@ def _features(table: Table, events: EventInputs) -> list[pl.Series]:
         if encoding.kind == "numeric":
             column = pl.Series(numbers_or_missing(table, encoding.name))
         else:
-            column = table.frame[encoding.name]
+            column = table.frame[columns[encoding.name]]
             if not (column.dtype.is_integer() or column.dtype.is_float()):  # 5 may be spelt 5.0 in training
-                column = texts_or_missing(table, encoding.name)
+                column = texts_or_missing(table, columns[encoding.name])
         found.append(column.alias(f"feature {number}"))
     return found
 

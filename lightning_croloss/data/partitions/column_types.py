@@ -8,21 +8,22 @@ import polars as pl
 
 from lightning_croloss.data.table.conversion import parse_numbers, written_integers
 from lightning_croloss.data.table.reading import family_of
+from lightning_croloss.data.table.sources import as_written
 from lightning_croloss.errors import DataError
 
 #: What a column of text may stand for, from the narrowest on.
 _INTEGERS, _NUMBERS, _TEXT = range(3)
-_ZERO = r"^-?0\d"
 
 
 class WrittenTypes:
     """Which columns of text files hold numbers, as far as their values have been seen.
 
     A column is one of integers if all are written as integers are; else, but for users and items, of numbers
-    if all can be read as such and none has a leading zero, as codes have.
+    if all can be read as such. Where numbers do not say how they were written, as those of "1.10" and "05" do
+    not, the texts come beside them in a column of their own: whoever takes them for categories needs these.
 
     Args:
-        columns: the columns and the types that the header gives them, "text" for none.
+        columns: the columns of the table and the types that the header gives them, "text" for none.
         tokens: those of users and items.
         decimal: what stands before the decimals of numbers.
     """
@@ -34,24 +35,40 @@ class WrittenTypes:
             name: _TEXT if declared.startswith("token") and name not in tokens else _INTEGERS
             for name, declared in columns.items()
         }
+        self._integers: set[str] = set()  # columns of which integers were seen
+        self._respelt: set[str] = set()  # those whose numbers do not say how they were written
 
     def look(self, frame: pl.DataFrame) -> None:
-        """Look at more values."""
+        """Look at more values.
+
+        Raises:
+            DataError: the texts that come beside numbers would have the name of another column.
+        """
         for name, kind in self._kinds.items():
             if kind == _TEXT or name not in frame.columns or frame[name].dtype != pl.String:
                 continue
             distinct = frame[name].drop_nulls().unique()
             if kind == _INTEGERS and written_integers(distinct) is None:
                 kind = _TEXT if name in self._tokens else _NUMBERS
+                self._respelt |= {name} & self._integers
+            if kind == _INTEGERS and len(distinct):
+                self._integers.add(name)
             if kind == _NUMBERS:
                 # what is infinite is no text, but is refused as a number
-                read = parse_numbers(distinct, self._decimal).is_not_nan().fill_null(False)
-                if not read.all() or distinct.str.contains(_ZERO).any():
+                read = parse_numbers(distinct, self._decimal)
+                if not read.is_not_nan().fill_null(False).all():
                     kind = _TEXT
+                elif not (read.cast(pl.String) == distinct).all():
+                    self._respelt.add(name)
             self._kinds[name] = kind
+            if kind == _NUMBERS and name in self._respelt and (beside := as_written(name)) in self._kinds:
+                raise DataError(
+                    f"column {beside!r} has the name under which partitions keep how the numbers of {name!r} "
+                    "are written: rename it, or leave one of them out by --columns"
+                )
 
     def converted(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return a frame in which the texts that stand for numbers are numbers."""
+        """Return a frame in which the texts that stand for numbers are numbers, with texts beside some."""
         made = []
         for name, kind in self._kinds.items():
             if name in frame.columns and frame[name].dtype == pl.String and kind != _TEXT:
@@ -61,6 +78,8 @@ class WrittenTypes:
                     if kind == _INTEGERS
                     else parse_numbers(series, self._decimal).alias(name)
                 )
+                if kind == _NUMBERS and name in self._respelt:
+                    made.append(series.alias(as_written(name)))
         return frame.with_columns(made)
 
 

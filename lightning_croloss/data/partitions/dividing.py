@@ -18,6 +18,7 @@ from lightning_croloss.data.partitions.column_types import WrittenTypes, cast_ex
 from lightning_croloss.data.partitions.columns import EVENTS, ITEM, USER
 from lightning_croloss.data.partitions.hashing import partitions_of
 from lightning_croloss.data.partitions.manifest import ITEMS, MOST, USERS, Manifest, PartFile, part_name
+from lightning_croloss.data.partitions.output_place import check_place
 from lightning_croloss.data.partitions.runs import ROWS, Runs
 from lightning_croloss.data.partitions.sorted_users import write_sorted
 from lightning_croloss.data.partitions.source import chosen_columns, chunks_of
@@ -85,20 +86,12 @@ def divide(
 
     Raises:
         DataError: the table cannot be used.
+        ValueError: the output lies in what is read, or in other partitions.
         FileExistsError: there is something at ``output``, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
     """
     files = find_files("interactions", division.interactions, ".inter", division.reading)
-    given = division.interactions
-    for folder in (Path(name).expanduser() for name in ([given] if isinstance(given, str) else given)):
-        if folder.is_dir() and folder.resolve() in output.resolve().parents:
-            # the next who reads the folder would have every event twice
-            raise ValueError(
-                f"the output {output} lies in {folder}, whose tables are read: choose a folder beside it"
-            )
-    for file in files:
-        if output.resolve() in file.path.resolve().parents:
-            raise ValueError(f"the output {output} is the folder of {file.path.name}: name another one")
+    check_place(output, division.interactions, [file.path for file in files])
     with replacing_folder(output, overwrite) as folder:
         return _Divider(division, files, folder, begin).run()
 

@@ -145,7 +145,7 @@ class PartitionReader:
         part = self.manifest.partitions[number]
         if not part.rows:
             return None
-        file = open_file(self._path(part), ReadingOptions())
+        file = open_file(self._path(part), ReadingOptions(decimal=self.spec.decimal))
         if dict(file.columns) != dict(self.manifest.columns):
             raise self._wrong(part, "its columns or their types are others")
         users: list[pl.Series] = []

@@ -14,6 +14,14 @@ from numpy.typing import NDArray
 ROWS = 1_000_000
 
 
+def frame_of(table: pa.Table | pa.RecordBatch) -> pl.DataFrame:
+    """Return a frame of columns of arrow, under their names: polars would give "" another."""
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    frame.columns = table.schema.names
+    return frame
+
+
 class Runs:
     """Collects rows with the number of their partition.
 
@@ -65,9 +73,7 @@ class Runs:
                 continue
             # the slice keeps the file mapped as long as it is in use
             part = pa.ipc.open_file(pa.memory_map(str(self._path(run)))).read_all()
-            frame = pl.from_arrow(part.slice(begin, stop - begin))
-            assert isinstance(frame, pl.DataFrame)
-            yield frame
+            yield frame_of(part.slice(begin, stop - begin))
 
     def _path(self, run: int) -> Path:
         return self._folder / f"run-{run:06}.arrow"

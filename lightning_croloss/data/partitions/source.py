@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from lightning_croloss.data.partitions.runs import frame_of
 from lightning_croloss.data.table.reading import Table, plain_values, refuse_repeated_header
 from lightning_croloss.data.table.sources import FAILURES, TableFile, first_line
 from lightning_croloss.data.table.text import LeftOut
@@ -43,7 +44,15 @@ def chosen_columns(
                 f"{first.path.name} and {file.path.name} have different columns, {other!r} for one: name "
                 "those to keep by columns"
             )
-    return [column for column in first.columns if wanted is None or column in named.values()]
+    chosen = [column for column in first.columns if wanted is None or column in named.values()]
+    for file in files:
+        for column in chosen:
+            if file.columns[column] in ("Int128", "UInt128"):
+                raise DataError(
+                    f"{file.path.name}: column {column!r} holds {file.columns[column]}, which partitions "
+                    "cannot: store it as integers of 64 bits or as text, or leave it out by --columns"
+                )
+    return chosen
 
 
 def chunks_of(file: TableFile, columns: Sequence[str], rows: int) -> Iterator[tuple[Table, LeftOut]]:
@@ -75,9 +84,7 @@ def _batches(file: TableFile, columns: Sequence[str], rows: int) -> Iterator[pl.
     try:
         with parquet.ParquetFile(file.path) as opened:
             for batch in opened.iter_batches(rows, columns=list(columns)):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
-                yield frame.select(columns)
+                yield frame_of(batch).select(columns)
     except (*FAILURES, pa.ArrowException) as error:
         raise DataError(f"{file.path.name} cannot be read: {first_line(error)}") from error
 

@@ -14,7 +14,23 @@ from lightning_croloss.data.event_feature_names import split_event_feature
 from lightning_croloss.data.features import KIND_OF_TYPE
 from lightning_croloss.data.table.conversion import parse_numbers, to_numbers
 from lightning_croloss.data.table.reading import Table
+from lightning_croloss.data.table.sources import TableFile, texts_of
 from lightning_croloss.errors import DataError
+
+
+def columns_to_read(files: Sequence[TableFile], wanted: Sequence[str]) -> dict[str, str]:
+    """Return for each feature of events, as errors call it, the column that is read for it.
+
+    Args:
+        files: the files.
+        wanted: names of columns, or ``"name:kind"``.
+    """
+    found = {}
+    for entry in wanted:
+        name, kind = split_event_feature(entry, files[0].columns)
+        column = texts_of(files, name) if kind == "categorical" else name
+        found[f"event_features ({name!r})"] = column
+    return found
 
 
 def event_columns(table: Table, wanted: Sequence[str]) -> tuple[EventColumn, ...]:
@@ -29,12 +45,13 @@ def event_columns(table: Table, wanted: Sequence[str]) -> tuple[EventColumn, ...
     """
     found = []
     for entry in wanted:
-        name, kind = split_event_feature(entry, table.frame.columns)
+        name, kind = split_event_feature(entry, table.files[0].columns)
         kind = kind or _kind(table, name)
         if kind == "numeric":
             found.append(EventColumn.of_numbers(name, numbers_or_missing(table, name)))
         else:
-            found.append(EventColumn.of_texts(name, texts_or_missing(table, name).to_list()))
+            texts = texts_or_missing(table, texts_of(table.files, name))
+            found.append(EventColumn.of_texts(name, texts.to_list()))
     return tuple(found)
 
 

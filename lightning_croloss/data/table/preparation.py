@@ -10,12 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lightning_croloss.data.event_feature_names import split_event_feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.progress import Stages
 from lightning_croloss.data.report import COUNTING, PreparationReport
 from lightning_croloss.data.table.conversion import factorize, parse_bound, to_numbers, to_times
-from lightning_croloss.data.table.event_features import event_columns
+from lightning_croloss.data.table.event_features import columns_to_read, event_columns
 from lightning_croloss.data.table.filters import (
     Events,
     with_minimum_counts,
@@ -24,7 +23,7 @@ from lightning_croloss.data.table.filters import (
 )
 from lightning_croloss.data.table.reading import Table, read_table
 from lightning_croloss.data.table.recording import Recording
-from lightning_croloss.data.table.sources import TableFile, event_files
+from lightning_croloss.data.table.sources import TableFile, event_files, texts_of
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import DataError
 
@@ -88,12 +87,11 @@ def read_events(
     """
     columns = spec.columns
     if spec.part_column is not None:
-        columns["split's column"] = spec.part_column
+        columns["split's column"] = texts_of(files, spec.part_column)
     needed = list(columns.values())
     spec.check_event_features(files[0].columns)
     features = [entry for entry in spec.event_features if entry != spec.time_column]
-    names = [split_event_feature(entry, files[0].columns)[0] for entry in features]
-    columns |= {f"event_features ({name!r})": name for name in names}
+    columns |= columns_to_read(files, features)
     table = read_table(files, columns, begin)
     begin("checking the columns")
     if spec.missing_values:
@@ -150,7 +148,7 @@ def _parts(table: Table, part_of_file: list[int] | None, spec: TableSpec) -> NDA
     if spec.split is None or spec.split.column is None:
         return None
     numbers = {name: part for part, name in spec.split.names.items()}
-    texts = table.frame[spec.split.column].cast(pl.String)
+    texts = table.frame[texts_of(table.files, spec.split.column)].cast(pl.String)
     parts = texts.replace_strict(numbers, default=None, return_dtype=pl.Int8)
     if parts.null_count():
         row = int(parts.is_null().arg_max() or 0)

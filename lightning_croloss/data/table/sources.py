@@ -40,6 +40,17 @@ class TableFile:
         return self.text is not None
 
 
+def as_written(column: str) -> str:
+    """Return what a Parquet file calls the texts that the numbers of a column were read from."""
+    return f"{column} (as written)"
+
+
+def texts_of(files: Sequence[TableFile], column: str) -> str:
+    """Return the column that says how a column was written: itself, unless texts come beside its numbers."""
+    beside = as_written(column)
+    return beside if all(not file.is_text and beside in file.columns for file in files) else column
+
+
 def event_files(spec: TableSpec) -> tuple[list[TableFile], list[int] | None]:
     """Return the files of the events and, if they are the parts of a predefined split, the part of each.
 

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
 
+#: Ids of a catalogue that are compared at a time.
+_PIECE = 2**20
+
 
 def hit_mask(
     candidate_ids: Tensor, target_ids: Tensor | None = None, excluded_ids: Ids | None = None
@@ -181,8 +184,12 @@ def _first_of_catalogue(candidate_ids: Tensor) -> int | None:
     first = int(candidate_ids[0]) if size else 2
     if first not in (0, 1) or int(candidate_ids[-1]) != first + size - 1:
         return None
-    counting = torch.arange(first, first + size, device=candidate_ids.device, dtype=candidate_ids.dtype)
-    return first if torch.equal(candidate_ids, counting) else None
+    for piece in candidate_ids.split(_PIECE):  # all at once would be as many numbers again
+        counting = torch.arange(first, first + len(piece), device=piece.device, dtype=piece.dtype)
+        if not torch.equal(piece, counting):
+            return None
+        first += len(piece)
+    return first - size
 
 
 def _grouped_padding(candidate_ids: Tensor, width: int, tiles: int) -> tuple[Tensor, list[int]]:

@@ -70,7 +70,7 @@ def checked_rows(
     if target_ids is None:
         raise TypeError("target_ids must be a tensor, (B,): the targets are among the candidates")
     device = users.device if isinstance(users, Tensor) else None
-    ids = torch.arange(own.start, own.stop, device=device)
+    ids = torch.arange(own.start, own.stop, device=device, dtype=shards.id_dtype)
     number = shards.num_rows - 1
     check_embeddings(
         users,

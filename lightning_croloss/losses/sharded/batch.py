@@ -32,11 +32,12 @@ class ShardedBatch:
         hits: (P,) rows of all processes, and (P,) columns of this one's items that they ignore.
         draws: M is the number of items of all processes; weights are those of this one's.
         num_columns: M.
-        ignored: how many of the candidates, from the first on, all rows ignore.
+        ignored: how many of the candidates, from the first on, all rows ignore, 0 or 1.
         needs_gradient: whether any process needs one.
         rank: of this process.
         unit_candidates: whether the candidates are still to be brought to unit length.
         share: what the candidates' gradient is multiplied by.
+        id_dtype: of numbers of the candidates.
         fold: the shape of the caller's rows, if it is not (b,).
         user_ids: (R,) of all rows, if they are given.
     """
@@ -54,6 +55,7 @@ class ShardedBatch:
     rank: int
     unit_candidates: bool
     share: float
+    id_dtype: torch.dtype
     fold: Fold | None = None
     user_ids: Tensor | None = None
 
@@ -138,6 +140,7 @@ class ShardedBatch:
             shards.rank,
             metadata.unit_candidates,
             1.0 / shards.num_shards if of_table else 1.0,
+            shards.id_dtype,
             metadata.fold,
             None if user_ids is None else gathered_rows(user_ids, counts),
         )
@@ -154,13 +157,17 @@ class ShardedBatch:
         return slice(before, before + self.counts[self.rank])
 
     def hit_lists(self) -> tuple[Tensor, ItemLists]:
-        """Return numbers of the columns from 1 on, 0 = all ignore it, and those that each row ignores."""
+        """Return numbers of the columns, 0 = all ignore it, and those that each row ignores.
+
+        They count up without a gap, as those of a catalogue: such need not be sorted.
+        """
         rows, columns = self.hits
         lengths = torch.bincount(rows, minlength=self.rows)
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        numbers = torch.arange(1, len(self.candidates) + 1, device=rows.device)
-        numbers[: self.ignored] = 0
-        return numbers, ItemLists(columns[torch.argsort(rows)] + 1, offsets)
+        first = 1 - self.ignored
+        stop = first + len(self.candidates)
+        numbers = torch.arange(first, stop, device=rows.device, dtype=self.id_dtype)
+        return numbers, ItemLists(columns[torch.argsort(rows)] + first, offsets)
 
     def hit_mask(self) -> Tensor:
         """Return (R, m) bool, which columns each row ignores."""

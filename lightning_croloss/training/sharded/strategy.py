@@ -24,7 +24,12 @@ from lightning_croloss.training.sharded.refusals import (
 )
 from lightning_croloss.training.sharded.rows import keep_own_rows, keep_own_states, optimized_tables
 from lightning_croloss.training.sharded.saving import save_in_shards
-from lightning_croloss.training.sharded.tables import shard_tables, shards_of, weights_of
+from lightning_croloss.training.sharded.tables import (
+    refuse_more_processes,
+    shard_tables,
+    shards_of,
+    weights_of,
+)
 
 #: Name of the strategy in ``Trainer(strategy=…)``.
 NAME = "croloss_sharded"
@@ -57,6 +62,7 @@ class ShardedStrategy(DDPStrategy):
         model = self.lightning_module
         assert model is not None
         refuse_model(model)
+        refuse_more_processes(model, self.num_nodes * self.num_processes)
         super().setup_environment()
         if self.world_size > 1:
             refuse_trainer(model.trainer, model)

@@ -50,6 +50,13 @@ def shard_tables(model: Any, drawn: bool = True) -> None:
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, weights)
 
 
+def refuse_more_processes(model: LightningModule, processes: int) -> None:
+    """Raise ``ValueError`` if a table has fewer rows than there will be processes, which have not met yet."""
+    for name, table in tables_of(model).items():
+        if processes > (rows := getattr(table, "num_embeddings", processes)):
+            raise _too_many(name, rows)
+
+
 def shards_of(model: LightningModule) -> dict[str, RowShards]:
     """Return which rows are whose of the tables of a model that lie in shards, by their attributes' names."""
     return {
@@ -69,8 +76,12 @@ def _shards_of(name: str, table: Any) -> RowShards:
     try:
         return RowShards.here(rows)
     except ValueError:
-        kind = name.partition("_")[0]
-        raise ValueError(
-            f"cannot spread the table of {rows - 1:,} {kind}s over more processes than it has rows, "
-            f"{rows:,}: give devices a smaller number"
-        ) from None
+        raise _too_many(name, rows) from None
+
+
+def _too_many(name: str, rows: int) -> ValueError:
+    kind = name.partition("_")[0]
+    return ValueError(
+        f"cannot spread the table of {rows - 1:,} {kind}s over more processes than it has rows, "
+        f"{rows:,}: give devices a smaller number"
+    )

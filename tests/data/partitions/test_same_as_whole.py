@@ -232,7 +232,9 @@ def test_a_text_file_keeps_its_meaning(tmp_path: Path, name: str) -> None:
         "item_id": "String",
         "timestamp": "Datetime(time_unit='ns', time_zone=None)",
         "rating": "Float64",
-        "code": "String",
+        "rating (as written)": "String",
+        "code": "Float64",
+        "code (as written)": "String",
     }
     assert manifest.left_out == {"missing": 1}
     options = {"min_user_interactions": 1, "event_features": ["rating", "code:categorical"]}
@@ -244,6 +246,7 @@ def test_a_text_file_keeps_its_meaning(tmp_path: Path, name: str) -> None:
     assert found.has_dates
     assert found.user_vocabulary.tokens == [2, 10]
     assert [column.kind for column in found.columns] == [column.kind for column in loaded.columns]
+    assert "01" in found.columns[1].tokens
 
 
 ZONES = [

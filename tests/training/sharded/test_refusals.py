@@ -29,7 +29,7 @@ from lightning_croloss.training.sharded.refusals import (
     refuse_trainer,
 )
 from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
-from lightning_croloss.training.sharded.tables import shard_tables
+from lightning_croloss.training.sharded.tables import refuse_more_processes, shard_tables
 from tests.data_for_tests import ClusteredData, FeaturedData, quiet_trainer, small_model
 
 
@@ -150,6 +150,12 @@ def test_more_processes_than_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         ValueError, match="cannot spread the table of 40 items over more processes than it has"
     ):
         shard_tables(small_model())
+
+
+def test_more_processes_than_rows_before_they_have_met() -> None:
+    refuse_more_processes(small_model(), 41)  # 40 items and padding
+    with pytest.raises(ValueError, match="table of 40 items over more processes than it has rows, 41: give"):
+        refuse_more_processes(small_model(), 42)
 
 
 def test_the_name_is_known_to_every_trainer() -> None:

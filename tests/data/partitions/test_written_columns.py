@@ -1,0 +1,188 @@
+"""Columns of text files that hold numbers, or nearly: told alike by a table and by its partitions."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+pl = pytest.importorskip("polars")
+
+from croloss_serving.common.feature_encoding import FeatureEncoding  # noqa: E402
+from croloss_serving.common.vocabulary import Vocabulary  # noqa: E402
+from croloss_serving.recommend.event_inputs import EventInputs  # noqa: E402
+from lightning_croloss.cli.recommend.event_table import read_event_table  # noqa: E402
+from lightning_croloss.cli.recommend.options import recommend_parser  # noqa: E402
+from lightning_croloss.data import TableDataModule  # noqa: E402
+from lightning_croloss.data.partitions import dividing  # noqa: E402
+from lightning_croloss.data.partitions.dividing import Division, divide  # noqa: E402
+from lightning_croloss.errors import DataError  # noqa: E402
+
+SPELLINGS = [
+    ["1", "1.0", "1.10", "1.1"],
+    ["1", "2", "2.5", ""],
+    ["05", "5", "-0", "1e3", "1000"],
+    ["1", "2", "3", ""],
+    ["1,5", "2", "3,250", ""],
+    ["1", "2.5", "x", "", "1,5"],
+]
+EVENTS = 30
+
+
+def told(data: TableDataModule) -> tuple[Any, list[Any]]:
+    """Return how features are read, and for each event by user and time their values."""
+    events = data.interactions
+    values: list[Any] = []
+    for column in events.columns:
+        tokens = ("", *column.tokens)
+        whole = column.values.tolist()
+        values.append([str(v) if column.kind == "numeric" else tokens[v] for v in whole])
+    return data.event_inputs, [events.users.tolist(), events.items.tolist(), *values]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_numbers_as_texts(decimal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dividing, "CHUNK", 8)  # what is a number is known only when all chunks were seen
+    outcomes = {"same": 0, "refused": 0, "beside": 0}
+    features = st.sampled_from(["x", "x:categorical", "x:numeric"])
+
+    @example(SPELLINGS[0] if decimal == "." else SPELLINGS[4], random.Random(0), "x:categorical", "csv")
+    @example(SPELLINGS[5], random.Random(0), "x:numeric", "csv")
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.sampled_from(SPELLINGS), st.randoms(), features, st.sampled_from(["csv", "csv", "parquet"]))
+    def check(spellings: list[str], drawn: random.Random, feature: str, kind: str) -> None:
+        some = drawn.sample(spellings, drawn.randint(2, len(spellings)))
+        numbers, written = range(EVENTS), drawn.choices(some, k=EVENTS)
+        columns = {"user_id": [n % 6 for n in numbers], "item_id": [n % 7 for n in numbers]}
+        frame = pl.DataFrame({**columns, "timestamp": [*numbers], "x": written})
+        options: dict[str, Any] = {"event_features": [feature], "min_user_interactions": 1}
+        options["decimal"] = decimal if kind == "csv" else "."
+        with tempfile.TemporaryDirectory() as folder:
+            source, divided = Path(folder, f"x.{kind}"), str(Path(folder, "divided"))
+            if kind == "csv":
+                frame.write_csv(source, separator=";")
+            else:
+                frame.write_parquet(source)
+            reading = dividing.ReadingOptions(decimal=options["decimal"])
+            manifest = divide(Division(str(source), 3, reading=reading), Path(divided))
+            plain = TableDataModule(str(source), **options)
+            data = TableDataModule(divided, partitioned_by_user=True, **options)
+            try:
+                expected = told(plain)
+            except DataError:
+                with pytest.raises(DataError):
+                    told(data)
+                outcomes["refused"] += 1
+                return
+            assert told(data) == expected
+        outcomes["same"] += 1
+        outcomes["beside"] += "x (as written)" in manifest.columns
+
+    check()
+    assert min(outcomes.values()) > 0, outcomes
+
+
+def test_a_split_by_numbers_as_texts(tmp_path: Path) -> None:
+    parts = ["1.10", "1.10", "1.1", "2"] * 5
+    frame = pl.DataFrame({"user_id": [0, 1] * 10, "item_id": [*range(5)] * 4, "timestamp": [*range(20)]})
+    frame.with_columns(part=pl.Series(parts)).write_csv(tmp_path / "x.csv")
+    divide(Division(str(tmp_path / "x.csv"), 2), tmp_path / "divided")
+    from lightning_croloss import Predefined
+
+    def split() -> Predefined:
+        return Predefined(train="1.10", valid="1.1", test="2", column="part")
+
+    options: dict[str, Any] = {"min_user_interactions": 1}
+    plain = TableDataModule(str(tmp_path / "x.csv"), split=split(), **options)
+    data = TableDataModule(str(tmp_path / "divided"), split=split(), partitioned_by_user=True, **options)
+    assert data.interactions.parts.tolist() == plain.interactions.parts.tolist()  # type: ignore[union-attr]
+
+
+def test_a_column_of_the_name_of_the_texts(tmp_path: Path) -> None:
+    columns = {"user_id": [0, 1], "item_id": [0, 1], "x": ["1", "2.50"], "x (as written)": ["a", "b"]}
+    pl.DataFrame(columns).write_csv(tmp_path / "x.csv")
+    with pytest.raises(
+        DataError, match=r"^column 'x \(as written\)' has the name .* 'x' are written: rename"
+    ):
+        divide(Division(str(tmp_path / "x.csv"), 1), tmp_path / "divided")
+    divide(Division(str(tmp_path / "x.csv"), 1, columns=["x"]), tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv"])
+@pytest.mark.parametrize("column", ["", "a.b"], ids=["empty", "dotted"])
+def test_names_of_columns(tmp_path: Path, name: str, column: str) -> None:
+    frame = pl.DataFrame({column: [*"aabb"] * 5, "user_id": [1, 2, 3, 4] * 5, "item_id": [*range(10)] * 2})
+    frame = frame.with_columns(timestamp=pl.int_range(20))
+    (frame.write_csv if name == "x.csv" else frame.write_parquet)(tmp_path / name)
+    manifest = divide(Division(str(tmp_path / name), 2), tmp_path / "divided")
+    called = column if column or name == "x.parquet" else "unnamed column 1"
+    assert [*manifest.columns] == [called, "user_id", "item_id", "timestamp"]
+    options: dict[str, Any] = {"event_features": [f"{called}:categorical"], "min_user_interactions": 1}
+    plain = TableDataModule(str(tmp_path / name), **options)
+    data = TableDataModule(str(tmp_path / "divided"), partitioned_by_user=True, **options)
+    found, expected = data.partitions.interactions(0, 1), plain.interactions  # type: ignore[union-attr]
+    assert found.items.tolist() == expected.items.tolist()
+    for one, other in zip(found.columns, expected.columns, strict=True):
+        assert [one.tokens[v - 1] for v in one.values] == [other.tokens[v - 1] for v in other.values]
+
+
+WIDE = {
+    "large": pl.Series([2**63, 2**63 + 1, 2**64 - 1] * 5, dtype=pl.UInt64),
+    "small": pl.Series([1, 2, 3] * 5, dtype=pl.UInt64),
+}
+
+
+@pytest.mark.parametrize("which", [*WIDE])
+def test_integers_of_64_bits_without_sign(tmp_path: Path, which: str) -> None:
+    frame = pl.DataFrame(
+        {"user_id": WIDE[which], "item_id": WIDE[which].reverse(), "timestamp": [*range(15)]}
+    )
+    frame.write_parquet(tmp_path / "x.parquet")
+    divide(Division(str(tmp_path / "x.parquet"), 2), tmp_path / "divided")
+    plain = TableDataModule(str(tmp_path / "x.parquet"), min_user_interactions=1)
+    data = TableDataModule(str(tmp_path / "divided"), partitioned_by_user=True, min_user_interactions=1)
+    found, expected = data.partitions.interactions(0, 1), plain.interactions  # type: ignore[union-attr]
+    for name in ("user_vocabulary", "item_vocabulary"):
+        assert getattr(found, name).tokens == getattr(expected, name).tokens == sorted({*WIDE[which]})
+    assert found.items.tolist() == expected.items.tolist()
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id", "timestamp", "x"])
+@pytest.mark.parametrize("kind", [pl.Int128, pl.Decimal(38, 0)], ids=["Int128", "Decimal"])
+def test_types_of_more_than_64_bits(tmp_path: Path, kind: Any, column: str) -> None:
+    columns = {"user_id": [1, 2] * 10, "item_id": [1, 2, 3, 4] * 5, "x": [1, 2, 3, 4, 5] * 4}
+    frame = pl.DataFrame({**columns, "timestamp": [*range(20)]}).with_columns(pl.col(column).cast(kind))
+    frame.write_parquet(tmp_path / "x.parquet")
+    options: dict[str, Any] = {"event_features": ["x"], "min_user_interactions": 1}
+    plain = TableDataModule(str(tmp_path / "x.parquet"), **options)
+    works = kind != pl.Int128 and column in ("timestamp", "x")
+    if not works and column != "x":
+        with pytest.raises(DataError, match=rf"^x\.parquet: column {column!r} holds (Int128|Decimal)"):
+            plain.interactions  # noqa: B018
+    if not works:
+        with pytest.raises(DataError, match=rf"^x\.parquet: column {column!r} holds (Int128|Decimal)[^:]*: "):
+            divide(Division(str(tmp_path / "x.parquet"), 2), tmp_path / "divided")
+        assert not (tmp_path / "divided").exists()
+        return
+    divide(Division(str(tmp_path / "x.parquet"), 2), tmp_path / "divided")
+    data = TableDataModule(str(tmp_path / "divided"), partitioned_by_user=True, **options)
+    assert told(data) == told(plain)
+
+
+def test_recommend_reads_what_was_written(tmp_path: Path) -> None:
+    written = ["1.10", "1.1", "2", "1.10"]
+    frame = pl.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 2], "x": written, "y": [1, 2, 3, 4]})
+    frame.write_csv(tmp_path / "x.csv")
+    divide(Division(str(tmp_path / "x.csv"), 1, time_column=""), tmp_path / "divided")
+    given = recommend_parser().parse_args(["--model=m", f"--histories={tmp_path / 'divided'}"])
+    inputs = EventInputs(encodings=(FeatureEncoding("x", "categorical", Vocabulary(["1.1", "1.10", "2"])),))
+    table = read_event_table(given, None, inputs)
+    assert table.frame["feature 0"].to_list() == written
+    assert "as written" not in " ".join(table.notes)
+    assert "'y'" in " ".join(table.notes)
