@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
+from lightning_croloss.sharding.padded import PaddedEmbedding
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def is_plain(table: nn.Module | None) -> bool:
     On a CPU, but in float16, whose sparse gradients cannot be added up there. An accelerator would have to be
     waited for in each step, as it adds up equal rows first, and clears a whole table in no time.
     """
-    if type(table) not in (nn.Embedding, ShardedEmbedding):
+    if type(table) not in (nn.Embedding, PaddedEmbedding, ShardedEmbedding):
         return False
     assert isinstance(table, IdEmbedding)
     able = table.weight.is_cpu and table.weight.dtype != torch.float16
