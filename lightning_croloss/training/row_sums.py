@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.equal_ids import EqualIds
+
 
 class RowSums(NamedTuple):
     """A row-sparse gradient of which each entry knows the sum of its row.
@@ -40,14 +42,9 @@ class RowSums(NamedTuple):
     @classmethod
     def _of_entries(cls, rows: Tensor, values: Tensor) -> RowSums:
         """Add up values (n, …) of rows (n,)."""
-        rows, order = rows.sort(stable=True)
-        is_first = torch.ones_like(rows, dtype=torch.bool)
-        is_first[1:] = rows[1:] != rows[:-1]
-        number = is_first.cumsum(0) - 1
-        terms = values[order].to(torch.promote_types(values.dtype, torch.float32))
-        # not index_add_: by the atomic additions of a device each run would round in another order
-        sums = torch.zeros_like(terms).index_put_((number,), terms, accumulate=True)
-        return cls(rows, sums[number].to(values.dtype), is_first)
+        equal = EqualIds.of(rows)
+        sums = equal.sums(values.to(torch.promote_types(values.dtype, torch.float32)))
+        return cls(equal.ids, sums.to(values.dtype), equal.is_first)
 
     def each_once(self, like: Tensor) -> Tensor:
         """Return the sparse gradient (N, …) of which no row is said twice anything but 0.
