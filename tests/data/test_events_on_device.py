@@ -18,9 +18,11 @@ from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.data import DataRequest, RecBoleDataModule, RetrievalBatch, TableDataModule
 from lightning_croloss.data.batch import EventValues
 from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.interactions import Interactions
 from tests.data_for_tests import EventData
 from tests.waits import Waits
 
+LOADED = EventData(seed=0).load()
 CPU, META = torch.device("cpu"), torch.device("meta")
 
 
@@ -28,10 +30,13 @@ class There(EventData):
     """Data of one of several processes, whose events lie on a device, which may be the processor itself."""
 
     def __init__(self, device: torch.device | None, rank: int = 0, processes: int = 1, **fields: Any) -> None:
-        super().__init__(batch_size=8, max_history=4, events_on_device=device is not None, **fields)
+        super().__init__(batch_size=16, max_history=4, events_on_device=device is not None, **fields)
         strategy = SimpleNamespace(root_device=device or CPU)
         process = {"global_rank": rank, "world_size": processes, "overfit_batches": 0}
         self.trainer: Any = SimpleNamespace(strategy=strategy, **process)
+
+    def load(self) -> Interactions:
+        return LOADED
 
     @property
     def _device_of_events(self) -> torch.device | None:
@@ -64,13 +69,9 @@ def parts(batch: RetrievalBatch) -> Iterator[tuple[str, Tensor]]:
 def equal(one: RetrievalBatch, other: RetrievalBatch) -> bool:
     """Tell whether two batches hold the same; NaN is the same as NaN."""
     ours, theirs = dict(parts(one)), dict(parts(other))
-    return ours.keys() == theirs.keys() and all(
-        value.dtype == theirs[name].dtype
-        and torch.equal(value.nan_to_num(-1.0), theirs[name].nan_to_num(-1.0))
-        if value.is_floating_point()
-        else torch.equal(value, theirs[name])
-        for name, value in ours.items()
-    )
+    if ours.keys() != theirs.keys() or any(ours[name].dtype != theirs[name].dtype for name in ours):
+        return False
+    return all(torch.equal(ours[name].nan_to_num(-1.0), theirs[name].nan_to_num(-1.0)) for name in ours)
 
 
 @st.composite
@@ -93,7 +94,7 @@ def cases(draw: st.DrawFn) -> tuple[DataRequest, dict[str, Any]]:
     return request, fields
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=12, derandomize=True, deadline=None)
 @given(case=cases(), rank=st.integers(0, 1), processes=st.integers(1, 2), taken=st.integers(1, 3))
 def test_the_batches_are_the_same_in_the_same_order(
     case: tuple[DataRequest, dict[str, Any]], rank: int, processes: int, taken: int
