@@ -5,7 +5,7 @@
 #
 # PYTHON   the interpreter (python3)              DEVICE  cuda, or cpu for the same in small
 # OUT      folder of the results                LIMIT   seconds of correctness, and of speed (235)
-# Parts of correctness: losses retrieval samplers optimizers recommend architectures precision
+# Parts of correctness: losses retrieval samplers optimizers no_waits recommend architectures precision
 # Parts of speed: loss step recall
 set -uo pipefail
 
@@ -91,6 +91,7 @@ if [ "$mode" != speed ]; then
     tests retrieval 40
     tests samplers 20
     tests optimizers 30
+    tests no_waits 30
     tests recommend 25
     tests architectures 80
     tests precision 100

@@ -6,7 +6,9 @@ import math
 import warnings
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses import RetrievalLoss
@@ -51,7 +53,7 @@ class CROLossCallback(Configurable, Callback):
         self.total_steps: int | None = None
         self._loss: RetrievalLoss | None = None
         self._scheduler: LossScheduler | None = None
-        self._best_soft_rank = math.inf
+        self._best_soft_rank: Tensor | None = None  # where the loss is, which is not asked for it in a step
         self._warned = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -119,12 +121,15 @@ class CROLossCallback(Configurable, Callback):
             pl_module.log(
                 "train/soft_rank", diagnostics["soft_rank"], batch_size=1, sync_dist=trainer.world_size > 1
             )
-            self._best_soft_rank = min(self._best_soft_rank, float(diagnostics["best_soft_rank"]))
+            best = diagnostics["best_soft_rank"]
+            before = self._best_soft_rank
+            self._best_soft_rank = best if before is None else torch.fmin(before, best)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn if not even the best soft rank comes near n: the temperature is then too high for it."""
         assert self._loss is not None
-        best, self._best_soft_rank = self._best_soft_rank, math.inf
+        best = math.inf if self._best_soft_rank is None else float(self._best_soft_rank)
+        self._best_soft_rank = None
         known = self._loss.schedulable()
         if "n" not in known or self._warned or not math.isfinite(best):
             return

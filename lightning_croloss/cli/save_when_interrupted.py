@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
+from lightning_croloss.cli.asked import Asked
 from lightning_croloss.cli.interruption import Interruption, current, listen_in_started_process
 from lightning_croloss.cli.quiet import be_quiet
 from lightning_croloss.training.run_folder import run_folder
@@ -21,11 +22,14 @@ STEM = "interrupted"
 class SaveWhenInterrupted(Checkpoint):
     """Waits with the end of an interrupted training until the batch is done, and saves a checkpoint then.
 
+    Several processes end after the same batch, within a second; see :class:`Asked`.
+
     The last of the callbacks (a ``Checkpoint`` that comes after the others): they have all acted, as they
     would have at the end of the batch.
     """
 
     def __init__(self) -> None:
+        self._asked = Asked()
         self.saved = ""
         self.failure = ""
 
@@ -37,15 +41,14 @@ class SaveWhenInterrupted(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on a checkpoint can be saved."""
         _interruption().patient = True
+        self._asked = Asked()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """End here if a signal has come to any of the processes."""
-        number = _interruption().number
-        if trainer.world_size == 1 and number is None:
-            return
-        if trainer.strategy.reduce_boolean_decision(number is not None, all=False):
+        """End here if a signal has come; several processes ask each other for it now and then."""
+        told = _interruption().number is not None
+        if told if trainer.world_size == 1 else self._asked.any(trainer, told):
             self._end(trainer)
 
     def on_validation_batch_end(

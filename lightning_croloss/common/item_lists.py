@@ -17,7 +17,7 @@ class ItemLists:
     """A list of item ids for each of B rows; rows may share lists.
 
     Args:
-        values: (S,) the ids of all lists, one list after the other, 0 in none of them.
+        values: (S,) the ids of all lists, one list after the other; 0, where one has it, is padding.
         offsets: (U + 1,) list u is ``values[offsets[u]:offsets[u + 1]]``.
         rows: (B,) which list each row has; None: row i has list i.
     """
@@ -45,6 +45,11 @@ class ItemLists:
         """Return the number of rows B."""
         return len(self.rows)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the lists are."""
+        return self.values.device
+
     def __getitem__(self, index: slice | Tensor) -> ItemLists:
         """Return some of the rows, with the same lists."""
         return ItemLists(self.values, self.offsets, self.rows[index])
@@ -58,7 +63,8 @@ class ItemLists:
     def list_of_value(self) -> Tensor:
         """(S,) number of the list that each value is in, ascending."""
         lists = torch.arange(len(self.offsets) - 1, device=self.offsets.device)
-        return torch.repeat_interleave(lists, self.offsets.diff())
+        # told the size, a device need not be asked for it
+        return torch.repeat_interleave(lists, self.offsets.diff(), output_size=len(self.values))
 
     def first(self) -> Tensor:
         """Return the first id (B,) of each row, 0 where there is none."""
@@ -98,13 +104,19 @@ Ids = Tensor | ItemLists
 
 
 def rows_of(ids: Ids, rows: Tensor) -> Ids:
-    """Return rows (P,) of padded ids (B, E) or lists, which may come again, without P × E entries."""
-    lists = ids
+    """Return rows (P,) of padded ids (B, E) or lists, which may come again, without P × E entries.
+
+    On a device they stay as they are if they are lists, and keep their padding if they become such: how
+    long a list is would be waited for.
+    """
+    if isinstance(ids, Tensor) and len(rows) * ids.shape[1] <= blocks.MOST_ENTRIES:
+        return ids[rows]
+    if ids.device.type == "cpu":
+        return (ItemLists.of_padded(ids) if isinstance(ids, Tensor) else ids)[rows].compact()
     if isinstance(ids, Tensor):
-        if len(rows) * ids.shape[1] <= blocks.MOST_ENTRIES:
-            return ids[rows]
-        lists = ItemLists.of_padded(ids)
-    return lists[rows].compact() if isinstance(lists, ItemLists) else lists
+        number, width = ids.shape
+        ids = ItemLists(ids.flatten(), torch.arange(number + 1, device=ids.device) * width)
+    return ids[rows]
 
 
 def blocks_of(several: list[ItemLists]) -> Iterator[slice]:

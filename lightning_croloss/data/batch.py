@@ -197,8 +197,12 @@ class RetrievalBatch:
         return moved
 
     def pin_memory(self) -> RetrievalBatch:
-        """Return the batch in memory from which an accelerator copies by itself."""
-        return self._map(Tensor.pin_memory)
+        """Return the batch in memory from which an accelerator copies by itself; what is on one stays."""
+        return self._map(lambda part: part.pin_memory() if part.is_cpu else part)
+
+    def sent(self, device: torch.device) -> RetrievalBatch:
+        """Return the batch on a device, which copies by itself what is not there yet."""
+        return (self.pin_memory() if device.type == "cuda" else self).to(device)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> RetrievalBatch:
         """Return the batch with every tensor changed, its targets not counted."""

@@ -133,9 +133,14 @@ class EventTable:
             )
         return cls(whole_times if inputs.times is not None else None, features)
 
+    def to(self, device: torch.device) -> EventTable:
+        """Return the columns on a device."""
+        times = None if self.times is None else self.times.to(device)
+        return EventTable(times, [column.to(device) for column in self.features])
+
     def windows(self, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> EventValues:
         """Return the values (B, width) of the events from ``origin``, blank outside of [begin, stop)."""
-        positions = origin.unsqueeze(1) + torch.arange(width)
+        positions = origin.unsqueeze(1) + torch.arange(width, device=origin.device)
         inside = (positions >= begin.unsqueeze(1)) & (positions < stop.unsqueeze(1))
         positions = positions.where(inside, 0)
 

@@ -16,6 +16,7 @@ from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.next_targets import NextTargets
 from lightning_croloss.data.splits import TargetRows
+from lightning_croloss.data.target_counts import sent
 from lightning_croloss.data.targets import targets_of_rows
 
 
@@ -41,6 +42,8 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             ``targets`` is (B, T), or with all positions (B, L, T) if T is above 1, and ``sample_weight``
             likewise if T is above 1.
         events: times and features of the events for the histories; None to leave them out.
+        device: where the events of the histories are kept, and batches are made; None = where they are. What
+            is small, or of a size that follows from values, is gathered as ever and then sent there.
 
     Raises:
         ValueError: if max_history is below 1, or known positives are asked for without training events.
@@ -57,6 +60,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         all_positions: bool = False,
         next_targets: NextTargets | None = None,
         events: EventTable | None = None,
+        device: torch.device | None = None,
     ) -> None:
         if max_history < 1:
             raise ValueError(f"max_history={max_history} must be at least 1")
@@ -71,7 +75,9 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         self.next_targets = next_targets
         self.max_history = max_history
         self.include_whole_history = include_whole_history
-        self._events = events
+        self._device = device
+        self._items = interactions.items if device is None else interactions.items.to(device)
+        self._events = events if events is None or device is None else events.to(device)
         self._weights = interactions.weights if training_events is not None else None
         self._known: tuple[Tensor, Tensor] | None = None
         if include_known_positives and training_events is not None:
@@ -129,15 +135,18 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             weight = self._weights_of(events)
         if weight is not None:
             weight = _within_half_precision(weight)
-        return RetrievalBatch(
-            history=window(data.items, first - width, start, first, width),
+        bounds = torch.stack([first - width, start, first])
+        origin, begin, end = (bounds if self._device is None else sent(bounds, self._device)).unbind()
+        batch = RetrievalBatch(
+            history=window(self._items, origin, begin, end, width),
             targets=targets,
             users=data.known_users(users),
             sample_weight=weight,
             known_positives=known,
             whole_history=whole,
-            events=None if self._events is None else self._events.windows(first - width, start, first, width),
+            events=None if self._events is None else self._events.windows(origin, begin, end, width),
         )
+        return batch if self._device is None else batch.sent(self._device)
 
     def _events_of_targets(self, first: Tensor, start: Tensor, stop: Tensor, width: int) -> Tensor | None:
         """Return the events of the targets, as their positions, −1 = none; None for those of the rows.
@@ -167,7 +176,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
 
 def window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> Tensor:
     """Return (B, width): column[origin … origin + width) with 0 outside of [begin, stop)."""
-    position = origin.unsqueeze(1) + torch.arange(width)
+    position = origin.unsqueeze(1) + torch.arange(width, device=origin.device)
     inside = (position >= begin.unsqueeze(1)) & (position < stop.unsqueeze(1))
     # outside positions may lie beyond the column: gather position 0 instead, then blank it
     return column[position.where(inside, 0)].where(inside, 0)

@@ -66,6 +66,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         needs_user_ids: whether ``from_embeddings`` needs ``user_ids``.
         epoch: number of the epoch, for losses that keep something for some epochs. A ``RetrievalModel``
             sets it where ``needs_user_ids``; in a loop of your own it is for you to set.
+        num_users: the largest id of a user, where ``needs_user_ids``; None = it is read of each batch, which
+            waits for a device. A ``RetrievalModel`` sets it if its trainer has a data module.
         across_processes: whether the mean (or sum) is that of the rows of all processes of
             ``torch.distributed``, so that the mean of the processes' losses, which DDP minimises, is the loss
             of one process with all rows, however many each has: for W processes W times the weighted sum of
@@ -75,6 +77,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     needs_user_ids: bool = False
     epoch: int = 0
+    num_users: int | None = None
     across_processes: bool = False
     #: Of a class that implements ``row_losses``: whether all that it takes of negatives are
     #: ``ScoredBatch.sum``, ``largest`` and what is made of them.

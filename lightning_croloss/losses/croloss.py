@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.host_numbers import scalar_beside
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
@@ -189,7 +190,7 @@ class CROLoss(RuleFollower):
             # dW/dR at the other rank, times dR/dℓ of this one
             ratio = torch.exp((rank - other).clamp(max=LARGEST_LOG_RATIO))
             other_slope = self.importance.slope(other, num_items) * ratio
-            slope = torch.lerp(slope, other_slope, self.lambda_weight.to(rank))
+            slope = torch.lerp(slope, other_slope, scalar_beside(self.lambda_weight, rank))
         return self.importance.value(rank, num_items), slope
 
     def keep_diagnostics(self, log_ranks: Tensor) -> None:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.host_numbers import scalar_beside
 from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.arguments import scheduled_value
@@ -202,7 +203,7 @@ class GammaImportance(Importance):
     def value(self, log_rank: Tensor, num_items: Tensor) -> Tensor:
         """Return W."""
         x = self.rate.to(log_rank.dtype) * _percent(log_rank, num_items)
-        distribution: Tensor = torch.special.gammainc(self.concentration.to(x), x)
+        distribution: Tensor = torch.special.gammainc(scalar_beside(self.concentration, x), x)
         return distribution
 
     def slope(self, log_rank: Tensor, num_items: Tensor) -> Tensor:

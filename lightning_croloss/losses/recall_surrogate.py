@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.host_numbers import numbers_beside
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
 from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
 from lightning_croloss.losses.checking.resolution import Comparison
@@ -114,7 +115,7 @@ class RecallSurrogateLoss(FusedLoss):
 
     def _beyond(self, rank: Tensor) -> Tensor:
         """Return σ((R − k) / τ₂), (B, K), of ranks (B,)."""
-        ks = torch.tensor(self.ks, dtype=rank.dtype, device=rank.device)
+        ks = numbers_beside(self.ks, rank)
         return torch.sigmoid((rank.unsqueeze(-1) - ks) / self._rank_temperatures(rank))
 
     def _rank_temperatures(self, like: Tensor) -> Tensor:
@@ -122,7 +123,7 @@ class RecallSurrogateLoss(FusedLoss):
         value = self.rank_temperature
         if isinstance(value, Tensor):
             return value.to(like.dtype)
-        return torch.tensor(value, dtype=like.dtype, device=like.device)
+        return numbers_beside(value, like)
 
     def keep_diagnostics(self, log_ranks: Tensor) -> None:
         """Keep the mean and the best soft rank, for logging."""

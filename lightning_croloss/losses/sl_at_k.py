@@ -116,7 +116,7 @@ class SLAtKLoss(RetrievalLoss):
             raise ValueError(
                 "SLAtKLoss with refresh_epochs needs to know the users: give from_embeddings user_ids"
             )
-        return self._kept.kept(user_ids, estimates, self.epoch, self.refresh_epochs)
+        return self._kept.kept(user_ids, estimates, self.epoch, self.refresh_epochs, self.num_users)
 
     def training_state(self) -> dict[str, Any]:
         """Return the thresholds of the users, if they are kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.equal_ids import EqualIds
 from lightning_croloss.losses.kernels import FAR_BELOW
 
 
@@ -16,28 +17,35 @@ class UserThresholds:
         self._epochs = torch.zeros(0, dtype=torch.long)
 
     @torch.no_grad()
-    def kept(self, user_ids: Tensor, estimates: Tensor, epoch: int, every: int) -> Tensor:
+    def kept(
+        self, user_ids: Tensor, estimates: Tensor, epoch: int, every: int, num_users: int | None = None
+    ) -> Tensor:
         """Return the threshold of each row, after those that are due have been estimated anew.
 
         Args:
-            user_ids: (B,) ids from 0 on; the largest is read, which waits for a device.
+            user_ids: (B,) ids from 0 on.
             estimates: (B,) of the rows; of a user with several the mean is kept. Those that are
                 ``FAR_BELOW`` are none.
             epoch: number of the epoch.
             every: for how many epochs a threshold is kept.
+            num_users: the largest id that there is. None = the largest of the batch is read, which waits for
+                a device.
 
         Returns:
             (B,) in the type of the estimates.
         """
-        self._hold(int(user_ids.max()) + 1, estimates)
+        is_read = num_users is None or user_ids.device.type == "cpu"
+        self._hold((int(user_ids.max()) if is_read else num_users or 0) + 1, estimates)
         last = self._epochs[user_ids]
         # what was kept in a later epoch is of another training
         due = ((last < 0) | (last > epoch) | (epoch - last >= every)) & (estimates > 0.5 * FAR_BELOW)
-        users, row_of = user_ids[due].unique(return_inverse=True)
-        total = torch.zeros(len(users), dtype=estimates.dtype, device=estimates.device)
-        total.index_add_(0, row_of, estimates[due])
-        self._values[users] = total / torch.bincount(row_of, minlength=len(users))
-        self._epochs[users] = epoch
+        equal = EqualIds.of(user_ids)
+        terms = torch.stack([estimates.masked_fill(~due, 0.0), due.to(estimates.dtype)], dim=1)
+        total, number = equal.sums(terms).unbind(1)
+        # every row of a user writes the same, which is what was there if none is due
+        users, anew = equal.ids, number > 0.0
+        self._values[users] = torch.where(anew, total / number.clamp(min=1.0), self._values[users])
+        self._epochs[users] = self._epochs[users].masked_fill(anew, epoch)
         return torch.where(self._epochs[user_ids] < 0, estimates, self._values[user_ids])
 
     def state_dict(self) -> dict[str, Tensor]:

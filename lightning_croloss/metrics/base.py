@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.wrappers import ClasswiseWrapper
 
+from lightning_croloss.common.host_numbers import numbers_beside
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.metrics.one_cutoff import OneCutoff
 from lightning_croloss.metrics.states import StateNames
@@ -130,7 +131,7 @@ class RankMetric(Configurable, Metric):
 
         real = ranks > 0 if mask is None else mask & (ranks > 0)
         counted = real.any(1)
-        values = self.user_values(ranks, real, torch.tensor(self.ns, device=ranks.device))
+        values = self.user_values(ranks, real, numbers_beside(self.ns, ranks, torch.long))
         units = (values * _UNITS).round().to(torch.int64)
         # not in place: a state that was reset in inference mode could not be changed outside it
         total = self.total + units.masked_fill(~counted.unsqueeze(1), 0).sum(0)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.host_numbers import numbers_beside
 from lightning_croloss.metrics.base import RankMetric
 from lightning_croloss.metrics.excluded_targets import ExcludedTargets
 from lightning_croloss.metrics.few_candidates import FewCandidates
@@ -63,7 +64,7 @@ class RankMetrics(nn.Module):
             ranks: (B, T) ranks of the users' targets.
             mask: (B, T) bool, True for a real target.
         """
-        cutoffs, real = torch.tensor(self.ns, device=ranks.device), mask & (ranks > 0)
+        cutoffs, real = numbers_beside(self.ns, ranks, torch.long), mask & (ranks > 0)
         found: dict[str, Tensor] = {}
         for metric in self._each():
             values = metric.user_values(ranks, real, cutoffs) * real.any(1, keepdim=True)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from lightning_croloss.common.host_numbers import numbers_beside
+
 
 class FewCandidates(Metric):
     """Counts users to whom at most N items may be recommended: their Recall@N says nothing of a model.
@@ -42,13 +44,15 @@ class FewCandidates(Metric):
         """
         # not in place: see RankMetric.update
         self.users = self.users + len(excluded)
-        most = (excluded != 0).sum(1)
-        if not excluded.numel() or num_items - int(most.max()) > self.ns[-1]:
+        most = excluded.shape[1]
+        if excluded.numel() and excluded.device.type == "cpu":  # elsewhere one would have to wait for it
+            most = int((excluded != 0).sum(1).max())
+        if not excluded.numel() or num_items - most > self.ns[-1]:
             return  # even if no item came twice
         ids = excluded.sort(1).values
         distinct = (ids[:, 1:] != ids[:, :-1]).sum(1) + (ids[:, 0] != 0)
         candidates = (num_items - distinct).unsqueeze(1)
-        self.short = self.short + (candidates <= torch.tensor(self.ns, device=candidates.device)).sum(0)
+        self.short = self.short + (candidates <= numbers_beside(self.ns, candidates, torch.long)).sum(0)
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Return the number of users, and that of those with few candidates: (n,), of a single cutoff ()."""

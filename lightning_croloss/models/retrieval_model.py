@@ -199,6 +199,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         if stage != "predict":
             self._check_catalogue()
         data = self.data
+        if self.loss.needs_user_ids:
+            self.loss.num_users = None if data is None else data.num_users
         if data is not None:
             learns = self.metadata.item_vocabulary is None
             self.metadata.take_events(

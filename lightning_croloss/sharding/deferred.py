@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lightning_croloss.sharding.drawing import draw_rows
 from lightning_croloss.sharding.embedding import ShardedEmbedding
+from lightning_croloss.sharding.padded import PaddedEmbedding
 from lightning_croloss.sharding.row_shards import RowShards
 
 #: Whether tables are made later, and whether the generator moves on for their rows.
@@ -78,7 +79,7 @@ class DeferredEmbedding(nn.Embedding):
         rows = rows.to(self.weight.dtype)
         if shards.num_shards == 1:
             number, dim = self.weight.shape
-            return nn.Embedding(number, dim, padding_idx=0, sparse=self.sparse, _weight=rows)
+            return PaddedEmbedding(number, dim, self.sparse, rows)
         own = self.described(shards)
         own.weight = nn.Parameter(rows, requires_grad=self.weight.requires_grad)
         return own

@@ -13,6 +13,7 @@ from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.sharding.drawing import draw_rows
 from lightning_croloss.sharding.layout import as_dtensor, whole_table
 from lightning_croloss.sharding.look_up import looked_up, no_such_row, own_rows
+from lightning_croloss.sharding.padded import rows_without_padding
 from lightning_croloss.sharding.row_shards import RowShards
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ class ShardedEmbedding(nn.Module):
             for end in torch.aminmax(ids):
                 if not 0 <= int(end) < self.num_embeddings:
                     raise no_such_row(int(end), self.num_embeddings)
+        elif self.sparse and self.padding_idx == 0:
+            return rows_without_padding(self.weight, ids)
         return functional.embedding(ids, self.weight, self.padding_idx, sparse=self.sparse)
 
     def own_rows(self) -> Tensor:

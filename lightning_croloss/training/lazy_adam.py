@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
+from lightning_croloss.training.row_sums import RowSums
+
 LAST = "last_step"
 
 
@@ -72,6 +74,10 @@ class LazyAdam(Optimizer):
         kept = [index for group in state_dict["param_groups"] for index in group["params"]]
         own = [parameter for group in self.param_groups for parameter in group["params"]]
         for index, parameter in zip(kept, own, strict=True):
+            step = self.state.get(parameter, {}).get("step")
+            # that of fused steps may lie on a device, and would be waited for in each step
+            if isinstance(step, Tensor):
+                self.state[parameter]["step"] = step.cpu()
             last = state_dict["state"].get(index, {}).get(LAST)
             if last is not None:
                 self.state[parameter][LAST] = last.to(parameter.device, torch.int64, copy=True)
@@ -90,17 +96,17 @@ class LazyAdam(Optimizer):
             if LAST not in state:  # a dense state: every row is at the last step
                 rows = parameter.shape[0]
                 state[LAST] = torch.full((rows,), before, dtype=torch.int64, device=parameter.device)
-            self._update_rows(parameter, gradient.coalesce(), state, group, before + 1)
+            self._update_rows(parameter, RowSums.of(gradient), state, group, before + 1)
             return
         if LAST in state:  # the rows have moments of different steps: bring all to the same one
             self._catch_up(state, group["betas"], before)
         self._apply(parameter, gradient, state["exp_avg"], state["exp_avg_sq"], 1.0, group, before + 1)
 
     def _update_rows(
-        self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], step: int
+        self, parameter: Tensor, gradient: RowSums, state: dict[str, Any], group: dict[str, Any], step: int
     ) -> None:
-        """Update the rows of a coalesced sparse gradient."""
-        rows = gradient.indices()[0]
+        """Update the rows of a sparse gradient; one that comes several times, each time alike."""
+        rows = gradient.rows
         if not len(rows):
             return
         missed = _exactly(step - state[LAST][rows], parameter.dtype)
@@ -111,7 +117,7 @@ class LazyAdam(Optimizer):
         first = state["exp_avg"].index_select(0, rows).mul_(torch.pow(beta1, waited))
         second = state["exp_avg_sq"].index_select(0, rows).mul_(torch.pow(beta2, waited))
         values = parameter.index_select(0, rows)
-        self._apply(values, gradient.values(), first, second, missed, group, step)
+        self._apply(values, gradient.values, first, second, missed, group, step)
         parameter.index_copy_(0, rows, values)
         state["exp_avg"].index_copy_(0, rows, first)
         state["exp_avg_sq"].index_copy_(0, rows, second)

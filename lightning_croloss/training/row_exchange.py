@@ -2,6 +2,8 @@
 
 DDP adds gradients up with ``all_reduce``, which NCCL has for dense ones only, and a communication hook of DDP
 is never given sparse ones. So the tables of embeddings are left out of DDP, and their rows are gathered.
+
+Each step waits for the device once: the hosts must know how many rows to receive.
 """
 
 from __future__ import annotations
@@ -137,13 +139,13 @@ def _said(weight: nn.Parameter) -> int:
 
 
 def _mean(gradient: Tensor, counts: list[int]) -> Tensor:
-    """Return the mean (N, D) of the processes' coalesced sparse gradients, each row of it once."""
+    """Return the mean (N, D) of the processes' coalesced sparse gradients, on a CPU each row of it once."""
     # divided first, as DDP does, so that a sum in half precision does not overflow
     parts = (gradient.indices()[0], gradient.values() / len(counts))
     rows, values = (gathered_rows(part, counts) for part in parts)
-    return torch.sparse_coo_tensor(
-        rows.unsqueeze(0), values, gradient.shape, check_invariants=False
-    ).coalesce()
+    mean = torch.sparse_coo_tensor(rows.unsqueeze(0), values, gradient.shape, check_invariants=False)
+    # a device would have to be waited for again; what takes the gradient adds up what is not
+    return mean.coalesce() if mean.device.type == "cpu" else mean
 
 
 def _nothing_of(weight: nn.Parameter) -> Tensor:

@@ -15,6 +15,7 @@ from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.sharding.embedding import IdEmbedding
 from lightning_croloss.training.lazy_adam import LazyAdam
+from lightning_croloss.training.row_sums import RowSums
 
 #: Rows from which an embedding's gradient is sparse unless the user decides: below it a dense step costs less
 #: or nearly as little (measured at D = 64; `python -m benchmarks.speed --sections growth`).
@@ -130,8 +131,8 @@ def clip_gradients(
         if parameter.grad is None:
             continue
         if parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()
-            values.append(parameter.grad.values())
+            parameter.grad = RowSums.of(parameter.grad).each_once(parameter.grad)
+            values.append(parameter.grad._values())
         else:
             values.append(parameter.grad)
         if in_shards:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
+from lightning_croloss.sharding.padded import PaddedEmbedding
 
 #: (k,) ids and the gradients (k, D) of their rows, one of each look-up.
 Collected = list[tuple[Tensor, Tensor]]
@@ -85,7 +86,7 @@ def is_plain(table: nn.Module | None) -> bool:
     On a CPU, but in float16, whose sparse gradients cannot be added up there. An accelerator clears a whole
     table in no time.
     """
-    if type(table) not in (nn.Embedding, ShardedEmbedding):
+    if type(table) not in (nn.Embedding, PaddedEmbedding, ShardedEmbedding):
         return False
     assert isinstance(table, IdEmbedding)
     able = table.weight.is_cpu and table.weight.dtype != torch.float16 and table.weight.requires_grad

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.losses.batches import accidental_hits
 from lightning_croloss.losses.batches.accidental_hits import AccidentalHits, hit_mask, hit_pairs
+from lightning_croloss.losses.batches.tile_hits import ComparedHits, hits_by_tile
 
 
 def naive_mask(candidate_ids, target_ids=None, excluded_ids=None, rows=1):
@@ -67,8 +68,9 @@ def shared_ids(draw):
 
 @settings(max_examples=300, derandomize=True)
 @given(case=shared_ids(), tile_rows=st.integers(1, 8), width=st.integers(1, 11), as_lists=st.booleans())
+@pytest.mark.parametrize("finder", [AccidentalHits, ComparedHits])
 @pytest.mark.slow
-def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width, as_lists):
+def test_tile_by_tile_equals_comparing_every_pair(finder, case, tile_rows, width, as_lists):
     rows, candidate_ids, target_ids, excluded_ids = case
     if as_lists and excluded_ids is not None:
         # rows that share a list, as those of one user do
@@ -77,7 +79,7 @@ def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width, as_lis
         given = ItemLists.of_padded(excluded_ids[: max(1, rows - 2)])[owners]
     else:
         given = excluded_ids
-    hits = AccidentalHits(candidate_ids, target_ids, given, tile_rows, width)
+    hits = finder(candidate_ids, target_ids, given, tile_rows, width)
     found = torch.zeros(rows, len(candidate_ids))
     for block, row in enumerate(range(0, rows, tile_rows)):
         for tile, column in enumerate(range(0, len(candidate_ids), width)):
@@ -86,6 +88,13 @@ def test_tile_by_tile_equals_comparing_every_pair(case, tile_rows, width, as_lis
             found[row : row + tile_rows, column : column + width] = scores
     expected = naive_mask(candidate_ids, target_ids, excluded_ids, rows)
     assert torch.equal(found, -7.0 * expected)
+
+
+def test_only_a_processor_lists_them():
+    on_cpu, elsewhere = (
+        hits_by_tile(torch.arange(3, device=device), None, None, 2, 2) for device in ("cpu", "meta")
+    )
+    assert (type(on_cpu), type(elsewhere)) == (AccidentalHits, ComparedHits)
 
 
 @settings(max_examples=200, derandomize=True)

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 from lightning_croloss import (
     HSTU,
@@ -14,9 +15,11 @@ from lightning_croloss import (
     Caser,
     ComiRecDR,
     ComiRecSA,
+    CROLoss,
     ESASRec,
     GRU4Rec,
     LightGCN,
+    LossScheduler,
     MatrixFactorization,
     SASRec,
     TwoTower,
@@ -24,6 +27,7 @@ from lightning_croloss import (
     YouTubeDNN,
 )
 from lightning_croloss.data import DataRequest
+from lightning_croloss.schedules import Linear
 from tests.data_for_tests import EventData, fit, quiet_trainer
 from tests.models.cases import EVENT_FEATURES, FEATURES
 
@@ -130,3 +134,30 @@ def test_compiled_it_is_validated_tested_and_predicts(cls):
     assert tested == pytest.approx(quiet_trainer().test(model, data, verbose=False)[0], abs=0.04)
     (found,), (expected,) = (trainer.predict(each, data) for each in (compiled, model))
     torch.testing.assert_close(found[1], expected[1], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    ["softplus", *(pytest.param(name, marks=pytest.mark.slow) for name in ("exp", "psl_tanh"))],
+)
+def test_annealing_the_temperature_compiles_nothing_again_and_freezes_no_value(kernel):
+    """A step of a model, 100 times, each with another temperature and Lambda weight."""
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    loss = CROLoss(kernel, temperature=0.5, lambda_weight=0.5, fused=False)
+    model, data = build(YouTubeDNN, {"loss": loss}), EventData(seed=0)
+    fit(model, data, limit_train_batches=1, limit_val_batches=0, num_sanity_val_steps=0)
+    model.train()
+    batch = next(iter(data.train_dataloader()))
+    scheduler = LossScheduler(model, 100, temperature=Linear(0.5, 0.05), lambda_weight=Linear(0.2, 0.8))
+    compiled = torch.compile(model.loss_of, backend=counter)
+    found, expected, graphs = [], [], []
+    for _ in range(100):
+        for values, step in ((expected, model.loss_of), (found, compiled)):
+            torch.manual_seed(0)
+            values.append(float(step(batch).detach()))
+        graphs.append(counter.frame_count)
+        scheduler.step()
+    assert 1 <= graphs[0] == graphs[-1]
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert len(set(expected)) == 100

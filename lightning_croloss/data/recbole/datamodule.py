@@ -65,6 +65,10 @@ class RecBoleDataModule(RetrievalDataModule):
             the event before.
         max_eval_users: how many rows validation and test each measure at most, spread evenly over all of the
             part, since the first users of a file can be unlike the others; None = all.
+        events_on_device: whether the events of training lie on the accelerator that trains, where histories
+            are then gathered, instead of being gathered by the processor and copied in each step.
+            The batches are the same. It takes 8 bytes of the accelerator's memory an event, and as many for
+            each feature of the events that the model reads; without an accelerator it does nothing.
 
     Raises:
         ValueError: for an unusable argument or setting.
@@ -94,6 +98,7 @@ class RecBoleDataModule(RetrievalDataModule):
         targets_per_history: int = 1,
         event_features: Sequence[str] = (),
         max_eval_users: int | None = None,
+        events_on_device: bool = False,
     ) -> None:
         super().__init__(
             split,
@@ -106,6 +111,7 @@ class RecBoleDataModule(RetrievalDataModule):
             target_window,
             targets_per_history,
             max_eval_users,
+            events_on_device,
         )
         check_lists(
             config_files=config_files,

@@ -2,10 +2,12 @@
 
 A draw may hit the row's own target, an item that the row excludes (another known positive), or be padding.
 The naive path asks for a mask of all pairs, :func:`hit_mask`; the fused path, which never holds all pairs,
-asks for the hits of one tile at a time, :class:`AccidentalHits`.
+asks for the hits of one tile at a time, on a CPU :class:`AccidentalHits`, else see ``tile_hits.py``.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,34 +36,66 @@ def hit_mask(
         ignored = ignored | (candidate_ids == target_ids.unsqueeze(-1))
     if excluded_ids is None or candidate_ids.numel() == 0:
         return ignored
+    if candidate_ids.dim() == 1:
+        return ignored | SortedIds.of(candidate_ids).among(excluded_ids)
     if isinstance(excluded_ids, ItemLists):
         return ignored | _listed(candidate_ids, excluded_ids)
-    if excluded_ids.shape[-1] == 0:
-        return ignored
-    if candidate_ids.dim() == 2:
-        return ignored | (candidate_ids.unsqueeze(-1) == excluded_ids.unsqueeze(1)).any(-1)
-    # Marking by index costs B × (E + M), where comparing each pair would cost B × E × M.
-    # An id stands for its first place in their order; a device need not be asked how many there are.
-    excluded_ids = excluded_ids.to(torch.promote_types(candidate_ids.dtype, excluded_ids.dtype))
-    candidate_ids = candidate_ids.to(excluded_ids.dtype)
-    ordered, size = candidate_ids.sort().values, candidate_ids.shape[0]
-    found_at = torch.searchsorted(ordered, excluded_ids.contiguous()).clamp(max=size - 1)
-    found = ordered[found_at] == excluded_ids
-    marked = torch.zeros(excluded_ids.shape[0], size + 1, dtype=torch.bool, device=ordered.device)
-    marked.scatter_(1, found_at.masked_fill(~found, size), True)
-    return ignored | marked[:, torch.searchsorted(ordered, candidate_ids)]
+    return ignored | (candidate_ids.unsqueeze(-1) == excluded_ids.unsqueeze(1)).any(-1)
 
 
 def _listed(candidate_ids: Tensor, lists: ItemLists) -> Tensor:
-    """Return (B, M) bool: whether a candidate (M,) or (B, M) is in its row's list."""
+    """Return (B, M) bool: whether a candidate (B, M) is in its row's list."""
+    if not len(lists.values):
+        return torch.zeros_like(candidate_ids, dtype=torch.bool)
     # pairs of list and id: memory follows their number, not that of rows times the longest list
-    size = int(torch.cat([candidate_ids.flatten(), lists.values]).max()) + 1
-    known = (lists.list_of_value * size + lists.values).unique()
-    if not len(known):
-        return torch.zeros(len(lists), candidate_ids.shape[-1], dtype=torch.bool, device=candidate_ids.device)
+    size = torch.maximum(candidate_ids.max(), lists.values.max()) + 1  # nobody asks which number it is
+    known = (lists.list_of_value * size + lists.values).sort().values
     wanted = lists.rows.unsqueeze(1) * size + candidate_ids
     found: Tensor = known[torch.searchsorted(known, wanted).clamp(max=len(known) - 1)] == wanted
     return found
+
+
+class SortedIds(NamedTuple):
+    """Candidates that the rows share, to tell which of them are in a row's list.
+
+    Marking by index costs B × (E + M), where comparing each pair would cost B × E × M. An id stands for its
+    first place in ascending order, so that no size depends on ids, and a device is not asked for one.
+
+    Attributes:
+        ordered: (M,) ids in ascending order, at least one.
+        place: (M,) of each candidate the first place of its id in that order.
+    """
+
+    ordered: Tensor
+    place: Tensor
+
+    @classmethod
+    def of(cls, candidate_ids: Tensor) -> SortedIds:
+        """Sort candidates (M,)."""
+        ordered = candidate_ids.sort().values
+        return cls(ordered, torch.searchsorted(ordered, candidate_ids))
+
+    def among(self, lists: Ids) -> Tensor:
+        """Return (B, M) bool: which candidates are in each row's list, (B, E) padded, or lists."""
+        number, size = len(lists), len(self.ordered)
+        if isinstance(lists, Tensor):
+            marked = torch.zeros(number, size + 1, dtype=torch.bool, device=lists.device)
+            return marked.scatter_(1, self._find(lists), True)[:, self.place]
+        # a list is marked once, in the place of one of the rows that have it
+        numbers = torch.arange(number, device=lists.device)
+        owner = numbers.new_full((len(lists.offsets) - 1,), number).scatter_(0, lists.rows, numbers)
+        marked = torch.zeros(number + 1, size + 1, dtype=torch.bool, device=lists.device)
+        places = owner[lists.list_of_value] * (size + 1) + self._find(lists.values)
+        marked.view(-1).index_fill_(0, places, True)
+        return marked[owner[lists.rows].unsqueeze(1), self.place]
+
+    def _find(self, ids: Tensor) -> Tensor:
+        """Return the first place of each id, M if it is none of the candidates."""
+        size = len(self.ordered)
+        dtype = torch.promote_types(self.ordered.dtype, ids.dtype)
+        ordered, ids = self.ordered.to(dtype), ids.to(dtype).contiguous()
+        found_at = torch.searchsorted(ordered, ids).clamp(max=size - 1)
+        return found_at.masked_fill(ordered[found_at] != ids, size)
 
 
 class AccidentalHits:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids
-from lightning_croloss.losses.batches.accidental_hits import AccidentalHits, hit_mask
+from lightning_croloss.losses.batches.accidental_hits import hit_mask
 from lightning_croloss.losses.batches.item_ids import inner_ids
 from lightning_croloss.losses.batches.reduction import Fold
+from lightning_croloss.losses.batches.tile_hits import TileHits, hits_by_tile
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ class BatchMetadata:
             return None
         return hit_mask(self.candidate_ids, self.target_ids, self.excluded_ids)
 
-    def hits_by_tile(self, rows: int, width: int) -> AccidentalHits | None:
+    def hits_by_tile(self, rows: int, width: int) -> TileHits | None:
         """Return the same grouped by tiles of (rows, width), for candidates shared by the batch."""
         if self.candidate_ids is None:
             return None
-        return AccidentalHits(self.candidate_ids, self.target_ids, self.excluded_ids, rows, width)
+        return hits_by_tile(self.candidate_ids, self.target_ids, self.excluded_ids, rows, width)
 
 
 class VectorBatch(NamedTuple):

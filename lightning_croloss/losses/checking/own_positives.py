@@ -7,6 +7,8 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.host_numbers import numbers_beside
+
 #: Rows that are looked at.
 _ROWS = 64
 #: Coordinates that two vectors are compared by; they are equal in these if they are equal.
@@ -84,7 +86,7 @@ def _codes(vectors: Tensor) -> Tensor:
     whole = part.view(_INTEGERS[part.element_size()]).long()
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (whole.shape[-1],), generator=generator)
-    return (whole * factors.to(whole.device)).sum(-1)
+    return (whole * numbers_beside(factors.tolist(), whole)).sum(-1)
 
 
 def _different(values: Tensor, counts: Tensor) -> Tensor:

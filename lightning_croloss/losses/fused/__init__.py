@@ -16,7 +16,7 @@ Who calls whom::
         └── Computation                       compute.py   in one sweep, block by block, or in two
             ├── Tiles                         tiles.py     candidates, to unit length if asked; their gradient
             ├── Block                         block.py     some rows: scores of a tile, products with φ′
-            │   └── AccidentalHits.ignore     ../batches/accidental_hits.py
+            │   └── TileHits.ignore           ../batches/tile_hits.py
             ├── Sweep                         sweep.py     one block over all tiles: Σ φ, φ′ kept
             │   └── add_tile, Kernel.slope_   sums.py      Σ u φ, by logarithms where φ may overflow
             ├── TwoSweeps                     two_sweeps.py  all blocks over all tiles, φ′ computed again

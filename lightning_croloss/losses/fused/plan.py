@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.spare_memory import SpareMemory
-from lightning_croloss.losses.batches.accidental_hits import AccidentalHits
 from lightning_croloss.losses.batches.scored import Draws
+from lightning_croloss.losses.batches.tile_hits import TileHits
 from lightning_croloss.losses.fused.form import FusedForm
 
 #: Most φ′ that a block of rows keeps on a CPU, 64 MiB of them.
@@ -128,7 +128,7 @@ class Plan(LossPlan):
         spare_memory: for the candidates' gradient.
     """
 
-    hits: AccidentalHits | None
+    hits: TileHits | None
     tiling: Tiling
     unit_candidates: bool = False
     spare_memory: SpareMemory = field(default_factory=SpareMemory)

@@ -76,4 +76,4 @@ class Kernel(PrintedCall, Configurable, ABC):
 
 
 def _scalar(temperature: float, like: Tensor) -> Tensor:
-    return torch.tensor(temperature, dtype=like.dtype, device=like.device)
+    return like.new_full((), temperature)

@@ -240,7 +240,8 @@ def _entries(ids: Ids) -> tuple[Tensor, Tensor]:
     if isinstance(ids, ItemLists):
         begin, stop = ids.offsets[ids.rows], ids.offsets[ids.rows + 1]
         each = ItemLists.of_ranges(ids.values, begin, stop)
-        return each.list_of_value, each.values
+        real = each.values != 0
+        return each.list_of_value[real], each.values[real]
     listed = ids.unsqueeze(1) if ids.dim() == 1 else ids
     rows, columns = torch.nonzero(listed, as_tuple=True)
     return rows, listed[rows, columns]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.spare_memory import SpareMemory
-from lightning_croloss.losses.batches.accidental_hits import AccidentalHits
+from lightning_croloss.losses.batches.tile_hits import hits_by_tile
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.function import refuse_second_derivative
 from lightning_croloss.losses.fused.plan import Plan, Tiling
@@ -30,7 +30,7 @@ def fused_losses(batch: ShardedBatch, form: FusedForm, spare_memory: SpareMemory
     """
     tiling = Tiling.of_two_sweeps(batch.users, batch.candidates, batch.rows)  # all cut the rows alike
     numbers, lists = batch.hit_lists()
-    hits = AccidentalHits(numbers, None, lists, tiling.rows, tiling.width)
+    hits = hits_by_tile(numbers, None, lists, tiling.rows, tiling.width)
     row_weight = gathered_rows(batch.row_weight, batch.counts)
     plan = Plan(form, batch.draws, row_weight, hits, tiling, batch.unit_candidates, spare_memory)
     computation = ShardedComputation(plan, batch.counts, batch.own, batch.share)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from lightning_croloss.sharding.deferred import DeferredEmbedding, defers_tables
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
+from lightning_croloss.sharding.padded import PaddedEmbedding
 
 
 def id_embedding(num_ids: int, dim: int) -> nn.Embedding:
@@ -25,10 +26,10 @@ def id_embeddings(*numbers: int, dim: int) -> list[nn.Embedding]:
         for each in deferred:
             each.draw(dim**-0.5)
         return [*deferred]
-    tables = [nn.Embedding(number + 1, dim, padding_idx=0) for number in numbers]
+    tables = [PaddedEmbedding(number + 1, dim) for number in numbers]
     for table in tables:
         draw_ids(table)
-    return tables
+    return [*tables]
 
 
 def draw_ids(table: nn.Embedding) -> None:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from lightning_croloss.sharding.deferred import DeferredEmbedding
 from lightning_croloss.sharding.embedding import ShardedEmbedding
+from lightning_croloss.sharding.padded import PaddedEmbedding
 from lightning_croloss.training.lazy_adam import LazyAdam
 from lightning_croloss.training.position import AVERAGES
 from lightning_croloss.training.sharded.tables import shards_of, tables_of
@@ -35,7 +36,7 @@ _BY_NUMBER = (
     torch.optim.Rprop,
     torch.optim.ASGD,
 )
-_KINDS = (nn.Embedding, DeferredEmbedding, ShardedEmbedding)
+_KINDS = (nn.Embedding, PaddedEmbedding, DeferredEmbedding, ShardedEmbedding)
 #: Lightning's strategies for TPUs, by name: their modules need torch_xla.
 _OF_TPUS = ("XLAStrategy", "SingleDeviceXLAStrategy")
 _SAY = "trainer.strategy: croloss_sharded"

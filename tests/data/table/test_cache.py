@@ -156,6 +156,7 @@ SAME = {
     "targets_per_history": 2,
     "max_eval_users": 7,
     "partitioned_by_user": True,
+    "events_on_device": True,
 }
 
 

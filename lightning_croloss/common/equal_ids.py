@@ -1,0 +1,42 @@
+"""EqualIds: ids in groups of equal ones, of which nobody asks how many there are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class EqualIds(NamedTuple):
+    """Ids in ascending order, each with its group. No size depends on them: a device is not waited for.
+
+    Attributes:
+        ids: (n,) ascending.
+        order: (n,) which of the given ids each is; equal ones in the given order.
+        group: (n,) number of the group of each, from 0 on.
+        is_first: (n,) bool, which is the first of its group.
+    """
+
+    ids: Tensor
+    order: Tensor
+    group: Tensor
+    is_first: Tensor
+
+    @classmethod
+    def of(cls, ids: Tensor) -> EqualIds:
+        """Group ids (n,)."""
+        ids, order = ids.sort(stable=True)
+        is_first = torch.ones_like(ids, dtype=torch.bool)
+        is_first[1:] = ids[1:] != ids[:-1]
+        return cls(ids, order, is_first.cumsum(0) - 1, is_first)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Return for each id, in ascending order, the sum of its group's values, the same in each run.
+
+        Args:
+            values: (n, …) of the ids as they were given.
+        """
+        terms = values[self.order]
+        # not index_add_: by the atomic additions of a device each run would round in another order
+        return torch.zeros_like(terms).index_put_((self.group,), terms, accumulate=True)[self.group]
