@@ -1,0 +1,208 @@
+"""The sweeps: how the kernels are started, and how the parts of a sum come together.
+
+No two programs write to one place: each writes its part, and the few parts are added up in their order. The
+same inputs give the same bits.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.common.unit_length import least_length
+from lightning_croloss.losses.fused.sums import Sums
+from lightning_croloss.losses.fused.triton.candidates_kernel import candidates_kernel
+from lightning_croloss.losses.fused.triton.choice import parameter_of
+from lightning_croloss.losses.fused.triton.layout import padded_width
+from lightning_croloss.losses.fused.triton.plan import TritonPlan
+from lightning_croloss.losses.fused.triton.sweep_kernel import sweep_kernel
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What both sweeps read.
+
+    Attributes:
+        users: (B, D), contiguous, in the type of the products.
+        positive_scores: (B,) scores of the positives, divided by the plan's scale.
+        candidates: (M, D) as they are given, each of consecutive numbers.
+        inverse_lengths: (M,) what the candidates are multiplied by; None = 1.
+    """
+
+    users: Tensor
+    positive_scores: Tensor
+    candidates: Tensor
+    inverse_lengths: Tensor | None
+
+    @classmethod
+    def of(cls, plan: TritonPlan, users: Tensor, positive_scores: Tensor, candidates: Tensor) -> Vectors:
+        """Return them for a plan."""
+        candidates = candidates if candidates.stride(1) == 1 else candidates.contiguous()
+        inverse = None
+        if plan.unit_candidates:
+            inverse = torch.linalg.vector_norm(candidates, dim=1, dtype=plan.dtype)
+            inverse = inverse.clamp_(min=least_length(candidates.dtype)).reciprocal_()
+        return cls(users.contiguous(), positive_scores.reshape(-1), candidates, inverse)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep over all candidates has added up.
+
+    Attributes:
+        sums: Σ u φ of each row.
+        other_sums: the same by the kernel of the Lambda method; None = not needed.
+        slope_sum: (B,) Σ u φ′, relative to the sums where these are logarithms; None = not needed.
+        product: (B, D) Σ u φ′ times the candidates, likewise.
+    """
+
+    sums: Sums
+    other_sums: Sums | None
+    slope_sum: Tensor | None
+    product: Tensor | None
+
+
+def sweep(plan: TritonPlan, vectors: Vectors, weighs: bool, needs_slope: bool, needs_product: bool) -> Swept:
+    """Sweep over all candidates.
+
+    Args:
+        plan: what to go by.
+        vectors: the vectors.
+        weighs: whether the sums by the kernel of the Lambda method are needed.
+        needs_slope: whether any gradient of users or positives is needed.
+        needs_product: whether that of the users is.
+    """
+    form, layout = plan.form, plan.layout
+    (rows, width), columns = vectors.users.shape, len(vectors.candidates)
+    other = form.lambda_kernel if weighs else None
+    tiles, blocks = -(-columns // layout.columns), -(-rows // layout.rows)
+    parts, tiles_of_part = layout.parts(blocks, tiles)
+
+    def room(*shape: int) -> Tensor:
+        return torch.empty(parts, rows, *shape, dtype=plan.dtype, device=vectors.users.device)
+
+    sums, other_sums = room(), None if other is None else room()
+    slope_sums, products = room() if needs_slope else None, room(width) if needs_product else None
+    with _on(vectors.users.device):
+        sweep_kernel[(blocks, parts)](
+            vectors.users,
+            vectors.candidates,
+            vectors.positive_scores,
+            **_told(plan, vectors),
+            sums=sums,
+            other_sums=other_sums,
+            slope_sums=slope_sums,
+            products=products,
+            tiles=tiles,
+            tiles_of_part=tiles_of_part,
+            other_ratio=1.0 if other is None else plan.scale / other.width(form.temperature),
+            other_parameter=0.0 if other is None else parameter_of(other, form.temperature),
+            OTHER="" if other is None else other.name,
+            OTHER_LOGARITHMS=other is not None and other.sums_logarithms,
+        )
+    totals, share = _together(sums, form.kernel.sums_logarithms)
+    return Swept(
+        totals,
+        None if other_sums is None or other is None else _together(other_sums, other.sums_logarithms)[0],
+        None if slope_sums is None else (slope_sums if share is None else slope_sums * share).sum(0),
+        None if products is None else _weighted_sum(products, share),
+    )
+
+
+def candidates_gradient(
+    plan: TritonPlan, vectors: Vectors, coefficient: Tensor, log_scale: Tensor | None, out: Tensor
+) -> None:
+    """Sweep over all rows for the gradient of each candidate.
+
+    Args:
+        plan: what to go by.
+        vectors: the vectors.
+        coefficient: (B,) what the φ′ of each row is multiplied by, relative to its scale.
+        log_scale: (B,) that scale, of a kernel that is summed by logarithms.
+        out: (M, D) to be filled, of any type.
+    """
+    layout = plan.layout
+    (rows, width), columns = vectors.users.shape, len(vectors.candidates)
+    tiles, blocks = -(-columns // layout.columns), -(-rows // layout.rows)
+    parts, blocks_of_part = layout.parts(tiles, blocks)
+    place = out.unsqueeze(0)
+    if parts > 1:
+        place = torch.empty(parts, columns, width, dtype=plan.dtype, device=out.device)
+    unit = vectors.inverse_lengths is not None
+    with _on(out.device):
+        candidates_kernel[(tiles, parts)](
+            vectors.users,
+            vectors.candidates,
+            vectors.positive_scores,
+            coefficient,
+            log_scale,
+            **_told(plan, vectors),
+            gradients=place,
+            tiles=tiles,
+            blocks=blocks,
+            blocks_of_part=blocks_of_part,
+            FINISHES=unit and parts == 1,
+        )
+    if parts == 1:
+        return
+    whole = place.sum(0)
+    if vectors.inverse_lengths is not None:
+        inverse = vectors.inverse_lengths.unsqueeze(1)
+        directions = vectors.candidates.to(plan.dtype) * inverse
+        along = torch.linalg.vecdot(whole, directions).unsqueeze(1)
+        whole = whole.addcmul_(directions, along, value=-1.0).mul_(inverse)
+    out.copy_(whole)
+
+
+def _told(plan: TritonPlan, vectors: Vectors) -> dict[str, Any]:
+    """Return the arguments that both kernels have."""
+    form, ignored, layout, log_weight = plan.form, plan.ignored, plan.layout, plan.draws.log_weight
+    width = vectors.users.shape[1]
+    return {
+        "inverse_lengths": vectors.inverse_lengths,
+        "log_weights": None if log_weight is None else log_weight.contiguous(),
+        "target_ids": ignored.target_ids,
+        "candidate_ids": ignored.candidate_ids,
+        "listed": ignored.listed,
+        "listed_starts": ignored.starts,
+        "rows": len(vectors.users),
+        "columns": len(vectors.candidates),
+        "candidate_stride": vectors.candidates.stride(0),
+        "weight_stride": 0 if log_weight is None or log_weight.dim() == 1 else log_weight.shape[1],
+        "inverse_scale": 1.0 / plan.scale,
+        "parameter": parameter_of(form.kernel, form.temperature),
+        "KERNEL": form.kernel.name,
+        "LOGARITHMS": form.kernel.sums_logarithms,
+        "PRECISION": "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
+        "ROWS": layout.rows,
+        "COLUMNS": layout.columns,
+        "WIDTH": width,
+        "PADDED": padded_width(width),
+        "num_warps": layout.warps,
+        "num_stages": layout.stages,
+    }
+
+
+def _together(parts: Tensor, logarithms: bool) -> tuple[Sums, Tensor | None]:
+    """Return the sums of all parts (P, B) and, of logarithms, the share (P, B) of each part; else None."""
+    sums = Sums(parts[0], logarithms)
+    sums.empty = False
+    if not logarithms:
+        sums.total = parts.sum(0)
+        return sums, None
+    sums.log_scale = torch.logsumexp(parts, 0)
+    return sums, torch.exp(parts - sums.log_scale)
+
+
+def _weighted_sum(parts: Tensor, share: Tensor | None) -> Tensor:
+    """Return the sum (B, D) of parts (P, B, D), which may change, times their shares (P, B)."""
+    return (parts if share is None else parts.mul_(share.unsqueeze(-1))).sum(0)
+
+
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which kernels start on the device."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
