@@ -60,7 +60,7 @@ def ignore_pairs(
     else:
         x = tl.where(columns_inside, x, FAR)
     if listed is not None:
-        key = block.to(tl.int64) * tiles + tile
+        key = block * tiles + tile
         for number in range(tl.load(listed_starts + key), tl.load(listed_starts + key + 1)):
             place = tl.load(listed + number)
             hit = (row_numbers == place // COLUMNS) & (column_numbers == place % COLUMNS)
