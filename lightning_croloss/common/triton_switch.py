@@ -12,8 +12,9 @@ import torch
 
 #: Environment variable: 0 turns them off, 1 lets Triton's interpreter run them on a CPU too.
 VARIABLE = "CROLOSS_TRITON"
-#: The first generation whose tensor cores multiply bfloat16.
-_LEAST_CAPABILITY = (8, 0)
+#: Compute capabilities, 8.0 and those that begin with 9 or 10: of data centres, with enough memory in each
+#: multiprocessor.
+_ABLE = ((8, 0), (9,), (10,))
 
 _switched: list[bool] = []
 
@@ -63,5 +64,7 @@ def _is_installed() -> bool:
 
 @cache
 def _is_able(index: int) -> bool:
-    """Return whether a device is of NVIDIA and new enough."""
-    return torch.version.cuda is not None and torch.cuda.get_device_capability(index) >= _LEAST_CAPABILITY
+    """Return whether a device is of NVIDIA and of a kind that they are made for."""
+    return torch.version.cuda is not None and any(
+        torch.cuda.get_device_capability(index)[: len(able)] == able for able in _ABLE
+    )

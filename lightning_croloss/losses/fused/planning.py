@@ -34,7 +34,7 @@ def plan_of_vectors(
     if is_computable(plan.form, users, positives, candidates):
         dtype = product_dtype(users, candidates)
         layout = Layout.choose(users.shape[1], dtype, users.device)
-        ignored = IgnoredPairs.of(metadata, len(users), layout)
+        ignored = IgnoredPairs.of(metadata, len(users), len(candidates))
         return TritonPlan(*parts, ignored, layout, dtype, metadata.unit_candidates, spare_memory)
     tiling = Tiling.choose(users, candidates)
     hits = metadata.hits_by_tile(tiling.rows, tiling.width)

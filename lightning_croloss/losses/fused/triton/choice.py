@@ -9,6 +9,7 @@ from lightning_croloss.common.triton_switch import takes_triton
 from lightning_croloss.losses.batches.scored import rank_dtype
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.fused.plan import product_dtype
+from lightning_croloss.losses.fused.triton.layout import LARGEST_WIDTH
 from lightning_croloss.losses.kernels import (
     ExponentialKernel,
     HeavisideKernel,
@@ -33,8 +34,6 @@ WRITTEN: tuple[type[Kernel], ...] = (
     PSLAtanKernel,
     HeavisideKernel,
 )
-#: Wider vectors would not fit the memory of a multiprocessor beside each other.
-LARGEST_WIDTH = 512
 
 
 def is_computable(form: FusedForm, users: Tensor, positives: Tensor, candidates: Tensor) -> bool:

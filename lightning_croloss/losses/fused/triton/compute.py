@@ -11,7 +11,8 @@ from lightning_croloss.common.products import no_autocast
 from lightning_croloss.losses.fused.finished_rows import FinishedRows
 from lightning_croloss.losses.fused.gradients import Gradients, gradients_of_rows
 from lightning_croloss.losses.fused.triton.plan import TritonPlan
-from lightning_croloss.losses.fused.triton.sweep import Swept, Vectors, candidates_gradient, sweep
+from lightning_croloss.losses.fused.triton.sweeps import Swept, candidates_gradient, sweep
+from lightning_croloss.losses.fused.triton.vectors import Vectors
 
 
 class TritonComputation(FinishedRows):

@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
-#: Programs that a multiprocessor holds at a time.
-_PROGRAMS_EACH = 2
 
-
-@dataclass(frozen=True)
-class Layout:
-    """How the kernels cut the score matrix.
+class Cut(NamedTuple):
+    """How one kernel cuts the score matrix.
 
     Attributes:
         rows: rows of a block, a power of two from 16 on.
         columns: candidates of a tile, likewise.
         warps: warps of a program.
         stages: tiles that are on their way from memory at a time.
-        programs: programs that fill the device.
     """
 
     rows: int
     columns: int
     warps: int
     stages: int
+
+
+#: For each type of the products: up to which padded width, and the cuts of the forward and backward sweeps.
+#: They are the largest whose numbers fit the registers by what the compiler says for compute capability 9.0.
+CUTS = {
+    torch.bfloat16: (
+        (128, Cut(128, 64, 8, 3), Cut(64, 128, 8, 3)),
+        (256, Cut(64, 64, 8, 3), Cut(64, 64, 8, 3)),
+        (512, Cut(64, 32, 8, 2), Cut(32, 64, 8, 2)),
+    ),
+    torch.float32: (
+        (64, Cut(64, 64, 8, 2), Cut(64, 64, 8, 2)),
+        (128, Cut(32, 64, 8, 2), Cut(64, 32, 8, 2)),
+        (256, Cut(32, 32, 8, 2), Cut(32, 32, 8, 2)),
+        (512, Cut(16, 32, 8, 2), Cut(32, 16, 8, 2)),
+    ),
+}
+#: Wider vectors would not fit the memory of a multiprocessor beside each other.
+LARGEST_WIDTH = 512
+#: Programs that a multiprocessor holds at a time.
+_PROGRAMS_EACH = 2
+
+
+class Layout(NamedTuple):
+    """How both kernels cut the score matrix.
+
+    Attributes:
+        sweep: that of the forward sweep.
+        gradient: that of the backward sweep.
+        programs: programs that fill the device.
+    """
+
+    sweep: Cut
+    gradient: Cut
     programs: int
 
     @classmethod
@@ -35,26 +64,21 @@ class Layout:
         if device.type == "cuda":
             programs = _PROGRAMS_EACH * torch.cuda.get_device_properties(device).multi_processor_count
         padded = padded_width(width)
-        if dtype == torch.float32:  # without tensor cores: registers are what is short
-            rows, columns, warps, stages = (64, 64, 8, 2) if padded <= 64 else (32, 32, 8, 1)
-        elif padded <= 128:
-            rows, columns, warps, stages = 128, 64, 8, 3
-        else:
-            rows, columns, warps, stages = (64, 64, 8, 2) if padded <= 256 else (32, 32, 8, 2)
-        return cls(rows, columns, warps, stages, programs)
+        _, sweep, gradient = next(entry for entry in CUTS[dtype] if padded <= entry[0])
+        return cls(sweep, gradient, programs)
 
-    def parts(self, several: int, each: int) -> tuple[int, int]:
-        """Divide the steps of every program among so many that the device is full.
+    def parts(self, several: int, steps: int) -> tuple[int, int]:
+        """Divide the steps of programs among more of them, if these are too few to fill the device.
 
         Args:
-            several: number of programs that cannot be fewer.
-            each: steps that each of them has.
+            several: number of programs.
+            steps: steps that each of them has, at least one.
 
         Returns:
             Into how many parts to divide them, none of which is empty, and steps of a part.
         """
-        steps = -(-each // max(1, min(each, self.programs // several)))
-        return -(-each // steps), steps
+        of_part = -(-steps // max(1, min(steps, self.programs // several)))
+        return -(-steps // of_part), of_part
 
 
 def padded_width(width: int) -> int:

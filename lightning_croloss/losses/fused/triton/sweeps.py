@@ -13,40 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_croloss.common.unit_length import least_length
 from lightning_croloss.losses.fused.sums import Sums
-from lightning_croloss.losses.fused.triton.candidates_kernel import candidates_kernel
 from lightning_croloss.losses.fused.triton.choice import parameter_of
-from lightning_croloss.losses.fused.triton.layout import padded_width
+from lightning_croloss.losses.fused.triton.compiled.candidates import candidates_kernel
+from lightning_croloss.losses.fused.triton.compiled.sweep import sweep_kernel
+from lightning_croloss.losses.fused.triton.layout import Cut, padded_width
 from lightning_croloss.losses.fused.triton.plan import TritonPlan
-from lightning_croloss.losses.fused.triton.sweep_kernel import sweep_kernel
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """What both sweeps read.
-
-    Attributes:
-        users: (B, D), contiguous, in the type of the products.
-        positive_scores: (B,) scores of the positives, divided by the plan's scale.
-        candidates: (M, D) as they are given, each of consecutive numbers.
-        inverse_lengths: (M,) what the candidates are multiplied by; None = 1.
-    """
-
-    users: Tensor
-    positive_scores: Tensor
-    candidates: Tensor
-    inverse_lengths: Tensor | None
-
-    @classmethod
-    def of(cls, plan: TritonPlan, users: Tensor, positive_scores: Tensor, candidates: Tensor) -> Vectors:
-        """Return them for a plan."""
-        candidates = candidates if candidates.stride(1) == 1 else candidates.contiguous()
-        inverse = None
-        if plan.unit_candidates:
-            inverse = torch.linalg.vector_norm(candidates, dim=1, dtype=plan.dtype)
-            inverse = inverse.clamp_(min=least_length(candidates.dtype)).reciprocal_()
-        return cls(users.contiguous(), positive_scores.reshape(-1), candidates, inverse)
+from lightning_croloss.losses.fused.triton.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -76,11 +49,11 @@ def sweep(plan: TritonPlan, vectors: Vectors, weighs: bool, needs_slope: bool, n
         needs_slope: whether any gradient of users or positives is needed.
         needs_product: whether that of the users is.
     """
-    form, layout = plan.form, plan.layout
+    form, cut = plan.form, plan.layout.sweep
     (rows, width), columns = vectors.users.shape, len(vectors.candidates)
     other = form.lambda_kernel if weighs else None
-    tiles, blocks = -(-columns // layout.columns), -(-rows // layout.rows)
-    parts, tiles_of_part = layout.parts(blocks, tiles)
+    tiles, blocks = -(-columns // cut.columns), -(-rows // cut.rows)
+    parts, tiles_of_part = plan.layout.parts(blocks, tiles)
 
     def room(*shape: int) -> Tensor:
         return torch.empty(parts, rows, *shape, dtype=plan.dtype, device=vectors.users.device)
@@ -92,7 +65,7 @@ def sweep(plan: TritonPlan, vectors: Vectors, weighs: bool, needs_slope: bool, n
             vectors.users,
             vectors.candidates,
             vectors.positive_scores,
-            **_told(plan, vectors),
+            **_told(plan, vectors, cut),
             sums=sums,
             other_sums=other_sums,
             slope_sums=slope_sums,
@@ -125,10 +98,10 @@ def candidates_gradient(
         log_scale: (B,) that scale, of a kernel that is summed by logarithms.
         out: (M, D) to be filled, of any type.
     """
-    layout = plan.layout
+    cut = plan.layout.gradient
     (rows, width), columns = vectors.users.shape, len(vectors.candidates)
-    tiles, blocks = -(-columns // layout.columns), -(-rows // layout.rows)
-    parts, blocks_of_part = layout.parts(tiles, blocks)
+    tiles, blocks = -(-columns // cut.columns), -(-rows // cut.rows)
+    parts, blocks_of_part = plan.layout.parts(tiles, blocks)
     place = out.unsqueeze(0)
     if parts > 1:
         place = torch.empty(parts, columns, width, dtype=plan.dtype, device=out.device)
@@ -140,7 +113,7 @@ def candidates_gradient(
             vectors.positive_scores,
             coefficient,
             log_scale,
-            **_told(plan, vectors),
+            **_told(plan, vectors, cut),
             gradients=place,
             tiles=tiles,
             blocks=blocks,
@@ -158,17 +131,18 @@ def candidates_gradient(
     out.copy_(whole)
 
 
-def _told(plan: TritonPlan, vectors: Vectors) -> dict[str, Any]:
+def _told(plan: TritonPlan, vectors: Vectors, cut: Cut) -> dict[str, Any]:
     """Return the arguments that both kernels have."""
-    form, ignored, layout, log_weight = plan.form, plan.ignored, plan.layout, plan.draws.log_weight
+    form, ignored, log_weight = plan.form, plan.ignored, plan.draws.log_weight
+    listed = ignored.by_tile(cut)
     width = vectors.users.shape[1]
     return {
         "inverse_lengths": vectors.inverse_lengths,
         "log_weights": None if log_weight is None else log_weight.contiguous(),
         "target_ids": ignored.target_ids,
         "candidate_ids": ignored.candidate_ids,
-        "listed": ignored.listed,
-        "listed_starts": ignored.starts,
+        "listed": None if listed is None else listed.places,
+        "listed_starts": None if listed is None else listed.starts,
         "rows": len(vectors.users),
         "columns": len(vectors.candidates),
         "candidate_stride": vectors.candidates.stride(0),
@@ -178,12 +152,12 @@ def _told(plan: TritonPlan, vectors: Vectors) -> dict[str, Any]:
         "KERNEL": form.kernel.name,
         "LOGARITHMS": form.kernel.sums_logarithms,
         "PRECISION": "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
-        "ROWS": layout.rows,
-        "COLUMNS": layout.columns,
+        "ROWS": cut.rows,
+        "COLUMNS": cut.columns,
         "WIDTH": width,
         "PADDED": padded_width(width),
-        "num_warps": layout.warps,
-        "num_stages": layout.stages,
+        "num_warps": cut.warps,
+        "num_stages": cut.stages,
     }
 
 

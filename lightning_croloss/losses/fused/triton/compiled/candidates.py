@@ -3,11 +3,11 @@
 import triton
 import triton.language as tl
 
-from lightning_croloss.losses.fused.triton.kernels import log_value_and_slope, value_and_slope
-from lightning_croloss.losses.fused.triton.pairs import ignore_pairs, load_vectors
+from lightning_croloss.losses.fused.triton.compiled.kernels import log_value_and_slope, value_and_slope
+from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs, load_vectors
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "columns", "tiles", "blocks", "blocks_of_part"])
 def candidates_kernel(
     users,
     candidates,
@@ -39,7 +39,7 @@ def candidates_kernel(
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
 ):
-    """Add up the candidates' gradient, φ′ being computed again; see ``sweep_kernel`` for what is not said here.
+    """Add up the candidates' gradient, for which φ′ is computed again; see ``sweep_kernel`` too.
 
     Args:
         users: (rows, WIDTH).

@@ -6,7 +6,11 @@
 import triton
 import triton.language as tl
 
-from lightning_croloss.losses.fused.triton.elementary import arc_tangent, log_of_one_plus, softplus_of
+from lightning_croloss.losses.fused.triton.compiled.elementary import (
+    arc_tangent,
+    log_of_one_plus,
+    softplus_of,
+)
 from lightning_croloss.losses.kernels.base import FAR_BELOW
 
 FAR = tl.constexpr(FAR_BELOW)

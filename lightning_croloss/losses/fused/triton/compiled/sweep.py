@@ -3,13 +3,13 @@
 import triton
 import triton.language as tl
 
-from lightning_croloss.losses.fused.triton.kernels import log_value_and_slope, value_and_slope
-from lightning_croloss.losses.fused.triton.pairs import ignore_pairs, load_vectors
+from lightning_croloss.losses.fused.triton.compiled.kernels import log_value_and_slope, value_and_slope
+from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs, load_vectors
 
 LOWEST = tl.constexpr(-3e38)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "columns", "tiles", "tiles_of_part"])
 def sweep_kernel(
     users,
     candidates,

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from lightning_croloss.losses.fused.triton.kernels import FAR
+from lightning_croloss.losses.fused.triton.compiled.kernels import FAR
 
 
 @triton.jit
