@@ -5,10 +5,10 @@ and compiles them for compute capability 9.0. The portable path beside them comp
 where Triton is missing, the device or the loss is none that they are made for, or somebody turned them off.
 
 The forward sweep is one program for a block of rows and a part of the candidates. It adds up Σ u φ, and in
-the same pass Σ u φ′ times the candidates: the users' gradient but for a factor of each row, which is known when
-the sum is complete. The backward sweep is one program for a tile of candidates and a part of the rows, and
-computes φ′ again. That makes four products, and nothing of (B, M) in memory. Programs share no place: each
-writes its part, and the parts are added up in their order, so that the same inputs give the same bits.
+the same pass Σ u φ′ times the candidates: the users' gradient but for a factor of each row, which is known
+when the sum is complete. The backward sweep is one program for a tile of candidates and a part of the rows,
+and computes φ′ again. That makes four products, and nothing of (B, M) in memory. Programs share no place:
+each writes its part, and the parts are added up in their order, so that the same inputs give the same bits.
 
 Who calls whom::
 

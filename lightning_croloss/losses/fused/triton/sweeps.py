@@ -151,7 +151,7 @@ def _told(plan: TritonPlan, vectors: Vectors, cut: Cut) -> dict[str, Any]:
         "parameter": parameter_of(form.kernel, form.temperature),
         "KERNEL": form.kernel.name,
         "LOGARITHMS": form.kernel.sums_logarithms,
-        "PRECISION": "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
+        "PRECISION": _precision(vectors.users.device),
         "ROWS": cut.rows,
         "COLUMNS": cut.columns,
         "WIDTH": width,
@@ -159,6 +159,13 @@ def _told(plan: TritonPlan, vectors: Vectors, cut: Cut) -> dict[str, Any]:
         "num_warps": cut.warps,
         "num_stages": cut.stages,
     }
+
+
+def _precision(device: torch.device) -> str:
+    """Return how exact products of float32 are; those of bfloat16 are exact anyway."""
+    if device.type == "cpu":
+        return "interpreted"
+    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
 def _together(parts: Tensor, logarithms: bool) -> tuple[Sums, Tensor | None]:

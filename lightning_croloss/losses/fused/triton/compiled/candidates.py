@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from lightning_croloss.losses.fused.triton.compiled.kernels import log_value_and_slope, value_and_slope
-from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs, load_vectors
+from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs, load_vectors, multiply
 
 
 @triton.jit(do_not_specialize=["rows", "columns", "tiles", "blocks", "blocks_of_part"])
@@ -98,7 +98,10 @@ def candidates_kernel(
         target = tl.zeros([1, ROWS], tl.int64)
         if target_ids is not None:
             target = tl.load(target_ids + row, mask=row_inside, other=0)[None, :]
-        x = tl.dot(vectors, tl.trans(user), input_precision=PRECISION) * inverse_scale
+        x = (
+            multiply(vectors, tl.trans(user), tl.zeros([COLUMNS, ROWS], tl.float32), PRECISION)
+            * inverse_scale
+        )
         if inverse_lengths is not None:
             x = x * lengths
         x = ignore_pairs(
@@ -131,7 +134,7 @@ def candidates_kernel(
             if log_weights is not None:
                 slope = slope * tl.exp(log_weight)
         factor = (slope * coefficient).to(users.dtype.element_ty)
-        gradient = tl.dot(factor, user, acc=gradient, input_precision=PRECISION)
+        gradient = multiply(factor, user, gradient, PRECISION)
 
     if FINISHES:  # of v / |v|: what points along it is lost
         unit = raw.to(tl.float32) * lengths

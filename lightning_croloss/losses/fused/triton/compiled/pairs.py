@@ -1,4 +1,4 @@
-"""What the sweeps over tiles of rows and candidates share: vectors, and which pairs are ignored."""
+"""What the sweeps over tiles of rows and candidates share: vectors, products, and which pairs are ignored."""
 
 import triton
 import triton.language as tl
@@ -15,6 +15,18 @@ def load_vectors(vectors, numbers, inside, stride, WIDTH: tl.constexpr, PADDED: 
     if WIDTH != PADDED:
         mask = mask & (dims < WIDTH)[None, :]
     return tl.load(places, mask=mask, other=0.0)
+
+
+@triton.jit
+def multiply(a, b, total, PRECISION: tl.constexpr):
+    """Return the matrix product a · b, added to ``total``, in float32.
+
+    Triton's interpreter takes the bits of bfloat16 for integers: PRECISION "interpreted" gives it float32.
+    """
+    if PRECISION == "interpreted":
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), acc=total, input_precision="ieee")
+    else:
+        return tl.dot(a, b, acc=total, input_precision=PRECISION)
 
 
 @triton.jit

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from lightning_croloss.losses.fused.triton.compiled.kernels import log_value_and_slope, value_and_slope
-from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs, load_vectors
+from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs, load_vectors, multiply
 
 LOWEST = tl.constexpr(-3e38)
 
@@ -106,7 +106,10 @@ def sweep_kernel(
         column_inside = column < columns
         vectors = load_vectors(candidates, column, column_inside, candidate_stride, WIDTH, PADDED)
         vectors = vectors.to(users.dtype.element_ty)
-        x = tl.dot(user, tl.trans(vectors), input_precision=PRECISION) * inverse_scale
+        x = (
+            multiply(user, tl.trans(vectors), tl.zeros([ROWS, COLUMNS], tl.float32), PRECISION)
+            * inverse_scale
+        )
         lengths = tl.full([1, COLUMNS], 1.0, tl.float32)
         if inverse_lengths is not None:
             lengths = tl.load(inverse_lengths + column, mask=column_inside, other=0.0)[None, :]
@@ -173,7 +176,7 @@ def sweep_kernel(
             if inverse_lengths is not None:
                 slope = slope * lengths
             factor = slope.to(users.dtype.element_ty)
-            product = tl.dot(factor, vectors, acc=product, input_precision=PRECISION)
+            product = multiply(factor, vectors, product, PRECISION)
 
     place = part * rows + row
     if OTHER != "":
