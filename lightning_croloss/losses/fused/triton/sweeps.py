@@ -158,6 +158,7 @@ def _told(plan: TritonPlan, vectors: Vectors, cut: Cut) -> dict[str, Any]:
         "PADDED": padded_width(width),
         "num_warps": cut.warps,
         "num_stages": cut.stages,
+        "enable_fp_fusion": True,
     }
 
 
