@@ -23,11 +23,12 @@ from tests.gpu.loss_inputs import ITEMS, inputs, options, outcome
 from tests.losses.cases import ALL_KERNELS, FUSED, IMPORTANCES, LOSSES, SCALINGS, TRAINABLE, other_kernel
 
 pytest.importorskip("triton", reason="Triton is not installed: pip install triton, or the extra dev")
+#: The interpreter computes by numpy, which warns of exp of what is far below.
+INTERPRETER = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.filterwarnings("ignore:n=", "ignore:.*negatives are drawn", "ignore:the scores of a row"),
-    # the interpreter computes by numpy: exp of what is far below, and programs that never end in a NaN
-    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter"),
+    INTERPRETER,
 ]
 
 ROWS, COLUMNS, WIDTH = sized(300, 19), sized(5000, 37), sized(32, 20)

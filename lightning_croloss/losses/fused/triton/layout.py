@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from lightning_croloss.common.triton_grid import padded_width, programs_of
+
 
 class Cut(NamedTuple):
     """How one kernel cuts the score matrix.
@@ -40,8 +42,6 @@ CUTS = {
 }
 #: Wider vectors would not fit the memory of a multiprocessor beside each other.
 LARGEST_WIDTH = 512
-#: Programs that a multiprocessor holds at a time.
-_PROGRAMS_EACH = 2
 
 
 class Layout(NamedTuple):
@@ -60,27 +60,6 @@ class Layout(NamedTuple):
     @classmethod
     def choose(cls, width: int, dtype: torch.dtype, device: torch.device) -> Layout:
         """Choose for vectors of a width, products of a type and a device."""
-        programs = 1
-        if device.type == "cuda":
-            programs = _PROGRAMS_EACH * torch.cuda.get_device_properties(device).multi_processor_count
         padded = padded_width(width)
         _, sweep, gradient = next(entry for entry in CUTS[dtype] if padded <= entry[0])
-        return cls(sweep, gradient, programs)
-
-    def parts(self, several: int, steps: int) -> tuple[int, int]:
-        """Divide the steps of programs among more of them, if these are too few to fill the device.
-
-        Args:
-            several: number of programs.
-            steps: steps that each of them has, at least one.
-
-        Returns:
-            Into how many parts to divide them, none of which is empty, and steps of a part.
-        """
-        of_part = -(-steps // max(1, min(steps, self.programs // several)))
-        return -(-steps // of_part), of_part
-
-
-def padded_width(width: int) -> int:
-    """Return the power of two, at least 16, that holds a vector's width."""
-    return max(16, 1 << (width - 1).bit_length())
+        return cls(sweep, gradient, programs_of(device))

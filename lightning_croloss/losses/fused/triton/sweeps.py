@@ -6,18 +6,18 @@ same inputs give the same bits.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.triton_grid import on_device, padded_width, parts_of
 from lightning_croloss.losses.fused.sums import Sums
 from lightning_croloss.losses.fused.triton.choice import parameter_of
 from lightning_croloss.losses.fused.triton.compiled.candidates import candidates_kernel
 from lightning_croloss.losses.fused.triton.compiled.sweep import sweep_kernel
-from lightning_croloss.losses.fused.triton.layout import Cut, padded_width
+from lightning_croloss.losses.fused.triton.layout import Cut
 from lightning_croloss.losses.fused.triton.plan import TritonPlan
 from lightning_croloss.losses.fused.triton.vectors import Vectors
 
@@ -53,14 +53,14 @@ def sweep(plan: TritonPlan, vectors: Vectors, weighs: bool, needs_slope: bool, n
     (rows, width), columns = vectors.users.shape, len(vectors.candidates)
     other = form.lambda_kernel if weighs else None
     tiles, blocks = -(-columns // cut.columns), -(-rows // cut.rows)
-    parts, tiles_of_part = plan.layout.parts(blocks, tiles)
+    parts, tiles_of_part = parts_of(blocks, tiles, plan.layout.programs)
 
     def room(*shape: int) -> Tensor:
         return torch.empty(parts, rows, *shape, dtype=plan.dtype, device=vectors.users.device)
 
     sums, other_sums = room(), None if other is None else room()
     slope_sums, products = room() if needs_slope else None, room(width) if needs_product else None
-    with _on(vectors.users.device):
+    with on_device(vectors.users.device):
         sweep_kernel[(blocks, parts)](
             vectors.users,
             vectors.candidates,
@@ -101,12 +101,12 @@ def candidates_gradient(
     cut = plan.layout.gradient
     (rows, width), columns = vectors.users.shape, len(vectors.candidates)
     tiles, blocks = -(-columns // cut.columns), -(-rows // cut.rows)
-    parts, blocks_of_part = plan.layout.parts(tiles, blocks)
+    parts, blocks_of_part = parts_of(tiles, blocks, plan.layout.programs)
     place = out.unsqueeze(0)
     if parts > 1:
         place = torch.empty(parts, columns, width, dtype=plan.dtype, device=out.device)
     unit = vectors.inverse_lengths is not None
-    with _on(out.device):
+    with on_device(out.device):
         candidates_kernel[(tiles, parts)](
             vectors.users,
             vectors.candidates,
@@ -183,8 +183,3 @@ def _together(parts: Tensor, logarithms: bool) -> tuple[Sums, Tensor | None]:
 def _weighted_sum(parts: Tensor, share: Tensor | None) -> Tensor:
     """Return the sum (B, D) of parts (P, B, D), which may change, times their shares (P, B)."""
     return (parts if share is None else parts.mul_(share.unsqueeze(-1))).sum(0)
-
-
-def _on(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which kernels start on the device."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

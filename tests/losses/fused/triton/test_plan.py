@@ -5,15 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_croloss.common.triton_grid import padded_width, parts_of
 from lightning_croloss.losses.batches.metadata import BatchMetadata
-from lightning_croloss.losses.fused.triton.layout import CUTS, LARGEST_WIDTH, Cut, Layout, padded_width
+from lightning_croloss.losses.fused.triton.layout import CUTS, LARGEST_WIDTH, Cut, Layout
 from lightning_croloss.losses.fused.triton.plan import IgnoredPairs
 
 
 @given(several=st.integers(1, 600), steps=st.integers(1, 10**6), programs=st.integers(1, 600))
 def test_no_part_is_empty_and_all_steps_are_there(several, steps, programs):
-    cut = Cut(16, 16, 4, 1)
-    parts, of_part = Layout(cut, cut, programs).parts(several, steps)
+    parts, of_part = parts_of(several, steps, programs)
     assert (parts - 1) * of_part < steps <= parts * of_part
     assert parts == 1 or several * parts <= programs
 

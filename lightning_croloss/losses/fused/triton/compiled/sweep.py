@@ -3,8 +3,9 @@
 import triton
 import triton.language as tl
 
+from lightning_croloss.common.triton_products import load_vectors, multiply
 from lightning_croloss.losses.fused.triton.compiled.kernels import log_value_and_slope, value_and_slope
-from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs, load_vectors, multiply
+from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs
 
 LOWEST = tl.constexpr(-3e38)
 
