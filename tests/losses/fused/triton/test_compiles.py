@@ -37,10 +37,10 @@ def compile(kernel, cut, pointers, floats, constants):
 
 def losses(vectors, dtype, width, kernel, other, logarithms, precision):
     layout = Layout.choose(width, dtype, torch.device("cpu"))
-    names = "positive_scores coefficients log_scales inverse_lengths log_weights sums other_sums slope_sums products"
-    pointers = {name: "*fp32" for name in names.split()} | {"users": vectors, "candidates": "*fp32"}
+    names = "positive_scores coefficients log_scales inverse_lengths log_weights"
+    names += " sums other_sums slope_sums products gradients candidates"
+    pointers = {name: "*fp32" for name in names.split()} | {"users": vectors}
     pointers |= {"target_ids": "*i64", "candidate_ids": "*i64", "listed": "*i32", "listed_starts": "*i32"}
-    pointers["gradients"] = "*fp32"
     constants = {"KERNEL": kernel, "LOGARITHMS": logarithms, "OTHER": other, "OTHER_LOGARITHMS": False}
     constants |= {"FINISHES": True, "PRECISION": precision, "WIDTH": width, "PADDED": padded_width(width)}
     if not logarithms:
@@ -54,11 +54,9 @@ def losses(vectors, dtype, width, kernel, other, logarithms, precision):
 
 
 losses("*bf16", torch.bfloat16, 64, "psl_atan", "softplus", True, "ieee")
-losses("*bf16", torch.bfloat16, 512, "sigmoid", "heaviside", False, "ieee")
-losses("*fp32", torch.float32, 16, "hinge", "", False, "ieee")
-losses("*fp32", torch.float32, 128, "psl_relu", "", True, "tf32")
+losses("*fp32", torch.float32, 16, "sigmoid", "heaviside", False, "ieee")
 cut = Layout.choose(64, torch.bfloat16, torch.device("cpu")).sweep._replace(stages=2)
-told = {"PRECISION": "tf32x3", "INTERESTS": 2, "ROWS": 64, "COLUMNS": 64, "WIDTH": 64, "PADDED": 64}
+told = {"PRECISION": "tf32x3", "INTERESTS": 2, "ROWS": 64, "COLUMNS": 64, "WIDTH": 16, "PADDED": 16}
 vectors = {"users": "*fp32", "items": "*fp32"}
 compile(pairs_kernel, cut, {**vectors, "rows": "*i64", "places": "*i64", "scores": "*fp32"}, (), told)
 of_counts = {"bounds": "*fp32", "places": "*i64", "below": "*i32", "own": "*fp32"}
