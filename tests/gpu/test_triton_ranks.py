@@ -82,7 +82,7 @@ def test_more_targets_than_a_program_takes(by_triton: list[bool]) -> None:
     assert by_triton == [True]
 
 
-@pytest.mark.parametrize("width", [1, 16, 100, 256])
+@pytest.mark.parametrize("width", [1, 16, 100, 128])
 def test_every_width(by_triton: list[bool], width: int) -> None:
     assert_same_ranks(*whole_numbers(1, width), ids(1, 5).clamp(min=1), None)
     assert by_triton == [True]
@@ -132,7 +132,7 @@ def test_what_the_kernels_do_not_take_is_counted_portably(by_triton: list[bool])
     users, items = whole_numbers(1)
     assert_same_ranks(users.double(), items.double(), ids(1, 3), None)
     assert_same_ranks(users, items, ids(65, 3), None)
-    assert_same_ranks(*whole_numbers(1, 300), ids(1, 3), None)
+    assert_same_ranks(*whole_numbers(1, 129), ids(1, 3), None)
     torch.set_float32_matmul_precision("high")  # the fixture of this folder puts it back
     assert_same_ranks(users, items, ids(1, 3), None)
     assert by_triton == []

@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_croloss.common.triton_switch import takes_triton
 
 #: Wider vectors and more targets of a user are counted portably.
-LARGEST_WIDTH, MOST_TARGETS = 256, 64
+LARGEST_WIDTH, MOST_TARGETS = 128, 64
 
 
 def is_countable(users: Tensor, item_matrix: Tensor, targets: Tensor) -> bool:
