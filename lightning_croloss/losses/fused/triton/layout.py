@@ -30,7 +30,7 @@ class Cut(NamedTuple):
 CUTS = {
     torch.bfloat16: (
         (128, Cut(128, 64, 8, 3), Cut(64, 128, 8, 3)),
-        (256, Cut(64, 64, 8, 3), Cut(64, 64, 8, 3)),
+        (256, Cut(64, 64, 8, 2), Cut(64, 64, 8, 3)),
         (512, Cut(64, 32, 8, 2), Cut(64, 32, 8, 2)),
     ),
     torch.float32: (
