@@ -6,7 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import torch
 from hypothesis import settings
+
+# Triton asks for it where kernels are defined, its own among them: before anything imports it
+if (os.environ.get("CROLOSS_TEST_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")) == "cpu":
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 #: Cases of a parametrised test that --fast keeps.
 FAST_CASES = 1

@@ -1,8 +1,12 @@
-"""The loss alone, forward and backward: fused, plain, plain compiled, and three bare products of matrices."""
+"""The loss alone, forward and backward, and three bare products of matrices.
+
+It is computed fused, on a GPU by kernels in Triton; fused without them; plainly; and plainly, but compiled.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -10,10 +14,12 @@ from torch.nn import functional
 
 from benchmarks.common.rows import Row, Settings
 from benchmarks.gpu.timing import mib_beyond, typical_seconds
+from lightning_croloss.common.triton_switch import triton_kernels
 from lightning_croloss.losses import CROLoss, RetrievalLoss, SoftmaxLoss
 
 LOSSES: dict[str, Callable[..., RetrievalLoss]] = {"CROLoss": CROLoss, "softmax": SoftmaxLoss}
 Call = Callable[[], Sequence[Tensor]]
+FUSED = ("fused", "portable")
 
 
 def measure(settings: Settings) -> Row:
@@ -34,7 +40,7 @@ def _call(settings: Settings) -> Call:
     )
     if settings["side"] == "products":
         return lambda: _products(users.detach(), items.detach())
-    loss = LOSSES[settings["loss"]](num_items=columns, fused=settings["side"] == "fused").to(device)
+    loss = LOSSES[settings["loss"]](num_items=columns, fused=settings["side"] in FUSED).to(device)
     ids = torch.arange(1, columns + 1, device=device)
     targets = torch.randint(1, columns + 1, (rows,), device=device)
 
@@ -45,7 +51,12 @@ def _call(settings: Settings) -> Call:
     if settings["side"] == "compiled":
         torch._dynamo.reset()
         compute = torch.compile(value, backend="inductor" if device == "cuda" else "eager")
-    return lambda: torch.autograd.grad(compute(users, positives, items), (users, positives, items))
+
+    def step() -> Sequence[Tensor]:
+        with triton_kernels(False) if settings["side"] == "portable" else nullcontext():
+            return torch.autograd.grad(compute(users, positives, items), (users, positives, items))
+
+    return step
 
 
 def _products(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

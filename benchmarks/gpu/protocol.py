@@ -24,7 +24,7 @@ STEPS = {"cuda": (50_000, 1_000_000, 60, 1024, 8192, 64, 30, 60), "cpu": (60, 40
 MODELS = ("YouTubeDNN", "SASRec")
 #: users, items, D
 RECALL = {"cuda": (100_000, 1_000_000, 64), "cpu": (1500, 3000, 16)}
-RECALL_SIDES = ("target_ranks", "target_ranks, larger tiles", "torch top-k", "top_items")
+RECALL_SIDES = ("target_ranks", "portable", "portable, larger tiles", "torch top-k", "top_items")
 
 
 def runs(section: str, device: str) -> list[Settings]:
@@ -41,6 +41,7 @@ def _loss_runs(device: str) -> Iterator[Settings]:
             yield {**shape, "loss": "none", "side": "products"}
             for loss in LOSSES:
                 yield {**shape, "loss": loss, "side": "fused"}
+                yield {**shape, "loss": loss, "side": "portable"}
                 if fits:
                     yield {**shape, "loss": loss, "side": "plain"}
                 # compiling takes long: once for each loss and shape

@@ -4,8 +4,9 @@
 #   benchmarks/gpu/run.sh correctness|speed|all [PART ...]
 #
 # PYTHON   the interpreter (python3)              DEVICE  cuda, or cpu for the same in small
-# OUT      folder of the results                LIMIT   seconds of correctness, and of speed (235)
+# OUT      folder of the results                LIMIT   seconds of correctness, and of speed (280)
 # Parts of correctness: losses retrieval samplers optimizers no_waits recommend architectures precision
+#                       triton_ranks triton
 # Parts of speed: loss step recall
 set -uo pipefail
 
@@ -30,7 +31,7 @@ out=${OUT:-$default}
 # the limits are a GPU's; the CPU may be busy with other things
 slower=1
 [ "$device" = cpu ] && slower=5
-limit=$((${LIMIT:-235} * slower))
+limit=$((${LIMIT:-280} * slower))
 log=$out/log.txt
 
 mkdir -p "$out"
@@ -95,6 +96,8 @@ if [ "$mode" != speed ]; then
     tests recommend 25
     tests architectures 80
     tests precision 100
+    tests triton_ranks 60
+    tests triton 150
 fi
 if [ "$mode" != correctness ]; then
     deadline=$((SECONDS + limit))

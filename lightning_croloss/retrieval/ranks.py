@@ -16,6 +16,7 @@ from lightning_croloss.retrieval.ids import (
     warn_of_padding_row,
 )
 from lightning_croloss.retrieval.tiles import ScoreTiles
+from lightning_croloss.retrieval.triton.choice import is_countable
 
 #: Ranks above this one are of targets that no list can hold, since they are excluded: a miss for every n.
 UNREACHABLE = 2**30
@@ -23,6 +24,8 @@ UNREACHABLE = 2**30
 # A processor counts four times faster while a tile that was just computed is still in its cache.
 _CACHED_ELEMENTS = 2**19
 _ROWS_OF_CACHED_TILES = 512
+# Kernels in Triton hold no scores: rows of a block bound the tables of targets and excluded items alone.
+_ROWS_BY_TRITON = 8192
 
 
 @uncompiled  # exactness rests on the kernels called here
@@ -74,10 +77,15 @@ def target_ranks(
             warn_of_ids_from_0(targets, tiles.num_items)
             warn_of_padding_row(item_matrix)
         ranks = torch.zeros_like(targets)
-        for block in tiles.blocks():
+        by_triton = is_countable(users, item_matrix, targets)
+        for block in _blocks_of(len(users), _ROWS_BY_TRITON) if by_triton else tiles.blocks():
             wanted, barred = without_repeats(targets[block]), without_repeats(excluded[block])
             wanted, ranks[block] = deliverable(wanted, barred, tiles.num_items)
-            _rank_block(tiles, block, wanted, barred, ranks[block])
+            if by_triton and _rank_by_triton(users[block], item_matrix, wanted, barred, ranks[block]):
+                continue
+            for rows in _blocks_of(len(wanted), tiles.rows):
+                part = slice(block.start + rows.start, block.start + rows.stop)
+                _rank_block(tiles, part, wanted[rows], barred[rows], ranks[part])
         return ranks
 
 
@@ -120,6 +128,30 @@ def deliverable(targets: Tensor, excluded: Tensor, num_items: int) -> tuple[Tens
     is_barred[rows, columns] = barred
     beyond = UNREACHABLE + 1 + torch.arange(targets.shape[1], device=targets.device)
     return targets.masked_fill(is_barred, 0), beyond * is_barred
+
+
+def _blocks_of(number: int, rows: int) -> list[slice]:
+    return [slice(first, min(first + rows, number)) for first in range(0, number, rows)]
+
+
+def _rank_by_triton(users: Tensor, items: Tensor, targets: Tensor, excluded: Tensor, ranks: Tensor) -> bool:
+    """Do as :func:`_rank_block` by kernels in Triton, and tell whether a pair scores alone as in a tile."""
+    from lightning_croloss.retrieval.triton.counts import count_below, scores_of_pairs
+
+    pairs, rivals = Pairs.of(targets), Pairs.of(excluded)
+    if len(pairs.rows) == 0:
+        return True
+    items = items if items.stride(1) == 1 else items.contiguous()
+    scores = scores_of_pairs(users, items, pairs)
+    bounds = torch.zeros(targets.shape, dtype=scores.dtype, device=scores.device)
+    bounds[pairs.rows, pairs.columns] = scores
+    below, own = count_below(users, items, targets, bounds)
+    if not same(scores, own[pairs.rows, pairs.columns]):
+        return False
+    theirs = scores_of_pairs(users, items, rivals)
+    barred = excluded_rivals(scores, pairs, excluded, rivals, theirs, len(users))
+    ranks[pairs.rows, pairs.columns] = len(items) - below[pairs.rows, pairs.columns] - barred
+    return True
 
 
 def _rank_block(tiles: ScoreTiles, block: slice, targets: Tensor, excluded: Tensor, ranks: Tensor) -> None:

@@ -2,63 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional
 
+from lightning_croloss.common.triton_switch import triton_kernels
 from lightning_croloss.losses import CROLoss, RetrievalLoss, SoftmaxLoss
-from tests.gpu.device import DEVICE, ON_GPU, is_on_device, on_device, relative_error, sized
+from tests.gpu.device import DEVICE, ON_GPU, is_on_device, on_device, relative_error
+from tests.gpu.loss_inputs import ITEMS, ROWS, inputs, options, outcome
 from tests.losses.cases import FUSED, IMPORTANCES, LOSSES, SCALINGS, TRAINABLE
 
 pytestmark = pytest.mark.gpu
 
-ROWS, COLUMNS, WIDTH, ITEMS = sized(48, 5), sized(1000, 23), sized(32, 8), sized(1500, 29)
 PATHS = {"naive": False, "fused": True}
 OPTIONS = ("plain", "ids", "all")
 
 
-def inputs(scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Return users (B, D), positives (B, D) and candidates (M, D), unit vectors in float64 on the CPU."""
-    generator = torch.Generator().manual_seed(1)
-    shapes = ((ROWS, WIDTH), (ROWS, WIDTH), (COLUMNS, WIDTH))
-    drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-    return tuple(scale * functional.normalize(vectors, dim=-1) for vectors in drawn)
-
-
-def options(name: str) -> dict[str, Any]:
-    """Return nothing; the ids with accidental hits, padding and exclusions; or every option besides."""
-    generator = torch.Generator().manual_seed(2)
-    if name == "plain":
-        return {}
-    candidates = torch.randint(1, ITEMS + 1, (COLUMNS,), generator=generator)
-    candidates[::7] = 0
-    excluded = torch.randint(0, ITEMS + 1, (ROWS, 4), generator=generator)
-    targets = torch.randint(1, ITEMS + 1, (ROWS,), generator=generator)
-    targets[::2] = candidates[1 + torch.arange(len(targets[::2])) % 5]
-    found = {"target_ids": targets, "candidate_ids": candidates, "excluded_ids": excluded}
-    if name == "ids":
-        return found
-    log_prob = -8.0 - torch.rand(COLUMNS, generator=generator, dtype=torch.float64)
-    weight = torch.rand(ROWS, generator=generator, dtype=torch.float64) + 0.1
-    draws = torch.randint(1, COLUMNS, (ROWS,), generator=generator)
-    return {**found, "candidate_log_prob": log_prob, "sample_weight": weight, "num_sampled": draws}
-
-
-def outcome(
-    loss: RetrievalLoss, vectors: tuple[Tensor, ...], given: dict[str, Any], dtype: torch.dtype, device: str
-) -> list[Tensor]:
-    """Return the value and the gradients of the loss, the vectors being of a type, on a device."""
-    moved = {
-        name: value.to(device, dtype if value.is_floating_point() else value.dtype)
-        for name, value in given.items()
-    }
-    leaves = [vector.to(device, dtype).requires_grad_() for vector in vectors]
-    value = loss.to(device).from_embeddings(*leaves, **moved)
-    return [value, *torch.autograd.grad(value, leaves)]
+@pytest.fixture(autouse=True)
+def without_triton() -> Iterator[None]:
+    """The kernels in Triton have tests of their own."""
+    with triton_kernels(False):
+        yield
 
 
 def check(build: Callable[..., RetrievalLoss], given: str, tolerance: float, **path: Any) -> None:

@@ -127,7 +127,7 @@ class AccidentalHits:
             listed.append(excluded_ids)
         pairs = [hit_pairs(candidate_ids, torch.cat(listed, dim=1))] if listed else []
         if isinstance(excluded_ids, ItemLists):
-            pairs.append(_hits_of_lists(candidate_ids, excluded_ids))
+            pairs.append(listed_pairs(candidate_ids, excluded_ids))
         if not pairs:
             return
         row, column = (torch.cat(parts) for parts in zip(*pairs, strict=True))
@@ -156,6 +156,13 @@ class AccidentalHits:
         start, stop = self._padding_starts[tile], self._padding_starts[tile + 1]
         if start < stop:
             scores.index_fill_(1, self._padding[start:stop], value)
+
+
+def listed_pairs(candidate_ids: Tensor, excluded_ids: Ids) -> tuple[Tensor, Tensor]:
+    """Return row and column (P,) of each candidate (M,) whose id is in the row's list, padded or not."""
+    if isinstance(excluded_ids, ItemLists):
+        return _hits_of_lists(candidate_ids, excluded_ids)
+    return hit_pairs(candidate_ids, excluded_ids)
 
 
 def hit_pairs(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,11 +10,11 @@ from torch import Tensor
 from lightning_croloss.common.products import no_autocast
 from lightning_croloss.losses.fused.block import blocks_of
 from lightning_croloss.losses.fused.finished_rows import FinishedRows
+from lightning_croloss.losses.fused.gradients import Gradients, gradients_of_rows
+from lightning_croloss.losses.fused.plan import Plan
 from lightning_croloss.losses.fused.sweep import Sweep
 from lightning_croloss.losses.fused.tiles import Tiles
 from lightning_croloss.losses.fused.two_sweeps import TwoSweeps
-
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class Computation(FinishedRows):
@@ -27,6 +27,8 @@ class Computation(FinishedRows):
         log_ranks: (B,) log R, once :meth:`run` or :meth:`rank` has returned.
         losses: (B,) the loss of each row times its weight, likewise.
     """
+
+    plan: Plan
 
     @torch.no_grad()
     def run(self, users: Tensor, positives: Tensor, candidates: Tensor, needs: Sequence[bool]) -> Gradients:
@@ -57,21 +59,21 @@ class Computation(FinishedRows):
                 if candidate_grad is not None:
                     first, last = block is blocks[0], block is blocks[-1]
                     sweep.put_candidate_gradient(weight.squeeze(1), tiles, candidate_grad, first, last)
-            return *_of_rows(users, positives, user_grad, slope_sum, needs), candidate_grad
+            return *gradients_of_rows(users, positives, user_grad, slope_sum, needs), candidate_grad
 
     @torch.no_grad()
-    def rank(self, users: Tensor, positives: Tensor, candidates: Tensor, weighs: bool) -> None:
+    def rank(self, users: Tensor, positives: Tensor, candidates: Tensor, needs: Sequence[bool]) -> None:
         """Compute the losses, and no gradient yet.
 
         Args:
             users: (B, D).
             positives: (B, D).
             candidates: (M, D).
-            weighs: whether :meth:`gradients` will be asked for.
+            needs: whether :meth:`gradients` will be asked for that of each input.
         """
         with no_autocast(users.device):
             _, _, scores, factor = self._prepared(users, positives)
-            for rows, sweep in TwoSweeps(self.plan, factor, scores, candidates).sums(weighs):
+            for rows, sweep in TwoSweeps(self.plan, factor, scores, candidates).sums(any(needs)):
                 self._finish(rows, sweep.sums, sweep.other_sums)
 
     @torch.no_grad()
@@ -94,7 +96,7 @@ class Computation(FinishedRows):
             user_grad, slope_sum = TwoSweeps(plan, factor, scores, candidates).gradients(
                 self._coefficient * row_grad, self._log_scale, needs[0], candidate_grad
             )
-            return *_of_rows(users, positives, user_grad, slope_sum, needs), candidate_grad
+            return *gradients_of_rows(users, positives, user_grad, slope_sum, needs), candidate_grad
 
     def _prepared(self, users: Tensor, positives: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return both in the type of the ranks, the scores (B, 1), and users in the type of the products."""
@@ -102,13 +104,3 @@ class Computation(FinishedRows):
         users, positives = users.to(plan.dtype), positives.to(plan.dtype)
         scores = (users * positives).sum(-1, keepdim=True) / plan.scale
         return users, positives, scores, users.to(plan.tiling.product_dtype or plan.dtype)
-
-
-def _of_rows(
-    users: Tensor, positives: Tensor, product: Tensor | None, slope_sum: Tensor, needs: Sequence[bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of users and positives, of slopes that are multiplied by their coefficients."""
-    user_grad = (
-        product.addcmul_(slope_sum, positives, value=-1.0) if needs[0] and product is not None else None
-    )
-    return user_grad, -slope_sum * users if needs[1] else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lightning_croloss.losses.fused.plan import Plan
+from lightning_croloss.losses.fused.plan import LossPlan
 from lightning_croloss.losses.fused.sums import Sums
 
 
@@ -19,7 +19,7 @@ class FinishedRows:
         losses: (B,) the loss of each of them times its weight.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LossPlan) -> None:
         self.plan = plan
         self.log_ranks = torch.empty_like(plan.row_weight)
         self.losses = torch.empty_like(plan.row_weight)

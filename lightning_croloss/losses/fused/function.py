@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.losses.fused.compute import Computation
 from lightning_croloss.losses.fused.plan import Plan
+from lightning_croloss.losses.fused.triton.plan import TritonPlan
+
+if TYPE_CHECKING:
+    from lightning_croloss.losses.fused.triton.compute import TritonComputation
 
 
 def fused_loss(
-    plan: Plan, users: Tensor, positives: Tensor, candidates: Tensor, by_row: bool = False
+    plan: Plan | TritonPlan, users: Tensor, positives: Tensor, candidates: Tensor, by_row: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Compute the loss and, where an input needs it, its gradients.
 
@@ -27,18 +31,27 @@ def fused_loss(
     Returns:
         The scalar loss, or (B,); and log R (B,) without gradient.
     """
-    computation = Computation(plan)
+    computation = _computation_of(plan)
     inputs = (users, positives, candidates)
     needs_gradient = torch.is_grad_enabled() and any(entry.requires_grad for entry in inputs)
-    if needs_gradient and plan.tiling.keeps and not by_row:
+    if needs_gradient and not by_row and isinstance(plan, Plan) and plan.tiling.keeps:
         loss: Tensor = _KeptFunction.apply(computation, *inputs)
         return loss, computation.log_ranks
     if needs_gradient:
         losses: Tensor = _TwoSweepsFunction.apply(computation, *inputs)
     else:
-        computation.rank(*inputs, weighs=False)
+        computation.rank(*inputs, needs=(False, False, False))
         losses = computation.losses
     return losses if by_row else losses.sum(), computation.log_ranks
+
+
+def _computation_of(plan: Plan | TritonPlan) -> Computation | TritonComputation:
+    if isinstance(plan, Plan):
+        return Computation(plan)
+    # whose kernels are compiled where they are imported, and need Triton
+    from lightning_croloss.losses.fused.triton.compute import TritonComputation
+
+    return TritonComputation(plan)
 
 
 class _KeptFunction(torch.autograd.Function):
@@ -65,9 +78,13 @@ class _TwoSweepsFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, computation: Computation, users: Tensor, positives: Tensor, candidates: Tensor
+        ctx: Any,
+        computation: Computation | TritonComputation,
+        users: Tensor,
+        positives: Tensor,
+        candidates: Tensor,
     ) -> Tensor:
-        computation.rank(users, positives, candidates, weighs=True)
+        computation.rank(users, positives, candidates, ctx.needs_input_grad[1:])
         ctx.computation = computation
         ctx.save_for_backward(users, positives, candidates)
         return computation.losses.clone()

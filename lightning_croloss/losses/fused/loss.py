@@ -12,7 +12,8 @@ from lightning_croloss.losses.batches.metadata import BatchMetadata
 from lightning_croloss.losses.batches.reduction import reduce_losses, weights_of_rows
 from lightning_croloss.losses.batches.scored import Draws, rank_dtype
 from lightning_croloss.losses.fused.function import fused_loss
-from lightning_croloss.losses.fused.plan import Plan, Tiling
+from lightning_croloss.losses.fused.plan import LossPlan
+from lightning_croloss.losses.fused.planning import plan_of_vectors
 from lightning_croloss.losses.fused.score_loss import ScoreLoss, needs_gradient
 from lightning_croloss.losses.sharded.batch import ShardedBatch
 from lightning_croloss.losses.sharded.function import fused_losses
@@ -89,10 +90,9 @@ class FusedLoss(ScoreLoss):
         row_weight = weights_of_rows(
             metadata.sample_weight, draws.has_draws, rows, dtype, self.reduction, self.across_processes
         )
-        tiling = Tiling.choose(users, candidates)
-        hits = metadata.hits_by_tile(tiling.rows, tiling.width)
         by_row = self.reduction == "none"
-        plan = Plan(form, draws, row_weight, hits, tiling, metadata.unit_candidates, self.spare_memory)
+        loss_plan = LossPlan(form, draws, row_weight)
+        plan = plan_of_vectors(loss_plan, users, positives, candidates, metadata, self.spare_memory)
         loss, log_ranks = fused_loss(plan, users, positives, candidates, by_row)
         self.keep_diagnostics(log_ranks)
         return reduce_losses(loss, None, "none", metadata.fold) if by_row else loss

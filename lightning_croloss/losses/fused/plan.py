@@ -48,7 +48,7 @@ class Tiling:
         number, columns = max(1, users.shape[0]), max(1, candidates.shape[0])
         if users.device.type != "cpu":
             rows = max(64, min(1024, 2**27 // columns // 64 * 64))
-            return cls(rows, 2**24 // rows, _product_dtype(users, candidates))
+            return cls(rows, 2**24 // rows, product_dtype(users, candidates))
         if min(number, 256) * columns > MOST_KEPT:
             return cls.of_two_sweeps(users, candidates, number)
         few, most = (size // columns // 16 * 16 for size in (3 * 2**20, MOST_KEPT))
@@ -65,7 +65,7 @@ class Tiling:
             number: of rows.
         """
         if users.device.type != "cpu":
-            return cls(1024, 2**14, _product_dtype(users, candidates), keeps=False)
+            return cls(1024, 2**14, product_dtype(users, candidates), keeps=False)
         rows = _even(max(1, number), 512)
         return cls(rows, _width(rows), keeps=False)
 
@@ -80,7 +80,7 @@ def _width(rows: int) -> int:
     return max(512, 2**19 * torch.get_num_threads() // rows)
 
 
-def _product_dtype(users: Tensor, candidates: Tensor) -> torch.dtype:
+def product_dtype(users: Tensor, candidates: Tensor) -> torch.dtype:
     """Return the type of products on a device: the vectors', or autocast's.
 
     On a CPU they are in float32 even of bfloat16 vectors or under autocast: few CPUs have a faster product,

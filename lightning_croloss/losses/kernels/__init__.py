@@ -3,7 +3,8 @@
 A kernel is increasing, non-negative and tends to 0 far to the left; the soft rank is
 ``1 + Σ_j u_j φ(d_j; τ)``. A new kernel is one class in a module of this folder, listed in :data:`KERNELS`,
 which hands it to all tests. It works in the fused path as it is; in-place forms of φ and φ′ make it fast
-there.
+there. On a GPU it takes the portable path until it is written in Triton too
+(``losses/fused/triton/compiled/kernels.py``).
 """
 
 from lightning_croloss.losses.kernels.base import FAR_BELOW, Kernel

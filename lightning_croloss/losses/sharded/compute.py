@@ -9,12 +9,11 @@ from torch import Tensor, distributed
 
 from lightning_croloss.common.products import no_autocast
 from lightning_croloss.losses.fused.finished_rows import FinishedRows
+from lightning_croloss.losses.fused.gradients import Gradients
 from lightning_croloss.losses.fused.plan import Plan
 from lightning_croloss.losses.fused.sums import Sums
 from lightning_croloss.losses.fused.two_sweeps import TwoSweeps
 from lightning_croloss.sharding.messages import gathered_rows, returned_rows
-
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class ShardedComputation(FinishedRows):
@@ -30,6 +29,8 @@ class ShardedComputation(FinishedRows):
         log_ranks: (R,) log R of all rows, once :meth:`rank` has returned; so are the losses.
         losses: (R,) the loss of each row times its weight.
     """
+
+    plan: Plan
 
     def __init__(self, plan: Plan, counts: list[int], own: slice, share: float) -> None:
         super().__init__(plan)

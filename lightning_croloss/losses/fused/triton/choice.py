@@ -1,0 +1,62 @@
+"""Which losses the kernels in Triton can compute; nothing here imports it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_croloss.common.triton_switch import takes_triton
+from lightning_croloss.losses.batches.scored import rank_dtype
+from lightning_croloss.losses.fused.form import FusedForm
+from lightning_croloss.losses.fused.plan import product_dtype
+from lightning_croloss.losses.fused.triton.layout import LARGEST_WIDTH
+from lightning_croloss.losses.kernels import (
+    ExponentialKernel,
+    HeavisideKernel,
+    HingeKernel,
+    Kernel,
+    PairwiseSoftmaxKernel,
+    PSLAtanKernel,
+    PSLReluKernel,
+    PSLTanhKernel,
+    SigmoidKernel,
+    SoftplusKernel,
+)
+
+#: The kernels φ that are written in Triton too: these classes and no others, not even derived ones.
+WRITTEN: tuple[type[Kernel], ...] = (
+    ExponentialKernel,
+    SoftplusKernel,
+    HingeKernel,
+    SigmoidKernel,
+    PSLTanhKernel,
+    PSLReluKernel,
+    PSLAtanKernel,
+    HeavisideKernel,
+)
+
+
+def is_computable(form: FusedForm, users: Tensor, positives: Tensor, candidates: Tensor) -> bool:
+    """Return whether a loss is to be computed by the kernels in Triton.
+
+    Args:
+        form: the loss.
+        users: (B, D).
+        positives: (B, D).
+        candidates: (M, D).
+    """
+    kernels = (form.kernel,) if form.lambda_kernel is None else (form.kernel, form.lambda_kernel)
+    return (
+        takes_triton(users.device)
+        and all(type(kernel) in WRITTEN for kernel in kernels)
+        and users.shape[1] <= LARGEST_WIDTH
+        and rank_dtype(users.dtype, positives.dtype, candidates.dtype) == torch.float32
+        and product_dtype(users, candidates) in (torch.float32, torch.bfloat16)
+    )
+
+
+def parameter_of(kernel: Kernel, temperature: float) -> float:
+    """Return the number that a kernel needs besides x: the margin of hinge, the power 1/τ of PSL."""
+    if isinstance(kernel, HingeKernel):
+        return kernel.margin
+    return 1.0 / temperature if isinstance(kernel, PairwiseSoftmaxKernel) else 0.0

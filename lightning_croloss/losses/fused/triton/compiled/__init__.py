@@ -1,0 +1,1 @@
+"""What Triton compiles. Every module here needs it: they are imported where a kernel is to run, no sooner."""
