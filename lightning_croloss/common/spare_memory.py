@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -40,3 +41,34 @@ class SpareMemory:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the memory out."""
         return {"_block": None}
+
+
+class Released:
+    """A tensor that its owner is about to let go of, and its memory.
+
+    Whoever else still holds the tensor, or a view of it, must not find other numbers in it.
+
+    Args:
+        tensor: what is let go of.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.block = tensor.detach()
+        self._tensor = weakref.ref(tensor)
+
+    @classmethod
+    def of(cls, tensor: Tensor | None) -> Released | None:
+        """Return the same of what may be None."""
+        return None if tensor is None else cls(tensor)
+
+    def is_free(self) -> bool:
+        """Tell whether nobody holds the tensor or a view of it any more."""
+        asked = getattr(torch._C, "_storage_Use_Count", None)  # not of PyTorch's promises
+        if asked is None or self._tensor() is not None or self.block.layout != torch.strided:
+            return False
+
+        def holders(block: Tensor) -> int:
+            """Return how many tensors share a tensor's memory, and as many more as it takes to ask."""
+            return int(asked(block.untyped_storage()._cdata))
+
+        return holders(self.block) == holders(torch.empty(0))

@@ -229,7 +229,8 @@ class HistoryModel(RetrievalModel):
             batch: the histories.
             how: one of ``POOLINGS``.
         """
-        plain = self.training and how != "max" and self.event_feature_embedding is None
+        as_ours = type(self).embed_history is HistoryModel.embed_history and "embed_history" not in vars(self)
+        plain = as_ours and self.training and how != "max" and self.event_feature_embedding is None
         if not (plain and batch.history.is_cpu) or torch.compiler.is_compiling():
             return pool_history(*self.embed_history(batch), how)
         history = drop_history(batch.history, self.history_dropout, self.training)

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_croloss.common.spare_memory import Released
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
@@ -218,8 +219,12 @@ class SampledTraining(Encoder):
         if self._compiler_ctx is not None:  # the gradients of look-ups would break the graph
             return []
         of_all = self.item_embedding if isinstance(self.negatives, FullCatalogNegatives) else None
-        tables = self.id_embeddings()
-        return [each for each in tables if each is not of_all and is_plain(each) and not each.sparse]
+        tables: dict[int, IdEmbedding] = {}
+        for each in self.id_embeddings():
+            tables.setdefault(id(each.weight), each)  # users and items may share one, whose gradient is one
+        return [
+            each for each in tables.values() if each is not of_all and is_plain(each) and not each.sparse
+        ]
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
@@ -296,11 +301,11 @@ class SampledTraining(Encoder):
             kept.append((table, self.loss.spare_memory))
         # under DDP a gradient may lie in what the processes exchange
         alone = self._trainer is None or self.trainer.world_size == 1 or self.item_shards is not None
-        gradients = [each.weight.grad if alone else None for each, _ in kept]
+        gradients = [Released.of(each.weight.grad) if alone else None for each, _ in kept]
         super().optimizer_zero_grad(epoch, batch_idx, optimizer)
-        for (each, memory), gradient in zip(kept, gradients, strict=True):
-            if gradient is not None and each.weight.grad is None:
-                memory.give(gradient)
+        for (_, memory), gradient in zip(kept, gradients, strict=True):
+            if gradient is not None and gradient.is_free():
+                memory.give(gradient.block)
 
     def teardown(self, stage: str) -> None:
         """Leave a model whose gradients any optimizer can take."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from lightning_croloss.common.spare_memory import SpareMemory
@@ -74,10 +73,15 @@ def looked_up_rows(tables: Iterable[IdEmbedding], spare: SpareGradients) -> Iter
         spare: the memory of their gradients.
 
     Yields:
-        A zero, (), for each table, through which its gradient comes: all are to be added to the loss.
+        Zeros, (), through which the gradients of tables in shards come: all are to be added to the loss.
     """
     with ExitStack() as stack:
-        yield [stack.enter_context(_collecting(table, spare.of(table)))[1] for table in tables]
+        zeros = []
+        for table in tables:
+            _, zero = stack.enter_context(_collecting(table, spare.of(table)))
+            if _in_shards(table):
+                zeros.append(zero)
+        yield zeros
 
 
 def is_plain(table: nn.Module | None) -> bool:
@@ -91,15 +95,21 @@ def is_plain(table: nn.Module | None) -> bool:
     assert isinstance(table, IdEmbedding)
     able = table.weight.is_cpu and table.weight.dtype != torch.float16 and table.weight.requires_grad
     own = getattr(table, "max_norm", None) is not None or getattr(table, "scale_grad_by_freq", False)
-    return able and not own and "forward" not in vars(table)
+    # pruning and weight_norm make another weight at each look-up
+    return able and not own and "forward" not in vars(table) and "weight" in table._parameters
+
+
+def _in_shards(table: IdEmbedding) -> bool:
+    """Tell whether some rows lie in other processes."""
+    return isinstance(table, ShardedEmbedding) and table.shards.num_shards > 1
 
 
 @contextmanager
 def _collecting(table: IdEmbedding, memory: SpareMemory) -> Iterator[tuple[Tensor, Tensor]]:
     """Let the look-ups in a table wait with their gradients for that of what this yields.
 
-    Autograd goes backward through what was made last first. So this, which is made before all look-ups, comes
-    after them.
+    Each look-up is made from this zero, so that autograd comes here after all of them, on whatever devices
+    the rest of the step is, and only where there was a look-up.
 
     Args:
         table: the table.
@@ -110,7 +120,7 @@ def _collecting(table: IdEmbedding, memory: SpareMemory) -> Iterator[tuple[Tenso
     """
     collected: Collected = []
     weight, zero = _Table.apply(table.weight, collected, table.padding_idx, memory)
-    if isinstance(table, ShardedEmbedding) and table.shards.num_shards > 1:
+    if _in_shards(table):
         # rows come from other processes, their gradients go there: what arrives here is a sparse gradient,
         # which autograd adds to the dense one in place
         before, table.sparse = table.sparse, True
@@ -119,7 +129,9 @@ def _collecting(table: IdEmbedding, memory: SpareMemory) -> Iterator[tuple[Tenso
         finally:
             table.sparse = before
         return
-    table.forward = partial(_rows, table.weight, collected)  # type: ignore[method-assign]
+    table.forward = partial(  # type: ignore[method-assign]
+        _rows, table.weight, zero, collected, table.padding_idx
+    )
     try:
         yield weight, zero
     finally:
@@ -127,27 +139,32 @@ def _collecting(table: IdEmbedding, memory: SpareMemory) -> Iterator[tuple[Tenso
 
 
 @uncompiled
-def _rows(weight: Tensor, collected: Collected, ids: Tensor) -> Tensor:
+def _rows(weight: Tensor, zero: Tensor, collected: Collected, padding: int | None, ids: Tensor) -> Tensor:
     """Look rows of a table up, and leave the gradients of them in a list."""
-    found: Tensor = _LookUp.apply(weight, ids, collected)
+    found: Tensor = _LookUp.apply(weight, zero, ids, collected, padding)
     return found
 
 
 class _LookUp(torch.autograd.Function):
-    """Rows of a table; their gradients are put into a list."""
+    """Rows of a table; their gradients are put into a list, but those that are derived once more."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, ids: Tensor, collected: Collected) -> Tensor:
+    def forward(
+        ctx: Any, weight: Tensor, zero: Tensor, ids: Tensor, collected: Collected, padding: int | None
+    ) -> Tensor:
         ctx.save_for_backward(ids)
-        ctx.collected = collected
+        ctx.collected, ctx.padding, ctx.num_rows = collected, padding, len(weight)
         return functional.embedding(ids, weight)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         (ids,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: what is added up in place has no derivative
+            padding = -1 if ctx.padding is None else ctx.padding
+            dense = torch.ops.aten.embedding_dense_backward(gradient, ids, ctx.num_rows, padding, False)
+            return dense, None, None, None, None
         ctx.collected.append((ids.reshape(-1), gradient.reshape(-1, gradient.shape[-1])))
-        return None, None, None
+        return None, None, None, None, None
 
 
 class _Table(torch.autograd.Function):
@@ -162,8 +179,11 @@ class _Table(torch.autograd.Function):
         return torch.ops.aten.alias(weight), weight.new_zeros(())
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, whole: Tensor | None, _: Tensor | None) -> tuple[Tensor, None, None, None]:
+    def backward(
+        ctx: Any, whole: Tensor | None, zero: Tensor | None
+    ) -> tuple[Tensor | None, None, None, None]:
+        if torch.is_grad_enabled() or (whole is None and zero is None and not ctx.collected):
+            return whole, None, None, None
         gradient = ctx.memory.take(ctx.like).zero_() if whole is None else whole.contiguous()
         padding = None if ctx.padding is None else gradient[ctx.padding].clone()
         for ids, rows in ctx.collected:

@@ -1,9 +1,11 @@
 """A step makes one gradient of each table of ids, equal to that of the ordinary way."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from lightning_croloss import (
     BPRLoss,
@@ -232,8 +234,8 @@ def test_the_memory_of_looked_up_gradients_is_used_again(monkeypatch):
     zero_grad = model.optimizer_zero_grad
 
     def note(*arguments):
-        gradient = model.item_embedding.weight.grad
-        blocks.append(None if gradient is None else gradient.data_ptr())
+        table = model.item_embedding.weight
+        blocks.append(None if table.grad is None else table.grad.data_ptr())  # held, it would be spared
         zero_grad(*arguments)
 
     monkeypatch.setattr(model, "optimizer_zero_grad", note)
@@ -289,3 +291,121 @@ def test_sampled_negatives_and_losses_of_a_user_keep_the_ordinary_way():
 
     fit(small_model(negatives=FullCatalogNegatives(), loss=Own()), limit_train_batches=1)
     assert small_model(negatives=UniformNegatives(30))._whole_table is None
+
+
+def both_ways(monkeypatch, model, step):
+    """Return what a step gives, with the ordinary way second."""
+    found = step(model)
+    with monkeypatch.context() as patch:
+        ordinary(patch, type(model))
+        return found, step(model)
+
+
+def sampled(cls=YouTubeDNN, **options):
+    torch.manual_seed(0)
+    model = cls(**{**WHOLE, "negatives": UniformNegatives(7), **options})
+    batch = a_batch(model)
+    model.eval()
+    return model, batch
+
+
+@pytest.mark.parametrize("shared", ["weight", "table"])
+def test_users_and_items_may_share_a_table(monkeypatch, shared):
+    model, batch = sampled(MatrixFactorization, num_users=60)
+    table = torch.nn.Embedding(61, 8, padding_idx=0)
+    model.user_embedding = table
+    model.item_embedding = table if shared == "table" else torch.nn.Embedding(61, 8, padding_idx=0)
+    model.item_embedding.weight = table.weight
+    assert len(model._looked_up_tables) == 1
+
+    def three_steps(model):
+        weights = [each.detach().clone() for each in model.parameters()]
+        optimizer = torch.optim.SGD(model.parameters(), 1.0)
+        for number in range(3):
+            torch.manual_seed(number)
+            model.optimizer_zero_grad(0, number, optimizer)
+            model.loss_of(batch).backward()
+            optimizer.step()
+        trained = table.weight.detach().clone()
+        with torch.no_grad():
+            for each, before in zip(model.parameters(), weights, strict=True):
+                each.copy_(before)
+        model.zero_grad()
+        return trained
+
+    torch.testing.assert_close(*both_ways(monkeypatch, model, three_steps))
+
+
+class InAThread(YouTubeDNN):
+    """Encodes items in a thread of their own, in which autograd counts anew."""
+
+    def encode_items(self, ids):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(super().encode_items, ids).result()
+
+
+class WithItsSlope(YouTubeDNN):
+    """Asks within a step for the gradient of a part of it."""
+
+    def encode_users(self, batch):
+        users = super().encode_users(batch)
+        (slope,) = torch.autograd.grad(users.sum(), [self.item_embedding.weight], retain_graph=True)
+        return users + 0.1 * slope[1]
+
+
+@pytest.mark.parametrize("cls", [InAThread, WithItsSlope])
+def test_no_look_up_is_forgotten(monkeypatch, cls):
+    model, batch = sampled(cls)
+    for one, other in zip(*both_ways(monkeypatch, model, lambda model: gradients(model, batch)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_gradient_can_be_derived_once_more(monkeypatch):
+    model, batch = sampled(loss=BPRLoss())
+
+    def penalised(model):
+        model.zero_grad()
+        torch.manual_seed(1)
+        loss = model.loss_of(batch)
+        weights = list(model.parameters())
+        slopes = torch.autograd.grad(loss, weights, create_graph=True)
+        (loss + sum(each.square().sum() for each in slopes)).backward()
+        return [each.grad.clone() for each in weights]
+
+    for one, other in zip(*both_ways(monkeypatch, model, penalised), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_table_that_no_step_looks_into_has_no_gradient():
+    model, batch = sampled()
+    model.user_embedding = torch.nn.Embedding(61, 8)
+    model.loss_of(batch).backward()
+    assert model.user_embedding in model._looked_up_tables
+    assert model.user_embedding.weight.grad is None
+
+
+def test_a_weight_that_is_made_at_each_look_up_keeps_the_ordinary_way():
+    model, batch = sampled()
+    prune.l1_unstructured(model.item_embedding, "weight", amount=0.3)
+    assert model._looked_up_tables == []
+    for _ in range(2):
+        model.loss_of(batch).backward()
+    whole = make("YouTubeDNN")
+    prune.l1_unstructured(whole.item_embedding, "weight", amount=0.3)
+    assert whole.plain_item_table is None
+
+
+@pytest.mark.parametrize("hold", [lambda gradient: gradient, torch.Tensor.detach], ids=["it", "a view"])
+@pytest.mark.parametrize("negatives", [UniformNegatives(7), FullCatalogNegatives()], ids=["some", "all"])
+def test_a_gradient_that_somebody_holds_stays_as_it_is(monkeypatch, hold, negatives):
+    monkeypatch.setattr(plan, "MOST_KEPT", 0)
+    model, batch = sampled(negatives=negatives, loss=CROLoss(fused=True))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    model.loss_of(batch).backward()
+    held = hold(model.item_embedding.weight.grad)
+    before = held.clone()
+    for number in range(2):
+        model.optimizer_zero_grad(0, number, optimizer)
+        model.loss_of(batch).backward()
+        optimizer.step()
+    assert torch.equal(held, before)
