@@ -222,9 +222,7 @@ class SampledTraining(Encoder):
         tables: dict[int, IdEmbedding] = {}
         for each in self.id_embeddings():
             tables.setdefault(id(each.weight), each)  # users and items may share one, whose gradient is one
-        return [
-            each for each in tables.values() if each is not of_all and is_plain(each) and not each.sparse
-        ]
+        return [each for each in tables.values() if each is not of_all and is_plain(each) and not each.sparse]
 
     def training_step(self, batch: RetrievalBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
