@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import distributed
 
 #: What tells that the processes of a run are started from outside, and where they are to meet.
 _STARTED, _MEET = "LOCAL_RANK", ("MASTER_ADDR", "MASTER_PORT")
@@ -26,6 +27,8 @@ def refuse_half_launched(section: Mapping[str, Any]) -> None:
     missing = [name for name in _MEET if not os.environ.get(name)]
     if _STARTED not in os.environ or not missing or any(name in os.environ for name in _OTHERS):
         return
+    if distributed.is_available() and distributed.is_initialized():
+        return  # they have met
     asked = [section.get("devices", 1), section.get("num_nodes", 1), os.environ.get("WORLD_SIZE", 1)]
     if any(str(number).isdigit() and int(number) > 1 for number in asked):
         raise MisconfigurationException(

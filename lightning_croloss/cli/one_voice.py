@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 
-from lightning_croloss.cli.lost_process import LostProcessError
 from lightning_croloss.cli.quiet import is_first_process
 
 #: How long the others leave it to the first to tell what is wrong, and between two looks at it.
@@ -21,7 +20,12 @@ def is_told_by_another(error: BaseException, parent: int) -> bool:
         error: what this one has met. Where it is another one's end, nobody else may tell of it.
         parent: the process that has started this one, asked for before the error.
     """
-    if is_first_process() or _STARTED not in os.environ or isinstance(error, LostProcessError):
+    if is_first_process() or _STARTED not in os.environ:
+        return False
+    # with torch, which what is answered at once does without
+    from lightning_croloss.cli.lost_process import LostProcessError
+
+    if isinstance(error, LostProcessError):
         return False
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:

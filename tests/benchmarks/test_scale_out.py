@@ -51,8 +51,8 @@ def test_what_is_simulated_grows_as_it_must() -> None:
 @pytest.mark.parametrize("kind", ["sampled", "whole"])
 def test_a_step_in_shards_is_measured(kind: str) -> None:
     one, other = run(kind, 2, items=301, dim=8, batch=4, steps=1, first=1)
-    # the rows are 302 of 8 numbers, the moments as many, and with sparse gradients the last steps
-    numbers = 302 * (3 * 8 * 4 + (8 if kind == "sampled" else 0)) + 2 * 4
+    # the rows are 302 of 8 numbers, the moments as many, and the last steps or a dense gradient
+    numbers = 302 * (3 * 8 * 4 + (8 if kind == "sampled" else 8 * 4)) + 2 * 4
     assert (one["state_mib"] + other["state_mib"]) * 2**20 == pytest.approx(numbers)
     assert one["traffic"]["all_to_all_single"] > 0
     assert one["traffic"]["all_reduce"] >= (8 * 8 + 8) * 4
