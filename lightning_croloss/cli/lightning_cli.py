@@ -163,8 +163,10 @@ class CROLossCLI(LightningCLI):
         if command == "predict" and "ns" in used:
             say("model.ns has no effect on predict: --n is the number of items that it writes")
         model = {"class_path": described["class_path"], "dict_kwargs": described["init_args"] | used}
+        others = self.config.clone()
+        others[command]["model"] = None  # else what only the config says of a part would stay
         try:
-            self.config = self.parser.parse_object({command: {"model": model}}, self.config)
+            self.config = self.parser.parse_object({command: {"model": model}}, others)
         except SystemExit:
             say(f"the model of {source} cannot be built from its hyperparameters")
             raise
