@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.common.measuring import duration, scratch
+from benchmarks.common.measuring import duration, ratio, scratch
 from benchmarks.common.tables import table
 from benchmarks.speed.settings import Settings
 
@@ -109,9 +109,6 @@ def run(settings: Settings, folder: Path) -> tuple[list[Row], str]:
     lines = [[row["side"], duration(row["s"]), f"{BATCH / row['s']:,.0f}"] for row in rows]
     notes = [f"{items:,} items, {negatives:,} negatives, B {BATCH:,}."]
     if "before" in seconds:
-        faster = statistics.median(
-            before / now for before, now in zip(seconds["before"], seconds["now"], strict=True)
-        )
-        rows[0]["times faster"] = faster
+        rows[0]["times faster"] = faster = ratio(seconds, "before", "now")
         notes.append(f"{faster:.2f} times faster than before (goal: {GOAL}).")
     return rows, "\n\n".join(["# A step with sampled negatives", table(head, lines), *notes])

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from lightning_croloss.cli.quiet import is_first_process
+from lightning_croloss.cli.quiet import STARTED, is_first_process
 
 #: How long the others leave it to the first to tell what is wrong, and between two looks at it.
 _SECONDS, _PAUSE = 10.0, 0.1
-#: Lightning sets it in the processes that it starts, whose parent is the first.
-_STARTED = "LOCAL_RANK"
 
 
 def is_told_by_another(error: BaseException, parent: int) -> bool:
@@ -20,7 +18,8 @@ def is_told_by_another(error: BaseException, parent: int) -> bool:
         error: what this one has met. Where it is another one's end, nobody else may tell of it.
         parent: the process that has started this one, asked for before the error.
     """
-    if is_first_process() or _STARTED not in os.environ:
+    # the parent of the processes that Lightning starts is the first
+    if is_first_process() or STARTED not in os.environ:
         return False
     # with torch, which what is answered at once does without
     from lightning_croloss.cli.lost_process import LostProcessError

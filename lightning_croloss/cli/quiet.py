@@ -6,8 +6,10 @@ import logging
 import os
 import warnings
 
+#: Name of the environment that whoever starts the processes of a run sets, Lightning or a launcher.
+STARTED = "LOCAL_RANK"
 #: Names of the environment that tell the number of a process of a run.
-RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+RANKS = ("RANK", STARTED, "SLURM_PROCID")
 #: Warnings between packages, about calls that are theirs; the second where a program calls ``main`` itself.
 IDLE_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)", "LightningCLI's args parameter is intended")
 #: Beginnings of log messages that recommend a product, or tell of what Lightning does in passing.

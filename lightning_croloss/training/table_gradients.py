@@ -85,10 +85,10 @@ def looked_up_rows(tables: Iterable[IdEmbedding], spare: SpareGradients) -> Iter
 
 
 def is_plain(table: nn.Module | None) -> bool:
-    """Tell whether the weight of a table of items can be a loss's candidates as it is.
+    """Tell whether the look-ups in a table may add to one gradient, a loss's of all rows or their own.
 
-    On a CPU, but in float16, whose sparse gradients cannot be added up there. An accelerator clears a whole
-    table in no time.
+    On a CPU, but in float16, whose sparse gradients, of tables in shards, cannot be added up there. An
+    accelerator clears a whole table in no time.
     """
     if type(table) not in (nn.Embedding, PaddedEmbedding, ShardedEmbedding):
         return False

@@ -67,6 +67,24 @@ def gradients(model, batch):
     return [loss.detach()] + [each.grad.clone() for each in model.parameters() if each.grad is not None]
 
 
+def assert_equal(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def assert_a_fit_is_the_same(monkeypatch, ordinary_way, make_model, options):
+    """Fit twice, the second time after ``ordinary_way(monkeypatch)``."""
+    weights = []
+    for begin in (lambda _: None, ordinary_way):
+        begin(monkeypatch)
+        model = make_model()
+        fit(model, ClusteredData(), max_epochs=2, **options)
+        weights.append(model.item_embedding.weight.detach().float())
+        assert not weights[-1][0].any()
+    exact = "precision" not in options
+    torch.testing.assert_close(*weights, rtol=1e-4 if exact else 0.1, atol=1e-5 if exact else 0.02)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 @pytest.mark.parametrize("name", ["YouTubeDNN", "SASRec", "MatrixFactorization"])
@@ -81,10 +99,7 @@ def test_gradients_are_those_of_the_ordinary_way(sweeps, monkeypatch, name, simi
     assert table.grad.layout is torch.strided
     assert not table.grad[0].any()
     monkeypatch.setattr(type(model), "plain_item_table", Encoder.plain_item_table)
-    expected = gradients(model, batch)
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    assert_equal(found, gradients(model, batch))
 
 
 @pytest.mark.parametrize(
@@ -97,16 +112,13 @@ def test_gradients_are_those_of_the_ordinary_way(sweeps, monkeypatch, name, simi
     ],
 )
 def test_a_fit_is_that_of_the_ordinary_way(sweeps, monkeypatch, options):
-    weights = []
-    for ordinary in (False, True):
-        if ordinary:
-            monkeypatch.setattr(YouTubeDNN, "plain_item_table", Encoder.plain_item_table)
-        model = small_model(negatives=FullCatalogNegatives(), loss=CROLoss(fused=True))
-        fit(model, ClusteredData(), max_epochs=2, **options)
-        weights.append(model.item_embedding.weight.detach().float())
-        assert not weights[-1][0].any()
-    exact = "precision" not in options
-    torch.testing.assert_close(*weights, rtol=1e-4 if exact else 0.1, atol=1e-5 if exact else 0.02)
+    def ordinary_way(patch):
+        patch.setattr(YouTubeDNN, "plain_item_table", Encoder.plain_item_table)
+
+    def make_model():
+        return small_model(negatives=FullCatalogNegatives(), loss=CROLoss(fused=True))
+
+    assert_a_fit_is_the_same(monkeypatch, ordinary_way, make_model, options)
 
 
 def test_the_same_seed_makes_the_same_run(sweeps):
@@ -203,9 +215,7 @@ def test_gradients_of_look_ups_are_those_of_the_ordinary_way(monkeypatch, name, 
     loss.backward()  # the same graph once more, onto what is there
     torch.testing.assert_close(2.0 * again, model.item_embedding.weight.grad)
     ordinary(monkeypatch, type(model))
-    expected = gradients(model, batch)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    assert_equal(found, gradients(model, batch))
 
 
 def ordinary(monkeypatch, cls):
@@ -216,16 +226,13 @@ def ordinary(monkeypatch, cls):
     "options", [{"accumulate_grad_batches": 3, "gradient_clip_val": 0.1}, {"precision": "bf16-true"}]
 )
 def test_a_fit_with_look_ups_is_that_of_the_ordinary_way(monkeypatch, options):
-    weights = []
-    for plain in (False, True):
-        if plain:
-            ordinary(monkeypatch, YouTubeDNN)
-        model = small_model(negatives=UniformNegatives(9))
-        fit(model, ClusteredData(), max_epochs=2, **options)
-        weights.append(model.item_embedding.weight.detach().float())
-        assert not weights[-1][0].any()
-    exact = "precision" not in options
-    torch.testing.assert_close(*weights, rtol=1e-4 if exact else 0.1, atol=1e-5 if exact else 0.02)
+    def ordinary_way(patch):
+        ordinary(patch, YouTubeDNN)
+
+    def make_model():
+        return small_model(negatives=UniformNegatives(9))
+
+    assert_a_fit_is_the_same(monkeypatch, ordinary_way, make_model, options)
 
 
 def test_the_memory_of_looked_up_gradients_is_used_again(monkeypatch):
