@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
+
+if sys.platform != "win32":
+    import fcntl
 
 Settings = dict[str, Any]
 Row = dict[str, Any]
@@ -44,11 +48,14 @@ def failed_row(settings: Settings, error: BaseException) -> Row:
 def append_row(path: Path, row: Row) -> None:
     """Append a row and wait until it is on the disk.
 
-    What a process that was killed while writing left of a line is cut off first.
+    What a process that was killed while writing left of a line is cut off first. Several processes may append
+    to one file.
     """
     line = json.dumps(row).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
         last = _unended(file)
         if _parsed(last) is not None:
             line = b"\n" + line  # only its end was missing

@@ -3,6 +3,7 @@
 python -m benchmarks.gpu loss step recall --out FOLDER    # what has no row yet, section by section
 python -m benchmarks.gpu environment --out FOLDER         # device and versions; fails without it
 python -m benchmarks.gpu summary --out FOLDER             # summary.json and summary.md of all that is there
+python -m benchmarks.gpu cuts --out FOLDER                # which tiles are fastest, for who changes a kernel
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> int:
     """Read the arguments and do what they name. Return 1 if anything failed, else 0."""
     parser = command_parser(__doc__)
-    parser.add_argument("parts", nargs="+", choices=[*SECTIONS, "environment", "summary"])
+    parser.add_argument("parts", nargs="+", choices=[*SECTIONS, "environment", "summary", "cuts"])
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     given = parser.parse_args()
@@ -39,6 +40,10 @@ def main() -> int:
 
             status |= not is_clean(summarize(given.out, given.device))
             print((given.out / "summary.md").read_text())
+        elif part == "cuts":
+            from benchmarks.gpu.cuts import measure_all
+
+            status |= measure_all(given.out)
         else:
             asked = runs(part, given.device)
             # one process, so that no run disturbs another; one whose run failed is replaced

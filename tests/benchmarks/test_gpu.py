@@ -90,20 +90,21 @@ def test_after_all(): pass
 @pytest.mark.slow
 def test_a_record_goes_on_behind_a_crash_and_a_lost_device(tmp_path: Path) -> None:
     (tmp_path / "test_made_up.py").write_text(TESTS)
-    record = tmp_path / "correctness.jsonl"
+    record, done = tmp_path / "correctness.jsonl", tmp_path / "done"
     statuses = []
     for _ in range(3):
-        assert not record.with_suffix(".done").exists()
+        assert not done.exists()
         command = [sys.executable, "-m", "pytest", "-p", "tests.gpu.record", "-p", "no:cacheprovider"]
         ended = run(
             [*command, "-c", "pyproject.toml", "--rootdir", str(tmp_path), str(tmp_path)],
             CROLOSS_TEST_RECORD=str(record),
+            CROLOSS_TEST_DONE=str(done),
             PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "serving")]),
             PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         )
         statuses.append(ended.returncode)
     assert statuses == [3, 70, 0]
-    assert record.with_suffix(".done").exists()
+    assert done.exists()
     outcomes = {row["settings"]["test"].split("::")[1]: row["outcome"] for row in rows_of(record).values()}
     assert outcomes == {"test_passes": "passed", "test_dies": "started", "test_after_all": "passed"}
     errors = {row["settings"]["test"].split("::")[1]: row["error"] for row in failures_of(record).values()}

@@ -3,7 +3,8 @@
 ``pytest -p tests.gpu.record`` with ``CROLOSS_TEST_RECORD=rows.jsonl`` appends a row when a test begins and
 one when it ends (see ``benchmarks/common/rows.py``). Started again on the same file, it leaves out every test
 that has a row: so a run goes on behind the test that hung. Once CUDA has failed, nothing else in the process
-can succeed: the session then ends at once, for the next one to go on.
+can succeed: the session then ends at once, for the next one to go on. When nothing is left to run, the file
+that ``CROLOSS_TEST_DONE`` names is there. ``CROLOSS_TEST_SHARE=2/3`` leaves two thirds of them to others.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ def _path() -> Path:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     rows = {**rows_of(_path()), **failures_of(_path())}
     known = {row["settings"]["test"] for row in rows.values()}
-    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in known])
-    items[:] = [item for item in items if item.nodeid not in known]
+    share, shares = map(int, os.environ.get("CROLOSS_TEST_SHARE", "1/1").split("/"))
+    left = [item for item in items[share - 1 :: shares] if item.nodeid not in known]
+    kept = {item.nodeid for item in left}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
+    items[:] = left
 
 
 def pytest_runtest_logstart(nodeid: str) -> None:
@@ -52,4 +56,4 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(exitstatus: int) -> None:
     if exitstatus != DEVICE_LOST:
-        _path().with_suffix(".done").touch()  # nothing is left to run
+        Path(os.environ["CROLOSS_TEST_DONE"]).touch()
