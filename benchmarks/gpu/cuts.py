@@ -10,15 +10,16 @@ import itertools
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from unittest import mock
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from triton.runtime.errors import OutOfResources
 
-from benchmarks.common.rows import Row, Settings
+from benchmarks.common.rows import Row, Settings, identity
 from benchmarks.common.runs import execute
 from benchmarks.common.tables import table
 from benchmarks.gpu.timing import seconds_of
@@ -31,35 +32,31 @@ from lightning_croloss.retrieval.triton import counts
 #: Sizes that are timed, and those that compile the same without taking time: (rows, columns).
 TIMED = {"loss": (4096, 200_000), "ranks": (1024, 1_000_000)}
 COMPILED = {"loss": (16, 4096), "ranks": (16, 4096)}
-#: Precisions of products by type of the vectors: of the tensor cores, but for "ieee" of float32.
-PRECISIONS = {"bfloat16": ("ieee",), "float32": ("ieee", "tf32x3", "bf16x6")}
-SIDES = (32, 64, 128, 256)
-STAGES = {"bfloat16": (2, 3), "float32": (2,)}
-#: Fewest and most scores of a tile: fewer leave the tensor cores idle, more do not fit the registers.
-SCORES = {"bfloat16": (4096, 32768), "float32": (2048, 8192)}
+#: Precisions of products by type of the vectors, all but "ieee" of float32 by tensor cores. Then sides of a
+#: tile: what is summed up in the registers, rows forward and candidates backward, and what it is swept over;
+#: and stages.
+TRIED: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
+    "bfloat16": (("ieee",), (64, 128), (32, 64, 128), (2, 3, 4)),
+    "float32": (("tf32x3", "bf16x6", "ieee"), (32, 64, 128), (32, 64), (2,)),
+}
+RANKED = ((64, 64), (64, 128), (128, 128))
+WARPS = (4, 8)
 WIDTHS = (64, 128)
 REPEATS = 5
 SHOWN = 4
-
-
-def cuts(dtype: str) -> Iterator[Settings]:
-    """Return the cuts that are tried for vectors of a type."""
-    fewest, most = SCORES[dtype]
-    for rows, columns, warps, stages in itertools.product(SIDES, SIDES, (4, 8), STAGES[dtype]):
-        if fewest <= rows * columns <= most:
-            yield {"rows": rows, "columns": columns, "warps": warps, "stages": stages}
 
 
 def runs(widths: Sequence[int]) -> list[Settings]:
     """Return the settings of every run for vectors of some widths."""
     made: list[Settings] = []
     for width in widths:
-        for dtype, precisions in PRECISIONS.items():
-            for precision, cut in itertools.product(precisions, cuts(dtype)):
-                made.append({"of": "loss", "D": width, "dtype": dtype, "precision": precision, **cut})
-        for precision, cut in itertools.product(PRECISIONS["float32"], cuts("float32")):
-            if cut["rows"] <= cut["columns"]:  # as the kernel of pairs wants it
-                made.append({"of": "ranks", "D": width, "dtype": "float32", "precision": precision, **cut})
+        for dtype, (precisions, kept, swept, stages) in TRIED.items():
+            for precision, *cut in itertools.product(precisions, kept, swept, WARPS, stages):
+                settings = dict(zip(("kept", "swept", "warps", "stages"), cut, strict=True))
+                made.append({"of": "loss", "D": width, "dtype": dtype, "precision": precision, **settings})
+        for precision, (kept, swept), warps in itertools.product(TRIED["float32"][0], RANKED, WARPS):
+            settings = {"kept": kept, "swept": swept, "warps": warps, "stages": 2}
+            made.append({"of": "ranks", "D": width, "dtype": "float32", "precision": precision, **settings})
     return made
 
 
@@ -73,7 +70,10 @@ def work(settings: Settings) -> Row:
         for count in (rows, columns)
     )
     measure = _loss if settings["of"] == "loss" else _ranks
-    return measure(settings, users, items, REPEATS if settings["timed"] else 0)
+    try:
+        return measure(settings, users, items, REPEATS if settings["timed"] else 0)
+    except OutOfResources as error:
+        return {"does not fit": str(error)}
 
 
 def _typical(call: Callable[[], object], repeats: int) -> float:
@@ -88,10 +88,12 @@ def _loss(settings: Settings, users: Tensor, items: Tensor, repeats: int) -> Row
     ids = torch.arange(1, len(items) + 1, device="cuda")
     targets = torch.randint(1, len(items) + 1, (len(users),), device="cuda")
     loss = SoftmaxLoss(num_items=len(items), fused=True).to("cuda")
-    cut = Cut(settings["rows"], settings["columns"], settings["warps"], settings["stages"])
+    kept, swept, *rest = (settings[name] for name in ("kept", "swept", "warps", "stages"))
 
     def choose(width: int, dtype: torch.dtype, device: torch.device) -> Layout:
-        return real(width, dtype, device)._replace(sweep=cut, gradient=cut)
+        return real(width, dtype, device)._replace(
+            sweep=Cut(kept, swept, *rest), gradient=Cut(swept, kept, *rest)
+        )
 
     real = Layout.choose
     with (
@@ -116,8 +118,8 @@ def _ranks(settings: Settings, users: Tensor, items: Tensor, repeats: int) -> Ro
         return {**real(users, items), "PRECISION": settings["precision"], "num_warps": settings["warps"]}
 
     with (
-        mock.patch.object(counts, "ROWS", settings["rows"]),
-        mock.patch.object(counts, "COLUMNS", settings["columns"]),
+        mock.patch.object(counts, "ROWS", settings["kept"]),
+        mock.patch.object(counts, "COLUMNS", settings["swept"]),
         mock.patch.object(counts, "_told", told),
     ):
         seconds = _typical(lambda: target_ranks(users.unsqueeze(1), items, targets), repeats)
@@ -128,9 +130,11 @@ def measure_all(folder: Path) -> int:
     """Compile and time everything that has no row, print the fastest, and return 0."""
     asked = runs(WIDTHS)
     scratch = folder / "compiled.jsonl"
-    execute([{**run, "timed": False} for run in asked], work, scratch, processes=os.cpu_count() or 1)
+    made = execute([{**run, "timed": False} for run in asked], work, scratch, processes=os.cpu_count() or 1)
+    fitting = {identity({**row["settings"], "timed": True}) for row in made.values() if "forward ms" in row}
     scratch.unlink()
-    rows = execute([{**run, "timed": True} for run in asked], work, folder / "cuts.jsonl", processes=1)
+    timed = [run for run in ({**run, "timed": True} for run in asked) if identity(run) in fitting]
+    rows = execute(timed, work, folder / "cuts.jsonl", processes=1)
     print(report(rows.values()))
     return 0
 
@@ -140,7 +144,7 @@ def report(rows: Iterable[Row]) -> str:
     kinds: defaultdict[tuple[str, ...], list[tuple[float, str]]] = defaultdict(list)
     for row in rows:
         settings = row["settings"]
-        cut = ", ".join(str(settings[name]) for name in ("rows", "columns", "warps", "stages"))
+        cut = ", ".join(str(settings[name]) for name in ("kept", "swept", "warps", "stages"))
         for name in ("forward ms", "backward ms"):
             if name in row:
                 kind = (settings["of"], str(settings["D"]), settings["dtype"], settings["precision"], name)
@@ -150,4 +154,4 @@ def report(rows: Iterable[Row]) -> str:
         for kind, found in sorted(kinds.items())
         for milliseconds, cut in sorted(found)[:SHOWN]
     ]
-    return table(["of", "D", "dtype", "precision", "pass", "rows, columns, warps, stages", "ms"], lines)
+    return table(["of", "D", "dtype", "precision", "pass", "kept, swept, warps, stages", "ms"], lines)

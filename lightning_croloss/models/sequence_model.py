@@ -16,7 +16,7 @@ from lightning_croloss.models.windows import one_by_one, targets_of_windows
 from lightning_croloss.recommend.user_vectors import groups_of, user_vectors
 
 TRAIN_ON = ("last", "all")
-FAR = 2**40  # longer than any history
+FAR = 2**30  # longer than any history, and an int32, which compiled code takes positions for
 
 
 class SequenceModel(HistoryModel):

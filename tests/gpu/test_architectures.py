@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -58,10 +61,20 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_fit_stays_on_the_device_and_learns(run: Run) -> None:
-    losses = torch.tensor(run.steps.losses)
-    assert bool(losses.isfinite().all())
-    assert float(losses[-3:].sum()) < float(losses[:3].sum())
+    assert all(map(math.isfinite, run.steps.losses))
+    assert mean_loss(run.model) < mean_loss(build(run.name))
     assert run.steps.devices == {torch.device(DEVICE).type}
+
+
+def mean_loss(model: Any) -> float:
+    """Return a model's loss over some batches of its training, without dropout and of the same draws."""
+    source = data()
+    quiet_trainer(**TRAINER, limit_train_batches=0, limit_val_batches=0, max_epochs=1).fit(model, source)
+    model.to(DEVICE).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        batches = itertools.islice(source.train_dataloader(), STEP)
+        return fmean(float(model.loss_of(batch.to(DEVICE))) for batch in batches)
 
 
 @pytest.mark.slow
@@ -105,13 +118,14 @@ def test_prediction_gives_items_that_the_user_did_not_have(run: Run, monkeypatch
 def test_a_checkpoint_of_the_device_loads_on_the_cpu(run: Run) -> None:
     path = run.folder / f"step={STEP}.ckpt"  # written while the model was on the device
     saved = torch.load(path, weights_only=True)["state_dict"]
-    assert all(is_on_device(value) for value in saved.values())
+    # edges of graphs stay with the host
+    assert all(is_on_device(value) for name, value in saved.items() if not name.endswith(".edges"))
     loaded = RetrievalModel.load_from_checkpoint(path, weights_only=True)
     assert {value.device.type for value in loaded.state_dict().values()} == {"cpu"}
     for name, value in saved.items():
         assert same(value, loaded.state_dict()[name]), name
     there = RetrievalModel.load_from_checkpoint(path, map_location=DEVICE, weights_only=True)
-    assert all(is_on_device(value) for value in there.state_dict().values())
+    assert all(is_on_device(value) for value in (*there.parameters(), *there.buffers()))
 
 
 def test_vectors_are_those_of_the_cpu(run: Run) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lightning_croloss.common.triton_switch import triton_kernels
-from lightning_croloss.losses import CROLoss, RetrievalLoss, SoftmaxLoss
-from tests.gpu.device import DEVICE, ON_GPU, is_on_device, on_device, relative_error
+from lightning_croloss.losses import CROLoss, RecallSurrogateLoss, RetrievalLoss, SoftmaxLoss
+from tests.gpu.device import DEVICE, ON_GPU, is_on_device, on_device, relative_error, sized
 from tests.gpu.loss_inputs import ITEMS, ROWS, inputs, options, outcome
 from tests.losses.cases import FUSED, IMPORTANCES, LOSSES, SCALINGS, TRAINABLE
 
@@ -18,6 +18,13 @@ pytestmark = pytest.mark.gpu
 
 PATHS = {"naive": False, "fused": True}
 OPTIONS = ("plain", "ids", "all")
+#: Losses of other papers; ks of the size of the ranks, else there is no gradient.
+RIVALS: dict[str, Callable[..., RetrievalLoss]] = {
+    "BSLLoss": LOSSES["BSLLoss"],
+    "RecallSurrogateLoss": lambda **kwargs: RecallSurrogateLoss(
+        0.1, sized(500, 15), (sized(300, 2), sized(900, 9)), **kwargs
+    ),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +84,9 @@ def test_losses_without_a_fused_path(name: str, given: str) -> None:
 
 @pytest.mark.parametrize("given", OPTIONS)
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", ["BSLLoss", "RecallSurrogateLoss"])
+@pytest.mark.parametrize("name", RIVALS)
 def test_rivals_with_a_fused_path(name: str, path: str, given: str) -> None:
-    check(LOSSES[name], given, 1e-4, fused=PATHS[path])
+    check(RIVALS[name], given, 1e-4, fused=PATHS[path])
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -16,6 +16,7 @@ from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.common.triton_switch import triton_kernels
 from lightning_croloss.losses import CROLoss, RetrievalLoss, SigmoidKernel, SoftmaxLoss
 from lightning_croloss.losses.fused import function
+from lightning_croloss.losses.fused.triton import plan
 from lightning_croloss.losses.fused.triton.layout import Cut, Layout
 from lightning_croloss.losses.fused.triton.plan import TritonPlan
 from tests.gpu.device import DEVICE, ON_GPU, is_on_device, relative_error, sized
@@ -159,15 +160,27 @@ def test_every_reduction(by_triton: list[Any], reduction: str) -> None:
     check(lambda **kwargs: CROLoss("exp", reduction=reduction, **kwargs), by_triton, given("all"), 1e-4)
 
 
-def test_lists_of_excluded_items(by_triton: list[Any]) -> None:
+@pytest.mark.parametrize("masked", [True, False])
+def test_lists_of_excluded_items(monkeypatch: pytest.MonkeyPatch, by_triton: list[Any], masked: bool) -> None:
+    if not masked:
+        monkeypatch.setattr(plan, "MOST_MASKED", 0)
+    expected = outcome(
+        CROLoss("softplus", num_items=ITEMS, fused=False),
+        inputs(1.0, ROWS, COLUMNS, WIDTH),
+        given("all"),
+        torch.float64,
+        "cpu",
+    )
     options = given("all")
-    lists = ItemLists.of_padded(options["excluded_ids"])
-    for excluded in (options["excluded_ids"], lists.to(DEVICE), ItemLists.of_padded(torch.zeros(ROWS, 0))):
+    lists, nothing = ItemLists.of_padded(options["excluded_ids"]), ItemLists.of_padded(torch.zeros(ROWS, 0))
+    for excluded in (options["excluded_ids"], lists.to(DEVICE), nothing.to(DEVICE)):
         found = {**options, "excluded_ids": excluded}
         loss = CROLoss("softplus", num_items=ITEMS, fused=True)
         values = outcome(loss, inputs(1.0, ROWS, COLUMNS, WIDTH), found, torch.float32, DEVICE)
         by_triton.append(values)
-    _, padded, _, listed, _, without = by_triton
+    first, padded, _, listed, _, without = by_triton
+    assert (first.ignored.mask is not None, first.ignored.listed is not None) == (masked, not masked)
+    assert max(relative_error(one, other) for one, other in zip(padded, expected, strict=True)) < 1e-4
     assert all(torch.equal(one, other) for one, other in zip(padded, listed, strict=True))
     assert not torch.equal(padded[0], without[0])
 

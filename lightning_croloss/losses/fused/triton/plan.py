@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.spare_memory import SpareMemory
-from lightning_croloss.losses.batches.accidental_hits import listed_pairs
+from lightning_croloss.losses.batches.accidental_hits import SortedIds, listed_pairs
 from lightning_croloss.losses.batches.metadata import BatchMetadata
 from lightning_croloss.losses.fused.plan import LossPlan
 from lightning_croloss.losses.fused.triton.layout import Cut, Layout
+
+#: Most pairs of row and candidate, of a byte each, for which there is a mask.
+MOST_MASKED = 2**26
 
 
 class ListedPairs(NamedTuple):
@@ -31,19 +34,22 @@ class ListedPairs(NamedTuple):
 class IgnoredPairs:
     """Which pairs of row and candidate to ignore.
 
-    Targets and padding are compared within each tile, so that nothing waits for the device. Only lists of
-    excluded items are looked up before, as there would be too many to compare with every candidate.
+    Targets and padding are compared within each tile. Lists of excluded items are too long for that: they
+    become a mask, so that nothing waits for the device, or of many pairs a list, whose length the device has
+    to be asked for.
 
     Attributes:
         shape: (B, M).
         candidate_ids: (M,) int64, 0 = padding; None = every candidate counts.
         target_ids: (B,) int64 id that each row ignores; None = none.
+        mask: (B, M) uint8, 1 = further pairs; None = none.
         listed: rows and columns (P,) of further pairs; None = none.
     """
 
     shape: tuple[int, int]
     candidate_ids: Tensor | None = None
     target_ids: Tensor | None = None
+    mask: Tensor | None = None
     listed: tuple[Tensor, Tensor] | None = None
 
     @classmethod
@@ -52,15 +58,17 @@ class IgnoredPairs:
         ids, targets, excluded = metadata.candidate_ids, metadata.target_ids, metadata.excluded_ids
         if ids is None:
             return cls((rows, columns))
-        listed = None if excluded is None else listed_pairs(ids, excluded)
-        if listed is not None and not len(listed[0]):
-            listed = None
         targets = None if targets is None else targets.contiguous()
-        return cls((rows, columns), ids.contiguous(), targets, listed)
+        mask, listed = None, None
+        if excluded is not None and 0 < rows * columns <= MOST_MASKED:
+            mask = SortedIds.of(ids).among(excluded).view(torch.uint8)
+        elif excluded is not None:
+            listed = listed_pairs(ids, excluded)
+        return cls((rows, columns), ids.contiguous(), targets, mask, listed)
 
     def by_tile(self, cut: Cut) -> ListedPairs | None:
         """Return the further pairs for a kernel that cuts the score matrix in its way."""
-        if self.listed is None:
+        if self.listed is None or not len(self.listed[0]):
             return None
         row, column = self.listed
         blocks, tiles = -(-self.shape[0] // cut.rows), -(-self.shape[1] // cut.columns)

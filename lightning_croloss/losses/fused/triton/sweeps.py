@@ -141,6 +141,7 @@ def _told(plan: TritonPlan, vectors: Vectors, cut: Cut) -> dict[str, Any]:
         "log_weights": None if log_weight is None else log_weight.contiguous(),
         "target_ids": ignored.target_ids,
         "candidate_ids": ignored.candidate_ids,
+        "mask": ignored.mask,
         "listed": None if listed is None else listed.places,
         "listed_starts": None if listed is None else listed.starts,
         "rows": len(vectors.users),

@@ -40,7 +40,8 @@ def losses(vectors, dtype, width, kernel, other, logarithms, precision):
     names = "positive_scores coefficients log_scales inverse_lengths log_weights"
     names += " sums other_sums slope_sums products gradients candidates"
     pointers = {name: "*fp32" for name in names.split()} | {"users": vectors}
-    pointers |= {"target_ids": "*i64", "candidate_ids": "*i64", "listed": "*i32", "listed_starts": "*i32"}
+    pointers |= {"target_ids": "*i64", "candidate_ids": "*i64", "mask": "*u8"}
+    pointers |= {"listed": "*i32", "listed_starts": "*i32"}
     constants = {"KERNEL": kernel, "LOGARITHMS": logarithms, "OTHER": other, "OTHER_LOGARITHMS": False}
     constants |= {"FINISHES": True, "PRECISION": precision, "WIDTH": width, "PADDED": padded_width(width)}
     if not logarithms:

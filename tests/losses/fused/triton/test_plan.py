@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lightning_croloss.common.triton_grid import padded_width, parts_of
 from lightning_croloss.losses.batches.metadata import BatchMetadata
+from lightning_croloss.losses.fused.triton import plan
 from lightning_croloss.losses.fused.triton.layout import CUTS, LARGEST_WIDTH, Cut, Layout
 from lightning_croloss.losses.fused.triton.plan import IgnoredPairs
 
@@ -30,7 +31,8 @@ def test_every_width_has_a_cut(dtype):
 
 
 @pytest.mark.parametrize("cut", [Cut(16, 16, 4, 1), Cut(16, 32, 4, 1), Cut(32, 16, 4, 1), Cut(64, 64, 4, 1)])
-def test_listed_pairs_are_in_their_tiles(cut):
+def test_listed_pairs_are_in_their_tiles(cut, monkeypatch):
+    monkeypatch.setattr(plan, "MOST_MASKED", 0)
     rows, columns = 37, 75
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, 60, (columns,), generator=generator)
@@ -46,12 +48,18 @@ def test_listed_pairs_are_in_their_tiles(cut):
             found[row, column] = True
     expected = (ids.unsqueeze(1) == excluded.unsqueeze(1)).any(-1) & (ids != 0)
     assert torch.equal(found, expected)
+    monkeypatch.setattr(plan, "MOST_MASKED", rows * columns)
+    masked = IgnoredPairs.of(BatchMetadata(candidate_ids=ids, excluded_ids=excluded), rows, columns)
+    assert masked.by_tile(cut) is None
+    assert torch.equal(masked.mask.bool() & (ids != 0), expected)
 
 
-def test_nothing_is_listed_without_hits():
+def test_nothing_is_listed_without_hits(monkeypatch):
+    monkeypatch.setattr(plan, "MOST_MASKED", 0)
     ids = torch.arange(1, 9)
     assert IgnoredPairs.of(BatchMetadata(), 3, 8).by_tile(Cut(16, 16, 4, 1)) is None
     excluded = torch.full((3, 2), 20)
     pairs = IgnoredPairs.of(BatchMetadata(candidate_ids=ids, excluded_ids=excluded), 3, 8)
-    assert pairs.listed is None
+    assert pairs.by_tile(Cut(16, 16, 4, 1)) is None
+    assert pairs.mask is None
     assert pairs.target_ids is None

@@ -5,7 +5,7 @@ import triton.language as tl
 
 from lightning_croloss.common.triton_products import load_vectors, multiply
 from lightning_croloss.losses.fused.triton.compiled.kernels import log_value_and_slope, value_and_slope
-from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs
+from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_masked, ignore_pairs
 
 
 @triton.jit(do_not_specialize=["rows", "columns", "tiles", "blocks", "blocks_of_part"])
@@ -19,6 +19,7 @@ def candidates_kernel(
     log_weights,
     target_ids,
     candidate_ids,
+    mask,
     listed,
     listed_starts,
     gradients,
@@ -52,6 +53,7 @@ def candidates_kernel(
         log_weights: (columns,), (rows, columns) or None.
         target_ids: (rows,) or None.
         candidate_ids: (columns,) or None.
+        mask: or None.
         listed: or None.
         listed_starts: or None.
         gradients: (parts, columns, WIDTH) of each part of the rows.
@@ -120,6 +122,9 @@ def candidates_kernel(
             COLUMNS,
             target_ids is not None,
             candidate_ids is not None,
+        )
+        x = ignore_masked(
+            x, mask, row[None, :], column[:, None], row_inside[None, :] & column_inside[:, None], columns
         )
         log_weight = tl.zeros([1, 1], tl.float32)
         if log_weights is not None:

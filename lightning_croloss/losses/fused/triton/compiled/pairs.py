@@ -7,6 +7,24 @@ from lightning_croloss.losses.fused.triton.compiled.kernels import FAR
 
 
 @triton.jit
+def ignore_masked(x, mask, rows, columns, inside, number_of_columns):
+    """Return x with pairs far below that a mask tells.
+
+    Args:
+        x: differences of a tile, rows and columns in either order, which the others fit by broadcasting.
+        mask: (B, M) uint8, 1 = ignore; None = nothing.
+        rows: which rows these are.
+        columns: which columns.
+        inside: whether a pair is within the mask.
+        number_of_columns: M.
+    """
+    if mask is not None:
+        places = mask + rows.to(tl.int64) * number_of_columns + columns
+        x = tl.where(tl.load(places, mask=inside, other=0) != 0, FAR, x)
+    return x
+
+
+@triton.jit
 def ignore_pairs(
     x,
     row_numbers,

@@ -5,7 +5,7 @@ import triton.language as tl
 
 from lightning_croloss.common.triton_products import load_vectors, multiply
 from lightning_croloss.losses.fused.triton.compiled.kernels import log_value_and_slope, value_and_slope
-from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_pairs
+from lightning_croloss.losses.fused.triton.compiled.pairs import ignore_masked, ignore_pairs
 
 LOWEST = tl.constexpr(-3e38)
 
@@ -19,6 +19,7 @@ def sweep_kernel(
     log_weights,
     target_ids,
     candidate_ids,
+    mask,
     listed,
     listed_starts,
     sums,
@@ -57,6 +58,7 @@ def sweep_kernel(
         log_weights: (columns,) or (rows, columns) log u; None = 0.
         target_ids: (rows,) or None.
         candidate_ids: (columns,) or None.
+        mask: (rows, columns) or None, see ``ignore_masked``.
         listed: see ``ignore_pairs``.
         listed_starts: likewise.
         sums: (parts, rows) of each part of the candidates.
@@ -133,6 +135,9 @@ def sweep_kernel(
             COLUMNS,
             target_ids is not None,
             candidate_ids is not None,
+        )
+        x = ignore_masked(
+            x, mask, row[:, None], column[None, :], row_inside[:, None] & column_inside[None, :], columns
         )
         log_weight = tl.zeros([1, 1], tl.float32)
         if log_weights is not None:
