@@ -10,37 +10,47 @@ import itertools
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from triton.runtime.errors import OutOfResources
 
-from benchmarks.common.rows import Row, Settings, identity
+from benchmarks.common.rows import Row, Settings
 from benchmarks.common.runs import execute
 from benchmarks.common.tables import table
 from benchmarks.gpu.timing import seconds_of
 from lightning_croloss.losses import SoftmaxLoss
-from lightning_croloss.losses.fused.triton import sweeps
 from lightning_croloss.losses.fused.triton.layout import Cut, Layout
 from lightning_croloss.retrieval import target_ranks
 from lightning_croloss.retrieval.triton import counts
 
-#: Sizes that are timed, and those that compile the same without taking time: (rows, columns).
+#: Sizes (rows, columns) that are timed; that compile the same without taking time; and that are checked.
 TIMED = {"loss": (4096, 200_000), "ranks": (1024, 1_000_000)}
 COMPILED = {"loss": (16, 4096), "ranks": (16, 4096)}
-#: Precisions of products by type of the vectors, all but "ieee" of float32 by tensor cores. Then sides of a
-#: tile: what is summed up in the registers, rows forward and candidates backward, and what it is swept over;
-#: and stages.
-TRIED: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
-    "bfloat16": (("ieee",), (64, 128), (32, 64, 128), (2, 3, 4)),
-    "float32": (("tf32x3", "bf16x6", "ieee"), (32, 64, 128), (32, 64), (2,)),
-}
-RANKED = ((64, 64), (64, 128), (128, 128))
-WARPS = (4, 8)
+CHECKED = (512, 20_000)
+#: (kept, swept, warps, stages): sides of a tile, first what is summed up in registers, rows forward and
+#: candidates backward, then what it is swept over.
+OF_HALF = (
+    *((kept, swept, 4, 3) for kept, swept in ((64, 32), (64, 64), (64, 128), (128, 32), (128, 64))),
+    *((kept, swept, 8, 3) for kept, swept in ((64, 128), (128, 64), (128, 128))),
+    *((64, 64, 4, 4), (128, 64, 8, 4)),
+)
+OF_FLOAT = tuple(
+    (*sides, 2) for sides in ((64, 32, 4), (64, 32, 8), (64, 64, 8), (32, 64, 8), (128, 32, 8), (128, 64, 8))
+)
+OF_IEEE = ((64, 64, 8, 2), (32, 64, 8, 2))
+OF_RANKS = ((64, 64, 4, 2), (64, 64, 8, 2), (64, 128, 4, 2), (64, 128, 8, 2), (128, 128, 8, 2))
+#: Type of the vectors, precision of the products, and what is tried.
+TRIED = (
+    ("bfloat16", "ieee", OF_HALF),
+    ("float32", "tf32x3", OF_FLOAT),
+    ("float32", "bf16x6", OF_FLOAT),
+    ("float32", "ieee", OF_IEEE),
+)
 WIDTHS = (64, 128)
 REPEATS = 5
 SHOWN = 4
@@ -49,31 +59,49 @@ SHOWN = 4
 def runs(widths: Sequence[int]) -> list[Settings]:
     """Return the settings of every run for vectors of some widths."""
     made: list[Settings] = []
-    for width in widths:
-        for dtype, (precisions, kept, swept, stages) in TRIED.items():
-            for precision, *cut in itertools.product(precisions, kept, swept, WARPS, stages):
-                settings = dict(zip(("kept", "swept", "warps", "stages"), cut, strict=True))
-                made.append({"of": "loss", "D": width, "dtype": dtype, "precision": precision, **settings})
-        for precision, (kept, swept), warps in itertools.product(TRIED["float32"][0], RANKED, WARPS):
-            settings = {"kept": kept, "swept": swept, "warps": warps, "stages": 2}
-            made.append({"of": "ranks", "D": width, "dtype": "float32", "precision": precision, **settings})
+    for width, (dtype, precision, cuts) in itertools.product(widths, TRIED):
+        kinds = [("loss", cut) for cut in cuts]
+        if dtype == "float32" and precision == "ieee":
+            kinds = kinds if width <= 64 else []  # the compiler takes minutes for each
+        elif dtype == "float32":
+            kinds += [("ranks", cut) for cut in OF_RANKS]
+        made += [
+            {"of": of, "D": width, "dtype": dtype, "precision": precision, "cut": list(cut)}
+            for of, cut in kinds
+        ]
     return made
 
 
+def check(settings: Settings) -> Row:
+    """Compile what a run needs, and return the error of a loss; or that it needs too much memory."""
+    from triton.runtime.errors import OutOfResources
+
+    of = settings["of"]
+    try:
+        if of == "ranks":
+            _ranks(settings, *_vectors(settings, COMPILED[of]), repeats=0)
+            return {}
+        _loss(settings, *_vectors(settings, COMPILED[of]), repeats=0)
+        return {"error": _error(settings, *_vectors(settings, CHECKED))}
+    except OutOfResources as error:
+        return {"does not fit": str(error)}
+
+
 def work(settings: Settings) -> Row:
-    """Make one run: time it, or compile what it needs."""
-    rows, columns = (TIMED if settings["timed"] else COMPILED)[settings["of"]]
+    """Time a run."""
+    of = settings["of"]
+    measure = _loss if of == "loss" else _ranks
+    return measure(settings, *_vectors(settings, TIMED[of]), repeats=REPEATS)
+
+
+def _vectors(settings: Settings, sizes: tuple[int, int]) -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
     dtype = getattr(torch, settings["dtype"])
     users, items = (
         functional.normalize(torch.randn(count, settings["D"], device="cuda"), dim=-1).to(dtype)
-        for count in (rows, columns)
+        for count in sizes
     )
-    measure = _loss if settings["of"] == "loss" else _ranks
-    try:
-        return measure(settings, users, items, REPEATS if settings["timed"] else 0)
-    except OutOfResources as error:
-        return {"does not fit": str(error)}
+    return users, items
 
 
 def _typical(call: Callable[[], object], repeats: int) -> float:
@@ -84,74 +112,86 @@ def _typical(call: Callable[[], object], repeats: int) -> float:
 
 
 def _loss(settings: Settings, users: Tensor, items: Tensor, repeats: int) -> Row:
-    leaves = [entry.clone().requires_grad_() for entry in (users, users, items)]
-    ids = torch.arange(1, len(items) + 1, device="cuda")
-    targets = torch.randint(1, len(items) + 1, (len(users),), device="cuda")
-    loss = SoftmaxLoss(num_items=len(items), fused=True).to("cuda")
-    kept, swept, *rest = (settings[name] for name in ("kept", "swept", "warps", "stages"))
+    with cut_by(settings):
+        _, gradients = _softmax(users, items, fused=True)
+        forward = _typical(lambda: _softmax(users, items, fused=True), repeats)
+        return {"forward ms": forward, "backward ms": _typical(gradients, repeats)}
+
+
+def _error(settings: Settings, users: Tensor, items: Tensor) -> float:
+    """Return the largest relative error of the value and the gradients against float64."""
+    value, gradients = _softmax(users.double(), items.double(), fused=False)
+    expected = [value, *gradients()]
+    with cut_by(settings):
+        value, gradients = _softmax(users, items, fused=True)
+        found = [value, *gradients()]
+    return max(
+        float((one.double() - other).norm() / other.norm())
+        for one, other in zip(found, expected, strict=True)
+    )
+
+
+@contextmanager
+def cut_by(settings: Settings) -> Iterator[None]:
+    """Let the kernels of the loss cut the scores as a run says."""
+    kept, swept, *rest = settings["cut"]
+    rest.append(settings["precision"])
+    sweep, gradient = Cut(kept, swept, *rest), Cut(swept, kept, *rest)
+    real = Layout.choose
 
     def choose(width: int, dtype: torch.dtype, device: torch.device) -> Layout:
-        return real(width, dtype, device)._replace(
-            sweep=Cut(kept, swept, *rest), gradient=Cut(swept, kept, *rest)
-        )
+        return real(width, dtype, device)._replace(sweep=sweep, gradient=gradient)
 
-    real = Layout.choose
-    with (
-        mock.patch.object(Layout, "choose", choose),
-        mock.patch.object(sweeps, "_precision", return_value=settings["precision"]),
-    ):
+    with mock.patch.object(Layout, "choose", choose):
+        yield
 
-        def forward() -> Tensor:
-            return loss.from_embeddings(*leaves, target_ids=targets, candidate_ids=ids)
 
-        row: Row = {"forward ms": _typical(forward, repeats)}
-        value = forward()
-        row["backward ms"] = _typical(lambda: torch.autograd.grad(value, leaves, retain_graph=True), repeats)
-    return row
+def _softmax(users: Tensor, items: Tensor, fused: bool) -> tuple[Tensor, Callable[[], Sequence[Tensor]]]:
+    """Return a loss, and what computes its gradients."""
+    leaves = [entry.detach().clone().requires_grad_() for entry in (users, users.flip(0), items)]
+    ids = torch.arange(1, len(items) + 1, device="cuda")
+    loss = SoftmaxLoss(num_items=len(items), fused=fused).to("cuda")
+    value = loss.from_embeddings(*leaves, target_ids=ids[: len(users)], candidate_ids=ids)
+    return value, lambda: torch.autograd.grad(value, leaves, retain_graph=True)
 
 
 def _ranks(settings: Settings, users: Tensor, items: Tensor, repeats: int) -> Row:
     targets = torch.randint(1, len(items) + 1, (len(users), 1), device="cuda")
-    real = counts._told
-
-    def told(users: Tensor, items: Tensor) -> dict[str, object]:
-        return {**real(users, items), "PRECISION": settings["precision"], "num_warps": settings["warps"]}
-
-    with (
-        mock.patch.object(counts, "ROWS", settings["kept"]),
-        mock.patch.object(counts, "COLUMNS", settings["swept"]),
-        mock.patch.object(counts, "_told", told),
-    ):
-        seconds = _typical(lambda: target_ranks(users.unsqueeze(1), items, targets), repeats)
-    return {"forward ms": seconds}
+    rows, columns, warps, _ = settings["cut"]
+    constants = {"ROWS": rows, "COLUMNS": columns, "WARPS": warps, "PRECISION": settings["precision"]}
+    with mock.patch.multiple(counts, **constants):
+        return {
+            "forward ms": _typical(lambda: target_ranks(users.unsqueeze(1), items, targets), repeats),
+            "ranks": int(target_ranks(users.unsqueeze(1), items, targets).sum()),
+        }
 
 
 def measure_all(folder: Path) -> int:
     """Compile and time everything that has no row, print the fastest, and return 0."""
     asked = runs(WIDTHS)
-    scratch = folder / "compiled.jsonl"
-    made = execute([{**run, "timed": False} for run in asked], work, scratch, processes=os.cpu_count() or 1)
-    fitting = {identity({**row["settings"], "timed": True}) for row in made.values() if "forward ms" in row}
-    scratch.unlink()
-    timed = [run for run in ({**run, "timed": True} for run in asked) if identity(run) in fitting]
-    rows = execute(timed, work, folder / "cuts.jsonl", processes=1)
-    print(report(rows.values()))
+    checked = execute(asked, check, folder / "checked.jsonl", os.cpu_count() or 1)
+    fitting = [row["settings"] for row in checked.values() if "does not fit" not in row]
+    rows = execute(fitting, work, folder / "cuts.jsonl", processes=1)
+    print(report([{**checked[key], **row} for key, row in rows.items()]))
     return 0
 
 
 def report(rows: Iterable[Row]) -> str:
     """Return the fastest cuts of each kernel, width and type."""
-    kinds: defaultdict[tuple[str, ...], list[tuple[float, str]]] = defaultdict(list)
+    kinds: defaultdict[tuple[str, ...], list[tuple[float, str, str]]] = defaultdict(list)
     for row in rows:
         settings = row["settings"]
-        cut = ", ".join(str(settings[name]) for name in ("kept", "swept", "warps", "stages"))
+        cut = ", ".join(map(str, settings["cut"]))
         for name in ("forward ms", "backward ms"):
             if name in row:
                 kind = (settings["of"], str(settings["D"]), settings["dtype"], settings["precision"], name)
-                kinds[kind].append((row[name], cut))
+                error = f"{row['error']:.1e}" if "error" in row else ""
+                kinds[kind].append((row[name], cut, error))
     lines = [
-        [*kind, cut, f"{milliseconds:.3g}"]
+        [*kind, cut, f"{milliseconds:.3g}", error]
         for kind, found in sorted(kinds.items())
-        for milliseconds, cut in sorted(found)[:SHOWN]
+        for milliseconds, cut, error in sorted(found)[:SHOWN]
     ]
-    return table(["of", "D", "dtype", "precision", "pass", "kept, swept, warps, stages", "ms"], lines)
+    return table(
+        ["of", "D", "dtype", "precision", "pass", "kept, swept, warps, stages", "ms", "error"], lines
+    )

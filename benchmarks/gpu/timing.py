@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 
 #: Seconds that repetitions of one call may take; on the CPU the script is only tried out.
-BUDGET = {"cuda": 0.5, "cpu": 0.02}
+BUDGET = {"cuda": 0.2, "cpu": 0.02}
 #: How many repetitions there are at least and at most.
 FEWEST, MOST = 3, 50
 MIB = 2**20

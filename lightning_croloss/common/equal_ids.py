@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+#: How many terms are added up one after the other: the root of a number of equal ids that often comes.
+_MOST_IN_TURN = 128
+
 
 class EqualIds(NamedTuple):
     """Ids in ascending order, each with its group. No size depends on them: a device is not waited for.
@@ -38,5 +41,17 @@ class EqualIds(NamedTuple):
             values: (n, …) of the ids as they were given.
         """
         terms = values[self.order]
-        # not index_add_: by the atomic additions of a device each run would round in another order
-        return torch.zeros_like(terms).index_put_((self.group,), terms, accumulate=True)[self.group]
+        # a device adds up the equal ones one after the other: what comes often is added up in parts before,
+        # padding for instance
+        number = torch.arange(len(terms), device=terms.device)
+        begin = torch.where(self.is_first, number, 0).cummax(0).values
+        part = (self.is_first | ((number - begin) % _MOST_IN_TURN == 0)).cumsum(0) - 1
+        # what is beyond the last part is nothing, each of another group
+        group_of_part = number.clone().index_copy_(0, part, self.group)
+        return _added(_added(terms, part), group_of_part)[self.group]
+
+
+def _added(terms: Tensor, places: Tensor) -> Tensor:
+    """Return zeros to which terms (n, …) are added at places (n,)."""
+    # not index_add_: by the atomic additions of a device each run would round in another order
+    return torch.zeros_like(terms).index_put_((places,), terms, accumulate=True)

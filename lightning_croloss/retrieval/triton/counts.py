@@ -13,6 +13,8 @@ from lightning_croloss.retrieval.triton.compiled import count_kernel, pairs_kern
 
 #: Users and items of a tile, and warps of a program.
 ROWS, COLUMNS, WARPS = 64, 64, 8
+#: Three products of 11 bits each are as precise as float32, and of tensor cores.
+PRECISION = "tf32x3"
 #: Most targets that a program compares a tile with.
 _LARGEST_GROUP = 16
 
@@ -83,8 +85,7 @@ def _told(users: Tensor, items: Tensor) -> dict[str, Any]:
     width = users.shape[2]
     return {
         "item_stride": items.stride(0),
-        # three products of 11 bits each: as precise as float32, on tensor cores
-        "PRECISION": "tf32x3" if users.device.type == "cuda" else "interpreted",
+        "PRECISION": PRECISION if users.device.type == "cuda" else "interpreted",
         "INTERESTS": users.shape[1],
         "ROWS": ROWS,
         "COLUMNS": COLUMNS,

@@ -17,18 +17,21 @@ class Cut(NamedTuple):
         columns: candidates of a tile, likewise.
         warps: warps of a program.
         stages: tiles that are on their way from memory at a time.
+        precision: how products of float32 are computed: "ieee", or as precise by tensor cores, "tf32x3".
     """
 
     rows: int
     columns: int
     warps: int
     stages: int
+    precision: str = "ieee"
 
 
 #: For each type of the products: up to which padded width, and the cuts of the forward and backward sweeps.
 #: They are the largest whose numbers fit the registers by what the compiler says for compute capability 9.0.
 CUTS = {
     torch.bfloat16: (
+        (64, Cut(128, 64, 8, 3), Cut(64, 128, 8, 3)),
         (128, Cut(128, 64, 8, 3), Cut(64, 128, 8, 3)),
         (256, Cut(64, 64, 8, 2), Cut(64, 64, 8, 3)),
         (512, Cut(64, 32, 8, 2), Cut(64, 32, 8, 2)),

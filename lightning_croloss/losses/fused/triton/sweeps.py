@@ -152,7 +152,7 @@ def _told(plan: TritonPlan, vectors: Vectors, cut: Cut) -> dict[str, Any]:
         "parameter": parameter_of(form.kernel, form.temperature),
         "KERNEL": form.kernel.name,
         "LOGARITHMS": form.kernel.sums_logarithms,
-        "PRECISION": _precision(vectors.users.device),
+        "PRECISION": _precision(vectors.users.device, cut),
         "ROWS": cut.rows,
         "COLUMNS": cut.columns,
         "WIDTH": width,
@@ -163,11 +163,11 @@ def _told(plan: TritonPlan, vectors: Vectors, cut: Cut) -> dict[str, Any]:
     }
 
 
-def _precision(device: torch.device) -> str:
+def _precision(device: torch.device, cut: Cut) -> str:
     """Return how exact products of float32 are; those of bfloat16 are exact anyway."""
     if device.type == "cpu":
         return "interpreted"
-    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return cut.precision if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
 def _together(parts: Tensor, logarithms: bool) -> tuple[Sums, Tensor | None]:
