@@ -34,6 +34,7 @@ def runs(section: str, device: str) -> list[Settings]:
 
 
 def _loss_runs(device: str) -> Iterator[Settings]:
+    compiled: list[Settings] = []
     for dtype, width in product(DTYPES, WIDTHS[device]):
         for rows, columns in SHAPES[device]:
             shape = {"B": rows, "M": columns, "D": width, "dtype": dtype}
@@ -44,9 +45,9 @@ def _loss_runs(device: str) -> Iterator[Settings]:
                 yield {**shape, "loss": loss, "side": "portable"}
                 if fits:
                     yield {**shape, "loss": loss, "side": "plain"}
-                # compiling takes long: once for each loss and shape
                 if fits and (dtype, width) == (DTYPES[0], WIDTHS[device][0]):
-                    yield {**shape, "loss": loss, "side": "compiled"}
+                    compiled.append({**shape, "loss": loss, "side": "compiled"})
+    yield from compiled  # which takes long: last, and once for each loss and shape
 
 
 def _step_runs(device: str) -> Iterator[Settings]:
