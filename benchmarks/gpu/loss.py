@@ -1,6 +1,7 @@
 """The loss alone, forward and backward, and three bare products of matrices.
 
-It is computed fused, on a GPU by kernels in Triton; fused without them; plainly; and plainly, but compiled.
+It is computed fused by kernels in Triton, whether they would be chosen or not; fused portably; plainly; and
+plainly, but compiled.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lightning_croloss.losses import CROLoss, RetrievalLoss, SoftmaxLoss
 
 LOSSES: dict[str, Callable[..., RetrievalLoss]] = {"CROLoss": CROLoss, "softmax": SoftmaxLoss}
 Call = Callable[[], Sequence[Tensor]]
-FUSED = ("fused", "portable")
+FUSED = ("triton", "portable")
 
 
 def measure(settings: Settings) -> Row:
@@ -53,7 +54,7 @@ def _call(settings: Settings) -> Call:
         compute = torch.compile(value, backend="inductor" if device == "cuda" else "eager")
 
     def step() -> Sequence[Tensor]:
-        with triton_kernels(False) if settings["side"] == "portable" else nullcontext():
+        with triton_kernels(settings["side"] == "triton") if device == "cuda" else nullcontext():
             return torch.autograd.grad(compute(users, positives, items), (users, positives, items))
 
     return step

@@ -41,7 +41,7 @@ def _loss_runs(device: str) -> Iterator[Settings]:
             fits = rows * columns < PLAIN_SCORES
             yield {**shape, "loss": "none", "side": "products"}
             for loss in LOSSES:
-                yield {**shape, "loss": loss, "side": "fused"}
+                yield {**shape, "loss": loss, "side": "triton"}
                 yield {**shape, "loss": loss, "side": "portable"}
                 if fits:
                     yield {**shape, "loss": loss, "side": "plain"}

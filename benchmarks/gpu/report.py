@@ -9,8 +9,8 @@ from benchmarks.common.tables import failed_runs, table
 from benchmarks.gpu.protocol import RECALL_SIDES, SECTIONS, runs
 
 MISSING = "–"
-#: How the loss is computed: fused is by kernels in Triton where the device has them.
-SIDES = ("fused", "portable", "plain", "compiled")
+#: How the loss is computed: fused by kernels in Triton, fused portably, plainly, and that compiled.
+SIDES = ("triton", "portable", "plain", "compiled")
 
 
 def report(rows: dict[str, Row], failures: dict[str, Row], device: str) -> str:
@@ -41,21 +41,21 @@ def _loss_table(rows: list[Row]) -> str | None:
         if key[0] == "none":
             continue
         bare = by_side.get(("none", *key[1:]), {}).get("products")
-        fused, portable, plain, compiled = (sides.get(side) for side in SIDES)
+        triton, portable, plain, compiled = (sides.get(side) for side in SIDES)
         lines.append(
             [
                 *map(str, key),
-                *(_number(row, "ms") for row in (fused, portable, plain, compiled, bare)),
-                *(_ratio(row, fused, "ms") for row in (portable, plain, compiled)),
-                _ratio(fused, bare, "ms"),
-                *(_number(row, "MiB") for row in (fused, portable, plain)),
+                *(_number(row, "ms") for row in (triton, portable, plain, compiled, bare)),
+                *(_ratio(row, triton, "ms") for row in (portable, plain, compiled)),
+                _ratio(triton, bare, "ms"),
+                *(_number(row, "MiB") for row in (triton, portable, plain)),
             ]
         )
     head = [
         *names,
         *(f"{side}, ms" for side in (*SIDES, "three products")),
-        *(f"{side} : fused" for side in SIDES[1:]),
-        "fused : products",
+        *(f"{side} : triton" for side in SIDES[1:]),
+        "triton : products",
         *(f"{side}, MiB beyond" for side in SIDES[:3]),
     ]
     return table(head, lines) if lines else None

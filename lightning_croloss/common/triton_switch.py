@@ -26,8 +26,9 @@ def triton_kernels(enabled: bool) -> Iterator[None]:
     What is computed forward within keeps its choice for the backward pass.
 
     Args:
-        enabled: False: everything takes the portable path. True: a CPU takes them as well, which Triton can
-            only do as an interpreter, started with ``TRITON_INTERPRET=1``, slow and for tests.
+        enabled: False: everything takes the portable path. True: a device takes them for all that they can
+            compute, even where they are slower; and a CPU takes them as well, which Triton can only do as an
+            interpreter, started with ``TRITON_INTERPRET=1``, slow and for tests.
     """
     _switched.append(enabled)
     try:
@@ -36,14 +37,18 @@ def triton_kernels(enabled: bool) -> Iterator[None]:
         _switched.pop()
 
 
-def takes_triton(device: torch.device) -> bool:
+def takes_triton(device: torch.device, pays: bool = True) -> bool:
     """Return whether kernels written in Triton are to run on the device; does not import it.
+
+    Args:
+        device: the device.
+        pays: whether they are faster there; if not they run only where somebody turned them on.
 
     Raises:
         ValueError: ``CROLOSS_TRITON`` is neither 0 nor 1.
     """
     asked = _switched[-1] if _switched else _asked_by_environment()
-    if asked is False or not _is_installed():
+    if asked is False or not (pays or asked) or not _is_installed():
         return False
     if device.type == "cuda":
         return _is_able(device.index if device.index is not None else torch.cuda.current_device())

@@ -245,7 +245,8 @@ class SampledTraining(Encoder):
             value = mean_of_processes(value)  # what schedulers and callbacks monitor is the same for all
         self._finite.check(value, self.trainer.global_step, wait=logs_now)
         if logs_now:
-            self.log("train/loss", value, prog_bar=True, batch_size=batch_size)
+            # Lightning reads what the progress bar shows after each step: on the host nothing waits for that
+            self.log("train/loss", value.cpu(), prog_bar=True, batch_size=batch_size)
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and the scheduler of the configuration.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
@@ -36,8 +37,9 @@ def sums_of_the_epoch(trainer: Trainer) -> list[dict[str, Any]]:
 def restore_sums(trainer: Trainer, kept: list[dict[str, Any]]) -> None:
     """Let what is logged in the rest of the epoch be added to the saved values."""
     results = trainer.fit_loop.epoch_loop._results
-    device = trainer.strategy.root_device
     for entry in kept:
+        # what the progress bar shows is read after each step: from the host, where nothing waits
+        device = torch.device("cpu") if entry["settings"]["prog_bar"] else trainer.strategy.root_device
         value = entry["value"].to(device)
         results.log(
             entry["fx"],

@@ -137,7 +137,7 @@ def test_every_run_in_small(section: str) -> None:
 def made_up(settings: dict[str, Any]) -> dict[str, Any]:
     """Return a row as a GPU would give it."""
     if settings["section"] == "loss":
-        factor = {"products": 1.0, "fused": 1.5, "portable": 4.5, "plain": 6.0, "compiled": 3.0}[
+        factor = {"products": 1.0, "triton": 1.5, "portable": 4.5, "plain": 6.0, "compiled": 3.0}[
             settings["side"]
         ]
         return {"settings": settings, "ms": factor, "MiB": 10 * factor}
@@ -165,7 +165,7 @@ def test_tables_of_a_whole_run_on_a_gpu() -> None:
 def test_tables_of_a_part_of_a_run() -> None:
     """What failed or never ran is missing from its cells, and said."""
     loss = runs("loss", "cuda")
-    fused = next(settings for settings in loss if settings["side"] == "fused")
+    fused = next(settings for settings in loss if settings["side"] == "triton")
     plain = next(settings for settings in loss if settings["side"] == "plain")
     failed = {"settings": plain, "error": "out of memory", "error_type": "OutOfMemoryError"}
     text = report({identity(fused): made_up(fused)}, {identity(plain): failed}, "cuda")

@@ -26,6 +26,8 @@ def test_the_environment_decides(monkeypatch, asked, on_gpu, on_cpu):
     assert takes_triton(GPU) is bool(on_gpu)
     assert takes_triton(CPU) is bool(on_cpu)
     assert takes_triton(torch.device("meta")) is False
+    # what would be slower runs only if it is asked for
+    assert takes_triton(GPU, pays=False) is (asked == "1")
 
 
 def test_the_context_decides_above_the_environment(monkeypatch):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule
 
+from lightning_croloss import CROLoss, CROLossCallback
 from lightning_croloss.data import DataRequest
+from lightning_croloss.schedules import Linear
 from tests.gpu.architectures import ARCHITECTURES, Steps, build, data, train
-from tests.gpu.device import DEVICE, ON_GPU, is_on_device, training_batch
+from tests.gpu.device import DEVICE, ON_GPU, is_on_device, sized, training_batch
 
 pytestmark = pytest.mark.gpu
 
@@ -86,3 +89,53 @@ def data_of_the_host() -> Any:
     module = data()
     module.prepare_for(DataRequest(all_positions=True))
     return module.train_dataloader()
+
+
+class Refusing(Callback):
+    """Lets nothing wait from the start of one step to the end of another.
+
+    Args:
+        first: number of the first.
+        last: number of the last.
+    """
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last, self.steps = first, last, 0
+        self._stack = ExitStack()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Begin."""
+        if batch_idx == self.first:
+            self._stack.enter_context(refusing_to_wait())
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """End."""
+        self.steps += self.first <= batch_idx <= self.last
+        if batch_idx == self.last:
+            self._stack.close()
+
+
+def test_the_trainer_does_not_wait_between_steps_that_it_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the progress bar shows is read after each step: it lies with the host."""
+    shown: list[Any] = []
+    log = LightningModule.log
+
+    def noting(self: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("prog_bar") and self.trainer.training:
+            shown.append((name, value))
+        log(self, name, value, *args, **kwargs)
+
+    monkeypatch.setattr(LightningModule, "log", noting)
+    refusing = Refusing(4, 6)
+    train(
+        build("YouTubeDNN", loss=CROLoss(importance={"name": "target_n", "n": 20})),
+        callbacks=[refusing, CROLossCallback(n=Linear(30, 20, until=9))],
+        limit_train_batches=sized(9, 1.0),
+        limit_val_batches=0,
+        log_every_n_steps=4,
+    )
+    assert {name for name, _ in shown} == {"train/loss", "croloss/n"}
+    assert all(isinstance(value, torch.Tensor) and value.is_cpu for _, value in shown)
+    assert not ON_GPU or refusing.steps == 3

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.products import no_autocast
+from lightning_croloss.common.triton_switch import takes_triton
 from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.losses.batches.call_scores import CallScores, spread_over
 from lightning_croloss.losses.batches.metadata import BatchMetadata
@@ -15,11 +16,13 @@ from lightning_croloss.losses.fused.function import fused_loss
 from lightning_croloss.losses.fused.plan import LossPlan
 from lightning_croloss.losses.fused.planning import plan_of_vectors
 from lightning_croloss.losses.fused.score_loss import ScoreLoss, needs_gradient
+from lightning_croloss.losses.fused.triton.choice import pays
 from lightning_croloss.losses.sharded.batch import ShardedBatch
 from lightning_croloss.losses.sharded.function import fused_losses
 
-#: Number of scores from which on the fused path is faster than the naive one.
-FEWEST_SCORES = 2**18
+#: Number of scores from which on the fused path is faster than the naive one: on a processor; on a GPU by
+#: kernels of its own; and there portably. Those of a GPU are of an H200, by ``benchmarks/gpu``.
+FEWEST_SCORES, FEWEST_ON_GPU, FEWEST_WITHOUT_KERNELS = 2**18, 2**24, 2**26
 
 
 class FusedLoss(ScoreLoss):
@@ -60,7 +63,8 @@ class FusedLoss(ScoreLoss):
         elif needs_gradient(metadata.log_prob, metadata.sample_weight):
             obstacle = "candidate_log_prob and sample_weight get no gradient"
         if obstacle is None:
-            return bool(self.fused) or users.shape[0] * candidates.shape[0] >= FEWEST_SCORES
+            number = users.shape[0] * candidates.shape[0]
+            return bool(self.fused) or number >= fewest_scores(users, candidates)
         if self.fused:
             raise ValueError(f"with fused=True {obstacle}: leave fused out")
         return False
@@ -99,11 +103,19 @@ class FusedLoss(ScoreLoss):
 
     def _losses_over_shards(self, batch: ShardedBatch) -> Tensor:
         number = batch.rows * batch.num_columns
-        if self.fused is False or (self.fused is None and number < FEWEST_SCORES):
+        fewest = FEWEST_SCORES if batch.users.is_cpu else FEWEST_WITHOUT_KERNELS
+        if self.fused is False or (self.fused is None and number < fewest):
             return super()._losses_over_shards(batch)
         losses, log_ranks = fused_losses(batch, self.fused_form(batch.draws), self.spare_memory)
         self.keep_diagnostics(log_ranks)
         return losses
+
+
+def fewest_scores(users: Tensor, candidates: Tensor) -> int:
+    """Return from how many scores of (B, D) users and (M, D) candidates on the fused path is faster."""
+    if users.is_cpu:
+        return FEWEST_SCORES
+    return FEWEST_ON_GPU if takes_triton(users.device, pays(users, candidates)) else FEWEST_WITHOUT_KERNELS
 
 
 @torch.no_grad()

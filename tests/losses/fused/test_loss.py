@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_croloss.common import triton_switch
 from lightning_croloss.losses import (
     BPRLoss,
     CROLoss,
@@ -53,6 +54,36 @@ def test_the_path_is_chosen(monkeypatch, cls):
     for inputs, options in ((by_row, {}), (shared, {"candidate_log_prob": log_prob})):
         with pytest.raises(ValueError, match="with fused=True candidate"):
             takes_fused(True, inputs, **options)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "width", "fewest"),
+    [
+        (torch.bfloat16, "highest", 512, "FEWEST_ON_GPU"),
+        (torch.float32, "highest", 64, "FEWEST_WITHOUT_KERNELS"),
+        (torch.float32, "high", 128, "FEWEST_ON_GPU"),
+        (torch.float32, "high", 256, "FEWEST_WITHOUT_KERNELS"),
+    ],
+)
+def test_the_path_on_a_gpu_follows_what_its_kernels_are_good_at(monkeypatch, dtype, precision, width, fewest):
+    monkeypatch.setattr(triton_switch, "_is_installed", lambda: True)
+    monkeypatch.setattr(triton_switch, "_is_able", lambda index: True)
+    monkeypatch.delenv(triton_switch.VARIABLE, raising=False)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision)
+
+    class OnGPU:
+        """Vectors that say that they are on a GPU."""
+
+        device, is_cpu, shape = torch.device("cuda", 0), False, (4, width)
+
+        def __init__(self):
+            self.dtype = dtype
+
+    found = fused_module.fewest_scores(OnGPU(), OnGPU())
+    assert found == getattr(fused_module, fewest)
+    assert fused_module.fewest_scores(torch.zeros(1, 2), torch.zeros(1, 2)) == fused_module.FEWEST_SCORES
+    with triton_switch.triton_kernels(True):
+        assert fused_module.fewest_scores(OnGPU(), OnGPU()) == fused_module.FEWEST_ON_GPU
 
 
 def test_other_losses_keep_the_naive_path():

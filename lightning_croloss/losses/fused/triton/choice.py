@@ -36,6 +36,25 @@ WRITTEN: tuple[type[Kernel], ...] = (
 )
 
 
+#: Up to which width products of float32 that may be rounded to TF32 fit tiles of a size for tensor cores.
+WIDEST_IN_FLOAT = 128
+
+
+def pays(users: Tensor, candidates: Tensor) -> bool:
+    """Return whether the kernels in Triton are faster than the portable path.
+
+    Products of float32 to the last bits are not for tensor cores, and PyTorch's own are faster: twice at 128
+    wide, much more beyond (on an H200, see ``benchmarks/gpu``).
+
+    Args:
+        users: (B, D).
+        candidates: (M, D).
+    """
+    if product_dtype(users, candidates) != torch.float32:
+        return True
+    return torch.get_float32_matmul_precision() != "highest" and users.shape[1] <= WIDEST_IN_FLOAT
+
+
 def is_computable(form: FusedForm, users: Tensor, positives: Tensor, candidates: Tensor) -> bool:
     """Return whether a loss is to be computed by the kernels in Triton.
 
@@ -47,7 +66,7 @@ def is_computable(form: FusedForm, users: Tensor, positives: Tensor, candidates:
     """
     kernels = (form.kernel,) if form.lambda_kernel is None else (form.kernel, form.lambda_kernel)
     return (
-        takes_triton(users.device)
+        takes_triton(users.device, pays(users, candidates))
         and all(type(kernel) in WRITTEN for kernel in kernels)
         and users.shape[1] <= LARGEST_WIDTH
         and rank_dtype(users.dtype, positives.dtype, candidates.dtype) == torch.float32
