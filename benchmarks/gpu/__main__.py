@@ -43,7 +43,7 @@ def main() -> int:
         elif part == "cuts":
             from benchmarks.gpu.cuts import measure_all
 
-            status |= measure_all(given.out)
+            status |= measure_all(given.out, given.device)
         else:
             asked = runs(part, given.device)
             # one process, so that no run disturbs another; one whose run failed is replaced

@@ -22,7 +22,8 @@ from torch.nn import functional
 from benchmarks.common.rows import Row, Settings
 from benchmarks.common.runs import execute
 from benchmarks.common.tables import table
-from benchmarks.gpu.timing import seconds_of
+from benchmarks.gpu.timing import seconds_of, synchronize
+from lightning_croloss.common.triton_switch import triton_kernels
 from lightning_croloss.losses import SoftmaxLoss
 from lightning_croloss.losses.fused.triton.layout import Cut, Layout
 from lightning_croloss.retrieval import target_ranks
@@ -56,8 +57,8 @@ REPEATS = 5
 SHOWN = 4
 
 
-def runs(widths: Sequence[int]) -> list[Settings]:
-    """Return the settings of every run for vectors of some widths."""
+def runs(widths: Sequence[int], device: str) -> list[Settings]:
+    """Return the settings of every run for vectors of some widths on a device."""
     made: list[Settings] = []
     for width, (dtype, precision, cuts) in itertools.product(widths, TRIED):
         kinds = [("loss", cut) for cut in cuts]
@@ -66,7 +67,10 @@ def runs(widths: Sequence[int]) -> list[Settings]:
         elif dtype == "float32":
             kinds += [("ranks", cut) for cut in OF_RANKS]
         made += [
-            {"of": of, "D": width, "dtype": dtype, "precision": precision, "cut": list(cut)}
+            {
+                **{"of": of, "device": device, "D": width, "dtype": dtype, "precision": precision},
+                "cut": list(cut),
+            }
             for of, cut in kinds
         ]
     return made
@@ -82,7 +86,7 @@ def check(settings: Settings) -> Row:
             _ranks(settings, *_vectors(settings, COMPILED[of]), repeats=0)
             return {}
         _loss(settings, *_vectors(settings, COMPILED[of]), repeats=0)
-        return {"error": _error(settings, *_vectors(settings, CHECKED))}
+        return {"difference": _difference(settings, *_vectors(settings, CHECKED))}
     except OutOfResources as error:
         return {"does not fit": str(error)}
 
@@ -98,27 +102,28 @@ def _vectors(settings: Settings, sizes: tuple[int, int]) -> tuple[Tensor, Tensor
     torch.manual_seed(0)
     dtype = getattr(torch, settings["dtype"])
     users, items = (
-        functional.normalize(torch.randn(count, settings["D"], device="cuda"), dim=-1).to(dtype)
+        functional.normalize(torch.randn(count, settings["D"], device=settings["device"]), dim=-1).to(dtype)
         for count in sizes
     )
     return users, items
 
 
-def _typical(call: Callable[[], object], repeats: int) -> float:
+def _typical(call: Callable[[], object], device: str, repeats: int) -> float:
     """Return the median milliseconds of a call after one that does not count; 0 for no repeats."""
     call()
-    torch.cuda.synchronize()
-    return 1000 * statistics.median(seconds_of(call, "cuda") for _ in range(repeats)) if repeats else 0.0
+    synchronize(device)
+    return 1000 * statistics.median(seconds_of(call, device) for _ in range(repeats)) if repeats else 0.0
 
 
 def _loss(settings: Settings, users: Tensor, items: Tensor, repeats: int) -> Row:
     with cut_by(settings):
         _, gradients = _softmax(users, items, fused=True)
-        forward = _typical(lambda: _softmax(users, items, fused=True), repeats)
-        return {"forward ms": forward, "backward ms": _typical(gradients, repeats)}
+        device = settings["device"]
+        forward = _typical(lambda: _softmax(users, items, fused=True), device, repeats)
+        return {"forward ms": forward, "backward ms": _typical(gradients, device, repeats)}
 
 
-def _error(settings: Settings, users: Tensor, items: Tensor) -> float:
+def _difference(settings: Settings, users: Tensor, items: Tensor) -> float:
     """Return the largest relative error of the value and the gradients against float64."""
     value, gradients = _softmax(users.double(), items.double(), fused=False)
     expected = [value, *gradients()]
@@ -126,7 +131,7 @@ def _error(settings: Settings, users: Tensor, items: Tensor) -> float:
         value, gradients = _softmax(users, items, fused=True)
         found = [value, *gradients()]
     return max(
-        float((one.double() - other).norm() / other.norm())
+        float((one.double() - other).detach().norm() / other.detach().norm())
         for one, other in zip(found, expected, strict=True)
     )
 
@@ -142,33 +147,34 @@ def cut_by(settings: Settings) -> Iterator[None]:
     def choose(width: int, dtype: torch.dtype, device: torch.device) -> Layout:
         return real(width, dtype, device)._replace(sweep=sweep, gradient=gradient)
 
-    with mock.patch.object(Layout, "choose", choose):
+    with mock.patch.object(Layout, "choose", choose), triton_kernels(True):
         yield
 
 
 def _softmax(users: Tensor, items: Tensor, fused: bool) -> tuple[Tensor, Callable[[], Sequence[Tensor]]]:
     """Return a loss, and what computes its gradients."""
     leaves = [entry.detach().clone().requires_grad_() for entry in (users, users.flip(0), items)]
-    ids = torch.arange(1, len(items) + 1, device="cuda")
-    loss = SoftmaxLoss(num_items=len(items), fused=fused).to("cuda")
+    ids = torch.arange(1, len(items) + 1, device=items.device)
+    loss = SoftmaxLoss(num_items=len(items), fused=fused).to(items.device)
     value = loss.from_embeddings(*leaves, target_ids=ids[: len(users)], candidate_ids=ids)
     return value, lambda: torch.autograd.grad(value, leaves, retain_graph=True)
 
 
 def _ranks(settings: Settings, users: Tensor, items: Tensor, repeats: int) -> Row:
-    targets = torch.randint(1, len(items) + 1, (len(users), 1), device="cuda")
+    targets = torch.randint(1, len(items) + 1, (len(users), 1), device=items.device)
     rows, columns, warps, _ = settings["cut"]
     constants = {"ROWS": rows, "COLUMNS": columns, "WARPS": warps, "PRECISION": settings["precision"]}
-    with mock.patch.multiple(counts, **constants):
-        return {
-            "forward ms": _typical(lambda: target_ranks(users.unsqueeze(1), items, targets), repeats),
-            "ranks": int(target_ranks(users.unsqueeze(1), items, targets).sum()),
-        }
+
+    def ranks() -> Tensor:
+        return target_ranks(users.unsqueeze(1), items, targets)
+
+    with mock.patch.multiple(counts, **constants), triton_kernels(True):
+        return {"forward ms": _typical(ranks, settings["device"], repeats), "ranks": int(ranks().sum())}
 
 
-def measure_all(folder: Path) -> int:
+def measure_all(folder: Path, device: str) -> int:
     """Compile and time everything that has no row, print the fastest, and return 0."""
-    asked = runs(WIDTHS)
+    asked = runs(WIDTHS, device)
     checked = execute(asked, check, folder / "checked.jsonl", os.cpu_count() or 1)
     fitting = [row["settings"] for row in checked.values() if "does not fit" not in row]
     rows = execute(fitting, work, folder / "cuts.jsonl", processes=1)
@@ -185,13 +191,13 @@ def report(rows: Iterable[Row]) -> str:
         for name in ("forward ms", "backward ms"):
             if name in row:
                 kind = (settings["of"], str(settings["D"]), settings["dtype"], settings["precision"], name)
-                error = f"{row['error']:.1e}" if "error" in row else ""
-                kinds[kind].append((row[name], cut, error))
+                difference = f"{row['difference']:.1e}" if "difference" in row else ""
+                kinds[kind].append((row[name], cut, difference))
     lines = [
-        [*kind, cut, f"{milliseconds:.3g}", error]
+        [*kind, cut, f"{milliseconds:.3g}", difference]
         for kind, found in sorted(kinds.items())
-        for milliseconds, cut, error in sorted(found)[:SHOWN]
+        for milliseconds, cut, difference in sorted(found)[:SHOWN]
     ]
     return table(
-        ["of", "D", "dtype", "precision", "pass", "kept, swept, warps, stages", "ms", "error"], lines
+        ["of", "D", "dtype", "precision", "pass", "kept, swept, warps, stages", "ms", "difference"], lines
     )

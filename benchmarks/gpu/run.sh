@@ -44,6 +44,8 @@ rm -f "$out"/{parts,correctness,speed}.jsonl "$out"/{environment,summary}.json "
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export PYTHONPATH="$root:$root/serving:$scratch/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 CROLOSS_TEST_DEVICE=$device
+# as the command line sets it: recurrent layers round alike in each run
+export CUBLAS_WORKSPACE_CONFIG=${CUBLAS_WORKSPACE_CONFIG:-:4096:8}
 
 # wheels of what the machine lacks, if there are any
 if compgen -G "$here/wheels/*.whl" >/dev/null; then

@@ -19,6 +19,10 @@ from lightning_croloss.errors import DataError, PretrainedError
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType
 
+#: One size of cuBLAS's workspaces: with the two of its own choice, recurrent layers on a GPU round in another
+#: order in each run, and a resumed one is not that of before.
+WORKSPACES = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 
 def main(args: ArgsType = None) -> None:
     """Run the command line; a user's mistake ends in one sentence and a non-zero status."""
@@ -32,6 +36,7 @@ def main(args: ArgsType = None) -> None:
 
 def _run(args: ArgsType, words: list[str]) -> None:
     be_quiet()
+    os.environ.setdefault(*WORKSPACES)
     parent = os.getppid()
     try:
         if words and words[0] in OTHER_COMMANDS:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.common.rows import failures_of, identity, rows_of
+from benchmarks.gpu import cuts
 from benchmarks.gpu.protocol import SECTIONS, runs, work
 from benchmarks.gpu.report import report
 from benchmarks.gpu.summary import is_clean, summarize
@@ -185,3 +186,22 @@ def test_a_typical_time_leaves_out_the_first_calls() -> None:
     calls: list[int] = []
     assert typical_seconds(lambda: calls.append(0) or sum(range(20_000)), "cpu") > 0.0
     assert 5 <= len(calls) <= 52
+
+
+def test_cuts_in_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's interpreter computes them, as the device would."""
+    pytest.importorskip("triton", reason="Triton is not installed: pip install triton, or the extra dev")
+    monkeypatch.setattr(cuts, "CHECKED", (20, 70))
+    monkeypatch.setattr(cuts, "COMPILED", {"loss": (4, 20), "ranks": (4, 20)})
+    monkeypatch.setattr(cuts, "TIMED", {"loss": (4, 40), "ranks": (4, 40)})
+    asked = cuts.runs((16,), "cpu")
+    assert len({identity(settings) for settings in asked}) == len(asked)
+    rows = []
+    for of in ("loss", "ranks"):
+        settings = next(each for each in asked if each["of"] == of and each["dtype"] == "float32")
+        row = {"settings": settings, **cuts.check(settings), **cuts.work(settings)}
+        rows.append(json.loads(json.dumps(row)))
+    assert rows[0]["difference"] < 1e-5
+    text = cuts.report(rows)
+    assert "| loss | 16 | float32 | tf32x3 | backward ms | 64, 32, 4, 2 |" in text
+    assert "| ranks | 16 | float32 | tf32x3 | forward ms | 64, 64, 4, 2 |" in text

@@ -1,5 +1,6 @@
 """The entry point: what answers before torch is imported."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 import lightning_croloss
 from lightning_croloss.cli import main
+from lightning_croloss.cli.run import WORKSPACES
 
 
 def test_the_versions_to_name_in_a_report(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,3 +31,18 @@ def test_the_versions_need_no_heavy_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("given", [None, ":16:8"])
+def test_recurrent_layers_on_a_gpu_round_alike_in_each_run(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    name, value = WORKSPACES
+    monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv(name, given)
+    try:
+        main(["zoo", "list"])
+        assert os.environ[name] == (given or value)
+    finally:
+        os.environ.pop(name, None)

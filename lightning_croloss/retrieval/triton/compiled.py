@@ -9,6 +9,7 @@ from lightning_croloss.common.triton_products import load_vectors, multiply
 @triton.jit
 def best_scores(
     users,
+    first,
     row,
     row_inside,
     vectors,
@@ -19,9 +20,12 @@ def best_scores(
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
 ):
-    """Return the scores (ROWS, COLUMNS) of items (COLUMNS, PADDED): the largest over a user's interests."""
-    best = tl.full([ROWS, COLUMNS], float("-inf"), tl.float32)
-    for interest in range(0, INTERESTS):
+    """Return the scores (ROWS, COLUMNS) of items (COLUMNS, PADDED): the largest over a user's interests.
+
+    The first interest (ROWS, PADDED) is given, as it is the same for all tiles.
+    """
+    best = multiply(first, tl.trans(vectors), tl.zeros([ROWS, COLUMNS], tl.float32), PRECISION)
+    for interest in range(1, INTERESTS):
         user = load_vectors(users, row * INTERESTS + interest, row_inside, WIDTH, WIDTH, PADDED)
         x = multiply(user, tl.trans(vectors), tl.zeros([ROWS, COLUMNS], tl.float32), PRECISION)
         best = tl.where((x > best) | (x != x), x, best)  # a NaN is the largest
@@ -70,7 +74,8 @@ def pairs_kernel(
     row = tl.load(rows + pair, mask=inside, other=0)
     place = tl.load(places + other, mask=other_inside, other=0)
     vectors = load_vectors(items, place, other_inside, item_stride, WIDTH, PADDED)
-    x = best_scores(users, row, inside, vectors, PRECISION, INTERESTS, ROWS, COLUMNS, WIDTH, PADDED)
+    user = load_vectors(users, row * INTERESTS, inside, WIDTH, WIDTH, PADDED)
+    x = best_scores(users, user, row, inside, vectors, PRECISION, INTERESTS, ROWS, COLUMNS, WIDTH, PADDED)
     own = tl.sum(tl.where(number[:, None] == column[None, :], x, 0.0), 1)
     tl.store(scores + pair, own, mask=inside)
 
@@ -124,13 +129,16 @@ def count_kernel(
     row = block * ROWS + tl.arange(0, ROWS)
     row_inside = row < rows
     in_group = tl.arange(0, GROUP)
+    user = load_vectors(users, row * INTERESTS, row_inside, WIDTH, WIDTH, PADDED)
     counts = tl.zeros([ROWS, GROUP], tl.int32)
     first = part * tiles_of_part
     for tile in range(first, tl.minimum(first + tiles_of_part, tiles)):
         column = tile * COLUMNS + tl.arange(0, COLUMNS)
         column_inside = column < columns
         vectors = load_vectors(items, column, column_inside, item_stride, WIDTH, PADDED)
-        x = best_scores(users, row, row_inside, vectors, PRECISION, INTERESTS, ROWS, COLUMNS, WIDTH, PADDED)
+        x = best_scores(
+            users, user, row, row_inside, vectors, PRECISION, INTERESTS, ROWS, COLUMNS, WIDTH, PADDED
+        )
         for number in range(0, GROUP):
             target = group * GROUP + number
             inside = row_inside & (tl.zeros([ROWS], tl.int32) + target < targets)
