@@ -2,7 +2,7 @@
 
 The test suite runs them in Triton's interpreter on a CPU, value and gradients, and compiles them for compute
 capability 9.0; ``tests/gpu`` compares them on a GPU. The portable path beside them computes the same; it
-takes over where Triton is missing, the device or the loss is none that they are made for, they would be slower
+takes over where Triton is missing, the device or the loss is none that they are made for, they are slower
 (``choice.pays``), or somebody turned them off.
 
 The forward sweep is one program for a block of rows and a part of the candidates. It adds up Σ u φ, and in
