@@ -63,9 +63,16 @@ class LazyAdam(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            dense: dict[int, list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, group)
+                    step = self._begin(parameter)
+                    if parameter.grad.is_sparse:
+                        self._update_sparse(parameter, group, step)
+                    else:
+                        dense.setdefault(step, []).append(parameter)
+            for step, parameters in dense.items():
+                self._update_dense(parameters, group, step)
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -82,25 +89,36 @@ class LazyAdam(Optimizer):
             if last is not None:
                 self.state[parameter][LAST] = last.to(parameter.device, torch.int64, copy=True)
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        gradient = parameter.grad
-        assert gradient is not None
+    def _begin(self, parameter: Tensor) -> int:
+        """Make the state of a parameter if there is none, and return the number of its next step."""
         state = self.state[parameter]
         if not state:
             state["step"] = torch.zeros(())
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
-        before = int(state["step"])
         state["step"] += 1
-        if gradient.is_sparse:
-            if LAST not in state:  # a dense state: every row is at the last step
-                rows = parameter.shape[0]
-                state[LAST] = torch.full((rows,), before, dtype=torch.int64, device=parameter.device)
-            self._update_rows(parameter, RowSums.of(gradient), state, group, before + 1)
-            return
-        if LAST in state:  # the rows have moments of different steps: bring all to the same one
-            self._catch_up(state, group["betas"], before)
-        self._apply(parameter, gradient, state["exp_avg"], state["exp_avg_sq"], 1.0, group, before + 1)
+        return int(state["step"])
+
+    def _update_sparse(self, parameter: Tensor, group: dict[str, Any], step: int) -> None:
+        """Update the rows that a sparse gradient holds."""
+        gradient, state = parameter.grad, self.state[parameter]
+        assert gradient is not None
+        if LAST not in state:  # a dense state: every row is at the last step
+            rows = parameter.shape[0]
+            state[LAST] = torch.full((rows,), step - 1, dtype=torch.int64, device=parameter.device)
+        self._update_rows(parameter, RowSums.of(gradient), state, group, step)
+
+    def _update_dense(self, parameters: list[Tensor], group: dict[str, Any], step: int) -> None:
+        """Update parameters with dense gradients, all in the same few operators."""
+        for parameter in parameters:
+            state = self.state[parameter]
+            if LAST in state:  # the rows have moments of different steps: bring all to the same one
+                self._catch_up(state, group["betas"], step - 1)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        first, second = (
+            [self.state[parameter][name] for parameter in parameters] for name in ("exp_avg", "exp_avg_sq")
+        )
+        self._apply(parameters, gradients, first, second, 1.0, group, step)
 
     def _update_rows(
         self, parameter: Tensor, gradient: RowSums, state: dict[str, Any], group: dict[str, Any], step: int
@@ -117,7 +135,7 @@ class LazyAdam(Optimizer):
         first = state["exp_avg"].index_select(0, rows).mul_(torch.pow(beta1, waited))
         second = state["exp_avg_sq"].index_select(0, rows).mul_(torch.pow(beta2, waited))
         values = parameter.index_select(0, rows)
-        self._apply(values, gradient.values, first, second, missed, group, step)
+        self._apply([values], [gradient.values], [first], [second], missed, group, step)
         parameter.index_copy_(0, rows, values)
         state["exp_avg"].index_copy_(0, rows, first)
         state["exp_avg_sq"].index_copy_(0, rows, second)
@@ -125,10 +143,10 @@ class LazyAdam(Optimizer):
 
     @staticmethod
     def _apply(
-        values: Tensor,
-        gradient: Tensor,
-        first: Tensor,
-        second: Tensor,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        first: list[Tensor],
+        second: list[Tensor],
         missed: Tensor | float,
         group: dict[str, Any],
         step: int,
@@ -137,11 +155,18 @@ class LazyAdam(Optimizer):
         lr, eps, weight_decay = (float(group[name]) for name in ("lr", "eps", "weight_decay"))
         beta1, beta2 = group["betas"]
         if weight_decay:
-            values.mul_((1.0 - lr * weight_decay) ** missed)
-        first.lerp_(gradient.to(first), 1.0 - beta1)
-        second.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
-        root = second.sqrt().div_((1.0 - beta2**step) ** 0.5).add_(eps)
-        values.addcdiv_(first, root, value=-lr / (1.0 - beta1**step))
+            kept = (1.0 - lr * weight_decay) ** missed
+            for value in values:
+                value.mul_(kept)
+        gradients = [gradient.to(moment) for gradient, moment in zip(gradients, first, strict=True)]
+        # of many tensors at once: on a device each operator costs the host more than the device
+        torch._foreach_lerp_(first, gradients, 1.0 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, value=1.0 - beta2)
+        roots = torch._foreach_sqrt(second)
+        torch._foreach_div_(roots, (1.0 - beta2**step) ** 0.5)
+        torch._foreach_add_(roots, eps)
+        torch._foreach_addcdiv_(values, first, roots, value=-lr / (1.0 - beta1**step))
 
     @staticmethod
     def _catch_up(state: dict[str, Any], betas: tuple[float, float], step: int) -> None:
