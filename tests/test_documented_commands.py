@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lightning_croloss.cli import data, export, gather, zoo
+from lightning_croloss.cli import export, gather, zoo
+from lightning_croloss.cli.data import inspect as data_command
+from lightning_croloss.cli.data.partition_options import partition_parser
 from lightning_croloss.cli.front_door import left_to_run
-from lightning_croloss.cli.partition_options import partition_parser
 from lightning_croloss.cli.recommend.options import recommend_parser
 from lightning_croloss.cli.seeds import ParsedCLI, seeds_of, without_seeds
 from lightning_croloss.cli.seeds_option import OPTION, asks_for_seeds
@@ -84,7 +85,7 @@ def test_a_command_is_one_that_the_parsers_take(page: str, command: str) -> None
         elif name == "data" and words[0] == "partition":
             partition_parser().parse_args(words[1:])
         elif name == "data":
-            data._parser().parse_args(words[1:])
+            data_command._parser().parse_args(words[1:])
         elif name == "zoo":
             zoo._parser().parse_args(words)
         elif name == "recommend":

@@ -5,7 +5,7 @@ Imports nothing heavy: the help and the options of a command are read before wha
 
 from __future__ import annotations
 
-from lightning_croloss.cli.partition_options import partition_parser
+from lightning_croloss.cli.data.partition_options import partition_parser
 from lightning_croloss.cli.recommend.options import recommend_parser
 from lightning_croloss.cli.torchrun import refuse_torchrun
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS
@@ -61,13 +61,13 @@ def run_command(name: str, words: list[str]) -> None:
     elif words[:1] == ["partition"]:
         given = partition_parser().parse_args(words[1:])
 
-        from lightning_croloss.cli.data_partition import partition
+        from lightning_croloss.cli.data.partition import partition
 
         partition(given)
     else:
-        from lightning_croloss.cli import data
+        from lightning_croloss.cli.data import inspect
 
-        data.main(words)
+        inspect.main(words)
 
 
 __all__ = ["COMMANDS", "OTHER_COMMANDS", "SUBCOMMANDS", "TRAINER_COMMANDS", "run_command"]

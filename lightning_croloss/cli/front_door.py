@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from lightning_croloss import __version__
 from lightning_croloss.cli.commands import COMMANDS, OTHER_COMMANDS, SUBCOMMANDS, TRAINER_COMMANDS
-from lightning_croloss.cli.data_help import DESCRIPTION, EPILOG, USAGE
+from lightning_croloss.cli.data.help import DESCRIPTION, EPILOG, USAGE
 from lightning_croloss.cli.plain_parser import nearest, usage_error
 from lightning_croloss.cli.trainer_help import trainer_help
 

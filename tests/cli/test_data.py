@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightning_croloss.cli import main
-from lightning_croloss.cli.data import format_text
+from lightning_croloss.cli.data.inspect import format_text
 from lightning_croloss.data import GlobalTime
 from lightning_croloss.data.statistics import describe
 from tests.data.events import GivenEvents

@@ -19,13 +19,13 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_croloss import load_pretrained, save_pretrained
-from lightning_croloss.cli import data as data_command
 from lightning_croloss.cli import export as export_command
 from lightning_croloss.cli import gather as gather_command
 from lightning_croloss.cli import main, zoo_factory, zoo_folder
 from lightning_croloss.cli import zoo as zoo_command
+from lightning_croloss.cli.data import inspect as data_command
+from lightning_croloss.cli.data.partition_options import partition_parser
 from lightning_croloss.cli.lightning_cli import CROLossCLI
-from lightning_croloss.cli.partition_options import partition_parser
 from lightning_croloss.cli.recommend.options import recommend_parser
 from lightning_croloss.cli.tune.options import tune_parser
 from lightning_croloss.zoo import evaluating, recipes

@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lightning_croloss import RecallReport
-from lightning_croloss.cli import data as data_command
 from lightning_croloss.cli.config.overlays import replaced_lists
+from lightning_croloss.cli.data import inspect as data_command
 from lightning_croloss.cli.lightning_cli import run_fit
 from tests.cli.cases import ROOT, error_of
 from tests.cli.small import FIT, NO_PLOT

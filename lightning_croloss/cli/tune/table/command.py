@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lightning_croloss.baselines.per_user import Measured, measure_per_user
-from lightning_croloss.cli.data import data_of
+from lightning_croloss.cli.data.inspect import data_of
 from lightning_croloss.cli.interruption import interruption_behind
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun

@@ -7,7 +7,7 @@ from typing import Any
 
 from croloss_serving.common.terminal import printable, printable_json
 from lightning_croloss.cli.config.overlays import replaced_lists
-from lightning_croloss.cli.data_help import DESCRIPTION
+from lightning_croloss.cli.data.help import DESCRIPTION
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.parser import SectionParser
 from lightning_croloss.common.text_table import aligned

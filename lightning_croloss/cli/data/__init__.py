@@ -1,0 +1,1 @@
+"""``croloss data``: what a table of events holds, and how it is divided by user."""
