@@ -44,8 +44,7 @@ class EqualIds(NamedTuple):
         # a device adds up the equal ones one after the other: what comes often is added up in parts before,
         # padding for instance
         number = torch.arange(len(terms), device=terms.device)
-        begin = torch.where(self.is_first, number, 0).cummax(0).values
-        part = (self.is_first | ((number - begin) % _MOST_IN_TURN == 0)).cumsum(0) - 1
+        part = (self.is_first | (number % _MOST_IN_TURN == 0)).cumsum(0) - 1
         # what is beyond the last part is nothing, each of another group
         group_of_part = number.clone().index_copy_(0, part, self.group)
         return _added(_added(terms, part), group_of_part)[self.group]
