@@ -39,7 +39,8 @@ def restore_sums(trainer: Trainer, kept: list[dict[str, Any]]) -> None:
     results = trainer.fit_loop.epoch_loop._results
     for entry in kept:
         # what the progress bar shows is read after each step: from the host, where nothing waits
-        device = torch.device("cpu") if entry["settings"]["prog_bar"] else trainer.strategy.root_device
+        shown = entry["settings"]["prog_bar"] and not entry["sync_dist"]  # which devices exchange among them
+        device = torch.device("cpu") if shown else trainer.strategy.root_device
         value = entry["value"].to(device)
         results.log(
             entry["fx"],

@@ -60,6 +60,8 @@ def test_the_path_is_chosen(monkeypatch, cls):
     ("dtype", "precision", "width", "fewest"),
     [
         (torch.bfloat16, "highest", 512, "FEWEST_ON_GPU"),
+        (torch.bfloat16, "highest", 513, "FEWEST_WITHOUT_KERNELS"),
+        (torch.float16, "high", 64, "FEWEST_WITHOUT_KERNELS"),
         (torch.float32, "highest", 64, "FEWEST_WITHOUT_KERNELS"),
         (torch.float32, "high", 128, "FEWEST_ON_GPU"),
         (torch.float32, "high", 256, "FEWEST_WITHOUT_KERNELS"),

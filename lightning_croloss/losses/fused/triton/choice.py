@@ -50,9 +50,11 @@ def pays(users: Tensor, candidates: Tensor) -> bool:
         users: (B, D).
         candidates: (M, D).
     """
-    if product_dtype(users, candidates) != torch.float32:
-        return True
-    return torch.get_float32_matmul_precision() != "highest" and users.shape[1] <= WIDEST_IN_FLOAT
+    dtype, width = product_dtype(users, candidates), users.shape[1]
+    if dtype == torch.bfloat16:
+        return width <= LARGEST_WIDTH
+    rounds = torch.get_float32_matmul_precision() != "highest"
+    return dtype == torch.float32 and rounds and width <= WIDEST_IN_FLOAT
 
 
 def is_computable(form: FusedForm, users: Tensor, positives: Tensor, candidates: Tensor) -> bool:
