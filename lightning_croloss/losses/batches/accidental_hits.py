@@ -7,6 +7,7 @@ asks for the hits of one tile at a time, on a CPU :class:`AccidentalHits`, else 
 
 from __future__ import annotations
 
+import weakref
 from typing import NamedTuple
 
 import torch
@@ -237,8 +238,31 @@ def _hits_of_lists(candidate_ids: Tensor, lists: ItemLists) -> tuple[Tensor, Ten
     return of_rows.list_of_value, of_rows.values
 
 
+class _Asked(NamedTuple):
+    """What was said of some ids."""
+
+    ids: weakref.ref[Tensor]
+    version: int
+    first: int | None
+
+
+#: The latest ids: a step after another is taken with the same whole catalogue.
+_asked: _Asked | None = None
+
+
 def _first_of_catalogue(candidate_ids: Tensor) -> int | None:
     """Return the first of ids that count up from 1, or from 0 as the rows of a table do; None of others."""
+    global _asked
+    if candidate_ids.is_inference():  # of which nobody counts the changes
+        return _find_first(candidate_ids)
+    known = _asked
+    if known is None or known.ids() is not candidate_ids or known.version != candidate_ids._version:
+        first = _find_first(candidate_ids)
+        known = _asked = _Asked(weakref.ref(candidate_ids), candidate_ids._version, first)
+    return known.first
+
+
+def _find_first(candidate_ids: Tensor) -> int | None:
     size = candidate_ids.shape[0]
     first = int(candidate_ids[0]) if size else 2
     if first not in (0, 1) or int(candidate_ids[-1]) != first + size - 1:
