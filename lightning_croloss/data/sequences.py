@@ -141,10 +141,10 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             weight = self._weights_of(events)
         if weight is not None:
             weight = _within_half_precision(weight)
-        if self._device is None:
-            windows = Windows.of(start, first, width)
-        else:
-            windows = Windows.of(*sent(torch.stack([start, first]), self._device).unbind(), width)
+        begin, end = start, first
+        if self._device is not None:
+            begin, end = sent(torch.stack([start, first]), self._device).unbind()
+        windows = Windows.of(begin, end, width)
         batch = RetrievalBatch(
             history=windows.filled(self._items),
             targets=targets,

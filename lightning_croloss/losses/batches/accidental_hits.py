@@ -134,7 +134,8 @@ class AccidentalHits:
         if not pairs:
             return
         row, column = pairs[0] if len(pairs) == 1 else map(torch.cat, zip(*pairs, strict=True))
-        if self._tiles == 1 and len(listed[0] if listed else excluded_ids) <= rows:
+        given = target_ids if excluded_ids is None else excluded_ids
+        if self._tiles == 1 and given is not None and len(given) <= rows:  # all in the only tile
             self._positions, self._starts = row * size + column, [0, len(row)]
             return
         tile = column // width
