@@ -8,6 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: Bytes from which on PyTorch's memory comes from the system and goes back to it, page by page.
+FEWEST_BYTES = 2**20
+
+
+def worth_keeping(block: Tensor) -> bool:
+    """Tell whether memory of the size of a tensor is slower to get than to keep."""
+    return block.nbytes >= FEWEST_BYTES
+
 
 class SpareMemory:
     """The memory of a gradient of a whole table that nobody needs any more, for the next step's.

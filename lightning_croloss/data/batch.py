@@ -191,7 +191,9 @@ class RetrievalBatch:
         counts, leaves = self.target_counts, torch.device(device).type != "cpu"
         if counts is None and leaves and isinstance(self.targets, Tensor) and self.targets.is_cpu:
             counts = TargetCounts.of(self.targets)
-        moved = self._map(lambda part: part.to(device, non_blocking=non_blocking or part.is_pinned()))
+        moved = self._map(
+            lambda part: part.to(device, non_blocking=non_blocking or (leaves and part.is_pinned()))
+        )
         if counts is not None and isinstance(moved.targets, Tensor):
             moved.counted = replace(counts, targets=moved.targets)
         return moved

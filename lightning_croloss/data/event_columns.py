@@ -15,6 +15,7 @@ from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.recommend.event_inputs import EventInputs
 from lightning_croloss.common.checks import check_choice
 from lightning_croloss.data.batch import EventValues
+from lightning_croloss.data.windows import Windows
 from lightning_croloss.errors import DataError
 
 #: What a column of events can be. The times of the events are a third kind of input, but no column of these.
@@ -138,14 +139,11 @@ class EventTable:
         times = None if self.times is None else self.times.to(device)
         return EventTable(times, [column.to(device) for column in self.features])
 
-    def windows(self, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> EventValues:
-        """Return the values (B, width) of the events from ``origin``, blank outside of [begin, stop)."""
-        positions = origin.unsqueeze(1) + torch.arange(width, device=origin.device)
-        inside = (positions >= begin.unsqueeze(1)) & (positions < stop.unsqueeze(1))
-        positions = positions.where(inside, 0)
+    def windows(self, windows: Windows) -> EventValues:
+        """Return the values (B, width) of the events in windows, blank outside."""
 
         def filled(column: Tensor) -> Tensor:
-            return column[positions].where(inside, float("nan") if column.is_floating_point() else 0)
+            return windows.filled(column, float("nan") if column.is_floating_point() else 0)
 
         times = None if self.times is None else filled(self.times)
         return EventValues(times, [filled(column) for column in self.features])

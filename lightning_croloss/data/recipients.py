@@ -16,7 +16,7 @@ from lightning_croloss.data.batch import GivenFeatures, RetrievalBatch
 from lightning_croloss.data.event_columns import EventTable
 from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
-from lightning_croloss.data.sequences import window
+from lightning_croloss.data.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,15 @@ class RecipientDataset(Dataset[RetrievalBatch]):
         if self.include_whole_history:
             whole = ItemLists.of_ranges(events.items, start, stop).compact(left=True)
         width = max(1, int(self.widths[numbers - 1].max())) if len(numbers) else 1
+        windows = Windows.of(start, stop, width)
         return RetrievalBatch(
-            history=window(events.items, stop - width, start, stop, width),
+            history=windows.filled(events.items),
             targets=torch.zeros(len(numbers), 1, dtype=torch.int64),
             users=self.recipients.known_ids(numbers),
             whole_history=whole,
             recipients=numbers,
             user_features=self._features_of(numbers) if self._values else None,
-            events=None if self._events is None else self._events.windows(stop - width, start, stop, width),
+            events=None if self._events is None else self._events.windows(windows),
         )
 
     def _features_of(self, numbers: Tensor) -> GivenFeatures:

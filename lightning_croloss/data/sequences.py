@@ -18,6 +18,7 @@ from lightning_croloss.data.next_targets import NextTargets
 from lightning_croloss.data.splits import TargetRows
 from lightning_croloss.data.target_counts import sent
 from lightning_croloss.data.targets import targets_of_rows
+from lightning_croloss.data.windows import Windows
 
 
 class SequenceDataset(Dataset[RetrievalBatch]):
@@ -105,6 +106,11 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             widths = widths + self._is_target[start]
         return widths.clamp(max=self.max_history)
 
+    @cached_property
+    def _single(self) -> bool:
+        """Whether each row has one target, as in training."""
+        return bool((self.rows.stop - self.rows.first == 1).all())
+
     def __getitems__(self, indices: Sequence[int] | Tensor) -> RetrievalBatch:
         """Return the rows ``indices`` (B,) as one batch.
 
@@ -128,23 +134,25 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         events = self._events_of_targets(first, start, stop, width)
         targets: Ids
         if events is None:
-            targets = targets_of_rows(data, first, stop)
+            targets = data.items[first].unsqueeze(1) if self._single else targets_of_rows(data, first, stop)
             weight = None if self._weights is None else self._weights[first]
         else:
             targets = data.items[events.clamp(min=0)].where(events >= 0, 0)
             weight = self._weights_of(events)
         if weight is not None:
             weight = _within_half_precision(weight)
-        bounds = torch.stack([first - width, start, first])
-        origin, begin, end = (bounds if self._device is None else sent(bounds, self._device)).unbind()
+        begin, end = start, first
+        if self._device is not None:
+            begin, end = sent(torch.stack([start, first]), self._device).unbind()
+        windows = Windows.of(begin, end, width)
         batch = RetrievalBatch(
-            history=window(self._items, origin, begin, end, width),
+            history=windows.filled(self._items),
             targets=targets,
             users=data.known_users(users),
             sample_weight=weight,
             known_positives=known,
             whole_history=whole,
-            events=None if self._events is None else self._events.windows(origin, begin, end, width),
+            events=None if self._events is None else self._events.windows(windows),
         )
         return batch if self._device is None else batch.sent(self._device)
 
@@ -172,14 +180,6 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             return None
         weights = self._weights[events.clamp(min=0)].where(events >= 0, 0.0)
         return weights.squeeze(1) if self._is_target is None else weights
-
-
-def window(column: Tensor, origin: Tensor, begin: Tensor, stop: Tensor, width: int) -> Tensor:
-    """Return (B, width): column[origin … origin + width) with 0 outside of [begin, stop)."""
-    position = origin.unsqueeze(1) + torch.arange(width, device=origin.device)
-    inside = (position >= begin.unsqueeze(1)) & (position < stop.unsqueeze(1))
-    # outside positions may lie beyond the column: gather position 0 instead, then blank it
-    return column[position.where(inside, 0)].where(inside, 0)
 
 
 def _within_half_precision(weights: Tensor) -> Tensor:

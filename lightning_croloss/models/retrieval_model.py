@@ -50,7 +50,7 @@ from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.sharded.folder import rest_of
 from lightning_croloss.training.sharded.loading import refuse_part
 from lightning_croloss.training.sharded.refusals import refuse_strategy
-from lightning_croloss.training.table_gradients import SpareGradients, is_plain
+from lightning_croloss.training.table_gradients import RowIds, SpareGradients, is_plain
 from lightning_croloss.training.trainer_checks import check_trainer
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         self.metadata = ModelMetadata()
         self._finite = NaNGuard(self.loss)
         self._spare_gradients = SpareGradients()
+        self._row_ids = RowIds()
         self.predicts_n = min(100, num_items)
 
     # ------------------------------------------------------------------ what an architecture is

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_croloss.common.spare_memory import Released
+from lightning_croloss.common.spare_memory import Released, worth_keeping
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.models.encoder import Encoder
@@ -31,6 +31,7 @@ from lightning_croloss.training.sharded.rows import keep_own_states
 from lightning_croloss.training.sharded.tables import shards_of, weights_of
 from lightning_croloss.training.sparse_gradients import clip_gradients
 from lightning_croloss.training.table_gradients import (
+    RowIds,
     SpareGradients,
     is_plain,
     looked_up_rows,
@@ -59,6 +60,7 @@ class SampledTraining(Encoder):
     _optimization: Optimization
     _finite: NaNGuard
     _spare_gradients: SpareGradients
+    _row_ids: RowIds
     _rate_at_setup: float | None = None
     #: exchanges the sparse gradients of processes that cannot add them up
     _row_exchange: RowExchange | None = None
@@ -198,7 +200,7 @@ class SampledTraining(Encoder):
             return self.loss.from_sharded_embeddings(
                 users, positives, rows, self.item_shards, of_table=True, **of_rows
             )
-        ids = torch.arange(len(rows), device=rows.device)
+        ids = self._row_ids.of(rows)
         return self.loss.from_embeddings(users, positives, rows, candidate_ids=ids, **of_rows)
 
     @property
@@ -294,7 +296,10 @@ class SampledTraining(Encoder):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        """Let go of the gradients; the memory of those of whole tables is kept for the next step."""
+        """Let go of the gradients; the memory of those of whole large tables is kept for the next step."""
+        if not any(worth_keeping(each.weight) for each in self.id_embeddings()):
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+            return
         kept = [(each, self._spare_gradients.of(each)) for each in self._looked_up_tables]
         if (table := self._whole_table) is not None:
             kept.append((table, self.loss.spare_memory))
@@ -312,6 +317,7 @@ class SampledTraining(Encoder):
             self._optimization.set_sparse(self.id_embeddings(), False)
             self.loss.spare_memory.forget()
             self._spare_gradients.forget()
+            self._row_ids.forget()
             if self._row_exchange is not None:
                 self._row_exchange.hand_back(self)
                 self._row_exchange = None

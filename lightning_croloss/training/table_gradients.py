@@ -43,6 +43,28 @@ class SpareGradients:
         return {"_memory": {}}
 
 
+class RowIds:
+    """The numbers of a table's rows, from one step to the next: what was found out of them stays known."""
+
+    def __init__(self) -> None:
+        self._ids: Tensor | None = None
+
+    def of(self, table: Tensor) -> Tensor:
+        """Return 0 … R − 1 for a table (R, D), not to be changed."""
+        ids = self._ids
+        if ids is None or len(ids) != len(table) or ids.device != table.device:
+            ids = self._ids = torch.arange(len(table), device=table.device)
+        return ids
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        self._ids = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the memory out of copies and pickles."""
+        return {"_ids": None}
+
+
 @contextmanager
 def whole_rows(table: IdEmbedding | None) -> Iterator[Tensor | None]:
     """Let the look-ups in a table add to the gradient that a loss has of the whole table.

@@ -145,3 +145,21 @@ def test_a_catalogue_is_known_piece_by_piece(monkeypatch, size, first):
     assert accidental_hits._first_of_catalogue(ids) == first
     for place in range(1, size - 1):
         assert accidental_hits._first_of_catalogue(ids.index_fill(0, torch.tensor([place]), 0)) is None
+
+
+def test_the_ids_of_the_step_before_are_not_compared_again(monkeypatch):
+    find, asked = accidental_hits._find_first, []
+    monkeypatch.setattr(accidental_hits, "_find_first", lambda ids: asked.append(1) or find(ids))
+    ids, others = torch.arange(9), torch.arange(1, 9)
+    assert [accidental_hits._first_of_catalogue(ids) for _ in range(3)] == [0, 0, 0]
+    assert len(asked) == 1
+    assert accidental_hits._first_of_catalogue(others) == 1  # it takes the others' place
+    assert accidental_hits._first_of_catalogue(ids) == 0
+    assert len(asked) == 3
+    ids[4] = 0
+    assert accidental_hits._first_of_catalogue(ids) is None
+    with torch.inference_mode():
+        unversioned = torch.arange(4)
+        assert accidental_hits._first_of_catalogue(unversioned) == 0
+        unversioned[2] = 0
+        assert accidental_hits._first_of_catalogue(unversioned) is None

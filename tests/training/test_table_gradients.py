@@ -16,6 +16,7 @@ from lightning_croloss import (
     SoftmaxLoss,
     UniformNegatives,
 )
+from lightning_croloss.common import spare_memory
 from lightning_croloss.losses.fused import plan
 from lightning_croloss.models import SASRec, TwoTower, YouTubeDNN
 from lightning_croloss.models.encoder import Encoder
@@ -139,6 +140,7 @@ def test_lazy_adam_takes_the_whole_gradient():
 
 
 def test_the_memory_of_the_gradient_is_used_again(monkeypatch):
+    monkeypatch.setattr(spare_memory, "FEWEST_BYTES", 0)
     monkeypatch.setattr(plan, "MOST_KEPT", 0)
     model = small_model(negatives=FullCatalogNegatives(), loss=CROLoss(fused=True))
     memory = model.loss.spare_memory
@@ -235,7 +237,18 @@ def test_a_fit_with_look_ups_is_that_of_the_ordinary_way(monkeypatch, options):
     assert_a_fit_is_the_same(monkeypatch, ordinary_way, make_model, options)
 
 
+@pytest.mark.parametrize("negatives", [FullCatalogNegatives(), UniformNegatives(9)], ids=["all", "sampled"])
+def test_nobody_looks_after_the_gradients_of_small_tables(negatives, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a small table's gradient is kept")
+
+    monkeypatch.setattr(spare_memory.Released, "of", refuse)
+    monkeypatch.setattr(spare_memory.SpareMemory, "give", refuse)
+    fit(small_model(negatives=negatives), limit_train_batches=3)
+
+
 def test_the_memory_of_looked_up_gradients_is_used_again(monkeypatch):
+    monkeypatch.setattr(spare_memory, "FEWEST_BYTES", 0)
     model = small_model(negatives=UniformNegatives(9))
     blocks = []
     zero_grad = model.optimizer_zero_grad

@@ -7,6 +7,7 @@ asks for the hits of one tile at a time, on a CPU :class:`AccidentalHits`, else 
 
 from __future__ import annotations
 
+import weakref
 from typing import NamedTuple
 
 import torch
@@ -119,20 +120,26 @@ class AccidentalHits:
         rows: int,
         width: int,
     ) -> None:
-        self._tiles = -(-candidate_ids.shape[0] // width)
-        self._padding, self._padding_starts = _grouped_padding(candidate_ids, width, self._tiles)
+        size = candidate_ids.shape[0]
+        self._tiles = -(-size // width)
+        first = _first_of_catalogue(candidate_ids)
+        self._padding, self._padding_starts = _grouped_padding(candidate_ids, first, width, self._tiles)
         self._positions, self._starts = torch.empty(0, dtype=torch.long), [0]
         listed = [] if target_ids is None else [target_ids.unsqueeze(1)]
         if isinstance(excluded_ids, Tensor):
             listed.append(excluded_ids)
-        pairs = [hit_pairs(candidate_ids, torch.cat(listed, dim=1))] if listed else []
+        pairs = [_pairs(candidate_ids, first, _beside(listed))] if listed else []
         if isinstance(excluded_ids, ItemLists):
             pairs.append(listed_pairs(candidate_ids, excluded_ids))
         if not pairs:
             return
-        row, column = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        row, column = pairs[0] if len(pairs) == 1 else map(torch.cat, zip(*pairs, strict=True))
+        given = target_ids if excluded_ids is None else excluded_ids
+        if self._tiles == 1 and given is not None and len(given) <= rows:  # all in the only tile
+            self._positions, self._starts = row * size + column, [0, len(row)]
+            return
         tile = column // width
-        width_of_tile = torch.clamp(candidate_ids.shape[0] - tile * width, max=width)
+        width_of_tile = torch.clamp(size - tile * width, max=width)
         position = (row % rows) * width_of_tile + column % width  # in the tile, row by row
         block = row // rows
         key = block * self._tiles + tile
@@ -175,15 +182,28 @@ def hit_pairs(candidate_ids: Tensor, listed: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two (P,) tensors; a pair comes more than once if its id is listed more than once.
     """
-    width = max(1, listed.shape[1])
-    entry, column = _hits(candidate_ids, listed.flatten())
-    return entry // width, column
+    return _pairs(candidate_ids, _first_of_catalogue(candidate_ids), listed)
 
 
-def _hits(candidate_ids: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for each pair of equal ids which of ``ids`` (S,), ascending, and which candidate (M,) it is."""
+def _pairs(candidate_ids: Tensor, start: int | None, listed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same, where it is known what ``_first_of_catalogue`` says."""
+    entry, column = _hits(candidate_ids, start, listed.flatten())
+    return entry if listed.shape[1] == 1 else entry // max(1, listed.shape[1]), column
+
+
+def _beside(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _hits(candidate_ids: Tensor, start: int | None, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each pair of equal ids which of ``ids`` (S,), ascending, and which candidate (M,) it is.
+
+    Args:
+        candidate_ids: (M,).
+        start: what ``_first_of_catalogue`` says of them.
+        ids: (S,).
+    """
     size = candidate_ids.shape[0]
-    start = _first_of_catalogue(candidate_ids)
     if start is not None:  # item i is candidate i − start
         entry = torch.nonzero((ids > 0) & (ids < start + size)).squeeze(1)
         return entry, ids[entry] - start
@@ -211,7 +231,7 @@ def _ranges(ordered: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 def _hits_of_lists(candidate_ids: Tensor, lists: ItemLists) -> tuple[Tensor, Tensor]:
     """Return row and column of each candidate (M,) whose id is in the row's list, each pair once."""
     size = max(1, candidate_ids.shape[0])
-    entry, column = _hits(candidate_ids, lists.values)
+    entry, column = _hits(candidate_ids, _first_of_catalogue(candidate_ids), lists.values)
     pairs = (lists.list_of_value[entry] * size + column).unique()  # found once for a list, not for each row
     counts = torch.bincount(pairs // size, minlength=len(lists.offsets) - 1)
     stop = counts.cumsum(0)
@@ -219,8 +239,31 @@ def _hits_of_lists(candidate_ids: Tensor, lists: ItemLists) -> tuple[Tensor, Ten
     return of_rows.list_of_value, of_rows.values
 
 
+class _Asked(NamedTuple):
+    """What was said of some ids."""
+
+    ids: weakref.ref[Tensor]
+    version: int
+    first: int | None
+
+
+#: The latest ids: a step after another is taken with the same whole catalogue.
+_asked: _Asked | None = None
+
+
 def _first_of_catalogue(candidate_ids: Tensor) -> int | None:
     """Return the first of ids that count up from 1, or from 0 as the rows of a table do; None of others."""
+    global _asked
+    if candidate_ids.is_inference():  # of which nobody counts the changes
+        return _find_first(candidate_ids)
+    known = _asked
+    if known is None or known.ids() is not candidate_ids or known.version != candidate_ids._version:
+        first = _find_first(candidate_ids)
+        known = _asked = _Asked(weakref.ref(candidate_ids), candidate_ids._version, first)
+    return known.first
+
+
+def _find_first(candidate_ids: Tensor) -> int | None:
     size = candidate_ids.shape[0]
     first = int(candidate_ids[0]) if size else 2
     if first not in (0, 1) or int(candidate_ids[-1]) != first + size - 1:
@@ -233,8 +276,13 @@ def _first_of_catalogue(candidate_ids: Tensor) -> int | None:
     return first - size
 
 
-def _grouped_padding(candidate_ids: Tensor, width: int, tiles: int) -> tuple[Tensor, list[int]]:
+def _grouped_padding(
+    candidate_ids: Tensor, start: int | None, width: int, tiles: int
+) -> tuple[Tensor, list[int]]:
     """Return the columns of padding within their tiles, and where each tile's begin in that list."""
+    if start is not None:  # of ids that count up only the first may be padding
+        number = 1 if start == 0 else 0
+        return torch.zeros(number, dtype=torch.long), [0, *[number] * tiles]
     columns = torch.nonzero(candidate_ids == 0).squeeze(1)
     counts = torch.bincount(columns // width, minlength=tiles)
     return columns % width, [0, *counts.cumsum(0).tolist()]

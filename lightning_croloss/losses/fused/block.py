@@ -30,7 +30,7 @@ class Block:
     def __init__(self, plan: Plan, number: int, rows: slice, users: Tensor, positive_scores: Tensor) -> None:
         self._plan, self._number, self.rows = plan, number, rows
         self.users, self.positive_scores = users[rows], positive_scores[rows]
-        self._scaled = self.users / plan.scale
+        self._scaled = self.users if plan.scale == 1.0 else self.users / plan.scale
         same = self.users.dtype == plan.dtype
         self._fast = fast_product(self.users, self.users.shape[0]) if same else None
         self._same = same

@@ -42,8 +42,8 @@ class Computation(FinishedRows):
             blocks, columns = blocks_of(plan, factor, scores), len(candidates)
             # where φ′ of a block is kept, the vectors may be that are fewer numbers
             tiles = Tiles(candidates, plan, keeps=candidates.shape[1] <= len(blocks[0]))
-            slope_sum = torch.zeros_like(scores)
-            user_grad = torch.zeros_like(users) if needs[0] else None
+            slope_sum = torch.empty_like(scores)
+            user_grad = torch.empty_like(users) if needs[0] else None
             candidate_grad = torch.empty_like(candidates, dtype=plan.dtype) if needs[2] else None
             kept = columns if needs[2] else min(plan.tiling.width, columns)
             keep = torch.empty(max(map(len, blocks)) * kept, dtype=plan.dtype, device=users.device)
@@ -53,9 +53,10 @@ class Computation(FinishedRows):
                     sweep.add(tile, keep[len(block) * tile.columns.start :] if needs[2] else keep)
                 self._finish(block.rows, sweep.sums, sweep.other_sums)
                 weight = self._coefficient[block.rows].unsqueeze(1)
-                slope_sum[block.rows] = sweep.slope_sum.unsqueeze(1) * weight
-                if user_grad is not None:
-                    user_grad[block.rows] = sweep.product * weight
+                if sweep.slope_sum is not None:
+                    torch.mul(sweep.slope_sum.unsqueeze(1), weight, out=slope_sum[block.rows])
+                if user_grad is not None and sweep.product is not None:
+                    torch.mul(sweep.product, weight, out=user_grad[block.rows])
                 if candidate_grad is not None:
                     first, last = block is blocks[0], block is blocks[-1]
                     sweep.put_candidate_gradient(weight.squeeze(1), tiles, candidate_grad, first, last)
@@ -102,5 +103,6 @@ class Computation(FinishedRows):
         """Return both in the type of the ranks, the scores (B, 1), and users in the type of the products."""
         plan = self.plan
         users, positives = users.to(plan.dtype), positives.to(plan.dtype)
-        scores = (users * positives).sum(-1, keepdim=True) / plan.scale
+        scores = (users * positives).sum(-1, keepdim=True)
+        scores = scores if plan.scale == 1.0 else scores / plan.scale
         return users, positives, scores, users.to(plan.tiling.product_dtype or plan.dtype)

@@ -35,8 +35,11 @@ class FinishedRows:
             other_sums: of that of the Lambda method, if it has one of its own.
         """
         plan, weight = self.plan, self.plan.row_weight[rows]
-        losses, self.log_ranks[rows], slope = plan.form.finish(sums, other_sums, plan.draws.num_items, rows)
-        self.losses[rows] = losses * weight
-        self._coefficient[rows] = slope * weight / plan.scale
+        losses, log_ranks, slope = plan.form.finish(sums, other_sums, plan.draws.num_items, rows)
+        torch.mul(losses, weight, out=self.losses[rows])
+        coefficient = torch.mul(slope, weight, out=self._coefficient[rows])
+        if plan.scale != 1.0:
+            coefficient.div_(plan.scale)
+        self.log_ranks[rows] = log_ranks
         if self._log_scale is not None:
             self._log_scale[rows] = sums.log_scale

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.exponential import exp_
 from lightning_croloss.losses.kernels import Kernel
 
 
@@ -44,17 +45,19 @@ class Rescaled:
         tile: (b,) logarithm of what the tile's values are relative to: of their largest, or of their sum.
         before: (b,) factor of what was summed before; any finite number, before the first tile.
         now: (b,) factor of the tile's values.
+        total: (b,) the sum of the tile's values.
     """
 
     tile: Tensor
     before: Tensor
     now: Tensor
+    total: Tensor
 
 
 def add_tile(
     sums: Sums, kernel: Kernel, x: Tensor, temperature: float, log_weight: Tensor | None, out: Tensor
 ) -> Rescaled | None:
-    """Write φ of a tile into ``out`` and add it up; x is left as it is.
+    """Write φ of a tile into ``out`` and add it up; x is left as it is, unless it is ``out`` itself.
 
     Where logarithms are summed, ``out`` becomes u φ relative to ``Rescaled.tile``.
     """
@@ -75,14 +78,16 @@ def add_tile(
     largest = terms.amax(1)
     if terms.device.type == "cpu":
         tile = largest
-        torch.sub(terms, largest.unsqueeze(1), out=out).exp_()
-        log_sum = largest + out.sum(1).log_()
+        exp_(torch.sub(terms, largest.unsqueeze(1), out=out))
+        own = out.sum(1)
+        log_sum = largest + own.log()
     else:  # one operator, where each reads the memory again
         torch.softmax(terms, 1, out=out)
         # the largest of the softmax is exp(largest − log-sum)
+        own = torch.ones_like(largest)
         tile = log_sum = largest - out.amax(1).log()
     total = log_sum if sums.empty else torch.logaddexp(sums.log_scale, log_sum)
     now = torch.exp(tile - total)
-    rescaled = Rescaled(tile, now if sums.empty else torch.exp(sums.log_scale - total), now)
+    rescaled = Rescaled(tile, now if sums.empty else torch.exp(sums.log_scale - total), now, own)
     sums.log_scale, sums.empty = total, False
     return rescaled

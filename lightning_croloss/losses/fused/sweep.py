@@ -27,8 +27,8 @@ class Sweep:
     Attributes:
         sums: Σ u φ of each row.
         other_sums: the same by the kernel of the Lambda method; None = not needed.
-        slope_sum: (b,) Σ u φ′.
-        product: (b, D) Σ_j u_j φ′(d_j) times candidate j.
+        slope_sum: (b,) Σ u φ′; None = nothing yet, or not needed.
+        product: (b, D) Σ_j u_j φ′(d_j) times candidate j; likewise.
     """
 
     def __init__(
@@ -41,8 +41,10 @@ class Sweep:
         self.sums = Sums(like, form.kernel.sums_logarithms)
         self._other = form.lambda_kernel if weighs else None
         self.other_sums = None if self._other is None else Sums(like, self._other.sums_logarithms)
-        self.slope_sum = torch.zeros_like(like)
-        self.product = torch.zeros_like(block.users, dtype=plan.dtype)
+        self.slope_sum: Tensor | None = None
+        self.product: Tensor | None = None
+        # such values may take the place of the differences, which nothing needs then
+        self._in_place = form.kernel.is_own_slope and form.kernel.sums_logarithms
         self._kept: list[tuple[int, Tensor, Tensor | None]] = []
 
     def add(self, tile: Tile, memory: Tensor) -> None:
@@ -50,7 +52,8 @@ class Sweep:
 
         Args:
             tile: the tile.
-            memory: at least b · w numbers, which hold its φ′ from now on if any gradient is needed.
+            memory: at least b · w numbers, which hold its φ′ from now on if any gradient is needed; unless
+                φ is its own slope.
         """
         form, block = self._plan.form, self._block
         x, log_weight = block.scores(tile), block.log_weight(tile)
@@ -58,7 +61,7 @@ class Sweep:
             ratio = self._plan.scale / self._other.width(form.temperature)
             scratch = torch.empty_like(x)
             add_tile(self.other_sums, self._other, x * ratio, form.temperature, log_weight, scratch)
-        out = memory[: x.numel()].view_as(x)
+        out = x if self._in_place else memory[: x.numel()].view_as(x)
         rescaled = add_tile(self.sums, form.kernel, x, form.temperature, log_weight, out)
         if not self._needs_slope:
             return
@@ -69,23 +72,35 @@ class Sweep:
         self._kept.append((tile.number, out, None if rescaled is None else rescaled.tile))
 
     def _add(self, slope: Tensor, tile: Tile, rescaled: Rescaled | None) -> None:
-        if rescaled is not None:  # bring what was summed before, and this tile, to the new common scale
-            self.slope_sum.mul_(rescaled.before).addcmul_(slope.sum(1), rescaled.now)
-            if self._needs_product:
-                product = self._block.times_vectors(slope, tile).mul_(rescaled.now.unsqueeze(1))
-                self.product.mul_(rescaled.before.unsqueeze(1)).add_(product)
-            return
-        self.slope_sum += slope.sum(1)
+        total = rescaled.total if rescaled is not None and self._in_place else slope.sum(1)
+        self.slope_sum = _added(self.slope_sum, total, rescaled)
         if self._needs_product:
-            self.product.add_(self._block.times_vectors(slope, tile))
+            self.product = _added(self.product, self._block.times_vectors(slope, tile), rescaled)
 
     def put_candidate_gradient(
         self, coefficient: Tensor, tiles: Tiles, gradient: Tensor, first: bool, last: bool
     ) -> None:
         """Put the block's part into the candidates' gradient (M, D), see ``Tiles.put_gradient``."""
-        weighted = self._block.weighted(coefficient)
+        weighted = None
         for number, slope, scale in self._kept:
             if scale is not None:
                 weighted = self._block.weighted(coefficient * torch.exp(scale - self.sums.log_scale))
+            elif weighted is None:
+                weighted = self._block.weighted(coefficient)
             part = self._block.times_users(slope, weighted)
             tiles.put_gradient(tiles[number], part, gradient, first, last)
+
+
+def _added(before: Tensor | None, part: Tensor, rescaled: Rescaled | None) -> Tensor:
+    """Return what was summed before, if anything, and a part, both brought to the new common scale.
+
+    Args:
+        before: (b,) or (b, D), which may change; None before the first tile.
+        part: of the same shape, which may change.
+        rescaled: their scales; None = all are the same.
+    """
+    if rescaled is not None:
+        part.mul_(rescaled.now if part.dim() == 1 else rescaled.now.unsqueeze(1))
+        if before is not None:
+            before.mul_(rescaled.before if part.dim() == 1 else rescaled.before.unsqueeze(1))
+    return part if before is None else before.add_(part)

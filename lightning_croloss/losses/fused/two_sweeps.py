@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.exponential import exp_
 from lightning_croloss.losses.fused.block import Block, blocks_of
 from lightning_croloss.losses.fused.plan import Plan
 from lightning_croloss.losses.fused.sweep import Sweep
@@ -99,6 +100,6 @@ class TwoSweeps:
         terms = kernel.log_value_(x, out, temperature)
         if log_weight is not None:
             terms = torch.add(terms, log_weight, out=out)
-        torch.sub(terms, log_scale.unsqueeze(1), out=out).exp_()
+        exp_(torch.sub(terms, log_scale.unsqueeze(1), out=out))
         kernel.slope_(x, out, temperature)
         return out

@@ -29,6 +29,11 @@ class Kernel(PrintedCall, Configurable, ABC):
     bounded = False
     differentiable = True
 
+    @property
+    def is_own_slope(self) -> bool:
+        """Whether φ is its own slope, so that :meth:`slope_` leaves everything as it is."""
+        return False
+
     @abstractmethod
     def value(self, difference: Tensor, temperature: Tensor) -> Tensor:
         """Return φ, of the shape of ``difference``; ``temperature`` is a scalar tensor."""

@@ -25,5 +25,10 @@ class ExponentialKernel(Kernel):
         """Return x."""
         return x
 
+    @property
+    def is_own_slope(self) -> bool:
+        """Whether φ is its own slope: unless a subclass has another one."""
+        return type(self).slope_ is ExponentialKernel.slope_
+
     def slope_(self, x: Tensor, out: Tensor, temperature: float) -> None:
         """Leave ``out``: exp is its own slope."""

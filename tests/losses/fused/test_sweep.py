@@ -5,6 +5,7 @@ import torch
 
 from lightning_croloss.losses import (
     CROLoss,
+    ExponentialKernel,
     Kernel,
     PowerImportance,
 )
@@ -60,3 +61,22 @@ def test_a_new_kernel_needs_no_closed_form(small_tiles, kernel):
     loss = CROLoss(kernel(), PowerImportance(0.5), 0.4, 0.5, "sigmoid", num_items=N)
     for options in OPTIONS.values():
         assert_same(outcome(loss, True, vectors(), **options), outcome(loss, False, vectors(), **options))
+
+
+class Doubled(ExponentialKernel):
+    """An exponential whose slope is not its own: a mistake of a user's that must stay one."""
+
+    def slope_(self, x, out, temperature):
+        out.mul_(x.exp())
+
+
+def test_only_the_exponential_itself_takes_the_place_of_its_differences(small_tiles):
+    assert ExponentialKernel().is_own_slope
+    assert not Doubled().is_own_slope
+    gradients = []
+    for kernel in (ExponentialKernel(), Doubled()):
+        loss = CROLoss(kernel, None, 0.4, num_items=N, fused=True)
+        (users, *others) = vectors()
+        loss.from_embeddings(users, *others).backward()
+        gradients.append(users.grad)
+    assert not torch.equal(*gradients)

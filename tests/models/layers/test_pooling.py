@@ -39,3 +39,15 @@ def test_events_in_a_row_pool_to_what_padded_histories_pool_to(how, dtype):
     found = pool_events(events[mask], mask.nonzero()[:, 0], 3, how)
     assert found.dtype == dtype
     torch.testing.assert_close(found, pool_history(events, mask, how))
+
+
+@pytest.mark.parametrize("lengths", [[3, 0, 70, 1], [0, 0, 0, 0]])
+def test_the_sum_of_events_is_that_of_index_add_to_the_last_bit(lengths):
+    rows = torch.arange(4).repeat_interleave(torch.tensor(lengths))
+    events = torch.randn(len(rows), 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    expected = torch.zeros(4, 32).index_add(0, rows, events)
+    weight = torch.randn(4, 32, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad((expected * weight).sum(), events)
+    found = pool_events(events, rows, 4, "sum")
+    assert torch.equal(found, expected)
+    assert torch.equal(torch.autograd.grad((found * weight).sum(), events)[0], gradient)
