@@ -57,7 +57,8 @@ def parts_of(rows: list[Row], figures: tuple[Figure, ...]) -> list[str]:
     ours = {sides: columns(runs) for sides, runs in sorted(tested.items())}
     for (architecture, side), found in ours.items():
         means = [mean_of_seeds(values, 2) for values in found]
-        lines.append([f"{architecture}, {side}", f"ours, {len(found[0])} seeds", *means])
+        seeds = f"ours, {len(found[0])} seed{'s' * (len(found[0]) > 1)}"
+        lines.append([f"{architecture}, {side}", seeds, *means])
     lines += others.lines_of(
         {row["settings"]["model"]: columns([row]) for row in rows if row["settings"]["purpose"] == "other"}
     )
