@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.common.rows import Row, Settings
-from benchmarks.common.runs import execute
+from benchmarks.common.runs import execute, exit_status
 from benchmarks.common.tables import table
 from benchmarks.gpu.timing import seconds_of, synchronize
 from lightning_croloss.common.triton_switch import triton_kernels
@@ -173,13 +173,14 @@ def _ranks(settings: Settings, users: Tensor, items: Tensor, repeats: int) -> Ro
 
 
 def measure_all(folder: Path, device: str) -> int:
-    """Compile and time everything that has no row, print the fastest, and return 0."""
+    """Compile and time everything that has no row, print the fastest, and return 1 if anything failed, else 0."""
     asked = runs(WIDTHS, device)
-    checked = execute(asked, check, folder / "checked.jsonl", os.cpu_count() or 1)
+    checks, times = folder / "checked.jsonl", folder / "cuts.jsonl"
+    checked = execute(asked, check, checks, os.cpu_count() or 1)
     fitting = [row["settings"] for row in checked.values() if "does not fit" not in row]
-    rows = execute(fitting, work, folder / "cuts.jsonl", processes=1)
+    rows = execute(fitting, work, times, processes=1)
     print(report([{**checked[key], **row} for key, row in rows.items()]))
-    return 0
+    return exit_status(asked, checks) | exit_status(fitting, times)
 
 
 def report(rows: Iterable[Row]) -> str:
