@@ -173,7 +173,7 @@ def _ranks(settings: Settings, users: Tensor, items: Tensor, repeats: int) -> Ro
 
 
 def measure_all(folder: Path, device: str) -> int:
-    """Compile and time everything that has no row, print the fastest, and return 1 if anything failed, else 0."""
+    """Compile and time all that has no row, print the fastest, and return 1 if anything failed, else 0."""
     asked = runs(WIDTHS, device)
     checks, times = folder / "checked.jsonl", folder / "cuts.jsonl"
     checked = execute(asked, check, checks, os.cpu_count() or 1)
