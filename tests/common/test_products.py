@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_croloss.common import products
-from lightning_croloss.common.products import fast_product, product
+from lightning_croloss.common.products import fast_product, multiplies_fast, product
 
 
 @pytest.mark.parametrize("kernel", [products._linear_pointwise, products._linear_of_layouts])
@@ -48,3 +48,17 @@ def test_autocast_does_not_reach_inside() -> None:
     a, b = torch.randn(40, 8), torch.randn(50, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert product(a, b, 40).dtype == torch.float32
+
+
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("avx", [False, True])
+def test_bfloat16_is_fast_with_either_instruction(monkeypatch, avx, amx) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    multiplies_fast.cache_clear()
+    try:
+        for dtype in (torch.float16, torch.float32, torch.float64):
+            assert not multiplies_fast(dtype)
+        assert multiplies_fast(torch.bfloat16) == (avx or amx)
+    finally:
+        multiplies_fast.cache_clear()

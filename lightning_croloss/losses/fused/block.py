@@ -30,10 +30,12 @@ class Block:
     def __init__(self, plan: Plan, number: int, rows: slice, users: Tensor, positive_scores: Tensor) -> None:
         self._plan, self._number, self.rows = plan, number, rows
         self.users, self.positive_scores = users[rows], positive_scores[rows]
-        self._scaled = self.users if plan.scale == 1.0 else self.users / plan.scale
+        # float16 may hold a score that it does not hold divided by the scale
+        self._scales_users = self.users.dtype != torch.float16
+        unscaled = plan.scale == 1.0 or not self._scales_users
+        self._scaled = self.users if unscaled else self.users / plan.scale
         same = self.users.dtype == plan.dtype
         self._fast = fast_product(self.users, self.users.shape[0]) if same else None
-        self._same = same
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -47,11 +49,14 @@ class Block:
         plan = self._plan
         if self._fast is not None:
             x = self._fast(self._scaled, tile.vectors)
-        elif self._same:
-            x = torch.mm(self._scaled, tile.vectors.T)
         else:
-            x = torch.mm(self.users, tile.vectors.T).to(plan.dtype).div_(plan.scale)
-        x.sub_(self.positive_scores)
+            x = torch.mm(self._scaled, tile.vectors.T)
+        if x.dtype == plan.dtype:
+            x.sub_(self.positive_scores)
+        elif self._scales_users:
+            x = torch.sub(x, self.positive_scores)  # in the wider of both types
+        else:
+            x = x.to(plan.dtype).div_(plan.scale).sub_(self.positive_scores)
         if plan.hits is not None:
             plan.hits.ignore(x, self._number, tile.number, FAR_BELOW)
         return x
@@ -63,21 +68,25 @@ class Block:
             return None
         return log_weight[tile.columns] if log_weight.dim() == 1 else log_weight[self.rows, tile.columns]
 
-    def times_vectors(self, slope: Tensor, tile: Tile) -> Tensor:
-        """Return the product (b, D) of slopes (b, w) with the tile's vectors."""
+    def as_factor(self, slope: Tensor) -> Tensor:
+        """Return slopes (b, w) in the type of the products."""
+        return slope.to(self.users.dtype)
+
+    def times_vectors(self, factor: Tensor, tile: Tile) -> Tensor:
+        """Return the product (b, D) of slopes (b, w), see :meth:`as_factor`, with the tile's vectors."""
         if self._fast is not None:
-            return self._fast(slope, tile.vectors.T)
-        return torch.mm(slope.to(tile.vectors.dtype), tile.vectors).to(slope.dtype)
+            return self._fast(factor, tile.vectors.T)
+        return torch.mm(factor, tile.vectors).to(self._plan.dtype)
 
     def weighted(self, weight: Tensor) -> Tensor:
         """Return (D, b): the users, each multiplied by its weight (b,), for :meth:`times_users`."""
         return (self.users * weight.unsqueeze(1)).to(self.users.dtype).T.contiguous()
 
-    def times_users(self, slope: Tensor, weighted: Tensor) -> Tensor:
-        """Return the product (w, D) of slopes (b, w) with weighted users."""
+    def times_users(self, factor: Tensor, weighted: Tensor) -> Tensor:
+        """Return the product (w, D) of slopes (b, w), see :meth:`as_factor`, with weighted users."""
         if self._fast is not None:
-            return self._fast(weighted, slope.T).T  # faster than its transpose
-        return torch.mm(slope.T.to(weighted.dtype), weighted.T).to(slope.dtype)
+            return self._fast(weighted, factor.T).T  # faster than its transpose
+        return torch.mm(factor.T, weighted.T).to(self._plan.dtype)
 
 
 def blocks_of(plan: Plan, users: Tensor, positive_scores: Tensor) -> list[Block]:

@@ -45,12 +45,13 @@ class Computation(FinishedRows):
             slope_sum = torch.empty_like(scores)
             user_grad = torch.empty_like(users) if needs[0] else None
             candidate_grad = torch.empty_like(candidates, dtype=plan.dtype) if needs[2] else None
-            kept = columns if needs[2] else min(plan.tiling.width, columns)
+            keeps = needs[2] and factor.dtype == plan.dtype
+            kept = columns if keeps else min(plan.tiling.width, columns)
             keep = torch.empty(max(map(len, blocks)) * kept, dtype=plan.dtype, device=users.device)
             for block in blocks:
                 sweep = Sweep(plan, block, any(needs), any(needs), needs[0])
                 for tile in tiles:
-                    sweep.add(tile, keep[len(block) * tile.columns.start :] if needs[2] else keep)
+                    sweep.add(tile, keep[len(block) * tile.columns.start :] if keeps else keep)
                 self._finish(block.rows, sweep.sums, sweep.other_sums)
                 weight = self._coefficient[block.rows].unsqueeze(1)
                 if sweep.slope_sum is not None:

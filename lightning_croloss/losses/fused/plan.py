@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.products import multiplies_fast
 from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.losses.batches.scored import Draws
 from lightning_croloss.losses.batches.tile_hits import TileHits
@@ -48,12 +49,12 @@ class Tiling:
         number, columns = max(1, users.shape[0]), max(1, candidates.shape[0])
         if users.device.type != "cpu":
             rows = max(64, min(1024, 2**27 // columns // 64 * 64))
-            return cls(rows, 2**24 // rows, product_dtype(users, candidates))
+            return cls(rows, 2**24 // rows, _tiled_dtype(users, candidates))
         if min(number, 256) * columns > MOST_KEPT:
             return cls.of_two_sweeps(users, candidates, number)
         few, most = (size // columns // 16 * 16 for size in (3 * 2**20, MOST_KEPT))
         rows = _even(number, max(32, min(512, max(few, min(128, most)))))
-        return cls(rows, _width(rows))
+        return cls(rows, _width(rows), _tiled_dtype(users, candidates))
 
     @classmethod
     def of_two_sweeps(cls, users: Tensor, candidates: Tensor, number: int) -> Tiling:
@@ -65,9 +66,9 @@ class Tiling:
             number: of rows.
         """
         if users.device.type != "cpu":
-            return cls(1024, 2**14, product_dtype(users, candidates), keeps=False)
+            return cls(1024, 2**14, _tiled_dtype(users, candidates), keeps=False)
         rows = _even(max(1, number), 512)
-        return cls(rows, _width(rows), keeps=False)
+        return cls(rows, _width(rows), _tiled_dtype(users, candidates), keeps=False)
 
 
 def _even(number: int, most: int) -> int:
@@ -80,16 +81,18 @@ def _width(rows: int) -> int:
     return max(512, 2**19 * torch.get_num_threads() // rows)
 
 
-def product_dtype(users: Tensor, candidates: Tensor) -> torch.dtype:
-    """Return the type of products on a device: the vectors', or autocast's.
-
-    On a CPU they are in float32 even of bfloat16 vectors or under autocast: few CPUs have a faster product,
-    and the ranks gain.
-    """
+def factor_dtype(users: Tensor, candidates: Tensor) -> torch.dtype:
+    """Return the type of both factors of the products on a device: the vectors', or autocast's."""
     device = users.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return torch.promote_types(users.dtype, candidates.dtype)
+
+
+def _tiled_dtype(users: Tensor, candidates: Tensor) -> torch.dtype | None:
+    """Return the same for tiles; None, the ranks', for a CPU that is no faster by it: the ranks gain."""
+    dtype = factor_dtype(users, candidates)
+    return dtype if not users.is_cpu or multiplies_fast(dtype) else None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.losses.batches.metadata import BatchMetadata
-from lightning_croloss.losses.fused.plan import LossPlan, Plan, Tiling, product_dtype
+from lightning_croloss.losses.fused.plan import LossPlan, Plan, Tiling, factor_dtype
 from lightning_croloss.losses.fused.triton.choice import is_computable
 from lightning_croloss.losses.fused.triton.layout import Layout
 from lightning_croloss.losses.fused.triton.plan import IgnoredPairs, TritonPlan
@@ -32,7 +32,7 @@ def plan_of_vectors(
     """
     parts = (plan.form, plan.draws, plan.row_weight)
     if is_computable(plan.form, users, positives, candidates):
-        dtype = product_dtype(users, candidates)
+        dtype = factor_dtype(users, candidates)
         layout = Layout.choose(users.shape[1], dtype, users.device)
         ignored = IgnoredPairs.of(metadata, len(users), len(candidates))
         return TritonPlan(*parts, ignored, layout, dtype, metadata.unit_candidates, spare_memory)

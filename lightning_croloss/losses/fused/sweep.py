@@ -53,7 +53,7 @@ class Sweep:
         Args:
             tile: the tile.
             memory: at least b · w numbers, which hold its φ′ from now on if any gradient is needed; unless
-                φ is its own slope.
+                φ is its own slope, or the type of the products is another.
         """
         form, block = self._plan.form, self._block
         x, log_weight = block.scores(tile), block.log_weight(tile)
@@ -68,26 +68,24 @@ class Sweep:
         form.kernel.slope_(x, out, form.temperature)
         if log_weight is not None and rescaled is None:
             out.mul_(log_weight.exp())
-        self._add(out, tile, rescaled)
-        self._kept.append((tile.number, out, None if rescaled is None else rescaled.tile))
-
-    def _add(self, slope: Tensor, tile: Tile, rescaled: Rescaled | None) -> None:
-        total = rescaled.total if rescaled is not None and self._in_place else slope.sum(1)
+        total = rescaled.total if rescaled is not None and self._in_place else out.sum(1)
         self.slope_sum = _added(self.slope_sum, total, rescaled)
+        factor = block.as_factor(out)
         if self._needs_product:
-            self.product = _added(self.product, self._block.times_vectors(slope, tile), rescaled)
+            self.product = _added(self.product, block.times_vectors(factor, tile), rescaled)
+        self._kept.append((tile.number, factor, None if rescaled is None else rescaled.tile))
 
     def put_candidate_gradient(
         self, coefficient: Tensor, tiles: Tiles, gradient: Tensor, first: bool, last: bool
     ) -> None:
         """Put the block's part into the candidates' gradient (M, D), see ``Tiles.put_gradient``."""
         weighted = None
-        for number, slope, scale in self._kept:
+        for number, factor, scale in self._kept:
             if scale is not None:
                 weighted = self._block.weighted(coefficient * torch.exp(scale - self.sums.log_scale))
             elif weighted is None:
                 weighted = self._block.weighted(coefficient)
-            part = self._block.times_users(slope, weighted)
+            part = self._block.times_users(factor, weighted)
             tiles.put_gradient(tiles[number], part, gradient, first, last)
 
 

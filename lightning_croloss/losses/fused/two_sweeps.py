@@ -78,10 +78,11 @@ class TwoSweeps:
             for block, weighted_users in zip(self._blocks, weighted, strict=True):
                 slope = self._slope(block, tile, None if log_scale is None else log_scale[block.rows])
                 slope_sum[block.rows] += slope.sum(1)
+                factor = block.as_factor(slope)
                 if needs_product:
-                    product[block.rows] += block.times_vectors(slope, tile)
+                    product[block.rows] += block.times_vectors(factor, tile)
                 if candidate_grad is not None:
-                    of_block = block.times_users(slope, weighted_users)
+                    of_block = block.times_users(factor, weighted_users)
                     part = of_block if part is None else part.add_(of_block)
             if part is not None and candidate_grad is not None:
                 self._tiles.put_gradient(tile, part, candidate_grad, first=True, last=True)

@@ -4,11 +4,13 @@ import itertools
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from lightning_croloss.losses import (
     KERNELS,
     CROLoss,
 )
+from lightning_croloss.losses.fused import plan
 from tests.losses.cases import assert_same
 from tests.losses.fused.cases import (
     QUIET,
@@ -79,9 +81,25 @@ def test_a_loss_scaler_works():
         assert (gradient.double() / 2**16 - expected).norm() < 1e-3 * expected.norm()
 
 
-def test_autocast_keeps_float32():
+def test_autocast_keeps_float32_where_bfloat16_is_no_faster(monkeypatch):
+    monkeypatch.setattr(plan, "multiplies_fast", lambda dtype: False)
     inputs = vectors(dtype=torch.float32)
     loss = CROLoss(num_items=N)
     expected = outcome(loss, True, inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert_same(outcome(loss, True, inputs), expected, rtol=0)
+
+
+@pytest.mark.parametrize("most_kept", [plan.MOST_KEPT, 0], ids=["one sweep", "two sweeps"])
+@pytest.mark.parametrize("kernel", ["exp", "softplus"])
+def test_autocast_multiplies_in_bfloat16_where_it_is_faster(monkeypatch, kernel, most_kept):
+    monkeypatch.setattr(plan, "multiplies_fast", lambda dtype: dtype == torch.bfloat16)
+    monkeypatch.setattr(plan, "MOST_KEPT", most_kept)
+    inputs = [normalize(entry.detach(), dim=1).requires_grad_() for entry in vectors(dtype=torch.float32)]
+    loss = CROLoss(kernel, temperature=0.2, num_items=N)
+    expected = outcome(loss, True, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = outcome(loss, True, inputs)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert 1e-6 * other.norm() < (one - other).norm() < 2**-6 * other.norm()

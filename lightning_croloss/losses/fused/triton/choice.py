@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_croloss.common.triton_switch import takes_triton
 from lightning_croloss.losses.batches.scored import rank_dtype
 from lightning_croloss.losses.fused.form import FusedForm
-from lightning_croloss.losses.fused.plan import product_dtype
+from lightning_croloss.losses.fused.plan import factor_dtype
 from lightning_croloss.losses.fused.triton.layout import LARGEST_WIDTH
 from lightning_croloss.losses.kernels import (
     ExponentialKernel,
@@ -50,7 +50,7 @@ def pays(users: Tensor, candidates: Tensor) -> bool:
         users: (B, D).
         candidates: (M, D).
     """
-    dtype, width = product_dtype(users, candidates), users.shape[1]
+    dtype, width = factor_dtype(users, candidates), users.shape[1]
     if dtype == torch.bfloat16:
         return width <= LARGEST_WIDTH
     rounds = torch.get_float32_matmul_precision() != "highest"
@@ -72,7 +72,7 @@ def is_computable(form: FusedForm, users: Tensor, positives: Tensor, candidates:
         and all(type(kernel) in WRITTEN for kernel in kernels)
         and users.shape[1] <= LARGEST_WIDTH
         and rank_dtype(users.dtype, positives.dtype, candidates.dtype) == torch.float32
-        and product_dtype(users, candidates) in (torch.float32, torch.bfloat16)
+        and factor_dtype(users, candidates) in (torch.float32, torch.bfloat16)
     )
 
 
