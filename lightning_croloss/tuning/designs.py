@@ -18,8 +18,12 @@ SESSIONS = 4
 #: all of its targets saves most of the time.
 LONG, VERY_LONG = 10, 25
 LEARNING_RATE = 0.003
+#: Of attention, and where histories are short, so that a batch holds many of them.
+LOW_RATE, HIGH_RATE = 0.002, 0.004
 #: Items up to which smoothing the whole table in each step is tried; it costs as much as a dense update.
 SMOOTHED_ITEMS = 200_000
+#: Events of an item up to which it learns more from the items near it than from its own: it is tried first.
+FEW_EVENTS = 30
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
     mean: dict[str, Any] = {"hidden_dims": []}
     causal: dict[str, Any] = {"num_blocks": 1, "num_heads": 2, "dropout": 0.2, "train_on": "all"}
     dropout = 0.5 if found.lengths["median"] >= LONG else 0.3
+    very_long = found.lengths["median"] >= VERY_LONG
     strong = Design(
         "YouTubeDNN", "YouTubeDNN", {**mean, "history_dropout": dropout}, loss, why="the mean of the history"
     )
@@ -77,7 +82,7 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
         "SASRec",
         {**causal, "history_dropout": 0.3},
         loss,
-        learning_rate=0.002,
+        learning_rate=LOW_RATE if very_long else HIGH_RATE,
         why="one block of attention: the order counts",
     )
     recurrent = Design(
@@ -102,16 +107,17 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
         "SASRec",
         {**causal, "num_blocks": 2, "history_dropout": 0.5},
         loss,
-        learning_rate=0.002,
+        learning_rate=LOW_RATE,
         why="more attention",
     )
     ordered = [strong, attention, weak, recurrent, interests, deep, capsules]
-    if found.lengths["median"] >= VERY_LONG:
+    if very_long:
         ordered = [attention, strong, recurrent, deep, weak, interests, capsules]
     if sessions:
         ordered = [weak, attention, recurrent, strong, interests, deep]
     if found.items <= SMOOTHED_ITEMS:
-        ordered.insert(2, _smoothed(ordered[0]))
+        place = 0 if found.events <= FEW_EVENTS * found.items else 2
+        ordered[place:place] = [_smoothed(each) for each in ordered[:2]]
     if found.item_features or found.user_features:
         ordered = [
             variant for each in ordered for variant in _with_features(each, found, each in ordered[:2])

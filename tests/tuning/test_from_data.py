@@ -14,7 +14,13 @@ from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data import Interactions
 from lightning_croloss.errors import DataError
 from lightning_croloss.models import RetrievalModel
-from lightning_croloss.tuning.designs import SMOOTHED_ITEMS, config_of, first_designs, variants
+from lightning_croloss.tuning.designs import (
+    FEW_EVENTS,
+    SMOOTHED_ITEMS,
+    config_of,
+    first_designs,
+    variants,
+)
 from lightning_croloss.tuning.from_data import decide
 from lightning_croloss.tuning.table_statistics import Later, Statistics, look_at
 
@@ -163,6 +169,8 @@ def test_long_histories_begin_with_a_pass_for_all_targets() -> None:
     first, second = first_designs(statistics(median=65), [100])[:2]
     assert first.all_positions
     assert second.family == "YouTubeDNN"
+    short = next(each for each in first_designs(statistics(), [100]) if each.all_positions)
+    assert short.learning_rate > first.learning_rate  # a batch holds far more of them
 
 
 def test_features_are_tried_beside_the_same_model_without() -> None:
@@ -181,17 +189,26 @@ def test_features_are_tried_beside_the_same_model_without() -> None:
     assert "users" not in attention  # it takes none
 
 
-def test_smoothed_items_are_tried_early_and_around_whatever_is_best_but_not_on_huge_catalogues() -> None:
-    found = statistics()
+@pytest.mark.parametrize("found", [statistics(), SESSIONS, statistics(900, 1_700, 65, 250)])
+def test_smoothed_items_are_tried_early_and_around_whatever_is_best_but_not_on_huge_catalogues(
+    found: Statistics,
+) -> None:
     designs = first_designs(found, [100])
-    assert designs[2].arguments == {**designs[0].arguments, "item_graph_weight": 1.0}
-    around = [variants(each, [100], found.items) for each in designs[1:3]]
+    smoothed = ["item_graph_weight" in each.arguments for each in designs[:4]]
+    # first where an item has few events
+    rare = found.events <= FEW_EVENTS * found.items
+    assert smoothed == ([True, True, False, False] if rare else [False, False, True, True])
+    near, plain = (designs[:2], designs[2:4]) if rare else (designs[2:4], designs[:2])
+    for one, other in zip(near, plain, strict=True):
+        assert one.arguments == {**other.arguments, "item_graph_weight": 1.0}
+        assert one.family == other.family
+    around = [variants(each, [100], found.items) for each in (plain[1], near[0])]
     assert [sum("item_graph_weight" in each.arguments for each in tried) for tried in around] == [
         1,
         len(around[1]),
     ]
     many = SMOOTHED_ITEMS + 1
-    huge = [*first_designs(replace(found, items=many), [100]), *variants(designs[1], [100], many)]
+    huge = [*first_designs(replace(found, items=many), [100]), *variants(plain[1], [100], many)]
     assert not any("item_graph_weight" in each.arguments for each in huge)
 
 
