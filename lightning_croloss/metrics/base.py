@@ -38,9 +38,9 @@ class RankMetric(Configurable, Metric):
     does not count; without any user the value is 0 (and torchmetrics warns, if ``update`` never ran).
 
     It works in torchmetrics' ``MetricCollection`` with its default groups, and in ``MetricTracker``. Since it
-    computes a dictionary, log it by ``self.log_dict(metric.compute())``; for ``self.log(name, metric)``, and in
-    torchmetrics' wrappers of tensors, such as ``BootStrapper`` and ``MinMaxMetric``, take :meth:`at`, which
-    computes a tensor.
+    computes a dictionary, log it by ``self.log_dict(metric.compute())``; for ``self.log(name, metric)``, and
+    in torchmetrics' wrappers of tensors, such as ``BootStrapper`` and ``MinMaxMetric``, take :meth:`at`,
+    which computes a tensor.
 
     Subclasses give :attr:`metric_name` and :meth:`user_values`.
 

@@ -27,6 +27,9 @@ from lightning_croloss.data.table.sources import TableFile, event_files, texts_o
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import DataError
 
+#: The largest weight of an event: weights are float32.
+_HEAVIEST = float(np.finfo(np.float32).max)
+
 
 def prepare(spec: TableSpec) -> tuple[Interactions, PreparationReport]:
     """Read, filter and number the events.
@@ -137,6 +140,12 @@ def _weights(table: Table, spec: TableSpec) -> NDArray[np.float64] | None:
     if (weights < 0).any():
         row = int(np.argmax(weights < 0))
         raise DataError(f"{table.location(row)}: column {spec.weight_column!r} holds {weights[row]}, below 0")
+    if (weights > _HEAVIEST).any():
+        row = int(np.argmax(weights > _HEAVIEST))
+        raise DataError(
+            f"{table.location(row)}: column {spec.weight_column!r} holds {weights[row]}, beyond float32: "
+            "divide all weights by one number"
+        )
     return weights
 
 

@@ -97,6 +97,13 @@ def test_what_names_no_file_is_refused_in_one_short_line(argument, given):
     assert len(said) < 200
 
 
+@pytest.mark.parametrize("given", ["https://example.com/events.parquet", "s3://bucket/*.csv"])
+def test_an_address_is_no_file(given):
+    assert (
+        refusal(given) == f"interactions: {given!r} is an address, not a file: download it, and name the file"
+    )
+
+
 def test_links_in_a_circle_end_a_glob_not(tmp_path):
     (tmp_path / "a.csv").write_text("user_id,item_id,timestamp\nu,a,1\n")
     os.symlink(tmp_path, tmp_path / "round")
