@@ -73,6 +73,8 @@ def find_paths(field: str, given: str | Sequence[str], atomic: str) -> list[Path
         DataError: nothing is there, a link leads nowhere, or the files are of different kinds.
     """
     named = (given,) if isinstance(given, str) else given
+    if not all(named):
+        raise DataError(f"{field} is an empty text: name a file")
     chosen: dict[str, Path] = {}
     for entry in named:
         found: dict[str, Path] = {}
