@@ -78,6 +78,26 @@ def written_integers(distinct: pl.Series) -> pl.Series | None:
     return numbers
 
 
+def to_text(table: Table, series: pl.Series, what: str, kind: pl.DataType | None = None) -> pl.Series:
+    """Return a column as text.
+
+    Args:
+        table: the table.
+        series: the column.
+        what: what its values are to be, as errors call it.
+        kind: another type than text, such as lists of it.
+
+    Raises:
+        DataError: it holds what has no text, such as durations, or bytes that are none.
+    """
+    try:
+        return series.cast(kind or pl.String())
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{table.name}: column {series.name!r} holds {series.dtype}, which is not {what}"
+        ) from error
+
+
 def refuse_nul(table: Table, column: str, distinct: pl.Series) -> None:
     """Refuse texts with a NUL character.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.progress import Stages
 from lightning_croloss.data.report import COUNTING, PreparationReport
-from lightning_croloss.data.table.conversion import factorize, parse_bound, to_numbers, to_times
+from lightning_croloss.data.table.conversion import factorize, parse_bound, to_numbers, to_text, to_times
 from lightning_croloss.data.table.event_features import columns_to_read, event_columns
 from lightning_croloss.data.table.filters import (
     Events,
@@ -157,7 +157,7 @@ def _parts(table: Table, part_of_file: list[int] | None, spec: TableSpec) -> NDA
     if spec.split is None or spec.split.column is None:
         return None
     numbers = {name: part for part, name in spec.split.names.items()}
-    texts = table.frame[texts_of(table.files, spec.split.column)].cast(pl.String)
+    texts = to_text(table, table.frame[texts_of(table.files, spec.split.column)], "the name of a part")
     parts = texts.replace_strict(numbers, default=None, return_dtype=pl.Int8)
     if parts.null_count():
         row = int(parts.is_null().arg_max() or 0)
