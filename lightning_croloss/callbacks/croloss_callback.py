@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -40,6 +40,9 @@ class CROLossCallback(Configurable, Callback):
     Raises:
         ValueError: at the start of training, if the loss has no such parameter, or a value is out of range.
     """
+
+    #: What the names begin with that it logs.
+    LOGS: ClassVar[tuple[str, ...]] = ("croloss/", "train/soft_rank")
 
     def __init__(
         self,

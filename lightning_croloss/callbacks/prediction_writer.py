@@ -44,10 +44,10 @@ class PredictionWriter(Callback):
 
     def __init__(self, output: str = "predictions.parquet", overwrite: bool = False) -> None:
         self.output = Path(output).expanduser()
-        if self.output.exists() and not overwrite:
-            raise ValueError(f"output {output!r} exists: choose another file, or set overwrite to true")
         if not is_writable(self.output):
             raise ValueError(f"output {output!r} must end in {', '.join(EXTENSIONS)}")
+        if self.output.exists() and not overwrite:
+            raise ValueError(f"output {output!r} exists: choose another file, or set overwrite to true")
         check_path(self.output, "output", folder=False)
         self._overwrite = overwrite
         try:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from croloss_serving.common.arrow_tokens import token_array
 from lightning_croloss.common.files import output_file, replacing
+from lightning_croloss.common.locks import claimed
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.common.row_file import EXTENSIONS, LINES, RowFile, is_writable
 from lightning_croloss.data.batch import RetrievalBatch
@@ -62,6 +63,17 @@ class UserMetricsWriter(Callback):
         self._overwrite = overwrite
         self._rows: list[Rows] = []
         self._names: list[str] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See that the file can be written, before the training or the evaluation whose end it records.
+
+        Raises:
+            PermissionError: its folder cannot be made or written to.
+            FileExistsError: another job is writing it.
+        """
+        if trainer.is_global_zero:
+            with claimed(self.output):
+                pass
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin, unless it is a validation inside a fit."""

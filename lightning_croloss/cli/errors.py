@@ -49,6 +49,9 @@ OURS = (
     LostProcessError,
 )
 
+# What the system answers of a file by no class of its own.
+_OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+
 # Packages that Lightning's own classes need, and the extras that bring them.
 EXTRA_OF = {"wandb": "wandb", "tensorboard": "tensorboard"}
 
@@ -193,7 +196,7 @@ def _raised_in(error: BaseException, places: Iterable[Path]) -> bool:
 def _of_files(error: OSError) -> bool:
     """Tell a missing, existing or protected file, or a full or read-only disk, from other failures."""
     kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-    return isinstance(error, kinds) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return isinstance(error, kinds) or error.errno in _OF_FILES
 
 
 def _plain(cause: str, given: str, bases: set[str]) -> str:

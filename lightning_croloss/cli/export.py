@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from croloss_serving.layout import FORMAT
-from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes
+from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes, output_path
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.common.replaceable import check_folder
 
@@ -45,7 +44,7 @@ def _parser() -> PlainParser:
     made.add_argument(
         "--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run"
     )
-    made.add_argument("--output", required=True, type=Path, help="the folder to write")
+    made.add_argument("--output", required=True, type=output_path, help="the folder to write")
     made.add_argument("--index", help="flat (exact), ivf or hnsw (approximate); without: no index")
     made.add_argument(
         "--exclude-history",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning_croloss.cli.plain_parser import PlainParser
+from lightning_croloss.cli.plain_parser import PlainParser, output_path
 from lightning_croloss.common.files import output_file
 
 DESCRIPTION = (
@@ -35,6 +35,6 @@ def _parser() -> PlainParser:
     made = PlainParser(prog="croloss gather", description=DESCRIPTION)
     add = made.add_argument
     add("--checkpoint", required=True, type=Path, help="the folder, such as runs/.../checkpoints/last.ckpt")
-    add("--output", required=True, type=Path, help="the .ckpt file to write")
+    add("--output", required=True, type=output_path, help="the .ckpt file to write")
     add("--overwrite", action="store_true", help="replace the output if it exists")
     return made

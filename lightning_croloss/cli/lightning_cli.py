@@ -239,7 +239,8 @@ class CROLossCLI(LightningCLI):
             allow = self._get(self.config, "allow_classes")
             self._pretrained = load_pretrained(name, allow=trusted_by_user(allow, imported=True))
         self._user_metrics: list[Callback] = []
-        if self.subcommand != "predict" and (output := self._get(self.config, "metrics_per_user")):
+        output = self._get(self.config, "metrics_per_user")
+        if self.subcommand != "predict" and output is not None:
             if self.subcommand == "fit" and not self._get(self.config, "test_after_fit"):
                 raise ValueError(
                     "metrics_per_user is of the test that ends a fit: set test_after_fit to true"

@@ -9,6 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from croloss_serving.common.terminal import printable
@@ -49,6 +50,17 @@ def usage_error(sentence: str) -> NoReturn:
     """Say what is wrong with the words of a command, and exit with status 2."""
     print(f"croloss: error: {printable(sentence)}", file=sys.stderr)
     sys.exit(2)
+
+
+def output_path(text: str) -> Path:
+    """Return the path of an output; the type of an option of ``argparse``.
+
+    Raises:
+        ArgumentTypeError: it is empty, which would be the current folder.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"must name what to write, got {text!r}")
+    return Path(text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -95,4 +107,12 @@ def _about_value(message: str) -> str:
     return message
 
 
-__all__ = ["ALLOW_CLASSES", "TRACEBACK", "PlainParser", "add_allow_classes", "nearest", "usage_error"]
+__all__ = [
+    "ALLOW_CLASSES",
+    "TRACEBACK",
+    "PlainParser",
+    "add_allow_classes",
+    "nearest",
+    "output_path",
+    "usage_error",
+]

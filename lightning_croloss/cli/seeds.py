@@ -31,6 +31,8 @@ from lightning_croloss.common.files import write_atomically
 
 #: A seed is below this.
 LIMIT = 2**32
+#: More runs than this are named seed by seed: a larger number is a seed.
+MOST = 100
 #: What starts several processes of one command says so by these.
 LAUNCHED = ("WORLD_SIZE", "SLURM_NTASKS")
 
@@ -124,6 +126,11 @@ def seeds_of(text: str, first: Any = None) -> list[int]:
             f"{OPTION} must be a number of seeds, such as 3, or seeds, such as 1,2,3; got {text!r}"
         ) from None
     if "," not in text:
+        if numbers[0] > MOST:
+            raise ValueError(
+                f"{OPTION} {text} asks for {numbers[0]:,} runs: for the run with seed {text} give "
+                f"--seed_everything {text}; more than {MOST} seeds stand with commas between them"
+            )
         start = first if type(first) is int else 42
         numbers = list(range(start, start + max(0, numbers[0])))
     if len(numbers) < 2:

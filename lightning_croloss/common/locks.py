@@ -17,6 +17,18 @@ if sys.platform != "win32":
 _OPEN: set[int] = set()
 #: The outputs that this process has claimed, and the thread that did.
 _CLAIMED: dict[Path, int] = {}
+#: What the system answers where no file can be.
+_NO_PLACE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EINVAL,
+)
 
 
 def lock(path: Path, make: bool = False) -> int | None:
@@ -75,13 +87,16 @@ def claimed(path: Path) -> Iterator[None]:
 
     Raises:
         FileExistsError: another job is writing it.
-        PermissionError: its folder cannot be written to.
+        PermissionError: its folder cannot be made or written to.
     """
     target = path.parent.resolve() / path.name
     if _CLAIMED.get(target) == threading.get_ident():
         yield
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_lie_there(path, error) from error
     mark = target.with_name(f".{target.name}.lock")
     descriptor = _lock_mark(mark, path)
     _CLAIMED[target] = threading.get_ident()
@@ -115,7 +130,7 @@ def _lock_mark(mark: Path, path: Path) -> int | None:
             ) from None
         except OSError as error:
             if error.errno != errno.EROFS:
-                raise
+                raise _cannot_lie_there(path, error) from error
             raise PermissionError(
                 f"{path} cannot be written: its folder, {mark.parent}, is on a file system that can only be "
                 "read; choose another output"
@@ -126,6 +141,13 @@ def _lock_mark(mark: Path, path: Path) -> int | None:
         if is_named(descriptor, mark):
             return descriptor
         unlock(descriptor)  # the job before has just removed it
+
+
+def _cannot_lie_there(path: Path, error: OSError) -> OSError:
+    """Return what to say of a path at which no file can be, or the error if it says something else."""
+    if error.errno not in _NO_PLACE:
+        return error
+    return PermissionError(f"{path} cannot be written there ({error.strerror}): choose another output")
 
 
 def _forget() -> None:

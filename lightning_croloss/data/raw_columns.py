@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from croloss_serving.common.vocabulary import Tokens, integers_of, texts_of
 from lightning_croloss.errors import DataError
@@ -30,7 +32,7 @@ def factorize(tokens: Tokens, name: str) -> tuple[NDArray[Any] | list[str], NDAr
     Raises:
         DataError: a row has no token, or one that is neither an integer nor text.
     """
-    column = _column(tokens)
+    column = _column(tokens, name)
     _refuse_missing(column, name, "has no token", "remove rows without a user or an item")
     if isinstance(column, np.ndarray) and column.dtype.kind == "f":
         column = _whole_numbers(column, name)
@@ -50,7 +52,7 @@ def exact_times(times: Tokens) -> tuple[NDArray[Any], bool]:
     Raises:
         DataError: a row has no time, or one that cannot order events exactly.
     """
-    column = _column(times)
+    column = _column(times, "times")
     _refuse_missing(column, "times", "has no value", "remove the row or give no times at all")
     if not isinstance(column, np.ndarray) and any(isinstance(value, date) for value in column):
         return _nanoseconds_of(column), True
@@ -77,8 +79,8 @@ def checked_weights(weights: Tokens) -> NDArray[np.float32]:
     Raises:
         DataError: a weight is missing, not finite or negative.
     """
-    column = _column(weights)
-    advice = "weights must be finite and not negative"
+    column = _column(weights, "weights")
+    advice = "weights must be finite as float32 and not negative"
     _refuse_missing(column, "weights", "has no value", advice)
     if not isinstance(column, np.ndarray):
         column = _numbers(column)
@@ -96,7 +98,7 @@ def checked_parts(parts: Tokens) -> NDArray[np.int8]:
     Raises:
         DataError: a part is not 0, 1 or 2.
     """
-    column = _column(parts)
+    column = _column(parts, "parts")
     known = [isinstance(part, (int, float, np.number)) and part in (0, 1, 2) for part in column]
     _refuse(
         ~np.array(known, dtype=np.bool_),
@@ -108,14 +110,27 @@ def checked_parts(parts: Tokens) -> NDArray[np.int8]:
     return np.fromiter(map(int, column), dtype=np.int8, count=len(known))
 
 
-def _column(values: Tokens) -> Sequence[Any] | NDArray[Any]:
-    """Return a column as an array of numbers or dates, or as a list where it holds anything else."""
+def _column(values: Tokens, name: str) -> Sequence[Any] | NDArray[Any]:
+    """Return a column as an array of numbers or dates, or as a list where it holds anything else.
+
+    Raises:
+        DataError: it has no order, as a set has none, or is no column at all.
+    """
+    if isinstance(values, (str, bytes, Mapping, Set)) or not (
+        hasattr(values, "__array__") or isinstance(values, Iterable)
+    ):
+        raise DataError(f"{name} must be a column, such as a list or an array, got {_shown(values)}")
     if isinstance(values, np.ma.MaskedArray):
         values = np.where(
             np.ma.getmaskarray(values), np.array(None, dtype=object), values.data.astype(object)
         )
     if hasattr(values, "__array__"):
-        array = np.asarray(values).reshape(-1)
+        array = _array(values)
+        if array.ndim != 1 and array.shape[:1] != (array.size,):
+            raise DataError(
+                f"{name} must be one column (E,), got the shape {array.shape}: give each row one value"
+            )
+        array = array.reshape(-1)
         return list(array.tolist()) if array.dtype.kind in "OUT" else array
     values = list(values)
     kinds = set(map(type, values))
@@ -124,6 +139,18 @@ def _column(values: Tokens) -> Sequence[Any] | NDArray[Any]:
     if kinds and all(issubclass(kind, np.datetime64) for kind in kinds):
         return np.asarray(values)
     return values
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """Return what can become an array; of a tensor the values, in float16 where numpy lacks its type."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.half() if values.dtype == torch.bfloat16 else values
+    return np.asarray(values)
+
+
+def _shown(value: object) -> str:
+    return f"a {type(value).__name__}" if isinstance(value, (Mapping, Set)) else repr(value)
 
 
 def _numbers(column: Sequence[Any]) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # exists on devices without float64 (MPS) and is left alone by .half(). The rounding is below 1.2e-10 a user,
 # and the sum has room for 2^31 users.
 _UNITS = 2**32
+_INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+_HIGHEST = torch.iinfo(torch.int64).max
 
 
 class RankMetric(Configurable, Metric):
@@ -36,8 +38,9 @@ class RankMetric(Configurable, Metric):
     does not count; without any user the value is 0 (and torchmetrics warns, if ``update`` never ran).
 
     It works in torchmetrics' ``MetricCollection`` with its default groups, and in ``MetricTracker``. Since it
-    computes a dictionary, log it by ``self.log_dict(metric.compute())``; for ``self.log(name, metric)`` take
-    :meth:`at`, which computes a tensor.
+    computes a dictionary, log it by ``self.log_dict(metric.compute())``; for ``self.log(name, metric)``, and
+    in torchmetrics' wrappers of tensors, such as ``BootStrapper`` and ``MinMaxMetric``, take :meth:`at`,
+    which computes a tensor.
 
     Subclasses give :attr:`metric_name` and :meth:`user_values`.
 
@@ -128,6 +131,8 @@ class RankMetric(Configurable, Metric):
             raise TypeError(f"mask must be bool, got {mask.dtype}: pass targets > 0, True for a real target")
         if ranks.numel() == 0:
             return
+        if ranks.dtype not in _INTEGERS:  # of which torch can compare none
+            ranks = ranks.to(torch.int64)
 
         real = ranks > 0 if mask is None else mask & (ranks > 0)
         counted = real.any(1)
@@ -139,11 +144,34 @@ class RankMetric(Configurable, Metric):
         setattr(self, self._states.count, self.count + counted.sum())
 
     def compute(self) -> dict[str, Tensor]:
-        """Return ``{"<metric_name>@<N>": mean over users}``, one scalar tensor for each cutoff."""
+        """Return ``{"<metric_name>@<N>": mean over users}``, one scalar tensor for each cutoff.
+
+        Raises:
+            ValueError: if a collection was told to take another metric's users for this one's.
+        """
+        self._states.refuse_others(vars(self))
         dtype = widest_float(self.total.device)
         # the unit is a power of two: dividing by it loses nothing
         means = self.total.to(dtype) / _UNITS / self.count.clamp(min=1).to(dtype)
         return {f"{self.metric_name}@{n}": mean for n, mean in zip(self.ns, means, strict=True)}
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the users that another metric of the same kind and cutoffs has counted.
+
+        Args:
+            incoming_state: the metric, or its states by name.
+
+        Raises:
+            ValueError: if it is of another kind or has other settings.
+        """
+        if isinstance(incoming_state, Metric) and getattr(incoming_state, "_states", None) != self._states:
+            raise ValueError(
+                f"{self.metric_name}@{list(self.ns)} takes the users of the same metric alone, got a "
+                f"{type(incoming_state).__name__} of other settings: merge metrics of one kind and cutoffs"
+            )
+        super().merge_state(incoming_state)
+        self._update_count += 1
+        self._computed = None  # which torchmetrics would return again
 
     @abstractmethod
     def user_values(self, ranks: Tensor, real: Tensor, cutoffs: Tensor) -> Tensor:
@@ -176,11 +204,14 @@ def hits_within(ranks: Tensor, real: Tensor, cutoffs: Tensor) -> Tensor:
 def _checked_cutoffs(ns: Iterable[int]) -> tuple[int, ...]:
     advice = "give distinct positive integers, such as [20, 50, 100]"
     try:
-        if any(isinstance(n, bool) for n in ns):
+        # what can be read once only would be empty by now
+        if isinstance(ns, Iterator) or any(isinstance(n, bool) for n in ns):
             raise TypeError("bool")
         cutoffs = sorted(operator.index(n) for n in ns)
     except TypeError:
         raise TypeError(f"ns must be a sequence of integers, got {ns!r}: {advice}") from None
     if not cutoffs or cutoffs[0] < 1 or len(set(cutoffs)) < len(cutoffs):
         raise ValueError(f"ns must hold distinct cutoffs of at least 1, got {ns!r}: {advice}")
+    if cutoffs[-1] > _HIGHEST:
+        raise ValueError(f"ns must be at most {_HIGHEST}, the highest rank, got {ns!r}: {advice}")
     return tuple(cutoffs)

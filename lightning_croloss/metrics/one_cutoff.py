@@ -66,3 +66,13 @@ class OneCutoff(WrapperMetric):
         """Forget all users."""
         super().reset()
         self.ranked.reset()
+
+    def persistent(self, mode: bool = False) -> None:
+        """Say whether ``state_dict`` holds the sums, which are the metric's."""
+        super().persistent(mode)
+        self.ranked.persistent(mode)
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the users that another such metric has counted; see ``RankMetric.merge_state``."""
+        other = incoming_state.ranked if isinstance(incoming_state, OneCutoff) else incoming_state
+        self.ranked.merge_state(other)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ from weakref import WeakKeyDictionary
 # ran twice, or a function that makes classes
 _numbers: WeakKeyDictionary[type, int] = WeakKeyDictionary()
 _used: defaultdict[str, int] = defaultdict(int)
+_NAME = re.compile(r"(total|count)_[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,18 @@ class StateNames:
         text = repr((name, _numbers[cls], sorted((key, repr(value)) for key, value in arguments.items())))
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return StateNames(f"total_{digest}", f"count_{digest}")
+
+    def refuse_others(self, attributes: Iterable[str]) -> None:
+        """Refuse the states of another metric among a metric's attributes.
+
+        A collection puts them there that was told to keep two such metrics in one group. It updates only the
+        first of them.
+
+        Raises:
+            ValueError: there are some.
+        """
+        if any(_NAME.fullmatch(name) and name not in (self.total, self.count) for name in attributes):
+            raise ValueError(
+                "compute_groups of the MetricCollection puts metrics of ranks in one group that do not "
+                "compute the same: leave it out, and the collection finds the groups itself"
+            )

@@ -22,6 +22,7 @@ from lightning_croloss.recommend.histories import (
     blocks_of_histories,
     check_one_user_each,
     events_of_histories,
+    histories_of_ids,
 )
 from lightning_croloss.recommend.prediction import Prediction
 from lightning_croloss.recommend.token_recommender import TokenRecommender, similar_items
@@ -96,8 +97,8 @@ class Recommending(Encoder):
         """Return the n best items for each user, by ids; :meth:`recommend_tokens` speaks in tokens.
 
         Args:
-            histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
-                left-padded with 0. None: users without events, or of whom the ids are enough.
+            histories: for each user the item ids of its events, oldest first; or a (B, L) tensor or array of
+                them, left-padded with 0. None: users without events, or of whom the ids are enough.
             n: how many items.
             exclude_history: whether to leave out the items of the history; None is the model's own
                 ``exclude_history``, as in evaluation.
@@ -120,13 +121,14 @@ class Recommending(Encoder):
             ValueError: an id outside 0 … num_items, n outside 1 … num_items, users that are not one known
                 id for each history, diversity without a category that the model has, or times or features of
                 events that do not fit the model or the histories.
+            TypeError: an id or n is not an integer; :meth:`recommend_tokens` takes tokens.
         """
         if self.needs_known_users:
             refuse_unknown_users(users, type(self).__name__)
         longest = self.metadata.max_history
         histories, events = events_of_histories(
             self.metadata.events,
-            histories,
+            histories_of_ids(histories),
             0 if users is None else len(users),
             times,
             event_features,

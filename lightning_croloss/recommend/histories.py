@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from itertools import compress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,58 @@ from croloss_serving.recommend.event_inputs import EncodedEvents, EventFeatures,
 from croloss_serving.recommend.user_features import EncodedFeatures
 from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.data.batch import EventValues, GivenFeatures, RetrievalBatch
+
+
+def histories_of_ids(histories: Any) -> Sequence[Sequence[int]] | Tensor | None:
+    """Return histories that a user gives, if they are of ids: lists of them, or a padded array or tensor.
+
+    Raises:
+        ValueError: an id is beyond 64 bits.
+        TypeError: naming what is no list, or no id.
+    """
+    if isinstance(histories, np.ndarray) and histories.ndim == 2 and histories.dtype.kind in "iu":
+        return torch.from_numpy(histories.astype(np.int64))
+    if isinstance(histories, Tensor):
+        if histories.dtype.is_floating_point or histories.dtype.is_complex or histories.dtype == torch.bool:
+            raise TypeError(f"histories must hold item ids, which are integers, got {histories.dtype}")
+        return histories
+    if histories is None:
+        return None
+    if _is_no_list(histories):
+        raise TypeError(f"histories must be a list of lists of item ids, got {_shown(histories)}")
+    rows = histories if isinstance(histories, (list, tuple)) else list(histories)
+    for number, row in enumerate(rows):
+        if _is_no_list(row):
+            raise TypeError(f"histories[{number}] must be a list of item ids, got {_shown(row)}")
+        if not {int, np.int64} >= set(map(type, row)):
+            for item in row:
+                _check_id(f"histories[{number}]", item)
+        elif len(row) and not (min(row) >= -(2**63) and max(row) < 2**63):
+            raise ValueError(f"histories[{number}] holds {max(row, key=abs)}, which is the id of no item")
+    return rows
+
+
+def _is_no_list(value: object) -> bool:
+    """Tell what has no entries, or none that are in order, or whose entries are columns."""
+    if isinstance(value, (str, bytes, Mapping, Set)) or hasattr(value, "columns"):
+        return True
+    return not isinstance(value, Iterable) or not isinstance(value, Sized) or getattr(value, "ndim", 1) == 0
+
+
+def _check_id(where: str, item: object) -> None:
+    try:
+        if isinstance(item, (bool, np.bool_)):
+            raise TypeError
+        operator.index(item)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{where} holds {_shown(item)}: item ids are integers; recommend_tokens takes tokens"
+        ) from None
+
+
+def _shown(value: object) -> str:
+    """Return a value as an error shows it, of a table or an array its type alone."""
+    return f"a {type(value).__name__}" if hasattr(value, "shape") else repr(value)[:80]
 
 
 def batch_of_histories(

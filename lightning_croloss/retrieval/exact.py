@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -61,7 +63,9 @@ def top_items(
 
 
 def check_n(n: int, num_items: int) -> None:
-    """Raise ``ValueError`` unless so many items can be returned."""
+    """Raise ``ValueError`` unless so many items can be returned, ``TypeError`` if it is no integer."""
+    if isinstance(n, bool) or not isinstance(n, Integral):
+        raise TypeError(f"n must be an integer, got {n!r}: choose how many to return")
     if not 1 <= n <= num_items:
         raise ValueError(
             f"n must be in 1 … {num_items}, the number of items, got {n}: choose how many to return"

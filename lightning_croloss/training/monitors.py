@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Sequence
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import LRSchedulerConfig
@@ -14,6 +15,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.errors import suggest
 
+#: Where callbacks come from that log nothing under a name that is a metric's.
+_LOG_NOTHING_ELSE = ("lightning.", "lightning_croloss.callbacks", "lightning_croloss.cli.config")
+#: What only a callback logs.
+_BY_THE_CALLBACK = ("croloss/", "train/soft_rank")
+_MEASURED = re.compile(r"(val|valid|validation|test)[/_.]", re.IGNORECASE)
 #: What is logged besides the metrics, and gets better as it falls.
 FALLING = ("train/loss", "train/soft_rank")
 
@@ -54,6 +60,47 @@ def check_monitors(watchers: Iterable[object], names: Sequence[str]) -> None:
             raise ValueError(
                 f"{cls.__name__} monitors {monitor!r}, which is not measured{suggest(monitor, names)} "
                 "(ns are the model's)"
+            )
+
+
+def check_logged(watchers: Sequence[object], names: Sequence[str], trainer: Trainer) -> None:
+    """Refuse to monitor what a model of this package does not log, and warn where nothing is measured.
+
+    A callback of the user's may log what it likes: then nothing is refused.
+
+    Args:
+        watchers: the callbacks and the scheduler, as for :func:`check_monitors`.
+        names: the metrics of validation.
+        trainer: what will train the model.
+
+    Raises:
+        ValueError: naming the watcher, and what to monitor or to add.
+    """
+    logging = [watcher for watcher in watchers if isinstance(watcher, Callback)]
+    ours = all(type(callback).__module__.startswith(_LOG_NOTHING_ELSE) for callback in logging)
+    prefixes = tuple(prefix for callback in logging for prefix in getattr(callback, "LOGS", ()))
+    for watcher in watchers:
+        cls, monitor, _ = _described(watcher)
+        if monitor is None and issubclass(cls, ReduceLROnPlateau):
+            raise ValueError(
+                "lr_scheduler: the ReduceLROnPlateau of torch is not told which metric it follows: take "
+                "lightning.pytorch.cli.ReduceLROnPlateau, with monitor='train/loss', or with "
+                f"monitor={names[0]!r} and mode='max'"
+            )
+        if not isinstance(monitor, str):
+            continue
+        told = f"{cls.__name__} monitors {monitor!r}"
+        if monitor in names and not trainer.limit_val_batches:
+            rank_zero_warn(
+                f"{told}, which limit_val_batches={trainer.limit_val_batches} never measures: no checkpoint "
+                "is chosen by it, and nothing is stopped or lowered"
+            )
+        elif ours and monitor.startswith(_BY_THE_CALLBACK) and not monitor.startswith(prefixes or "\0"):
+            raise ValueError(f"{told}, which CROLossCallback logs: add it to the callbacks")
+        elif ours and monitor not in names and _MEASURED.match(monitor):
+            raise ValueError(
+                f"{told}, which is not measured{suggest(monitor, names)} (mode='max'), or 'train/loss' "
+                "(mode='min')"
             )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import polars as pl
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from lightning_croloss.callbacks import UserMetricsWriter
 from lightning_croloss.models import YouTubeDNN
@@ -137,6 +141,26 @@ def test_a_file_that_is_there_is_replaced_only_if_told(tmp_path):
         small_model(), ClusteredData(), verbose=False
     )
     assert path.read_text().startswith("user,targets,recall@5")
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_a_place_where_no_file_can_be_is_told_before_the_work(command, tmp_path, monkeypatch):
+    def no_place(*arguments, **keywords):
+        raise OSError(errno.ENAMETOOLONG, "File name too long")
+
+    class Begins(Callback):
+        def on_train_start(self, trainer, pl_module):
+            raise AssertionError("it has begun")
+
+        on_validation_start = on_test_start = on_train_start
+
+    writer = UserMetricsWriter(str(tmp_path / "deep" / "each.csv"))
+    monkeypatch.setattr(Path, "mkdir", no_place)
+    trainer = quiet_trainer(callbacks=[writer, Begins()], num_sanity_val_steps=0)
+    with pytest.raises(
+        PermissionError, match=r"each\.csv cannot be written there \(File name too long\): choose"
+    ):
+        getattr(trainer, command)(small_model(), ClusteredData())
 
 
 @pytest.mark.parametrize("name", ["each", "each.txt", "each.xlsx", ""])

@@ -139,6 +139,16 @@ def test_a_slip_in_a_command(slip: tuple[str, str]) -> None:
         (["export", "--model=x"], "croloss export needs --output: croloss export --help explains it"),
         (["export", "--output=x", "--modle=y"], "unrecognized arguments: --modle; did you mean '--model'?"),
         (["export", "--model=x", "--output"], "--output: a value is missing (expected one argument)"),
+        *(
+            ([*command, "--output="], "--output: must name what to write, got ''")
+            for command in (
+                ["export", "--model=x"],
+                ["recommend", "--model=x"],
+                ["data", "partition", "--interactions=x"],
+                ["gather", "--checkpoint=x"],
+                ["tune", "--config=x", "--n=5"],
+            )
+        ),
         (["recommend", "--model=x", "--n=many"], "--n: must be an integer, got 'many'"),
         (
             ["recommend", "--model=x", "--ragged=dorp"],

@@ -238,7 +238,7 @@ def test_text_holds_what_parquet_holds(name: str) -> None:
         assert found.equals(wanted)
 
 
-@pytest.mark.parametrize("output", ["predictions", "all.xlsx", "all.csv.gz"])
+@pytest.mark.parametrize("output", ["predictions", "all.xlsx", "all.csv.gz", ""])
 def test_an_output_of_another_kind_is_refused_before_any_work(output: str) -> None:
     with pytest.raises(ValueError, match=rf"output '{output}' must end in .parquet, .pq, .csv, .tsv, .jsonl"):
         PredictionWriter(output)

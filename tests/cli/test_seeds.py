@@ -57,6 +57,8 @@ def test_the_seeds(text: str, first: object, expected: list[int]) -> None:
         ("1", "asks for 1 runs, and a deviation needs two"),
         ("0", "asks for 0 runs"),
         ("-3", "asks for 0 runs"),
+        ("2023", "asks for 2,023 runs: for the run with seed 2023 give --seed_everything 2023"),
+        (f"{10**15}", "asks for 1,000,000,000,000,000 runs"),
         ("1,2,1", "seed 1 is given twice"),
         ("1,-2", "must be 0 … 4294967295, got -2"),
         (f"1,{2**32}", "got 4294967296"),

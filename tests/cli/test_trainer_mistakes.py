@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 import pytest
@@ -206,3 +207,9 @@ def test_on_the_command_line(capsys):
     # one callback instead of a list is one too
     said = error_of(capsys, "fit", *FIT, "--trainer.callbacks=LearningRateMonitor", "--trainer.logger=false")
     assert said.startswith("trainer.logger: Cannot use `LearningRateMonitor`")
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS])
+def test_what_the_system_says_of_a_file_is_meant_for_the_user(number):
+    assert meant_for_user(OSError(number, "it cannot be", "x.parquet"))
+    assert not meant_for_user(OSError(errno.EBADF, "it cannot be"))

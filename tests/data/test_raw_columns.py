@@ -49,6 +49,7 @@ def dates(*texts, unit="us"):
         (np.ma.array([1, 2, 3, 4], mask=[False, True, False, False]), "times has no value in row 1"),
         ([True, False, True, True], "cannot order events exactly"),
         (["1", "2", "3", "4"], "times are str objects, which cannot order events"),
+        (torch.tensor([1.0, 2, 3, 4], dtype=torch.bfloat16), "times are float16, which cannot order events"),
     ],
 )
 def test_times_that_cannot_order_events(times, message):
@@ -77,6 +78,13 @@ def test_times_that_cannot_order_events(times, message):
         (dates("2020", "2021", "2020", "2021"), "items are datetime64"),
         (["a", Decimal("1.5"), "b", "c"], "items has 1.5 in row 1: users and items must be"),
         (["a", ("b",), "c", "d"], r"items has \('b',\) in row 1"),
+        ({"a", "b", "c", "d"}, "items must be a column, such as a list or an array, got a set"),
+        (dict.fromkeys("abcd"), "items must be a column, .* got a dict"),
+        ("abcd", "items must be a column, .* got 'abcd'"),
+        (5, "items must be a column, .* got 5"),
+        (np.array(5), r"items must be one column \(E,\), got the shape \(\)"),
+        (np.array([[1, 2], [3, 4]]), r"items must be one column \(E,\), got the shape \(2, 2\)"),
+        (torch.ones(2, 2, dtype=torch.int64), r"items must be one column .* shape \(2, 2\)"),
     ],
 )
 def test_tokens_that_are_missing_or_no_tokens(items, message):
@@ -149,6 +157,12 @@ def test_date_times_with_and_without_a_zone(zone, make):
     data = Interactions.from_columns([1, 2, 3], [1, 2, 3], make(times))
     assert data.times.tolist() == expected
     assert data.has_dates
+
+
+def test_tensors_on_the_way_of_a_gradient():
+    times = torch.tensor([3.0, 1.0, 2.0, 4.0], dtype=torch.float64, requires_grad=True)
+    events = Interactions.from_columns(torch.tensor(USERS), torch.arange(4), times)
+    assert events.times.tolist() == [1, 3, 2, 4]
 
 
 def test_pythons_own_dates():

@@ -108,11 +108,28 @@ def test_precision_survives_conversion_of_the_model(metric_class: type[RankMetri
         ((True,), TypeError),
         (20, TypeError),
         ("20", TypeError),
+        ((1, 2**64), ValueError),
     ],
 )
 def test_wrong_cutoffs_are_named(ns: object, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^ns must .*got .*give distinct positive integers"):
         RecallAtN(ns=ns)  # type: ignore[arg-type]
+
+
+def test_cutoffs_that_can_be_read_only_once_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"^ns must be a sequence of integers"):
+        RecallAtN(ns=(n for n in (1, 2)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+@PER_METRIC
+def test_ranks_of_every_integer_type(metric_class: type[RankMetric], dtype: str) -> None:
+    ranks = torch.tensor([[1, 127, 100], [2, 0, 0], [0, 0, 0]])
+    plain, narrow = metric_class(ns=(5, 110, 1000)), metric_class(ns=(5, 110, 1000))
+    for mask in (None, ranks > 1):
+        plain.update(ranks, mask)
+        narrow.update(ranks.to(getattr(torch, dtype)), mask)
+    assert narrow.compute() == plain.compute()
 
 
 def test_wrong_inputs_are_named() -> None:

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.wrappers import MetricTracker
 
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, OneCutoff, RankMetric, RecallAtN
@@ -141,6 +141,53 @@ def test_at_computes_the_value_as_a_tensor(metric_class: type[RankMetric]) -> No
     alone = metric_class(ns=(7,))
     alone.update(ranks[:1])
     assert single.compute() == next(iter(alone.compute().values()))
+
+
+MERGES = pytest.mark.skipif(not hasattr(Metric, "merge_state"), reason="needs torchmetrics 1.5")
+
+
+@MERGES
+@pytest.mark.parametrize("single", [False, True], ids=["dictionary", "tensor"])
+@PER_METRIC
+def test_merged_metrics_are_one_over_all_users(metric_class: type[RankMetric], single: bool) -> None:
+    make = (lambda: metric_class.at(10)) if single else (lambda: metric_class((1, 10)))
+    ranks = torch.randint(0, 40, (30, 4), generator=torch.Generator().manual_seed(0))
+    one, other, whole = make(), make(), make()
+    one.update(ranks[:11])
+    one.compute()  # what it has computed is out of date then
+    other.update(ranks[11:])
+    one.merge_state(other)
+    whole.update(ranks)
+    assert one.compute() == whole.compute()
+    with pytest.raises(ValueError, match="merge metrics of one kind and cutoffs"):
+        one.merge_state(metric_class.at(7) if single else metric_class((10,)))
+    with pytest.raises(ValueError, match="merge metrics of one kind and cutoffs"):
+        one.merge_state(PrecisionAtN((1, 10)))
+
+
+@PER_METRIC
+def test_a_single_n_is_saved_where_it_is_asked_for(metric_class: type[RankMetric]) -> None:
+    saved, loaded = metric_class.at(10), metric_class.at(10)
+    saved.update(torch.tensor([[1, 7, 30], [2, 0, 0]]))
+    assert not saved.state_dict()
+    for metric in (saved, loaded):
+        metric.persistent(True)
+    loaded.load_state_dict(saved.state_dict())
+    assert loaded.compute() == saved.compute() > 0
+
+
+def test_groups_that_a_user_names_hold_equal_metrics_alone() -> None:
+    ranks = torch.tensor([[1, 7, 30], [2, 0, 0]])
+    metrics = MetricCollection([RecallAtN((10,)), NDCGAtN((10,))], compute_groups=[["RecallAtN", "NDCGAtN"]])
+    metrics.update(ranks)
+    with pytest.raises(ValueError, match=r"compute_groups of the MetricCollection .* leave it out"):
+        metrics.compute()
+    equal = MetricCollection(
+        {"one": RecallAtN((10,)), "other": RecallAtN((10,))}, compute_groups=[["one", "other"]]
+    )
+    equal.update(ranks)
+    one, other = equal.compute().values()
+    assert one == other > 0
 
 
 def test_at_takes_one_positive_integer() -> None:

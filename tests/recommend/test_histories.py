@@ -1,5 +1,8 @@
 """Histories as lists and as tensors, empty and out of range."""
 
+import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 
@@ -49,6 +52,72 @@ def test_recommend_for_nobody(trained):
 def test_recommend_refuses(trained, histories, n, message):
     with pytest.raises(ValueError, match=message):
         trained.recommend(histories, n)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        np.array,
+        torch.tensor,
+        lambda rows: pd.Series(rows),
+        lambda rows: pl.Series(rows),
+        lambda rows: tuple(map(tuple, rows)),
+        lambda rows: [np.array(row, dtype=np.uint8) for row in rows],
+        lambda rows: [torch.tensor(row) for row in rows],
+    ],
+    ids=["array", "tensor", "pandas", "polars", "tuples", "arrays", "tensors"],
+)
+def test_recommend_takes_ids_of_every_kind(trained, make):
+    rows = [[3, 1, 2], [11, 12, 13]]
+    for got, expected in zip(trained.recommend(make(rows), 7), trained.recommend(rows, 7), strict=True):
+        assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
+        ([["50", "181"]], r"histories\[0\] holds '50': item ids are integers; recommend_tokens takes tokens"),
+        ([[1], [2, 1.7]], r"histories\[1\] holds 1\.7: item ids are integers"),
+        ([[1, True]], r"histories\[0\] holds True"),
+        ([[1, None]], r"histories\[0\] holds None"),
+        ([[[1]]], r"histories\[0\] holds \[1\]"),
+        ([1, 2], r"histories\[0\] must be a list of item ids, got 1"),
+        ([[1], None], r"histories\[1\] must be a list of item ids, got None"),
+        ([{1, 2}], r"histories\[0\] must be a list of item ids, got \{1, 2\}"),
+        (["12"], r"histories\[0\] must be a list of item ids, got '12'"),
+        ("12", "histories must be a list of lists of item ids, got '12'"),
+        (5, "histories must be a list of lists of item ids, got 5"),
+        ({"a": [1]}, "histories must be a list of lists of item ids"),
+        (([1] for _ in range(2)), "histories must be a list of lists of item ids"),
+        (pl.DataFrame({"a": [1, 2]}), "histories must be a list of lists of item ids, got a DataFrame"),
+        (pd.DataFrame({"a": [1, 2]}), "histories must be a list of lists of item ids, got a DataFrame"),
+        (np.array([1, 2]), r"histories\[0\] must be a list of item ids"),
+        (torch.ones(1, 2), r"histories must hold item ids, which are integers, got torch\.float32"),
+    ],
+    ids=lambda value: (
+        "" if isinstance(value, str) and value.startswith("histories") else type(value).__name__
+    ),
+)
+def test_recommend_refuses_what_are_no_ids(trained, histories, message):
+    with pytest.raises(TypeError, match=message):
+        trained.recommend(histories, 5)
+
+
+@pytest.mark.parametrize("number", [2**63, 2**70, -(2**70)])
+def test_recommend_refuses_ids_beyond_64_bits(trained, number):
+    with pytest.raises(ValueError, match=rf"histories\[0\] holds {number}, which is the id of no item"):
+        trained.recommend([[1, number]], 5)
+
+
+@pytest.mark.parametrize("n", [1.5, 3.0, "3", None, True])
+def test_a_number_of_items_is_an_integer(trained, n):
+    for call in (
+        lambda: trained.recommend([[1]], n),
+        lambda: trained.recommend_tokens([trained.metadata.item_vocabulary.tokens[:1]], n),
+        lambda: trained.similar_items(trained.metadata.item_vocabulary.tokens[:1], n),
+    ):
+        with pytest.raises(TypeError, match=f"n must be an integer, got {n!r}: choose how many to return"):
+            call()
 
 
 def batch(histories, users=None, **limits):

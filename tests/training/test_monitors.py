@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch.optim import SGD
@@ -218,6 +219,56 @@ def test_monitoring_what_is_not_measured_fails_before_training(callback, tmp_pat
         f"{callback.__name__} monitors 'val/recall@50', which is not measured; did you mean 'val/recall@5'? "
         "(ns are the model's)"
     )
+
+
+@pytest.mark.parametrize(
+    ("monitor", "said"),
+    [
+        ("val_loss", "which is not measured"),
+        ("val/loss", "which is not measured"),
+        ("validation/recall", "which is not measured"),
+        ("test/recall@10", "which is not measured; did you mean 'val/recall@10'?"),
+        ("train/soft_rank", "which CROLossCallback logs: add it to the callbacks"),
+        ("croloss/n", "which CROLossCallback logs: add it to the callbacks"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["callback", "scheduler"])
+def test_what_a_model_of_the_library_never_logs_fails_before_training(monitor, said, kind):
+    scheduler = functools.partial(ReduceLROnPlateau, monitor=monitor) if kind == "scheduler" else None
+    callbacks = [EarlyStopping(monitor)] if kind == "callback" else []
+    model = small_model(loss=BreakingLoss(after=0), lr_scheduler=scheduler)
+    with pytest.raises(ValueError, match=f"monitors {monitor!r}") as caught:
+        fit(model, callbacks=callbacks, num_sanity_val_steps=0)
+    assert said in str(caught.value)
+
+
+def test_what_a_callback_of_the_users_logs_is_monitored():
+    class Logs(Callback):
+        def on_validation_epoch_end(self, trainer, pl_module):
+            pl_module.log("val_loss", 0.5)
+
+    callbacks = [Logs(), EarlyStopping("val_loss", patience=1)]
+    assert fit(small_model(), callbacks=callbacks, max_epochs=9).current_epoch == 2
+
+
+@pytest.mark.parametrize("monitor", ["train/soft_rank", "croloss/temperature"])
+def test_what_the_callback_logs_is_monitored(monitor):
+    callbacks = [EarlyStopping(monitor, patience=9), CROLossCallback(temperature=0.1)]
+    assert fit(small_model(), callbacks=callbacks, max_epochs=2).current_epoch == 2
+
+
+def test_a_monitor_without_validation_is_warned_of(tmp_path):
+    watcher = ModelCheckpoint(tmp_path, monitor="val/recall@10", mode="max")
+    with pytest.warns(
+        UserWarning, match=r"monitors 'val/recall@10', which limit_val_batches=0\S* never measures"
+    ):
+        fit(small_model(), callbacks=[watcher], enable_checkpointing=True, limit_val_batches=0)
+
+
+def test_a_plateau_says_which_metric_it_follows():
+    model = small_model(lr_scheduler=functools.partial(PlainPlateau, mode="max"))
+    with pytest.raises(ValueError, match=r"lr_scheduler: .*take lightning\.pytorch\.cli\.ReduceLROnPlateau"):
+        fit(model)
 
 
 def test_early_stopping_on_a_recall():

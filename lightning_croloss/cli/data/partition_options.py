@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from lightning_croloss.cli.plain_parser import PlainParser
+from lightning_croloss.cli.plain_parser import PlainParser, output_path
 from lightning_croloss.common.text_choices import QUOTES, RAGGED
 
 DESCRIPTION = """Divide a table of events by user, so that each process of a training reads its own part.
@@ -25,7 +24,7 @@ def partition_parser() -> PlainParser:
     )
     add = parser.add_argument
     add("--interactions", required=True, nargs="+", help="the events: files, folders or globs")
-    add("--output", required=True, type=Path, help="the folder to write")
+    add("--output", required=True, type=output_path, help="the folder to write")
     add("--partitions", type=int, default=64, help="number of files, at least one for each process (64)")
     add("--user-column", default="user_id", help="column of the users (user_id)")
     add("--item-column", default="item_id", help="column of the items (item_id)")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes
+from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes, output_path
 from lightning_croloss.common.text_choices import QUOTES, RAGGED
 
 DESCRIPTION = """Recommend items to histories that the model has never seen.
@@ -43,7 +42,7 @@ def recommend_parser() -> PlainParser:
     add("--histories", default="-", help="the table; - is JSON lines on the standard input (default)")
     add(
         "--output",
-        type=Path,
+        type=output_path,
         help="a .parquet, .csv, .tsv or .jsonl file, or a folder where --histories is one of partitions; "
         "without: JSON lines on the standard output",
     )

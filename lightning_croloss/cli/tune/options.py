@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from lightning_croloss.cli.plain_parser import PlainParser
+from lightning_croloss.cli.plain_parser import PlainParser, output_path
 
 DESCRIPTION = """Find the loss for the N that will be deployed, and train the model with it.
 
@@ -103,7 +103,12 @@ def tune_parser() -> PlainParser:
         metavar="URL",
         help="storage of Optuna (sqlite in the output folder, with the extra [tune])",
     )
-    add("--output", type=Path, metavar="FOLDER", help="where everything is kept (runs/tune/<config>_n<N>)")
+    add(
+        "--output",
+        type=output_path,
+        metavar="FOLDER",
+        help="where everything is kept (runs/tune/<config>_n<N>)",
+    )
     add("--overwrite", action="store_true", help="replace the search that the output folder holds")
     return parser
 

@@ -78,6 +78,26 @@ def written_integers(distinct: pl.Series) -> pl.Series | None:
     return numbers
 
 
+def to_text(table: Table, series: pl.Series, what: str, kind: pl.DataType | None = None) -> pl.Series:
+    """Return a column as text.
+
+    Args:
+        table: the table.
+        series: the column.
+        what: what its values are to be, as errors call it.
+        kind: another type than text, such as lists of it.
+
+    Raises:
+        DataError: it holds what has no text, such as durations, or bytes that are none.
+    """
+    try:
+        return series.cast(kind or pl.String())
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{table.name}: column {series.name!r} holds {series.dtype}, which is not {what}"
+        ) from error
+
+
 def refuse_nul(table: Table, column: str, distinct: pl.Series) -> None:
     """Refuse texts with a NUL character.
 
@@ -161,8 +181,8 @@ def _decimal_hint(series: pl.Series, wrong: pl.Series, table: Table) -> str:
 def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
     """Return the times (R,) of a column without missing values, and whether they are dates.
 
-    Numbers stay what they are, int64 or float64. Dates and date-times become int64 nanoseconds since 1970 in
-    UTC, where those without a zone are taken to be.
+    Numbers stay what they are, int64 or float64; decimals become the one that holds them. Dates and
+    date-times become int64 nanoseconds since 1970 in UTC, where those without a zone are taken to be.
 
     Raises:
         DataError: a time cannot be read, or the column cannot order events exactly.
@@ -171,11 +191,13 @@ def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
     kind = series.dtype
     if kind == pl.String:
         return _parsed(table, column, series)
-    if kind.is_integer() and kind not in (pl.Int128, pl.UInt128):
+    if (kind.is_integer() and kind not in (pl.Int128, pl.UInt128)) or _is_whole(kind):
         whole = series.cast(pl.Int64, strict=False)
         _refuse(table, column, whole.is_null(), "which is too large for a time")
         return whole.to_numpy(), False
-    if kind == pl.Float64 or kind.is_decimal():
+    if kind.is_decimal():
+        return _decimals(table, column), False
+    if kind == pl.Float64:
         return to_numbers(table, column), False
     if kind == pl.Date:
         return _nanoseconds(table, column, series.to_physical().cast(pl.Int64), _DAY * _NANO), True
@@ -186,6 +208,20 @@ def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
     raise DataError(
         f"{table.name}: column {column!r} holds {kind}, {advice} as integers, Float64, dates or ISO text"
     )
+
+
+def _is_whole(kind: pl.DataType) -> bool:
+    """Tell a type of decimals without digits behind the point, which databases have for integers."""
+    return isinstance(kind, pl.Decimal) and kind.scale == 0
+
+
+def _decimals(table: Table, column: str) -> NDArray[np.float64]:
+    """Return decimals with digits behind the point as the float64 that are written like them."""
+    series = table.frame[column]
+    values = series.cast(pl.Float64)
+    same = (values.cast(series.dtype, strict=False) == series).fill_null(False)
+    _refuse(table, column, ~same, "which has more digits than a time can have: store it as integers")
+    return values.to_numpy()
 
 
 def has_zone(text: str) -> bool:

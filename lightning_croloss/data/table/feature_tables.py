@@ -13,7 +13,12 @@ from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data.feature_alignment import Texts, align_features, align_titles, split_feature
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
-from lightning_croloss.data.table.conversion import looks_like_decimal_commas, parse_numbers, whole_numbers
+from lightning_croloss.data.table.conversion import (
+    looks_like_decimal_commas,
+    parse_numbers,
+    to_text,
+    whole_numbers,
+)
 from lightning_croloss.data.table.reading import Table, describe_comments, read_table
 from lightning_croloss.data.table.sources import TableFile, feature_files
 from lightning_croloss.data.table.spec import TableSpec
@@ -61,7 +66,7 @@ def load_titles(spec: TableSpec, title_column: str, vocabulary: Vocabulary) -> l
     titles = table.frame[title_column]
     if titles.dtype.is_nested():
         raise DataError(f"{table.name}: column {title_column!r} holds {titles.dtype}, which is not a title")
-    texts = titles.cast(pl.String).replace(list(spec.missing_values), None).fill_null("")
+    texts = to_text(table, titles, "a title").replace(list(spec.missing_values), None).fill_null("")
     for note in _left_out(table):
         rank_zero_info(f"{table.name}: {note}")
     return align_titles(_ids(table, id_column, vocabulary), texts.to_list(), len(vocabulary))
@@ -193,9 +198,9 @@ def texts_of(table: Table, series: pl.Series, kind: str, separator: str) -> Text
             raise DataError(
                 f"{table.name}: column {series.name!r} holds lists: it can only be multi, not {kind}"
             )
-        sets = series.cast(pl.List(pl.String), strict=False).to_list()
+        sets = to_text(table, series, "a feature", pl.List(pl.String)).to_list()
         return [[token for token in tokens or () if token] for tokens in sets]
     if kind == "numeric" and table.decimal == "," and series.dtype == pl.String:
         numbers = parse_numbers(series, table.decimal).cast(pl.String)
         series = numbers.zip_with(numbers.is_not_null(), series)  # the others are refused as they are written
-    return [text or "" for text in series.cast(pl.String).to_list()]
+    return [text or "" for text in to_text(table, series, "a feature").to_list()]

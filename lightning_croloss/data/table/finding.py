@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ READABLE = (*PARQUET, *SEPARATORS)
 COMPRESSED = (".gz", ".zst")
 #: What the names of files and folders begin with that hold no data, such as ``_SUCCESS``.
 HIDDEN = (".", "_")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _WRITES = {"pandas": "to_parquet", "polars": "write_parquet", "pyarrow": "pyarrow.parquet.write_table"}
 
 
@@ -71,6 +73,8 @@ def find_paths(field: str, given: str | Sequence[str], atomic: str) -> list[Path
         DataError: nothing is there, a link leads nowhere, or the files are of different kinds.
     """
     named = (given,) if isinstance(given, str) else given
+    if not all(named):
+        raise DataError(f"{field} is an empty text: name a file")
     chosen: dict[str, Path] = {}
     for entry in named:
         found: dict[str, Path] = {}
@@ -139,6 +143,8 @@ def is_glob(given: str) -> bool:
 
 
 def _named_by(field: str, given: str, atomic: str) -> list[Path]:
+    if _ADDRESS.match(given):
+        raise DataError(f"{field}: {given!r} is an address, not a file: download it, and name the file")
     path = Path(given).expanduser()
     if path.is_dir():
         return _in_folder(field, path, given, atomic)

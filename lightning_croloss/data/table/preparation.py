@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.progress import Stages
 from lightning_croloss.data.report import COUNTING, PreparationReport
-from lightning_croloss.data.table.conversion import factorize, parse_bound, to_numbers, to_times
+from lightning_croloss.data.table.conversion import factorize, parse_bound, to_numbers, to_text, to_times
 from lightning_croloss.data.table.event_features import columns_to_read, event_columns
 from lightning_croloss.data.table.filters import (
     Events,
@@ -26,6 +26,9 @@ from lightning_croloss.data.table.recording import Recording
 from lightning_croloss.data.table.sources import TableFile, event_files, texts_of
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.errors import DataError
+
+#: The largest weight of an event: weights are float32.
+_HEAVIEST = float(np.finfo(np.float32).max)
 
 
 def prepare(spec: TableSpec) -> tuple[Interactions, PreparationReport]:
@@ -137,6 +140,12 @@ def _weights(table: Table, spec: TableSpec) -> NDArray[np.float64] | None:
     if (weights < 0).any():
         row = int(np.argmax(weights < 0))
         raise DataError(f"{table.location(row)}: column {spec.weight_column!r} holds {weights[row]}, below 0")
+    if (weights > _HEAVIEST).any():
+        row = int(np.argmax(weights > _HEAVIEST))
+        raise DataError(
+            f"{table.location(row)}: column {spec.weight_column!r} holds {weights[row]}, beyond float32: "
+            "divide all weights by one number"
+        )
     return weights
 
 
@@ -148,7 +157,7 @@ def _parts(table: Table, part_of_file: list[int] | None, spec: TableSpec) -> NDA
     if spec.split is None or spec.split.column is None:
         return None
     numbers = {name: part for part, name in spec.split.names.items()}
-    texts = table.frame[texts_of(table.files, spec.split.column)].cast(pl.String)
+    texts = to_text(table, table.frame[texts_of(table.files, spec.split.column)], "the name of a part")
     parts = texts.replace_strict(numbers, default=None, return_dtype=pl.Int8)
     if parts.null_count():
         row = int(parts.is_null().arg_max() or 0)

@@ -112,6 +112,10 @@ def open_file(path: Path, options: ReadingOptions) -> TableFile:
         raise DataError(f"{path.name} is not a Parquet file, whatever its extension says")
     try:
         schema = scan_parquet(path).collect_schema()
+    except pl.exceptions.DuplicateError as error:
+        raise DataError(
+            f"{path.name} has two columns of one name, {first_line(error)}: rename one"
+        ) from error
     except FAILURES as error:
         raise DataError(f"{path.name} is damaged or cut off: {first_line(error)}") from error
     return TableFile(path, {name: str(kind) for name, kind in schema.items()}, decimal=options.decimal)

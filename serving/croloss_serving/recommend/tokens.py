@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,7 @@ def check_tokens(name: str, tokens: Any) -> Collection[Token]:
     Raises:
         TypeError: naming what was given instead.
     """
-    if isinstance(tokens, (str, bytes)) or not isinstance(tokens, (Collection, np.ndarray)):
+    if isinstance(tokens, (str, bytes, Mapping)) or not isinstance(tokens, (Collection, np.ndarray)):
         raise TypeError(f"{name} must be a list of tokens, got {tokens!r}")
     kinds = {type(token) for token in tokens}
     if wrong := [kind for kind in kinds if not issubclass(kind, (str, int, np.integer)) or kind is bool]:
@@ -77,6 +77,8 @@ def all_ids_of_histories(
     if isinstance(histories, (str, bytes)) or not isinstance(histories, (Sequence, np.ndarray)):
         raise TypeError(f"histories must be a list of lists of tokens, got {type(histories).__name__}")
     for number, history in enumerate(histories):
+        if isinstance(history, Set):
+            raise TypeError(f"histories[{number}] must be a list of tokens, oldest first, got {history!r}")
         check_tokens(f"histories[{number}]", history)
     ids = encode_tokens([token for history in histories for token in history], vocabulary)
     ends = np.cumsum([0, *map(len, histories)])

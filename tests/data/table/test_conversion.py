@@ -1,14 +1,17 @@
 """Ids, times and numbers from columns; a mistake names the file, the column and the first bad row."""
 
+import re
 from datetime import date, time, timedelta
+from decimal import Decimal
 
 import polars as pl
 import pytest
 import torch
 
 from lightning_croloss import TableDataModule
+from lightning_croloss.data import Predefined
 from lightning_croloss.errors import DataError
-from tests.data.table.tables import refused
+from tests.data.table.tables import GOOD, refused
 from tests.data_for_tests import token_sequences
 
 
@@ -232,3 +235,65 @@ class TestDatesThatAreNotISO:
             DataError, match=r"line 3: .*'03/31/2024', which is not an ISO .*, as the first is; it"
         ):
             TableDataModule(str(path)).load()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "scale", "dtype"),
+    [
+        ([2**60 + 2, 2**60 + 1, 2**60], 0, torch.int64),
+        ([-1, -(2**53) - 1, 2**62], 0, torch.int64),
+        (["1.5", "0.25", "-3"], 2, torch.float64),
+        (["1700000000.123456", "1700000000.123455", "0"], 6, torch.float64),
+    ],
+)
+def test_decimals_keep_their_order(make, numbers, scale, dtype):
+    exact = [Decimal(number) for number in numbers]
+    columns = {
+        "user_id": [1, 1, 1],
+        "item_id": [0, 1, 2],
+        "timestamp": pl.Series(exact, dtype=pl.Decimal(38, scale)),
+    }
+    module = make(columns)
+    assert module.interactions.times.dtype == dtype
+    assert [Decimal(str(time)) for time in module.interactions.times.tolist()] == sorted(exact)
+    assert token_sequences(module) == {1: sorted(range(3), key=exact.__getitem__)}
+
+
+@pytest.mark.parametrize(
+    ("number", "scale", "said"),
+    [
+        (2**63, 0, "which is too large for a time"),
+        ("1152921504606846977.0", 1, "which has more digits than a time can have"),
+        ("1700000000.1234567891", 10, "which has more digits than a time can have"),
+    ],
+)
+def test_decimals_that_would_lose_their_order(tmp_path, number, scale, said):
+    times = pl.Series([Decimal(1), Decimal(number), Decimal(3)], dtype=pl.Decimal(38, scale))
+    assert said in (message := refused({"timestamp": times}, tmp_path))
+    assert message.startswith("x.parquet, row 2: column 'timestamp' holds ")
+
+
+UNTOLD = {
+    "durations": [timedelta(1), timedelta(2), timedelta(3)],
+    "bytes": [b"\xff", b"\xfe", b"\xfd"],
+    "lists": [[timedelta(1)], [timedelta(2)], [timedelta(3)]],
+}
+
+
+@pytest.mark.parametrize("values", UNTOLD.values(), ids=UNTOLD)
+@pytest.mark.parametrize("use", ["part", "title", "categorical", "multi"])
+def test_what_has_no_text_is_refused(tmp_path, values, use):
+    items = tmp_path / "items.parquet"
+    pl.DataFrame({"item_id": ["a", "b", "c"], "x": values}).write_parquet(items)
+    if use == "part":
+        said = refused({"x": values}, tmp_path, split=Predefined(column="x"))
+    else:
+        wanted = {"title_column": "x"} if use == "title" else {"item_features": [f"x:{use}"]}
+        pl.DataFrame(GOOD).write_parquet(tmp_path / "x.parquet")
+        module = TableDataModule(
+            str(tmp_path / "x.parquet"), items=str(items), min_user_interactions=1, **wanted
+        )
+        with pytest.raises(DataError) as caught:
+            module.item_titles if use == "title" else module.item_feature_specs  # noqa: B018
+        said = str(caught.value)
+    assert re.match(r"(x|items)\.parquet: column 'x' holds ", said)

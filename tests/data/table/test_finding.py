@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from lightning_croloss.data import Predefined, TableDataModule
+from lightning_croloss.data.table.finding import find_paths
 from lightning_croloss.errors import DataError
 from tests.data.table.tables import GOOD, refusal
 
@@ -95,6 +96,19 @@ def test_what_names_no_file_is_refused_in_one_short_line(argument, given):
     said = str(caught.value)
     assert "\n" not in said
     assert len(said) < 200
+
+
+@pytest.mark.parametrize("given", ["", ["x.csv", ""]])
+def test_an_empty_text_is_not_the_current_folder(given):
+    with pytest.raises(DataError, match=r"^--histories is an empty text: name a file"):
+        find_paths("--histories", given, ".inter")
+
+
+@pytest.mark.parametrize("given", ["https://example.com/events.parquet", "s3://bucket/*.csv"])
+def test_an_address_is_no_file(given):
+    assert (
+        refusal(given) == f"interactions: {given!r} is an address, not a file: download it, and name the file"
+    )
 
 
 def test_links_in_a_circle_end_a_glob_not(tmp_path):

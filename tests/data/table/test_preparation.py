@@ -116,6 +116,11 @@ def test_weights_and_values(tmp_path, values, message):
         assert refused({"w": values}, tmp_path, value_column="w", min_value=0).startswith(message)
 
 
+def test_a_weight_beyond_its_type_names_its_row(tmp_path):
+    said = refused({"w": [1.0, 1e39, 2.0]}, tmp_path, weight_column="w")
+    assert said.startswith("x.parquet, row 2: column 'w' holds 1e+39, beyond float32")
+
+
 def test_nothing_left(tmp_path):
     said = refused({}, tmp_path, min_user_interactions=3)
     assert said == (

@@ -1,6 +1,8 @@
 """Finding files and their columns; a mistake is one sentence that names the file."""
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -121,6 +123,18 @@ def test_a_truncated_parquet_file(tmp_path, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept) if isinstance(kept, float) else kept])
     assert refusal(path).startswith("x.parquet is damaged or cut off: ")
+
+
+@pytest.mark.parametrize("name", ["item_id", "unused"])
+def test_two_columns_of_one_name(tmp_path, name):
+    columns = [("user_id", ["u"]), ("item_id", ["a"]), ("timestamp", [1]), (name, [2]), ("unused", [3])]
+    table = pa.Table.from_arrays(
+        [pa.array(values) for _, values in columns], names=[key for key, _ in columns]
+    )
+    pq.write_table(table, tmp_path / "x.parquet")
+    said = refusal(tmp_path / "x.parquet")
+    assert said.startswith("x.parquet has two columns of one name")
+    assert repr(name) in said
 
 
 def test_a_damaged_parquet_file(tmp_path):

@@ -80,3 +80,11 @@ def test_check_n():
     for n in (0, 6):
         with pytest.raises(ValueError, match=f"n must be in 1 … 5, the number of items, got {n}"):
             check_n(n, 5)
+
+
+@pytest.mark.parametrize("n", [1.5, 3.0, "3", None, True, np.float32(2)])
+def test_a_number_of_items_is_an_integer(n):
+    with pytest.raises(TypeError, match="n must be an integer, got"):
+        check_n(n, 5)
+    for whole in (3, np.int32(3)):
+        check_n(whole, 5)

@@ -43,7 +43,14 @@ def test_lists_of_text_and_integers_are_tokens(tokens):
     assert check_tokens("histories[0]", tokens) is tokens
 
 
-@pytest.mark.parametrize("tokens", ["abc", b"abc", 3, None, iter(["a"])])
+def test_a_history_has_an_order():
+    with pytest.raises(
+        TypeError, match=r"histories\[1\] must be a list of tokens, oldest first, got \{'a'\}"
+    ):
+        ids_of_histories([["a"], {"a"}], WORDS)
+
+
+@pytest.mark.parametrize("tokens", ["abc", b"abc", 3, None, iter(["a"]), {"a": 1}])
 def test_what_is_not_a_list_is_refused(tokens):
     with pytest.raises(TypeError, match=r"histories\[0\] must be a list of tokens, got"):
         check_tokens("histories[0]", tokens)
