@@ -19,9 +19,9 @@ from lightning_croloss.cli.tune.settings import read_section
 from lightning_croloss.cli.tune.worker import answer_to
 from lightning_croloss.cli.tune.workers import THREADS, VISIBLE, _environment
 from lightning_croloss.errors import NotEnoughSpaceError
-from lightning_croloss.tuning.study import Mirror
+from lightning_croloss.tuning.study import Mirror, check_storage
 from tests.cli.cases import error_of
-from tests.cli.tuning import CONFIG, LOSSES, NoMirrors, Pretended, pretended, rungs, tune, write
+from tests.cli.tuning import CONFIG, LOSSES, NoMirrors, Pretended, open_files, pretended, rungs, tune, write
 
 __all__ = ["pretended"]
 pytestmark = [pytest.mark.filterwarnings("ignore")]
@@ -410,6 +410,41 @@ def test_the_storage_of_optuna(pretended: Pretended, capsys: pytest.CaptureFixtu
         Mirror("nonsense", "out recall@10", "mine")
     with pytest.raises(ValueError, match="holds another search as study 'out recall@10'"):
         Mirror(url, "out recall@10", "mine")
+
+
+@pytest.mark.parametrize("ending", [None, RuntimeError, KeyboardInterrupt])
+def test_the_storage_is_closed_however_a_search_ends(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, ending: type[BaseException] | None
+) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    held, train = [], pretended.train
+
+    def watched(task: Any) -> Any:
+        held.extend(open_files("optuna.db"))
+        if ending is not None and len(pretended.tasks) > 3:
+            raise ending("in the midst")
+        return train(task)
+
+    monkeypatch.setattr(pretended, "train", watched)
+    if ending is None:
+        tune(*write(), "--n", "10", "--output", "out")
+    else:
+        with pytest.raises((ending, SystemExit)):
+            tune(*write(), "--n", "10", "--output", "out")
+    assert held  # else nothing is shown
+    assert Path("out/optuna.db").exists()
+    assert not open_files("optuna.db")
+
+
+@pytest.mark.parametrize("words", [["--storage", "sqlite:///other.db"], []])
+def test_a_storage_of_another_search_is_closed(pretended: Pretended, words: list[str]) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    path = "other.db" if words else "out/optuna.db"
+    tune(*write(), "--n", "10", "--output", "out", *words)
+    with pytest.raises(ValueError, match="holds another search"):
+        Mirror(f"sqlite:///{path}", "out recall@10", "mine")
+    check_storage(f"sqlite:///{path}")
+    assert not open_files(Path(path).name)
 
 
 def test_a_storage_that_nobody_asked_for_ends_no_search(

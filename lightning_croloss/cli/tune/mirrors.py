@@ -39,7 +39,7 @@ def check_storage(storage: str | None) -> None:
 
 
 class Mirrors:
-    """The studies of a search; none where Optuna is not installed.
+    """The studies of a search, to be used as a context; none where Optuna is not installed.
 
     Args:
         folder: the folder of the search, with its records.
@@ -64,13 +64,25 @@ class Mirrors:
         told = {"command": command, "settings": json.loads(text)}
         group = folder.resolve().name
         try:
-            self._studies = [
-                (objective, Mirror(url, f"{group} {objective}", search, told)) for objective in objectives
-            ]
-        except ValueError as error:
-            if storage is not None:
+            for objective in objectives:
+                self._studies.append((objective, Mirror(url, f"{group} {objective}", search, told)))
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, ValueError) or storage is not None:
                 raise
             say(f"the search goes on without a storage of Optuna: {error}")
+
+    def __enter__(self) -> Mirrors:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the storage; nothing is written any more."""
+        studies, self._studies = self._studies, []
+        for _, mirror in studies:
+            mirror.close()
 
     def write(
         self,
@@ -88,7 +100,7 @@ class Mirrors:
                 mirror.write(trials(objective), expected)
             except Exception as error:  # a database that is locked or full must not end the search
                 say(f"the storage of Optuna is not written any more: {' '.join(str(error).split())[:200]}")
-                self._studies = []
+                self.close()
                 return
 
 

@@ -79,15 +79,15 @@ def run_search(base: Base, request: Request) -> Choice:
             budget.length = schedule.length
             runs.deadline = lambda: budget.deadline
             execute = records.remembering(budget.keeping(runs.execute, schedule.plan, request.objectives))
-        progress = Progress(records, request, schedule.plan, schedule.length)
-        execute, leave = progress.observing(execute), progress.leaving(runs.leave)
-        try:
-            choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
-        except SearchFailedError as error:
-            raise ValueError(
-                f"{error}; what they said is in {folder / 'logs'}, and --overwrite tries again"
-            ) from None
-        progress.finish(choice)
+        with Progress(records, request, schedule.plan, schedule.length) as progress:
+            execute, leave = progress.observing(execute), progress.leaving(runs.leave)
+            try:
+                choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
+            except SearchFailedError as error:
+                raise ValueError(
+                    f"{error}; what they said is in {folder / 'logs'}, and --overwrite tries again"
+                ) from None
+            progress.finish(choice)
         hand_back(choice, runs, request, base, schedule, began)
     return choice
 
