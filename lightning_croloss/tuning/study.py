@@ -64,6 +64,22 @@ def check_storage(url: str) -> None:
     _close(_opened(url))
 
 
+def url_of_file(path: Path) -> str:
+    """Return the URL of a storage in a file, whatever characters its path has.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        ValueError: no URL leads to this path.
+    """
+    require_optuna("a storage of Optuna")
+    from sqlalchemy.engine import URL, make_url
+
+    url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    if make_url(url).database != str(path):  # releases of SQLAlchemy differ in what they escape
+        raise ValueError(f"storage {str(path)!r} cannot be used: no URL leads to it; give another folder")
+    return url.replace("{", "{{").replace("}", "}}")  # in which Optuna looks for the version of its tables
+
+
 def _opened(url: str) -> Any:
     """Open a storage.
 

@@ -14,11 +14,13 @@ import yaml
 
 from lightning_croloss.cli import main
 from lightning_croloss.cli.tune.base import Base, refuse_unfit
+from lightning_croloss.cli.tune.mirrors import Mirrors
 from lightning_croloss.cli.tune.options import default_output, parse_words, split_words
 from lightning_croloss.cli.tune.settings import read_section
 from lightning_croloss.cli.tune.worker import answer_to
 from lightning_croloss.cli.tune.workers import THREADS, VISIBLE, _environment
 from lightning_croloss.errors import NotEnoughSpaceError
+from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.study import Mirror, check_storage
 from tests.cli.cases import error_of
 from tests.cli.tuning import CONFIG, LOSSES, NoMirrors, Pretended, open_files, pretended, rungs, tune, write
@@ -445,6 +447,17 @@ def test_a_storage_of_another_search_is_closed(pretended: Pretended, words: list
         Mirror(f"sqlite:///{path}", "out recall@10", "mine")
     check_storage(f"sqlite:///{path}")
     assert not open_files(Path(path).name)
+
+
+@pytest.mark.parametrize("name", ["a?b", "c%41d", "e{f}", "g h#i"])
+def test_the_storage_lies_in_its_folder_whatever_the_name_is(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "search.json").write_text("{}")
+    with Mirrors(tmp_path / name, [Objective("recall", {10: 1.0})], None, "croloss tune") as mirrors:
+        mirrors.write(lambda _: [])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "optuna.db").is_file()
 
 
 def test_a_storage_that_nobody_asked_for_ends_no_search(

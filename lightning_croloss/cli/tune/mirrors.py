@@ -58,12 +58,12 @@ class Mirrors:
         self._studies: list[tuple[Objective, Mirror]] = []
         if importlib.util.find_spec("optuna") is None:
             return
-        url = storage or f"sqlite:///{folder / STORAGE}"
         text = (folder / SEARCH).read_text("utf-8")
         search = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         told = {"command": command, "settings": json.loads(text)}
         group = folder.resolve().name
         try:
+            url = storage or study.url_of_file(folder / STORAGE)
             for objective in objectives:
                 self._studies.append((objective, Mirror(url, f"{group} {objective}", search, told)))
         except BaseException as error:
