@@ -100,14 +100,21 @@ def _close(storage: Any) -> None:
     storage.engine.dispose()
 
 
+def reason(error: BaseException) -> str:
+    """Return what a database says, without the statement that it says it of; Optuna's own words hide it."""
+    cause = error.__cause__ or error
+    said = re.split(r"\[SQL:|\(Background on", " ".join(str(cause).split()))[0].strip()
+    return said[:200] or type(cause).__name__
+
+
 def _unusable(url: str, error: Exception) -> str:
-    said = re.split(r"\[SQL:|\(Background on", " ".join(str(error).split()))[0].strip()
+    said = reason(error)
     folder = Path(url.partition(":///")[2].partition("?")[0]).absolute().parent
     if "://" not in url:
         said = "it must be a URL, such as sqlite:///study.db"
     elif url.startswith("sqlite") and not folder.is_dir():
         said = f"there is no folder {folder}"
-    return f"storage {url!r} cannot be used: {said[:200] or type(error).__name__}"
+    return f"storage {url!r} cannot be used: {said}"
 
 
 class Mirror:

@@ -99,7 +99,7 @@ class Mirrors:
             try:
                 mirror.write(trials(objective), expected)
             except Exception as error:  # a database that is locked or full must not end the search
-                say(f"the storage of Optuna is not written any more: {' '.join(str(error).split())[:200]}")
+                say(f"the storage of Optuna is not written any more: {study.reason(error)}")
                 self.close()
                 return
 
