@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.common.attention import Attention
 from benchmarks.recbole_models import our_side, recbole_side
 from benchmarks.recbole_models.recbole_side import SEED, N
 from lightning_croloss import (
@@ -46,27 +47,12 @@ from lightning_croloss.data.splits import Split
 DIM, LENGTH, BATCH, RATE, EPOCHS, DROPOUT = 64, 20, 256, 0.002, 8, 0.2
 #: Not that of the data, for which RecBole would take its own file.
 NAME = "events"
-#: Blocks and heads of those that attend, and the width of their feed-forward networks.
-BLOCKS, HEADS, INNER = 1, 2, 256
-ATTENTION: dict[str, Any] = {
-    "num_blocks": BLOCKS,
-    "num_heads": HEADS,
-    "feedforward_dim": INNER,
-    "dropout": DROPOUT,
-    "embedding_dropout": DROPOUT,
-    "max_length": LENGTH,
-}
-THEIR_ATTENTION: dict[str, Any] = {
-    "n_layers": BLOCKS,
-    "n_heads": HEADS,
-    "hidden_size": DIM,
-    "inner_size": INNER,
-    "hidden_dropout_prob": DROPOUT,
-    "attn_dropout_prob": DROPOUT,
-}
+#: Of those that attend.
+ATTENTION = Attention(DIM, LENGTH, dropout=DROPOUT)
+OURS = ATTENTION.ours | {"embedding_dropout": DROPOUT}
 #: Name -> our class, its arguments, and RecBole's.
 MODELS: dict[str, tuple[Callable[..., RetrievalModel], dict[str, Any], dict[str, Any]]] = {
-    "SASRec": (SASRec, ATTENTION, THEIR_ATTENTION),
+    "SASRec": (SASRec, OURS, ATTENTION.theirs),
     "GRU4Rec": (
         GRU4Rec,
         {"hidden_dims": (DIM,), "embedding_dropout": DROPOUT},
@@ -79,8 +65,8 @@ MODELS: dict[str, tuple[Callable[..., RetrievalModel], dict[str, Any], dict[str,
     ),
     "BERT4Rec": (
         BERT4Rec,
-        ATTENTION | {"mask_probability": 0.2, "mask_last_probability": 0.5, "random_ends": True},
-        THEIR_ATTENTION | {"mask_ratio": 0.2, "ft_ratio": 0.5},
+        OURS | {"mask_probability": 0.2, "mask_last_probability": 0.5, "random_ends": True},
+        ATTENTION.theirs | {"mask_ratio": 0.2, "ft_ratio": 0.5},
     ),
 }
 

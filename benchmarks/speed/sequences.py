@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.common.attention import Attention
 from benchmarks.common.measuring import alternate, duration, missing, scratch
 from benchmarks.common.tables import table
 from benchmarks.common.training import quiet_trainer, start_run
@@ -40,7 +41,7 @@ from lightning_croloss.data import RetrievalBatch
 PEERS = ("recbole", "polars")
 Row = dict[str, Any]
 FILE = "beauty.parquet"
-DIM, LENGTH, BLOCKS, HEADS, INNER, DROPOUT = 64, 50, 1, 2, 256, 0.2
+ATTENTION = Attention(dim=64, length=50)
 WINDOWS, THEIR_BATCH, THEIR_STEPS = 128, 512, 8
 MASKED, MASKED_LAST = 0.2, 0.5
 #: Name -> our class and its own arguments.
@@ -49,14 +50,9 @@ MODELS: dict[str, tuple[Callable[..., RetrievalModel], dict[str, Any]]] = {
     "BERT4Rec": (BERT4Rec, {"mask_probability": MASKED, "mask_last_probability": MASKED_LAST}),
 }
 THEIRS: dict[str, Any] = {
-    "MAX_ITEM_LIST_LENGTH": LENGTH,
+    **ATTENTION.theirs,
+    "MAX_ITEM_LIST_LENGTH": ATTENTION.length,
     "train_batch_size": THEIR_BATCH,
-    "n_layers": BLOCKS,
-    "n_heads": HEADS,
-    "hidden_size": DIM,
-    "inner_size": INNER,
-    "hidden_dropout_prob": DROPOUT,
-    "attn_dropout_prob": DROPOUT,
     "mask_ratio": MASKED,
     "ft_ratio": MASKED_LAST,
 }
@@ -96,16 +92,12 @@ class Ours(Side):
         cls, arguments = MODELS[self.model]
         model = cls(
             num_items=self.data.num_items,
-            embedding_dim=DIM,
-            num_blocks=BLOCKS,
-            num_heads=HEADS,
-            feedforward_dim=INNER,
-            dropout=DROPOUT,
-            max_length=LENGTH,
+            embedding_dim=ATTENTION.dim,
             loss=SoftmaxLoss(temperature=1.0),
             negatives=FullCatalogNegatives(),
             similarity="dot",
             ns=(10,),
+            **ATTENTION.ours,
             **arguments,
         )
         self.targets = 0
@@ -187,7 +179,11 @@ def measure(settings: Settings, threads: int) -> list[Row]:
     steps, rounds = (2, 1) if settings.quick else (THEIR_STEPS, min(settings.repeats, 3))
     assert settings.data is not None
     data = TableDataModule(
-        str(settings.data / FILE), batch_size=WINDOWS, max_history=LENGTH, min_user_interactions=1, seed=0
+        str(settings.data / FILE),
+        batch_size=WINDOWS,
+        max_history=ATTENTION.length,
+        min_user_interactions=1,
+        seed=0,
     )
     with scratch() as folder:
         write_events(data, folder)
@@ -217,7 +213,8 @@ def measure(settings: Settings, threads: int) -> list[Row]:
 
 def run(settings: Settings, folder: Path) -> tuple[list[Row], str]:
     """Measure and return the figures and their table."""
-    title = f"# SASRec and BERT4Rec on {FILE}: D = {DIM}, one block, histories of {LENGTH}, whole catalogue"
+    dim, length = ATTENTION.dim, ATTENTION.length
+    title = f"# SASRec and BERT4Rec on {FILE}: D = {dim}, one block, histories of {length}, whole catalogue"
     message = missing(PEERS) or settings.missing_file(FILE)
     if message is not None:
         return [], f"{title}\n\nLeft out: {message}."

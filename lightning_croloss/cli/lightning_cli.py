@@ -261,6 +261,7 @@ class CROLossCLI(LightningCLI):
         """Give the model the pretrained weights."""
         if self._pretrained is not None:
             say(str(load_matching(self.model, self._pretrained, self.datamodule)))
+            self.model.metadata.started_from = self._get(self.config, "pretrained")
             self._pretrained = None
 
     def _before_evaluation(self) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,9 +65,7 @@ def find_weights(command: str, section: Namespace, given: Mapping[str, Any], wor
     path, name = section.get("ckpt_path"), section.get("pretrained")
     if name == "":
         raise ValueError("pretrained is empty: name a model, or leave it out")
-    if path and name and command == "fit":
-        say(f"--ckpt_path goes on with a run: --pretrained {name}, meant for new runs, is ignored")
-    elif path and name and wrote(words, "pretrained"):
+    if path and name and command != "fit" and wrote(words, "pretrained"):
         raise ValueError(f"{command} takes its weights from --ckpt_path or --pretrained, not from both")
     if path:
         return Weights() if is_registry(path) else _of_checkpoint(command, path, section, given)
@@ -143,6 +142,8 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
         trusted.check({"model": described}, path)
     if not _VERSION.fullmatch(str(content.get("pytorch-lightning_version"))):
         raise ValueError(f"ckpt_path: {path!r} is damaged: it does not say which Lightning has written it")
+    if command == "fit" and section.get("pretrained"):
+        _check_beginning(content.get(KEY) or {}, path, section["pretrained"])
     if described["class_path"] is None:
         return Weights(source)
     described = _as_built(described, content, path, trusted)
@@ -153,6 +154,37 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
             "the same"
         )
     return Weights(source, described)
+
+
+def _check_beginning(kept: Mapping[str, Any], path: str, name: str) -> None:
+    """Refuse to go on with a run as if it had started from a pretrained model; the same model again is right.
+
+    Args:
+        kept: what this package keeps in the checkpoint.
+        path: the checkpoint.
+        name: the pretrained model that was given.
+
+    Raises:
+        ValueError: the run started otherwise.
+    """
+    if "started_from" not in kept:  # an earlier release wrote it
+        say(
+            f"--ckpt_path goes on with a run, which does not say what it started from: --pretrained {name}, "
+            "meant for new runs, is not used"
+        )
+    elif not _is_same_model(before := kept["started_from"], name):
+        began = f"--pretrained {before}" if isinstance(before, str) else "random weights"
+        raise ValueError(
+            f"--ckpt_path {path} goes on with a run that started from {began}, and --pretrained {name} "
+            "starts a new one: give one of the two"
+        )
+
+
+def _is_same_model(before: object, now: str) -> bool:
+    """Tell whether two names are those of one pretrained model, a path to it written in two ways included."""
+    if not isinstance(before, str) or "://" in before + now:
+        return before == now
+    return Path(before).absolute() == Path(now).absolute() or Path(before).resolve() == Path(now).resolve()
 
 
 def _as_built(

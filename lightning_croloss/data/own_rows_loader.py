@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,10 +33,7 @@ class OwnRowsLoader(BatchLoader):
         seed: seed of the permutations.
         rank: number of this process.
         sizes: number of rows of each process.
-        recounted: see :class:`BatchLoader`.
-        group_by_length: whether a batch has rows of similar width; only if they are shuffled.
-        on_epoch: see :class:`BatchLoader`.
-        pinned: see :class:`BatchLoader`.
+        **options: further arguments of :class:`BatchLoader`; grouped by length are the rows of a batch.
     """
 
     def __init__(
@@ -47,23 +44,9 @@ class OwnRowsLoader(BatchLoader):
         seed: int,
         rank: int,
         sizes: Sequence[int],
-        recounted: bool = False,
-        group_by_length: bool = False,
-        on_epoch: Callable[[int, int], None] | None = None,
-        pinned: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            dataset,
-            batch_size,
-            shuffle,
-            seed,
-            rank,
-            len(sizes),
-            recounted=recounted,
-            group_by_length=group_by_length,
-            on_epoch=on_epoch,
-            pinned=pinned,
-        )
+        super().__init__(dataset, batch_size, shuffle, seed, rank, len(sizes), **options)
         self.sizes = tuple(sizes)
 
     @property

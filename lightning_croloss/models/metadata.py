@@ -42,6 +42,8 @@ class ModelMetadata:
         max_history: number of events that the model was trained on at most, None until then.
         reading: how the events of training were read, in plain types; None if that is not known.
         seed: seed of the run, from which each step is seeded.
+        started_from: the name of the pretrained model that the run started from; None if it started from
+            random weights, or if that is not known.
     """
 
     def __init__(self) -> None:
@@ -55,6 +57,7 @@ class ModelMetadata:
         self.max_history: int | None = None
         self.reading: dict[str, Any] | None = None
         self.seed = run_seed()
+        self.started_from: str | None = None
 
     def take_from(
         self, data: RetrievalDataModule, knows_users: bool, trains: bool = True, uses_features: bool = False
@@ -159,6 +162,7 @@ class ModelMetadata:
             "max_history": self.max_history,
             "reading": self.reading,
             "seed": self.seed,
+            "started_from": self.started_from,
         }
 
     def load(self, checkpoint: dict[str, Any], num_items: int) -> None:
@@ -204,6 +208,7 @@ class ModelMetadata:
         self.max_history = kept["max_history"]
         self.reading = kept.get("reading")
         self.seed = kept["seed"]
+        self.started_from = kept.get("started_from")
 
 
 def check_events(events: EventInputs, features: EventFeatureEmbedding | None, reads_times: bool) -> None:

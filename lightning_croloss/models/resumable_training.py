@@ -14,6 +14,11 @@ from lightning_croloss.models.sampled_training import SampledTraining
 from lightning_croloss.training.best_models import forget_best_models, keep_best_models
 from lightning_croloss.training.checkpoint_space import check_checkpoint_space
 from lightning_croloss.training.continuation import Continuation
+from lightning_croloss.training.lightning_internals import (
+    lacking,
+    missing_internals,
+    refuse_to_resume,
+)
 from lightning_croloss.training.position import Position
 from lightning_croloss.training.resume import count_resumed_epoch
 from lightning_croloss.training.saved_position import check_position
@@ -39,12 +44,16 @@ class ResumableTraining(SampledTraining):
     def setup(self, stage: str) -> None:
         """Take note of who started this process; let the trainer write nothing by halves."""
         write_whole_files(self.trainer)
+        if stage == "fit":
+            self._position.missing = missing_internals(self.trainer)
         self._in_started_process = isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher)
 
     def on_fit_start(self) -> None:
         """Refuse to train what cannot be kept."""
         super().on_fit_start()
         check_checkpoint_space(self.trainer, self)
+        if self._position.missing:
+            rank_zero_warn(f"{lacking(self._position.missing)}: checkpoints of this run cannot be resumed")
 
     def on_train_start(self) -> None:
         """Let a resumed run do first what the uninterrupted one did next (see continuation.py)."""
@@ -52,7 +61,7 @@ class ResumableTraining(SampledTraining):
         continuation, self._continuation = self._continuation, None
         if continuation is not None:
             continuation.begin(self.trainer, self)
-        else:
+        elif not self._position.missing:
             count_resumed_epoch(self.trainer)
 
     def on_train_batch_end(self, outputs: Any, batch: RetrievalBatch, batch_idx: int) -> None:
@@ -79,14 +88,25 @@ class ResumableTraining(SampledTraining):
         if self.trainer.state.fn != "fit":
             forget_best_models(self.trainer, checkpoint)
             return
+        refuse_to_resume(self._position.missing)
         check_run(self.trainer, checkpoint)
         self._saved_states = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
         position = checkpoint[KEY].get("position") or {}
         check_position(position, self.state_dict(), dict(self.named_parameters()))
+        if "missing" in position:
+            raise ValueError(
+                "the checkpoint cannot be resumed: it was saved with a release of lightning that does not "
+                "say where in training it was; start a new run from its weights with --pretrained"
+            )
         self._continuation = None
         if "moment" in position:
             self._continuation = Continuation(checkpoint, position)
             Continuation.leave_out_searches(self.trainer)
+        elif "position" not in checkpoint[KEY]:
+            rank_zero_warn(
+                "the checkpoint is of an early release and does not say what was still to be done: what "
+                "comes at the end of an epoch may be left out once"
+            )
         elif "unknown" in position:
             rank_zero_warn(
                 "the checkpoint was saved by a process that had others train, and knows their weights only: "

@@ -44,6 +44,7 @@ from lightning_croloss.models.weights import check_weights
 from lightning_croloss.negatives import Negatives
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
 from lightning_croloss.sharding.row_shards import RowShards
+from lightning_croloss.training.double_precision import convert_before_restoring
 from lightning_croloss.training.monitors import check_logged, check_monitors
 from lightning_croloss.training.nan_guard import NaNGuard
 from lightning_croloss.training.optimization import Optimization
@@ -334,6 +335,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         """
         if self._trainer is not None:
             self._check_file(checkpoint)
+            convert_before_restoring(self.trainer, self)
         self.metadata.load(checkpoint, self.num_items)
         events = self.metadata.events
         if events or self.metadata.item_vocabulary is not None:  # else it has met no data of this package

@@ -22,6 +22,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "learning_rate": (int, float, _NONE),
     "position": (dict, _NONE),
     "by_rule": (dict, _NONE),
+    "started_from": (str, _NONE),
 }
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ class TransformerModel(SequenceModel):
     ``train_on="all"``, where an event serves many targets at once, they count from the beginning of the
     window, so that each target sees what it would see alone. In neither does padding change a position, nor
     does an event that ``history_dropout`` took out: else the positions of long histories would be left
-    untrained.
+    untrained. Weights that were trained in one way mean something else in the other, which refuses them.
 
     Args:
         num_items: size of the catalogue, from the data.
@@ -45,6 +46,22 @@ class TransformerModel(SequenceModel):
         self.place_embedding = nn.Embedding(max_length, dim)
         # items, scaled below, have components of about 1 for cosines, and at first outweigh the positions
         nn.init.normal_(self.place_embedding.weight, std=0.1)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint whose positions count from the other end, besides what every model refuses.
+
+        Raises:
+            ValueError: the model was made with another ``train_on``, or a reason of ``RetrievalModel``.
+        """
+        given = checkpoint.get("hyper_parameters")
+        kept = given.get("train_on", "last") if isinstance(given, Mapping) else self.train_on
+        if kept != self.train_on:
+            raise ValueError(
+                f"train_on={self.train_on!r} was given, but the checkpoint was trained with {kept!r:.40}, "
+                "and its positions count from the other end: leave it out or give the same, or start a new "
+                "model from its weights with load_matching"
+            )
+        super().on_load_checkpoint(checkpoint)
 
     def event_states(self, events: Tensor, numbers: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs (B, L, D) of the last block, see ``SequenceModel``."""

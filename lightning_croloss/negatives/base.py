@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.counting_ids import counting_ids
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.data.batch import RetrievalBatch
@@ -60,7 +61,7 @@ class WholeCatalogue(Candidates):
     def ids(self) -> Tensor:  # type: ignore[override]
         """All ids, (num_items,)."""
         num_items, device = self._listed  # type: ignore[attr-defined]
-        return torch.arange(1, num_items + 1, device=device)
+        return counting_ids(1, num_items, device)
 
 
 class Negatives(Configurable, nn.Module, ABC):

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     StochasticWeightAveraging,
 )
-from lightning.pytorch.loops.fit_loop import RestartStage
+from lightning.pytorch.loops import fit_loop as loops_of_fits
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_croloss.data.loader import BatchLoader
@@ -147,7 +147,8 @@ class Continuation:
             each._restarting = False
             each.reset_restart_stage()
         if in_an_epoch:
-            loop._restart_stage = RestartStage.RESTARTED_MID_EPOCH  # the hooks of its beginning were called
+            # the hooks of its beginning were called
+            loop._restart_stage = loops_of_fits.RestartStage.RESTARTED_MID_EPOCH
             inner._restarting = True  # keeps the counts of the epoch
             if not inner._should_accumulate():
                 inner._batches_that_stepped -= 1  # which a loop that restarts counts itself

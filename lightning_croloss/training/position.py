@@ -35,9 +35,14 @@ class Position:
     A checkpoint is taken in the middle of things: at the end of a batch, of a validation or of an epoch, when
     some callbacks have acted and others, and the schedulers that monitor a metric, have not. Lightning (2.6)
     forgets what was still to be done, the metrics, and the gradients that were being accumulated.
+
+    Attributes:
+        missing: what this Lightning lacks for that, see ``lightning_internals.py``: nothing is noted then but
+            this.
     """
 
     def __init__(self) -> None:
+        self.missing: list[str] = []
         self._before_stop: dict[str, Any] = {}
         self._weights: dict[str, Tensor] = {}
         self._stopped_at = -1
@@ -48,6 +53,8 @@ class Position:
         In the middle of an epoch Lightning then calls the hooks of its end, which in a run that goes on come
         only later. And in the end the callbacks that average the weights replace them.
         """
+        if self.missing:
+            return
         inner = trainer.fit_loop.epoch_loop
         last_batch = inner._num_ready_batches_reached()
         last_epoch = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= trainer.max_epochs
@@ -75,6 +82,8 @@ class Position:
         Returns:
             Plain types and tensors; nothing if training has not begun.
         """
+        if self.missing:
+            return {"missing": self.missing}
         loops = checkpoint["loops"]["fit_loop"]
         epochs, batches = (loops[f"{name}_progress"]["current"] for name in ("epoch", "epoch_loop.batch"))
         if epochs["ready"] == 0:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_croloss.common.counting_ids import counting_ids
 from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.sharding.embedding import IdEmbedding, ShardedEmbedding
@@ -53,7 +54,7 @@ class RowIds:
         """Return 0 … R − 1 for a table (R, D), not to be changed."""
         ids = self._ids
         if ids is None or len(ids) != len(table) or ids.device != table.device:
-            ids = self._ids = torch.arange(len(table), device=table.device)
+            ids = self._ids = counting_ids(0, len(table), table.device)
         return ids
 
     def forget(self) -> None:

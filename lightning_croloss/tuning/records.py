@@ -19,6 +19,40 @@ VERSION = 1
 CANDIDATES = "candidates"
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the content of a file that a search has written.
+
+    Raises:
+        ValueError: it is not as a search writes it, so something else has changed it since.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError:  # no JSON, or no text
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(damaged(path))
+    return content
+
+
+def has_trained(folder: Path) -> bool:
+    """Tell whether a search has come to anything in a folder yet."""
+    return any(folder.glob(f"{CANDIDATES}/*/step_*.json"))
+
+
+def damaged(path: Path) -> str:
+    """Return what is said of a file that something else has changed."""
+    return f"{path} is damaged, or was changed since it was written: choose another folder, or overwrite it"
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Yield the dotted names of what differs, as deep as both sides have names."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping) and before and now:
+        for key in sorted({*before, *now}, key=str):
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif before != now:
+        yield name
+
+
 class Records:
     """One folder a candidate, with its checkpoints and one JSON a rung, written once the rung is done.
 
@@ -42,12 +76,10 @@ class Records:
             shutil.rmtree(folder / CANDIDATES, ignore_errors=True)
             write_atomically(path, json.dumps(content, indent=1).encode())
         elif path.exists():
-            found = json.loads(path.read_text("utf-8"))
-            other = sorted(name for name in {*found, *content} if found.get(name) != content.get(name))
-            if other:
+            if other := list(_differences(read_record(path), content)):
+                named = ", ".join(other[:3]) + f" and {len(other) - 3} more" * (len(other) > 3)
                 raise ValueError(
-                    f"{folder} holds a search that differs in {', '.join(other)}: choose another folder, or "
-                    "overwrite it"
+                    f"{folder} holds a search that differs in {named}: choose another folder, or overwrite it"
                 )
         elif folder.exists() and not all(each.name.startswith(".") for each in folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no search: choose another folder")
@@ -71,21 +103,29 @@ class Records:
         path = self._file(job.number, job.step if step is None else step)
         if not path.exists():
             return None
-        content = json.loads(path.read_text("utf-8"))
+        content = read_record(path)
+        try:
+            name, outcome = content["candidate"]["name"], Outcome.from_plain(content)
+        except (LookupError, TypeError, AttributeError):
+            raise ValueError(damaged(path)) from None
         if content["candidate"] != json.loads(json.dumps(job.candidate.to_plain())):
             raise ValueError(
-                f"{path} is of another candidate, {content['candidate']['name']!r}, than "
-                f"{job.candidate.name!r}, which is proposed now: choose another folder, or overwrite it"
+                f"{path} is of another candidate, {name!r}, than {job.candidate.name!r}, which is proposed "
+                "now: choose another folder, or overwrite it"
             )
-        return Outcome.from_plain(content)
+        return outcome
 
     def state(self, number: int, step: int) -> Path:
         """Return where the checkpoint is from which a candidate goes on after a rung."""
         return self.candidate_folder(number) / f"step_{step}.ckpt"
 
     def start_of(self, job: Job) -> tuple[Path | None, Outcome | None]:
-        """Return from which checkpoint a job goes on, and what its candidate has come to by then."""
+        """Return from which checkpoint a job goes on, and what its candidate has come to by then.
+
+        One whose checkpoint is gone begins anew, and comes to the same.
+        """
         steps = [step for step in self._steps(job.number) if step < job.step]
+        steps = [step for step in steps if self.state(job.number, step).exists()]
         if not steps:
             return None, None
         return self.state(job.number, max(steps)), self.outcome(job, max(steps))

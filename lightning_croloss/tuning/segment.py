@@ -12,6 +12,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import _TunerExitException
 
 from lightning_croloss.models.resumable_training import ResumableTraining
+from lightning_croloss.training.double_precision import convert_before_restoring
+from lightning_croloss.training.lightning_internals import lacking, missing_internals
 from lightning_croloss.training.module_position import ModulePosition
 from lightning_croloss.training.resume import batches_so_far
 from lightning_croloss.training.whole_files import write_whole_files
@@ -111,8 +113,15 @@ class SegmentEnd(Checkpoint):
         self._until = until or (lambda: False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the trainer write nothing by halves."""
+        """Let the trainer write nothing by halves, and restore what it reads as it was.
+
+        Raises:
+            ValueError: this Lightning lacks what it takes to go on exactly.
+        """
+        if missing := missing_internals(trainer):
+            raise ValueError(f"{lacking(missing)}, which tune needs: install lightning 2.6")
         write_whole_files(trainer)
+        convert_before_restoring(trainer, pl_module)  # a later hook comes when the weights are there
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore what the loaders are about to draw from."""

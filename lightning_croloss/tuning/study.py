@@ -61,25 +61,64 @@ def check_storage(url: str) -> None:
         MissingExtraError: Optuna is not installed.
         ValueError: naming it and why.
     """
+    _close(_opened(url))
+
+
+def url_of_file(path: Path) -> str:
+    """Return the URL of a storage in a file, whatever characters its path has.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        ValueError: no URL leads to this path.
+    """
+    require_optuna("a storage of Optuna")
+    from sqlalchemy.engine import URL, make_url
+
+    url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    if make_url(url).database != str(path):  # releases of SQLAlchemy differ in what they escape
+        raise ValueError(f"storage {str(path)!r} cannot be used: no URL leads to it; give another folder")
+    return url.replace("{", "{{").replace("}", "}}")  # in which Optuna looks for the version of its tables
+
+
+def _opened(url: str) -> Any:
+    """Open a storage.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        ValueError: it cannot be opened.
+    """
     optuna = require_optuna("a storage of Optuna")
     try:
-        optuna.storages.get_storage(url)
+        return optuna.storages.RDBStorage(url)
     except Exception as error:  # whatever the driver of the database raises
         raise ValueError(_unusable(url, error)) from None
 
 
+def _close(storage: Any) -> None:
+    """Close the connections of a storage, which it keeps for the next one who asks."""
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def reason(error: BaseException) -> str:
+    """Return what a database says, without the statement that it says it of; Optuna's own words hide it."""
+    cause = error.__cause__ or error
+    said = re.split(r"\[SQL:|\(Background on", " ".join(str(cause).split()))[0].strip()
+    return said[:200] or type(cause).__name__
+
+
 def _unusable(url: str, error: Exception) -> str:
-    said = re.split(r"\[SQL:|\(Background on", " ".join(str(error).split()))[0].strip()
+    said = reason(error)
     folder = Path(url.partition(":///")[2].partition("?")[0]).absolute().parent
     if "://" not in url:
         said = "it must be a URL, such as sqlite:///study.db"
     elif url.startswith("sqlite") and not folder.is_dir():
         said = f"there is no folder {folder}"
-    return f"storage {url!r} cannot be used: {said[:200] or type(error).__name__}"
+    return f"storage {url!r} cannot be used: {said}"
 
 
 class Mirror:
-    """A study that follows a search: trial number i is candidate number i.
+    """A study that follows a search: trial number i is candidate number i. It is closed by :meth:`close`.
 
     Args:
         url: the storage, such as ``sqlite:///study.db``.
@@ -93,21 +132,34 @@ class Mirror:
     """
 
     def __init__(self, url: str, name: str, search: str, attributes: Mapping[str, Any] | None = None) -> None:
-        optuna = require_optuna("a storage of Optuna")
+        self._opened = _opened(url)
+        try:
+            self._open_study(url, name, {SEARCH: search, **(attributes or {})})
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_study(self, url: str, name: str, attributes: Mapping[str, Any]) -> None:
+        import optuna
+
         try:
             self._study = optuna.create_study(
-                storage=url, study_name=name, direction="maximize", load_if_exists=True
+                storage=self._opened, study_name=name, direction="maximize", load_if_exists=True
             )
         except Exception as error:  # whatever the driver of the database raises
             raise ValueError(_unusable(url, error)) from None
         known = self._study.user_attrs.get(SEARCH)
-        if known is not None and known != search:
+        if known is not None and known != attributes[SEARCH]:
             raise ValueError(
                 f"storage {url!r} holds another search as study {name!r}: give another storage or output"
             )
-        for key, value in {SEARCH: search, **(attributes or {})}.items():
+        for key, value in attributes.items():
             if self._study.user_attrs.get(key) != value:
                 self._study.set_user_attr(key, value)
+
+    def close(self) -> None:
+        """Close the storage, so that its file can be moved or removed on every system."""
+        _close(self._opened)
 
     def write(self, trials: Sequence[MirroredTrial], expected: Sequence[Mapping[str, Any]] = ()) -> None:
         """Bring the study to where the search is; what is there already stays as it is.

@@ -21,7 +21,7 @@ from lightning_croloss.tuning.objective import Objective, objectives_of
 from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.plan import FitLength, Plan, make_plan
 from lightning_croloss.tuning.portfolio import portfolio
-from lightning_croloss.tuning.records import Records
+from lightning_croloss.tuning.records import Records, has_trained
 from lightning_croloss.tuning.result import TuneResult, Winner
 from lightning_croloss.tuning.runner import (
     FAILURES,
@@ -106,7 +106,8 @@ def tune(
             "plan": plan.to_plain(),
             "seed": seed,
         }
-        records = Records(where, settings, overwrite)
+        # a search that has trained nothing, as after a mistake in an argument, may be another one now
+        records = Records(where, settings, overwrite or not has_trained(where))
         execute = records.remembering(_telling(functools.partial(runner.execute, records), objectives, plan))
         try:
             choice = search(given, plan, objectives, execute, propose, records.leave)

@@ -100,7 +100,8 @@ def build(
         stored = store(model, data, dtype)  # what is measured is what is stored
         if stored.record and stored.record["kept"]:
             warnings.warn(f"{name}: {stored.record['kept']}", stacklevel=2)
-        metrics = measure(model, data, int(monitored) if monitored.isdigit() else None)
+        choose_by = int(monitored) if monitored.isdigit() else None
+        metrics = measure(model, data, choose_by, stored.tested)
         metrics |= {
             "training": training,
             "weights": stored.dtype,

@@ -16,14 +16,23 @@ from lightning_croloss.data.targets import num_targets
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.models.evaluation import EXCLUDED_TARGETS
 
+#: Each metric @N of the test, and the number of targets that the lists leave out.
+Tested = tuple[dict[str, float], int]
 
-def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | None = None) -> dict[str, Any]:
+
+def measure(
+    model: RetrievalModel,
+    data: RetrievalDataModule,
+    choose_by: int | None = None,
+    known: Tested | None = None,
+) -> dict[str, Any]:
     """Measure a model and the simple baselines on the test rows of its data.
 
     Args:
         model: the model, with the weights that are stored.
         data: its data.
         choose_by: the N by whose validation Recall the baselines are chosen; None is the middle one.
+        known: what :func:`tested` has returned of this model already; None measures it.
 
     Returns:
         ``data`` (counts), ``parameters``, ``choose_by``, ``exclude_history``, ``test`` (each metric @N) and
@@ -31,7 +40,7 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
     """
     ns = list(model.metric_cutoffs)
     choose_by = choose_by or statistics.median_low(ns)
-    test, excluded = tested(model, data)
+    test, excluded = known or tested(model, data)
     rows, measured = data.rows, data.measured_rows("test")
     return {
         "data": {
@@ -51,12 +60,8 @@ def measure(model: RetrievalModel, data: RetrievalDataModule, choose_by: int | N
     }
 
 
-def tested(model: RetrievalModel, data: RetrievalDataModule) -> tuple[dict[str, float], int]:
-    """Measure a model on the test rows of its data.
-
-    Returns:
-        Each metric @N, and the number of targets that its lists leave out.
-    """
+def tested(model: RetrievalModel, data: RetrievalDataModule) -> Tested:
+    """Measure a model on the test rows of its data."""
     with _quiet():
         trainer = Trainer(
             accelerator="cpu",

@@ -11,7 +11,7 @@ from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained.layout import STORED
 from lightning_croloss.pretrained.saving import not_finite_as, stored_weights
 from lightning_croloss.zoo.markdown import ns_of
-from lightning_croloss.zoo.measuring import tested
+from lightning_croloss.zoo.measuring import Tested, tested
 
 WHOLE = STORED[0]
 #: The share of its Recall at any N that a model may lose.
@@ -28,10 +28,12 @@ class Stored:
         dtype: how they are stored.
         record: what was asked for and measured, plain values for ``metrics.json``; None if nothing but
             float32 was asked for.
+        tested: what the test measured of the weights as they are stored; None if it was not needed.
     """
 
     dtype: str
     record: dict[str, Any] | None
+    tested: Tested | None = None
 
 
 def store(model: RetrievalModel, data: RetrievalDataModule, dtype: str) -> Stored:
@@ -54,17 +56,20 @@ def store(model: RetrievalModel, data: RetrievalDataModule, dtype: str) -> Store
     if dtype == WHOLE:
         model.load_state_dict(whole)
         return Stored(WHOLE, None)
-    before = _recall(model, data)
+    measured = tested(model, data)
+    before = _recall(measured)
     if (name := not_finite_as(model, dtype)) is not None:
         kept = f"{WHOLE} is kept, since {name} has values beyond the range of {dtype}"
-        return Stored(WHOLE, _record(dtype, before, None, kept))
+        return Stored(WHOLE, _record(dtype, before, None, kept), measured)
     model.load_state_dict(stored_weights(model, dtype))
-    after = _recall(model, data)
+    measured_again = tested(model, data)
+    after = _recall(measured_again)
     fault = lost_too_much(before, after, len(data.measured_rows("test")))
     if fault is None:
-        return Stored(dtype, _record(dtype, before, after, None))
+        return Stored(dtype, _record(dtype, before, after, None), measured_again)
     model.load_state_dict(whole)
-    return Stored(WHOLE, _record(dtype, before, after, f"{WHOLE} is kept, since with {dtype} {fault}"))
+    kept = f"{WHOLE} is kept, since with {dtype} {fault}"
+    return Stored(WHOLE, _record(dtype, before, after, kept), measured)
 
 
 def lost_too_much(before: Mapping[str, float], after: Mapping[str, float], num_users: int) -> str | None:
@@ -89,8 +94,8 @@ def lost_too_much(before: Mapping[str, float], after: Mapping[str, float], num_u
     )
 
 
-def _recall(model: RetrievalModel, data: RetrievalDataModule) -> dict[str, float]:
-    test, _ = tested(model, data)
+def _recall(measured: Tested) -> dict[str, float]:
+    test, _ = measured
     return {f"recall@{n}": test[f"recall@{n}"] for n in ns_of(test)}
 
 

@@ -14,14 +14,16 @@ import yaml
 
 from lightning_croloss.cli import main
 from lightning_croloss.cli.tune.base import Base, refuse_unfit
+from lightning_croloss.cli.tune.mirrors import Mirrors
 from lightning_croloss.cli.tune.options import default_output, parse_words, split_words
 from lightning_croloss.cli.tune.settings import read_section
 from lightning_croloss.cli.tune.worker import answer_to
 from lightning_croloss.cli.tune.workers import THREADS, VISIBLE, _environment
 from lightning_croloss.errors import NotEnoughSpaceError
-from lightning_croloss.tuning.study import Mirror
+from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.study import Mirror, check_storage, reason
 from tests.cli.cases import error_of
-from tests.cli.tuning import CONFIG, LOSSES, NoMirrors, Pretended, pretended, rungs, tune, write
+from tests.cli.tuning import CONFIG, LOSSES, NoMirrors, Pretended, open_files, pretended, rungs, tune, write
 
 __all__ = ["pretended"]
 pytestmark = [pytest.mark.filterwarnings("ignore")]
@@ -412,6 +414,52 @@ def test_the_storage_of_optuna(pretended: Pretended, capsys: pytest.CaptureFixtu
         Mirror(url, "out recall@10", "mine")
 
 
+@pytest.mark.parametrize("ending", [None, RuntimeError, KeyboardInterrupt])
+def test_the_storage_is_closed_however_a_search_ends(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, ending: type[BaseException] | None
+) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    held, train = [], pretended.train
+
+    def watched(task: Any) -> Any:
+        held.extend(open_files("optuna.db"))
+        if ending is not None and len(pretended.tasks) > 3:
+            raise ending("in the midst")
+        return train(task)
+
+    monkeypatch.setattr(pretended, "train", watched)
+    if ending is None:
+        tune(*write(), "--n", "10", "--output", "out")
+    else:
+        with pytest.raises((ending, SystemExit)):
+            tune(*write(), "--n", "10", "--output", "out")
+    assert held  # else nothing is shown
+    assert Path("out/optuna.db").exists()
+    assert not open_files("optuna.db")
+
+
+@pytest.mark.parametrize("words", [["--storage", "sqlite:///other.db"], []])
+def test_a_storage_of_another_search_is_closed(pretended: Pretended, words: list[str]) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    path = "other.db" if words else "out/optuna.db"
+    tune(*write(), "--n", "10", "--output", "out", *words)
+    with pytest.raises(ValueError, match="holds another search"):
+        Mirror(f"sqlite:///{path}", "out recall@10", "mine")
+    check_storage(f"sqlite:///{path}")
+    assert not open_files(Path(path).name)
+
+
+@pytest.mark.parametrize("name", ["a?b", "c%41d", "e{f}", "g h#i"])
+def test_the_storage_lies_in_its_folder_whatever_the_name_is(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [tune]")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "search.json").write_text("{}")
+    with Mirrors(tmp_path / name, [Objective("recall", {10: 1.0})], None, "croloss tune") as mirrors:
+        mirrors.write(lambda _: [])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "optuna.db").is_file()
+
+
 def test_a_storage_that_nobody_asked_for_ends_no_search(
     pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -609,3 +657,62 @@ def test_which_words_are_whose() -> None:
     )
     assert own == ["--config", "a.yaml", "--n", "20", "100", "-c", "b.yaml", "--overwrite", "--fits=3"]
     assert fit == ["--config", "a.yaml", "--model.x", "3", "-c", "b.yaml"]
+
+
+@quick
+def test_a_search_goes_on_with_the_data_that_it_began_with(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Path("events.csv")
+    table.write_text("user_id,item_id\n" + "1,a\n" * 9)
+    data = {"class_path": "TableDataModule", "init_args": {"interactions": str(table)}}
+    words = ["tune", *write(data=data), "--n", "10", "--output", "out"]
+    main(words)
+    main(words)
+    table.write_text(table.read_text() + "2,b\n")
+    said = error_of(capsys, *words)
+    assert said.startswith(
+        "--output: out holds a search that began with other data, as events.csv has changed"
+    )
+    Path("out/sources.json").unlink()  # as of an early release, which has noted none
+    main(words)
+    main([*words, "--overwrite"])
+    table.unlink()
+    assert "events.csv is gone since" in error_of(capsys, *words)
+
+
+@quick
+def test_a_search_that_has_trained_nothing_takes_other_data(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Path("events.csv")
+    table.write_text("user_id,item_id\n1,a\n")
+    data = {"class_path": "TableDataModule", "init_args": {"interactions": str(table)}}
+    words = ["tune", *write(data=data), "--n", "10", "--output", "out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretended, "train", lambda *_: {"error": "the disk is full", "ends": True})
+        error_of(capsys, *words)
+    assert Path("out/length.json").exists()
+    table.write_text("user_id,item_id\n1,a\n1,b\n")
+    number = len(pretended.tasks)
+    main(words)
+    assert pretended.tasks[number]["do"] == "measure"  # and not what was measured of the data before
+
+
+@quick
+@pytest.mark.parametrize("name", ["search", "plan", "length"])
+def test_what_a_search_has_noted_is_not_trusted(
+    pretended: Pretended, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tune", *write(), "--n", "10", "--output", "out"]
+    main(words)
+    for content in ("{", "{}", "3"):
+        Path(f"out/{name}.json").write_text(content)
+        said = error_of(capsys, *words)
+        assert f"out/{name}.json is damaged" in said or "holds a search" in said
+
+
+def test_what_an_early_end_of_the_storage_is_told_by() -> None:
+    error = RuntimeError("An exception is raised during the commit.")
+    error.__cause__ = OSError("(sqlite3.OperationalError) database or disk is full [SQL: UPDATE trials]")
+    assert reason(error) == "(sqlite3.OperationalError) database or disk is full"

@@ -13,7 +13,7 @@ import yaml
 from lightning_croloss.cli.tune.table.clock import SpentTime, spent_before
 from tests.cli.cases import error_of
 from tests.cli.tune_tables import Pretended, tune, write_tables
-from tests.cli.tuning import NoMirrors
+from tests.cli.tuning import NoMirrors, open_files
 
 pytest.importorskip("polars", reason="needs the extra [tables]")
 pytest.importorskip("scipy", reason="item kNN needs scipy")
@@ -89,6 +89,7 @@ def test_the_search_is_followed_in_a_storage(pretended: Pretended) -> None:
     tune(*WORDS, "--storage", "sqlite:///all.db", minutes=9)
     tune(*WORDS, "--storage", "sqlite:///all.db", minutes=9)  # nothing is written twice
     assert not Path("out/optuna.db").exists()
+    assert not open_files("all.db")
     study = optuna.load_study(study_name="out recall@5", storage="sqlite:///all.db")
     tracks = state()["tracks"]
     assert [trial.user_attrs["name"] for trial in study.trials] == [track["name"] for track in tracks]

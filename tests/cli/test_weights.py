@@ -117,6 +117,45 @@ def test_two_sources_of_weights(checkpoint: Path, capsys: pytest.CaptureFixture[
     assert said.startswith("validate takes its weights from --ckpt_path or --pretrained, not from both")
 
 
+def test_a_fit_that_goes_on_from_what_it_started_from(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = checkpoint.parents[4] / "model"
+    last = fit(f"--pretrained={model}")
+    assert "items start from" in capsys.readouterr().err
+    # the same command line after an interruption
+    again = fit(f"--pretrained={model}", "--ckpt_path=last", "--trainer.max_epochs=2")
+    assert "items start from" not in capsys.readouterr().err
+    assert torch.load(again, weights_only=True)["lightning_croloss"]["started_from"] == str(model)
+    # the config that the run has kept, and another way to write the path
+    main(
+        [
+            "fit",
+            f"--config={last.parents[1] / 'config.yaml'}",
+            f"--ckpt_path={last}",
+            "--test_after_fit=false",
+        ]
+    )
+    fit(f"--pretrained={os.path.relpath(model)}/", f"--ckpt_path={last}")
+    # what has begun otherwise
+    said = error_of(capsys, "fit", *FIT, f"--ckpt_path={last}", "--pretrained=other")
+    assert f"{last} goes on with a run that started from --pretrained {model}, and --pretrained other" in said
+    said = error_of(capsys, "fit", *FIT, f"--ckpt_path={checkpoint}", f"--pretrained={model}")
+    assert f"{checkpoint} goes on with a run that started from random weights, and --pretrained" in said
+    assert said.endswith("starts a new one: give one of the two (set CROLOSS_TRACEBACK=1 to see where)")
+
+
+def test_a_checkpoint_that_does_not_say_what_it_started_from(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    del content["lightning_croloss"]["started_from"]
+    torch.save(content, "old.ckpt")
+    main(["fit", *FIT, "--test_after_fit=false", "--ckpt_path=old.ckpt", "--pretrained=model"])
+    said = capsys.readouterr().err
+    assert "does not say what it started from: --pretrained model, meant for new runs, is not used" in said
+
+
 def test_the_config_of_a_run_that_began_with_pretrained_weights(checkpoint: Path) -> None:
     Path("kept.yaml").write_text("pretrained: nowhere\n")
     assert measured("test", "--config=kept.yaml", *SMALL, f"--ckpt_path={checkpoint}")["recall"]

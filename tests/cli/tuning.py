@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +145,29 @@ class NoMirrors:
     def __init__(self, *_: Any) -> None:
         pass
 
+    def __enter__(self) -> NoMirrors:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
     def write(self, *_: Any) -> None:
         """Write nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def open_files(name: str) -> list[str]:
+    """Return the files of a name that this process holds open, where the system tells."""
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        pytest.skip("needs /proc")
+    found = []
+    for each in folder.iterdir():
+        with suppress(OSError):  # that of this very listing
+            found.append(os.readlink(each))
+    return [path for path in found if Path(path).name.startswith(name)]
 
 
 @pytest.fixture

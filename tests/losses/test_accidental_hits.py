@@ -1,10 +1,12 @@
 """Accidental hits, in a mask and by tile, against comparing every pair in a loop."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_croloss.common.counting_ids import counting_ids
 from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.losses.batches import accidental_hits
 from lightning_croloss.losses.batches.accidental_hits import AccidentalHits, hit_mask, hit_pairs
@@ -147,19 +149,26 @@ def test_a_catalogue_is_known_piece_by_piece(monkeypatch, size, first):
         assert accidental_hits._first_of_catalogue(ids.index_fill(0, torch.tensor([place]), 0)) is None
 
 
-def test_the_ids_of_the_step_before_are_not_compared_again(monkeypatch):
+def test_ids_that_were_made_to_count_are_not_compared_again(monkeypatch):
     find, asked = accidental_hits._find_first, []
     monkeypatch.setattr(accidental_hits, "_find_first", lambda ids: asked.append(1) or find(ids))
-    ids, others = torch.arange(9), torch.arange(1, 9)
-    assert [accidental_hits._first_of_catalogue(ids) for _ in range(3)] == [0, 0, 0]
-    assert len(asked) == 1
-    assert accidental_hits._first_of_catalogue(others) == 1  # it takes the others' place
-    assert accidental_hits._first_of_catalogue(ids) == 0
-    assert len(asked) == 3
+    for first in (0, 1):
+        ids = counting_ids(first, 9, torch.device("cpu"))
+        assert [accidental_hits._first_of_catalogue(ids) for _ in range(3)] == [first] * 3
+    assert not asked
     ids[4] = 0
     assert accidental_hits._first_of_catalogue(ids) is None
-    with torch.inference_mode():
-        unversioned = torch.arange(4)
-        assert accidental_hits._first_of_catalogue(unversioned) == 0
-        unversioned[2] = 0
-        assert accidental_hits._first_of_catalogue(unversioned) is None
+    assert accidental_hits._first_of_catalogue(counting_ids(2, 3, ids.device)) is None
+    assert accidental_hits._first_of_catalogue(counting_ids(1, 0, ids.device)) is None
+
+
+@pytest.mark.parametrize("way", ["numpy", "data", "dlpack"])
+def test_a_callers_ids_may_change_unseen(way):
+    """Memory that others share changes without a word to PyTorch."""
+    shared = np.arange(1, 7)
+    ids = torch.from_numpy(shared) if way == "numpy" else torch.arange(1, 7)
+    targets = torch.tensor([[2], [5]])
+    assert sorted(zip(*map(torch.Tensor.tolist, hit_pairs(ids, targets)), strict=True)) == [(0, 1), (1, 4)]
+    changed = {"numpy": lambda: shared, "data": lambda: ids.data, "dlpack": lambda: torch.from_dlpack(ids)}
+    changed[way]()[1] = 5
+    assert sorted(zip(*map(torch.Tensor.tolist, hit_pairs(ids, targets)), strict=True)) == [(1, 1), (1, 4)]

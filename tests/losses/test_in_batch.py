@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from lightning_croloss.losses.batches import item_counts
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 from tests.distributed import run_distributed
@@ -108,6 +109,34 @@ def test_counts_are_read_again_when_they_change():
     assert changed != first
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         assert other.in_batch(users, items, item_ids=ids, item_counts=counts) == changed
+
+
+@pytest.mark.parametrize("way", ["numpy", "data", "inference"])
+def test_counts_that_change_without_a_word_to_pytorch_are_read_again(way):
+    users, items, ids, counts = pairs()
+    if way == "inference":
+        with torch.inference_mode():
+            counts = counts.clone()
+    loss = CROLoss("exp")
+    first = loss.in_batch(users, items, item_ids=ids, item_counts=counts)
+    with torch.inference_mode(way == "inference"):
+        {"numpy": counts.numpy, "data": lambda: counts.data, "inference": lambda: counts}[way]()[4] += 1000
+    changed = loss.in_batch(users, items, item_ids=ids, item_counts=counts)
+    assert changed != first
+    assert changed == CROLoss("exp").in_batch(users, items, item_ids=ids, item_counts=counts)
+
+
+def test_equal_counts_are_read_once(monkeypatch):
+    users, items, ids, counts = pairs()
+    loss, read = CROLoss("exp"), []
+    monkeypatch.setattr(
+        item_counts, "_counted", lambda *of, was=item_counts._counted: read.append(1) or was(*of)
+    )
+    for given in (counts, counts, counts.clone()):
+        loss.in_batch(users, items, item_ids=ids, item_counts=given)
+    assert len(read) == 1
+    loss.in_batch(users, items, item_ids=ids, item_counts=counts.int())
+    assert len(read) == 2
 
 
 def test_counts_may_be_an_array_or_a_list():

@@ -9,9 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Callback
 
-from lightning_croloss import HSTU, FullCatalogNegatives, InBatchNegatives, SoftmaxLoss, UniformNegatives
+from lightning_croloss import (
+    HSTU,
+    FullCatalogNegatives,
+    InBatchNegatives,
+    RetrievalModel,
+    SoftmaxLoss,
+    UniformNegatives,
+)
 from lightning_croloss.data import DataRequest, Interactions, LeaveOneOut, SequenceDataset, Vocabulary
-from tests.data_for_tests import ClusteredData, fit, small_model
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models.sequence_model import TRAIN_ON
+from lightning_croloss.models.transformer_model import TransformerModel
+from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 from tests.models.sequences import MODELS, batch_of, small_sequence_model
 
 pytestmark = pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
@@ -144,3 +154,23 @@ def test_a_batch_without_these_targets_is_refused(cls):
     message = r"needs targets of the shape \(1, 3\) of the history, got \(1, 1\): call prepare_for"
     with pytest.raises(ValueError, match=message):
         model.loss_of(batch_of([1, 2, 3]))
+
+
+@pytest.mark.parametrize("train_on", TRAIN_ON)
+def test_weights_never_count_positions_from_the_other_end(cls, train_on, tmp_path):
+    model, path = small_sequence_model(cls, train_on=train_on), tmp_path / "model.ckpt"
+    fit(model, limit_train_batches=1, limit_val_batches=0).save_checkpoint(path)
+    other = next(each for each in TRAIN_ON if each != train_on)
+    batch = batch_of([0, 0, 3, 5], [7, 1, 2, 9])
+    encoded = model.eval().encode_users(batch)
+    assert torch.equal(RetrievalModel.load_from_checkpoint(path).eval().encode_users(batch), encoded)
+    if not issubclass(cls, TransformerModel):  # which has no positions
+        again = cls.load_from_checkpoint(path, train_on=other).eval()
+        assert torch.equal(again.encode_users(batch), encoded)
+        return
+    said = f"train_on='{other}' was given, but the checkpoint was trained with '{train_on}'"
+    with pytest.raises(PretrainedError, match=said):
+        cls.load_from_checkpoint(path, train_on=other)
+    made = small_sequence_model(cls, train_on=other)
+    with pytest.raises(ValueError, match=said):
+        quiet_trainer().test(made, ClusteredData(), ckpt_path=path, weights_only=True)

@@ -210,6 +210,16 @@ def test_what_is_kept_of_an_evaluation_is_never_of_other_weights_or_edges():
             assert torch.equal(table(ids), table._smoothed()[ids])
 
 
+def test_nothing_is_kept_of_weights_whose_changes_nobody_counts():
+    with torch.inference_mode():
+        model, ids = small().eval(), torch.tensor([1, 2])
+        table = model.item_embedding
+        table.graph.set_events(torch.tensor([1, 1]), torch.tensor([1, 2]))
+        before = table(ids)
+        table.weight.mul_(2)
+        assert torch.equal(table(ids), 2 * before)
+
+
 def test_a_copy_and_a_pickle_have_the_table_once():
     model = small(num_items=4000).eval()
     with torch.no_grad():

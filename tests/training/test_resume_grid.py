@@ -140,3 +140,18 @@ def test_after_an_error_the_batch_is_drawn_again(tmp_path, accumulate, batch):
     resumed = run(tmp_path / "resumed", "adam", None, str(tmp_path / "error.ckpt"), **options)
     assert min(number for what, number in resumed[2].seen if what == "batch") == batch
     assert_same(whole, resumed, "error")
+
+
+@pytest.mark.parametrize(
+    ("kind", "callbacks", "accumulate"),
+    [
+        ("adam", None, 3),
+        pytest.param("plateau", "averages", 1, marks=pytest.mark.slow),
+        pytest.param("thresholds of users", "stochastic averages", 1, marks=pytest.mark.slow),
+        pytest.param("warm-up by step", "schedule", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_in_double_precision(tmp_path, kind, callbacks, accumulate):
+    """Lightning restores the weights before it converts the model, which would round them."""
+    options = {"precision": "64-true", "accumulate_grad_batches": accumulate, "max_epochs": 2}
+    check(tmp_path, kind, callbacks, options, moments=("step",))

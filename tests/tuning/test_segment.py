@@ -125,7 +125,12 @@ def test_a_fit_that_is_about_to_stop_at_the_rung_is_finished(tmp_path):
 
 @pytest.mark.parametrize(
     ("rungs", "options"),
-    [((10,), {}), ((10, 20), {}), ((10,), {"check_val_every_n_epoch": 2, "max_epochs": 4})],
+    [
+        ((10,), {}),
+        ((10, 20), {}),
+        ((10,), {"check_val_every_n_epoch": 2, "max_epochs": 4}),
+        ((10,), {"precision": "64-true", "max_epochs": 2}),
+    ],
     ids=str,
 )
 def test_a_plain_module_goes_on_exactly_from_the_end_of_an_epoch(tmp_path, rungs, options):

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,15 +91,47 @@ def test_called_again_it_trains_nothing(searched, monkeypatch):
     assert_equal(weights(again), weights(searched))
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"step": 3}', '{"candidate": 3}', "\0"])
+def test_a_record_that_something_else_has_changed_is_told(searched, tmp_path, content):
+    folder = tmp_path / "search"
+    shutil.copytree(searched.folder, folder)
+    path = next(folder.glob("candidates/00/step_*.json"))
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"{path.name} is damaged, or was changed since it was written"):
+        run(folder)
+
+
+def test_a_search_that_has_trained_nothing_may_be_another_one(tmp_path):
+    given = [SoftmaxLoss(0.1), SoftmaxLoss(0.2)]
+    model = retrieval_model(given[0])
+    with pytest.raises(TypeError, match="the same module twice"):
+        tune(lambda loss: model, ClusteredData(), 5, folder=tmp_path, candidates=given)
+    assert (tmp_path / "search.json").exists()
+    assert run(tmp_path, seed=8).winners
+    with pytest.raises(ValueError, match="holds a search that differs in seed"):
+        run(tmp_path)
+
+
+def test_a_candidate_whose_checkpoint_is_gone_begins_anew(searched, tmp_path):
+    folder = tmp_path / "search"
+    shutil.copytree(searched.folder, folder)
+    won = searched.choice.winners[0]
+    latest = max(folder.glob(f"candidates/{won:02d}/step_*.json"), key=lambda path: path.stat().st_mtime_ns)
+    latest.unlink()
+    for path in folder.glob("**/step_*.ckpt"):
+        path.unlink()
+    assert_equal(weights(run(folder)), weights(searched))
+
+
 def test_another_search_in_the_folder_is_refused(searched, tmp_path):
     for change, name in (
-        ({"candidates": candidates()[:2]}, "candidates, plan"),
-        ({"fits": 3.0}, "plan"),
+        ({"candidates": candidates()[:2]}, r"candidates, plan\.num_candidates"),
+        ({"fits": 3.0}, r"plan\."),
         ({"seed": 7}, "seed"),
-        ({"trainer": {**CPU, "gradient_clip_val": 0.5}}, "trainer"),
+        ({"trainer": {**CPU, "gradient_clip_val": 0.5}}, r"trainer\.gradient_clip_val"),
         ({"metric": "ndcg"}, "objectives"),
     ):
-        with pytest.raises(ValueError, match=rf"holds a search that differs in {name}: choose another"):
+        with pytest.raises(ValueError, match=rf"holds a search that differs in {name}.*: choose another"):
             run(searched.folder, **change)
     (tmp_path / "mine.txt").touch()
     with pytest.raises(ValueError, match="is not empty and holds no search"):

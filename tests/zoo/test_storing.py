@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from lightning_croloss import LightGCN, MatrixFactorization, load_pretrained, save_pretrained
+from lightning_croloss.zoo import measuring
 from lightning_croloss.zoo.cards import model_card
 from lightning_croloss.zoo.storing import MOST_LOST, lost_too_much, store
 from tests.data_for_tests import ClusteredData, fit, small_model
@@ -39,6 +40,16 @@ def test_half_the_space_where_recall_stays(trained):
         assert value.dtype == before[name].dtype
         assert torch.equal(value, before[name].half().float() if value.is_floating_point() else value)
     assert not torch.equal(model.item_embedding.weight, before["item_embedding.weight"])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_was_measured_is_of_the_weights_that_are_stored(trained, dtype, monkeypatch):
+    model, data = copy.deepcopy(trained[0]), trained[1]
+    if dtype == "float32":  # kept
+        monkeypatch.setattr("lightning_croloss.zoo.storing.lost_too_much", lambda *_: "much is lost")
+    stored = store(model, data, "float16")
+    assert stored.dtype == dtype
+    assert stored.tested == measuring.tested(model, data)
 
 
 def test_nothing_is_measured_of_what_is_stored_whole(trained, monkeypatch):

@@ -9,16 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.cli.tune.sources import sources_of
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.replaceable import check_path
-from lightning_croloss.tuning.records import CANDIDATES, SEARCH, VERSION, Records
+from lightning_croloss.tuning import records
+from lightning_croloss.tuning.records import SEARCH, VERSION, Records, read_record
 
 #: How the models of a search by the clock stand.
 STATE = "state.json"
+#: The files that it reads, and what they were.
+SOURCES = "sources.json"
 #: What a search leaves in its folder.
 OWN = (
     *("candidates", "seeds", "logs", "best_*.yaml", "best_*.ckpt", "seeds_*.*", "rungs*.*"),
-    *("optuna.db*", "length.json", "plan.json", "speed.json"),
+    *("optuna.db*", "length.json", "plan.json", "speed.json", SOURCES),
     *(STATE, "spent.json", "baselines.json", "designs.csv", "test.json", "cache"),
 )
 
@@ -54,18 +58,41 @@ def open_records(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> 
     """
     if overwrite:
         _replace(folder, settings)
+    sources = sources_of(settings["config"])
     try:
-        return Records(folder, settings)
+        found = Records(folder, settings)
+        _check_sources(folder, sources)
     except ValueError as error:
-        if (folder / SEARCH).exists() and not has_trained(folder):  # as after a mistake in the options
-            _replace(folder, settings)
-            return Records(folder, settings)
-        raise ValueError(f"--output: {error}") from None
+        if not (folder / SEARCH).exists() or has_trained(folder):
+            raise ValueError(f"--output: {error}") from None
+        _replace(folder, settings)  # as after a mistake in the options
+        found = Records(folder, settings)
+    if not (folder / SOURCES).exists():
+        write_atomically(folder / SOURCES, json.dumps(sources, indent=1).encode())
+    return found
+
+
+def _check_sources(folder: Path, sources: Mapping[str, str]) -> None:
+    """Refuse to go on with a search whose data have changed.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    if not (folder / SOURCES).exists():  # a new search, or one of an early release
+        return
+    before = read_record(folder / SOURCES)
+    for path in sorted({*before, *sources}):
+        if before.get(path) != sources.get(path):
+            what = "is gone" if path not in sources else "has changed"
+            raise ValueError(
+                f"{folder} holds a search that began with other data, as {path} {what} since: choose another "
+                "folder, or overwrite it"
+            )
 
 
 def has_trained(folder: Path) -> bool:
     """Return whether a search, from a config or from a table, has come to anything yet."""
-    return (folder / STATE).exists() or any(folder.glob(f"{CANDIDATES}/*/step_*.json"))
+    return (folder / STATE).exists() or records.has_trained(folder)
 
 
 def _replace(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def check_storage(storage: str | None) -> None:
 
 
 class Mirrors:
-    """The studies of a search; none where Optuna is not installed.
+    """The studies of a search, to be used as a context; none where Optuna is not installed.
 
     Args:
         folder: the folder of the search, with its records.
@@ -58,19 +58,31 @@ class Mirrors:
         self._studies: list[tuple[Objective, Mirror]] = []
         if importlib.util.find_spec("optuna") is None:
             return
-        url = storage or f"sqlite:///{folder / STORAGE}"
         text = (folder / SEARCH).read_text("utf-8")
         search = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         told = {"command": command, "settings": json.loads(text)}
         group = folder.resolve().name
         try:
-            self._studies = [
-                (objective, Mirror(url, f"{group} {objective}", search, told)) for objective in objectives
-            ]
-        except ValueError as error:
-            if storage is not None:
+            url = storage or study.url_of_file(folder / STORAGE)
+            for objective in objectives:
+                self._studies.append((objective, Mirror(url, f"{group} {objective}", search, told)))
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, ValueError) or storage is not None:
                 raise
             say(f"the search goes on without a storage of Optuna: {error}")
+
+    def __enter__(self) -> Mirrors:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the storage; nothing is written any more."""
+        studies, self._studies = self._studies, []
+        for _, mirror in studies:
+            mirror.close()
 
     def write(
         self,
@@ -87,8 +99,8 @@ class Mirrors:
             try:
                 mirror.write(trials(objective), expected)
             except Exception as error:  # a database that is locked or full must not end the search
-                say(f"the storage of Optuna is not written any more: {' '.join(str(error).split())[:200]}")
-                self._studies = []
+                say(f"the storage of Optuna is not written any more: {study.reason(error)}")
+                self.close()
                 return
 
 

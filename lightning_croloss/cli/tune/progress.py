@@ -18,7 +18,7 @@ from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, Mi
 
 
 class Progress:
-    """Follows a search.
+    """Follows a search; to be used as a context.
 
     Args:
         records: its records.
@@ -36,6 +36,12 @@ class Progress:
         self._out: set[int] = set()
         self._ended: set[int] = set()
         self._mirrors = Mirrors(records.folder, request.objectives, request.storage, request.command)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._mirrors.close()
 
     def observing(self, execute: Execute) -> Execute:
         """Return an executor that tells of what another one does."""

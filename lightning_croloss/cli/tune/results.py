@@ -27,6 +27,7 @@ from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.plotting import plot_curves
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.records import read_record
 from lightning_croloss.tuning.search import Choice
 from lightning_croloss.tuning.table import seconds_spent, steps_spent
 
@@ -97,8 +98,7 @@ def _tested(runs: Runs, run: Path, objective: Objective, checkpoint: Path) -> di
         if "error" in answer:
             raise ValueError(f"the winner could not be tested: {answer['error']}")
         write_atomically(path, json.dumps(answer["result"]).encode())
-    found: dict[str, float] = json.loads(path.read_text("utf-8"))
-    return found
+    return read_record(path)
 
 
 def _of_test(objective: Objective, tested: Mapping[str, float]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
-from lightning_croloss.tuning.records import Records
+from lightning_croloss.tuning.records import Records, read_record
 from lightning_croloss.tuning.search import Job
 
 CONFIG = "config.yaml"
@@ -121,7 +120,7 @@ class Runs:
 
     def best_checkpoint(self, folder: Path, objective: Objective) -> Path:
         """Return the best checkpoint of a finished run."""
-        return Path(json.loads((folder / BEST).read_text("utf-8"))[objective.monitor])
+        return Path(read_record(folder / BEST)[objective.monitor])
 
     def _config(self, candidate: Candidate) -> Config:
         if candidate.name not in self._configs:

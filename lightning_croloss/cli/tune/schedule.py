@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from lightning_croloss.cli.messages import say
@@ -13,7 +14,7 @@ from lightning_croloss.cli.tune.request import Request
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.plan import FitLength, Plan, Rung, make_plan, plan_for_all
-from lightning_croloss.tuning.records import Records
+from lightning_croloss.tuning.records import Records, damaged, read_record
 
 #: What a search costs at most where nobody says, in fits.
 FITS = 2.5
@@ -63,13 +64,13 @@ def schedule_of(
     path = records.folder / PLAN
     names = [candidate.name for candidate in candidates]
     if path.exists():
-        content = json.loads(path.read_text("utf-8"))
-        if content["candidates"] != names:
+        content = read_record(path)
+        if content.get("candidates") != names:
             raise ValueError(
                 f"--output: {records.folder} holds a search that tries other settings, perhaps of another "
                 "release: choose another folder"
             )
-        return _read(content)
+        return _read(content, path)
     schedule = _new(number, length, request, open_ended, budget, config)
     plan = schedule.plan
     if plan.num_candidates < number:
@@ -117,20 +118,28 @@ def _plain(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def _read(content: Mapping[str, Any]) -> Schedule:
-    rungs = tuple(Rung(**each) for each in content["rungs"])
-    return Schedule(
-        Plan(content["num_candidates"], rungs, content["cost"]),
-        read_length(content["length"]),
-        content["fields"],
-    )
+def _read(content: Mapping[str, Any], path: Path) -> Schedule:
+    try:
+        rungs = tuple(Rung(**each) for each in content["rungs"])
+        plan = Plan(content["num_candidates"], rungs, content["cost"])
+        return Schedule(plan, read_length(content["length"], path), content["fields"])
+    except (LookupError, TypeError):
+        raise ValueError(damaged(path)) from None
 
 
-def read_length(content: Mapping[str, Any]) -> FitLength:
-    """Return the length of a fit that was written down."""
-    length = FitLength(**{name: content[name] for name in FitLength.__dataclass_fields__})
-    at = length.resumable
-    return replace(length, validations=tuple(length.validations), resumable=None if at is None else tuple(at))
+def read_length(content: Mapping[str, Any], path: Path) -> FitLength:
+    """Return the length of a fit that was written down in a file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        length = FitLength(**{name: content[name] for name in FitLength.__dataclass_fields__})
+        at = length.resumable
+        validations, resumable = tuple(length.validations), None if at is None else tuple(at)
+    except (LookupError, TypeError):
+        raise ValueError(damaged(path)) from None
+    return replace(length, validations=validations, resumable=resumable)
 
 
 __all__ = ["FITS", "PLAN", "Schedule", "read_length", "schedule_of"]

@@ -24,10 +24,12 @@ from lightning_croloss.cli.tune.settings import all_candidates, read_section
 from lightning_croloss.cli.tune.workers import Workers, visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
-from lightning_croloss.tuning.records import Records
+from lightning_croloss.tuning.records import Records, damaged, read_record
 from lightning_croloss.tuning.search import Choice, Propose, SearchFailedError, search
 from lightning_croloss.tuning.study import require_optuna
 
+#: How long a fit is.
+LENGTH = "length.json"
 #: How many settings are tried with ``tpe`` where nobody says.
 TPE_TRIALS = 20
 
@@ -51,7 +53,7 @@ def run_search(base: Base, request: Request) -> Choice:
     gpus = visible_gpus(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else []
     with make_workers(request.processes, folder / "logs", gpus) as workers:
         measured = _measured(base, records, workers, bool(gpus), request.objectives[0].metric)
-        length = read_length(measured)
+        length = read_length(measured, folder / LENGTH)
         losses = losses or portfolio_for(request.ns, measured["num_items"])
         runs = Runs(base.config, records, workers, request.objectives, measured["num_items"], bool(gpus))
         budget = None
@@ -79,15 +81,15 @@ def run_search(base: Base, request: Request) -> Choice:
             budget.length = schedule.length
             runs.deadline = lambda: budget.deadline
             execute = records.remembering(budget.keeping(runs.execute, schedule.plan, request.objectives))
-        progress = Progress(records, request, schedule.plan, schedule.length)
-        execute, leave = progress.observing(execute), progress.leaving(runs.leave)
-        try:
-            choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
-        except SearchFailedError as error:
-            raise ValueError(
-                f"{error}; what they said is in {folder / 'logs'}, and --overwrite tries again"
-            ) from None
-        progress.finish(choice)
+        with Progress(records, request, schedule.plan, schedule.length) as progress:
+            execute, leave = progress.observing(execute), progress.leaving(runs.leave)
+            try:
+                choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
+            except SearchFailedError as error:
+                raise ValueError(
+                    f"{error}; what they said is in {folder / 'logs'}, and --overwrite tries again"
+                ) from None
+            progress.finish(choice)
         hand_back(choice, runs, request, base, schedule, began)
     return choice
 
@@ -119,10 +121,9 @@ def _check(request: Request) -> None:
 
 def _measured(base: Base, records: Records, workers: TaskRunner, gpus: bool, metric: str) -> dict[str, Any]:
     """Return how long a fit is, and the size of its catalogue; they are kept."""
-    path = records.folder / "length.json"
+    path = records.folder / LENGTH
     if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return found
+        return read_record(path)
     config = write_scratch(base, records, gpus)
     ((_, answer),) = workers.run([{"do": "measure", "config": str(config), "metric": metric}])
     if "error" in answer:
@@ -153,7 +154,10 @@ def _speed(runs: Runs, candidate: Candidate, folder: Path, minutes: float) -> Sp
         if "error" in answer:
             raise ValueError(answer["error"])
         write_atomically(path, json.dumps(answer["result"]).encode())
-    return Speed(**json.loads(path.read_text("utf-8")))
+    try:
+        return Speed(**read_record(path))
+    except TypeError:
+        raise ValueError(damaged(path)) from None
 
 
 def _trials(request: Request, losses: int, budget: Budget | None) -> int | None:

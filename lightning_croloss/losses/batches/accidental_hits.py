@@ -7,12 +7,12 @@ asks for the hits of one tile at a time, on a CPU :class:`AccidentalHits`, else 
 
 from __future__ import annotations
 
-import weakref
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.counting_ids import known_first
 from lightning_croloss.common.item_lists import Ids, ItemLists
 
 #: Ids of a catalogue that are compared at a time.
@@ -130,7 +130,7 @@ class AccidentalHits:
             listed.append(excluded_ids)
         pairs = [_pairs(candidate_ids, first, _beside(listed))] if listed else []
         if isinstance(excluded_ids, ItemLists):
-            pairs.append(listed_pairs(candidate_ids, excluded_ids))
+            pairs.append(_hits_of_lists(candidate_ids, first, excluded_ids))
         if not pairs:
             return
         row, column = pairs[0] if len(pairs) == 1 else map(torch.cat, zip(*pairs, strict=True))
@@ -168,7 +168,7 @@ class AccidentalHits:
 def listed_pairs(candidate_ids: Tensor, excluded_ids: Ids) -> tuple[Tensor, Tensor]:
     """Return row and column (P,) of each candidate (M,) whose id is in the row's list, padded or not."""
     if isinstance(excluded_ids, ItemLists):
-        return _hits_of_lists(candidate_ids, excluded_ids)
+        return _hits_of_lists(candidate_ids, _first_of_catalogue(candidate_ids), excluded_ids)
     return hit_pairs(candidate_ids, excluded_ids)
 
 
@@ -228,10 +228,13 @@ def _ranges(ordered: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return first, torch.searchsorted(ordered, wanted, right=True) - first
 
 
-def _hits_of_lists(candidate_ids: Tensor, lists: ItemLists) -> tuple[Tensor, Tensor]:
-    """Return row and column of each candidate (M,) whose id is in the row's list, each pair once."""
+def _hits_of_lists(candidate_ids: Tensor, start: int | None, lists: ItemLists) -> tuple[Tensor, Tensor]:
+    """Return row and column of each candidate (M,) whose id is in the row's list, each pair once.
+
+    ``start`` is what ``_first_of_catalogue`` says of the candidates.
+    """
     size = max(1, candidate_ids.shape[0])
-    entry, column = _hits(candidate_ids, _first_of_catalogue(candidate_ids), lists.values)
+    entry, column = _hits(candidate_ids, start, lists.values)
     pairs = (lists.list_of_value[entry] * size + column).unique()  # found once for a list, not for each row
     counts = torch.bincount(pairs // size, minlength=len(lists.offsets) - 1)
     stop = counts.cumsum(0)
@@ -239,28 +242,10 @@ def _hits_of_lists(candidate_ids: Tensor, lists: ItemLists) -> tuple[Tensor, Ten
     return of_rows.list_of_value, of_rows.values
 
 
-class _Asked(NamedTuple):
-    """What was said of some ids."""
-
-    ids: weakref.ref[Tensor]
-    version: int
-    first: int | None
-
-
-#: The latest ids: a step after another is taken with the same whole catalogue.
-_asked: _Asked | None = None
-
-
 def _first_of_catalogue(candidate_ids: Tensor) -> int | None:
     """Return the first of ids that count up from 1, or from 0 as the rows of a table do; None of others."""
-    global _asked
-    if candidate_ids.is_inference():  # of which nobody counts the changes
-        return _find_first(candidate_ids)
-    known = _asked
-    if known is None or known.ids() is not candidate_ids or known.version != candidate_ids._version:
-        first = _find_first(candidate_ids)
-        known = _asked = _Asked(weakref.ref(candidate_ids), candidate_ids._version, first)
-    return known.first
+    known = known_first(candidate_ids)
+    return known if known in (0, 1) and len(candidate_ids) else _find_first(candidate_ids)
 
 
 def _find_first(candidate_ids: Tensor) -> int | None:

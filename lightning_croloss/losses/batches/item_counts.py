@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -85,13 +85,39 @@ def _counted(counts: Counts, device: torch.device) -> CountedCatalogue:
     return CountedCatalogue(log_prob.to(device), len(finite), float(finite.min()))
 
 
+class _Known(NamedTuple):
+    """What was found out, and of what.
+
+    Attributes:
+        counted: what was found out.
+        given: the counts themselves.
+        version: how often PyTorch had seen them change.
+        copy: their values then, on a processor.
+    """
+
+    counted: CountedCatalogue
+    given: weakref.ref[Tensor]
+    version: int
+    copy: Tensor | None
+
+    def is_of(self, counts: Tensor, device: torch.device) -> bool:
+        """Tell whether the counts are the same still.
+
+        On a processor they are compared: others, such as numpy, may share their memory and change them
+        unseen. A device would have to be waited for.
+        """
+        if self.counted.log_prob.device != device:
+            return False
+        if self.copy is not None and counts.device.type == "cpu":
+            return self.copy.dtype == counts.dtype and torch.equal(self.copy, counts)
+        return self.given() is counts and not counts.is_inference() and self.version == counts._version
+
+
 class ItemCounts:
     """Turns counts into :class:`CountedCatalogue`, once for the same counts at each step."""
 
     def __init__(self) -> None:
-        self._given: weakref.ref[Tensor] | None = None
-        self._version = -1
-        self._counted: CountedCatalogue | None = None
+        self._known: _Known | None = None
 
     def of(self, counts: Counts, device: torch.device) -> CountedCatalogue:
         """Return what ``counts`` (C,) say, on a device.
@@ -99,15 +125,15 @@ class ItemCounts:
         Raises:
             ValueError: they are no counts.
         """
-        if not isinstance(counts, Tensor):  # an array or a list, which may change unseen
+        if not isinstance(counts, Tensor):  # an array or a list
             return _counted(counts, device)
-        known = self._counted
-        if known is None or self._given is None or self._given() is not counts:
-            known = None
-        if known is None or self._version != counts._version or known.log_prob.device != device:
-            known = _counted(counts, device)
-            self._given, self._version, self._counted = weakref.ref(counts), counts._version, known
-        return known
+        known = self._known
+        if known is None or not known.is_of(counts, device):
+            counted = _counted(counts, device)
+            version = -1 if counts.is_inference() else counts._version
+            copy = counts.detach().clone() if counts.device.type == "cpu" else None
+            known = self._known = _Known(counted, weakref.ref(counts), version, copy)
+        return known.counted
 
     def __deepcopy__(self, memo: dict[int, object]) -> ItemCounts:
         """Return a new one: a weak reference cannot be copied, and what it remembers is found again."""

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,9 @@ class _Table:
         gpu = torch.cuda.is_available() and self.base.config["trainer"].get("accelerator") != "cpu"
         gpus = visible_gpus(torch.cuda.device_count()) if gpu and torch.cuda.device_count() > 1 else []
         logs = self.folder / "logs"
-        with SpentTime(self.folder, self.began), make_workers(self.request.processes, logs, gpus) as workers:
+        with ExitStack() as until_the_end:
+            until_the_end.enter_context(SpentTime(self.folder, self.began))
+            workers = until_the_end.enter_context(make_workers(self.request.processes, logs, gpus))
             workers.start()  # they import what they need while the table is read
             found, seconds = self._look()
             decisions = decide(found, ns, self.minutes, self._decided(seconds), gpu)
@@ -147,7 +150,8 @@ class _Table:
             data = data_of(_described(arguments))
             _tell(found, decisions, data)
             request = self.request
-            self.runs.mirror_in(Mirrors(self.folder, request.objectives, request.storage, request.command))
+            mirrors = Mirrors(self.folder, request.objectives, request.storage, request.command)
+            self.runs.mirror_in(until_the_end.enter_context(mirrors))
             baselines = self._baselines(data, decisions, ns)
             self.runs.prepare(workers, found, decisions, self.base, self._cache(seconds), bool(gpus))
             number = self._search(found, ns, data)

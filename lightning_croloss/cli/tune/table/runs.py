@@ -24,6 +24,7 @@ from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.designs import Design, config_of
 from lightning_croloss.tuning.from_data import Decisions
 from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.records import read_record
 from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, MirroredTrial
 from lightning_croloss.tuning.table_statistics import Statistics
 from lightning_croloss.tuning.timed_search import Job, TimedSearch, Track, Turn
@@ -81,7 +82,7 @@ class TableRuns:
         self.progress: list[Progress] = []
         self.began = time.monotonic()
         path = folder / STATE
-        self._state: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        self._state: dict[str, Any] = read_record(path) if path.exists() else {}
         #: Seconds that were spent before this command.
         # before its first turn was over nothing was gained that counts
         self.elapsed = max(float(self._state["elapsed"]), spent_before(folder)) if self._state else 0.0
@@ -233,7 +234,7 @@ class TableRuns:
 
     def best_checkpoint(self, number: int) -> Path:
         """Return the best checkpoint of a design."""
-        best = json.loads((self.records.candidate_folder(number) / BEST).read_text("utf-8"))
+        best = read_record(self.records.candidate_folder(number) / BEST)
         return Path(best[self.objective.monitor])
 
     def run_config(self, number: int) -> Path:
