@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-CONFIG ?= configs/ml-100k/youtube_dnn.yaml
+CONFIG ?= configs/ml-100k/youtube_dnn_told_n.yaml
 
 .PHONY: setup fit test test-fast fuzz lint types unit format docs benchmark gpu clean
 

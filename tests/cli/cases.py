@@ -14,7 +14,7 @@ from lightning_croloss.cli import main
 ROOT = Path(__file__).parents[2]
 PACKAGES = os.pathsep.join([str(ROOT), str(ROOT / "serving")])
 
-CONFIG = ROOT / "configs" / "ml-100k" / "youtube_dnn_annealed.yaml"
+CONFIG = ROOT / "configs" / "ml-100k" / "youtube_dnn.yaml"
 
 QUICK = ["--trainer.max_epochs=2", "--trainer.limit_train_batches=30", "--trainer.enable_progress_bar=false"]
 
