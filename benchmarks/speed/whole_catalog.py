@@ -50,14 +50,11 @@ def bare(items: int) -> Callable[[], object]:
 def step(items: int, side: str) -> Callable[[], None]:
     """Return a step."""
     similarity, half = SIDES[side]
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=half)
+    with autocast:
         take = steps("whole catalogue", items, BATCH, 1, similarity)
-
-    def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            take()
-
-    return run
+    under_it: Callable[[], None] = autocast(take)
+    return under_it
 
 
 def run(settings: Settings, folder: Path) -> tuple[list[Row], str]:

@@ -15,6 +15,7 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.schedules import LossScheduler, Schedule
 from lightning_croloss.schedules.checks import as_schedules, check_schedules, find_loss
 from lightning_croloss.training.logging_steps import logged_last_step, logs_next_step
+from lightning_croloss.training.monitors import BY_THE_CALLBACK
 from lightning_croloss.training.whole_files import write_whole_files
 
 #: A target n cannot be reached if the best soft ranks of an epoch stay this many times above it.
@@ -42,7 +43,7 @@ class CROLossCallback(Configurable, Callback):
     """
 
     #: What the names begin with that it logs.
-    LOGS: ClassVar[tuple[str, ...]] = ("croloss/", "train/soft_rank")
+    LOGS: ClassVar[tuple[str, ...]] = BY_THE_CALLBACK
 
     def __init__(
         self,

@@ -184,7 +184,7 @@ def _is_same_model(before: object, now: str) -> bool:
     """Tell whether two names are those of one pretrained model, a path to it written in two ways included."""
     if not isinstance(before, str) or "://" in before + now:
         return before == now
-    return Path(before).absolute() == Path(now).absolute() or Path(before).resolve() == Path(now).resolve()
+    return Path(before).resolve() == Path(now).resolve()
 
 
 def _as_built(

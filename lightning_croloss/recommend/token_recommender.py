@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from croloss_serving.common.list_length import check_n
 from croloss_serving.recommend.event_inputs import EncodedEvents, EventFeatures, Times
-from croloss_serving.recommend.lists import UserLists, check_n, user_recommendations
+from croloss_serving.recommend.lists import UserLists, user_recommendations
 from croloss_serving.recommend.results import Recommendations, UserRecommendations
 from croloss_serving.recommend.tokens import (
     Token,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from croloss_serving.recommend.lists import check_n
+from croloss_serving.common.list_length import check_n
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.recommend.catalogue import Catalogue
 from lightning_croloss.recommend.histories import batch_of_histories

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import torch
 from torch import Tensor
 
+from croloss_serving.common.list_length import check_n
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.retrieval.ids import (
     check_padding_id,
@@ -60,16 +59,6 @@ def top_items(
         for block in tiles.blocks():
             ids[block], scores[block] = block_top(tiles, block, n, excluded[block])
         return returned_ids(ids, padding_id), scores
-
-
-def check_n(n: int, num_items: int) -> None:
-    """Raise ``ValueError`` unless so many items can be returned, ``TypeError`` if it is no integer."""
-    if isinstance(n, bool) or not isinstance(n, Integral):
-        raise TypeError(f"n must be an integer, got {n!r}: choose how many to return")
-    if not 1 <= n <= num_items:
-        raise ValueError(
-            f"n must be in 1 … {num_items}, the number of items, got {n}: choose how many to return"
-        )
 
 
 def block_top(tiles: ScoreTiles, block: slice, n: int, excluded: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,8 @@ from lightning_croloss.errors import suggest
 
 #: Where callbacks come from that log nothing under a name that is a metric's.
 _LOG_NOTHING_ELSE = ("lightning.", "lightning_croloss.callbacks", "lightning_croloss.cli.config")
-#: What only a callback logs.
-_BY_THE_CALLBACK = ("croloss/", "train/soft_rank")
+#: What the names begin with that ``CROLossCallback`` alone logs.
+BY_THE_CALLBACK = ("croloss/", "train/soft_rank")
 _MEASURED = re.compile(r"(val|valid|validation|test)[/_.]", re.IGNORECASE)
 #: What is logged besides the metrics, and gets better as it falls.
 FALLING = ("train/loss", "train/soft_rank")
@@ -95,7 +95,7 @@ def check_logged(watchers: Sequence[object], names: Sequence[str], trainer: Trai
                 f"{told}, which limit_val_batches={trainer.limit_val_batches} never measures: no checkpoint "
                 "is chosen by it, and nothing is stopped or lowered"
             )
-        elif ours and monitor.startswith(_BY_THE_CALLBACK) and not monitor.startswith(prefixes or "\0"):
+        elif ours and monitor.startswith(BY_THE_CALLBACK) and not monitor.startswith(prefixes or "\0"):
             raise ValueError(f"{told}, which CROLossCallback logs: add it to the callbacks")
         elif ours and monitor not in names and _MEASURED.match(monitor):
             raise ValueError(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croloss_serving.common.blocks import blocks
+from croloss_serving.common.list_length import check_n
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import SERVING, MissingExtraError, NeededBy, PretrainedError
 from croloss_serving.export_folder import ExportFolder
@@ -25,7 +26,7 @@ from croloss_serving.layout import (
 )
 from croloss_serving.recommend.event_inputs import EncodedEvents, EventFeatures, EventInputs, Times
 from croloss_serving.recommend.item_table import ItemTable
-from croloss_serving.recommend.lists import UserLists, check_n
+from croloss_serving.recommend.lists import UserLists
 from croloss_serving.recommend.results import Recommendations, UserRecommendations
 from croloss_serving.recommend.tokens import Token, all_ids_of_histories, allowed_ids, histories_of, known_ids
 from croloss_serving.recommend.user_features import EncodedFeatures, UserFeatures, encode_user_features

@@ -21,7 +21,7 @@ from lightning_croloss.cli.tune.report import (
     table_of_rungs,
 )
 from lightning_croloss.cli.tune.request import Request
-from lightning_croloss.cli.tune.runs import CONFIG, Runs
+from lightning_croloss.cli.tune.runs import CONFIG, Runs, best_checkpoint
 from lightning_croloss.cli.tune.schedule import Schedule
 from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.plotting import plot_curves
@@ -55,7 +55,7 @@ def hand_back(
         run = runs.records.candidate_folder(number)
         checkpoint = folder / f"best_{objective.label}.ckpt"
         if not checkpoint.exists():
-            _copy(runs.best_checkpoint(run, objective), checkpoint)
+            _copy(best_checkpoint(run, objective), checkpoint)
         tested = _tested(runs, run, objective, checkpoint) if base.tests else {}
         reached = f"{objective} of the validation: {outcome.value(objective):.4f}"
         if metrics := _of_test(objective, tested):
@@ -134,7 +134,7 @@ def _with_seeds(choice: Choice, runs: Runs, request: Request, base: Base) -> Non
         found = [SeedRun(base.seed, str(run), _tested(runs, run, objective, checkpoint))]
         for seed in request.seeds:
             folder = folders[number, seed]
-            best = runs.best_checkpoint(folder, objective)
+            best = best_checkpoint(folder, objective)
             found.append(SeedRun(seed, str(folder), _tested(runs, folder, objective, best)))
         title = f"{objective}: {choice.candidates[number].name}"
         keep_and_print(found, request.folder, objective.label, title)

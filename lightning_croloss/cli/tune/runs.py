@@ -118,10 +118,6 @@ class Runs:
         self.records.leave(number)
         shutil.rmtree(self.records.candidate_folder(number) / CHECKPOINTS, ignore_errors=True)
 
-    def best_checkpoint(self, folder: Path, objective: Objective) -> Path:
-        """Return the best checkpoint of a finished run."""
-        return Path(read_record(folder / BEST)[objective.monitor])
-
     def _config(self, candidate: Candidate) -> Config:
         if candidate.name not in self._configs:
             config = candidate_config(self._base, candidate, self._ns, self._num_items)
@@ -152,6 +148,11 @@ def refuse_to_go_on(answer: Mapping[str, Any]) -> None:
         raise ValueError(f"{answer['error']}; what was done is kept, and the same command goes on")
 
 
+def best_checkpoint(folder: Path, objective: Objective) -> Path:
+    """Return the best checkpoint of the run of a folder."""
+    return Path(read_record(folder / BEST)[objective.monitor])
+
+
 def outcome_of(answer: Mapping[str, Any], before: Outcome | None) -> Outcome:
     """Return the outcome of a run from the answer of the process that did it.
 
@@ -165,4 +166,13 @@ def outcome_of(answer: Mapping[str, Any], before: Outcome | None) -> Outcome:
     return Outcome(earlier.step, earlier.validations, False, answer["error"], earlier.seconds)
 
 
-__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Runs", "TaskRunner", "outcome_of", "refuse_to_go_on"]
+__all__ = [
+    "BEST",
+    "CHECKPOINTS",
+    "CONFIG",
+    "Runs",
+    "TaskRunner",
+    "best_checkpoint",
+    "outcome_of",
+    "refuse_to_go_on",
+]

@@ -137,15 +137,15 @@ def _weights(table: Table, spec: TableSpec) -> NDArray[np.float64] | None:
     if spec.weight_column is None:
         return None
     weights = to_numbers(table, spec.weight_column)
-    if (weights < 0).any():
-        row = int(np.argmax(weights < 0))
-        raise DataError(f"{table.location(row)}: column {spec.weight_column!r} holds {weights[row]}, below 0")
-    if (weights > _HEAVIEST).any():
-        row = int(np.argmax(weights > _HEAVIEST))
-        raise DataError(
-            f"{table.location(row)}: column {spec.weight_column!r} holds {weights[row]}, beyond float32: "
-            "divide all weights by one number"
-        )
+    for wrong, fault in (
+        (weights < 0, "below 0"),
+        (weights > _HEAVIEST, "beyond float32: divide all weights by one number"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DataError(
+                f"{table.location(row)}: column {spec.weight_column!r} holds {weights[row]}, {fault}"
+            )
     return weights
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed
 
+from croloss_serving.common.list_length import check_n
 from lightning_croloss.common.uncompiled import uncompiled
-from lightning_croloss.retrieval.exact import block_top, check_n
+from lightning_croloss.retrieval.exact import block_top
 from lightning_croloss.retrieval.exact import top_items as top_items_of_one_process
 from lightning_croloss.retrieval.ids import checked_excluded
 from lightning_croloss.retrieval.sharded.item_shards import ItemShards

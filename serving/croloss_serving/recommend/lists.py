@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +11,6 @@ from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.popular import PopularItems, Ranked
 from croloss_serving.recommend.results import UserRecommendations
 from croloss_serving.recommend.users import UserKnowledge
-
-
-def check_n(n: int, largest: int, what: str = "items") -> None:
-    """Refuse a number of items to return that is none, or more than there are.
-
-    Args:
-        n: the number.
-        largest: the number of ``what``.
-        what: what is returned, as errors call it.
-
-    Raises:
-        ValueError: it is outside 1 … ``largest``.
-        TypeError: it is not an integer.
-    """
-    if isinstance(n, bool) or not isinstance(n, Integral):
-        raise TypeError(f"n must be an integer, got {n!r}: choose how many to return")
-    if not 1 <= n <= largest:
-        raise ValueError(
-            f"n must be in 1 … {largest}, the number of {what}, got {n}: choose how many to return"
-        )
 
 
 def user_recommendations(

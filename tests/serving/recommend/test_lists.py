@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from croloss_serving import ItemTable, UserRecommendations
+from croloss_serving.common.list_length import check_n
 from croloss_serving.common.vocabulary import Vocabulary
-from croloss_serving.recommend.lists import UserLists, check_n, user_recommendations
+from croloss_serving.recommend.lists import UserLists, user_recommendations
 from croloss_serving.recommend.popular import PopularItems
 from croloss_serving.recommend.users import UserKnowledge
 

@@ -16,7 +16,7 @@ from lightning_croloss.cli.tune.base import Base, Config
 from lightning_croloss.cli.tune.configs import judged_by, run_config, settings
 from lightning_croloss.cli.tune.folder import STATE, open_records
 from lightning_croloss.cli.tune.mirrors import Mirrors
-from lightning_croloss.cli.tune.runs import BEST, CONFIG, TaskRunner, refuse_to_go_on
+from lightning_croloss.cli.tune.runs import CONFIG, TaskRunner, best_checkpoint, refuse_to_go_on
 from lightning_croloss.cli.tune.table.clock import spent_before
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.by_the_clock import NEVER
@@ -234,8 +234,7 @@ class TableRuns:
 
     def best_checkpoint(self, number: int) -> Path:
         """Return the best checkpoint of a design."""
-        best = read_record(self.records.candidate_folder(number) / BEST)
-        return Path(best[self.objective.monitor])
+        return best_checkpoint(self.records.candidate_folder(number), self.objective)
 
     def run_config(self, number: int) -> Path:
         """Return the config of the run of a design."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun, keep_and_print
-from lightning_croloss.cli.tune.runs import BEST, refuse_to_go_on
+from lightning_croloss.cli.tune.runs import best_checkpoint, refuse_to_go_on
 from lightning_croloss.cli.tune.table.runs import TableRuns
 from lightning_croloss.common.files import write_atomically
 
@@ -107,9 +107,8 @@ class Seeds:
             (self._folder(seed) / "end.ckpt").unlink(missing_ok=True)
             if (share := result["step"] / steps) < FAIR and not result["settled"]:
                 say(f"  seed {seed} has had {share:.0%} of the winner's training steps: the time was over")
-            best = json.loads((self._folder(seed) / BEST).read_text("utf-8"))
-            checkpoint = best[self._runs.objective.monitor]
-            tests.append({"do": "test", "config": config, "checkpoint": checkpoint})
+            checkpoint = best_checkpoint(self._folder(seed), self._runs.objective)
+            tests.append({"do": "test", "config": config, "checkpoint": str(checkpoint)})
         for seed, result, metrics in zip(seeds, trained, self._done(tests), strict=True):
             content = json.dumps({"metrics": metrics, "step": result["step"]})
             write_atomically(self._folder(seed) / OUTCOME, content.encode())
