@@ -22,9 +22,15 @@ _TYPES = {"int": "an integer", "float": "a number"}
 
 
 class PlainParser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that names the option, what it got and what it takes."""
+    """An ``ArgumentParser`` that names the option, what it got and what it takes.
+
+    An option is written in full, as those of the trainer are: ``--history 50`` is none that begins so.
+    """
 
     _words: Sequence[str] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the words, and keep them for errors."""
@@ -41,7 +47,7 @@ class PlainParser(argparse.ArgumentParser):
         if "required" in message:  # a slip for the option that is missing explains more
             for word in self._words:
                 name = word.partition("=")[0]
-                if name.startswith("--") and not any(option.startswith(name) for option in options):
+                if name.startswith("--") and name not in options:
                     message = f"unrecognized arguments: {name}"
         usage_error(_sentence(message, options, self.prog))
 

@@ -43,11 +43,11 @@ class Once(argparse.Action):
 
 
 def _parser() -> PlainParser:
-    parser = PlainParser("croloss zoo", description="The pretrained models.", allow_abbrev=False)
+    parser = PlainParser("croloss zoo", description="The pretrained models.")
     commands = parser.add_subparsers(required=True, metavar="list|show|build|evaluate")
 
     def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> PlainParser:
-        added = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+        added = commands.add_parser(name, help=help, description=help)
         added.add_argument("--zoo", type=Path, help="A zoo folder, instead of the installed one.")
         added.set_defaults(run=run, parser=added)
         return added

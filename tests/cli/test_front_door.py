@@ -138,6 +138,16 @@ def test_a_slip_in_a_command(slip: tuple[str, str]) -> None:
         ),
         (["export", "--model=x"], "croloss export needs --output: croloss export --help explains it"),
         (["export", "--output=x", "--modle=y"], "unrecognized arguments: --modle; did you mean '--model'?"),
+        *(  # an option is written in full: 50 is no name of a column
+            ([*command, option, "50"], f"unrecognized arguments: {option} 50; did you mean '{meant}'?")
+            for command, option, meant in (
+                (["recommend", "--model=x"], "--history", "--histories"),
+                (["recommend", "--model=x"], "--item", "--item-column"),
+                (["export", "--model=x", "--output=y"], "--mode", "--model"),
+                (["data", "partition", "--interactions=x", "--output=y"], "--user-col", "--user-column"),
+                (["gather", "--checkpoint=x", "--output=y"], "--over", "--overwrite"),
+            )
+        ),
         (["export", "--model=x", "--output"], "--output: a value is missing (expected one argument)"),
         *(
             ([*command, "--output="], "--output: must name what to write, got ''")
