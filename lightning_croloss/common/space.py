@@ -68,6 +68,7 @@ def telling_if_full(path: Path) -> Iterator[None]:
 
 def size(number: int) -> str:
     """Return a number of bytes as text."""
-    if number < 2**30:
-        return f"{number / 2**20:,.1f} MiB"
-    return f"{number / 2**30:,.1f} GiB"
+    for unit, bytes_of_it in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= bytes_of_it:
+            return f"{number / bytes_of_it:,.1f} {unit}"
+    return f"{number:,} byte" + "s" * (number != 1)
