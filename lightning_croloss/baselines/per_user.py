@@ -60,7 +60,12 @@ class Measured:
     def from_plain(cls, plain: dict[str, Any]) -> Measured:
         """Build what :meth:`to_plain` returned."""
         values = plain["values"]
-        return cls(**{**plain, "values": None if values is None else torch.tensor(values).double()})
+        return cls(
+            str(plain["name"]),
+            {str(name): int(value) for name, value in plain["setting"].items()},
+            None if values is None else torch.tensor([float(value) for value in values], dtype=torch.float64),
+            str(plain["why"]),
+        )
 
 
 def measure_per_user(

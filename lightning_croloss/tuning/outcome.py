@@ -71,7 +71,16 @@ class Outcome:
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> Outcome:
-        """Build what :meth:`to_plain` has described."""
+        """Build what :meth:`to_plain` has described; what is of no such form fails with some error."""
         found: Iterable[Mapping[str, Any]] = content["validations"]
-        validations = tuple(Validation(each["step"], each["metrics"], each["apart"]) for each in found)
-        return cls(content["step"], validations, content["finished"], content["error"], content["seconds"])
+        validations = tuple(
+            Validation(
+                int(each["step"]),
+                {str(name): float(value) for name, value in each["metrics"].items()},
+                bool(each["apart"]),
+            )
+            for each in found
+        )
+        error = None if content["error"] is None else str(content["error"])
+        step, seconds = int(content["step"]), float(content["seconds"])
+        return cls(step, validations, bool(content["finished"]), error, seconds)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.outcome import Outcome
@@ -18,20 +19,46 @@ VERSION = 1
 #: The folder of the candidates' folders.
 CANDIDATES = "candidates"
 
+#: The name in a record of the checksum of all else.
+CHECKSUM = "checksum"
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Return the content of a file that a search has written.
+T = TypeVar("T")
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a record, which is JSON, with its checksum."""
+    written = json.dumps({**content, CHECKSUM: _checksum(json.loads(json.dumps(content)))}, indent=1)
+    write_atomically(path, written.encode())
+
+
+def read_record(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
+    """Return what a file says that a search has written.
+
+    Args:
+        path: the file.
+        build: returns it from the content, which may hold anything; if that fails, the file is damaged.
 
     Raises:
         ValueError: it is not as a search writes it, so something else has changed it since.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except ValueError:  # no JSON, or no text
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError(damaged(path))
-    return content
+        if not isinstance(content, dict):
+            raise TypeError
+        if content.pop(CHECKSUM) != _checksum(content):
+            raise ValueError
+        return build(content)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        raise ValueError(damaged(path)) from None
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def numbers(content: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers by name that a record holds."""
+    return {name: float(value) for name, value in content.items()}
 
 
 def has_trained(folder: Path) -> bool:
@@ -74,9 +101,9 @@ class Records:
         path = folder / SEARCH
         if path.exists() and overwrite:
             shutil.rmtree(folder / CANDIDATES, ignore_errors=True)
-            write_atomically(path, json.dumps(content, indent=1).encode())
+            write_record(path, content)
         elif path.exists():
-            if other := list(_differences(read_record(path), content)):
+            if other := list(_differences(read_record(path, dict), content)):
                 named = ", ".join(other[:3]) + f" and {len(other) - 3} more" * (len(other) > 3)
                 raise ValueError(
                     f"{folder} holds a search that differs in {named}: choose another folder, or overwrite it"
@@ -84,7 +111,7 @@ class Records:
         elif folder.exists() and not all(each.name.startswith(".") for each in folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no search: choose another folder")
         else:
-            write_atomically(path, json.dumps(content, indent=1).encode())
+            write_record(path, content)
 
     def candidate_folder(self, number: int) -> Path:
         """Return the folder of a candidate, which holds its checkpoints."""
@@ -103,15 +130,13 @@ class Records:
         path = self._file(job.number, job.step if step is None else step)
         if not path.exists():
             return None
-        content = read_record(path)
-        try:
-            name, outcome = content["candidate"]["name"], Outcome.from_plain(content)
-        except (LookupError, TypeError, AttributeError):
-            raise ValueError(damaged(path)) from None
-        if content["candidate"] != json.loads(json.dumps(job.candidate.to_plain())):
+        told, outcome = read_record(
+            path, lambda content: (dict(content["candidate"]), Outcome.from_plain(content))
+        )
+        if told != json.loads(json.dumps(job.candidate.to_plain())):
             raise ValueError(
-                f"{path} is of another candidate, {name!r}, than {job.candidate.name!r}, which is proposed "
-                "now: choose another folder, or overwrite it"
+                f"{path} is of another candidate, {told.get('name')!r}, than {job.candidate.name!r}, which "
+                "is proposed now: choose another folder, or overwrite it"
             )
         return outcome
 
@@ -132,8 +157,8 @@ class Records:
 
     def note(self, job: Job, outcome: Outcome) -> None:
         """Write what came of a job, and remove the checkpoints from which earlier ones went on."""
-        content = json.dumps({"candidate": job.candidate.to_plain(), **outcome.to_plain()}, indent=1)
-        write_atomically(self._file(job.number, job.step), content.encode())
+        content = {"candidate": job.candidate.to_plain(), **outcome.to_plain()}
+        write_record(self._file(job.number, job.step), content)
         self._tidy(job)
 
     def leave(self, number: int) -> None:
@@ -162,7 +187,8 @@ class Records:
     def _steps(self, number: int) -> list[int]:
         """Return the rungs at which a candidate has been, ascending."""
         names = (path.stem for path in self.candidate_folder(number).glob("step_*.json"))
-        return sorted(int(name.removeprefix("step_")) for name in names)
+        steps = (name.removeprefix("step_") for name in names)
+        return sorted(int(step) for step in steps if step.isdecimal())
 
     def _tidy(self, job: Job) -> None:
         for step in self._steps(job.number):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from lightning_croloss.cli import main
@@ -679,6 +680,36 @@ def test_a_search_goes_on_with_the_data_that_it_began_with(
     main([*words, "--overwrite"])
     table.unlink()
     assert "events.csv is gone since" in error_of(capsys, *words)
+
+
+@quick
+def test_a_change_in_the_middle_of_a_large_table_is_noticed(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Path("events.csv")
+    rows = "100,a\n" * 500_000
+    table.write_text("user_id,item_id\n" + rows + "200,a\n" + rows)
+    data = {"class_path": "TableDataModule", "init_args": {"interactions": str(table)}}
+    words = ["tune", *write(data=data), "--n", "10", "--output", "out"]
+    main(words)
+    table.write_text("user_id,item_id\n" + rows + "300,a\n" + rows)
+    assert "began with other data, as events.csv has changed" in error_of(capsys, *words)
+
+
+@quick
+def test_a_search_may_move_with_its_folder(pretended: Pretended) -> None:
+    words = [*write(), "--n", "10", "--seeds", "2"]
+    tune(*words, "--output", "out")
+    number, found = len(pretended.tasks), best("out/best_n10.yaml")
+    checkpoint = torch.load("out/best_n10.ckpt")
+    Path("elsewhere").mkdir()
+    Path("out").rename("elsewhere/moved")
+    for made in Path("elsewhere/moved").glob("best_n10.*"):
+        made.unlink()
+    tune(*words, "--output", "elsewhere/moved")
+    assert number == len(pretended.tasks)
+    assert best("elsewhere/moved/best_n10.yaml") == found
+    assert torch.load("elsewhere/moved/best_n10.ckpt") == checkpoint
 
 
 @quick

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from lightning_croloss.cli.tune.table.clock import SpentTime, spent_before
+from lightning_croloss.cli.tune.table.state import Progress, Standing, State, read_state, write_state
+from lightning_croloss.tuning.records import write_record
 from tests.cli.cases import error_of
 from tests.cli.tune_tables import Pretended, tune, write_tables
 from tests.cli.tuning import NoMirrors, open_files
@@ -173,10 +176,10 @@ def test_the_time_spent_counts_even_if_the_command_is_killed(
 ) -> None:
     tune(*WORDS, minutes=9)
     content = state()
-    Path("out/state.json").write_text(
-        json.dumps(content | {"finished": False, "tracks": content["tracks"][:1]})
-    )
-    Path("out/spent.json").write_text(json.dumps({"seconds": 535.0}))
+    del content["checksum"]
+    content |= {"finished": False, "tracks": content["tracks"][:1]}
+    write_record(Path("out/state.json"), content)
+    write_record(Path("out/spent.json"), {"seconds": 535.0})
     number = len(pretended.tasks)
     tune(*WORDS, minutes=9)
     assert [task["do"] for task in pretended.tasks[number:]] == ["test_users"]
@@ -185,6 +188,16 @@ def test_the_time_spent_counts_even_if_the_command_is_killed(
     Path("out/state.json").unlink()
     tune(*WORDS, minutes=9)
     assert len(state()["tracks"]) > 1
+
+
+@pytest.mark.parametrize("saved", ["state_1.ckpt", "out/candidates/00/state_1.ckpt", "../../state_1.ckpt"])
+def test_a_design_goes_on_from_its_own_folder(tmp_path: Path, saved: str) -> None:
+    progress = Progress(step=3, epoch=2, validations=[[3, 0.5]], state=saved)
+    write_state(tmp_path, State(1.0, 0.5, False, [Standing("mine", 1.0, 2.0, [0.5], False, None, progress)]))
+    found = read_state(tmp_path)
+    assert found is not None
+    (standing,) = found.tracks
+    assert standing.progress == replace(progress, state="state_1.ckpt")  # whatever the file says
 
 
 def test_the_time_is_noted_while_it_goes_on(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from lightning_croloss.cli import main
 from lightning_croloss.cli.tune.worker import answer_to
+from lightning_croloss.tuning.records import write_record
 
 USERS, ITEMS = 150, 60
 
@@ -93,7 +94,7 @@ class Pretended(Here):
         torch.save({"value": value}, folder / "checkpoints" / "best.ckpt")
         each = [entry["init_args"].get("monitor") for entry in config["trainer"]["callbacks"]]
         monitor = next(filter(None, each))
-        (folder / "best.json").write_text(json.dumps({monitor: str(folder / "checkpoints" / "best.ckpt")}))
+        write_record(folder / "best.json", {monitor: "checkpoints/best.ckpt"})
         Path(task["save"]).touch()
         found = {"step": step, "epoch": 5, "validations": [*before, [step, value]], "settled": True}
         return found | {"trained": 1.0, "validation": 0.1, "besides": self.besides}

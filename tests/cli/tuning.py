@@ -16,6 +16,7 @@ import yaml
 from lightning_croloss.cli import main
 from lightning_croloss.cli.tune import search as tune_search
 from lightning_croloss.cli.tune.worker import answer_to
+from lightning_croloss.tuning.records import write_record
 
 LOSSES: list[Any] = [
     {"class_path": "CROLoss", "init_args": {"kernel": "exp", "temperature": 0.1}},
@@ -120,8 +121,8 @@ class Pretended(Here):
                 if entry["class_path"].endswith("ModelCheckpoint")
             ]
             torch.save({"value": value}, path.parent / "best.ckpt")
-            best = dict.fromkeys(monitors, str(path.parent / "best.ckpt"))
-            (path.parent / "best.json").write_text(json.dumps(best))
+            best = dict.fromkeys(monitors, "best.ckpt")
+            write_record(path.parent / "best.json", best)
         else:
             Path(task["save"]).touch()
         found = {"step": step, "finished": task["step"] is None, "error": None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.cli.tune.sources import sources_of
-from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.tuning import records
-from lightning_croloss.tuning.records import SEARCH, VERSION, Records, read_record
+from lightning_croloss.tuning.records import SEARCH, VERSION, Records, read_record, write_record
 
 #: How the models of a search by the clock stand.
 STATE = "state.json"
@@ -68,7 +66,7 @@ def open_records(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> 
         _replace(folder, settings)  # as after a mistake in the options
         found = Records(folder, settings)
     if not (folder / SOURCES).exists():
-        write_atomically(folder / SOURCES, json.dumps(sources, indent=1).encode())
+        write_record(folder / SOURCES, sources)
     return found
 
 
@@ -80,7 +78,7 @@ def _check_sources(folder: Path, sources: Mapping[str, str]) -> None:
     """
     if not (folder / SOURCES).exists():  # a new search, or one of an early release
         return
-    before = read_record(folder / SOURCES)
+    before = read_record(folder / SOURCES, dict)
     for path in sorted({*before, *sources}):
         if before.get(path) != sources.get(path):
             what = "is gone" if path not in sources else "has changed"
@@ -99,7 +97,7 @@ def _replace(folder: Path, settings: Mapping[str, Any]) -> None:
     """Let another search take the place of one in a folder, and of nothing else that lies there."""
     if not (folder / SEARCH).exists():
         return
-    write_atomically(folder / SEARCH, json.dumps({"version": VERSION, **settings}).encode())
+    write_record(folder / SEARCH, {"version": VERSION, **settings})
     for pattern in OWN:
         for path in folder.glob(pattern):
             if path.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.plotting import plot_curves
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.records import read_record
+from lightning_croloss.tuning.records import numbers, read_record, write_record
 from lightning_croloss.tuning.search import Choice
 from lightning_croloss.tuning.table import seconds_spent, steps_spent
 
@@ -97,8 +96,8 @@ def _tested(runs: Runs, run: Path, objective: Objective, checkpoint: Path) -> di
         ((_, answer),) = runs.workers.run([task])
         if "error" in answer:
             raise ValueError(f"the winner could not be tested: {answer['error']}")
-        write_atomically(path, json.dumps(answer["result"]).encode())
-    return read_record(path)
+        write_record(path, answer["result"])
+    return read_record(path, numbers)
 
 
 def _of_test(objective: Objective, tested: Mapping[str, float]) -> float:
@@ -126,7 +125,7 @@ def _with_seeds(choice: Choice, runs: Runs, request: Request, base: Base) -> Non
         if "error" in answer:
             raise ValueError(f"a run with another seed failed: {answer['error']}")
         folder = Path(missing[at]["config"]).parent
-        write_atomically(folder / "outcome.json", json.dumps(answer["result"]).encode())
+        write_record(folder / "outcome.json", answer["result"])
     for at, objective in enumerate(choice.objectives):
         number = choice.winners[at]
         run = runs.records.candidate_folder(number)

@@ -149,8 +149,8 @@ def refuse_to_go_on(answer: Mapping[str, Any]) -> None:
 
 
 def best_checkpoint(folder: Path, objective: Objective) -> Path:
-    """Return the best checkpoint of the run of a folder."""
-    return Path(read_record(folder / BEST)[objective.monitor])
+    """Return the best checkpoint of the run of a folder, which may have moved since."""
+    return read_record(folder / BEST, lambda best: folder / str(best[objective.monitor]))
 
 
 def outcome_of(answer: Mapping[str, Any], before: Outcome | None) -> Outcome:

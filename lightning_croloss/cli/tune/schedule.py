@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune.budget import Budget, shortened
 from lightning_croloss.cli.tune.request import Request
-from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.plan import FitLength, Plan, Rung, make_plan, plan_for_all
-from lightning_croloss.tuning.records import Records, damaged, read_record
+from lightning_croloss.tuning.records import Records, read_record, write_record
 
 #: What a search costs at most where nobody says, in fits.
 FITS = 2.5
@@ -64,13 +61,13 @@ def schedule_of(
     path = records.folder / PLAN
     names = [candidate.name for candidate in candidates]
     if path.exists():
-        content = read_record(path)
-        if content.get("candidates") != names:
+        tried, planned = read_record(path, lambda content: (content["candidates"], _planned(content)))
+        if tried != names:
             raise ValueError(
                 f"--output: {records.folder} holds a search that tries other settings, perhaps of another "
                 "release: choose another folder"
             )
-        return _read(content, path)
+        return planned
     schedule = _new(number, length, request, open_ended, budget, config)
     plan = schedule.plan
     if plan.num_candidates < number:
@@ -79,8 +76,7 @@ def schedule_of(
         many = number - plan.num_candidates
         told = f"{what} {many} more" if budget else f"{what}{rest}"
         say(f"the first {plan.num_candidates} of {number} settings are tried: {told}")
-    content = {"candidates": names, **_plain(schedule)}
-    write_atomically(path, json.dumps(content, indent=1).encode())
+    write_record(path, {"candidates": names, **_plain(schedule)})
     return schedule
 
 
@@ -118,28 +114,23 @@ def _plain(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def _read(content: Mapping[str, Any], path: Path) -> Schedule:
-    try:
-        rungs = tuple(Rung(**each) for each in content["rungs"])
-        plan = Plan(content["num_candidates"], rungs, content["cost"])
-        return Schedule(plan, read_length(content["length"], path), content["fields"])
-    except (LookupError, TypeError):
-        raise ValueError(damaged(path)) from None
+def _planned(content: Mapping[str, Any]) -> Schedule:
+    rungs = tuple(
+        Rung(int(each["step"]), int(each["keep"]), bool(each["validates"])) for each in content["rungs"]
+    )
+    plan = Plan(int(content["num_candidates"]), rungs, float(content["cost"]))
+    return Schedule(plan, length_from(content["length"]), dict(content["fields"]))
 
 
-def read_length(content: Mapping[str, Any], path: Path) -> FitLength:
-    """Return the length of a fit that was written down in a file.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    try:
-        length = FitLength(**{name: content[name] for name in FitLength.__dataclass_fields__})
-        at = length.resumable
-        validations, resumable = tuple(length.validations), None if at is None else tuple(at)
-    except (LookupError, TypeError):
-        raise ValueError(damaged(path)) from None
-    return replace(length, validations=validations, resumable=resumable)
+def length_from(content: Mapping[str, Any]) -> FitLength:
+    """Return the length of a fit that a record holds."""
+    at = content["resumable"]
+    return FitLength(
+        int(content["steps"]),
+        tuple(int(step) for step in content["validations"]),
+        int(content["validation_batches"]),
+        None if at is None else tuple(int(step) for step in at),
+    )
 
 
-__all__ = ["FITS", "PLAN", "Schedule", "read_length", "schedule_of"]
+__all__ = ["FITS", "PLAN", "Schedule", "length_from", "schedule_of"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,12 +17,13 @@ from lightning_croloss.cli.tune.progress import Progress
 from lightning_croloss.cli.tune.request import Request
 from lightning_croloss.cli.tune.results import hand_back
 from lightning_croloss.cli.tune.runs import Runs, TaskRunner
-from lightning_croloss.cli.tune.schedule import read_length, schedule_of
+from lightning_croloss.cli.tune.schedule import length_from, schedule_of
 from lightning_croloss.cli.tune.settings import all_candidates, read_section
 from lightning_croloss.cli.tune.workers import Workers, visible_gpus
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
-from lightning_croloss.tuning.records import Records, damaged, read_record
+from lightning_croloss.tuning.plan import FitLength
+from lightning_croloss.tuning.records import Records, numbers, read_record, write_record
 from lightning_croloss.tuning.search import Choice, Propose, SearchFailedError, search
 from lightning_croloss.tuning.study import require_optuna
 
@@ -52,10 +51,9 @@ def run_search(base: Base, request: Request) -> Choice:
     records = open_records(folder, settings, request.overwrite)
     gpus = visible_gpus(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else []
     with make_workers(request.processes, folder / "logs", gpus) as workers:
-        measured = _measured(base, records, workers, bool(gpus), request.objectives[0].metric)
-        length = read_length(measured, folder / LENGTH)
-        losses = losses or portfolio_for(request.ns, measured["num_items"])
-        runs = Runs(base.config, records, workers, request.objectives, measured["num_items"], bool(gpus))
+        length, num_items = _measured(base, records, workers, bool(gpus), request.objectives[0].metric)
+        losses = losses or portfolio_for(request.ns, num_items)
+        runs = Runs(base.config, records, workers, request.objectives, num_items, bool(gpus))
         budget = None
         if request.minutes is not None:
             speed = _speed(runs, losses[0], folder, request.minutes)
@@ -119,18 +117,18 @@ def _check(request: Request) -> None:
         )
 
 
-def _measured(base: Base, records: Records, workers: TaskRunner, gpus: bool, metric: str) -> dict[str, Any]:
+def _measured(
+    base: Base, records: Records, workers: TaskRunner, gpus: bool, metric: str
+) -> tuple[FitLength, int]:
     """Return how long a fit is, and the size of its catalogue; they are kept."""
     path = records.folder / LENGTH
-    if path.exists():
-        return read_record(path)
-    config = write_scratch(base, records, gpus)
-    ((_, answer),) = workers.run([{"do": "measure", "config": str(config), "metric": metric}])
-    if "error" in answer:
-        raise ValueError(answer["error"])
-    write_atomically(path, json.dumps(answer["result"]).encode())
-    measured: dict[str, Any] = answer["result"]
-    return measured
+    if not path.exists():
+        config = write_scratch(base, records, gpus)
+        ((_, answer),) = workers.run([{"do": "measure", "config": str(config), "metric": metric}])
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        write_record(path, answer["result"])
+    return read_record(path, lambda content: (length_from(content), int(content["num_items"])))
 
 
 def write_scratch(base: Base, records: Records, gpus: bool) -> Path:
@@ -153,11 +151,8 @@ def _speed(runs: Runs, candidate: Candidate, folder: Path, minutes: float) -> Sp
         ((_, answer),) = runs.workers.run([{"do": "speed", "config": str(config), "seconds": 0.6 * minutes}])
         if "error" in answer:
             raise ValueError(answer["error"])
-        write_atomically(path, json.dumps(answer["result"]).encode())
-    try:
-        return Speed(**read_record(path))
-    except TypeError:
-        raise ValueError(damaged(path)) from None
+        write_record(path, answer["result"])
+    return read_record(path, lambda content: Speed(**numbers(content)))
 
 
 def _trials(request: Request, losses: int, budget: Budget | None) -> int | None:

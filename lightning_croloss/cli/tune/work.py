@@ -5,7 +5,7 @@ Each is given the file of an ordinary config, from which ``croloss fit`` would m
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from lightning_croloss.cli.tune.failures import is_of_the_machine, sentence_abou
 from lightning_croloss.cli.tune.run_cli import built_run, leave_reports
 from lightning_croloss.cli.tune.runs import BEST, CHECKPOINTS
 from lightning_croloss.cli.tune.tested import test, test_users
-from lightning_croloss.common.files import write_atomically
 from lightning_croloss.training.run_versions import own_versions
 from lightning_croloss.tuning.by_the_clock import ByTheClock
 from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
+from lightning_croloss.tuning.records import write_record
 from lightning_croloss.tuning.segment import train_segment
 
 
@@ -193,7 +193,8 @@ def _note_best(trainer: Trainer, folder: Path) -> None:
             path = folder / CHECKPOINTS / "end.ckpt"
             trainer.save_checkpoint(path)
             best[str(each.monitor)] = str(path)
-    write_atomically(folder / BEST, json.dumps(best).encode())
+    content = {monitor: os.path.relpath(path, folder) for monitor, path in best.items()}
+    write_record(folder / BEST, content)
 
 
 __all__ = [

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
 
-from lightning_croloss.common.files import write_atomically
+from lightning_croloss.tuning.records import read_record, write_record
 
 SPENT = "spent.json"
 #: Seconds after which it is written down again: a command that is killed loses no more of its time.
@@ -18,7 +17,7 @@ PERIOD = 5.0
 def spent_before(folder: Path) -> float:
     """Return the seconds that a search has taken so far; 0 if nothing is noted."""
     path = folder / SPENT
-    return float(json.loads(path.read_text("utf-8"))["seconds"]) if path.exists() else 0.0
+    return read_record(path, lambda spent: float(spent["seconds"])) if path.exists() else 0.0
 
 
 class SpentTime:
@@ -63,8 +62,7 @@ class SpentTime:
                 return
 
     def _note(self) -> None:
-        content = json.dumps({"seconds": time.monotonic() - self._began})
-        write_atomically(self._path, content.encode())
+        write_record(self._path, {"seconds": time.monotonic() - self._began})
 
 
 __all__ = ["SPENT", "SpentTime", "spent_before"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import shlex
 import shutil
@@ -35,13 +34,13 @@ from lightning_croloss.cli.tune.table.report import Report, hand_back
 from lightning_croloss.cli.tune.table.runs import TableRuns
 from lightning_croloss.cli.tune.table.seeds import Seeds
 from lightning_croloss.cli.tune.workers import visible_gpus
-from lightning_croloss.common.files import write_atomically
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.data import RetrievalDataModule, TableDataModule
 from lightning_croloss.errors import DataError, MissingExtraError
 from lightning_croloss.tuning.designs import Design, first_designs, variants
 from lightning_croloss.tuning.from_data import Decisions, decide
 from lightning_croloss.tuning.objective import Objective
+from lightning_croloss.tuning.records import read_record, write_record
 from lightning_croloss.tuning.table_statistics import Statistics, look_at
 from lightning_croloss.tuning.timed_search import TimedSearch
 
@@ -200,7 +199,9 @@ class _Table:
     def _baselines(self, data: RetrievalDataModule, decisions: Decisions, ns: list[int]) -> list[Measured]:
         path = self.folder / MEASURED
         if path.exists():  # a search that is taken up again has no more time for them
-            return [Measured.from_plain(each) for each in json.loads(path.read_text("utf-8"))]
+            return read_record(
+                path, lambda content: [Measured.from_plain(each) for each in content["baselines"]]
+            )
         names = {name.removeprefix("val/"): share for name, share in self.objective.names.items()}
         exclude = bool(decisions.model.get("exclude_history", False))
 
@@ -213,7 +214,7 @@ class _Table:
         except MissingExtraError as missing:
             say(f"no baselines: {missing}")
             return []
-        write_atomically(path, json.dumps([each.to_plain() for each in measured]).encode())
+        write_record(path, {"baselines": [each.to_plain() for each in measured]})
         return measured
 
     def _search(self, found: Statistics, ns: list[int], data: RetrievalDataModule) -> int:

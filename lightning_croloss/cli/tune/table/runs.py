@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,17 @@ import yaml
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.tune.base import Base, Config
 from lightning_croloss.cli.tune.configs import judged_by, run_config, settings
-from lightning_croloss.cli.tune.folder import STATE, open_records
+from lightning_croloss.cli.tune.folder import open_records
 from lightning_croloss.cli.tune.mirrors import Mirrors
 from lightning_croloss.cli.tune.runs import CONFIG, TaskRunner, best_checkpoint, refuse_to_go_on
 from lightning_croloss.cli.tune.table.clock import spent_before
+from lightning_croloss.cli.tune.table.state import Progress, Standing, State, read_state, write_state
 from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.by_the_clock import NEVER
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.designs import Design, config_of
 from lightning_croloss.tuning.from_data import Decisions
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.records import read_record
 from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, MirroredTrial
 from lightning_croloss.tuning.table_statistics import Statistics
 from lightning_croloss.tuning.timed_search import Job, TimedSearch, Track, Turn
@@ -33,25 +31,6 @@ from lightning_croloss.tuning.timed_search import Job, TimedSearch, Track, Turn
 TELLING = 2_000
 #: Share of the time that the first turn may take where already beginning it takes long.
 ALONE = 0.5
-
-
-@dataclass
-class Progress:
-    """How far a design has been trained.
-
-    Args:
-        step: training steps so far.
-        best_step: those of the best checkpoint.
-        epoch: training steps of an epoch.
-        validations: the training steps before each, and what it reached.
-        state: the file from which it goes on; None before the first turn.
-    """
-
-    step: int = 0
-    best_step: int = 0
-    epoch: int = 1
-    validations: list[list[float]] = field(default_factory=list)
-    state: str | None = None
 
 
 class TableRuns:
@@ -81,15 +60,15 @@ class TableRuns:
         self.search: TimedSearch[Design] | None = None
         self.progress: list[Progress] = []
         self.began = time.monotonic()
-        path = folder / STATE
-        self._state: dict[str, Any] = read_record(path) if path.exists() else {}
+        state = read_state(folder)
         #: Seconds that were spent before this command.
         # before its first turn was over nothing was gained that counts
-        self.elapsed = max(float(self._state["elapsed"]), spent_before(folder)) if self._state else 0.0
+        self.elapsed = max(state.elapsed, spent_before(folder)) if state else 0.0
+        self._state = state or State()
         #: Whether the search is over, so that what it has found is handed back again.
-        self.finished = bool(self._state.get("finished", False))
+        self.finished = self._state.finished
         #: What a turn takes besides training, as the latest one shows.
-        self.besides = float(self._state.get("besides", 0.0))
+        self.besides = self._state.besides
         #: What a validation takes.
         self.validation = 0.0
         self._end: tuple[float, float, float] | None = None
@@ -147,17 +126,16 @@ class TableRuns:
         known |= {more.name: more for each in list(known.values()) for more in around(each)}
         self._expected = [settings_of(design) for design in known.values()]
         tracks = []
-        for each in self._state.get("tracks", ()):
-            if each["name"] not in known:
+        for each in self._state.tracks:
+            if each.name not in known:
                 raise ValueError(
                     f"--output: {self.folder} holds a search of another release, which tries other settings: "
                     "choose another folder"
                 )
-            design = known[each["name"]]
-            values = [float(value) for value in each["values"]]
-            numbers = each["trained"], each["spent"]
-            tracks.append(Track(design, design.family, *numbers, values, each["settled"], each["error"]))
-            self.progress.append(Progress(**each["progress"]))
+            design, values = known[each.name], list(each.values)
+            stands = each.trained, each.spent, values, each.settled, each.error
+            tracks.append(Track(design, design.family, *stands))
+            self.progress.append(each.progress)
         return tracks
 
     def config_of(self, design: Design) -> Config:
@@ -175,26 +153,31 @@ class TableRuns:
         began = time.monotonic()
         for at, answer in self.workers.run(tasks):
             number, track, _ = jobs[at]
-            before = self.progress[number].state
+            before = self._saved(number)
             turn = self._turn(number, track, answer, tasks[at]["save"], time.monotonic() - began)
             yield number, turn
             self._write()
             if before is not None and turn.error is None:  # nobody goes on from it any more
-                Path(before).unlink(missing_ok=True)
+                before.unlink(missing_ok=True)
             self._move_deadline()
+
+    def _saved(self, number: int) -> Path | None:
+        """Return the file from which a design goes on."""
+        name = self.progress[number].state
+        return None if name is None else self.records.candidate_folder(number) / name
 
     def _task(self, number: int, track: Track[Design], seconds: float) -> dict[str, Any]:
         assert self.search is not None
         progress = self.progress[number]
         folder = self.records.candidate_folder(number)
-        save = folder / f"state_{len(track.values)}.ckpt"
+        save, resume = folder / f"state_{len(track.values)}.ckpt", self._saved(number)
         task: dict[str, Any] = {
             "do": "train_for",
             "config": str(self._written(track.design, folder)),
             "seconds": seconds,
             "objective": self.objective.to_plain(),
             "save": str(save),
-            "resume": progress.state,
+            "resume": None if resume is None else str(resume),
             "trained": track.trained,
             "validations": progress.validations,
             "validation": self.validation,
@@ -222,7 +205,7 @@ class TableRuns:
         self.validation = float(result["validation"])
         progress.validations = result["validations"]
         progress.best_step = int(max(progress.validations, key=lambda each: each[1])[0])
-        progress.state = save
+        progress.state = Path(save).name
         epochs, reached = progress.step / progress.epoch, max(track.best, *values)
         say(f"  {track.design.name}: {self.objective} {reached:.4f} by {epochs:.3g} epochs, {took:.0f} s")
         return Turn(values, result["trained"], result["besides"], result["settled"], telling)
@@ -296,20 +279,19 @@ class TableRuns:
     def _write(self) -> None:
         """Write how all designs stand."""
         tracks = [
-            {
-                "name": track.design.name,
-                "trained": track.trained,
-                "spent": track.spent,
-                "values": track.values,
-                "settled": track.settled,
-                "error": track.error,
-                "progress": vars(progress),
-            }
+            Standing(
+                track.design.name,
+                track.trained,
+                track.spent,
+                track.values,
+                track.settled,
+                track.error,
+                progress,
+            )
             for track, progress in zip(self.tracks, self.progress, strict=True)
         ]
-        spent = time.monotonic() - self.began
-        content = {"elapsed": spent, "besides": self.besides, "finished": self.finished, "tracks": tracks}
-        write_atomically(self.folder / STATE, json.dumps(content, indent=1).encode())
+        elapsed = time.monotonic() - self.began
+        write_state(self.folder, State(elapsed, self.besides, self.finished, tracks))
         if self._mirrors is not None:
             self._mirrors.write(lambda _: self._trials(), self._expected)
 
@@ -338,4 +320,4 @@ def settings_of(design: Design) -> dict[str, Any]:
     return settings(Candidate(design.name, design.loss.loss, {**fields, **design.arguments}))
 
 
-__all__ = ["Progress", "TableRuns", "settings_of"]
+__all__ = ["TableRuns", "settings_of"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -14,7 +13,7 @@ from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun, keep_and_print
 from lightning_croloss.cli.tune.runs import best_checkpoint, refuse_to_go_on
 from lightning_croloss.cli.tune.table.runs import TableRuns
-from lightning_croloss.common.files import write_atomically
+from lightning_croloss.tuning.records import numbers, read_record, write_record
 
 OUTCOME = "outcome.json"
 #: Share of the winner's training steps below which a run is no fair comparison, and this is said.
@@ -86,7 +85,7 @@ class Seeds:
         return self._runs.seed_folder(self._winner, seed)
 
     def _read(self, seed: int) -> SeedRun:
-        metrics = json.loads((self._folder(seed) / OUTCOME).read_text("utf-8"))["metrics"]
+        metrics = read_record(self._folder(seed) / OUTCOME, lambda content: numbers(content["metrics"]))
         return SeedRun(seed, str(self._folder(seed)), metrics)
 
     def _train(self, seeds: Sequence[int], seconds: float) -> None:
@@ -110,8 +109,7 @@ class Seeds:
             checkpoint = best_checkpoint(self._folder(seed), self._runs.objective)
             tests.append({"do": "test", "config": config, "checkpoint": str(checkpoint)})
         for seed, result, metrics in zip(seeds, trained, self._done(tests), strict=True):
-            content = json.dumps({"metrics": metrics, "step": result["step"]})
-            write_atomically(self._folder(seed) / OUTCOME, content.encode())
+            write_record(self._folder(seed) / OUTCOME, {"metrics": metrics, "step": result["step"]})
 
     def _done(self, tasks: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Do tasks side by side, and return their results in their order."""
