@@ -53,35 +53,6 @@ def read_event_table(
     return first_that_reads(given, trained, lambda options: _read(given, trained, options, inputs))
 
 
-def read_tokens(
-    argument: str, file: str, given: argparse.Namespace, trained: Mapping[str, Any] | None
-) -> list[Any]:
-    """Read the items of ``--allow`` or ``--deny``: those of a table's item column, or of its only column.
-
-    Args:
-        argument: the option, for errors.
-        file: a file, a folder or a glob.
-        given: the options of the command.
-        trained: how the model's training read its events; None if that is not known.
-
-    Raises:
-        DataError: a file or the column is missing, or cannot be used.
-    """
-
-    def read(options: ReadingOptions) -> list[Any]:
-        from lightning_croloss.data.table.reading import read_table
-        from lightning_croloss.data.table.sources import find_files
-
-        files = find_files(argument, file, ".item", options)
-        only = list(files[0].columns) if len(files[0].columns) == 1 else []
-        column = column_of(given.item_column, (trained or {}).get("item_column"), ITEM_COLUMN, files)
-        column = only[0] if only and given.item_column is None else column
-        table = read_table(files, {f"the item column of {argument}": column})
-        return list(tokens_of(table, column).drop_nulls().to_list())
-
-    return first_that_reads(given, trained, read)
-
-
 def first_that_reads(
     given: argparse.Namespace, trained: Mapping[str, Any] | None, read: Callable[[ReadingOptions], Result]
 ) -> Result:
