@@ -32,9 +32,9 @@ class HistoryFilter:
     """One step by which training left events out of histories.
 
     Attributes:
-        kind: ``RANGE``, ``TEXTS``, ``DUPLICATES``, ``REPEATS``, ``FROM``, ``UNTIL`` or ``PRESENT``.
+        kind: one of ``RANGE``, ``TEXTS``, ``DUPLICATES``, ``REPEATS``, ``FROM``, ``UNTIL``, ``PRESENT``.
         column: the column that it is about; None of ``DUPLICATES`` and ``REPEATS``.
-        keep: what is kept: of a range intervals such as ``"[4,inf)"`` or ``"[1,2];(3,4]"``; the list of texts;
+        keep: what is kept: of a range intervals such as ``"[4,inf)"`` or ``"[1,2];(3,4]"``; a list of texts;
             of duplicates "first" or "last"; of a window the time, a number or a date as text; else None.
         refuses_missing: whether an event without a value is a mistake, and not left out.
 
@@ -137,9 +137,13 @@ def parse_intervals(text: str) -> list[tuple[str, float, float, str]]:
     found = []
     for part in text.split(";"):
         match = _INTERVAL.fullmatch(part.strip())
-        if match is None or not float(match[2]) <= float(match[3]):
+        try:
+            low, high = (float(match[2]), float(match[3])) if match is not None else (math.nan, math.nan)
+        except ValueError:
+            low = high = math.nan
+        if match is None or not low <= high:
             raise ValueError(f"{part.strip()!r:.60} is not an interval such as '[5,inf)'")
-        found.append((match[1], float(match[2]), float(match[3]), match[4]))
+        found.append((match[1], low, high, match[4]))
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_croloss.common.text_table import markdown
-from lightning_croloss.data.history_filters import FILTERS, read_filters
+from lightning_croloss.data.history_filters import FILTERS, UNTIL, read_filters
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.datasets import dataset_of
 from lightning_croloss.zoo.markdown import example, named_baseline, ns_of, training_seconds
@@ -93,11 +93,12 @@ def _data(
 
 def _left_out(reading: Mapping[str, Any]) -> dict[str, str]:
     """Return the line about the events that histories lack, if there are any."""
-    if not (filters := read_filters(reading.get(FILTERS, []))):
+    filters = [each for each in read_filters(reading.get(FILTERS, [])) if each.kind != UNTIL]
+    if not filters:
         return {}
     return {
-        "Left out of histories": f"{'; '.join(each.leaves_out for each in filters)}. `croloss recommend` leaves "
-        "them out of a table of events, too; whoever gives lists leaves them out first."
+        "Left out of histories": f"{'; '.join(each.leaves_out for each in filters)}. `croloss recommend` "
+        "leaves them out of a table of events, too; whoever gives lists leaves them out first."
     }
 
 

@@ -144,8 +144,8 @@ def filters_for(
 def _not_applied(each: HistoryFilter, files: Sequence[TableFile]) -> str:
     column = str(each.column)
     return (
-        f"the table has no column {column!r}, by which training left out {each.leaves_out}: they are not left "
-        "out here; give the table that column, or leave such events out yourself"
+        f"the table has no column {column!r}, by which training left out {each.leaves_out}: they are not "
+        "left out here; give the table that column, or leave such events out yourself"
         f"{suggest(column, files[0].columns)}"
     )
 

@@ -73,8 +73,8 @@ def recommend_parser() -> PlainParser:
         "--all-events",
         action="store_true",
         default=None,
-        help="keep events of a table that the model's training left out of histories, such as low ratings and "
-        "repeats (left out as in training)",
+        help="keep events of a table that the model's training left out of histories, such as low ratings "
+        "and repeats (left out as in training)",
     )
     add("--history-column", help=f"column of the lists ({LIST_COLUMN})")
     add("--overwrite", action="store_true", help="replace the output if it exists")
