@@ -240,6 +240,8 @@ def test_one_note_says_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFi
         "1009 on\n"
     ) in said
     assert "does not read 'rating'" not in said
+    recommended(source, "--time-column=")  # the window is that of training's column, whatever orders the rows
+    assert "is before 1001;" in capsys.readouterr().err
     recommended(source, "--all-events")
     said = capsys.readouterr().err
     assert "left out" not in said.replace("it is left out", "").replace("they are left out", "")

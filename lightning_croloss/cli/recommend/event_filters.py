@@ -117,7 +117,7 @@ def filters_for(
         )
         return found
     for each in read_filters(trained[FILTERS]):
-        column = time if each.kind == FROM else each.column
+        column = _column_of(each, time)
         has_column = column is None or all(column in file.columns for file in files)
         if each.kind == PRESENT and has_column:
             found.columns[f"the column {column!r} of training"] = str(column)
@@ -126,14 +126,14 @@ def filters_for(
             found.notes.append(
                 f"events later than those of training count, too: training left out {each.leaves_out}"
             )
-        elif not has_column or (each.kind == FROM and time is None):
+        elif not has_column:
             found.notes.append(_not_applied(each, files))
         elif each.kind != PRESENT:
             found.applied.append(each)
             if column is not None:
                 read = texts_of(files, column) if each.kind == TEXTS else column
                 found.columns[f"the filter of {column!r}"] = read
-            if each.refuses_missing:
+            if each.refuses_missing or each.kind == FROM:
                 found.needed.append(str(column))
     if found.applied:
         left_out = "; ".join(each.leaves_out for each in found.applied)
@@ -148,6 +148,11 @@ def _not_applied(each: HistoryFilter, files: Sequence[TableFile]) -> str:
         "left out here; give the table that column, or leave such events out yourself"
         f"{suggest(column, files[0].columns)}"
     )
+
+
+def _column_of(each: HistoryFilter, time: str | None) -> str | None:
+    """Return the column that a filter reads: of times the one that orders the events, if there is one."""
+    return time if each.kind == FROM and time is not None else each.column
 
 
 def _name(number: int) -> str:
@@ -166,7 +171,7 @@ def _mask(each: HistoryFilter, table: Table, time: str | None) -> pl.Series:
     if each.kind == RANGE:
         return pl.Series(within(numbers_or_missing(table, str(each.column)), each.keep))
     if each.kind == FROM:
-        times, dates = to_times(table, str(time))
+        times, dates = to_times(table, str(_column_of(each, time)))
         return pl.Series(times >= parse_bound(FROM, each.keep, dates))
     column = texts_of(table.files, str(each.column))
     series = table.frame[column]

@@ -127,7 +127,7 @@ def _read(
     if missing:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
     drop = given.drop_missing if given.drop_missing is not None else known.get("drop_missing", False)
-    needed += [*filters.needed, *(filters.if_dropped if drop else ())]
+    needed = list(dict.fromkeys([*needed, *filters.needed, *(filters.if_dropped if drop else ())]))
     if dropped := _without_missing(table, drop, needed):
         notes.append(f"{dropped:,} events that lack a value are left out")
     if table.left_out.ragged:
