@@ -213,6 +213,12 @@ def test_events_without_a_value_or_a_weight(tmp_path: Path, capsys: pytest.Captu
     given = {"value_column": "rating", "min_value": 2, "weight_column": "weight", "drop_missing": True}
     check_like_predict(TableDataModule(str(source), min_user_interactions=2, **given), source)
     assert "events that lack a value are left out" in capsys.readouterr().err
+    expected = items(recommended(source))
+    frame = pl.read_csv(source)
+    frame.filter(pl.col("weight").is_not_null()).drop("weight").write_csv("unweighted.csv")
+    capsys.readouterr()
+    assert items(recommended("unweighted.csv")) == expected
+    assert "'weight'" not in capsys.readouterr().err
     model = saved(
         tmp_path, [{"kind": "range", "column": "rating", "keep": "[2,inf)", "refuses_missing": True}]
     )
@@ -265,6 +271,18 @@ def test_a_table_without_the_column(tmp_path: Path, capsys: pytest.CaptureFixtur
     clean = items(recommended("clean.csv"))
     assert clean == {user: expected[user] for user in clean}
     assert renamed != expected
+
+
+def test_times_of_another_kind_than_the_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "events.csv", EVENTS)
+    predicted(TableDataModule(str(source), time_from=1002))
+    pl.read_csv(source).with_columns(timestamp=pl.lit(FIRST_DAY)).write_parquet("dates.parquet")
+    said = error_of(capsys, "recommend", "--model=model.ckpt", "--histories=dates.parquet", "--n=3")
+    assert (
+        "dates.parquet: column 'timestamp' holds dates, but training left out events whose 'timestamp' is "
+        "before 1002: give times in the same way, or --all-events to keep all"
+    ) in said
+    assert recommended("dates.parquet", "--all-events")
 
 
 def test_a_model_that_does_not_say_what_was_left_out(

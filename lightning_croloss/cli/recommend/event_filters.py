@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from croloss_serving.recommend.event_inputs import DATES, NUMBERS
 from lightning_croloss.data.history_filters import (
     DUPLICATES,
     FILTERS,
@@ -21,7 +22,7 @@ from lightning_croloss.data.history_filters import (
     read_filters,
     within,
 )
-from lightning_croloss.errors import suggest
+from lightning_croloss.errors import DataError, suggest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 #: What the column is called that says which events of a frame are left.
 KEPT = "kept"
+_ROW = "row of the frame"
 
 
 @dataclass
@@ -92,9 +94,6 @@ class EventFilters:
         return frame.select(pl.exclude(r"^filter \d+$")).with_columns(pl.Series(KEPT, kept))
 
 
-_ROW = "row of the frame"
-
-
 def filters_for(
     trained: Mapping[str, Any] | None, files: Sequence[TableFile], time: str | None, all_events: bool
 ) -> EventFilters:
@@ -119,16 +118,17 @@ def filters_for(
     for each in read_filters(trained[FILTERS]):
         column = _column_of(each, time)
         has_column = column is None or all(column in file.columns for file in files)
-        if each.kind == PRESENT and has_column:
-            found.columns[f"the column {column!r} of training"] = str(column)
-            found.if_dropped.append(str(column))
+        if each.kind == PRESENT:
+            if has_column:  # without it, no event of the table lacks a value of it
+                found.columns[f"the column {column!r} of training"] = str(column)
+                found.if_dropped.append(str(column))
         elif each.kind == UNTIL:
             found.notes.append(
                 f"events later than those of training count, too: training left out {each.leaves_out}"
             )
         elif not has_column:
             found.notes.append(_not_applied(each, files))
-        elif each.kind != PRESENT:
+        else:
             found.applied.append(each)
             if column is not None:
                 read = texts_of(files, column) if each.kind == TEXTS else column
@@ -171,7 +171,13 @@ def _mask(each: HistoryFilter, table: Table, time: str | None) -> pl.Series:
     if each.kind == RANGE:
         return pl.Series(within(numbers_or_missing(table, str(each.column)), each.keep))
     if each.kind == FROM:
-        times, dates = to_times(table, str(_column_of(each, time)))
+        column = str(_column_of(each, time))
+        times, dates = to_times(table, column)
+        if dates != isinstance(each.keep, str):
+            raise DataError(
+                f"{table.name}: column {column!r} holds {DATES if dates else NUMBERS}, but training left out "
+                f"{each.leaves_out}: give times in the same way, or --all-events to keep all"
+            )
         return pl.Series(times >= parse_bound(FROM, each.keep, dates))
     column = texts_of(table.files, str(each.column))
     series = table.frame[column]
