@@ -161,6 +161,34 @@ def test_a_list_of_items_that_would_do_nothing(
         assert f"--deny some.csv: {said}" in error_of(capsys, *recommend(model, "--deny=some.csv"))
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--user-column=item_id"],
+            "--user-column and --item-column are the same column 'item_id': each needs",
+        ),
+        (["--time-column=item_id"], "--item-column and --time-column are the same column 'item_id'"),
+        (["--time-column=user_id"], "--user-column and --time-column are the same column 'user_id'"),
+    ],
+)
+def test_each_role_has_a_column_of_its_own(
+    model: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("events.csv").write_text("user_id,item_id\n1,item 5\n1,item 6\n")
+    assert said in error_of(capsys, *recommend(model, *words, histories="events.csv"))
+
+
+def test_a_folder_of_lists_goes_into_a_folder(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in").mkdir()
+    write_lists(pa.array([1, 2]))
+    Path("lists.parquet").rename("in/a.parquet")
+    said = error_of(capsys, *recommend(model, "--output=out.parquet", histories="in"))
+    assert "in: a.parquet holds lists, which are read from one Parquet file, or from a folder" in said
+    main(recommend(model, "--output=out", histories="in"))
+    assert Path("out/a.parquet").is_file()
+
+
 @pytest.mark.parametrize("option", ["histories", "allow", "deny", "users"])
 @pytest.mark.parametrize("way", ["same", "other spelling", "link", "folder"])
 def test_an_input_is_not_replaced(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
 from croloss_serving.recommend.unread import unread_sentence
 from lightning_croloss.cli.recommend.event_filters import filters_for
-from lightning_croloss.cli.recommend.options import ITEM_COLUMN, USER_COLUMN
+from lightning_croloss.cli.recommend.options import ITEM_COLUMN, LIST_COLUMN, USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
@@ -95,6 +95,11 @@ def _read(
     files = find_files("--histories", given.histories, ".inter", options)
     user = column_of(given.user_column, known.get("user_column"), USER_COLUMN, files)
     item = column_of(given.item_column, known.get("item_column"), ITEM_COLUMN, files)
+    if item not in files[0].columns and LIST_COLUMN in files[0].columns:
+        raise DataError(
+            f"{given.histories}: {files[0].path.name} holds lists, which are read from one Parquet file, or "
+            "from a folder of them into a folder (--output)"
+        )
     time, order = _time_column(given.time_column, trained, files)
     columns = {"--user-column": user, "--item-column": item}
     if events.times is not None and time is None:
@@ -105,6 +110,10 @@ def _read(
         )
     columns |= {"--time-column": time} if time is not None else {}
     needed = list(columns.values())
+    if len(set(needed)) < len(needed):
+        twice = next(column for column in needed if needed.count(column) > 1)
+        both = " and ".join(option for option, column in columns.items() if column == twice)
+        raise DataError(f"{both} are the same column {twice!r}: each needs a column of its own")
     for name in events.names:
         if not all(name in file.columns for file in files):
             raise DataError(
