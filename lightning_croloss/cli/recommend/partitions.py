@@ -14,6 +14,7 @@ from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.recommend.histories import Histories
 from lightning_croloss.cli.recommend.json_histories import JSON_LINES
 from lightning_croloss.common.replaceable import check_path
+from lightning_croloss.data.table.finding import COMPRESSED
 from lightning_croloss.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel
 
 Write = Callable[[Histories, Recommendations], None]
+_TEXT = (".csv", ".tsv", ".inter")
 #: What names of partitions end in.
-EXTENSIONS = (*PARQUET, ".csv", ".tsv", ".inter", *JSON_LINES)
+EXTENSIONS = (*PARQUET, *_TEXT, *(text + how for text in _TEXT for how in COMPRESSED), *JSON_LINES)
 #: The options that say how a partition is read, which must be the same in all runs.
 READING = (
     "user_column",
