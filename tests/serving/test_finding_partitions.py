@@ -85,3 +85,31 @@ def test_an_output_where_tables_are_read(tmp_path: Path, output: str) -> None:
     os.symlink("../elsewhere", tmp_path / "users" / "linked")
     with pytest.raises(DataError, match="whose tables are read: choose a folder beside it"):
         find_partitions(tmp_path / "users", tmp_path / output)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["x.csv", "x.csv.parquet"], r"x\.csv and \S*x\.csv\.parquet would have the same output"),
+        (["deep/x.csv", "deep/X.csv.PARQUET"], "would have the same output"),
+        (["a.parquet", "A.parquet"], "would have the same output"),
+        (["Sub/a.parquet", "sub/a.parquet"], "would have the same output"),
+        (["é.parquet", "e\u0301.parquet"], "would have the same output"),
+        (["x.csv", "x.csv.parquet/part-0.parquet"], r"the output of \S*x\.csv would be .*, the folder of"),
+    ],
+)
+@pytest.mark.parametrize("shard", [(1, 1), (2, 2)])
+def test_two_tables_of_one_output(
+    tmp_path: Path, names: list[str], said: str, shard: tuple[int, int]
+) -> None:
+    touch(tmp_path, *(f"users/{name}" for name in names))
+    if len([path for path in (tmp_path / "users").rglob("*") if path.is_file()]) < 2:
+        pytest.skip("this file system makes no difference between these names")
+    with pytest.raises(DataError, match=said):
+        found(tmp_path, shard, extensions=(".parquet", ".csv"))
+
+
+def test_an_output_that_is_a_table(tmp_path: Path) -> None:
+    touch(tmp_path, "lists/users/a.parquet", "lists/users/users/b.csv", "lists/users/b.csv.parquet")
+    with pytest.raises(DataError, match=r"the output \S*lists/users/b\.csv\.parquet is itself a table"):
+        find_partitions(tmp_path / "lists" / "users", tmp_path / "lists", extensions=(".parquet", ".csv"))

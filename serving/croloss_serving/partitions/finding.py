@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from croloss_serving.common.folders import leads_nowhere, walk
@@ -35,8 +36,8 @@ def find_partitions(
         extensions: what names of tables end in.
 
     Raises:
-        DataError: ``histories`` is not a folder or holds no table, a table or link in it cannot be read, or
-            outputs would lie where tables are read.
+        DataError: ``histories`` is not a folder or holds no table, a table or link in it cannot be read, two
+            tables have one output, or outputs would lie where tables are read.
         OSError: a folder cannot be looked into.
         ValueError: there is no such shard.
     """
@@ -52,6 +53,7 @@ def find_partitions(
     if not sources:
         raise DataError(f"{folder} holds no table: names must end in {', '.join(extensions)}")
     partitions = [Partition(path, target / _output_of(path, folder)) for path in sources.values()]
+    _check_outputs(partitions, sources.keys())
     return partitions[index - 1 :: of]
 
 
@@ -89,3 +91,37 @@ def _output_of(path: Path, folder: Path) -> Path:
     """Return the output of a table, from the folder of the outputs on."""
     inner = path.relative_to(folder)
     return inner if path.suffix.lower() in PARQUET else inner.with_name(f"{inner.name}.parquet")
+
+
+def _check_outputs(partitions: Sequence[Partition], sources: Collection[str]) -> None:
+    """Refuse outputs that are one file, one the folder of another, or tables that are read.
+
+    Some file systems make no difference between small and capital letters, nor between the ways in which
+    Unicode writes a letter.
+
+    Args:
+        partitions: all of them, not those of one shard alone: jobs would overwrite what others wrote.
+        sources: the real paths of their tables.
+    """
+    source_of: dict[str, Path] = {}
+    for partition in partitions:
+        other = source_of.setdefault(_alike(partition.output), partition.source)
+        if other != partition.source:
+            raise DataError(
+                f"{other} and {partition.source} would have the same output {partition.output}: rename one"
+            )
+        if os.path.realpath(partition.output) in sources:
+            raise DataError(
+                f"the output {partition.output} is itself a table that is read: choose another folder"
+            )
+    for partition in partitions:
+        for parent in partition.output.parents:
+            if other := source_of.get(_alike(parent)):
+                raise DataError(
+                    f"the output of {other} would be {parent}, the folder of the output of "
+                    f"{partition.source}: rename one"
+                )
+
+
+def _alike(path: Path) -> str:
+    return unicodedata.normalize("NFC", str(path)).casefold()
