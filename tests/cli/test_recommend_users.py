@@ -167,3 +167,24 @@ def test_options_that_read_the_users_have_an_effect(run: Path, option: str) -> N
     model = load_pretrained(run / "model")
     (expected,) = model.recommend_tokens([["i15", "i18"]], N, users=["new"], user_features=features)
     assert found[0]["items"] == expected.tokens
+
+
+def test_a_job_of_partitions_goes_on_with_the_same_users_only(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in").mkdir()
+    for name in ("a", "b"):
+        Path(f"in/{name}.jsonl").write_text('{"user": "new", "history": ["i15"]}\n')
+    Path("users.csv").write_text("user_id,country,age\nnew,c3,23\n")
+    words = ["recommend", f"--model={run / 'model'}", "--histories=in", "--output=out", f"--n={N}"]
+    main([*words, "--users=users.csv"])
+    before = pl.read_parquet("out/a.jsonl.parquet")
+    Path("out/b.jsonl.parquet").unlink()
+    Path("users.csv").rename("same.csv")
+    main([*words, "--users=same.csv"])
+    assert pl.read_parquet("out/b.jsonl.parquet").equals(before)
+    Path("out/b.jsonl.parquet").unlink()
+    Path("same.csv").write_text("user_id,country,age\nnew,c1,23\n")
+    assert "out/a.jsonl.parquet was written with --users = '" in error_of(capsys, *words, "--users=same.csv")
+    assert "--users = '" in error_of(capsys, *words)
+    assert not Path("out/b.jsonl.parquet").exists()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from croloss_serving import ItemTable, Recommender
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import DataError
-from croloss_serving.partitions import find_partitions, recommend_partition
+from croloss_serving.partitions import Partition, find_partitions, recommend_partition
 
 ITEMS = [f"i{number}" for number in range(30)]
 USERS = [f"u{number}" for number in range(12)]
@@ -102,6 +105,37 @@ def test_other_settings_are_refused(folder: Path) -> None:
         recommend_partition(
             recommender_of(), find_partitions(folder / "users", folder / "x")[0], user_column="who"
         )
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "lines.jsonl"])
+def test_a_table_of_other_content_is_refused(tmp_path: Path, name: str) -> None:
+    def write(item: str) -> int:
+        frame = pl.DataFrame({"user": ["a", "b"], "history": [["i3", item], []]})
+        if name == "table.parquet":
+            frame.write_parquet(tmp_path / name, compression="uncompressed")
+        else:
+            frame.write_ndjson(tmp_path / name)
+        return (tmp_path / name).stat().st_size
+
+    partition = Partition(tmp_path / name, tmp_path / "out.parquet")
+    size = write("i1")
+    schema = pa.schema([("user", pa.string())], partition.metadata({"n": 4}))
+    parquet.write_table(schema.empty_table(), partition.output)
+    assert partition.is_complete({"n": 4})
+    assert write("i7") == size
+    with pytest.raises(DataError, match="was written with checksum of the table = '"):
+        partition.is_complete({"n": 4})
+
+
+def test_an_output_of_an_earlier_release_has_no_checksum(folder: Path) -> None:
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    size = partition.source.stat().st_size
+    earlier = {b"croloss": json.dumps({"n": 4, "bytes of the table": size}).encode()}
+    partition.output.parent.mkdir()
+    parquet.write_table(pa.schema([("user", pa.string())], earlier).empty_table(), partition.output)
+    assert partition.is_complete({"n": 4})
+    with pytest.raises(DataError, match="n = 4, which is now 5"):
+        partition.is_complete({"n": 5})
 
 
 @pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0)])

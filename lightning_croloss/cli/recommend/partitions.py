@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from croloss_serving.common.hashing import sha256_of_file
 from croloss_serving.partitions import PARQUET, Partition, find_partitions
 from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.recommend.histories import Histories
 from lightning_croloss.cli.recommend.json_histories import JSON_LINES
 from lightning_croloss.common.replaceable import check_path
-from lightning_croloss.data.table.finding import COMPRESSED
+from lightning_croloss.data.table.finding import COMPRESSED, find_paths
 from lightning_croloss.errors import DataError
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def settings_of_job(
     settings: dict[str, Any] = {"--n": given.n, "--exclude-history": excluded}
     for name, tokens in (("--allow", only), ("--deny", never)):
         settings[name] = None if tokens is None else _digest(sorted(map(repr, tokens)))
-    settings["--users"] = given.users
+    reads_users = given.users is not None and model.reads_user_features
+    settings["--users"] = _digest_of_files("--users", given.users) if reads_users else None
     for name in READING:
         settings[f"--{name.replace('_', '-')}"] = getattr(given, name)
     settings["--model"] = f"{type(model).__name__} of {model.num_items} items, {weights}"
@@ -147,6 +149,11 @@ def _shard(given: str | None) -> tuple[int, int]:
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ValueError(f"--shard must be i/of with i in 1 … of, such as 1/4, got {given!r}")
     return int(found[1]), int(found[2])
+
+
+def _digest_of_files(argument: str, given: str) -> str:
+    """Return a checksum of what files hold, wherever they lie."""
+    return _digest([sha256_of_file(path) for path in find_paths(argument, given, ".user")])
 
 
 def _digest(texts: Collection[str]) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.hashing import sha256_of
 from croloss_serving.errors import DataError
 
 #: Where the metadata of an output holds its settings.
 METADATA_KEY = b"croloss"
+CHECKSUM = "checksum of the table"
+_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,12 @@ class Partition:
     output: Path
 
     def settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of all partitions with the size of this table, which should be the same too."""
-        return {**settings, "bytes of the table": self.source.stat().st_size}
+        """Return the settings of all partitions with what tells this table, which should be the same too."""
+        return {
+            **settings,
+            "bytes of the table": self.source.stat().st_size,
+            CHECKSUM: checksum_of_table(self.source),
+        }
 
     def metadata(self, settings: Mapping[str, Any]) -> dict[bytes, bytes]:
         """Return the metadata of the output's schema that says with which settings it was written."""
@@ -49,6 +57,8 @@ class Partition:
                 "remove it"
             )
         now = json.loads(json.dumps(self.settings(settings)))
+        if CHECKSUM not in before:  # an earlier release kept none
+            del now[CHECKSUM]
         for name in [*now, *before]:
             if before.get(name) != now.get(name):
                 raise DataError(
@@ -57,6 +67,22 @@ class Partition:
                     "(croloss recommend replaces it with --overwrite)"
                 )
         return True
+
+
+def checksum_of_table(path: Path) -> str:
+    """Return a checksum of a file: of Parquet the footer's, which tells its parts, of others the content's.
+
+    The footer has the sizes and the extremes of the columns' parts: another table of the same size is told
+    from this one unless these agree too. All of it need not be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        end = file.read(8)
+        length = int.from_bytes(end[:4], "little") + 8
+        is_parquet = end[4:] == _MAGIC and length <= size
+        file.seek(size - length if is_parquet else 0)
+        return sha256_of(file)[:16]
 
 
 def _settings_of(path: Path) -> dict[str, Any] | None:
