@@ -119,7 +119,7 @@ def export_model(
             "num_items": model.num_items,
             "dim": vectors.shape[1],
             "max_history": min(lengths, default=None),
-            "num_users": model.num_users,
+            "num_users": model.num_users if knowledge.uses_users else 0,
             "uses_history": knowledge.uses_history,
             "index": index,
             "exclude_history": model.exclude_history if exclude_history is None else exclude_history,

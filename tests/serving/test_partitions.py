@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,40 @@ def test_other_settings_are_refused(folder: Path) -> None:
         recommend_partition(
             recommender_of(), find_partitions(folder / "users", folder / "x")[0], user_column="who"
         )
+
+
+class Encoder:
+    """Stands in for a session of onnxruntime with these inputs, whose every user is the same."""
+
+    def __init__(self, *inputs: str) -> None:
+        self._inputs = inputs
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in self._inputs]
+
+    def run(self, outputs: list[str], given: dict[str, Any]) -> list[Any]:
+        assert {*given} == {*self._inputs}
+        return [np.ones((len(given["history"]), 1, 4), np.float32)]
+
+
+@pytest.mark.parametrize("inputs", [("history",), ("history", "users")])
+def test_a_model_whose_users_have_no_tokens_here(folder: Path, inputs: tuple[str, ...]) -> None:
+    """It counts users without using them, in exports of earlier releases, or was saved without them."""
+    model = {"class": "TwoTower", "num_items": 30, "num_users": 12, "max_history": None}
+    items = ItemTable(Vocabulary(ITEMS), np.arange(30))
+    vectors = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    recommender = Recommender(Encoder(*inputs), vectors, items, model)
+    assert not recommender.takes_users
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        assert recommend_partition(recommender, partition, 4, batch_size=2) == 5
+    assert len(pl.read_parquet(partition.output)) == 20
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == ("users" in inputs)  # once, though there are three batches
+    assert all("its file does not hold their tokens: all count as unknown" in each for each in said)
+    unknown = recommender.recommend([["i1"]], 4).num_unknown_users
+    assert unknown == ("users" in inputs)
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "lines.jsonl"])

@@ -74,7 +74,7 @@ def recommend_partition(
                 for part in file.iter_batches(batch_size, columns=[user_column, history_column]):
                     users, histories = (part.column(name) for name in (user_column, history_column))
                     lists = [history or [] for history in histories.to_pylist()]
-                    known = {"users": users.to_pylist()} if recommender.model["num_users"] else {}
+                    known = {"users": users.to_pylist()} if recommender.takes_users else {}
                     found = recommender.recommend(lists, n, **known, **options)
                     writer.write_table(_rows(users, found, columns, schema))
                     count += len(lists)
