@@ -174,6 +174,106 @@ def test_an_output_of_an_earlier_release_has_no_checksum(folder: Path) -> None:
         partition.is_complete({"n": 5})
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"deny": np.array(["i4", "i5"])},
+        {"deny": pl.Series(["i4", "i5"])},
+        {"deny": ("i4", "i5")},
+        {"deny": {"i5": 1, "i4": 2}.keys()},
+        {"deny": [np.str_("i4"), "i5"]},
+        {"deny": {"i4", "i5"}, "n": np.int64(4)},
+        {"deny": frozenset({"i4", "i5"}), "settings": {"seed": np.uint8(1), "of": [np.float32(0.5)]}},
+        {"deny": ["i4", "i5"], "exclude_history": np.True_},
+    ],
+    ids=lambda given: ", ".join(f"{name} {type(value).__name__}" for name, value in given.items()),
+)
+def test_what_recommend_takes_is_compared_as_plain_values(folder: Path, given: dict[str, Any]) -> None:
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    n = given.pop("n", 4)
+    assert recommend_partition(recommender_of(), partition, n, **given) == 5
+    assert recommend_partition(recommender_of(), partition, n, **given) == 0
+    assert not pl.read_parquet(partition.output)["item"].is_in(["i4", "i5"]).any()
+    plain = {**given, "deny": ["i4", "i5"]}
+    assert recommend_partition(recommender_of(), partition, 4, **plain) == 0
+    with pytest.raises(DataError, match=r"deny = \['i4', 'i5'\], which is now \['i5'\]"):
+        recommend_partition(recommender_of(), partition, 4, **{**given, "deny": ["i5"]})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"deny": [b"i4"]}, "deny holds b'i4': tokens must be text or integers"),
+        ({"allow": {"i4": 1}}, "allow must be a list of tokens"),
+        ({"settings": {"day": object}}, "day must be a number, a text or a list of them"),
+    ],
+)
+def test_what_is_not_plain(folder: Path, given: dict[str, Any], said: str) -> None:
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    with pytest.raises(TypeError, match=said):
+        recommend_partition(recommender_of(), partition, 4, **given)
+    assert not (folder / "lists").exists()
+
+
+def numbered() -> Recommender:
+    """An export whose items and users are integers."""
+    recommender = recommender_of()
+    return Recommender(
+        None,
+        recommender._vectors,
+        ItemTable(Vocabulary(range(30)), np.arange(30)),
+        recommender.model,
+        users=Vocabulary(range(12)),
+        user_vectors=recommender._user_vectors,
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.int32(), 2)]
+)
+def test_whole_numbers_as_floats_are_tokens(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "users" / "a.parquet"
+    path.parent.mkdir()
+    parquet.write_table(pa.table({"user_id": [3, 4], "history": pa.array([[7, 9], [8, 2]], kind)}), path)
+    (partition,) = find_partitions(path.parent, tmp_path / "lists")
+    assert recommend_partition(numbered(), partition, 28, exclude_history=True) == 2
+    rows = pl.read_parquet(partition.output).group_by("user", maintain_order=True).agg("item")
+    left = [set(range(30)) - {*items} for items in rows["item"].to_list()]
+    assert left == [{7, 9}, {8, 2}]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"", r"a\.parquet cannot be read as Parquet: "),
+        (b"PAR1 or not", r"a\.parquet cannot be read as Parquet: "),
+        ({"user_id": ["a"], "history": ["i1 i2"]}, r"a\.parquet: column 'history' holds .*string.* lists of"),
+        (
+            {"user_id": ["a"] * 3, "history": [["i1"], [], ["i2", None]]},
+            r"a\.parquet, row 3: the history holds",
+        ),
+        (
+            {"user_id": ["a"], "history": [[1.5]]},
+            r"a\.parquet, row 1: the history holds 1\.5: tokens",
+        ),
+        ({"user_id": ["a", "b", None], "history": [["i1"]] * 3}, r"row 3: the column 'user_id' holds None"),
+        ({"user_id": ["a"]}, r"a\.parquet has no column 'history'"),
+    ],
+    ids=["empty", "damaged", "text", "no token", "half a number", "no user", "no histories"],
+)
+def test_a_table_that_cannot_be_used(tmp_path: Path, table: Any, said: str) -> None:
+    path = tmp_path / "users" / "a.parquet"
+    path.parent.mkdir()
+    if isinstance(table, bytes):
+        path.write_bytes(table)
+    else:
+        parquet.write_table(pa.table(table), path)
+    (partition,) = find_partitions(path.parent, tmp_path / "lists")
+    with pytest.raises(DataError, match=said):
+        recommend_partition(recommender_of(), partition, 4, batch_size=2)
+    assert not list((tmp_path / "lists").iterdir())
+
+
 @pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0)])
 def test_a_shard_that_is_none(folder: Path, shard: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="must be i/of with i in 1 … of"):

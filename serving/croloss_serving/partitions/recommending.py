@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
-from croloss_serving.errors import DataError
 from croloss_serving.partitions.partition import Partition
+from croloss_serving.partitions.settings import plain_setting
+from croloss_serving.partitions.table import HistoryTable
+from croloss_serving.recommend.tokens import check_tokens
 
 if TYPE_CHECKING:
     from croloss_serving.recommender import Recommender
@@ -36,7 +38,8 @@ def recommend_partition(
         recommender: the exported model.
         partition: the table, and where the items go.
         n: number of items for each user.
-        settings: what else must be the same in all runs, beside the export and the options.
+        settings: what else must be the same in all runs, beside the export and the options: texts, numbers,
+            and lists and sets of them.
         user_column: the column of the users.
         history_column: the column of the lists.
         batch_size: users that are read and written together.
@@ -47,13 +50,19 @@ def recommend_partition(
         The number of users; 0 if the output was complete.
 
     Raises:
-        DataError: there is an output of other settings, or the table lacks a column.
+        DataError: there is an output of other settings, or the table cannot be read, lacks a column or holds
+            what are no tokens.
+        TypeError: ``allow``, ``deny`` or a setting is not plain.
     """
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
+    for name in ("allow", "deny"):
+        if options.get(name) is not None:
+            check_tokens(name, options[name])
     wanted = {"n": n, "export": recommender.checksum, "columns": [user_column, history_column]}
-    wanted |= {name: _plain(value) for name, value in options.items()} | dict(settings or {})
+    wanted |= options | dict(settings or {})
+    wanted = {name: plain_setting(name, value) for name, value in wanted.items()}
     if partition.is_complete(wanted):
         return 0
     columns: dict[str, Any] = {"rank": pa.int32(), "item": token_type(recommender.vocabulary.tokens)}
@@ -64,20 +73,14 @@ def recommend_partition(
     temporary = partition.output.with_name(f".{partition.output.stem}.{secrets.token_hex(8)}.parquet")
     count = 0
     try:
-        with parquet.ParquetFile(partition.source) as file:
-            for name in (user_column, history_column):
-                if name not in file.schema_arrow.names:
-                    raise DataError(f"{partition.source.name} has no column {name!r}")
-            kind = file.schema_arrow.field(user_column).type
-            schema = pa.schema([("user", kind), *columns.items()], partition.metadata(wanted))
+        with HistoryTable(partition.source, user_column, history_column) as table:
+            schema = pa.schema([("user", table.user_type), *columns.items()], partition.metadata(wanted))
             with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                for part in file.iter_batches(batch_size, columns=[user_column, history_column]):
-                    users, histories = (part.column(name) for name in (user_column, history_column))
-                    lists = [history or [] for history in histories.to_pylist()]
-                    known = {"users": users.to_pylist()} if recommender.takes_users else {}
-                    found = recommender.recommend(lists, n, **known, **options)
-                    writer.write_table(_rows(users, found, columns, schema))
-                    count += len(lists)
+                for users in table.batches(batch_size):
+                    known = {"users": table.tokens_of(users)} if recommender.takes_users else {}
+                    found = recommender.recommend(users.histories, n, **known, **options)
+                    writer.write_table(_rows(users.column, found, columns, schema))
+                    count += len(users.histories)
         os.replace(temporary, partition.output)
     finally:
         temporary.unlink(missing_ok=True)
@@ -97,10 +100,3 @@ def _rows(users: Any, found: Any, columns: Mapping[str, Any], schema: Any) -> An
     if "title" in columns:
         values.append(pa.array([title for user in found for title in user.titles or ()], columns["title"]))
     return pa.table([users.take(rows), *values], schema=schema)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it; a set, which has no order, sorted."""
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=str)
-    return value
