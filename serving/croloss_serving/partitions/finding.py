@@ -116,9 +116,9 @@ def _check_outputs(partitions: Sequence[Partition], sources: Collection[str]) ->
             )
     for partition in partitions:
         for parent in partition.output.parents:
-            if other := source_of.get(_alike(parent)):
+            if (above := source_of.get(_alike(parent))) is not None:
                 raise DataError(
-                    f"the output of {other} would be {parent}, the folder of the output of "
+                    f"the output of {above} would be {parent}, the folder of the output of "
                     f"{partition.source}: rename one"
                 )
 

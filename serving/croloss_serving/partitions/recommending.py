@@ -77,7 +77,9 @@ def recommend_partition(
             schema = pa.schema([("user", table.user_type), *columns.items()], partition.metadata(wanted))
             with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
                 for users in table.batches(batch_size):
-                    known = {"users": table.tokens_of(users)} if recommender.takes_users else {}
+                    known: dict[str, Any] = (
+                        {"users": table.tokens_of(users)} if recommender.takes_users else {}
+                    )
                     found = recommender.recommend(users.histories, n, **known, **options)
                     writer.write_table(_rows(users.column, found, columns, schema))
                     count += len(users.histories)
