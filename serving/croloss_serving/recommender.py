@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croloss_serving.common.blocks import blocks
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.common.list_length import check_n
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import SERVING, MissingExtraError, NeededBy, PretrainedError
@@ -124,7 +125,7 @@ class Recommender:
             PretrainedError: the folder is not an export, is of another version, or a file is damaged.
             MissingExtraError: pyarrow, for an encoder onnxruntime, or for an index faiss is not installed.
         """
-        export = ExportFolder.open(Path(folder))
+        export = ExportFolder.open(expanded(folder))
         return cls(
             _session(export, threads),
             export.vectors(),

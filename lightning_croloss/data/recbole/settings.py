@@ -6,11 +6,11 @@ import difflib
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.plain_yaml import check_yaml
 
 # What loading and filtering depend on. Nothing else of the configuration reaches RecBole: its own training
@@ -49,10 +49,11 @@ def read_settings(files: Sequence[str], config: Mapping[str, Any]) -> dict[str, 
     """
     given: dict[str, Any] = {}
     for name in files:
-        if not Path(name).is_file():
+        path = expanded(name)
+        if not path.is_file():
             raise ValueError(f"config_files names {name!r}, which is not a file")
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
             check_yaml(text)
             content = yaml.safe_load(text)
         except (yaml.YAMLError, UnicodeDecodeError) as error:

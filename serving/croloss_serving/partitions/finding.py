@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from croloss_serving.common.folders import leads_nowhere, walk
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.errors import DataError
 from croloss_serving.partitions.partition import Partition
 
@@ -44,7 +45,7 @@ def find_partitions(
     index, of = shard
     if not 1 <= index <= of:
         raise ValueError(f"the shard {index}/{of} must be i/of with i in 1 … of, such as 1/4")
-    folder, target = Path(histories).expanduser(), Path(output).expanduser()
+    folder, target = expanded(histories), expanded(output)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder of tables")
     sources: dict[str, Path] = {}
