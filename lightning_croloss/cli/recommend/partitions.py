@@ -112,7 +112,7 @@ def settings_of_job(
     for name, tokens in (("--allow", only), ("--deny", never)):
         settings[name] = None if tokens is None else _digest(sorted(map(repr, tokens)))
     reads_users = given.users is not None and model.reads_user_features
-    settings["--users"] = _digest_of_files("--users", given.users) if reads_users else None
+    settings["--users"] = f"a table of the checksum {_digest_of(given.users)}" if reads_users else None
     for name in READING:
         settings[f"--{name.replace('_', '-')}"] = getattr(given, name)
     settings["--model"] = f"{type(model).__name__} of {model.num_items} items, {weights}"
@@ -151,9 +151,9 @@ def _shard(given: str | None) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _digest_of_files(argument: str, given: str) -> str:
-    """Return a checksum of what files hold, wherever they lie."""
-    return _digest([sha256_of_file(path) for path in find_paths(argument, given, ".user")])
+def _digest_of(users: str) -> str:
+    """Return a checksum of what the files of ``--users`` hold, wherever they lie."""
+    return _digest([sha256_of_file(path) for path in find_paths("--users", users, ".user")])
 
 
 def _digest(texts: Collection[str]) -> str:
