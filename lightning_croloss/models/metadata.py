@@ -40,7 +40,8 @@ class ModelMetadata:
         user_fingerprint: fingerprint of the user tokens, None in a model that does not know single users.
         events: what the model reads of the history's events besides their items, and how.
         max_history: number of events that the model was trained on at most, None until then.
-        reading: how the events of training were read, in plain types; None if that is not known.
+        reading: how the events of training were read and which of them were left out of histories, in plain
+            types; None if that is not known.
         seed: seed of the run, from which each step is seeded.
         started_from: the name of the pretrained model that the run started from; None if it started from
             random weights, or if that is not known.

@@ -175,6 +175,9 @@ class Recommending(Encoder):
         the most popular items of training. To encode the catalogue once for many calls, keep a
         ``models.TokenRecommender``, which takes the same arguments.
 
+        Histories are taken as they are: what the filters of the data left out of training's, such as low
+        ratings or repeats, the caller leaves out, as ``metadata.reading["filters"]`` says.
+
         Args:
             histories: for each user the tokens of its events, text or integers, oldest first; None = no
                 events of any of the users.

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from lightning_croloss.data.history_filters import FILTERS, read_filters
+
 #: What the metadata of a checkpoint consists of, where it is there.
 _NONE = type(None)
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -57,6 +59,10 @@ def check_saved(kept: object, num_items: int) -> None:
     longest = kept["max_history"]
     if longest is not None and longest < 1:
         raise ValueError(f"the checkpoint is damaged: its max_history is {longest}")
+    try:
+        read_filters((kept.get("reading") or {}).get(FILTERS, []))
+    except ValueError as error:
+        raise ValueError(f"the checkpoint is damaged: {error}") from None
     rate = kept.get("learning_rate")
     if rate is not None and not 0 < rate < math.inf:
         raise ValueError(f"the checkpoint is damaged: its learning_rate is {rate!r}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.data.history_filters import FILTERS, read_filters
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.pretrained.saving import FROM_DATA
 
@@ -13,14 +14,18 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def _is_reading(value: Any) -> bool:
-    """Tell whether this names columns and ways of writing: texts, numbers, and lists of these."""
-    return value is None or (
-        isinstance(value, dict)
-        and all(
-            isinstance(entry, _PLAIN)
-            or (isinstance(entry, list) and all(isinstance(part, _PLAIN) for part in entry))
-            for entry in value.values()
-        )
+    """Tell whether this names columns and ways of writing, texts, numbers and lists of these, and filters."""
+    if not isinstance(value, dict):
+        return value is None
+    try:
+        read_filters(value.get(FILTERS, []))
+    except ValueError:
+        return False
+    return all(
+        isinstance(entry, _PLAIN)
+        or (isinstance(entry, list) and all(isinstance(part, _PLAIN) for part in entry))
+        for name, entry in value.items()
+        if name != FILTERS
     )
 
 
@@ -28,7 +33,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_history": (lambda value: value is None or (type(value) is int and value >= 1), "a number of events"),
     "user_fingerprint": (lambda value: value is None or isinstance(value, str), "a text"),
     "seed": (lambda value: value is None or type(value) is int, "a whole number"),
-    "reading": (_is_reading, "names of columns and ways of writing"),
+    "reading": (_is_reading, "names of columns, ways of writing and filters"),
 }
 _OPTIONAL = ("reading",)  # which earlier releases did not write
 

@@ -110,7 +110,8 @@ def build(
             "versions": _versions(),
             "command": _command(name, config, data_folder, options, dtype),
         }
-        card = model_card(name, metrics, {**resolved, "model": model_section(model)})
+        sections = {**resolved, "model": model_section(model)}
+        card = model_card(name, metrics, sections, model.metadata.reading)
         save_pretrained(
             model,
             folder,

@@ -7,19 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_croloss.common.text_table import markdown
+from lightning_croloss.data.history_filters import FILTERS, UNTIL, read_filters
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.datasets import dataset_of
 from lightning_croloss.zoo.markdown import example, named_baseline, ns_of, training_seconds
 from lightning_croloss.zoo.measuring import best_baseline
 
 
-def model_card(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def model_card(
+    name: str,
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    reading: Mapping[str, Any] | None = None,
+) -> str:
     """Return the text of a model card.
 
     Args:
         name: name of the model, ``<dataset>/<model>``.
         metrics: what ``metrics.json`` holds.
         config: the sections of ``config.yaml``.
+        reading: how the events of training were read; None if that is not known.
     """
     architecture = metrics.get("trained_as", short_name(config["model"])).partition("(")[0]
     sections = [
@@ -32,7 +39,7 @@ def model_card(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any])
         "## Test",
         *_test(name, architecture, metrics, config["model"]["init_args"]),
         "## Data",
-        *_data(name, metrics["data"], config["data"]["init_args"]),
+        *_data(name, metrics["data"], config["data"]["init_args"], reading or {}),
         "## Training",
         _training(metrics, config["model"]["init_args"]),
         "## Use and limits",
@@ -68,17 +75,31 @@ def _test(
     ]
 
 
-def _data(name: str, counts: Mapping[str, int], arguments: Mapping[str, Any]) -> list[str]:
+def _data(
+    name: str, counts: Mapping[str, int], arguments: Mapping[str, Any], reading: Mapping[str, Any]
+) -> list[str]:
     about = dataset_of(name)
     split = described(arguments.get("split") or {"class_path": "LeaveOneOut"})
     lines = {
         "Read": f"{counts['interactions']:,} events of {counts['users']:,} users with {counts['items']:,} "
         f"items, {counts['training_events']:,} of them for training.",
         "Split": f"{split}; histories of the last {arguments['max_history']} events.",
+        **_left_out(reading),
         "Where to get it": about.source,
         "Licence": about.licence,
     }
     return [f"{about.title}: {about.about}", _listed(lines)]
+
+
+def _left_out(reading: Mapping[str, Any]) -> dict[str, str]:
+    """Return the line about the events that histories lack, if there are any."""
+    filters = [each for each in read_filters(reading.get(FILTERS, [])) if each.kind != UNTIL]
+    if not filters:
+        return {}
+    return {
+        "Left out of histories": f"{'; '.join(each.leaves_out for each in filters)}. `croloss recommend` "
+        "leaves them out of a table of events, too; whoever gives lists leaves them out first."
+    }
 
 
 def _training(metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:

@@ -158,6 +158,9 @@ class Recommender:
 
         With ``allow`` or ``deny`` the search is exact, whatever the index.
 
+        Histories are taken as they are: what the filters of training left out of its own, such as low ratings
+        or repeats, the caller leaves out.
+
         Args:
             histories: for each user the tokens of its events, oldest first; None = no events of any of the
                 users.

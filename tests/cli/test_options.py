@@ -34,6 +34,7 @@ from lightning_croloss.zoo.sources import AbsentDataError
 from tests.cli import (
     test_data_partition,
     test_gather,
+    test_recommend_filters,
     test_recommend_partitions,
     test_recommend_processes,
     test_recommend_reading,
@@ -606,6 +607,7 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
     )
     | dict.fromkeys(["--allow", "--deny"], test_recommend_reading.test_allowed_and_denied_items)
     | {"--users": test_recommend_users.test_every_way_leads_to_the_same_lists}
+    | {"--all-events": test_recommend_filters.test_one_note_says_what_is_left_out}
     | {"--shard": test_recommend_partitions.test_shards_share_the_partitions_out}
     | {"--devices": test_recommend_processes.test_two_processes_write_what_one_writes}
     | dict.fromkeys(

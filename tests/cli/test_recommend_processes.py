@@ -32,6 +32,7 @@ COMMANDS: dict[str, list[str]] = {
     "none.jsonl": [*LISTS, "--histories=nobody.jsonl"],
     "file.parquet": ["recommend", "--model=file.ckpt", "--n=40", "--histories=parts/one.parquet"],
     "lists": [*LISTS, "--histories=parts"],
+    "events.jsonl": [*LISTS, "--histories=events.csv"],
     "users.jsonl": ["recommend", "--model=users.ckpt", "--n=3", "--histories=users.jsonl"],
 }
 
@@ -43,7 +44,9 @@ PREDICT = ["predict", *SMALL, "--ckpt_path=lists.ckpt", "--n=5"]
 def prepare() -> None:
     """Write models and users into the current folder."""
     model: Any = small_model()
-    fit(model, ClusteredData(), max_epochs=1).save_checkpoint("file.ckpt")
+    trainer = fit(model, ClusteredData(), max_epochs=1)
+    model.metadata.reading = {"filters": [{"kind": "consecutive_repeats"}]}
+    trainer.save_checkpoint("file.ckpt")
     in_shards(Path("file.ckpt"), Path("lists.ckpt"))
     in_shards(Path("file.ckpt"), Path("spoiled.ckpt"), spoilt=39)  # of the second process
     data = ClusteredData()
@@ -55,6 +58,8 @@ def prepare() -> None:
         {"user": f"user {user}", "history": [f"item {user % 40 + 1}"] * (user % 3)} for user in range(30)
     ]
     Path("users.jsonl").write_text("".join(json.dumps(line) + "\n" for line in users))
+    events = [f"{user},item {(user + step // 2) % 40 + 1}\n" for user in range(30) for step in range(7)]
+    Path("events.csv").write_text("user_id,item_id\n" + "".join(events))
     Path("nobody.jsonl").write_text("")
     Path("allow.csv").write_text("item\n" + "".join(f"item {item}\n" for item in range(1, 40, 3)))
     Path("parts").mkdir()

@@ -382,6 +382,23 @@ def test_a_config_that_is_too_large(model):
         *(("user_fingerprint", value) for value in (1, ["a"])),
         *(("seed", value) for value in ("1", 1.5)),
         *(("reading", value) for value in ([1], "x", {"item_column": {"a": 1}}, {"a": [[1]]})),
+        *(
+            ("reading", {"filters": filters})
+            for filters in (
+                {"kind": "consecutive_repeats"},
+                [{}],
+                ["range"],
+                [{"kind": "delete"}],
+                [{"kind": ["range"]}],
+                [{"kind": "range", "column": "rating", "keep": "4 on"}],
+                [{"kind": "range", "column": "rating", "keep": "[nan,nan]"}],
+                [{"kind": "range", "keep": "[4,inf)"}],
+                [{"kind": "texts", "column": "kind", "keep": [[]]}],
+                [{"kind": "duplicates", "keep": "middle"}],
+                [{"kind": "time_from", "column": "when", "keep": [10**400]}],
+                [{"kind": "consecutive_repeats", "more": 1}],
+            )
+        ),
     ],
 )
 def test_a_manifest_that_says_odd_things_of_the_training(model, name, value):

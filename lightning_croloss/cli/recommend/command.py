@@ -20,7 +20,7 @@ from croloss_serving.partitions import Partition
 from croloss_serving.recommend.event_inputs import EventInputs
 from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.quiet import is_first_process
-from lightning_croloss.cli.recommend.event_table import read_tokens
+from lightning_croloss.cli.recommend.chosen_items import chosen_items
 from lightning_croloss.cli.recommend.history_input import (
     Histories,
     has_lists,
@@ -31,6 +31,7 @@ from lightning_croloss.cli.recommend.history_input import (
     read_lists,
 )
 from lightning_croloss.cli.recommend.options import LIST_COLUMN, USER_COLUMN
+from lightning_croloss.cli.recommend.own_inputs import refuse_own_input
 from lightning_croloss.cli.recommend.partitions import (
     asked_partitions,
     digest_of_weights,
@@ -66,6 +67,7 @@ def recommend(given: argparse.Namespace) -> None:
     if given.output is None or partitions is not None:
         _recommend(given, partitions)
         return
+    refuse_own_input(given)
     with output_file(given.output, given.overwrite, "--output"):
         _recommend(given, None)
 
@@ -100,7 +102,7 @@ def _follow(given: argparse.Namespace, processes: int) -> None:
 
     with joined(processes):
         model = load_in_shards(given.model, allow=trusted_by_user(given.allow_classes))
-        follow(_recommender(given, model, *_chosen_items(given, model)), model)
+        follow(_recommender(given, model, *chosen_items(given, model)), model)
 
 
 def _run(given: argparse.Namespace, partitions: list[Partition] | None, model: RetrievalModel) -> None:
@@ -133,15 +135,6 @@ def _run(given: argparse.Namespace, partitions: list[Partition] | None, model: R
     print(f"croloss: {written}; {job.summary()}", file=sys.stderr)
 
 
-def _chosen_items(given: argparse.Namespace, model: RetrievalModel) -> list[Any]:
-    """Return the tokens of ``--allow`` and ``--deny``, None where there is no such table."""
-    files = {"allow": given.allow, "deny": given.deny}
-    return [
-        None if file is None else read_tokens(f"--{name}", file, given, model.metadata.reading)
-        for name, file in files.items()
-    ]
-
-
 def _recommender(given: argparse.Namespace, model: RetrievalModel, only: Any, never: Any) -> TokenRecommender:
     """Return what recommends; every process makes it alike."""
     from lightning_croloss.recommend.token_recommender import TokenRecommender
@@ -164,12 +157,12 @@ class _Job:
     def __init__(self, given: argparse.Namespace, model: RetrievalModel) -> None:
         self._model = model
         self._trained = model.metadata.reading
-        self.only, self.never = _chosen_items(given, model)
+        self._said: set[str] = set()
+        self.only, self.never = chosen_items(given, model, self._say)
         recommender = _recommender(given, model, self.only, self.never)
         self._leading = None if model.item_shards is None else Leading(recommender, model)
         self._recommender = self._leading or recommender
         self._known = Users(model, given, self._trained)
-        self._said: set[str] = set()
         self._counts = dict.fromkeys(("users", "unknown", "unknown users", "fallback"), 0)
         for note in self._known.notes:
             self._say(note)

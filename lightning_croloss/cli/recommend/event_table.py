@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
 from croloss_serving.recommend.unread import unread_sentence
+from lightning_croloss.cli.recommend.event_filters import filters_for
 from lightning_croloss.cli.recommend.options import ITEM_COLUMN, USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
@@ -28,7 +29,8 @@ class EventTable:
 
     Attributes:
         frame: the columns ``user`` and ``item``, integers or text; for a model that reads them ``time``,
-            numbers or date-times, and ``feature 0`` … with the features of events.
+            numbers or date-times, and ``feature 0`` … with the features of events; where there are filters
+            of training ``KEPT``, which says whether the event is one of its user's history.
         notes: sentences about the order, and about what was left out.
     """
 
@@ -51,35 +53,6 @@ def read_event_table(
     """
     inputs = events or EventInputs()
     return first_that_reads(given, trained, lambda options: _read(given, trained, options, inputs))
-
-
-def read_tokens(
-    argument: str, file: str, given: argparse.Namespace, trained: Mapping[str, Any] | None
-) -> list[Any]:
-    """Read the items of ``--allow`` or ``--deny``: those of a table's item column, or of its only column.
-
-    Args:
-        argument: the option, for errors.
-        file: a file, a folder or a glob.
-        given: the options of the command.
-        trained: how the model's training read its events; None if that is not known.
-
-    Raises:
-        DataError: a file or the column is missing, or cannot be used.
-    """
-
-    def read(options: ReadingOptions) -> list[Any]:
-        from lightning_croloss.data.table.reading import read_table
-        from lightning_croloss.data.table.sources import find_files
-
-        files = find_files(argument, file, ".item", options)
-        only = list(files[0].columns) if len(files[0].columns) == 1 else []
-        column = column_of(given.item_column, (trained or {}).get("item_column"), ITEM_COLUMN, files)
-        column = only[0] if only and given.item_column is None else column
-        table = read_table(files, {f"the item column of {argument}": column})
-        return list(tokens_of(table, column).drop_nulls().to_list())
-
-    return first_that_reads(given, trained, read)
 
 
 def first_that_reads(
@@ -142,16 +115,19 @@ def _read(
         each.name: each.name if each.kind == "numeric" else texts_of(files, each.name)
         for each in events.encodings
     }
-    table = read_table(files, columns | {f"the feature {name!r}": of for name, of in of_features.items()})
-    notes = [order] if order else []
+    filters = filters_for(trained, files, time, bool(given.all_events))
+    features = {f"the feature {name!r}": of for name, of in of_features.items()}
+    table = read_table(files, columns | features | filters.columns)
+    notes = [*([order] if order else []), *filters.notes]
     beside = {of for name in files[0].columns if (of := texts_of(files, name)) != name}
-    read = {*needed, *events.names, *beside, known.get("time_column")}
+    read = {*needed, *events.names, *beside, known.get("time_column"), *filters.columns.values()}
     if unread := [name for name in files[0].columns if name not in read]:
         notes.append(unread_sentence("the model", unread, "events", events.names))
     missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
     if missing:
         table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
     drop = given.drop_missing if given.drop_missing is not None else known.get("drop_missing", False)
+    needed = list(dict.fromkeys([*needed, *filters.needed, *(filters.if_dropped if drop else ())]))
     if dropped := _without_missing(table, drop, needed):
         notes.append(f"{dropped:,} events that lack a value are left out")
     if table.left_out.ragged:
@@ -161,7 +137,9 @@ def _read(
     if table.left_out.comments:
         notes.append(describe_comments(table.left_out))
     tokens = {"user": tokens_of(table, user), "item": tokens_of(table, item)}
-    frame = pl.DataFrame(tokens).with_columns(_features(table, events, of_features))
+    frame = pl.DataFrame(tokens).with_columns(
+        *_features(table, events, of_features), *filters.masks(table, time)
+    )
     if time is not None:
         times, dates = to_times(table, time)
         is_read = events.times is not None
@@ -172,8 +150,8 @@ def _read(
             )
         ordered = pl.Series(times).cast(pl.Datetime("ns")) if dates else pl.Series(times)
         frame = frame.with_columns(time=ordered).sort("time", maintain_order=True)
-        return EventTable(frame if is_read else frame.drop("time"), notes)
-    return EventTable(frame, notes)
+        frame = frame if is_read else frame.drop("time")
+    return EventTable(filters.mark(frame), notes)
 
 
 def _features(table: Table, events: EventInputs, columns: Mapping[str, str]) -> list[pl.Series]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from croloss_serving.common.arrow_tokens import token_type
 from croloss_serving.recommend.event_inputs import EventInputs
+from lightning_croloss.cli.recommend.event_filters import KEPT
 from lightning_croloss.cli.recommend.event_table import read_event_table
 from lightning_croloss.cli.recommend.histories import Histories
 from lightning_croloss.cli.recommend.json_histories import is_json_lines, read_json_file, read_json_lines
@@ -48,10 +49,14 @@ def read_events(
     table = read_event_table(given, trained, inputs)
     for note in table.notes:
         say(note)
+    import polars as pl  # which reading has seen to be there
+
     frame = table.frame
-    # users in the order of their first row
-    columns = [name for name in frame.columns if name != "user"]
-    grouped = frame.group_by("user", maintain_order=True).agg(*columns)
+    # users in the order of their first row, with those of whose events none is kept
+    columns = pl.exclude("user")
+    if KEPT in frame.columns:
+        columns = pl.exclude("user", KEPT).filter(pl.col(KEPT))
+    grouped = frame.group_by("user", maintain_order=True).agg(columns)
     user_type = token_type([grouped["user"].max()]) if str(grouped["user"].dtype) == "UInt64" else None
     for first in range(0, grouped.height, size):
         part = grouped[first : first + size]

@@ -43,6 +43,7 @@ def read_json_lines(
     inputs, unread = events or EventInputs(), Unread(say)
     batch, locations = Histories.reading(inputs), list[str]()
     kind: type | None = None
+    named: bool | None = None
     for number, line in _decoded_lines(lines, source):
         if not line.strip():
             continue
@@ -54,12 +55,18 @@ def read_json_lines(
                 raise DataError(f"{location} has no {LIST_COLUMN!r}{suggest(LIST_COLUMN, entry)}")
             user, history = entry.get("user", number), entry[LIST_COLUMN]
             _note_unread(unread, entry, inputs, location)
+        has_user = isinstance(entry, dict) and "user" in entry
+        if has_user is not (named := has_user if named is None else named):
+            without = (
+                "names no user, but earlier lines do" if named else "names a user, but no line before does"
+            )
+            raise DataError(f"{location} {without}: name the user in every line, or in none")
         kind = kind or type(user)
         if type(user) is not kind or kind not in (str, int):
             raise DataError(f"{location}: the user is {user!r}: users must be all text or all integers")
         if isinstance(user, int) and not -(2**63) <= user < 2**64:
             raise DataError(f"{location}: the user is {user}, more than 64 bits hold: write it as text")
-        batch.named &= isinstance(entry, dict) and "user" in entry
+        batch.named = named
         batch.users.append(user)
         batch.tokens.append(checked_history(history, location))
         _append_events(batch, entry, inputs, len(history), location)

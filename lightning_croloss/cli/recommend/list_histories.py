@@ -9,6 +9,7 @@ from typing import Any
 
 from croloss_serving.recommend.event_inputs import EventInputs
 from lightning_croloss.cli.recommend.histories import Histories, Unread, check_events, checked_history
+from lightning_croloss.cli.recommend.user_column import type_of_users, users_of
 from lightning_croloss.errors import DataError, MissingExtraError
 
 
@@ -33,8 +34,8 @@ def read_lists(
         say: is told what other columns there are.
 
     Raises:
-        DataError: the column does not hold lists, a history does not hold tokens, or a column that the model
-            reads of events is missing.
+        DataError: the column does not hold lists, a history does not hold tokens, a user is neither text nor
+            integer, or a column that the model reads of events is missing.
     """
     try:
         import pyarrow
@@ -76,17 +77,20 @@ def _read_lists(
         names += of_events
         others = [name for name in file.schema_arrow.names if name not in names]
         unread.note(path.name, others, "events", of_events)
+        user_type = None
+        if user_column in names:
+            user_type = type_of_users(file.schema_arrow.field(user_column).type, path.name, user_column)
         row = 0
         for part in file.iter_batches(batch_size=size, columns=names):
             lists = part.column(history_column).to_pylist()
             if _holds_floats(part.schema.field(history_column).type):
                 lists = [None if tokens is None else list(map(_whole, tokens)) for tokens in lists]
-            users = part.column(user_column).to_pylist() if user_column in names else None
+            users = None
+            if user_column in names:
+                users = users_of(part.column(user_column).to_pylist(), row + 1, path.name, user_column)
             batch, locations = Histories.reading(events), list[str]()
             columns = {name: part.column(name).to_pylist() for name in of_events}
-            if users is not None and str(part.schema.field(user_column).type) == "uint64":
-                batch.user_type = part.schema.field(user_column).type
-            batch.named = users is not None
+            batch.user_type, batch.named = user_type, users is not None
             for number, history in enumerate(lists):
                 row += 1
                 batch.users.append(row if users is None else users[number])

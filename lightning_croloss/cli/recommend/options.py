@@ -11,12 +11,12 @@ DESCRIPTION = """Recommend items to histories that the model has never seen.
 
 The histories are a table with a row for each event (user, item and perhaps time; Parquet, CSV, TSV, a folder
 or a glob), a Parquet file with a list of tokens for each user, or JSON lines on the standard input: a list
-of tokens, or {"user": ..., "history": [...]}. A table is read and ordered as the model's training read its
-own, unless an option says otherwise. A model that was trained with times or features of events needs them: in
-the columns that they had in training, in lists "times" and of the features' names beside the history, or as
-{"history": [...], "times": [...], "event_features": {"rating": [...]}}. The answer is a Parquet or CSV file
-with a row for each user and item (user, rank, item, score, and title if the model knows titles), or JSON
-lines with a line for each user.
+of tokens, or {"user": ..., "history": [...]}. A table of events is read, ordered and filtered as the model's
+training did with its own, unless an option says otherwise; lists are taken as they are. A model that was
+trained with times or features of events needs them: in the columns that they had in training, in lists
+"times" and of the features' names beside the history, or as {"history": [...], "times": [...],
+"event_features": {"rating": [...]}}. The answer is a Parquet or CSV file with a row for each user and item
+(user, rank, item, score, and title if the model knows titles), or JSON lines with a line for each user.
 
 For more users than memory holds, --histories and --output are folders: each table is a partition, read apart
 with the whole histories of its users, and answered by a Parquet file of its name. A job that was killed is
@@ -68,6 +68,13 @@ def recommend_parser() -> PlainParser:
         "--time-column",
         help="column that orders a user's events, '' for the order of the rows (as in training if the table "
         "has that column, else the order of the rows)",
+    )
+    add(
+        "--all-events",
+        action="store_true",
+        default=None,
+        help="keep events of a table that the model's training left out of histories, such as low ratings "
+        "and repeats (left out as in training)",
     )
     add("--history-column", help=f"column of the lists ({LIST_COLUMN})")
     add("--overwrite", action="store_true", help="replace the output if it exists")

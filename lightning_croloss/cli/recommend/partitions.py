@@ -15,6 +15,7 @@ from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.recommend.histories import Histories
 from lightning_croloss.cli.recommend.json_histories import JSON_LINES
 from lightning_croloss.common.replaceable import check_path
+from lightning_croloss.data.history_filters import FILTERS
 from lightning_croloss.data.table.finding import COMPRESSED, find_paths
 from lightning_croloss.errors import DataError
 
@@ -32,6 +33,7 @@ READING = (
     "user_column",
     "item_column",
     "time_column",
+    "all_events",
     "history_column",
     "separator",
     "encoding",
@@ -115,6 +117,8 @@ def settings_of_job(
     settings["--users"] = f"a table of the checksum {_digest_of(given.users)}" if reads_users else None
     for name in READING:
         settings[f"--{name.replace('_', '-')}"] = getattr(given, name)
+    if filters := (model.metadata.reading or {}).get(FILTERS):
+        settings["filters of the model's training"] = filters
     settings["--model"] = f"{type(model).__name__} of {model.num_items} items, {weights}"
     return settings
 

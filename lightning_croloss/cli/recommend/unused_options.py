@@ -7,7 +7,7 @@ import argparse
 #: How the text of a table is read, also one of ``--allow``, ``--deny`` and ``--users``.
 TABLE = ("item_column", "separator", "encoding", "decimal", "comment", "ragged", "quotes")
 #: What is asked of events alone.
-EVENTS = ("time_column", "missing_values", "drop_missing")
+EVENTS = ("time_column", "all_events", "missing_values", "drop_missing")
 #: What each kind of histories is called, and the options that it has no use for.
 KINDS = {
     "lines": ("JSON lines", ("user_column", "history_column", *EVENTS, *TABLE)),

@@ -12,6 +12,7 @@ from lightning_croloss.common.checks import check_choice, check_lists
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.event_feature_names import check_event_features
 from lightning_croloss.data.features import Feature
+from lightning_croloss.data.history_filters import FILTERS, HistoryFilter, plain_filters
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.settings import COUNT_FILTERS, read_settings
 from lightning_croloss.data.splits import Split
@@ -132,6 +133,7 @@ class RecBoleDataModule(RetrievalDataModule):
         self.title_field = title_field
         check_choice("ragged", ragged, ("error", "drop"))
         self.ragged = ragged
+        self._history_filters: list[HistoryFilter] = []
 
     def load(self) -> Interactions:
         """Let RecBole load and filter, then take over its events.
@@ -167,7 +169,7 @@ class RecBoleDataModule(RetrievalDataModule):
         columns = self._columns_of(given)
         check_event_features(self.event_feature_names, *columns)
         wanted = [entry for entry in self.event_feature_names if entry != columns[2]]
-        interactions = load(
+        interactions, self._history_filters = load(
             self.dataset, self._folder(given), given, self.ragged, wanted, self.missing_values
         )
         if self.time_feature is not None and interactions.times is None:
@@ -191,10 +193,19 @@ class RecBoleDataModule(RetrievalDataModule):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """The columns of the events, for whoever reads more of them; RecBole's separators are its own."""
+        """The columns of the events and which events were left out, for whoever reads more of them.
+
+        RecBole's separators are its own.
+        """
         user, item, time = self._columns_of(self._settings())
         timed = self.interactions.times is not None
-        return {"user_column": user, "item_column": item, "time_column": time if timed else None}
+        return {
+            "user_column": user,
+            "item_column": item,
+            "time_column": time if timed else None,
+            "ragged": self.ragged,
+            FILTERS: plain_filters(self._history_filters),
+        }
 
     def load_features(self) -> tuple[list[Feature], list[Feature]]:
         """Read the features of the items and users that have interactions.

@@ -17,6 +17,7 @@ from recbole.utils.enum_type import FeatureSource, FeatureType, InputType, Model
 
 from lightning_croloss.data.event_columns import EventColumn
 from lightning_croloss.data.event_feature_names import check_event_features, split_event_feature
+from lightning_croloss.data.history_filters import DUPLICATES, RANGE, TEXTS, HistoryFilter, window_of
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.atomic import refuse_repeated
 from lightning_croloss.data.recbole.columns import Columns
@@ -165,7 +166,7 @@ def load(
     ragged: str = "error",
     event_features: Sequence[str] = (),
     missing_values: Sequence[str] = (),
-) -> Interactions:
+) -> tuple[Interactions, list[HistoryFilter]]:
     """Return the events of ``folder`` after RecBole's filters, with RecBole's ids.
 
     Args:
@@ -175,6 +176,9 @@ def load(
         ragged: as for :class:`RecBoleDataModule`.
         event_features: columns of the events that are features of these.
         missing_values: texts in these columns that mean "missing", besides the empty one.
+
+    Returns:
+        The events, and those of the filters that change the history of a user.
 
     Raises:
         ValueError: for an unusable setting.
@@ -203,7 +207,7 @@ def load(
     if times is not None and data.has_dates:
         times = times.view("datetime64[ns]")
     check_event_features(event_features, user, item, time_field, columns=columns.files["inter"].types)
-    return Interactions.from_ids(
+    interactions = Interactions.from_ids(
         frame[user].to_numpy(np.int64),
         frame[item].to_numpy(np.int64),
         Vocabulary(data.field2id_token[user][1:]),
@@ -211,6 +215,28 @@ def load(
         times,
         columns=_event_columns(columns, event_features, missing_values, np.sort(data.file_order)),
     )
+    return interactions, _history_filters(data, time_field)
+
+
+def _history_filters(data: FilteredDataset, time_field: str | None) -> list[HistoryFilter]:
+    """Return the filters that change the history of a user, in RecBole's order.
+
+    Those of the items are not among them: a model knows no items but those that are left. Nor are those of
+    the users, who all have a history.
+    """
+    keep, found = data.config["rm_dup_inter"], []
+    if keep is not None:
+        found.append(HistoryFilter(DUPLICATES, keep=keep))
+    for name, value in (data.config["val_interval"] or {}).items():
+        if name == time_field:
+            found += window_of(name, str(value))
+        elif name in (data.uid_field, data.iid_field) or data.field2source[name] != FeatureSource.INTERACTION:
+            continue
+        elif data.field2type[name] == FeatureType.FLOAT:
+            found.append(HistoryFilter(RANGE, name, str(value)))
+        else:
+            found.append(HistoryFilter(TEXTS, name, list(value)))
+    return found
 
 
 def _event_columns(

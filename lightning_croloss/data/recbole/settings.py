@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 
 from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.plain_yaml import check_yaml
+from lightning_croloss.data.history_filters import parse_intervals
 
 # What loading and filtering depend on. Nothing else of the configuration reaches RecBole: its own training
 # and evaluation settings could only make it raise.
@@ -38,7 +38,6 @@ NO_EFFECT = {
     "eval_args": "the argument split decides about training, validation and test",
     "threshold": "it only makes labels; drop events with val_interval",
 }
-_INTERVAL = re.compile(r"[\[(]\s*([^,\s]+)\s*,\s*([^,\s]+)\s*[\])]")
 
 
 def read_settings(files: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,11 +115,7 @@ def check_interval(name: str, value: object) -> None:
     Raises:
         ValueError: naming the setting and its value.
     """
-    for part in str(value).split(";"):
-        match = _INTERVAL.fullmatch(part.strip())
-        try:
-            ordered = match is not None and float(match[1]) <= float(match[2])
-        except ValueError:
-            ordered = False
-        if not ordered:
-            raise ValueError(f"{name}={value!r} is not an interval such as '[5,inf)'")
+    try:
+        parse_intervals(str(value))
+    except ValueError:
+        raise ValueError(f"{name}={value!r} is not an interval such as '[5,inf)'") from None

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning_croloss.configurable import class_path, to_config
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.features import Feature
+from lightning_croloss.data.history_filters import FILTERS, plain_filters
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.report import COUNTING, PreparationReport, first_of
 from lightning_croloss.data.splits import Predefined, Split
@@ -273,9 +274,10 @@ class TableDataModule(RetrievalDataModule):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How the events were read, for whoever reads more of them."""
+        """How the events were read and which were left out of histories, for whoever reads more of them."""
         names = (*READ_ALIKE, *vars(self.spec.reading))
-        return {name: to_config(getattr(self.spec, name)) for name in names}
+        read = {name: to_config(getattr(self.spec, name)) for name in names}
+        return {**read, FILTERS: plain_filters(self.spec.history_filters)}
 
     @property
     def time_feature(self) -> str | None:

@@ -8,6 +8,16 @@ from pathlib import Path
 
 from lightning_croloss.common.checks import check_lists
 from lightning_croloss.data.event_feature_names import check_event_features
+from lightning_croloss.data.history_filters import (
+    DUPLICATES,
+    FROM,
+    PRESENT,
+    RANGE,
+    REPEATS,
+    UNTIL,
+    HistoryFilter,
+    range_of,
+)
 from lightning_croloss.data.splits import Predefined
 from lightning_croloss.data.table.finding import paths_of
 from lightning_croloss.data.table.options import ReadingOptions
@@ -92,6 +102,23 @@ class TableSpec:
             "weight_column": self.weight_column,
         }
         return {argument: column for argument, column in columns.items() if column is not None}
+
+    @property
+    def history_filters(self) -> list[HistoryFilter]:
+        """The filters that change the history of a user, in the order in which they are applied."""
+        found = []
+        if self.drop_missing:
+            others = (self.weight_column, self.part_column)
+            found += [HistoryFilter(PRESENT, column) for column in others if column is not None]
+        if self.value_column is not None:
+            interval = range_of(self.min_value, self.max_value)
+            found.append(HistoryFilter(RANGE, self.value_column, interval, refuses_missing=True))
+        for kind, bound in ((FROM, self.time_from), (UNTIL, self.time_until)):
+            if bound is not None:
+                found.append(HistoryFilter(kind, self.time_column, bound))
+        if self.duplicates != "all":
+            found.append(HistoryFilter(DUPLICATES, keep=self.duplicates))
+        return found if self.consecutive_repeats else [*found, HistoryFilter(REPEATS)]
 
     @property
     def part_column(self) -> str | None:
