@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
 
 
@@ -25,12 +26,13 @@ def find_checkpoint(command: str, given: str, trainer: Mapping[str, Any]) -> str
     """
     if not given:
         raise ValueError("ckpt_path is empty: give the file, or leave it out")
+    given = os.path.expanduser(given)  # which may be an address, and no path
     if given == "best" or (given == "last" and command != "fit"):
         raise ValueError(f"ckpt_path: {given!r} is known only within a run: give the file")
     if given == "last":
         return _newest(given, list(_last_ones(trainer)), "no earlier run has kept a last.ckpt")
     if given == "hpc":
-        folder = Path(trainer.get("default_root_dir") or ".")
+        folder = expanded(trainer.get("default_root_dir") or ".")
         return _newest(
             given, list(folder.glob("hpc_ckpt_*.ckpt")), f"there is no hpc_ckpt_*.ckpt in {folder}"
         )
@@ -65,17 +67,17 @@ def _last_ones(trainer: Mapping[str, Any]) -> Iterator[Path]:
         arguments = callback.get("init_args") or {}
         folder, kind = arguments.get("dirpath"), str(callback.get("class_path")).rpartition(".")[2]
         if folder and kind == "OnExceptionCheckpoint":
-            yield from Path(folder).glob(f"{arguments.get('filename') or 'on_exception'}.ckpt")
+            yield from expanded(folder).glob(f"{arguments.get('filename') or 'on_exception'}.ckpt")
         elif folder:
-            yield from Path(folder).glob("last*.ckpt")
-    root = Path(trainer.get("default_root_dir") or ".")
+            yield from expanded(folder).glob("last*.ckpt")
+    root = expanded(trainer.get("default_root_dir") or ".")
     loggers = trainer.get("logger")
     if loggers is False or loggers == []:
         yield from (root / "checkpoints").glob("last*.ckpt")
         return
     first = loggers[0] if isinstance(loggers, list) else loggers
     arguments = (first.get("init_args") or {}) if isinstance(first, Mapping) else {}
-    folder = Path(arguments.get("save_dir") or root)
+    folder = expanded(arguments.get("save_dir") or root)
     name = _folder_name(str(first.get("class_path")) if isinstance(first, Mapping) else "", arguments)
     yield from (folder / name).glob("*/checkpoints/last*.ckpt")
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.cli.checkpoint_path import find_checkpoint, is_registry
 from lightning_croloss.cli.config.overrides import plain
 from lightning_croloss.cli.messages import say
@@ -184,7 +184,7 @@ def _is_same_model(before: object, now: str) -> bool:
     """Tell whether two names are those of one pretrained model, a path to it written in two ways included."""
     if not isinstance(before, str) or "://" in before + now:
         return before == now
-    return Path(before).resolve() == Path(now).resolve()
+    return expanded(before).resolve() == expanded(now).resolve()
 
 
 def _as_built(

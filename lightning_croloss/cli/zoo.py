@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes
 from lightning_croloss.cli.zoo_folder import find_in_zoo
@@ -24,8 +25,10 @@ def main(arguments: list[str]) -> None:
     if rest and parsed.run is not _build:
         parsed.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     parsed.options = rest
-    if (data := getattr(parsed, "data", None)) is not None and not Path(data).is_dir():
-        raise ValueError(f"--data: there is no folder {data!r}")
+    if (data := getattr(parsed, "data", None)) is not None:
+        parsed.data = expanded(data)
+        if not parsed.data.is_dir():
+            raise ValueError(f"--data: there is no folder {data!r}")
     run: Callable[[argparse.Namespace], None] = parsed.run
     run(parsed)
 
@@ -48,7 +51,7 @@ def _parser() -> PlainParser:
 
     def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> PlainParser:
         added = commands.add_parser(name, help=help, description=help)
-        added.add_argument("--zoo", type=Path, help="A zoo folder, instead of the installed one.")
+        added.add_argument("--zoo", type=expanded, help="A zoo folder, instead of the installed one.")
         added.set_defaults(run=run, parser=added)
         return added
 
@@ -64,7 +67,7 @@ def _parser() -> PlainParser:
         "write it with its card into the zoo. Options of croloss fit may follow.",
     )
     which = build.add_mutually_exclusive_group(required=True)
-    which.add_argument("--config", type=Path, action=Once, help="Config of the model.")
+    which.add_argument("--config", type=expanded, action=Once, help="Config of the model.")
     which.add_argument("--all", action="store_true", help="Build every model of the zoo that is missing.")
     build.add_argument("--name", help="Its name, <dataset>/<model>.")
     build.add_argument("--dataset", help="With --all: only the models of this data set.")

@@ -20,7 +20,7 @@ from lightning_croloss.zoo.sources import AbsentDataError
 
 def build_models(parsed: argparse.Namespace) -> None:
     """Run ``croloss zoo build``: one model, or all that are missing."""
-    zoo = Path("zoo") if parsed.zoo is None else parsed.zoo.expanduser()
+    zoo = Path("zoo") if parsed.zoo is None else parsed.zoo
     if not parsed.all:
         if parsed.name is None:
             raise ValueError("croloss zoo build --config needs --name <dataset>/<model>")

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import torch
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.archives import is_intact
 from lightning_croloss.common.former_names import translated
 from lightning_croloss.common.plain_content import check_expansion, check_plain, check_tensors
@@ -74,6 +75,8 @@ def read_checkpoint(
         FileNotFoundError: there is no such file.
         PretrainedError: it is not a checkpoint, is damaged, or is of a newer format version.
     """
+    if isinstance(source, (str, PathLike)):
+        source = source if "://" in str(source) else expanded(source)
     described_only = False  # no values are wanted
     if isinstance(map_location, (str, torch.device)):
         described_only = torch.device(map_location).type == "meta"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.space import check_space
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models.checkpoint import read_checkpoint
-from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
+from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, local_path, rest_of
 from lightning_croloss.training.whole_checkpoints import WholeCheckpointIO
 
 
@@ -29,7 +30,8 @@ def gather_checkpoint(folder: str | PathLike[str], file: str | PathLike[str]) ->
         PretrainedError: the folder is no such checkpoint, or is damaged.
         NotEnoughSpaceError: the weights alone take more than is free where the file is to lie.
     """
-    if Path(file).is_dir() and not is_sharded_checkpoint(file):
+    folder, file = local_path(folder), expanded(file)
+    if file.is_dir() and not is_sharded_checkpoint(file):
         raise IsADirectoryError(f"{file} is a folder, not a file to write: name one in it")
     if not Path(rest_of(folder)).exists():
         raise FileNotFoundError(f"{folder} cannot be read: there is no such checkpoint")

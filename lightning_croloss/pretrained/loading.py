@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, distributed
 
 from croloss_serving.common.feature_encoding import FeatureEncoding, read_encodings
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.common.manifest import checked_content
 from croloss_serving.common.plain_json import MOST_BYTES_OF_TOKENS, parse_json
 from croloss_serving.common.regular_files import read_regular
@@ -102,7 +103,7 @@ def _loaded(
     name: str | Path, allow: Iterable[type | str] | TrustedClasses, in_shards: bool
 ) -> RetrievalModel:
     trusted = allow if isinstance(allow, TrustedClasses) else trusted_classes(allow)
-    path = Path(name)
+    path = expanded(name)
     # the random weights of a new model are overwritten: the caller's random numbers go on undisturbed
     with torch.random.fork_rng(devices=[]):
         if _is_checkpoint(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.errors import PretrainedError, suggest
 from lightning_croloss.pretrained.hub import PREFIX, download, downloaded_manifests
 from lightning_croloss.pretrained.layout import MANIFEST, is_hidden
@@ -31,9 +32,10 @@ def list_pretrained(folder: str | Path | None = None) -> list[str]:
         return sorted({name for zoo in zoo_folders() for name in _models_in(zoo)})
     if str(folder).startswith(PREFIX):
         return downloaded_manifests(str(folder))
-    if not Path(folder).is_dir():
+    where = expanded(folder)
+    if not where.is_dir():
         raise PretrainedError(f"there is no folder {str(folder)!r}")
-    return [str(Path(folder) / name) for name in _models_in(Path(folder))]
+    return [str(where / name) for name in _models_in(where)]
 
 
 def find_pretrained(name: str | Path) -> Path:
@@ -48,12 +50,13 @@ def find_pretrained(name: str | Path) -> Path:
     text = str(name)
     if text.startswith(PREFIX):
         return download(text)
-    if Path(name).is_dir():
-        return Path(name)
+    where = expanded(name)
+    if where.is_dir():
+        return where
     for zoo in zoo_folders():
         if (zoo / text / MANIFEST).is_file():
             return zoo / text
-    if Path(name).is_absolute() or text.startswith(".") or text.endswith(".ckpt"):
+    if where.is_absolute() or text.startswith(".") or text.endswith(".ckpt"):
         raise PretrainedError(f"there is no pretrained model at {text!r}")
     known = suggest(text, list_pretrained()) or "; the zoo of this installation is empty"
     raise PretrainedError(f"there is no pretrained model {text!r}{known}")

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from croloss_serving.common.feature_encoding import plain_encodings
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.recommend.token_table import write_tokens
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.common.plain_yaml import OF_USERS, dump_yaml, read_yaml
@@ -79,7 +80,7 @@ def save_pretrained(
             other files, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
     """
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     check_folder(path, FORMAT, overwrite)
     metadata = model.metadata
     if metadata.item_vocabulary is None:
@@ -172,7 +173,7 @@ def model_section(model: RetrievalModel) -> dict[str, Any]:
 
 def _sections(config: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
     if isinstance(config, (str, Path)):
-        config = read_yaml(Path(config), OF_USERS)
+        config = read_yaml(expanded(config), OF_USERS)
     if config is not None and not isinstance(config, Mapping):
         raise ValueError("config must consist of sections such as 'data' and 'model'")
     return dict(config or {})

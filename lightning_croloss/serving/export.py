@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.errors import NeededBy
 from croloss_serving.index import INDEXES, build_index, write_index
 from croloss_serving.layout import (
@@ -78,7 +79,7 @@ def export_model(
         NotEnoughSpaceError: the disk is full.
         MissingExtraError: a package is missing.
     """
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     check_folder(path, FORMAT, overwrite)
     items = items_of(model)
     if index is not None:
@@ -119,7 +120,7 @@ def export_model(
             "num_items": model.num_items,
             "dim": vectors.shape[1],
             "max_history": min(lengths, default=None),
-            "num_users": model.num_users,
+            "num_users": model.num_users if knowledge.uses_users else 0,
             "uses_history": knowledge.uses_history,
             "index": index,
             "exclude_history": model.exclude_history if exclude_history is None else exclude_history,

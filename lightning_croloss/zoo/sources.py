@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data import RecBoleDataModule, RetrievalDataModule, TableDataModule
 from lightning_croloss.errors import DataError, PretrainedError
@@ -34,7 +35,7 @@ def moved_paths(described: Mapping[str, Any], folder: str | Path | None) -> dict
         return {}
     arguments = described.get("init_args") or {}
     moved = {
-        name: str(Path(folder) / Path(arguments[name]).name)
+        name: str(expanded(folder) / Path(arguments[name]).name)
         for name in _PATHS
         if isinstance(arguments.get(name), str)
     }
@@ -119,7 +120,7 @@ def data_of(
         named = [given for given in data.files.values() if given is not None]
         files = [path for given in named for path in ([given] if isinstance(given, str) else given)]
         missing = [
-            path for path in files if not any(sign in path for sign in "*?[") and not Path(path).exists()
+            path for path in files if not any(sign in path for sign in "*?[") and not expanded(path).exists()
         ]
         if missing:
             raise AbsentDataError(f"there is no {missing[0]}: name the folder that holds it with --data")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croloss_serving.common.blocks import blocks
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.common.list_length import check_n
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import SERVING, MissingExtraError, NeededBy, PretrainedError
@@ -66,15 +67,6 @@ class Recommender:
         self.items = items
         self.model = model
         self.checksum = checksum
-        # an export of an earlier release does not say what it goes by
-        uses_history = model.get("uses_history", True)
-        self._knowledge = UserKnowledge(
-            f"this export of a {model['class']}",
-            model["num_users"] > 0,
-            model.get("needs_users", False),
-            uses_history,
-            users,
-        )
         self._session = session
         self._vectors = vectors
         self._index = index
@@ -84,11 +76,25 @@ class Recommender:
         self._events = events or EventInputs()
         if user_features is not None:
             self._inputs.add(FEATURE_VECTORS)  # not among the inputs, since it has a default
+        # an export of an earlier release does not say what it goes by, and may count users without using them
+        reads_users = user_vectors is not None or not self._inputs.isdisjoint((USERS, FEATURE_VECTORS))
+        self._knowledge = UserKnowledge(
+            f"this export of a {model['class']}",
+            model["num_users"] > 0 and reads_users,
+            model.get("needs_users", False),
+            model.get("uses_history", True),
+            users,
+        )
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The tokens of the items."""
         return self.items.vocabulary
+
+    @property
+    def takes_users(self) -> bool:
+        """Whether :meth:`recommend` takes users: the model uses them, and the export has their tokens."""
+        return self._knowledge.uses_users and self._knowledge.vocabulary is not None
 
     @property
     def titles(self) -> list[str] | None:
@@ -119,7 +125,7 @@ class Recommender:
             PretrainedError: the folder is not an export, is of another version, or a file is damaged.
             MissingExtraError: pyarrow, for an encoder onnxruntime, or for an index faiss is not installed.
         """
-        export = ExportFolder.open(Path(folder))
+        export = ExportFolder.open(expanded(folder))
         return cls(
             _session(export, threads),
             export.vectors(),

@@ -124,6 +124,15 @@ def test_each_source_is_named() -> None:
     assert "Callback5, … of a.yaml and b.yaml" in line
 
 
+def test_a_config_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    config = written("base.yaml", BASE)
+    given = config.replace("base.yaml", "~/base.yaml")
+    assert given != config
+    words = ["--trainer.callbacks=LearningRateMonitor"]
+    assert told(given, *words) == told(config, *words) != []
+
+
 def test_configs_before_the_command_have_sections_of_commands() -> None:
     written("both.yaml", {"fit": BASE, "test": trainer_with(callbacks=[WATCHES])})
     words = ["--config=both.yaml", "fit", "--trainer.callbacks=RichModelSummary"]

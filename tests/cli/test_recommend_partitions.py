@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import signal
@@ -174,14 +175,23 @@ def test_other_mistakes(words: list[str], capsys: pytest.CaptureFixture[str]) ->
     assert "part-0.parquet does not name its users" in error_of(capsys, *words)
 
 
-def test_tables_of_events_and_lines_are_partitions_too(words: list[str]) -> None:
+def test_tables_of_events_and_lines_are_partitions_too(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.rmtree("users")
     Path("users").mkdir()
+    Path("elsewhere").mkdir()
+    Path("users/linked").symlink_to("../elsewhere")
     Path("users/a.csv").write_text("user_id,item_id\na,item 1\na,item 2\n")
     Path("users/b.jsonl").write_text('{"user": "b", "history": ["item 1", "item 2"]}\n')
+    with gzip.open("users/c.csv.gz", "wt") as file:
+        file.write("user_id,item_id\nc,item 1\nc,item 2\n")
+    Path("elsewhere/d.tsv").write_text("user_id\titem_id\nd\titem 1\nd\titem 2\n")
     main(words)
     found = lists()
-    assert [*found] == ["a.csv.parquet", "b.jsonl.parquet"]
-    one, other = found.values()
-    assert one["item"].to_list() == other["item"].to_list()
+    assert [*found] == ["a.csv.parquet", "b.jsonl.parquet", "c.csv.gz.parquet", "linked/d.tsv.parquet"]
+    assert [frame["user"][0] for frame in found.values()] == ["a", "b", "c", "d"]
+    assert {tuple(frame["item"]) for frame in found.values()} == {tuple(found["a.csv.parquet"]["item"])}
+    Path("users/e.jsonl.gz").touch()
+    assert "users/e.jsonl.gz would be left out, since names of tables must end in" in error_of(capsys, *words)
     assert parquet.read_schema("lists/a.csv.parquet").metadata[b"croloss"]

@@ -149,10 +149,29 @@ def test_what_the_command_says_of_users(run: Path, capsys: pytest.CaptureFixture
     found = recommended(run, "model", "--histories=lines.jsonl", "--users=more.csv")
     assert "the model does not read 'height' of users: it is left out" in capsys.readouterr().err
     assert found == recommended(run, "model", "--histories=lines.jsonl", f"--users={run / 'users.csv'}")
-    Path("old.csv").write_text("user_id,age\nu99,old\n")
-    Path("u99.csv").write_text("user_id,item_id\nu99,i1\n")
-    said = error_of(capsys, *base[:2], "--histories=u99.csv", "--n=3", "--users=old.csv")
-    assert "feature 'age' is a number, got 'old'" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            ["u99,c1,5", "u98,c1,4", "u99,c1,6"],
+            "users.csv, line 4: user_id 'u99' stands again, after users.csv, line 2: keep one",
+        ),
+        (["u99,c1,5", "u98,c1,old"], "users.csv, line 3: feature 'age' is a number, got 'old'"),
+        (["u99,c1,5", "u98,c1,inf"], "users.csv, line 3: feature 'age' is a number, got 'inf'"),
+        (["u99,c1,5", ",c1,6"], "users.csv, line 3: column 'user_id' has no value: every row needs a user"),
+    ],
+    ids=["twice", "no number", "infinite", "nobody"],
+)
+def test_rows_that_cannot_be_used(
+    run: Path, rows: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("users.csv").write_text("\n".join(["user_id,country,age", *rows]) + "\n")
+    Path("lines.jsonl").write_text('{"user": "u0", "history": ["i1"]}\n')  # none of these users
+    words = ["recommend", f"--model={run / 'model'}", "--histories=lines.jsonl", "--users=users.csv"]
+    for how in ([], ["--separator=,"]):
+        assert error_of(capsys, *words, "--n=3", *how).startswith(said)
 
 
 @pytest.mark.parametrize("option", ["--separator=;", "--user-column=who", "--missing-values=none"])
@@ -167,3 +186,24 @@ def test_options_that_read_the_users_have_an_effect(run: Path, option: str) -> N
     model = load_pretrained(run / "model")
     (expected,) = model.recommend_tokens([["i15", "i18"]], N, users=["new"], user_features=features)
     assert found[0]["items"] == expected.tokens
+
+
+def test_a_job_of_partitions_goes_on_with_the_same_users_only(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in").mkdir()
+    for name in ("a", "b"):
+        Path(f"in/{name}.jsonl").write_text('{"user": "new", "history": ["i15"]}\n')
+    Path("users.csv").write_text("user_id,country,age\nnew,c3,23\n")
+    words = ["recommend", f"--model={run / 'model'}", "--histories=in", "--output=out", f"--n={N}"]
+    main([*words, "--users=users.csv"])
+    before = pl.read_parquet("out/a.jsonl.parquet")
+    Path("out/b.jsonl.parquet").unlink()
+    Path("users.csv").rename("same.csv")
+    main([*words, "--users=same.csv"])
+    assert pl.read_parquet("out/b.jsonl.parquet").equals(before)
+    Path("out/b.jsonl.parquet").unlink()
+    Path("same.csv").write_text("user_id,country,age\nnew,c1,23\n")
+    assert "out/a.jsonl.parquet was written with --users = '" in error_of(capsys, *words, "--users=same.csv")
+    assert "--users = '" in error_of(capsys, *words)
+    assert not Path("out/b.jsonl.parquet").exists()

@@ -351,3 +351,27 @@ def test_a_folder_that_is_no_checkpoint_is_called_so(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match="is a folder, and not one that croloss_sharded wrote"):
         find_checkpoint("test", str(tmp_path), {})
+
+
+def test_the_home_folder(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = next(folder for folder in checkpoint.parents if (folder / "model").is_dir())
+    monkeypatch.setenv("HOME", str(home))
+    inner = Path("~") / checkpoint.relative_to(home)
+    assert find_checkpoint("test", str(inner), {}) == str(checkpoint)
+    Path("lines.jsonl").write_text("[]\n")
+    for model in ("~/model", str(inner)):
+        main(["recommend", f"--model={model}", "--histories=lines.jsonl", "--n=2"])
+        assert "1 users;" in capsys.readouterr().err
+    main(["zoo", "list", "--zoo=~"])
+    assert "model" in capsys.readouterr().out
+    main(["zoo", "show", "model", "--zoo=~"])
+    assert capsys.readouterr().out.startswith("# ")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "last.ckpt").touch()
+    callback = {"class_path": "ModelCheckpoint", "init_args": {"dirpath": "~/kept"}}
+    assert find_checkpoint("fit", "last", {"callbacks": [callback]}) == str(tmp_path / "kept" / "last.ckpt")
+    address = "memory://~/a.ckpt"
+    assert find_checkpoint("fit", address, {}) == address

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 import lightning_croloss.pretrained.registry as places
-from lightning_croloss import YouTubeDNN, list_pretrained, load_pretrained
+from lightning_croloss import YouTubeDNN, list_pretrained, load_pretrained, save_pretrained
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.pretrained.fine_tuning import load_matching
+from tests.data_for_tests import ClusteredData, fit, small_model
 from tests.pretrained.cases import refused
 
 
@@ -25,6 +27,19 @@ def test_the_models_of_any_folder_are_listed(saved):
     assert list_pretrained(saved.parents[1]) == [str(saved)]
     with pytest.raises(PretrainedError, match="there is no folder 'nowhere'"):
         list_pretrained("nowhere")
+
+
+def test_the_home_folder(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run.yaml").write_text("trainer: {max_epochs: 3}")
+    assert save_pretrained(trained, "~/mine", config="~/run.yaml") == tmp_path / "mine"
+    assert isinstance(load_pretrained("~/mine"), YouTubeDNN)
+    assert list_pretrained("~") == [str(tmp_path / "mine")]
+    assert load_matching(small_model(), "~/mine", ClusteredData()).num_items == 40
+    assert refused("~/yours") == "there is no pretrained model at '~/yours'"
+    fit(small_model(), limit_train_batches=1).save_checkpoint(tmp_path / "m.ckpt")
+    assert isinstance(load_pretrained("~/m.ckpt"), YouTubeDNN)
+    assert isinstance(YouTubeDNN.load_from_checkpoint("~/m.ckpt"), YouTubeDNN)
 
 
 def test_a_folder_or_file_that_is_no_checkpoint(tmp_path):

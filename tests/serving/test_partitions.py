@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from croloss_serving import ItemTable, Recommender
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import DataError
-from croloss_serving.partitions import find_partitions, recommend_partition
+from croloss_serving.partitions import Partition, find_partitions, recommend_partition
 
 ITEMS = [f"i{number}" for number in range(30)]
 USERS = [f"u{number}" for number in range(12)]
@@ -102,6 +107,171 @@ def test_other_settings_are_refused(folder: Path) -> None:
         recommend_partition(
             recommender_of(), find_partitions(folder / "users", folder / "x")[0], user_column="who"
         )
+
+
+class Encoder:
+    """Stands in for a session of onnxruntime with these inputs, whose every user is the same."""
+
+    def __init__(self, *inputs: str) -> None:
+        self._inputs = inputs
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in self._inputs]
+
+    def run(self, outputs: list[str], given: dict[str, Any]) -> list[Any]:
+        assert {*given} == {*self._inputs}
+        return [np.ones((len(given["history"]), 1, 4), np.float32)]
+
+
+@pytest.mark.parametrize("inputs", [("history",), ("history", "users")])
+def test_a_model_whose_users_have_no_tokens_here(folder: Path, inputs: tuple[str, ...]) -> None:
+    """It counts users without using them, in exports of earlier releases, or was saved without them."""
+    model = {"class": "TwoTower", "num_items": 30, "num_users": 12, "max_history": None}
+    items = ItemTable(Vocabulary(ITEMS), np.arange(30))
+    vectors = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    recommender = Recommender(Encoder(*inputs), vectors, items, model)
+    assert not recommender.takes_users
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        assert recommend_partition(recommender, partition, 4, batch_size=2) == 5
+    assert len(pl.read_parquet(partition.output)) == 20
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == ("users" in inputs)  # once, though there are three batches
+    assert all("its file does not hold their tokens: all count as unknown" in each for each in said)
+    unknown = recommender.recommend([["i1"]], 4).num_unknown_users
+    assert unknown == ("users" in inputs)
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "lines.jsonl"])
+def test_a_table_of_other_content_is_refused(tmp_path: Path, name: str) -> None:
+    def write(item: str) -> int:
+        frame = pl.DataFrame({"user": ["a", "b"], "history": [["i3", item], []]})
+        if name == "table.parquet":
+            frame.write_parquet(tmp_path / name, compression="uncompressed")
+        else:
+            frame.write_ndjson(tmp_path / name)
+        return (tmp_path / name).stat().st_size
+
+    partition = Partition(tmp_path / name, tmp_path / "out.parquet")
+    size = write("i1")
+    schema = pa.schema([("user", pa.string())], partition.metadata({"n": 4}))
+    parquet.write_table(schema.empty_table(), partition.output)
+    assert partition.is_complete({"n": 4})
+    assert write("i7") == size
+    with pytest.raises(DataError, match="was written with checksum of the table = '"):
+        partition.is_complete({"n": 4})
+
+
+def test_an_output_of_an_earlier_release_has_no_checksum(folder: Path) -> None:
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    size = partition.source.stat().st_size
+    earlier = {b"croloss": json.dumps({"n": 4, "bytes of the table": size}).encode()}
+    partition.output.parent.mkdir()
+    parquet.write_table(pa.schema([("user", pa.string())], earlier).empty_table(), partition.output)
+    assert partition.is_complete({"n": 4})
+    with pytest.raises(DataError, match="n = 4, which is now 5"):
+        partition.is_complete({"n": 5})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"deny": np.array(["i4", "i5"])},
+        {"deny": pl.Series(["i4", "i5"])},
+        {"deny": ("i4", "i5")},
+        {"deny": {"i5": 1, "i4": 2}.keys()},
+        {"deny": [np.str_("i4"), "i5"]},
+        {"deny": {"i4", "i5"}, "n": np.int64(4)},
+        {"deny": frozenset({"i4", "i5"}), "settings": {"seed": np.uint8(1), "of": [np.float32(0.5)]}},
+        {"deny": ["i4", "i5"], "exclude_history": np.True_},
+    ],
+    ids=lambda given: ", ".join(f"{name} {type(value).__name__}" for name, value in given.items()),
+)
+def test_what_recommend_takes_is_compared_as_plain_values(folder: Path, given: dict[str, Any]) -> None:
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    n = given.pop("n", 4)
+    assert recommend_partition(recommender_of(), partition, n, **given) == 5
+    assert recommend_partition(recommender_of(), partition, n, **given) == 0
+    assert not pl.read_parquet(partition.output)["item"].is_in(["i4", "i5"]).any()
+    plain = {**given, "deny": ["i4", "i5"]}
+    assert recommend_partition(recommender_of(), partition, 4, **plain) == 0
+    with pytest.raises(DataError, match=r"deny = \['i4', 'i5'\], which is now \['i5'\]"):
+        recommend_partition(recommender_of(), partition, 4, **{**given, "deny": ["i5"]})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"deny": [b"i4"]}, "deny holds b'i4': tokens must be text or integers"),
+        ({"allow": {"i4": 1}}, "allow must be a list of tokens"),
+        ({"settings": {"day": object}}, "day must be a number, a text or a list of them"),
+    ],
+)
+def test_what_is_not_plain(folder: Path, given: dict[str, Any], said: str) -> None:
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    with pytest.raises(TypeError, match=said):
+        recommend_partition(recommender_of(), partition, 4, **given)
+    assert not (folder / "lists").exists()
+
+
+def numbered() -> Recommender:
+    """An export whose items and users are integers."""
+    recommender = recommender_of()
+    return Recommender(
+        None,
+        recommender._vectors,
+        ItemTable(Vocabulary(range(30)), np.arange(30)),
+        recommender.model,
+        users=Vocabulary(range(12)),
+        user_vectors=recommender._user_vectors,
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.int32(), 2)]
+)
+def test_whole_numbers_as_floats_are_tokens(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "users" / "a.parquet"
+    path.parent.mkdir()
+    parquet.write_table(pa.table({"user_id": [3, 4], "history": pa.array([[7, 9], [8, 2]], kind)}), path)
+    (partition,) = find_partitions(path.parent, tmp_path / "lists")
+    assert recommend_partition(numbered(), partition, 28, exclude_history=True) == 2
+    rows = pl.read_parquet(partition.output).group_by("user", maintain_order=True).agg("item")
+    left = [set(range(30)) - {*items} for items in rows["item"].to_list()]
+    assert left == [{7, 9}, {8, 2}]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"", r"a\.parquet cannot be read as Parquet: "),
+        (b"PAR1 or not", r"a\.parquet cannot be read as Parquet: "),
+        ({"user_id": ["a"], "history": ["i1 i2"]}, r"a\.parquet: column 'history' holds .*string.* lists of"),
+        (
+            {"user_id": ["a"] * 3, "history": [["i1"], [], ["i2", None]]},
+            r"a\.parquet, row 3: the history holds",
+        ),
+        (
+            {"user_id": ["a"], "history": [[1.5]]},
+            r"a\.parquet, row 1: the history holds 1\.5: tokens",
+        ),
+        ({"user_id": ["a", "b", None], "history": [["i1"]] * 3}, r"row 3: the column 'user_id' holds None"),
+        ({"user_id": ["a"]}, r"a\.parquet has no column 'history'"),
+    ],
+    ids=["empty", "damaged", "text", "no token", "half a number", "no user", "no histories"],
+)
+def test_a_table_that_cannot_be_used(tmp_path: Path, table: Any, said: str) -> None:
+    path = tmp_path / "users" / "a.parquet"
+    path.parent.mkdir()
+    if isinstance(table, bytes):
+        path.write_bytes(table)
+    else:
+        parquet.write_table(pa.table(table), path)
+    (partition,) = find_partitions(path.parent, tmp_path / "lists")
+    with pytest.raises(DataError, match=said):
+        recommend_partition(recommender_of(), partition, 4, batch_size=2)
+    assert not list((tmp_path / "lists").iterdir())
 
 
 @pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0)])

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -151,6 +152,26 @@ def test_users(tmp_path):
         recommender.recommend(histories, 6, users=tokens[:2])
     with pytest.warns(UserWarning, match="no users are given: all 3 count as unknown"):
         assert recommender.recommend(histories, 6).num_unknown_users == 3
+
+
+@pytest.mark.slow
+def test_a_model_that_is_told_the_number_of_users_and_does_not_use_them(tmp_path):
+    model = trained(TwoTower, num_users=60)
+    recommender = Recommender.from_export(export_model(model, tmp_path / "export"))
+    assert recommender.model["num_users"] == 0
+    for earlier in (False, True):  # an export of an earlier release has the number
+        recommender.model["num_users"] = 60 if earlier else 0
+        recommender = Recommender(
+            recommender._session, recommender._vectors, recommender.items, recommender.model
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = recommender.recommend(HISTORIES, 7)
+        assert_same(found, model.recommend_tokens(HISTORIES, 7))
+        assert not recommender.takes_users
+        assert found.num_unknown_users == 0
+        with pytest.raises(ValueError, match="uses neither ids nor features of users: leave users out"):
+            recommender.recommend(HISTORIES, 7, users=["u"] * len(HISTORIES))
 
 
 def test_more_users_than_a_batch(exported, monkeypatch):

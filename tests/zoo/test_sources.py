@@ -4,7 +4,7 @@ import pytest
 
 from lightning_croloss import TableDataModule
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.zoo.sources import AbsentDataError, foreign_data_of
+from lightning_croloss.zoo.sources import AbsentDataError, data_of, foreign_data_of
 
 
 def config(class_path="TableDataModule", **arguments):
@@ -66,3 +66,12 @@ def test_a_config_without_data():
     for given in ({}, {"data": [1]}, {"data": {"class_path": "TableDataModule", "init_args": [1]}}):
         with pytest.raises(PretrainedError, match="says nothing of the data"):
             foreign_data_of(given)
+
+
+def test_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "shop.csv").write_text("user_id,item_id,timestamp\n1,2,3\n")
+    assert isinstance(data_of(config(interactions="~/shop.csv")), TableDataModule)
+    assert data_of(config(interactions="shop.csv"), "~").files["interactions"] == str(tmp_path / "shop.csv")
+    with pytest.raises(AbsentDataError):
+        data_of(config(interactions="~/other.csv"))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.cli.config.class_fields import (
     SLIP,
     Field,
@@ -266,7 +267,7 @@ class ConfigCheck:
         return cls
 
     def _file(self, keys: Keys, value: str) -> Any:
-        if not Path(value).is_file():
+        if not expanded(value).is_file():
             raise ConfigMistakeError(f"there is no file {value!r}", keys)
         return read_config(value).tree
 

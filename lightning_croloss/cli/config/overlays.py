@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch import Callback
+
+from croloss_serving.common.home_folder import expanded
 
 COMMAND_LINE = "the command line"
 MANY = 6  # so many names are enough for one line
@@ -115,7 +116,7 @@ def _values(words: Sequence[str], command: str | None) -> Iterator[_Value]:
 
 def _read(given: str) -> tuple[Any, str]:
     """Return the content of a config file, or of a config that is given as text, and its name."""
-    path = Path(given)
+    path = expanded(given)
     try:
         if path.is_file():
             return yaml.safe_load(path.read_text(encoding="utf-8")), path.name

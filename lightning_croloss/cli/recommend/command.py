@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.common.terminal import printable, printable_json
 from croloss_serving.partitions import Partition
 from croloss_serving.recommend.event_inputs import EventInputs
@@ -82,7 +83,7 @@ def _recommend(given: argparse.Namespace, partitions: list[Partition] | None) ->
     from lightning_croloss.pretrained.loading import load_in_shards
     from lightning_croloss.pretrained.registry import find_pretrained
 
-    if not given.model.startswith(PREFIX) and not Path(given.model).exists():
+    if not given.model.startswith(PREFIX) and not expanded(given.model).exists():
         find_pretrained(given.model)  # a slip in the name is told before one in the other options
     first = given if not partitions else of_partition(given, partitions[0])
     refuse_unused(first, _kind(first))

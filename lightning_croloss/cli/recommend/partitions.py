@@ -9,12 +9,14 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from croloss_serving.common.hashing import sha256_of_file
 from croloss_serving.partitions import PARQUET, Partition, find_partitions
 from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.recommend.histories import Histories
 from lightning_croloss.cli.recommend.json_histories import JSON_LINES
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.data.history_filters import FILTERS
+from lightning_croloss.data.table.finding import COMPRESSED, find_paths
 from lightning_croloss.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     from lightning_croloss.models import RetrievalModel
 
 Write = Callable[[Histories, Recommendations], None]
+_TEXT = (".csv", ".tsv", ".inter")
 #: What names of partitions end in.
-EXTENSIONS = (*PARQUET, ".csv", ".tsv", ".inter", *JSON_LINES)
+EXTENSIONS = (*PARQUET, *_TEXT, *(text + how for text in _TEXT for how in COMPRESSED), *JSON_LINES)
 #: The options that say how a partition is read, which must be the same in all runs.
 READING = (
     "user_column",
@@ -110,7 +113,8 @@ def settings_of_job(
     settings: dict[str, Any] = {"--n": given.n, "--exclude-history": excluded}
     for name, tokens in (("--allow", only), ("--deny", never)):
         settings[name] = None if tokens is None else _digest(sorted(map(repr, tokens)))
-    settings["--users"] = given.users
+    reads_users = given.users is not None and model.reads_user_features
+    settings["--users"] = f"a table of the checksum {_digest_of(given.users)}" if reads_users else None
     for name in READING:
         settings[f"--{name.replace('_', '-')}"] = getattr(given, name)
     if filters := (model.metadata.reading or {}).get(FILTERS):
@@ -149,6 +153,11 @@ def _shard(given: str | None) -> tuple[int, int]:
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ValueError(f"--shard must be i/of with i in 1 … of, such as 1/4, got {given!r}")
     return int(found[1]), int(found[2])
+
+
+def _digest_of(users: str) -> str:
+    """Return a checksum of what the files of ``--users`` hold, wherever they lie."""
+    return _digest([sha256_of_file(path) for path in find_paths("--users", users, ".user")])
 
 
 def _digest(texts: Collection[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.recommend.unread import unread_sentence
 from lightning_croloss.cli.recommend.event_table import column_of, first_that_reads, tokens_of
@@ -14,6 +15,9 @@ from lightning_croloss.cli.recommend.options import USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, suggest
 from lightning_croloss.recommend.protocol import Retriever
+
+if TYPE_CHECKING:
+    from lightning_croloss.data.table.reading import Table
 
 
 class Users:
@@ -57,11 +61,10 @@ class Users:
                     f"--users {given.users}: the file of this {type(model).__name__} does not hold how to "
                     "read the features of users: leave --users out"
                 )
-            kinds = {encoding.name: encoding.kind for encoding in encodings}
-            separators = {encoding.name: encoding.separator for encoding in encodings}
-            self._rows, self._features, unread = _read(given, trained, kinds, separators)
+            names = [encoding.name for encoding in encodings]
+            self._rows, self._features, unread = _read(given, trained, encodings)
             if unread:
-                self.notes.append(unread_sentence("the model", unread, "users", kinds))
+                self.notes.append(unread_sentence("the model", unread, "users", names))
 
     def of(self, batch: Histories) -> dict[str, Any]:
         """Return the arguments ``users`` and ``user_features`` of the recommender for a batch.
@@ -87,40 +90,68 @@ class Users:
 
 
 def _read(
-    given: argparse.Namespace,
-    trained: Mapping[str, Any] | None,
-    kinds: Mapping[str, str],
-    separators: Mapping[str, str],
+    given: argparse.Namespace, trained: Mapping[str, Any] | None, encodings: Sequence[FeatureEncoding]
 ) -> tuple[Vocabulary, dict[str, list[Any]], list[str]]:
     """Return the users of the table ``--users``, for each feature that it has the values, other columns."""
+    known = trained or {}
 
-    def read(options: ReadingOptions) -> tuple[Vocabulary, dict[str, list[Any]], list[str]]:
-        import polars as pl
-
-        from lightning_croloss.data.table.feature_tables import texts_of
+    def read(options: ReadingOptions) -> tuple[Table, str]:
         from lightning_croloss.data.table.reading import read_table
         from lightning_croloss.data.table.sources import find_files
 
-        known = trained or {}
         files = find_files("--users", given.users, ".user", options)
         user = column_of(given.user_column, known.get("user_column"), USER_COLUMN, files)
-        present = [name for name in kinds if name in files[0].columns]
+        names = [encoding.name for encoding in encodings]
+        present = [name for name in names if name in files[0].columns]
         if not present:
             raise DataError(
                 f"{files[0].path.name} has no feature of the model's users: it needs columns of "
-                f"{', '.join(kinds)}{suggest(next(iter(kinds)), files[0].columns)}"
+                f"{', '.join(names)}{suggest(names[0], files[0].columns)}"
             )
         columns = {f"feature {name!r}": name for name in present}
-        table = read_table(files, {"the user column of --users": user, **columns})
-        missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
-        if missing:
-            table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
-        users = tokens_of(table, user)
-        if users.null_count():
-            row = int(users.is_null().arg_max() or 0)
-            raise DataError(f"{table.location(row)}: column {user!r} has no value: every row needs a user")
-        values = {name: texts_of(table, table.frame[name], kinds[name], separators[name]) for name in present}
-        others = [name for name in files[0].columns if name not in (user, *kinds)]
-        return Vocabulary(users.to_list()), {name: list(column) for name, column in values.items()}, others
+        return read_table(files, {"the user column of --users": user, **columns}), user
 
-    return first_that_reads(given, trained, read)
+    # what a table holds is checked when it is read: no other way of reading it would be a remedy
+    table, user = first_that_reads(given, trained, read)
+    missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
+    if missing:
+        import polars as pl
+
+        table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
+    users = _checked_users(table, user)
+    values = {
+        encoding.name: _checked_values(table, encoding)
+        for encoding in encodings
+        if encoding.name in table.frame.columns
+    }
+    others = [name for name in table.files[0].columns if name != user and name not in values]
+    return Vocabulary(users), values, others
+
+
+def _checked_users(table: Table, column: str) -> list[Any]:
+    """Return the users of a table, each of whom it must name once."""
+    from lightning_croloss.data.table.feature_tables import refuse_repeated
+
+    users = tokens_of(table, column)
+    if users.null_count():
+        row = int(users.is_null().arg_max() or 0)
+        raise DataError(f"{table.location(row)}: column {column!r} has no value: every row needs a user")
+    refuse_repeated(table, column, users)
+    return list(users.to_list())
+
+
+def _checked_values(table: Table, encoding: FeatureEncoding) -> list[Any]:
+    """Return the values of a feature, which the model must be able to read."""
+    from lightning_croloss.data.table.feature_tables import texts_of
+
+    values = list(texts_of(table, table.frame[encoding.name], encoding.kind, encoding.separator))
+    if encoding.kind == "numeric":  # any text is a token
+        try:
+            encoding.encode(values)
+        except ValueError:
+            for row, value in enumerate(values):
+                try:
+                    encoding.encode([value])
+                except ValueError as error:
+                    raise DataError(f"{table.location(row)}: {error}") from None
+    return values

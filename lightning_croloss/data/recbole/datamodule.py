@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.checks import check_choice, check_lists
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.event_feature_names import check_event_features
@@ -308,7 +309,7 @@ class RecBoleDataModule(RetrievalDataModule):
                     f"set data_path to the folder that contains {name}/"
                 )
             return bundled / name
-        parent = Path(data_path)
+        parent = expanded(data_path)
         if not parent.is_dir():
             raise DataError(f"data_path {data_path!r} is not a folder: it must contain the folder {name}/")
         folder = parent / name

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.plain_yaml import check_yaml
 from lightning_croloss.data.history_filters import parse_intervals
 
@@ -48,10 +48,11 @@ def read_settings(files: Sequence[str], config: Mapping[str, Any]) -> dict[str, 
     """
     given: dict[str, Any] = {}
     for name in files:
-        if not Path(name).is_file():
+        path = expanded(name)
+        if not path.is_file():
             raise ValueError(f"config_files names {name!r}, which is not a file")
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
             check_yaml(text)
             content = yaml.safe_load(text)
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -144,14 +144,7 @@ def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]
         series = whole_numbers(table, column)
     if not (series.dtype.is_integer() or series.dtype == pl.String):
         raise DataError(f"{table.name}: column {column!r} holds {series.dtype}: ids must be integers or text")
-    repeated = ~series.is_first_distinct()
-    if repeated.any():
-        again = int(repeated.arg_max() or 0)
-        first = int((series == series[again]).arg_max() or 0)
-        raise DataError(
-            f"{table.location(again)}: {column} {series[again]!r} stands again, after "
-            f"{table.location(first)}: keep one"
-        )
+    refuse_repeated(table, column, series)
     ids = vocabulary.encode(series.to_numpy())
     if not ids.any():
         raise DataError(
@@ -159,6 +152,27 @@ def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]
             f"whose first is {vocabulary.tokens[0]!r}: is it the right column?"
         )
     return ids
+
+
+def refuse_repeated(table: Table, column: str, ids: pl.Series) -> None:
+    """Refuse a table in which an id stands twice.
+
+    Args:
+        table: the table.
+        column: the name of the column of ids.
+        ids: what it holds.
+
+    Raises:
+        DataError: naming both rows.
+    """
+    repeated = ~ids.is_first_distinct()
+    if repeated.any():
+        again = int(repeated.arg_max() or 0)
+        first = int((ids == ids[again]).arg_max() or 0)
+        raise DataError(
+            f"{table.location(again)}: {column} {ids[again]!r} stands again, after "
+            f"{table.location(first)}: keep one"
+        )
 
 
 def _type(table: Table, name: str) -> str:

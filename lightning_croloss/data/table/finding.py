@@ -6,10 +6,11 @@ import errno
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.folders import leads_nowhere, walk
 from lightning_croloss.errors import DataError, suggest
 
 #: Extensions of text files and their separators.
@@ -19,8 +20,6 @@ ATOMIC = (".inter", ".item", ".user")
 PARQUET = (".parquet", ".pq")
 READABLE = (*PARQUET, *SEPARATORS)
 COMPRESSED = (".gz", ".zst")
-#: What the names of files and folders begin with that hold no data, such as ``_SUCCESS``.
-HIDDEN = (".", "_")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _WRITES = {"pandas": "to_parquet", "polars": "write_parquet", "pyarrow": "pyarrow.parquet.write_table"}
 
@@ -174,34 +173,15 @@ def _named_by(field: str, given: str, atomic: str) -> list[Path]:
 
 
 def _in_folder(field: str, folder: Path, given: str, atomic: str) -> list[Path]:
-    found = sorted(_walk(folder))
+    found = sorted(here / name for here, names in walk(folder) for name in names)
+    for path in found:  # one that may be a folder of tables, too
+        _check_link(field, path)
     chosen = [path for path in found if extension(path) == atomic] or [
         path for path in found if extension(path) in READABLE and extension(path) not in ATOMIC
     ]
     if not chosen:
         raise DataError(f"{field}: the folder {given!r} has no file with an extension {_readable()}")
-    for path in chosen:
-        _check_link(field, path)
     return [path for path in chosen if path.is_file()]
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder, through links to other folders, each folder once, hidden ones never."""
-
-    def refuse(error: OSError) -> None:
-        raise error  # a folder that cannot be looked into would be missing without a word
-
-    seen = {os.path.realpath(folder)}
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        folders.sort()
-        entered = []
-        for name in folders:
-            real = os.path.realpath(os.path.join(here, name))
-            if real not in seen and not name.startswith(HIDDEN):
-                seen.add(real)
-                entered.append(name)
-        folders[:] = entered
-        yield from (Path(here, name) for name in files if not name.startswith(HIDDEN))
 
 
 def _goes_round(path: Path) -> bool:
@@ -214,8 +194,8 @@ def _goes_round(path: Path) -> bool:
 
 
 def _check_link(field: str, path: Path) -> None:
-    if path.is_symlink() and not path.exists():
-        raise DataError(f"{field}: {path.name} is a link that leads nowhere, to {os.readlink(path)!r}")
+    if (nowhere := leads_nowhere(path)) is not None:
+        raise DataError(f"{field}: {path.name} is a link that leads nowhere, to {nowhere!r}")
 
 
 def _pattern(path: Path) -> str:

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.exchange import exchanged
 from lightning_croloss.common.leftovers import NEW, OLD, temporary_name
 
@@ -21,8 +22,11 @@ FORMAT_VERSION = 1
 
 
 def local_path(path: str | PathLike[str]) -> Path:
-    """Return the path that a text means, which may be an address of this machine, ``file://…``."""
-    return Path(str(path).removeprefix("file://"))
+    """Return the path that a text means, which may be an address of this machine, ``file://…``.
+
+    A ``~`` at its beginning is the home folder.
+    """
+    return expanded(str(path).removeprefix("file://"))
 
 
 def is_sharded_checkpoint(path: Any) -> bool:

@@ -50,7 +50,13 @@ class UserKnowledge(NamedTuple):
                     f"{self.who} recommends to users whose ids it was trained with: give the token of each "
                     "as users"
                 )
-            if self.uses_users and count:
+            if self.uses_users and self.vocabulary is None and count:
+                warnings.warn(
+                    f"{self.who} was trained with the ids or features of users, but no users are given, as "
+                    "its file does not hold their tokens: all count as unknown",
+                    stacklevel=2,
+                )
+            elif self.uses_users and count:
                 warnings.warn(
                     f"{self.who} was trained with the ids or features of users, but no users are given: all "
                     f"{count:,} count as unknown; give the token of each as users",

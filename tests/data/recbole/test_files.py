@@ -324,3 +324,10 @@ def test_the_same_events_as_the_table_or_both_refuse(rows, damage, where, duplic
         for user, item, _, time in sorted(rows, key=lambda row: row[3]):
             expected[user].append((item, time))
         assert ours == dict(expected)
+
+
+def test_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder_with(tmp_path, text_of(ROWS))))
+    (tmp_path / "shop.yaml").write_text("ITEM_ID_FIELD: item_id\n")
+    module = RecBoleDataModule("shop", "~", config_files=["~/shop.yaml"])
+    assert events_of(module) == events_of(recbole_of(tmp_path))

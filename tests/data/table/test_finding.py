@@ -44,6 +44,12 @@ def test_links_are_followed_and_each_file_is_read_once(tmp_path):
         assert "is a link that leads nowhere, to 'nowhere.csv'" in refusal(tmp_path / source)
 
 
+def test_a_link_to_a_folder_that_is_not_there(tmp_path):
+    pl.DataFrame(GOOD).write_csv(tmp_path / "a.csv")
+    os.symlink("/unmounted/more", tmp_path / "more")
+    assert "more is a link that leads nowhere, to '/unmounted/more'" in refusal(tmp_path)
+
+
 def test_a_glob_of_folders(tmp_path):
     for name in ("day=1", "day=2"):
         (tmp_path / name).mkdir()

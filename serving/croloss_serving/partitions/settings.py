@@ -1,0 +1,39 @@
+"""Settings of a job as JSON has them, so that a later run can compare its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Set
+from typing import Any
+
+import numpy as np
+
+
+def plain_setting(name: str, value: Any) -> Any:
+    """Return a setting as plain Python: numbers, texts, truth values, None, and lists and mappings of them.
+
+    Scalars and arrays of numpy, and the columns of other libraries, count as what they hold; a set, which has
+    no order, is sorted.
+
+    Args:
+        name: what errors call it.
+        value: the setting.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain_setting(name, each) for key, each in value.items()}
+    if isinstance(value, (bytes, bytearray)) or not isinstance(value, (Collection, np.ndarray)):
+        raise TypeError(
+            f"{name} must be a number, a text or a list of them, which later runs compare, got {value!r:.60}"
+        )
+    plain = [plain_setting(name, each) for each in value]
+    return sorted(plain, key=_order) if isinstance(value, Set) else plain
+
+
+def _order(value: Any) -> tuple[str, str]:
+    return str(value), repr(value)  # 1 and "1" have an order too
