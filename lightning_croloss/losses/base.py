@@ -212,7 +212,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sample_weight: (B,) weight of each row in the mean, or (B, L).
             padding_id: the id that is padding. None = none is, and ids may be any integers: class indices
                 from 0, hashes.
-            user_ids: (B,) id of each row's user, from 0 on; only a loss with ``needs_user_ids`` looks at it.
+            user_ids: (B,) id of each row's user, from 0 on, of any integer type; only a loss with ``needs_user_ids`` looks at it.
             normalize_candidates: bring the candidates to unit length first, zeros staying zeros. With a whole
                 table as the candidates this takes less time and memory than to give it normalised.
 
@@ -250,7 +250,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         )
         if user_ids is not None:
             check_user_ids(user_ids, users.shape[:1], users.device)
-            metadata = replace(metadata, user_ids=user_ids)
+            metadata = replace(metadata, user_ids=user_ids.long())
         batch = VectorBatch(users, positives, candidates, metadata)
         if users.dim() == 3 or positives.dim() == 3:
             batch = one_row_each(batch)

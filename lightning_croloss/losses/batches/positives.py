@@ -37,13 +37,13 @@ class Positives:
         """
         if labels.dtype == torch.bool:
             return cls(*torch.nonzero(labels, as_tuple=True))
+        labels = labels.long()  # a small type can hold neither ignore_index nor the number of columns
         on_host = labels.device.type == "cpu" and not torch.compiler.is_compiling()
         if on_host and labels.dim() == 1 and not 0 <= ignore_index < columns and _all_within(labels, columns):
-            return cls(None, labels.long())  # nothing is ignored
+            return cls(None, labels)  # nothing is ignored
         kept = labels != ignore_index
         if on_host:
             _check_range(labels, kept, columns, ignore_index)
-        labels = labels.long()
         if labels.dim() == 2:
             return cls._of_padded(labels, kept, columns)
         if not on_host:
