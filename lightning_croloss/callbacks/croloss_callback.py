@@ -108,7 +108,9 @@ class CROLossCallback(Configurable, Callback):
         for name, value in self._scheduler.set_step(trainer.global_step).items():
             if logs_next_step(trainer, f"croloss/{name}"):
                 # of a number Lightning makes a tensor on the device, and reads it after each step
-                pl_module.log(f"croloss/{name}", torch.tensor(value), prog_bar=name == "n", batch_size=1)
+                pl_module.log(
+                    f"croloss/{name}", torch.tensor(value, device="cpu"), prog_bar=name == "n", batch_size=1
+                )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

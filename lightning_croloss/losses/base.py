@@ -212,7 +212,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sample_weight: (B,) weight of each row in the mean, or (B, L).
             padding_id: the id that is padding. None = none is, and ids may be any integers: class indices
                 from 0, hashes.
-            user_ids: (B,) id of each row's user, from 0 on, of any integer type; only a loss with ``needs_user_ids`` looks at it.
+            user_ids: (B,) id of each row's user, from 0 on, of any integer type; only a loss with
+                ``needs_user_ids`` looks at it.
             normalize_candidates: bring the candidates to unit length first, zeros staying zeros. With a whole
                 table as the candidates this takes less time and memory than to give it normalised.
 

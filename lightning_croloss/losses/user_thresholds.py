@@ -13,8 +13,8 @@ class UserThresholds:
     """A threshold for each user id, and the epoch in which it was estimated; grows with the ids."""
 
     def __init__(self) -> None:
-        self._values = torch.zeros(0)
-        self._epochs = torch.zeros(0, dtype=torch.long)
+        self._values = torch.zeros(0, device="cpu")
+        self._epochs = torch.zeros(0, dtype=torch.long, device="cpu")
 
     @torch.no_grad()
     def kept(

@@ -125,7 +125,7 @@ class AccidentalHits:
         self._tiles = -(-size // width)
         first = _first_of_catalogue(candidate_ids)
         self._padding, self._padding_starts = _grouped_padding(candidate_ids, first, width, self._tiles)
-        self._positions, self._starts = torch.empty(0, dtype=torch.long), [0]
+        self._positions, self._starts = candidate_ids.new_empty(0, dtype=torch.long), [0]
         listed = [] if target_ids is None else [target_ids.unsqueeze(1)]
         if isinstance(excluded_ids, Tensor):
             listed.append(excluded_ids)
@@ -268,7 +268,7 @@ def _grouped_padding(
     """Return the columns of padding within their tiles, and where each tile's begin in that list."""
     if start is not None:  # of ids that count up only the first may be padding
         number = 1 if start == 0 else 0
-        return torch.zeros(number, dtype=torch.long), [0, *[number] * tiles]
+        return candidate_ids.new_zeros(number, dtype=torch.long), [0, *[number] * tiles]
     columns = torch.nonzero(candidate_ids == 0).squeeze(1)
     counts = torch.bincount(columns // width, minlength=tiles)
     return columns % width, [0, *counts.cumsum(0).tolist()]
