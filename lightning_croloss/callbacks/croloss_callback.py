@@ -22,6 +22,7 @@ from lightning_croloss.training.whole_files import write_whole_files
 #: A target n cannot be reached if the best soft ranks of an epoch stay this many times above it.
 FAR_ABOVE = 3.0
 _NAME = "CROLossCallback"
+_OR_IN_STEPS = " or max_steps, or give begin and until in optimizer steps"
 
 
 class CROLossCallback(Configurable, Callback):
@@ -95,7 +96,8 @@ class CROLossCallback(Configurable, Callback):
             for name, schedule in self.schedules.items()
             if any(0.0 < moment <= 1.0 for moment in schedule.places())
         }
-        if fractions and counts_batches(trainer) and trainer.max_steps != -1:
+        by_batches = counts_batches(trainer)
+        if fractions and by_batches and trainer.max_steps != -1:
             raise ValueError(
                 f"CROLossCallback: the schedule of {', '.join(sorted(fractions))} ends at a fraction of the "
                 f"training, but max_steps={trainer.max_steps} does not say how many batches that is under "
@@ -105,8 +107,8 @@ class CROLossCallback(Configurable, Callback):
         if fractions:
             raise ValueError(
                 f"CROLossCallback: the schedule of {', '.join(sorted(fractions))} ends at a fraction of the "
-                "training, whose length is unknown: set trainer.max_epochs or max_steps, or give begin and "
-                "until in optimizer steps"
+                "training, whose length is unknown: set trainer.max_epochs"
+                f"{', or give begin and until in batches' if by_batches else _OR_IN_STEPS}"
             )
         return 1
 

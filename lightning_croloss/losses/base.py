@@ -390,7 +390,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         number = users.shape[0] * candidates.shape[0]
         if not 0 < number <= MOST_PAIRS:
             return self._loss_of_vectors(users, items, candidates, metadata)
-        scores = self.vectors_at_temperature(users) @ candidates.T
+        dtype = torch.promote_types(users.dtype, candidates.dtype)
+        scores = self.vectors_at_temperature(users).to(dtype) @ candidates.to(dtype).T
         return self._loss_of_logits(LogitBatch.of_pairs(scores, pairs.first, pairs.distinct, metadata))
 
     def _loss_of_vectors(
