@@ -13,7 +13,9 @@ from torch import Tensor
 from lightning_croloss.common.host_numbers import scalar_beside
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
 from lightning_croloss.losses.batches.call_scores import CallScores
+from lightning_croloss.losses.batches.rows import flat_scores
 from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
+from lightning_croloss.losses.checking.arguments_given import check_scores
 from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.importance import LARGEST_LOG_RANK, Importance, TargetNImportance
@@ -208,20 +210,31 @@ class CROLoss(RuleFollower):
         negative_log_prob: Tensor | None = None,
         num_sampled: int | Tensor | None = None,
     ) -> Tensor:
-        """Return the soft rank R in the catalogue of each positive, (B,); the arguments are those of forward.
+        """Return the soft rank R in the catalogue of each positive, (B,) or (B, L).
 
-        Ranks are cut at e⁶⁰; a row without any draw has rank 1.
+        The arguments are those of :meth:`forward`, and what it raises. Ranks are cut at e⁶⁰; a row without
+        any draw has rank 1.
         """
+        negative_scores = check_scores(
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, None
+        )
+        shape = positive_scores.shape
+        if positive_scores.dim() == 2:
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, _ = flat_scores(
+                positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, None
+            )
+        if not torch.compiler.is_compiling():
+            self._inspection.of_scores(positive_scores, negative_scores, negative_mask, negative_log_prob)
         self._scheduled.check(self)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
         batch = self.batch_at_temperature(batch)
         if batch.negative_scores.numel() == 0:
-            return torch.ones_like(batch.positive_scores)
+            return torch.ones_like(batch.positive_scores).view(shape)
         with torch.autocast(positive_scores.device.type, enabled=False):
             rank = self._log_rank(self.kernel, batch.difference, batch).clamp(max=LARGEST_LOG_RANK).exp()
-        return torch.where(batch.draws.has_draws, rank, torch.ones_like(rank))
+        return torch.where(batch.draws.has_draws, rank, torch.ones_like(rank)).view(shape)
 
     def _log_rank(self, kernel: Kernel, difference: Tensor, batch: ScoredBatch) -> Tensor:
         """Return log R, (B,)."""
