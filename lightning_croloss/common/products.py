@@ -69,6 +69,8 @@ def multiplies_fast(dtype: torch.dtype) -> bool:
 
 def no_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which autocast does not apply on the device."""
+    if torch.compiler.is_compiling():  # a graph is told once, whatever holds where it is made
+        return torch.autocast(device.type, enabled=False)
     if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
+from lightning_croloss.common.products import no_autocast
 from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.common.unit_length import unit_length
+from lightning_croloss.common.unread_values import is_unread
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.in_batch import Pairs, own_item_batches
@@ -153,7 +155,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                     sample_weight,
                 )
             )
-        if not torch.compiler.is_compiling():
+        if not is_unread(negative_scores):
             self._inspection.of_scores(positive_scores, negative_scores, negative_mask, negative_log_prob)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
@@ -167,9 +169,9 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             # nothing to compare with: loss 0, gradient 0, also of negatives that other processes wait for
             losses = batch.positive_scores * 0.0 + batch.negative_scores.sum(1)
         else:
-            if not torch.compiler.is_compiling():
+            if not is_unread(batch.negative_scores):
                 self.inspect_scores(CallScores.of(batch))
-            with torch.autocast(batch.positive_scores.device.type, enabled=False):
+            with no_autocast(batch.positive_scores.device):
                 losses = self.row_losses(batch)
             losses = torch.where(batch.draws.has_draws, losses, torch.zeros_like(losses))
         return reduce_losses(losses, sample_weight, self.reduction, fold, self.across_processes)
@@ -255,7 +257,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         batch = VectorBatch(users, positives, candidates, metadata)
         if users.dim() == 3 or positives.dim() == 3:
             batch = one_row_each(batch)
-        if not torch.compiler.is_compiling():
+        if not is_unread(users):
             if (
                 target_ids is not None
                 and padding_id is not None
@@ -315,7 +317,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         batch = LogitBatch.check(
             logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim, self.num_items
         )
-        if not torch.compiler.is_compiling():
+        if not is_unread(logits):
             if (advice := batch.advice(self.num_items)) is not None:
                 self._warn_once("logits", advice)
             self._inspection.of_logits(batch)

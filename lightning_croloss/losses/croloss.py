@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.host_numbers import scalar_beside
+from lightning_croloss.common.products import no_autocast
+from lightning_croloss.common.unread_values import is_unread
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.rows import flat_scores
@@ -223,7 +225,7 @@ class CROLoss(RuleFollower):
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, _ = flat_scores(
                 positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, None
             )
-        if not torch.compiler.is_compiling():
+        if not is_unread(negative_scores):
             self._inspection.of_scores(positive_scores, negative_scores, negative_mask, negative_log_prob)
         self._scheduled.check(self)
         batch = ScoredBatch.check(
@@ -232,7 +234,7 @@ class CROLoss(RuleFollower):
         batch = self.batch_at_temperature(batch)
         if batch.negative_scores.numel() == 0:
             return torch.ones_like(batch.positive_scores).view(shape)
-        with torch.autocast(positive_scores.device.type, enabled=False):
+        with no_autocast(positive_scores.device):
             rank = self._log_rank(self.kernel, batch.difference, batch).clamp(max=LARGEST_LOG_RANK).exp()
         return torch.where(batch.draws.has_draws, rank, torch.ones_like(rank)).view(shape)
 

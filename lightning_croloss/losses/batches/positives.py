@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.unread_values import is_unread
+
 
 @dataclass(frozen=True)
 class Positives:
@@ -38,7 +40,7 @@ class Positives:
         if labels.dtype == torch.bool:
             return cls(*torch.nonzero(labels, as_tuple=True))
         labels = labels.long()  # a small type can hold neither ignore_index nor the number of columns
-        on_host = labels.device.type == "cpu" and not torch.compiler.is_compiling()
+        on_host = labels.device.type == "cpu" and not is_unread(labels)
         if on_host and labels.dim() == 1 and not 0 <= ignore_index < columns and _all_within(labels, columns):
             return cls(None, labels)  # nothing is ignored
         kept = labels != ignore_index

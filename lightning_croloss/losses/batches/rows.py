@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists, rows_of
+from lightning_croloss.common.unread_values import is_transformed
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold
 
@@ -65,7 +66,7 @@ class _Given:
         #: of each of the B how many rows it has
         self.number = None if real is None else real.view(shape).sum(1)
         self._kept = None
-        if real is not None and real.device.type == "cpu":
+        if real is not None and real.device.type == "cpu" and not is_transformed(real):
             self._kept, self.all_real = real.nonzero().squeeze(1), None
         self.row_of = self.real(row_of)
         self.position = self.real(torch.arange(len(row_of), device=row_of.device))
