@@ -23,7 +23,13 @@ from lightning_croloss.losses.batches.in_batch import Pairs, own_item_batches
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
-from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses, total_weight
+from lightning_croloss.losses.batches.reduction import (
+    Fold,
+    blank_unweighted,
+    check_reduction,
+    reduce_losses,
+    total_weight,
+)
 from lightning_croloss.losses.batches.rows import flat_scores, one_row_each
 from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.checking.arguments_given import (
@@ -157,6 +163,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             )
         if not is_unread(negative_scores):
             self._inspection.of_scores(positive_scores, negative_scores, negative_mask, negative_log_prob)
+        positive_scores = blank_unweighted(positive_scores, sample_weight)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
@@ -266,6 +273,9 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             ):
                 self._inspection.targets(target_ids, padding_id, sample_weight)
             self._inspection.of_vectors(batch, users.shape, padding_id)
+        if sample_weight is not None and batch.metadata.fold is None:  # padded positions are blank already
+            users, positives = (blank_unweighted(part, sample_weight) for part in (users, positives))
+            batch = batch._replace(users=users, positives=positives)
         return self._loss_of_vectors(*batch)
 
     def from_logits(

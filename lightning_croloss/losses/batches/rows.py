@@ -50,8 +50,8 @@ def one_row_each(batch: VectorBatch) -> VectorBatch:
     )
     if metadata.user_ids is not None:
         rows = replace(rows, user_ids=metadata.user_ids[given.row_of])
-    users = users[given.row_of] if several else given.real(users.flatten(0, 1))
-    positives = given.real(positives.flatten(0, 1))
+    users = users[given.row_of] if several else given.vectors(users.flatten(0, 1))
+    positives = given.vectors(positives.flatten(0, 1))
     return VectorBatch(users, positives, _candidates(candidates, given), rows)
 
 
@@ -74,6 +74,12 @@ class _Given:
     def real(self, values: Tensor) -> Tensor:
         """Return those of values (B × L, …) that belong to rows."""
         return values if self._kept is None else values[self._kept]
+
+    def vectors(self, values: Tensor) -> Tensor:
+        """Return the vectors (B × L, D) of the rows, 0 where a row is padding: 0 times NaN would be NaN."""
+        if self.all_real is not None:
+            return values.masked_fill(~self.all_real.unsqueeze(1), 0.0)
+        return self.real(values)
 
     def of_number(self, value: int | Tensor | None, name: str) -> int | Tensor | None:
         """Return a number as it is, and of (B,) or (B, L) that of each row."""
