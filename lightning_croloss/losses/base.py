@@ -215,7 +215,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 is not a negative.
             candidate_ids: (M,) or (B, M) item ids of the candidates; padding does not count as a draw. Or
                 (B, L, M).
-            excluded_ids: (B, E) items that are not negatives for a row, padded, or lists of them.
+            excluded_ids: (B, E) items that are not negatives for a row, padded, or lists of them; or
+                (B, L, E) or (B, P, E), of each position or positive.
             candidate_log_prob: (M,) or (B, M) log q_j of each candidate, or (B, L, M).
             num_sampled: number of draws, a number or (B,). Default: the candidates that are not padding.
             sample_weight: (B,) weight of each row in the mean, or (B, L).

@@ -102,10 +102,12 @@ class _Given:
 
 
 def _joined(excluded: Ids, targets: Tensor) -> Ids:
-    """Return the excluded items of each row and its targets (B, P)."""
+    """Return the excluded items of each row, or of each of its positives, and its targets (B, P)."""
     if isinstance(excluded, ItemLists):
         excluded = excluded.padded()
-    return torch.cat([excluded.to(targets.dtype), targets], dim=1)
+    if excluded.dim() == 3:
+        targets = targets.unsqueeze(1).expand(*targets.shape, targets.shape[1])
+    return torch.cat([excluded.to(targets.dtype), targets], dim=-1)
 
 
 def _each(value: Tensor | None, extra: int, given: _Given, name: str) -> Tensor | None:
