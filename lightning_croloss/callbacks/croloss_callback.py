@@ -16,11 +16,13 @@ from lightning_croloss.schedules import LossScheduler, Schedule
 from lightning_croloss.schedules.checks import as_schedules, check_schedules, find_loss
 from lightning_croloss.training.logging_steps import logged_last_step, logs_next_step
 from lightning_croloss.training.monitors import BY_THE_CALLBACK
+from lightning_croloss.training.steps import counts_batches, steps_done, steps_in_all
 from lightning_croloss.training.whole_files import write_whole_files
 
 #: A target n cannot be reached if the best soft ranks of an epoch stay this many times above it.
 FAR_ABOVE = 3.0
 _NAME = "CROLossCallback"
+_OR_IN_STEPS = " or max_steps, or give begin and until in optimizer steps"
 
 
 class CROLossCallback(Configurable, Callback):
@@ -29,6 +31,9 @@ class CROLossCallback(Configurable, Callback):
     Works with any module that holds one ``RetrievalLoss``, not only with this package's models. Logs what it
     sets as ``croloss/n`` and so on, a temperature that the loss learns as ``croloss/temperature``, and the
     mean soft rank of the positives as ``train/soft_rank``.
+
+    Moments of the schedules are steps of the optimizer. Under manual optimization a step is a batch, however
+    many optimizers step in it, and whether or not one does; fractions need ``max_epochs`` there.
 
     Args:
         n: target N of ``TargetNImportance``, or of the rule of ``CROLoss(n=…)``, which then chooses α and the
@@ -83,32 +88,41 @@ class CROLossCallback(Configurable, Callback):
         )
 
     def _length(self, trainer: Trainer) -> int:
-        """Return the number of optimizer steps of the training, 1 if it has no end and none is needed."""
-        total = trainer.estimated_stepping_batches
-        if math.isfinite(total) and total > 0:
-            return int(total)
+        """Return the number of steps of the training, 1 if it has no known end and none is needed."""
+        if (total := steps_in_all(trainer)) is not None:
+            return total
         fractions = {
             name
             for name, schedule in self.schedules.items()
             if any(0.0 < moment <= 1.0 for moment in schedule.places())
         }
+        by_batches = counts_batches(trainer)
+        if fractions and by_batches and trainer.max_steps != -1:
+            raise ValueError(
+                f"CROLossCallback: the schedule of {', '.join(sorted(fractions))} ends at a fraction of the "
+                f"training, but max_steps={trainer.max_steps} does not say how many batches that is under "
+                "manual optimization: set trainer.max_epochs alone, give begin and until in batches, or let "
+                "training_step set the values by a LossScheduler"
+            )
         if fractions:
             raise ValueError(
                 f"CROLossCallback: the schedule of {', '.join(sorted(fractions))} ends at a fraction of the "
-                "training, whose length is unknown: set trainer.max_epochs or max_steps, or give begin and "
-                "until in optimizer steps"
+                "training, whose length is unknown: set trainer.max_epochs"
+                f"{', or give begin and until in batches' if by_batches else _OR_IN_STEPS}"
             )
         return 1
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Set the values of this optimizer step."""
+        """Set the values of this step."""
         assert self._scheduler is not None
-        for name, value in self._scheduler.set_step(trainer.global_step).items():
+        for name, value in self._scheduler.set_step(steps_done(trainer)).items():
             if logs_next_step(trainer, f"croloss/{name}"):
                 # of a number Lightning makes a tensor on the device, and reads it after each step
-                pl_module.log(f"croloss/{name}", torch.tensor(value), prog_bar=name == "n", batch_size=1)
+                pl_module.log(
+                    f"croloss/{name}", torch.tensor(value, device="cpu"), prog_bar=name == "n", batch_size=1
+                )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -69,6 +69,8 @@ def multiplies_fast(dtype: torch.dtype) -> bool:
 
 def no_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which autocast does not apply on the device."""
+    if torch.compiler.is_compiling():  # a graph is told once, whatever holds where it is made
+        return torch.autocast(device.type, enabled=False)
     if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
@@ -83,7 +85,8 @@ def _onednn() -> Product | None:
     # PyTorch gives it to eager code only with an extra copy; this is the operator of compiled code
     for candidate in (_linear_pointwise, _linear_of_layouts):
         try:
-            if torch.equal(candidate(torch.ones(2, 3), torch.ones(4, 3)), torch.full((2, 4), 3.0)):
+            ones = torch.ones(4, 3, device="cpu")
+            if torch.equal(candidate(ones[:2], ones), torch.full((2, 4), 3.0, device="cpu")):
                 return candidate
         except (AttributeError, RuntimeError, TypeError):  # another version of PyTorch
             continue

@@ -79,4 +79,4 @@ class Released:
             """Return how many tensors share a tensor's memory, and as many more as it takes to ask."""
             return int(asked(block.untyped_storage()._cdata))
 
-        return holders(self.block) == holders(torch.empty(0))
+        return holders(self.block) == holders(torch.empty(0, device="cpu"))

@@ -8,7 +8,9 @@ from torch import Tensor
 
 def scheduled_value(value: float) -> Tensor:
     """Make the scalar that holds a schedulable value (see ``RetrievalLoss.schedulable``)."""
-    return torch.tensor(float(value), dtype=torch.float64)
+    # whatever device or mode a model is built under: a schedule changes it while training, on the CPU
+    with torch.inference_mode(False):
+        return torch.tensor(float(value), dtype=torch.float64, device="cpu")
 
 
 def check_temperature(temperature: float, name: str = "temperature") -> float:

@@ -12,16 +12,24 @@ from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
+from lightning_croloss.common.products import no_autocast
 from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.common.unit_length import unit_length
+from lightning_croloss.common.unread_values import is_unread
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.in_batch import Pairs, own_item_batches
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
-from lightning_croloss.losses.batches.reduction import Fold, check_reduction, reduce_losses, total_weight
+from lightning_croloss.losses.batches.reduction import (
+    Fold,
+    blank_unweighted,
+    check_reduction,
+    reduce_losses,
+    total_weight,
+)
 from lightning_croloss.losses.batches.rows import flat_scores, one_row_each
 from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.checking.arguments_given import (
@@ -153,8 +161,9 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                     sample_weight,
                 )
             )
-        if not torch.compiler.is_compiling():
+        if not is_unread(negative_scores):
             self._inspection.of_scores(positive_scores, negative_scores, negative_mask, negative_log_prob)
+        positive_scores = blank_unweighted(positive_scores, sample_weight)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
@@ -167,9 +176,9 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             # nothing to compare with: loss 0, gradient 0, also of negatives that other processes wait for
             losses = batch.positive_scores * 0.0 + batch.negative_scores.sum(1)
         else:
-            if not torch.compiler.is_compiling():
+            if not is_unread(batch.negative_scores):
                 self.inspect_scores(CallScores.of(batch))
-            with torch.autocast(batch.positive_scores.device.type, enabled=False):
+            with no_autocast(batch.positive_scores.device):
                 losses = self.row_losses(batch)
             losses = torch.where(batch.draws.has_draws, losses, torch.zeros_like(losses))
         return reduce_losses(losses, sample_weight, self.reduction, fold, self.across_processes)
@@ -206,13 +215,15 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 is not a negative.
             candidate_ids: (M,) or (B, M) item ids of the candidates; padding does not count as a draw. Or
                 (B, L, M).
-            excluded_ids: (B, E) items that are not negatives for a row, padded, or lists of them.
+            excluded_ids: (B, E) items that are not negatives for a row, padded, or lists of them; or
+                (B, L, E) or (B, P, E), of each position or positive.
             candidate_log_prob: (M,) or (B, M) log q_j of each candidate, or (B, L, M).
             num_sampled: number of draws, a number or (B,). Default: the candidates that are not padding.
             sample_weight: (B,) weight of each row in the mean, or (B, L).
             padding_id: the id that is padding. None = none is, and ids may be any integers: class indices
                 from 0, hashes.
-            user_ids: (B,) id of each row's user, from 0 on; only a loss with ``needs_user_ids`` looks at it.
+            user_ids: (B,) id of each row's user, from 0 on, of any integer type; only a loss with
+                ``needs_user_ids`` looks at it.
             normalize_candidates: bring the candidates to unit length first, zeros staying zeros. With a whole
                 table as the candidates this takes less time and memory than to give it normalised.
 
@@ -250,11 +261,11 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         )
         if user_ids is not None:
             check_user_ids(user_ids, users.shape[:1], users.device)
-            metadata = replace(metadata, user_ids=user_ids)
+            metadata = replace(metadata, user_ids=user_ids.long())
         batch = VectorBatch(users, positives, candidates, metadata)
         if users.dim() == 3 or positives.dim() == 3:
             batch = one_row_each(batch)
-        if not torch.compiler.is_compiling():
+        if not is_unread(users):
             if (
                 target_ids is not None
                 and padding_id is not None
@@ -263,6 +274,9 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             ):
                 self._inspection.targets(target_ids, padding_id, sample_weight)
             self._inspection.of_vectors(batch, users.shape, padding_id)
+        if sample_weight is not None and batch.metadata.fold is None:  # padded positions are blank already
+            users, positives = (blank_unweighted(part, sample_weight) for part in (users, positives))
+            batch = batch._replace(users=users, positives=positives)
         return self._loss_of_vectors(*batch)
 
     def from_logits(
@@ -314,7 +328,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         batch = LogitBatch.check(
             logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim, self.num_items
         )
-        if not torch.compiler.is_compiling():
+        if not is_unread(logits):
             if (advice := batch.advice(self.num_items)) is not None:
                 self._warn_once("logits", advice)
             self._inspection.of_logits(batch)
@@ -389,7 +403,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         number = users.shape[0] * candidates.shape[0]
         if not 0 < number <= MOST_PAIRS:
             return self._loss_of_vectors(users, items, candidates, metadata)
-        scores = self.vectors_at_temperature(users) @ candidates.T
+        dtype = torch.promote_types(users.dtype, candidates.dtype)
+        scores = self.vectors_at_temperature(users).to(dtype) @ candidates.to(dtype).T
         return self._loss_of_logits(LogitBatch.of_pairs(scores, pairs.first, pairs.distinct, metadata))
 
     def _loss_of_vectors(

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.host_numbers import scalar_beside
+from lightning_croloss.common.products import no_autocast
+from lightning_croloss.common.unread_values import is_unread
 from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
 from lightning_croloss.losses.batches.call_scores import CallScores
+from lightning_croloss.losses.batches.rows import flat_scores
 from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
+from lightning_croloss.losses.checking.arguments_given import check_scores
 from lightning_croloss.losses.checking.resolution import Comparison
 from lightning_croloss.losses.fused.form import FusedForm
 from lightning_croloss.losses.importance import LARGEST_LOG_RANK, Importance, TargetNImportance
@@ -100,6 +104,7 @@ class CROLoss(RuleFollower):
         self.lambda_kernel = kernel_of(lambda_kernel, "lambda_kernel")
         self._take_kernel(chosen.kernel)
         self.importance = chosen.importance
+        self._check_importance(num_items)
         if not self.kernel.differentiable:
             raise ValueError(f"kernel {self.kernel.name!r} has no gradient: it serves only as lambda_kernel")
         self.rank_scaling = check_rank_scaling(rank_scaling)
@@ -208,20 +213,31 @@ class CROLoss(RuleFollower):
         negative_log_prob: Tensor | None = None,
         num_sampled: int | Tensor | None = None,
     ) -> Tensor:
-        """Return the soft rank R in the catalogue of each positive, (B,); the arguments are those of forward.
+        """Return the soft rank R in the catalogue of each positive, (B,) or (B, L).
 
-        Ranks are cut at e⁶⁰; a row without any draw has rank 1.
+        The arguments are those of :meth:`forward`, and what it raises. Ranks are cut at e⁶⁰; a row without
+        any draw has rank 1.
         """
+        negative_scores = check_scores(
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, None
+        )
+        shape = positive_scores.shape
+        if positive_scores.dim() == 2:
+            positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, _ = flat_scores(
+                positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, None
+            )
+        if not is_unread(negative_scores):
+            self._inspection.of_scores(positive_scores, negative_scores, negative_mask, negative_log_prob)
         self._scheduled.check(self)
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
         batch = self.batch_at_temperature(batch)
         if batch.negative_scores.numel() == 0:
-            return torch.ones_like(batch.positive_scores)
-        with torch.autocast(positive_scores.device.type, enabled=False):
+            return torch.ones_like(batch.positive_scores).view(shape)
+        with no_autocast(positive_scores.device):
             rank = self._log_rank(self.kernel, batch.difference, batch).clamp(max=LARGEST_LOG_RANK).exp()
-        return torch.where(batch.draws.has_draws, rank, torch.ones_like(rank))
+        return torch.where(batch.draws.has_draws, rank, torch.ones_like(rank)).view(shape)
 
     def _log_rank(self, kernel: Kernel, difference: Tensor, batch: ScoredBatch) -> Tensor:
         """Return log R, (B,)."""

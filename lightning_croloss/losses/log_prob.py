@@ -72,7 +72,7 @@ def _as_tensor(counts: Any) -> Tensor:
         array = np.asarray(counts)
         if array.dtype.kind not in "iufO" or (array.dtype.kind == "O" and not _all_numbers(array)):
             raise TypeError(array.dtype)
-        return torch.tensor(array.astype(np.float64))
+        return torch.tensor(array.astype(np.float64), device="cpu")
     except (TypeError, ValueError, OverflowError):
         raise TypeError(
             "counts must be a one-dimensional tensor, array or list of numbers, one for each id from 0, got "

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.unread_values import is_transformed
 from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.kernels import Kernel
 
@@ -70,7 +71,11 @@ class LearnableTemperature(nn.Module):
         if self.raw_temperature is None:
             return scores
         wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        scaled: Tensor = _Scaled.apply(wide, self._factor(wide))
+        if is_transformed(wide):  # _Scaled has no rule for that
+            infinite = wide.isinf()
+            scaled = torch.where(infinite, wide, wide.masked_fill(infinite, 0.0) * self._factor(wide))
+        else:
+            scaled = _Scaled.apply(wide, self._factor(wide))
         return scaled.to(scores.dtype)
 
     def batch_at_temperature(self, batch: ScoredBatch) -> ScoredBatch:

@@ -13,8 +13,8 @@ class UserThresholds:
     """A threshold for each user id, and the epoch in which it was estimated; grows with the ids."""
 
     def __init__(self) -> None:
-        self._values = torch.zeros(0)
-        self._epochs = torch.zeros(0, dtype=torch.long)
+        self._values = torch.zeros(0, device="cpu")
+        self._epochs = torch.zeros(0, dtype=torch.long, device="cpu")
 
     @torch.no_grad()
     def kept(
@@ -23,7 +23,7 @@ class UserThresholds:
         """Return the threshold of each row, after those that are due have been estimated anew.
 
         Args:
-            user_ids: (B,) ids from 0 on.
+            user_ids: (B,) int64 ids from 0 on.
             estimates: (B,) of the rows; of a user with several the mean is kept. Those that are
                 ``FAR_BELOW`` are none.
             epoch: number of the epoch.
@@ -73,6 +73,9 @@ class UserThresholds:
     def _hold(self, size: int, like: Tensor) -> None:
         """Make room for so many users, on the device of the estimates and in their type."""
         self._values, self._epochs = self._values.to(like), self._epochs.to(like.device)
+        if self._values.is_inference() and not torch.is_inference_mode_enabled():
+            # made by a validation, and training must not change such
+            self._values, self._epochs = self._values.clone(), self._epochs.clone()
         if (more := size - len(self._values)) > 0:
             self._values = torch.cat([self._values, self._values.new_zeros(more)])
             self._epochs = torch.cat([self._epochs, self._epochs.new_full((more,), -1)])

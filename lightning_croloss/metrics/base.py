@@ -114,8 +114,18 @@ class RankMetric(Configurable, Metric):
 
         Raises:
             ValueError: if a shape is wrong.
-            TypeError: if ``ranks`` are not integers or ``mask`` is not bool.
+            TypeError: if ``ranks`` are not a tensor of integers or ``mask`` is not one of bool.
         """
+        if not isinstance(ranks, Tensor):
+            raise TypeError(
+                f"ranks must be a tensor (B, T) of integers, got {type(ranks).__name__}: pass the result of "
+                "target_ranks"
+            )
+        if mask is not None and not isinstance(mask, Tensor):
+            raise TypeError(
+                f"mask must be a tensor (B, T) of bool, got {type(mask).__name__}: pass targets > 0, True "
+                "for a real target"
+            )
         if ranks.ndim != 2:
             raise ValueError(
                 f"ranks must have shape (B, T), got {tuple(ranks.shape)}: give each user one row"

@@ -46,7 +46,7 @@ class PopularityNegatives(CountedNegatives):
         self.exponent = exponent
         self.smoothing = smoothing
         self.shared = shared
-        self._cumulative = torch.empty(0, dtype=torch.float64)
+        self._cumulative = torch.empty(0, dtype=torch.float64, device="cpu")
 
     def probabilities(self, item_counts: Tensor, target_counts: Tensor) -> Tensor:
         """Return (count + smoothing) ** exponent, normalised, from the number of events of each item."""

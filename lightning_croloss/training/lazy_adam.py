@@ -93,7 +93,7 @@ class LazyAdam(Optimizer):
         """Make the state of a parameter if there is none, and return the number of its next step."""
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(())
+            state["step"] = torch.zeros((), device="cpu")
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["step"] += 1

@@ -6,19 +6,22 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from lightning_croloss.training.steps import counts_batches, steps_done
+
 
 def logs_next_step(trainer: Trainer, name: str) -> bool:
-    """Whether ``name`` is to be logged at the optimizer step that is about to be taken.
+    """Whether ``name`` is to be logged at the step that is about to be taken.
 
-    Lightning writes a value at every so many steps. It is also needed where an epoch or the training ends, so
-    that short runs have it, and at every step if a callback or a scheduler monitors it.
+    Lightning writes a value at every so many steps, which are batches under manual optimization. It is also
+    needed where an epoch or the training ends, so that short runs have it, and at every step if a callback or
+    a scheduler monitors it.
     """
-    return _logs(trainer, name, trainer.global_step + 1)
+    return _logs(trainer, name, steps_done(trainer) + 1)
 
 
 def logged_last_step(trainer: Trainer, name: str) -> bool:
-    """Whether ``name`` is to be logged at the optimizer step that was just taken."""
-    return _logs(trainer, name, trainer.global_step)
+    """Whether ``name`` is to be logged at the step that was just taken, whose batch is not over yet."""
+    return _logs(trainer, name, steps_done(trainer) + counts_batches(trainer))
 
 
 def _logs(trainer: Any, name: str, step: int) -> bool:

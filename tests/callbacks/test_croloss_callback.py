@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from lightning_croloss import (
@@ -270,3 +271,96 @@ def test_a_temperature_that_is_learned_is_told_as_it_is():
 @pytest.mark.parametrize(("n", "temperature"), [(2, 0.1), (10, 5.0)])
 def test_no_warning_when_the_ranks_come_near_n(n, temperature):
     assert warnings_of(n, temperature, max_epochs=2) == []
+
+
+# ---------------------------------------------------------------------- manual optimization
+
+
+class Manual(ForeignModule):
+    """Steps its optimizers itself, each after some batches."""
+
+    def __init__(self, every=(1,)):
+        super().__init__(CROLoss("exp"))
+        self.every, self.automatic_optimization, self.seen = every, False, []
+        self.tables = nn.ParameterList([nn.Parameter(torch.zeros(())) for _ in every])
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append(float(self.loss.temperature))
+        self.manual_backward(super().training_step(batch, batch_idx) + sum(self.tables))
+        optimizers = self.optimizers() if len(self.every) > 1 else [self.optimizers()]
+        for optimizer, every in zip(optimizers, self.every, strict=True):
+            if (batch_idx + 1) % every == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD([table], lr=0.1) for table in self.tables]
+
+
+@pytest.mark.parametrize("every", [(1,), (1, 1), (2,), (1, 3)])
+def test_under_manual_optimization_batches_count(tmp_path, every):
+    module = Manual(every)
+    callback = CROLossCallback(temperature=Linear(1.0, 0.1))
+    fit(
+        module,
+        callbacks=[callback],
+        max_epochs=2,
+        limit_val_batches=0,
+        logger=CSVLogger(tmp_path, "", ""),
+        log_every_n_steps=2,
+    )
+    assert callback.total_steps == 20
+    assert module.seen == pytest.approx([1.0 - 0.9 * step / 20 for step in range(20)])
+    values = logged(tmp_path, "croloss/temperature").values()
+    assert list(values) == pytest.approx(module.seen[1::2])
+    assert len(logged(tmp_path, "train/soft_rank")) == 10
+
+
+@pytest.mark.parametrize("every", [(1, 1), (2,)])
+@pytest.mark.parametrize("steps", [3, 10, 14])
+def test_manual_optimization_is_resumed_where_it_was(tmp_path, every, steps):
+    def train(module, **options):
+        callbacks = [CROLossCallback(temperature=Linear(1.0, 0.1)), *options.pop("callbacks", [])]
+        return fit(module, callbacks=callbacks, max_epochs=2, limit_val_batches=0, **options)
+
+    class Saving(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if len(pl_module.seen) == steps:
+                trainer.save_checkpoint(tmp_path / "some.ckpt")
+
+    whole = Manual(every)
+    train(whole, callbacks=[Saving()])
+    rest = Manual(every)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train(rest, ckpt_path=tmp_path / "some.ckpt")
+    assert rest.seen == pytest.approx(whole.seen[steps:])
+
+
+def test_a_batch_that_was_stopped_in_its_midst_counts_once(tmp_path):
+    class Stopped(Manual):
+        def training_step(self, batch, batch_idx):
+            super().training_step(batch, batch_idx)
+            if len(self.seen) == 4:
+                self.trainer.save_checkpoint(tmp_path / "some.ckpt")
+
+    def train(module, **options):
+        fit(module, callbacks=[CROLossCallback(temperature=Linear(1.0, 0.1))], limit_val_batches=0, **options)
+        return module.seen
+
+    whole = train(Stopped())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert train(Manual(), ckpt_path=tmp_path / "some.ckpt")[0] == whole[3]
+
+
+def test_fractions_under_manual_optimization_need_a_number_of_batches():
+    with pytest.raises(ValueError, match=r"max_steps=8 does not say how many batches .*max_epochs alone"):
+        fit(
+            Manual((1, 1)),
+            callbacks=[CROLossCallback(temperature=Linear(1.0, 0.1)), MustNotTrain()],
+            max_steps=8,
+        )
+    module = Manual((1, 1))
+    fit(module, callbacks=[CROLossCallback(temperature=Linear(1.0, 0.5, until=4))], max_steps=10)
+    assert module.seen == pytest.approx([1.0, 0.875, 0.75, 0.625, 0.5])

@@ -33,9 +33,13 @@ def naive_mask(candidate_ids, target_ids=None, excluded_ids=None, rows=1):
 def test_the_mask_equals_comparing_every_pair(data):
     rows, columns = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 8))
 
+    # 0 is padding, and else an id may be any integer
+    numbers = data.draw(st.sampled_from([range(10), range(-9, 10), [0, -(2**63), -(2**62), 5, 2**63 - 1]]))
+
     def ids(*shape, largest=9):
         count = torch.Size(shape).numel()
-        drawn = data.draw(st.lists(st.integers(0, largest), min_size=count, max_size=count))
+        some = st.sampled_from([*numbers, *range(10, largest + 1)])
+        drawn = data.draw(st.lists(some, min_size=count, max_size=count))
         return torch.tensor(drawn, dtype=torch.long).reshape(shape)
 
     candidate_ids = ids(columns) if data.draw(st.booleans()) else ids(rows, columns)
@@ -90,6 +94,15 @@ def test_tile_by_tile_equals_comparing_every_pair(finder, case, tile_rows, width
             found[row : row + tile_rows, column : column + width] = scores
     expected = naive_mask(candidate_ids, target_ids, excluded_ids, rows)
     assert torch.equal(found, -7.0 * expected)
+
+
+def test_negative_ids_of_one_list_are_not_those_of_another():
+    lists = ItemLists(torch.tensor([9, -8]), torch.tensor([0, 1, 2]))
+    candidate_ids = torch.tensor([[9, -8, 2, -1], [9, -8, 2, -1]])
+    assert hit_mask(candidate_ids, None, lists).tolist() == [
+        [True, False, False, False],
+        [False, True, False, False],
+    ]
 
 
 def test_only_a_processor_lists_them():

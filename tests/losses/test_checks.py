@@ -52,7 +52,7 @@ def pairs():
 
 def call(method, loss, given):
     given = dict(given)
-    first = [given.pop(name) for name in METHODS[method][1]]
+    first = [given.pop(name) for name in METHODS["forward" if method == "soft_rank" else method][1]]
     return getattr(loss, method)(*first, **given)
 
 
@@ -198,3 +198,39 @@ def test_ids_of_each_row_with_shared_candidates_take_the_naive_path():
     torch.testing.assert_close(call("from_embeddings", CROLoss(num_items=20), given), expected)
     with pytest.raises(ValueError, match="with fused=True candidate_ids must be"):
         call("from_embeddings", CROLoss(num_items=20, fused=True), given)
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong"),
+    [
+        (argument, wrong)
+        for method, argument, wrong in GRID
+        if method == "forward" and argument != "sample_weight"
+    ],
+)
+def test_the_soft_rank_has_the_checks_of_forward(argument, wrong):
+    given = {name: value for name, value in scores().items() if name != "sample_weight"}
+    given[argument] = WRONG[wrong][0](given[argument])
+    said = []
+    for method in ("forward", "soft_rank"):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call(method, CROLoss(num_items=30), given)
+        said.append((type(caught.value), str(caught.value)))
+    assert said[0] == said[1]
+
+
+def test_the_soft_rank_of_positions_is_that_of_their_rows():
+    positive, negative = torch.randn(2, 3), torch.randn(2, 3, M)
+    mask, draws = torch.rand(2, 3, M) < 0.3, torch.tensor([M, M + 4])
+    loss = CROLoss(num_items=30)
+    found = loss.soft_rank(positive, negative, negative_mask=mask, num_sampled=draws)
+    expected = loss.soft_rank(
+        positive.flatten(),
+        negative.flatten(0, 1),
+        negative_mask=mask.flatten(0, 1),
+        num_sampled=draws.repeat_interleave(3),
+    )
+    assert torch.equal(found, expected.view(2, 3))
+    assert torch.equal(loss.soft_rank(positive, negative[..., :0]), torch.ones(2, 3))
+    with pytest.raises(ValueError, match="these look like probabilities"):
+        CROLoss(num_items=30).soft_rank(positive, negative, negative_log_prob=torch.full((M,), 0.3))

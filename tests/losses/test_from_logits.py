@@ -305,6 +305,27 @@ def test_any_integer_type(dtype):
     torch.testing.assert_close(CROLoss().from_logits(given, several), expected)
 
 
+@BOTH_PATHS
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_a_type_that_cannot_hold_the_number_of_columns(dtype, several, fused):
+    columns = 2 ** (8 * dtype.itemsize) + 9 if dtype.itemsize < 4 else 40  # ignore_index comes round to one
+    labels = torch.tensor([[3, 4], [0, 120], [1, 9]] if several else [3, 120, 1])
+    if dtype == torch.uint8:
+        labels = labels.masked_fill(labels == 120, 156)  # −100 + 256
+    elif dtype == torch.int32:
+        labels = labels.masked_fill(labels == 120, -100)
+    else:
+        labels = labels.masked_fill(labels == 1, -100)
+    given, loss = logits(3, columns), CROLoss("exp", fused=fused, reduction="none")
+    expected = loss.from_logits(given, labels)
+    assert torch.equal(loss.from_logits(given, labels.to(dtype)), expected)
+    assert ((expected != 0) == (labels.view(3, -1) != -100).any(1)).all()
+    if not several:  # as on a device
+        compiled = torch.compile(loss.from_logits, backend="eager", dynamic=False)
+        torch.testing.assert_close(compiled(given, labels.to(dtype)), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("labels", [SINGLE, SEVERAL], ids=["single", "several"])
 @pytest.mark.parametrize("kernel", ["exp", "softplus", "sigmoid"])

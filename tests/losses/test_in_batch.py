@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from lightning_croloss.losses import CROLoss, SoftmaxLoss, base
 from lightning_croloss.losses.batches import item_counts
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 from lightning_croloss.losses.log_prob import log_prob_from_counts
@@ -41,6 +41,30 @@ def one_by_one(loss, users, items, ids, log_prob=None, num_items=None):
             )
         )
     return torch.stack(values).mean()
+
+
+@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_vectors_of_two_types_are_brought_to_the_wider(monkeypatch, dtype, learned, few):
+    monkeypatch.setattr(base, "MOST_PAIRS", 2**22 if few else 0)
+    users, items, ids, _ = pairs()
+    for one, other in ((users.float(), items.to(dtype)), (users.to(dtype), items.float())):
+        loss = CROLoss("exp", learnable_temperature=learned)
+        wider = torch.promote_types(one.dtype, other.dtype)
+        found = loss.in_batch(one, other, item_ids=ids, symmetric=True)
+        expected = loss.in_batch(one.to(wider), other.to(wider), item_ids=ids, symmetric=True)
+        assert found.dtype == expected.dtype == wider
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float64), (torch.bfloat16, torch.float64)])
+def test_scores_of_two_types_are_brought_to_the_wider(dtypes):
+    users, items, _, _ = pairs()
+    given = users.sum(1).to(dtypes[0]), (users @ items.T).to(dtypes[1])
+    loss = CROLoss("exp")
+    for one, other in (given, (given[0].to(dtypes[1]), given[1].to(dtypes[0]))):
+        assert loss(one, other) == loss(one.double(), other.double())
 
 
 def test_counts_are_looked_up_on_a_device_without_reading_from_it():

@@ -68,6 +68,41 @@ def test_against_one_row_at_a_time(name, fused, own_candidates, several):
 
 
 @pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+def test_what_each_position_or_positive_excludes(several, fused):
+    normal, ids, candidate_ids = made()
+    users, positives, candidates = normal(B, D) if several else normal(B, L, D), normal(B, L, D), normal(M, D)
+    excluded = candidate_ids[torch.randint(0, M, (B, L, 2), generator=torch.Generator().manual_seed(3))]
+    loss = CROLoss("exp", num_items=N, fused=fused, reduction="none")
+    for target_ids in (None, ids) if not several else (ids,):
+        found = loss.from_embeddings(
+            users,
+            positives,
+            candidates,
+            target_ids=target_ids,
+            candidate_ids=candidate_ids,
+            excluded_ids=excluded,
+        )
+        expected = torch.zeros(B, L, dtype=found.dtype)
+        for row, place in ((row, place) for row in range(B) for place in range(L)):
+            if target_ids is not None and not ids[row, place]:
+                continue
+            own = excluded[row, place].tolist()
+            if target_ids is not None:
+                own += ids[row].tolist() if several else [int(ids[row, place])]
+            user = users[row] if several else users[row, place]
+            expected[row, place] = loss(
+                (user @ positives[row, place])[None],
+                (candidates @ user)[None],
+                negative_mask=torch.isin(candidate_ids, torch.tensor([0, *own]))[None],
+                num_sampled=int((candidate_ids != 0).sum()),
+            )
+        if several:
+            expected = expected.sum(1) / (ids != 0).sum(1).clamp(min=1)
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("fused", [False, True])
 def test_the_losses_come_back_in_the_callers_shape(fused):
     normal, ids, candidate_ids = made()
     given = {"target_ids": ids, "candidate_ids": candidate_ids}

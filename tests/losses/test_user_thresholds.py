@@ -62,6 +62,30 @@ def test_what_another_training_kept_in_a_later_epoch_is_not_for_this_one():
     torch.testing.assert_close(found, loss_by(threshold(users, candidates), users, positives, candidates))
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+@pytest.mark.parametrize("ids", [[5, 1, 2, 3, 4], [0, 1, 0, 3, 4]])
+def test_ids_may_be_of_any_integer_type(ids, dtype):
+    found = []
+    for given in (torch.tensor(ids), torch.tensor(ids, dtype=dtype)):
+        loss = build()
+        loss.from_embeddings(*vectors(0), user_ids=given)
+        found.append(loss.from_embeddings(*vectors(1), user_ids=given))
+    assert torch.equal(*found)
+
+
+def test_training_may_follow_a_validation():
+    loss, given, ids = build(), vectors(0), torch.arange(5)
+    with torch.inference_mode():
+        loss.from_embeddings(*given, user_ids=ids)
+    loss.epoch = 2
+    again = vectors(1)
+    found = loss.from_embeddings(*again, user_ids=ids)
+    torch.testing.assert_close(found, loss_by(threshold(again[0], again[2]), *again))
+    with torch.inference_mode():  # and a validation with more users follow that
+        loss.from_embeddings(*again, user_ids=ids + 5)
+    loss.from_embeddings(*again, user_ids=ids + 5)
+
+
 def test_of_several_rows_of_a_user_the_mean_is_kept():
     loss, given = build(), vectors(0)
     each = threshold(given[0], given[2])

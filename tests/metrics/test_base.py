@@ -137,6 +137,13 @@ def test_wrong_inputs_are_named() -> None:
     ranks = torch.ones(2, 3, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"ranks must have shape \(B, T\), got \(2,\)"):
         metric.update(ranks[:, 0])
+    for nothing in (None, [[1, 2]], ranks.numpy()):
+        kind = type(nothing).__name__
+        with pytest.raises(TypeError, match=rf"^ranks must be a tensor \(B, T\) of integers, got {kind}:"):
+            metric.update(nothing)
+        if nothing is not None:
+            with pytest.raises(TypeError, match=rf"^mask must be a tensor \(B, T\) of bool, got {kind}:"):
+                metric.update(ranks, nothing)
     with pytest.raises(TypeError, match=r"ranks must be integers, got torch\.float32"):
         metric.update(ranks.float())
     with pytest.raises(ValueError, match=r"mask must have the shape of ranks \(2, 3\), got \(2, 2\)"):

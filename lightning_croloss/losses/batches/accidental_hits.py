@@ -48,10 +48,11 @@ def _listed(candidate_ids: Tensor, lists: ItemLists) -> Tensor:
     """Return (B, M) bool: whether a candidate (B, M) is in its row's list."""
     if not len(lists.values):
         return torch.zeros_like(candidate_ids, dtype=torch.bool)
-    # pairs of list and id: memory follows their number, not that of rows times the longest list
-    size = torch.maximum(candidate_ids.max(), lists.values.max()) + 1  # nobody asks which number it is
-    known = (lists.list_of_value * size + lists.values).sort().values
-    wanted = lists.rows.unsqueeze(1) * size + candidate_ids
+    # pairs of list and id: memory follows their number, not that of rows times the longest list. An id stands
+    # for its place, as ids of any sign and size, hashes among them, would make one pair of two
+    ids, size = SortedIds.of(lists.values), len(lists.values) + 1
+    known = (lists.list_of_value * size + ids.place).sort().values
+    wanted = lists.rows.unsqueeze(1) * size + ids.find(candidate_ids)
     found: Tensor = known[torch.searchsorted(known, wanted).clamp(max=len(known) - 1)] == wanted
     return found
 
@@ -81,16 +82,16 @@ class SortedIds(NamedTuple):
         number, size = len(lists), len(self.ordered)
         if isinstance(lists, Tensor):
             marked = torch.zeros(number, size + 1, dtype=torch.bool, device=lists.device)
-            return marked.scatter_(1, self._find(lists), True)[:, self.place]
+            return marked.scatter_(1, self.find(lists), True)[:, self.place]
         # a list is marked once, in the place of one of the rows that have it
         numbers = torch.arange(number, device=lists.device)
         owner = numbers.new_full((len(lists.offsets) - 1,), number).scatter_(0, lists.rows, numbers)
         marked = torch.zeros(number + 1, size + 1, dtype=torch.bool, device=lists.device)
-        places = owner[lists.list_of_value] * (size + 1) + self._find(lists.values)
+        places = owner[lists.list_of_value] * (size + 1) + self.find(lists.values)
         marked.view(-1).index_fill_(0, places, True)
         return marked[owner[lists.rows].unsqueeze(1), self.place]
 
-    def _find(self, ids: Tensor) -> Tensor:
+    def find(self, ids: Tensor) -> Tensor:
         """Return the first place of each id, M if it is none of the candidates."""
         size = len(self.ordered)
         dtype = torch.promote_types(self.ordered.dtype, ids.dtype)
@@ -124,7 +125,7 @@ class AccidentalHits:
         self._tiles = -(-size // width)
         first = _first_of_catalogue(candidate_ids)
         self._padding, self._padding_starts = _grouped_padding(candidate_ids, first, width, self._tiles)
-        self._positions, self._starts = torch.empty(0, dtype=torch.long), [0]
+        self._positions, self._starts = candidate_ids.new_empty(0, dtype=torch.long), [0]
         listed = [] if target_ids is None else [target_ids.unsqueeze(1)]
         if isinstance(excluded_ids, Tensor):
             listed.append(excluded_ids)
@@ -267,7 +268,7 @@ def _grouped_padding(
     """Return the columns of padding within their tiles, and where each tile's begin in that list."""
     if start is not None:  # of ids that count up only the first may be padding
         number = 1 if start == 0 else 0
-        return torch.zeros(number, dtype=torch.long), [0, *[number] * tiles]
+        return candidate_ids.new_zeros(number, dtype=torch.long), [0, *[number] * tiles]
     columns = torch.nonzero(candidate_ids == 0).squeeze(1)
     counts = torch.bincount(columns // width, minlength=tiles)
     return columns % width, [0, *counts.cumsum(0).tolist()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.unread_values import is_transformed
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class CountedCatalogue:
                 raises there.
         """
         ids = ids.long()  # what is looked up by uint8 would be taken for a mask
-        if ids.device.type != "cpu":
+        if ids.device.type != "cpu" or is_transformed(ids):
             return self.log_prob[ids].clamp(min=self.least)
         return self._checked(ids)
 

@@ -214,8 +214,8 @@ class LogitBatch:
             own[positives.rows, positives.columns] = True
         ignored = positives.of_rows(own if self.mask is None else own | self.mask)
         negatives = positives.of_rows(self.logits)
+        if positives.counts is not None:  # whatever a row holds that is ignored: 0 times NaN would be NaN
+            negatives = negatives.masked_fill(~positives.counts.unsqueeze(1), 0.0)
         scores = negatives.gather(1, positives.columns.unsqueeze(1)).squeeze(1)
-        if positives.counts is not None:
-            scores = scores.masked_fill(~positives.counts, 0.0)
         batch = ScoredBatch.check(scores, negatives, ignored, self.log_prob, self.num_sampled, self.num_items)
         return replace(batch, catalogue=self.catalogue)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.unread_values import is_unread
+
 
 @dataclass(frozen=True)
 class Positives:
@@ -37,13 +39,13 @@ class Positives:
         """
         if labels.dtype == torch.bool:
             return cls(*torch.nonzero(labels, as_tuple=True))
-        on_host = labels.device.type == "cpu" and not torch.compiler.is_compiling()
+        labels = labels.long()  # a small type can hold neither ignore_index nor the number of columns
+        on_host = labels.device.type == "cpu" and not is_unread(labels)
         if on_host and labels.dim() == 1 and not 0 <= ignore_index < columns and _all_within(labels, columns):
-            return cls(None, labels.long())  # nothing is ignored
+            return cls(None, labels)  # nothing is ignored
         kept = labels != ignore_index
         if on_host:
             _check_range(labels, kept, columns, ignore_index)
-        labels = labels.long()
         if labels.dim() == 2:
             return cls._of_padded(labels, kept, columns)
         if not on_host:

@@ -74,6 +74,19 @@ def reduce_losses(
     return losses if fold is None else fold(losses)
 
 
+def blank_unweighted(values: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """Return what rows have (R, …), 0 where a row weighs nothing: 0 times NaN or infinity would be NaN.
+
+    Args:
+        values: (R,) or (R, D), few beside the scores.
+        sample_weight: (R,) or None. A weight that gets a gradient may be 0 and count.
+    """
+    if sample_weight is None or sample_weight.requires_grad:
+        return values
+    nothing = sample_weight == 0
+    return values.masked_fill(nothing if values.dim() == 1 else nothing.unsqueeze(1), 0.0)
+
+
 def total_weight(weight: Tensor, across: bool) -> Tensor:
     """Return the sum of weights (R,) by which a mean is divided; across processes the mean of their sums."""
     total = weight.sum()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists, rows_of
+from lightning_croloss.common.unread_values import is_transformed
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold
 
@@ -49,8 +50,8 @@ def one_row_each(batch: VectorBatch) -> VectorBatch:
     )
     if metadata.user_ids is not None:
         rows = replace(rows, user_ids=metadata.user_ids[given.row_of])
-    users = users[given.row_of] if several else given.real(users.flatten(0, 1))
-    positives = given.real(positives.flatten(0, 1))
+    users = users[given.row_of] if several else given.vectors(users.flatten(0, 1))
+    positives = given.vectors(positives.flatten(0, 1))
     return VectorBatch(users, positives, _candidates(candidates, given), rows)
 
 
@@ -65,7 +66,7 @@ class _Given:
         #: of each of the B how many rows it has
         self.number = None if real is None else real.view(shape).sum(1)
         self._kept = None
-        if real is not None and real.device.type == "cpu":
+        if real is not None and real.device.type == "cpu" and not is_transformed(real):
             self._kept, self.all_real = real.nonzero().squeeze(1), None
         self.row_of = self.real(row_of)
         self.position = self.real(torch.arange(len(row_of), device=row_of.device))
@@ -73,6 +74,12 @@ class _Given:
     def real(self, values: Tensor) -> Tensor:
         """Return those of values (B × L, …) that belong to rows."""
         return values if self._kept is None else values[self._kept]
+
+    def vectors(self, values: Tensor) -> Tensor:
+        """Return the vectors (B × L, D) of the rows, 0 where a row is padding: 0 times NaN would be NaN."""
+        if self.all_real is not None:
+            return values.masked_fill(~self.all_real.unsqueeze(1), 0.0)
+        return self.real(values)
 
     def of_number(self, value: int | Tensor | None, name: str) -> int | Tensor | None:
         """Return a number as it is, and of (B,) or (B, L) that of each row."""
@@ -95,10 +102,12 @@ class _Given:
 
 
 def _joined(excluded: Ids, targets: Tensor) -> Ids:
-    """Return the excluded items of each row and its targets (B, P)."""
+    """Return the excluded items of each row, or of each of its positives, and its targets (B, P)."""
     if isinstance(excluded, ItemLists):
         excluded = excluded.padded()
-    return torch.cat([excluded.to(targets.dtype), targets], dim=1)
+    if excluded.dim() == 3:
+        targets = targets.unsqueeze(1).expand(*targets.shape, targets.shape[1])
+    return torch.cat([excluded.to(targets.dtype), targets], dim=-1)
 
 
 def _each(value: Tensor | None, extra: int, given: _Given, name: str) -> Tensor | None:

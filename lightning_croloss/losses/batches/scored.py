@@ -130,7 +130,7 @@ class ScoredBatch:
                 f"negative_scores {negative_scores.shape[0]}"
             )
         check_shape("negative_mask", negative_mask, negative_scores.shape)
-        dtype = rank_dtype(positive_scores.dtype)
+        dtype = rank_dtype(positive_scores.dtype, negative_scores.dtype)
         draws = Draws.check(
             negative_scores.shape, dtype, positive_scores.device, negative_log_prob, num_sampled, num_items
         )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.unread_values import is_unread
 from lightning_croloss.losses.batches.scored import Draws
 from lightning_croloss.losses.batches.shard_sums import ShardSums
 from lightning_croloss.losses.kernels import FAR_BELOW
@@ -52,7 +53,7 @@ def top_k_threshold(scores: Tensor, draws: Draws, k: int, shards: ShardSums | No
         before = torch.searchsorted(total, enough.contiguous())
         found = scores.gather(1, order.gather(1, before.clamp(max=columns - 1))).squeeze(1)
     too_few = found < 0.5 * FAR_BELOW
-    if scores.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(too_few.any()):
+    if scores.device.type == "cpu" and not is_unread(scores) and not bool(too_few.any()):
         return found
     lowest = scores.masked_fill(scores < 0.5 * FAR_BELOW, float("inf")).amin(1)
     return torch.where(too_few & ~lowest.isposinf(), lowest, found)
@@ -61,7 +62,7 @@ def top_k_threshold(scores: Tensor, draws: Draws, k: int, shards: ShardSums | No
 def _at(scores: Tensor, position: Tensor) -> Tensor:
     """Return the score at a position, () or (B,), of each row in descending order, (B,)."""
     rows, columns = scores.shape
-    if scores.device.type != "cpu" or torch.compiler.is_compiling():
+    if scores.device.type != "cpu" or is_unread(scores):
         columns_of_rows = (position - 1).expand(rows).unsqueeze(1)
         return scores.sort(dim=1, descending=True).values.gather(1, columns_of_rows).squeeze(1)
     # NumPy's partition and sort take a fraction of the time of topk, kthvalue and sort
@@ -75,6 +76,6 @@ def _at(scores: Tensor, position: Tensor) -> Tensor:
 
 def _descending(scores: Tensor) -> Tensor:
     """Return which columns have the highest, second highest, … score of each row, (B, M)."""
-    if scores.device.type != "cpu" or torch.compiler.is_compiling():
+    if scores.device.type != "cpu" or is_unread(scores):
         return scores.argsort(dim=1, descending=True)
     return torch.from_numpy(np.argsort(scores.numpy(), axis=1)[:, ::-1].copy())

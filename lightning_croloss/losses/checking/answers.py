@@ -34,7 +34,7 @@ def send_to_host(values: Tensor) -> Arrival | None:
     module = torch.get_device_module(device)
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         return None  # a graph that is being captured would copy again at every replay
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host = torch.empty(values.shape, dtype=values.dtype, device="cpu", pin_memory=True)
     host.copy_(values, non_blocking=True)
     event = module.Event()
     event.record(module.current_stream(device))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.common.unit_length import unit_length
+from lightning_croloss.common.unread_values import shares_memory
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import VectorBatch
@@ -244,4 +245,4 @@ class Inspection:
 def _same_memory(positives: Tensor, candidates: Tensor) -> bool:
     if not positives.numel() or not candidates.numel():
         return False
-    return positives is candidates or positives.data_ptr() == candidates.data_ptr()
+    return positives is candidates or shares_memory(positives, candidates)

@@ -84,8 +84,8 @@ def _codes(vectors: Tensor) -> Tensor:
     step = max(1, vectors.shape[-1] // _COORDINATES)
     part = vectors[..., ::step].contiguous() + 0.0  # of zeros there are two, −0 and 0
     whole = part.view(_INTEGERS[part.element_size()]).long()
-    generator = torch.Generator().manual_seed(0)
-    factors = torch.randint(-(2**62), 2**62, (whole.shape[-1],), generator=generator)
+    generator = torch.Generator("cpu").manual_seed(0)
+    factors = torch.randint(-(2**62), 2**62, (whole.shape[-1],), generator=generator, device="cpu")
     return (whole * numbers_beside(factors.tolist(), whole)).sum(-1)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_croloss.common.products import no_autocast
 from lightning_croloss.common.triton_switch import takes_triton
 from lightning_croloss.common.unit_length import unit_length
+from lightning_croloss.common.unread_values import is_transformed
 from lightning_croloss.losses.batches.call_scores import CallScores, spread_over
 from lightning_croloss.losses.batches.metadata import BatchMetadata
 from lightning_croloss.losses.batches.reduction import reduce_losses, weights_of_rows
@@ -15,7 +16,7 @@ from lightning_croloss.losses.batches.scored import Draws, rank_dtype
 from lightning_croloss.losses.fused.function import fused_loss
 from lightning_croloss.losses.fused.plan import LossPlan
 from lightning_croloss.losses.fused.planning import plan_of_vectors
-from lightning_croloss.losses.fused.score_loss import ScoreLoss, needs_gradient
+from lightning_croloss.losses.fused.score_loss import NOT_TRANSFORMED, ScoreLoss, needs_gradient
 from lightning_croloss.losses.fused.triton.choice import pays
 from lightning_croloss.losses.sharded.batch import ShardedBatch
 from lightning_croloss.losses.sharded.function import fused_losses
@@ -56,7 +57,9 @@ class FusedLoss(ScoreLoss):
         if self.fused is False or users.numel() == 0 or candidates.numel() == 0:
             return False
         obstacle = None
-        if candidates.dim() != 2:
+        if is_transformed(users):
+            obstacle = NOT_TRANSFORMED
+        elif candidates.dim() != 2:
             obstacle = f"candidates must be (M, D), shared by the batch, got {tuple(candidates.shape)}"
         elif metadata.candidate_ids is not None and metadata.candidate_ids.dim() != 1:
             obstacle = f"candidate_ids must be (M,), got {tuple(metadata.candidate_ids.shape)}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.unread_values import is_transformed, is_unread
 from lightning_croloss.losses.base import RetrievalLoss
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.logits import LogitBatch
@@ -20,6 +21,8 @@ from lightning_croloss.losses.fused.score_plan import ScorePlan
 
 #: Number of scores from which on one pass over them is faster than the naive path.
 FEWEST_GIVEN_SCORES = 2**15
+#: What computes its own gradients cannot do.
+NOT_TRANSFORMED = "the loss cannot be transformed by torch.func, or computed of tensors without values"
 
 
 class ScoreLoss(RetrievalLoss):
@@ -51,7 +54,7 @@ class ScoreLoss(RetrievalLoss):
         naive = super()._loss_of_scores
         if (
             self.fused is False
-            or torch.compiler.is_compiling()
+            or is_unread(batch.negative_scores)
             or batch.negative_scores.numel() < FEWEST_GIVEN_SCORES
             or needs_gradient(batch.draws.log_weight, sample_weight)
         ):
@@ -88,11 +91,14 @@ class ScoreLoss(RetrievalLoss):
         """
         if self.fused is False:
             return False
-        if not needs_gradient(batch.log_prob, batch.sample_weight):
-            return True
-        if self.fused:
-            raise ValueError("with fused=True log_prob and sample_weight get no gradient: leave fused out")
-        return False
+        obstacle = None
+        if is_transformed(batch.logits):
+            obstacle = NOT_TRANSFORMED
+        elif needs_gradient(batch.log_prob, batch.sample_weight):
+            obstacle = "log_prob and sample_weight get no gradient"
+        if self.fused and obstacle is not None:
+            raise ValueError(f"with fused=True {obstacle}: leave fused out")
+        return obstacle is None
 
     def _fused_loss_of_logits(self, batch: LogitBatch) -> Tensor:
         logits, positives = batch.logits, batch.positives

@@ -117,6 +117,8 @@ class ScoreComputation:
             self._scaled(torch.sub(scores[block], positive[block], out=x))
             if own is not None:
                 x.scatter_(1, own.columns[block].unsqueeze(1), FAR_BELOW)
+                if own.counts is not None:  # whatever a row holds that is ignored: 0 times NaN would be NaN
+                    x.masked_fill_(~own.counts[block].unsqueeze(1), FAR_BELOW)
             elif plan.form.kernel.sums_logarithms:
                 x.clamp_(min=FAR_BELOW)  # a row of −∞ has no softmax, but where a positive's column is finite
             self._ignore(x, block)

@@ -103,6 +103,6 @@ def checked_rows(
     )
     if user_ids is not None:
         check_user_ids(user_ids, users.shape[:1], users.device)
-        metadata = replace(metadata, user_ids=user_ids)
+        metadata = replace(metadata, user_ids=user_ids.long())
     batch = VectorBatch(users, positives, candidates, metadata)
     return one_row_each(batch) if users.dim() == 3 or positives.dim() == 3 else batch

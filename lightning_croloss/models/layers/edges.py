@@ -32,7 +32,7 @@ class Edges(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._edges = torch.zeros(self.num_rows, 0, dtype=torch.int32)
+        self._edges = torch.zeros(self.num_rows, 0, dtype=torch.int32, device="cpu")
         self._adjacency: Adjacency | None = None
 
     @property

@@ -77,6 +77,6 @@ class ItemGraph(Edges):
 
     def _make_adjacency(self) -> Adjacency:
         lower, higher, strengths = self._edges.long()
-        degrees = torch.zeros(self.num_items + 1, dtype=torch.int64)
+        degrees = torch.zeros(self.num_items + 1, dtype=torch.int64, device=lower.device)
         degrees = degrees.index_add(0, lower, strengths).index_add(0, higher, strengths)
         return adjacency_of(lower, higher, degrees, strengths)

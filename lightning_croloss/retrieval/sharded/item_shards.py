@@ -54,9 +54,9 @@ class ItemShards:
         Args:
             ids: (A,) distinct ids, ascending, the same in every process.
         """
-        ends = torch.tensor(self.sizes).cumsum(0)
+        ends = torch.tensor(self.sizes, device="cpu").cumsum(0)
         counts = torch.searchsorted(ids.cpu(), ends, right=True).diff(
-            prepend=torch.zeros(1, dtype=torch.long)
+            prepend=torch.zeros(1, dtype=torch.long, device="cpu")
         )
         return ItemShards(tuple(counts.tolist()), self.rank)
 
