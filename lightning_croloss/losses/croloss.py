@@ -104,7 +104,6 @@ class CROLoss(RuleFollower):
         self.lambda_kernel = kernel_of(lambda_kernel, "lambda_kernel")
         self._take_kernel(chosen.kernel)
         self.importance = chosen.importance
-        self._check_importance(num_items)
         if not self.kernel.differentiable:
             raise ValueError(f"kernel {self.kernel.name!r} has no gradient: it serves only as lambda_kernel")
         self.rank_scaling = check_rank_scaling(rank_scaling)

@@ -48,23 +48,12 @@ class RuleFollower(FusedLoss):
         Values that were set since stay.
 
         Raises:
-            ValueError: ``n`` is above it, the rule's or that of the importance.
+            ValueError: ``n`` is above it.
         """
-        self._check_importance(num_items)
         record = self._by_rule and self._by_rule.asked_again(num_items, self.kernel)
         super().set_num_items(num_items)  # not where the rule refuses it: the loss may be tried elsewhere
         if record is not None:
             self._follow(record)
-
-    def _check_importance(self, num_items: int | None) -> None:
-        """Refuse values of the importance that a catalogue does not have, as those that are set later are.
-
-        Raises:
-            ValueError: there is such a value.
-        """
-        for name, value in self.importance.schedulable().items():
-            if value.is_cpu and not value.requires_grad:
-                self.importance.check_value(name, float(value), num_items)
 
     def take_by_rule(self, kept: object) -> bool:
         """Take what the rule chose when a checkpoint was written, if it was asked what it is asked here.

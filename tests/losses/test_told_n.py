@@ -355,25 +355,3 @@ def test_at_its_own_n_the_record_holds(later):
         "alpha": loss.by_rule["alpha"],
         "temperature": loss.by_rule["temperature"],
     }
-
-
-def test_an_importance_knows_the_catalogue_as_a_rule_does():
-    said = []
-    for made in (
-        lambda: CROLoss(n=200, num_items=100),
-        lambda: CROLoss(importance=TargetNImportance(200), num_items=100),
-        lambda: CROLoss(importance={"name": "target_n", "n": 200}, num_items=100),
-        lambda: CROLoss(n=200).set_num_items(100),
-        lambda: CROLoss(importance=TargetNImportance(200)).set_num_items(100),
-    ):
-        with pytest.raises(
-            ValueError, match=r"^n must be at most the size of the catalogue, 100 items"
-        ) as caught:
-            made()
-        said.append(str(caught.value))
-    assert len(set(said)) == 1
-    loss = CROLoss(importance=TargetNImportance(200))
-    with pytest.raises(ValueError, match="at most"):
-        loss.set_num_items(100)
-    assert loss.num_items is None  # it may be tried elsewhere
-    loss.set_num_items(200)
