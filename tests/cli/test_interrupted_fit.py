@@ -24,7 +24,7 @@ from lightning_croloss.training.sharded.folder import rest_of
 from tests.cli.cases import PACKAGES
 from tests.cli.small import DATA, FIT, LAST, MODEL, NO_PLOT, QUIET, SMALL, fit
 
-pytestmark = NO_PLOT
+pytestmark = [NO_PLOT, pytest.mark.usefixtures("heeding_signals")]
 BATCHES, EPOCHS = 6, 2
 RUN = [
     "fit",

@@ -21,13 +21,7 @@ from tests.data_for_tests import ClusteredData, fit, small_model
 #: What a shell says of a program that a signal has ended.
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 SECONDS = 20
-
-
-@pytest.fixture(autouse=True)
-def nothing_ignored() -> None:
-    """A process that was started in the background ignores SIGINT; these tests send it."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+pytestmark = pytest.mark.usefixtures("heeding_signals")
 
 
 def send(number: int = signal.SIGTERM) -> None:

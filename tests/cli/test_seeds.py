@@ -10,7 +10,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -239,17 +239,7 @@ def test_a_command_that_ends() -> None:
     assert run_process(["sh", "-c", 'test "$MINE" = yes'], os.environ | {"MINE": "yes"}) == 0
 
 
-@pytest.fixture
-def heeding_signals() -> Iterator[None]:
-    """Let signals end the tests, which nohup or a shell's background may have them ignore."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
+@pytest.mark.usefixtures("heeding_signals")
 @pytest.mark.parametrize(
     ("number", "error", "status"),
     [
@@ -258,9 +248,7 @@ def heeding_signals() -> Iterator[None]:
         (signal.SIGHUP, SystemExit, 129),
     ],
 )
-def test_a_signal_ends_the_run_too(
-    number: int, error: type[BaseException], status: int | None, heeding_signals: None
-) -> None:
+def test_a_signal_ends_the_run_too(number: int, error: type[BaseException], status: int | None) -> None:
     """The command and what it has started, which answers in its own time."""
     ending = "trap 'sleep 0.3; echo ended > ended; exit 9' INT TERM HUP"
     script = f"{ending}; echo $$ > started; while :; do sleep 0.05; done"
