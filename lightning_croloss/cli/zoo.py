@@ -26,8 +26,8 @@ def main(arguments: list[str]) -> None:
         parsed.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     parsed.options = rest
     if (data := getattr(parsed, "data", None)) is not None:
-        parsed.data = expanded(data)
-        if not parsed.data.is_dir():
+        parsed.data = str(expanded(data))
+        if not Path(parsed.data).is_dir():
             raise ValueError(f"--data: there is no folder {data!r}")
     run: Callable[[argparse.Namespace], None] = parsed.run
     run(parsed)
