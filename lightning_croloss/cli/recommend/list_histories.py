@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+from croloss_serving.common.list_columns import type_in_lists, whole
 from croloss_serving.recommend.event_inputs import EventInputs
 from lightning_croloss.cli.recommend.histories import Histories, Unread, check_events, checked_history
 from lightning_croloss.cli.recommend.user_column import type_of_users, users_of
@@ -58,6 +58,8 @@ def _read_lists(
     events: EventInputs,
     unread: Unread,
 ) -> Iterator[Histories]:
+    import pyarrow
+
     with parquet.ParquetFile(path) as file:
         of_times = ["times"] if events.times is not None else []
         of_events = [*of_times, *events.names]
@@ -77,14 +79,15 @@ def _read_lists(
         names += of_events
         others = [name for name in file.schema_arrow.names if name not in names]
         unread.note(path.name, others, "events", of_events)
+        held = type_in_lists(file.schema_arrow.field(history_column).type, path.name, history_column)
         user_type = None
         if user_column in names:
             user_type = type_of_users(file.schema_arrow.field(user_column).type, path.name, user_column)
         row = 0
         for part in file.iter_batches(batch_size=size, columns=names):
             lists = part.column(history_column).to_pylist()
-            if _holds_floats(part.schema.field(history_column).type):
-                lists = [None if tokens is None else list(map(_whole, tokens)) for tokens in lists]
+            if pyarrow.types.is_floating(held):
+                lists = [None if tokens is None else list(map(whole, tokens)) for tokens in lists]
             users = None
             if user_column in names:
                 users = users_of(part.column(user_column).to_pylist(), row + 1, path.name, user_column)
@@ -129,19 +132,5 @@ def has_lists(given: str, history_column: str) -> bool:
         raise DataError(f"{path.name} is not a Parquet file, or is damaged: {error}") from None
     if history_column not in schema.names:
         return False
-    kind = schema.field(history_column).type
-    types = pyarrow.types
-    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
-        raise DataError(f"{path.name}: column {history_column!r} holds {kind}: it must hold lists of tokens")
+    type_in_lists(schema.field(history_column).type, path.name, history_column)
     return True
-
-
-def _holds_floats(kind: Any) -> bool:
-    import pyarrow
-
-    return bool(pyarrow.types.is_floating(kind.value_type))
-
-
-def _whole(value: Any) -> Any:
-    """Return the integer that a float stands for, as pandas stores it; anything else is refused later."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

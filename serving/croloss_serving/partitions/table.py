@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from croloss_serving.common.list_columns import type_in_lists, whole
 from croloss_serving.errors import DataError
 from croloss_serving.recommend.tokens import Token, check_tokens
 
@@ -84,7 +85,7 @@ class HistoryTable:
                     return
                 lists = [history or [] for history in part.column(self._history).to_pylist()]
             if self._floats:
-                lists = [[_whole(token) for token in history] for history in lists]
+                lists = [[whole(token) for token in history] for history in lists]
             for row, history in enumerate(lists, first):
                 self._check(row, "the history", history)
             yield Users(part.column(self._user), lists, first)
@@ -114,11 +115,7 @@ class HistoryTable:
 
         if types.is_null(kind):
             return False
-        if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
-            raise DataError(
-                f"{self._path}: column {self._history!r} holds {kind}: it must hold lists of tokens"
-            )
-        return bool(types.is_floating(kind.value_type))
+        return bool(types.is_floating(type_in_lists(kind, self._path, self._history)))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -130,8 +127,3 @@ class HistoryTable:
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
             said = str(error).partition("\n")[0]
             raise DataError(f"{self._path} cannot be read as Parquet: {said}") from None
-
-
-def _whole(value: Any) -> Any:
-    """Return the integer that a float stands for; anything else is no token."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

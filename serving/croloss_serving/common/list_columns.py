@@ -1,0 +1,30 @@
+"""Columns of lists of tokens, as pyarrow has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from croloss_serving.errors import DataError
+
+
+def type_in_lists(kind: Any, where: Any, column: str) -> Any:
+    """Return the type of what the lists of a column hold.
+
+    Args:
+        kind: the ``pyarrow.DataType`` of the column.
+        where: what errors call the file.
+        column: the name of the column.
+
+    Raises:
+        DataError: it holds no lists.
+    """
+    from pyarrow import types
+
+    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
+        raise DataError(f"{where}: column {column!r} holds {kind}: it must hold lists of tokens")
+    return kind.value_type
+
+
+def whole(value: Any) -> Any:
+    """Return the integer that a float stands for, as pandas stores it; anything else is refused later."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
