@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_croloss.common.repeats import without_repeats
 from lightning_croloss.common.uncompiled import uncompiled
-from lightning_croloss.retrieval.counting import Pairs, count, excluded_rivals, same
+from lightning_croloss.retrieval.counting import count, excluded_rivals, same
 from lightning_croloss.retrieval.ids import (
     check_ids,
     check_padding_id,
@@ -15,6 +15,7 @@ from lightning_croloss.retrieval.ids import (
     warn_of_ids_from_0,
     warn_of_padding_row,
 )
+from lightning_croloss.retrieval.pairs import Pairs
 from lightning_croloss.retrieval.tiles import ScoreTiles
 from lightning_croloss.retrieval.triton.choice import is_countable
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common import products
-from lightning_croloss.retrieval import counting, ranks, target_ranks
+from lightning_croloss.retrieval import comparisons, counting, pairs, ranks, target_ranks
 from lightning_croloss.retrieval.tiles import ScoreTiles
 
 
@@ -86,7 +86,7 @@ def test_a_library_that_rounds_pairs_otherwise_changes_no_rank(monkeypatch) -> N
 def test_truth_values_count_as_numbers_do(monkeypatch) -> None:
     users, items, targets, excluded = case(1)
     expected = target_ranks(users, items, targets, excluded=excluded)
-    monkeypatch.setattr(counting, "_room", lambda tile: torch.empty(tile.shape, dtype=torch.bool))
+    monkeypatch.setattr(comparisons, "_MOST_COLUMNS", 0)
     assert torch.equal(target_ranks(users, items, targets, excluded=excluded), expected)
 
 
@@ -100,7 +100,7 @@ def test_users_with_many_targets_are_ranked_alike(monkeypatch, heavy: int, compa
     excluded[1, :2] = torch.tensor([8, 6])
     targets[1, 0] = 9
     expected = target_ranks(users, items, targets, excluded=excluded)
-    monkeypatch.setattr(counting, "_HEAVY", heavy)
+    monkeypatch.setattr(pairs, "_HEAVY", heavy)
     monkeypatch.setattr(counting, "_MOST_COMPARED", compared)
     for tile_elements in (2_000, 2**24):
         found = target_ranks(users, items, targets, excluded=excluded, tile_elements=tile_elements)

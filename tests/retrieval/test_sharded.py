@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.metrics import RankMetrics
-from lightning_croloss.retrieval import counting, sharded
+from lightning_croloss.retrieval import pairs, sharded
 from lightning_croloss.retrieval.sharded import ItemShards
 from lightning_croloss.retrieval.tiles import ScoreTiles
 from lightning_croloss.sharding.row_shards import RowShards
@@ -40,10 +40,10 @@ def every_case(rank: int, processes: int) -> dict[str, object]:
     found["vectors"] = vectors_of_items(rank, processes)
     found["most"] = sharded.largest(10 + rank, torch.device("cpu"))
 
-    case, heavy = wide_case(torch.float32, processes), counting._HEAVY
-    counting._HEAVY = 1
+    case, heavy = wide_case(torch.float32, processes), pairs._HEAVY
+    pairs._HEAVY = 1
     found["heavy"] = ranked(case, rank, processes)[0]
-    counting._HEAVY = heavy
+    pairs._HEAVY = heavy
 
     exact, asked = ScoreTiles.scores_of_pairs, []
 

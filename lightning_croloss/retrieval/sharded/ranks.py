@@ -9,8 +9,9 @@ from torch import Tensor, distributed
 
 from lightning_croloss.common.repeats import without_repeats
 from lightning_croloss.common.uncompiled import uncompiled
-from lightning_croloss.retrieval.counting import Pairs, count, excluded_rivals, same
+from lightning_croloss.retrieval.counting import count, excluded_rivals, same
 from lightning_croloss.retrieval.ids import check_ids, checked_excluded, warn_of_ids_from_0
+from lightning_croloss.retrieval.pairs import Pairs
 from lightning_croloss.retrieval.ranks import deliverable, tiles_for_counting
 from lightning_croloss.retrieval.ranks import target_ranks as ranks_of_one_process
 from lightning_croloss.retrieval.sharded.item_shards import ItemShards

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.triton_grid import on_device, padded_width, parts_of, programs_of
-from lightning_croloss.retrieval.counting import Pairs
+from lightning_croloss.retrieval.pairs import Pairs
 from lightning_croloss.retrieval.triton.compiled import count_kernel, pairs_kernel
 
 #: Users and items of a tile, and warps of a program.
