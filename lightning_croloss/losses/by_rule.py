@@ -72,17 +72,6 @@ class ByRule:
             and (num_items is None or num_items == self.num_items)
         )
 
-    def is_of_question(self, other: ByRule) -> bool:
-        """Tell whether another loss asks the rule this very question, and gives nothing else itself."""
-        return self.answers(other.n, other.num_items, other.expected_recall) and all(
-            (ours is None) == (theirs is None)
-            for ours, theirs in (
-                (self.kernel, other.kernel),
-                (self.alpha, other.alpha),
-                (self.temperature, other.temperature),
-            )
-        )
-
     def chose_kernel(self, kernel: Kernel) -> bool:
         """Tell whether a kernel is what the rule chose."""
         return self.kernel is not None and to_config(kernel) == to_config(KERNELS[self.kernel]())

@@ -50,17 +50,6 @@ def histories_of(
     return [[] for _ in check_tokens("users", users)]
 
 
-def ids_of_histories(
-    histories: Sequence[Sequence[Token]], vocabulary: Vocabulary
-) -> tuple[list[list[int]], list[int]]:
-    """Return the known ids of each history, and how many of its tokens are not known.
-
-    Raises:
-        TypeError: a history is not a list, or a token neither text nor integer.
-    """
-    return known_ids(all_ids_of_histories(histories, vocabulary))
-
-
 def known_ids(histories: Sequence[NDArray[np.int64]]) -> tuple[list[list[int]], list[int]]:
     """Return the ids of each history that are not 0, and how many are."""
     return [ids[ids > 0].tolist() for ids in histories], [int((ids == 0).sum()) for ids in histories]

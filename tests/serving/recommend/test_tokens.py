@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from croloss_serving.common.vocabulary import Vocabulary
-from croloss_serving.recommend.tokens import allowed_ids, check_tokens, encode_tokens, ids_of_histories
+from croloss_serving.recommend.tokens import (
+    all_ids_of_histories,
+    allowed_ids,
+    check_tokens,
+    encode_tokens,
+    known_ids,
+)
 
 WORDS = Vocabulary(["a", "b", "c", "d", "e"])
 NUMBERS = Vocabulary([30, 10, 20])
@@ -47,7 +53,7 @@ def test_a_history_has_an_order():
     with pytest.raises(
         TypeError, match=r"histories\[1\] must be a list of tokens, oldest first, got \{'a'\}"
     ):
-        ids_of_histories([["a"], {"a"}], WORDS)
+        all_ids_of_histories([["a"], {"a"}], WORDS)
 
 
 @pytest.mark.parametrize("tokens", ["abc", b"abc", 3, None, iter(["a"]), {"a": 1}])
@@ -71,17 +77,18 @@ def test_text_and_integers_may_be_mixed():
 
 
 def test_histories_keep_what_is_known_and_count_the_rest():
-    found = ids_of_histories([["b", "x", "a"], [], ["x", "y"], ("e",), np.array(["a", "a"])], WORDS)
+    histories = [["b", "x", "a"], [], ["x", "y"], ("e",), np.array(["a", "a"])]
+    found = known_ids(all_ids_of_histories(histories, WORDS))
     assert found == ([[2, 1], [], [], [5], [1, 1]], [1, 0, 2, 0, 0])
-    assert ids_of_histories([], WORDS) == ([], [])
-    assert ids_of_histories([["10", 30], [20]], NUMBERS) == ([[2, 1], [3]], [0, 0])
+    assert known_ids(all_ids_of_histories([], WORDS)) == ([], [])
+    assert known_ids(all_ids_of_histories([["10", 30], [20]], NUMBERS)) == ([[2, 1], [3]], [0, 0])
 
 
 def test_histories_that_are_not_lists_of_lists_are_refused():
     for histories in ("ab", {"a": ["b"]}, None):
         with pytest.raises(TypeError, match=f"a list of lists .*{type(histories).__name__}"):
-            ids_of_histories(histories, WORDS)
+            all_ids_of_histories(histories, WORDS)
     with pytest.raises(TypeError, match=r"histories\[1\] must be a list of tokens, got 'b'"):
-        ids_of_histories([["a"], "b"], WORDS)
+        all_ids_of_histories([["a"], "b"], WORDS)
     with pytest.raises(TypeError, match=r"histories\[1\] holds 1\.5"):
-        ids_of_histories([["a"], ["b", 1.5]], WORDS)
+        all_ids_of_histories([["a"], ["b", 1.5]], WORDS)
