@@ -11,9 +11,11 @@ from torch.nn import functional
 
 from lightning_croloss.common.checks import check_counts, check_probability
 from lightning_croloss.data.batch import RetrievalBatch
+from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.target_counts import places_of, sent
 from lightning_croloss.models.history_model import HistoryModel
 from lightning_croloss.models.layers.transformer import PreNormBlock, TransformerEncoder, check_heads
+from lightning_croloss.models.masked_targets import masked_counts
 from lightning_croloss.models.windows import one_by_one, targets_of_windows
 
 
@@ -110,6 +112,22 @@ class BERT4Rec(HistoryModel):
                 f"{self.data.target_window} to 1"
             )
 
+    def target_counts(self, data: RetrievalDataModule) -> Tensor:
+        """Return (num_items + 1,) how often each item is masked in an epoch, on average.
+
+        Of data in partitions nobody sees all rows at once; there it is how often each is a target.
+        """
+        if data.partitions is not None:
+            return super().target_counts(data)
+        return masked_counts(
+            data.interactions,
+            data.train_rows.first,
+            data.max_history,
+            self.mask_probability,
+            self.mask_last_probability,
+            self.random_ends,
+        )
+
     def encode_users(self, batch: RetrievalBatch) -> Tensor:
         """Return the vector at a mask behind the last event, (B, 1, D)."""
         batch = self.visible(batch)
@@ -123,16 +141,18 @@ class BERT4Rec(HistoryModel):
         The history of the returned batch holds the event before the target alone.
 
         Raises:
-            ValueError: the batch has neither one target a row nor one at each position of the history.
+            ValueError: the batch has neither one target a row nor one at each position of the history, or
+                more events than the model reads.
         """
         if batch.padded_targets.shape[1] == 1:
+            batch = self.visible(batch)
             if batch.sample_weight is not None:
                 batch = replace(batch, sample_weight=batch.sample_weight.flatten())
             items = torch.cat([batch.history, batch.padded_targets], dim=1)
             masked = torch.zeros_like(items, dtype=torch.bool)
             masked[:, -1] = True
             return self._vectors(self._states(batch, items, masked)[:, -1]), batch
-        targets = targets_of_windows(batch, "BERT4Rec")
+        targets = targets_of_windows(batch, "BERT4Rec", self.max_length, single=True)
         counts, number = batch.target_counts, None
         if counts is None:
             chosen, left = self._choose(targets != 0)
@@ -140,6 +160,9 @@ class BERT4Rec(HistoryModel):
             chosen, left = self._choose(counts.on_host != 0)
             number = int(chosen.sum())
             chosen, left = sent(chosen, targets.device), sent(left, targets.device)
+        if self.event_feature_embedding is not None:
+            # of the features of a window's last event nothing is known: it is told, or it is not there
+            left = torch.cat([left[:, :-1], left[:, -1:] & chosen[:, -1:]], dim=1)
         # position i of the targets is event i + 1 of the window
         items = torch.cat([batch.history, targets[:, -1:]], dim=1)
         items = items.where(functional.pad(left, (1, 0), value=True), 0)
@@ -175,8 +198,9 @@ class BERT4Rec(HistoryModel):
             items: (B, L) the events, 0 = padding, or a mask without an item.
             masked: (B, L) bool, True = a mask, at least one in each row.
         """
-        events, seen = self.embed_history(replace(batch, history=items.masked_fill(masked, 0)))
-        numbers = (masked | (items != 0)).cumsum(1)  # dropped events counted
+        real = masked | (items != 0)
+        events, seen = self.embed_history(replace(batch, history=items.masked_fill(masked, 0)), real)
+        numbers = real.cumsum(1)  # dropped events counted
         positions = (numbers[:, -1:] - numbers).clamp(max=self.max_length)
         # for cosines components of about 1, the size of what the blocks add
         events = torch.where(

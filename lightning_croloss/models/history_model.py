@@ -148,6 +148,9 @@ class HistoryModel(RetrievalModel):
         if self.known_items is not None:
             seen = seen | self.known_items
         if self.item_feature_embedding is not None:
+            # padding counts as seen until the first training, so that this tells whether there was one
+            seen = seen if self.seen_items[0] else seen | self.seen_items.to(seen.device)
+            seen[0] = False
             self.seen_items.copy_(seen)
             return
         for part, rows in (("validation", data.rows.valid), ("test", data.rows.test)):
@@ -205,17 +208,22 @@ class HistoryModel(RetrievalModel):
             kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.id_dropout)
         return found * kept.unsqueeze(-1)
 
-    def embed_history(self, batch: RetrievalBatch) -> tuple[Tensor, Tensor]:
+    def embed_history(self, batch: RetrievalBatch, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the embeddings (B, L, D) of each history's events and a mask (B, L), True = a real event.
 
         In training the dropouts apply.
+
+        Args:
+            batch: the histories.
+            real: (B, L) bool, where events are; None: where items are, as everywhere but where one is hidden.
         """
         history = drop_history(batch.history, self.history_dropout, self.training)
         events = self.embed_items(history)
         if self.event_feature_embedding is not None:
             # a mask or target that a model puts behind the history has no features
             width = batch.history.shape[1] if batch.events is None else batch.events.width
-            added = self.event_feature_embedding(batch.events, batch.history[:, :width] != 0)
+            real = batch.history != 0 if real is None else real
+            added = self.event_feature_embedding(batch.events, real[:, :width])
             added = functional.pad(added, (0, 0, 0, batch.history.shape[1] - width))
             events = events + added * (history != 0).unsqueeze(-1)
         return functional.dropout(events, self.embedding_dropout, self.training), history != 0

@@ -33,7 +33,8 @@ class HSTU(TransformerModel):
             map.
         max_length: number of positions, at least the data's ``max_history``, and what the sums over events
             are divided by; of a longer history the model reads the last events.
-        use_times: whether the model reads the times of events, where the data has any.
+        use_times: whether the model reads the times of events, where the data has any. With loaders of your
+            own whose batches have none, say False: what only times train would else wait for a gradient.
         **kwargs: arguments of ``SequenceModel``, ``HistoryModel`` and ``RetrievalModel``.
 
     Raises:
@@ -59,15 +60,24 @@ class HSTU(TransformerModel):
             lambda: HSTUBlock(dim, num_heads, dropout, num_blocks, max_length, use_times), num_blocks
         )
         self.output_norm = nn.LayerNorm(dim)
+        self._without_times: list[nn.Parameter] = []
 
     def setup(self, stage: str) -> None:
         """Take from the data what training needs; what only times would train is left as it is without."""
         super().setup(stage)
-        if stage == "fit" and self.data is not None:
-            for block in self.blocks:
-                if block.time_bias is not None:
-                    # processes that train together wait for the gradient of each parameter that wants one
-                    block.time_bias.requires_grad_(self.metadata.events.times is not None)
+        if stage != "fit" or self.data is None:
+            return
+        for parameter in self._without_times:  # what somebody else has frozen stays frozen
+            parameter.requires_grad_(True)
+        self._without_times = []
+        if self.metadata.events.times is None:
+            # processes that train together wait for the gradient of each parameter that wants one
+            biases = [
+                self.get_parameter(name) for name in self.time_parameters() if name.endswith(".time_bias")
+            ]
+            self._without_times = [bias for bias in biases if bias.requires_grad]
+            for parameter in self._without_times:
+                parameter.requires_grad_(False)
 
     def time_parameters(self) -> list[str]:
         """Return the names of the parameters that hold what is learned of the time between events."""

@@ -226,7 +226,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
                 )
             )
             if stage == "fit":
-                self.negatives.prepare(data.item_counts, data.target_counts)
+                self.negatives.prepare(data.item_counts, self.target_counts(data))
                 self._fill_features(data)
         if stage == "fit":
             self._use_sparse_gradients()
@@ -253,6 +253,13 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
         """The data module that the trainer was given, if it is one of this package's."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         return data if isinstance(data, RetrievalDataModule) else None
+
+    def target_counts(self, data: RetrievalDataModule) -> Tensor:
+        """Return (num_items + 1,) how often each item is a target in an epoch, on average, for the sampler.
+
+        An architecture that makes targets of its own of the training rows says so here.
+        """
+        return data.target_counts
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -104,11 +104,12 @@ class SequenceModel(HistoryModel):
         In the second case the history of the returned batch holds the last event alone.
 
         Raises:
-            ValueError: the model trains on all positions, and the batch has no target for each.
+            ValueError: the model trains on all positions, and the batch has no target for each, or more
+                events than the model reads.
         """
         if not self.all_positions:
             return user_vectors(self, batch), batch
-        targets = targets_of_windows(batch, 'train_on="all"')
+        targets = targets_of_windows(batch, 'train_on="all"', self.max_length)
         there = has_targets(targets)
         rows, positions = self._places(batch, there)
         flat = one_by_one(batch, targets, rows, positions)

@@ -11,17 +11,32 @@ from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.target_counts import places_of
 
 
-def targets_of_windows(batch: RetrievalBatch, who: str) -> Tensor:
+def targets_of_windows(
+    batch: RetrievalBatch, who: str, longest: int | None = None, single: bool = False
+) -> Tensor:
     """Return the targets of a batch of windows: (B, L), or (B, L, T) with up to T at each position.
 
     Args:
         batch: the batch.
         who: what needs them, for the message.
+        longest: the most events of a history that it reads; None = all.
+        single: whether it takes a single target at each position.
 
     Raises:
-        ValueError: the batch has no target for each position of the history.
+        ValueError: the batch has no target for each position of the history, several where there may be
+            one, or more events than can be read.
     """
     targets = batch.padded_targets
+    if longest is not None and targets.shape[1] > longest:
+        raise ValueError(
+            f"{who} reads the last max_length={longest} events, and cannot be trained on windows of "
+            f"{targets.shape[1]}: raise max_length, or cut the windows"
+        )
+    if single and targets.ndim == 3:
+        raise ValueError(
+            f"{who} takes one target at each position, (B, L), got {tuple(targets.shape)}: set "
+            "target_window to 1"
+        )
     if targets.shape[:2] != batch.history.shape or targets.ndim > 3:
         raise ValueError(
             f"{who} needs targets of the shape {tuple(batch.history.shape)} of the history, got "
@@ -45,13 +60,16 @@ def one_by_one(batch: RetrievalBatch, targets: Tensor, rows: Tensor, positions: 
     """
     weight, known = batch.sample_weight, batch.known_positives
     flat, counts = targets[rows, positions].reshape(len(rows), -1), batch.target_counts
+    if weight is not None:
+        weight = weight[rows, positions]
+        weight = weight.flatten() if flat.shape[1] == 1 else weight
     if counts is not None:
         counts = replace(counts, targets=flat) if counts.positions == len(rows) else None
     return RetrievalBatch(
         history=batch.history[rows, positions].unsqueeze(1),
         targets=flat,
         users=batch.users[rows],
-        sample_weight=None if weight is None else weight[rows, positions],
+        sample_weight=weight,
         known_positives=None if known is None else rows_of(known, rows),
         events=None if batch.events is None else batch.events[rows, positions][:, None],
         counted=counts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, distributed
 
 from lightning_croloss.common.gathering import gathered, row_counts
@@ -16,7 +18,8 @@ class InBatchNegatives(CountedNegatives):
     An item is drawn as often as it is a target, so that q is its share of the training targets (Yi et al.,
     RecSys 2019; Yang et al., WWW 2020). The row's own target is the positive, not a draw: M = B − 1.
     Rows that share its target are draws, but ignored. An item that is not a training target is never
-    drawn, and no correction can make up for that: ``MixedNegatives`` with some ``UniformNegatives`` can.
+    drawn, and no correction can make up for that: ``MixedNegatives`` with some ``UniformNegatives`` can. A
+    target of the batch that is none by the counts, of a loader of your own, is no negative.
 
     Args:
         gather_across_devices: also take the targets of the other processes' batches. Their ids are gathered
@@ -28,6 +31,7 @@ class InBatchNegatives(CountedNegatives):
     def __init__(self, gather_across_devices: bool = False, exclude_known_positives: bool = False) -> None:
         super().__init__(exclude_known_positives)
         self.gather_across_devices = gather_across_devices
+        self._warned = False
 
     def probabilities(self, item_counts: Tensor, target_counts: Tensor) -> Tensor:
         """Return each item's share of the training targets.
@@ -46,7 +50,16 @@ class InBatchNegatives(CountedNegatives):
         rows = ids.shape[0]
         if self.gather_across_devices and distributed.is_available() and distributed.is_initialized():
             ids, rows = gather_ids(ids)
-        return Candidates(ids, self.log_prob(ids), self.excluded(batch), num_sampled=rows - 1)
+        log_prob = self.log_prob(ids)
+        uncounted = (log_prob == -torch.inf) & (ids != 0)
+        if ids.is_cpu and not self._warned and uncounted.any():  # of a device nothing is asked
+            self._warned = True
+            rank_zero_warn(
+                f"item {int(ids[uncounted][0])} is a target of a batch, but none of the targets of training "
+                "that InBatchNegatives has counted: such items are no negatives; call prepare with the "
+                "counts of what you train on"
+            )
+        return Candidates(ids.masked_fill(uncounted, 0), log_prob, self.excluded(batch), num_sampled=rows - 1)
 
 
 def gather_ids(ids: Tensor) -> tuple[Tensor, int]:

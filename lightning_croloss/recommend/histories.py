@@ -85,7 +85,7 @@ def batch_of_histories(
 
     Args:
         histories: for each user the item ids of its events, oldest first; or a (B, L) tensor of them,
-            left-padded with 0; None = no events of any of the users.
+            padded with 0; None = no events of any of the users. A 0 is no event, wherever it stands.
         users: (B,) ids of the users, 0 = unknown; None = all unknown.
         num_items: size of the catalogue.
         num_users: number of users that the model knows; 0 if it has no use for them.
@@ -104,11 +104,14 @@ def batch_of_histories(
     whole: Ids
     if isinstance(histories, Tensor):
         _check_padded(histories)
-        whole = history = given = histories.to(device, torch.long)
+        whole = history = given = _left_padded(histories.to(device, torch.long))
     else:
-        lengths = list(map(len, histories))
+        lengths = torch.tensor(list(map(len, histories)), dtype=torch.long, device=device)
         given = torch.tensor([item for row in histories for item in row], dtype=torch.long, device=device)
-        stop = torch.tensor(lengths, dtype=torch.long, device=device).cumsum(0)
+        if not given.all():
+            rows = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
+            lengths, given = rows[given != 0].bincount(minlength=len(lengths)), given[given != 0]
+        stop = lengths.cumsum(0)
         begin = torch.cat([stop.new_zeros(1), stop])[:-1]
         whole = ItemLists.of_ranges(given, begin, stop).compact(left=True)
         if max_history is not None:
@@ -197,6 +200,14 @@ def events_of_histories(
     if encoded is None or histories is None or all(map(all, real)):
         return histories, encoded
     return [list(compress(row, mask)) for row, mask in zip(listed, real, strict=True)], encoded
+
+
+def _left_padded(histories: Tensor) -> Tensor:
+    """Return (B, L) ids with the padding before the events, in whose order nothing changes."""
+    real = histories != 0
+    if not (real[:, :-1] & ~real[:, 1:]).any():
+        return histories
+    return histories.gather(1, real.to(torch.uint8).argsort(dim=1, stable=True))
 
 
 def _check_padded(histories: Tensor) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.common.vocabulary import Vocabulary
@@ -91,12 +92,8 @@ class Retriever(Protocol):
     def device(self) -> torch.device:
         """Where the model is."""
 
-    @property
-    def training(self) -> bool:
-        """Whether the model is in training mode."""
-
-    def train(self, mode: bool = True) -> Any:
-        """Switch to training mode, or out of it."""
+    def modules(self) -> Iterator[nn.Module]:
+        """Return the model and all its parts."""
 
     def eval(self) -> Any:
         """Switch to evaluation mode."""

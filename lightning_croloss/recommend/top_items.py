@@ -134,13 +134,14 @@ def batch_of_nobody(model: Retriever) -> RetrievalBatch:
 
 @contextmanager
 def evaluating(model: Retriever) -> Iterator[None]:
-    """Switch a model to evaluation, and back to what it was."""
-    was_training = model.training
+    """Switch a model to evaluation, and each part of it back to what it was."""
+    modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for part, was_training in modes:
+            part.training = was_training
 
 
 def checked_ids(ids: Tensor, num_items: int) -> Tensor:

@@ -1,8 +1,10 @@
 """BERT4Rec: its attention by plain loops, its masks, what a mask may see, and every argument."""
 
 import functools
+import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -11,7 +13,7 @@ from torch.nn import functional
 
 from lightning_croloss import BERT4Rec, FullCatalogNegatives, InBatchNegatives, SoftmaxLoss, UniformNegatives
 from lightning_croloss.data import DataRequest, RetrievalBatch
-from tests.data_for_tests import ClusteredData, fit, quiet_trainer
+from tests.data_for_tests import ClusteredData, EventData, fit, quiet_trainer
 from tests.models.cases import (
     FOR_HISTORY,
     ArgumentTests,
@@ -170,6 +172,88 @@ def test_rows_may_end_with_any_of_their_targets():
     assert bool((chosen[ended].sum(1) == 1).all())
     # of the rows that end with a drawn target, 2 of 3 and all end before their last column
     assert float(ended.double().mean()) == pytest.approx(0.25 * (2 / 3 + 1) / 2, abs=0.04)
+
+
+def naive_masked(number, probability, last_probability, random_ends):
+    """How often each of a row's targets is masked, over all that may be drawn."""
+    found = [0.0] * number
+    for chosen in itertools.product((False, True), repeat=number):
+        likely = math.prod(probability if each else 1 - probability for each in chosen)
+        for alone, weight in ((True, last_probability), (False, 1 - last_probability)):
+            for position in range(number):
+                if alone or not any(chosen):
+                    share = 1 / number if random_ends else float(position == number - 1)
+                else:
+                    share = float(chosen[position])
+                found[position] += weight * likely * share
+    return found
+
+
+@pytest.mark.parametrize("random_ends", [False, True])
+@pytest.mark.parametrize(("probability", "last"), [(0.3, 0.1), (0.0, 0.5), (0.9, 0.9)])
+def test_samplers_are_told_how_often_an_item_is_masked(probability, last, random_ends):
+    model = small_model(
+        negatives=InBatchNegatives(),
+        mask_probability=probability,
+        mask_last_probability=last,
+        random_ends=random_ends,
+    )
+    data, batches = windows(max_history=5)
+    expected = torch.zeros(41, dtype=torch.float64)
+    for batch in batches:
+        for row in batch.targets:
+            items = row[row != 0]
+            expected[items] += torch.tensor(
+                naive_masked(len(items), probability, last, random_ends), dtype=torch.float64
+            )
+    torch.testing.assert_close(model.target_counts(data), expected)
+    fit(model, ClusteredData(batch_size=8, max_history=5), limit_train_batches=1)
+    share = (expected[1:] / expected.sum()).float()
+    torch.testing.assert_close(model.negatives.log_prob(torch.arange(1, 41)).exp(), share)
+
+
+def with_event_features(**arguments):
+    """A model that reads features of events, trained for a step, and windows of its data."""
+    data = EventData(batch_size=8)
+    model = small_model(event_features=data.event_feature_specs, **arguments)
+    fit(model, data, limit_train_batches=1)
+    data.prepare_for(DataRequest(all_positions=True, first_events=True, events=model.metadata.events))
+    return model.train(), next(iter(data.train_dataloader()))
+
+
+def test_an_event_behind_a_masked_one_has_an_event_before():
+    """As at inference, where every event but the first has one."""
+    model, batch = with_event_features(mask_probability=0.5, mask_last_probability=0.0)
+    asked = []
+    model.event_feature_embedding.register_forward_pre_hook(lambda module, given: asked.append(given[1]))
+    model.training_users(batch)
+    (real,) = asked
+    assert torch.equal(real, batch.history != 0)
+
+
+def test_a_last_event_without_features_is_told_or_not_there():
+    model, batch = with_event_features(mask_probability=0.5, mask_last_probability=0.0, dropout=0.0)
+    other = replace(batch, targets=batch.targets.clone())
+    other.targets[:, -1] = other.targets[:, -1] % 40 + 1
+    found = []
+    for each in (batch, other):
+        torch.manual_seed(2)
+        users, flat = model.training_users(each)
+        found.append((users, flat.targets))
+    assert 0 < int((found[0][1] != found[1][1]).sum()) < len(batch.targets)  # some are told
+    assert torch.equal(found[0][0], found[1][0])
+
+
+def test_windows_of_more_than_it_reads_and_of_several_targets_are_refused():
+    model = small_model(max_length=3)
+    with pytest.raises(ValueError, match=r"reads the last max_length=3 events, .* on windows of 4"):
+        model.training_users(batch_of([1, 2, 3, 4], targets=[[2, 3, 4, 5]]))
+    several = torch.tensor([[[2, 3], [3, 4], [4, 5]]])
+    with pytest.raises(ValueError, match=r"one target at each position, .* got \(1, 3, 2\): set"):
+        model.training_users(batch_of([1, 2, 3], targets=several))
+    long, short = batch_of([1, 2, 3, 4], targets=[[5]]), batch_of([2, 3, 4], targets=[[5]])
+    model.eval()
+    assert torch.equal(model.training_users(long)[0], model.training_users(short)[0])
 
 
 def test_what_is_behind_the_end_of_a_row_is_not_seen():

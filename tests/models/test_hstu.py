@@ -160,3 +160,28 @@ def test_times_are_learned_where_the_data_has_them(data):
     assert torch.equal(model.blocks[0].time_bias, before) != has_times
     if not has_times:
         assert model.recommend([[1, 2]], 5)[0].shape == (1, 5)
+
+
+def test_what_is_frozen_stays_frozen():
+    """What only times train is switched off without them, and never on but with them."""
+    model = small_model()
+    first, second = (block.time_bias for block in model.blocks)
+    first.requires_grad_(False)
+    fit(model, ClusteredData(), limit_train_batches=1)
+    assert not any(bias.requires_grad for bias in (first, second))
+    model.setup("fit")
+    assert not any(bias.requires_grad for bias in (first, second))
+    fit(small := small_model(), ClusteredData(), limit_train_batches=1)
+    assert not any(block.time_bias.requires_grad for block in small.blocks)
+
+
+def test_times_train_what_was_without_them():
+    model = small_model()
+    first, second = (block.time_bias for block in model.blocks)
+    first.requires_grad_(False)
+    model._without_times = [second.requires_grad_(False)]
+    before = first.clone(), second.clone()
+    fit(model, EventData(), limit_train_batches=2)
+    assert second.requires_grad
+    assert torch.equal(first, before[0])
+    assert not torch.equal(second, before[1])

@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 
-from lightning_croloss import HSTU, FullCatalogNegatives, GRU4Rec, SoftmaxLoss
+from lightning_croloss import HSTU, ESASRec, FullCatalogNegatives, GRU4Rec, SASRec, SoftmaxLoss
 from lightning_croloss.data import RetrievalBatch
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
 from tests.models.cases import check_exact_resume, reloaded
@@ -153,3 +153,19 @@ def test_a_checkpoint_is_enough_to_recommend_alike(cls, train_on, tmp_path):
     again = reloaded(model, tmp_path, histories=[[1, 2, 3, 4, 5, 6, 7, 8], []], n=9)
     assert type(again) is cls
     assert again.train_on == train_on
+
+
+@pytest.mark.parametrize("cls", [SASRec, ESASRec, HSTU])
+def test_windows_longer_than_the_positions_are_refused(cls):
+    """Those of a loader of one's own: the data modules' are compared with max_length before."""
+    model = small_sequence_model(cls, train_on="all", max_length=3)
+    with pytest.raises(ValueError, match=r"reads the last max_length=3 events, .* on windows of 4"):
+        model.training_users(batch_of([1, 2, 3, 4], targets=[[2, 3, 4, 5]]))
+
+
+def test_single_targets_of_positions_may_have_weights_of_their_shape():
+    model = small_sequence_model(SASRec, train_on="all", negatives=FullCatalogNegatives())
+    flat, deep = (batch_of([1, 2], targets=targets) for targets in ([[2, 3]], [[[2], [3]]]))
+    flat.sample_weight, deep.sample_weight = torch.tensor([[1.0, 3.0]]), torch.tensor([[[1.0], [3.0]]])
+    model.eval()
+    torch.testing.assert_close(*(model.loss_of(each) for each in (flat, deep)))

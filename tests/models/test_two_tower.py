@@ -389,6 +389,15 @@ def test_the_id_of_an_item_that_training_never_saw_is_not_used():
     assert not torch.allclose(model.encode_items(known), by_features, atol=1e-6)
 
 
+@pytest.mark.parametrize("order", [(False, True), (True, False)])
+def test_an_item_of_an_earlier_training_keeps_its_id(order):
+    """A second fit sees fewer items, or more: what either has seen is known."""
+    model = small_tower(FeaturedData())
+    for cold in order:
+        fit(model, FeaturedData(cold=cold), limit_train_batches=1)
+    assert model.seen_items.tolist() == [False] + [True] * 40
+
+
 # ---------------------------------------------------------------------- users
 
 

@@ -39,3 +39,18 @@ def test_a_batch_larger_than_the_catalogue_is_told_once_what_is_better():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.loss_of(batch)
+
+
+@pytest.mark.parametrize("loss", [CROLoss(), SoftmaxLoss(), BPRLoss()])
+def test_a_target_that_was_not_counted_is_no_negative(loss):
+    """No correction can make up for a draw of probability 0: the loss would be that item alone."""
+    model = small_model(num_items=NUM_ITEMS, negatives=InBatchNegatives(), loss=loss, ns=(5,))
+    model.negatives.prepare(COUNTS, COUNTS)
+    with pytest.warns(UserWarning, match="item 2 is a target of a batch, but none of the targets"):
+        found = model.negatives.sample(batch_with([1, 2, 6]))
+    assert found.ids.tolist() == [1, 0, 6]
+    assert found.num_sampled == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        value = model.loss_of(batch_with([1, 2, 6]))
+    assert float(value) < 10

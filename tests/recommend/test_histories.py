@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 import torch
 
+from lightning_croloss import MIND, Caser, SASRec, YouTubeDNN
 from lightning_croloss.recommend.histories import batch_of_histories
 from tests.data_for_tests import small_model
 
@@ -160,3 +161,21 @@ def test_users_that_do_not_fit_are_refused():
 def test_items_out_of_range_are_refused(histories, got):
     with pytest.raises(ValueError, match=rf"item ids 1 … 40 \(0 = padding\), got {got}"):
         batch(histories)
+
+
+@pytest.mark.parametrize("cls", [YouTubeDNN, MIND, Caser, SASRec])
+@pytest.mark.parametrize("behind", [1, 30])
+def test_padding_may_stand_anywhere(cls, behind):
+    """``pad_sequence`` pads on the right: nothing may be cut of the events then, nor any be moved."""
+    torch.manual_seed(0)
+    model = cls(num_items=40, embedding_dim=8, ns=(5,)).eval()
+    model.metadata.max_history = 3
+    expected = model.recommend([[4, 5, 6, 7], [8, 9]], 9, exclude_history=False)
+    mixed = [[4, 0, 5, 6, 7] + [0] * behind, [8, 9, 0, 0, 0] + [0] * behind]
+    for given in (mixed, torch.tensor(mixed), np.array(mixed)):
+        found = model.recommend(given, 9, exclude_history=False)
+        assert torch.equal(found[0], expected[0])
+        torch.testing.assert_close(found[1], expected[1])
+    for left_out in (mixed, torch.tensor(mixed)):
+        ids, _ = model.recommend(left_out, 30, exclude_history=True)
+        assert not {4, 5, 6, 7} & set(ids[0].tolist())

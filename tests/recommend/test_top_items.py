@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_croloss.data import RetrievalBatch
+from tests.data_for_tests import small_model
 
 HISTORIES = [[3, 1, 2], [11, 12, 13, 14], [40]]
 
@@ -46,3 +47,12 @@ def test_recommend_neither_drops_nor_changes_the_mode(trained, training):
     with pytest.raises(ValueError, match="n must be"):
         trained.recommend(HISTORIES, 99)
     assert {module.training for module in trained.modules()} == {training}
+
+
+def test_each_part_is_back_in_its_mode_afterwards():
+    model = small_model()
+    model.train()
+    model.item_embedding.eval()
+    model.recommend([[1, 2]], 3)
+    assert model.training
+    assert not model.item_embedding.training
