@@ -84,7 +84,7 @@ class CROLossCallback(Configurable, Callback):
         """Find the loss and check every value that will be set."""
         # not in setup, which comes before the module's own, where it may make the loss
         self._loss = find_loss(pl_module, _NAME)
-        self._own_values = {name: float(value) for name, value in self._loss.schedulable().items()}
+        self._own_values = _values(self._loss)
         check_schedules(_NAME, self._loss, self.schedules)
         # asking for the length loads the data, which a run that goes on must not before its place is known
         if trainer.ckpt_path is None:
@@ -207,9 +207,15 @@ class CROLossCallback(Configurable, Callback):
         Raises:
             ValueError: the state holds no number of steps.
         """
+        if self._loss is not None:  # a strategy that restores late: a model may have set what was saved
+            self._own_values = _values(self._loss)
         states = checkpoint.get("callbacks") or {}
         if self.state_key not in states and (state := nearest_state(states, self.schedules)) is not None:
             self.load_state_dict({**state})
+
+
+def _values(loss: RetrievalLoss) -> dict[str, float]:
+    return {name: float(value) for name, value in loss.schedulable().items()}
 
 
 class _Scheduler(LossScheduler):
