@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lightning_croloss import CROLoss, CROLossCallback, SoftmaxLoss, YouTubeDNN
 from lightning_croloss.callbacks import Linear
@@ -181,6 +182,20 @@ def test_a_length_that_is_none_is_refused(tmp_path, total):
         sentence = f"total_steps={re.escape(repr(total))}, which must be a whole number of at least 1"
         with pytest.raises(ValueError, match=sentence):
             ns(callback, MustNotTrain(), max_epochs=2, ckpt_path=path)
+
+
+class RestoresLate(SingleDeviceStrategy):
+    """Loads a checkpoint after ``on_fit_start``, as FSDP and DeepSpeed do."""
+
+    restore_checkpoint_after_setup = True
+
+
+def test_a_length_that_is_restored_late_counts(tmp_path):
+    path = saved(tmp_path / "some.ckpt", CROLossCallback(n=LINE), max_epochs=2)
+    callback = CROLossCallback(n=LINE)
+    found, _ = ns(callback, max_epochs=3, ckpt_path=path, strategy=RestoresLate("cpu"))
+    assert callback.total_steps == 20
+    assert found == [10.0] * 10
 
 
 # ---------------------------------------------------------------------- the loss after the fit
