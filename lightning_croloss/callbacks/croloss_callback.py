@@ -10,19 +10,20 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_croloss.callbacks.schedule_length import length_in, nearest_state, state_key, training_length
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.schedules import LossScheduler, Schedule
 from lightning_croloss.schedules.checks import as_schedules, check_schedules, find_loss
+from lightning_croloss.schedules.moments import warn_of_moments
 from lightning_croloss.training.logging_steps import logged_last_step, logs_next_step
 from lightning_croloss.training.monitors import BY_THE_CALLBACK
-from lightning_croloss.training.steps import counts_batches, steps_done, steps_in_all
+from lightning_croloss.training.steps import steps_done, steps_in_all
 from lightning_croloss.training.whole_files import write_whole_files
 
 #: A target n cannot be reached if the best soft ranks of an epoch stay this many times above it.
 FAR_ABOVE = 3.0
 _NAME = "CROLossCallback"
-_OR_IN_STEPS = " or max_steps, or give begin and until in optimizer steps"
 
 
 class CROLossCallback(Configurable, Callback):
@@ -34,6 +35,9 @@ class CROLossCallback(Configurable, Callback):
 
     Moments of the schedules are steps of the optimizer. Under manual optimization a step is a batch, however
     many optimizers step in it, and whether or not one does; fractions need ``max_epochs`` there.
+
+    The loss may be made in ``setup`` or ``configure_model`` of the module. It has the scheduled values while
+    it is trained, and its own again once the fit is over, as when its checkpoint is loaded.
 
     Args:
         n: target N of ``TargetNImportance``, or of the rule of ``CROLoss(n=…)``, which then chooses α and the
@@ -60,57 +64,54 @@ class CROLossCallback(Configurable, Callback):
         given = {"n": n, "alpha": alpha, "lambda_weight": lambda_weight, "temperature": temperature}
         self.schedules: dict[str, Schedule] = as_schedules(given, _NAME)
         self.total_steps: int | None = None
+        self._resumed = False  # whether the length is that of a checkpoint, for the fit that comes
         self._loss: RetrievalLoss | None = None
+        self._own_values: dict[str, float] = {}
         self._scheduler: LossScheduler | None = None
         self._best_soft_rank: Tensor | None = None  # where the loss is, which is not asked for it in a step
         self._warned = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the loss and check every value that will be set; let the trainer write nothing by halves."""
+        """Forget an earlier fit, unless this goes on with it; let the trainer write nothing by halves."""
         write_whole_files(trainer)
         if stage != "fit":
             return
-        self._loss = find_loss(pl_module, _NAME)
-        check_schedules(_NAME, self._loss, self.schedules)
+        if not self._resumed and steps_done(trainer) == 0:
+            self.total_steps = None
+        self._best_soft_rank, self._warned = None, False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the loss and check every value that will be set."""
+        # not in setup, which comes before the module's own, where it may make the loss
+        self._loss = find_loss(pl_module, _NAME)
+        self._own_values = _values(self._loss)
+        check_schedules(_NAME, self._loss, self.schedules)
+        # asking for the length loads the data, which a run that goes on must not before its place is known
+        if trainer.ckpt_path is None:
+            self._fix_length(trainer, self._loss)
+
+    def _fix_length(self, trainer: Trainer, loss: RetrievalLoss) -> None:
         """Fix the number of steps that fractions refer to: at the first fit, not at a resumed one."""
-        assert self._loss is not None
         if self.total_steps is None:
-            self.total_steps = self._length(trainer)
-        check_schedules(_NAME, self._loss, self.schedules, self.total_steps)
-        self._scheduler = LossScheduler(self._loss, self.total_steps, **self.schedules)
+            self.total_steps = training_length(trainer, self.schedules)
+        check_schedules(_NAME, loss, self.schedules, self.total_steps or 1)
+        dry = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if self.total_steps is not None and trainer.is_global_zero and not dry:
+            length = max(self.total_steps, steps_in_all(trainer) or 0)
+            warn_of_moments(_NAME, self.schedules, self.total_steps, length)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to set the values."""
+        assert self._loss is not None
+        if trainer.ckpt_path is not None:
+            self._fix_length(trainer, self._loss)
+        self._scheduler = _Scheduler(self._loss, self.total_steps or 1, **self.schedules)
         self._scheduler.left_alone = frozenset(
             name
             for other in trainer.callbacks  # type: ignore[attr-defined]
             if isinstance(other, CROLossCallback) and other is not self
             for name in other.schedules
         )
-
-    def _length(self, trainer: Trainer) -> int:
-        """Return the number of steps of the training, 1 if it has no known end and none is needed."""
-        if (total := steps_in_all(trainer)) is not None:
-            return total
-        fractions = {
-            name
-            for name, schedule in self.schedules.items()
-            if any(0.0 < moment <= 1.0 for moment in schedule.places())
-        }
-        by_batches = counts_batches(trainer)
-        if fractions and by_batches and trainer.max_steps != -1:
-            raise ValueError(
-                f"CROLossCallback: the schedule of {', '.join(sorted(fractions))} ends at a fraction of the "
-                f"training, but max_steps={trainer.max_steps} does not say how many batches that is under "
-                "manual optimization: set trainer.max_epochs alone, give begin and until in batches, or let "
-                "training_step set the values by a LossScheduler"
-            )
-        if fractions:
-            raise ValueError(
-                f"CROLossCallback: the schedule of {', '.join(sorted(fractions))} ends at a fraction of the "
-                "training, whose length is unknown: set trainer.max_epochs"
-                f"{', or give begin and until in batches' if by_batches else _OR_IN_STEPS}"
-            )
-        return 1
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -164,15 +165,59 @@ class CROLossCallback(Configurable, Callback):
                 stacklevel=2,
             )
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the loss its own values back."""
+        self._end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the loss its own values back."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._loss is not None and self._scheduler is not None:
+            known = self._loss.schedulable()
+            for name in self._scheduler.get_last_value().keys() & known.keys() & self._own_values.keys():
+                known[name].fill_(self._own_values[name])
+        self._loss = self._scheduler = None
+        self._resumed = False
+
     @property
     def state_key(self) -> str:
         """Name of this callback's state, so that several callbacks may schedule different parameters."""
-        return f"CROLossCallback[{','.join(self.schedules)}]"
+        return state_key(self.schedules)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of steps that fractions refer to."""
         return {"total_steps": self.total_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore it, so that a resume with another ``max_epochs`` does not shift the schedule."""
-        self.total_steps = state_dict["total_steps"]
+        """Restore it, so that a resume with another ``max_epochs`` does not shift the schedule.
+
+        Raises:
+            ValueError: it is no number of steps.
+        """
+        self.total_steps = length_in(state_dict)
+        self._resumed = self.total_steps is not None
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take the length from another callback's state where this one has none in the checkpoint.
+
+        Raises:
+            ValueError: the state holds no number of steps.
+        """
+        if self._loss is not None:  # a strategy that restores late: a model may have set what was saved
+            self._own_values = _values(self._loss)
+        states = checkpoint.get("callbacks") or {}
+        if self.state_key not in states and (state := nearest_state(states, self.schedules)) is not None:
+            self.load_state_dict({**state})
+
+
+def _values(loss: RetrievalLoss) -> dict[str, float]:
+    return {name: float(value) for name, value in loss.schedulable().items()}
+
+
+class _Scheduler(LossScheduler):
+    def _look_at_moments(self, who: str) -> None:
+        """Leave it: the callback knows better how long the training is."""

@@ -75,6 +75,7 @@ class PredictionWriter(Callback):
             raise ValueError(
                 "predictions are written in the tokens of a RetrievalDataModule: give the trainer one"
             )
+        self._users = self._without = 0  # of this time alone
         numbers = _of_all(trainer, trainer.num_predict_batches, everywhere=True)
         if any(number != numbers[0] for number in numbers):
             raise ValueError(

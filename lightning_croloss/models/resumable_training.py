@@ -42,9 +42,11 @@ class ResumableTraining(SampledTraining):
         self._in_started_process = False
 
     def setup(self, stage: str) -> None:
-        """Take note of who started this process; let the trainer write nothing by halves."""
+        """Forget an earlier fit, take note of who started this process; let nothing be written by halves."""
         write_whole_files(self.trainer)
         if stage == "fit":
+            # of one that failed, or of another trainer: a checkpoint that is resumed is loaded after this
+            self._position, self._continuation, self._saved_states = Position(), None, None
             self._position.missing = missing_internals(self.trainer)
         self._in_started_process = isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher)
 

@@ -74,7 +74,7 @@ class Ramp(Schedule):
 
     def value(self, step: int, total: int) -> float:
         """Return the value at ``step``."""
-        first, last = _step_of(self.begin, total), _step_of(self.until, total)
+        first, last = step_of(self.begin, total), step_of(self.until, total)
         if step >= last:
             return self.end
         if step <= first:
@@ -167,7 +167,7 @@ class Steps(Schedule):
 
     def value(self, step: int, total: int) -> float:
         """Return the value of the last milestone that ``step`` reached."""
-        reached = sum(step >= _step_of(milestone, total) for milestone in self.milestones)
+        reached = sum(step >= step_of(milestone, total) for milestone in self.milestones)
         return self.values[reached]
 
     def extremes(self) -> list[float]:
@@ -193,5 +193,6 @@ def _moment(name: str, value: float) -> float:
     return float(value)
 
 
-def _step_of(moment: float, total: int) -> float:
+def step_of(moment: float, total: int) -> float:
+    """Return the step of a moment, which is a fraction of ``total`` steps up to 1, and a step above it."""
     return moment * total if moment <= 1.0 else moment

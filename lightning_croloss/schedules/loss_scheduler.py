@@ -10,6 +10,7 @@ from torch import nn
 
 from lightning_croloss.schedules.checks import as_schedules, check_schedules, find_loss
 from lightning_croloss.schedules.curves import Constant, Schedule
+from lightning_croloss.schedules.moments import warn_of_moments
 
 
 class LossScheduler:
@@ -34,7 +35,8 @@ class LossScheduler:
         loss: the loss, or a module that holds one.
         total_steps: number of optimizer steps of the whole training, which fractions of the schedules refer
             to: ``epochs * len(loader)``, fewer where gradients are accumulated. After them the last values
-            hold.
+            hold, also once the training is over: the loss keeps them. A schedule that begins or ends after
+            them gets a warning.
         n: target N of ``TargetNImportance``, or of the rule of ``CROLoss(n=…)``, which then sets α and the
             temperature unless they were given: a number or a schedule. Anneal it from large to small.
         alpha: α of ``PowerImportance``: a number or a schedule.
@@ -73,11 +75,15 @@ class LossScheduler:
         given = {"n": n, "alpha": alpha, "lambda_weight": lambda_weight, "temperature": temperature}
         self.schedules = as_schedules({**given, **others}, who)
         check_schedules(who, self.loss, self.schedules, self.total_steps)
+        self._look_at_moments(who)
         self.last_step = 0
         self.left_alone: frozenset[str] = frozenset()
         self._n: float | None = None  # of a rule: the loss does not hold it
         self._with_n: tuple[str, ...] = ()
         self.set_step(0)
+
+    def _look_at_moments(self, who: str) -> None:
+        warn_of_moments(who, self.schedules, self.total_steps)
 
     def step(self) -> None:
         """Count an optimizer step, and set the values of the next; call it after ``optimizer.step()``."""

@@ -2,5 +2,6 @@
 
 from lightning_croloss.training.lazy_adam import LazyAdam
 from lightning_croloss.training.schedulers import ChainedScheduler, SequentialLR
+from lightning_croloss.training.steps import steps_in_all
 
-__all__ = ["ChainedScheduler", "LazyAdam", "SequentialLR"]
+__all__ = ["ChainedScheduler", "LazyAdam", "SequentialLR", "steps_in_all"]

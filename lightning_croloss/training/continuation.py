@@ -63,6 +63,7 @@ class Continuation:
             module: what it trains.
         """
         loop, inner = _loops(trainer)
+        _load_places(loop)
         recounted = self._restore(trainer, module)
         moment = self._described["moment"]
         self._restart(trainer, in_an_epoch=False)
@@ -157,6 +158,16 @@ class Continuation:
 def _loops(trainer: Trainer) -> tuple[Any, Any]:
     """Return the loop over epochs and that over the batches of one."""
     return trainer.fit_loop, trainer.fit_loop.epoch_loop
+
+
+def _load_places(loop: Any) -> None:
+    """Let the loaders know their places where somebody asked for them before Lightning knew these.
+
+    So does whoever asks for ``trainer.estimated_stepping_batches`` in ``configure_optimizers``.
+    """
+    if loop.restarting and loop._combined_loader_states_to_load and loop._combined_loader is not None:
+        loop._load_combined_loader_states()
+        iter(loop._data_fetcher)
 
 
 def _count_batches_anew(trainer: Trainer) -> bool:

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.exceptions import _TunerExitException
 
+from lightning_croloss.training.steps import batches_a_step
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.plan import FitLength
 from lightning_croloss.tuning.segment import Data, fit_arguments
@@ -111,17 +112,24 @@ def _draws_itself(loader: Any) -> bool:
 
 def _steps(trainer: Trainer, of_epoch: int) -> int:
     """Return the number of batches of the whole fit."""
-    of_step = trainer.accumulate_grad_batches
     limits = []
     if trainer.max_epochs is not None and trainer.max_epochs >= 0:
         limits.append(trainer.max_epochs * of_epoch)
     if trainer.max_steps >= 0:
-        steps_of_epoch = -(-of_epoch // of_step)
-        epochs, rest = divmod(trainer.max_steps, steps_of_epoch)
-        limits.append(epochs * of_epoch + min(rest * of_step, of_epoch))
+        limits.append(_batches_of_steps(trainer, trainer.max_steps, of_epoch))
     if not limits:
         raise ValueError("the fit has no end, of which rungs are fractions: set max_epochs or max_steps")
     return min(limits)
+
+
+def _batches_of_steps(trainer: Trainer, steps: int, of_epoch: int) -> int:
+    """Return the number of batches of so many optimizer steps."""
+    batches = epoch = 0
+    while steps > (steps_of_epoch := -(-of_epoch // batches_a_step(trainer, epoch))):
+        steps -= steps_of_epoch
+        batches += of_epoch
+        epoch += 1
+    return batches + min(steps * batches_a_step(trainer, epoch), of_epoch)
 
 
 def _validations(trainer: Trainer, steps: int, of_epoch: int) -> tuple[int, ...]:

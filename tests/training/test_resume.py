@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_croloss import CROLossCallback, UniformNegatives
+from lightning_croloss import CROLossCallback, UniformNegatives, YouTubeDNN
 from lightning_croloss.callbacks import Linear
 from lightning_croloss.training.resume import keep_checkpoints_together, seed_step
 from tests.data_for_tests import fit, quiet_trainer, small_model
@@ -170,3 +170,55 @@ def test_more_epochs_do_not_shift_the_schedule(tmp_path):
     for step, temperature in resumed.seen.items():
         assert temperature == (whole.seen[step] if step < 20 else 0.1)
     assert whole.seen[14] == pytest.approx(0.4 - 0.3 * 14 / 20)
+
+
+class AsksForTheLength(YouTubeDNN):
+    """Builds what needs the number of steps: Lightning loads the data before their place is known."""
+
+    def configure_optimizers(self):
+        assert self.trainer.estimated_stepping_batches == 20
+        return super().configure_optimizers()
+
+
+def test_a_model_that_asks_for_the_length_goes_on_in_its_place(tmp_path):
+    def run(**options):
+        steps = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=4, save_top_k=-1)
+        order = Order()
+        model = small_model(AsksForTheLength)
+        fit(model, callbacks=[order, steps], enable_checkpointing=True, max_epochs=2, **options)
+        return order.seen, model.state_dict()
+
+    whole, weights = run()
+    for saved in (4, 12):
+        rest, others = run(ckpt_path=tmp_path / f"step={saved}.ckpt")
+        assert rest == whole[saved:]
+        assert_equal_states(weights, others)
+
+
+def test_a_fit_after_a_resume_that_failed_begins_anew(tmp_path):
+    steps = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=4, save_top_k=-1)
+    fit(small_model(), callbacks=[steps], enable_checkpointing=True)
+    plain, model = small_model(), small_model()
+    fit(plain)
+
+    class Fails(Callback):
+        def on_train_start(self, trainer, pl_module):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(model, callbacks=[Fails()], ckpt_path=tmp_path / "step=4.ckpt")
+    model.load_state_dict(small_model().state_dict())
+    order = Order()
+    trainer = fit(model, callbacks=[order])
+    assert (trainer.global_step, len(order.seen)) == (10, 10)
+    assert_equal_states(plain.state_dict(), model.state_dict())
+
+
+class Order(Callback):
+    """Notes the targets of each batch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.seen.append(batch.targets.tolist())
