@@ -36,8 +36,8 @@ class CROLossCallback(Configurable, Callback):
     Moments of the schedules are steps of the optimizer. Under manual optimization a step is a batch, however
     many optimizers step in it, and whether or not one does; fractions need ``max_epochs`` there.
 
-    The loss may be made in ``setup`` or ``configure_model`` of the module. It has the scheduled values while
-    it is trained, and its own again once the fit is over, as when its checkpoint is loaded.
+    The loss may be made in ``setup`` or ``configure_model`` of the module. After the fit it has the last of
+    the scheduled values; a checkpoint that is loaded has those that it was made with.
 
     Args:
         n: target N of ``TargetNImportance``, or of the rule of ``CROLoss(n=…)``, which then chooses α and the
@@ -66,7 +66,6 @@ class CROLossCallback(Configurable, Callback):
         self.total_steps: int | None = None
         self._resumed = False  # whether the length is that of a checkpoint, for the fit that comes
         self._loss: RetrievalLoss | None = None
-        self._own_values: dict[str, float] = {}
         self._scheduler: LossScheduler | None = None
         self._best_soft_rank: Tensor | None = None  # where the loss is, which is not asked for it in a step
         self._warned = False
@@ -84,7 +83,6 @@ class CROLossCallback(Configurable, Callback):
         """Find the loss and check every value that will be set."""
         # not in setup, which comes before the module's own, where it may make the loss
         self._loss = find_loss(pl_module, _NAME)
-        self._own_values = _values(self._loss)
         check_schedules(_NAME, self._loss, self.schedules)
         # asking for the length loads the data, which a run that goes on must not before its place is known
         if trainer.ckpt_path is None:
@@ -166,18 +164,14 @@ class CROLossCallback(Configurable, Callback):
             )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the loss its own values back."""
+        """Forget what belongs to this fit."""
         self._end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the loss its own values back."""
+        """Forget what belongs to this fit."""
         self._end()
 
     def _end(self) -> None:
-        if self._loss is not None and self._scheduler is not None:
-            known = self._loss.schedulable()
-            for name in self._scheduler.get_last_value().keys() & known.keys() & self._own_values.keys():
-                known[name].fill_(self._own_values[name])
         self._loss = self._scheduler = None
         self._resumed = False
 
@@ -207,15 +201,9 @@ class CROLossCallback(Configurable, Callback):
         Raises:
             ValueError: the state holds no number of steps.
         """
-        if self._loss is not None:  # a strategy that restores late: a model may have set what was saved
-            self._own_values = _values(self._loss)
         states = checkpoint.get("callbacks") or {}
         if self.state_key not in states and (state := nearest_state(states, self.schedules)) is not None:
             self.load_state_dict({**state})
-
-
-def _values(loss: RetrievalLoss) -> dict[str, float]:
-    return {name: float(value) for name, value in loss.schedulable().items()}
 
 
 class _Scheduler(LossScheduler):
