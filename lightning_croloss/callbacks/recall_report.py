@@ -13,6 +13,7 @@ from lightning_croloss.common.plotting import plot_metrics_against_n
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.models.evaluation import EXCLUDED_TARGETS
+from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.training.trackers import Results, log_checkpoint, log_curve
 
@@ -34,7 +35,7 @@ class RecallReport(Callback):
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the best checkpoint to the trackers that keep one."""
-        best = Path(getattr(trainer.checkpoint_callback, "best_model_path", ""))
+        best = Path(best_checkpoint(trainer))
         if best.is_file():
             for logger in trainer.loggers:
                 log_checkpoint(logger, best)

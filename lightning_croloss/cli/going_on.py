@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_croloss.cli.interruption import current, interruption_behind
 from lightning_croloss.cli.save_when_interrupted import SaveWhenInterrupted, checkpoint_folder
+from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.run_folder import known_file
 
 
@@ -64,8 +65,7 @@ def _advice(trainer: Trainer, known: set[Path], resumed: str) -> str:
 
 
 def _after_fit(trainer: Trainer) -> str:
-    callbacks = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
-    path = next((each.best_model_path for each in callbacks if each.best_model_path), "")
+    path = best_checkpoint(trainer)
     if not path:
         return "the model is trained"
     return f"the model is trained; test it with: {_command(trainer, 'test', path)}"

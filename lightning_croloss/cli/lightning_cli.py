@@ -39,6 +39,7 @@ from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
 from lightning_croloss.sharding.deferred import deferred_tables
+from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_versions import own_versions
 from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
@@ -324,8 +325,7 @@ class CROLossCLI(LightningCLI):
         if not self._get(self.config, "test_after_fit"):
             return
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
-        checkpoint = self.trainer.checkpoint_callback
-        best = getattr(checkpoint, "best_model_path", "")
+        best = best_checkpoint(self.trainer)
         with telling_how_to_test(self.trainer), ending_together(self.trainer.strategy.launcher):
             self.trainer.test(
                 self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True
