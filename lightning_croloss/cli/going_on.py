@@ -87,7 +87,9 @@ def _newest(trainer: Trainer, known: set[Path]) -> str:
 def _files(trainer: Trainer) -> set[Path]:
     """Return the checkpoints in a folder that this process has not written to itself."""
     if trainer.is_global_zero and hasattr(trainer.strategy.launcher, "_already_fit"):
-        return set(Path(checkpoint_folder(trainer)).glob("[!.]*.ckpt"))
+        folder = Path(checkpoint_folder(trainer))  # in which file names may make others
+        found = {path: path.relative_to(folder).parents for path in folder.rglob("[!.]*.ckpt")}
+        return {path for path, above in found.items() if not any(each.suffix == ".ckpt" for each in above)}
     return set()
 
 

@@ -26,7 +26,6 @@ from lightning_croloss.training.saved_position import check_position
 from lightning_croloss.training.saved_states import check_run
 from lightning_croloss.training.whole_files import write_whole_files
 
-
 #: Under which a process that a trainer has started tells what its callbacks have kept.
 BEST = "best_checkpoints"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightning_croloss.cli import main
-from tests.cli.small import FIT, NO_PLOT, SMALL
+from tests.cli.small import FIT, NO_PLOT
 
 pytestmark = [
     NO_PLOT,
