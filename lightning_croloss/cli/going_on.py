@@ -12,9 +12,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_croloss.cli.interruption import current, interruption_behind
-from lightning_croloss.cli.save_when_interrupted import SaveWhenInterrupted, checkpoint_folder
+from lightning_croloss.cli.save_when_interrupted import SaveWhenInterrupted
 from lightning_croloss.training.best_checkpoint import best_checkpoint
-from lightning_croloss.training.run_folder import known_file
+from lightning_croloss.training.run_folder import checkpoint_folder, known_file
 
 
 @contextmanager

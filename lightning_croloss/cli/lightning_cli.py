@@ -39,6 +39,7 @@ from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
 from lightning_croloss.sharding.deferred import deferred_tables
+from lightning_croloss.training.averaged_checkpoint import AveragedCheckpoint, averages_of
 from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_versions import own_versions
@@ -293,8 +294,10 @@ class CROLossCLI(LightningCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
-        elif current() is not None and self.trainer.checkpoint_callbacks:
-            self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
+        elif self.trainer.checkpoint_callbacks:
+            more = [AveragedCheckpoint()] if averages_of(self.trainer) else []
+            more += [SaveWhenInterrupted()] if current() is not None else []
+            self.trainer.callbacks.extend(more)  # type: ignore[attr-defined]
         telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
         if self.trainer.max_epochs == 0 and self._get(self.config, "pretrained") is None:
             say("trainer.max_epochs is 0: nothing is trained, and the test measures random weights")
