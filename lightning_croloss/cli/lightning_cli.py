@@ -44,6 +44,7 @@ from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_versions import own_versions
 from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
+from lightning_croloss.training.steps_taken import why_untrained
 
 
 class CROLossCLI(LightningCLI):
@@ -76,7 +77,6 @@ class CROLossCLI(LightningCLI):
             },
             trainer_defaults={
                 "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "croloss"}},
-                "callbacks": [RecallReport()],
             },
             args=args,
             run=run,
@@ -182,11 +182,13 @@ class CROLossCLI(LightningCLI):
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
+        """Add what the user has not given: a report, and a progress bar that writes rarely into files."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
         config["callbacks"] = callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
         refuse_twice(callbacks)
+        if not any(isinstance(callback, RecallReport) for callback in callbacks):
+            callbacks.append(RecallReport())
         wanted = config.get("enable_progress_bar") is not False and not config.get("barebones")
         if wanted and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             rate = 1 if sys.stderr.isatty() else 200
@@ -295,12 +297,10 @@ class CROLossCLI(LightningCLI):
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
         elif self.trainer.checkpoint_callbacks:
-            more = [AveragedCheckpoint()] if averages_of(self.trainer) else []
+            more: list[Callback] = [AveragedCheckpoint()] if averages_of(self.trainer) else []
             more += [SaveWhenInterrupted()] if current() is not None else []
             self.trainer.callbacks.extend(more)  # type: ignore[attr-defined]
         telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
-        if self.trainer.max_epochs == 0 and self._get(self.config, "pretrained") is None:
-            say("trainer.max_epochs is 0: nothing is trained, and the test measures random weights")
         with (
             own_versions(self.trainer, kwargs.get("ckpt_path") is not None),
             telling,
@@ -308,6 +308,10 @@ class CROLossCLI(LightningCLI):
             telling_checkpoint(self.trainer),
         ):
             self.trainer.fit(**_trusting_nothing(kwargs))
+        if (why := why_untrained(self.trainer)) is not None:
+            pretrained = self._get(self.config, "pretrained")
+            weights = "random weights" if pretrained is None else f"the weights of --pretrained {pretrained}"
+            say(f"nothing was trained, since {why}: the model has {weights}")
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""

@@ -27,7 +27,8 @@ def run_folder(trainer: Trainer) -> Path:
     logger: Logger = trainer.loggers[0]
     if getattr(logger, "log_dir", None):
         return Path(str(logger.log_dir))
-    _ = logger.experiment  # type: ignore[attr-defined]  # W&B knows its version once the run has begun
+    if hasattr(type(logger), "experiment"):  # which a logger need not have
+        _ = logger.experiment  # type: ignore[attr-defined]  # W&B knows its version once the run has begun
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
 

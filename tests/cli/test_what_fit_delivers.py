@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 
 from lightning_croloss import YouTubeDNN, load_pretrained
 from lightning_croloss.cli import main
+from lightning_croloss.cli.lightning_cli import run_fit
 from tests.cli.small import DATA, FIT, NO_PLOT, QUIET, measured, newest
 
 pytestmark = [
@@ -119,3 +121,34 @@ def test_where_nothing_is_averaged_all_is_as_without(
     assert (f"the weights are not averaged, since {why}" in said) == kept
     if start == 9:
         assert json.loads(Path("runs/croloss/version_1/test_results.json").read_text()) == without
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("max_epochs=0", "trainer.max_epochs is 0"),
+        ("max_steps=0", "trainer.max_steps is 0"),
+        ("limit_train_batches=0", "trainer.limit_train_batches is 0"),
+        ("max_time=00:00:00:00", "trainer.max_time was over before the first step"),
+    ],
+)
+def test_a_fit_without_a_step_says_so(said_by: Saying, option: str, why: str) -> None:
+    said = said_by(*FIT, f"--trainer.{option}")
+    assert f"croloss: nothing was trained, since {why}: the model has random weights" in said
+
+
+def test_a_fit_with_a_step_says_nothing_of_it(said_by: Saying) -> None:
+    assert "nothing was trained" not in said_by(*FIT, "--trainer.max_steps=1")
+
+
+def test_a_report_of_the_users_own_takes_the_place_of_ours(said_by: Saying) -> None:
+    said = said_by(*FIT, "--trainer.callbacks+=RecallReport", "--trainer.callbacks.plot=false")
+    assert said.count("test metrics") == said.count("results:") == 1
+    assert "plot:" not in said
+    assert not list(Path().rglob("*.png"))
+
+
+def test_a_progress_bar_of_the_users_own_takes_the_place_of_ours() -> None:
+    bar = "--trainer.callbacks+=TQDMProgressBar"
+    trainer, _ = run_fit([*FIT, bar, "--trainer.enable_progress_bar=true", "--test_after_fit=false"])
+    assert [type(each) for each in trainer.callbacks if isinstance(each, ProgressBar)] == [TQDMProgressBar]
