@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -22,7 +23,8 @@ class RecallReport(Callback):
     """Print a table of every metric @N when ``validate`` or ``test`` ends, and keep it beside the logs.
 
     Writes ``<stage>_results.json`` and, with the extra [plot], ``<stage>_recall_at_n.png`` into the run's
-    folder, except in a dry run; if another run's are there, a number is added to the names. Gives W&B and
+    folder, except in a dry run; if another run's are there, a number is added to the names. Where a part of
+    the users was measured (``limit_test_batches``), table and file say so. Gives W&B and
     TensorBoard the curve, and W&B the best checkpoint of a fit.
 
     Args:
@@ -56,6 +58,11 @@ class RecallReport(Callback):
         if not results:
             return
         print("\n" + format_table(results, stage))
+        measured, of = measured_batches(trainer, stage)
+        content: dict[str, object] = dict(results)
+        if measured < of:
+            print(f"measured:   {measured:,} of {of:,} batches of users: limit_{stage}_batches leaves out the rest")
+            content["measured_batches"] = {"measured": measured, "of": of}
         excluded = int(values.get(f"{stage}/{EXCLUDED_TARGETS}", 0))
         if excluded:
             print(f"misses:     {excluded:,} targets that their users had before: exclude_history bars them")
@@ -63,8 +70,8 @@ class RecallReport(Callback):
             print(f"checkpoint: {trainer.ckpt_path}")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        content = json.dumps(results, indent=2).encode()
-        path = own_file(trainer, f"{stage}_results.json", lambda path: path.write_bytes(content))
+        text = json.dumps(content, indent=2).encode()
+        path = own_file(trainer, f"{stage}_results.json", lambda path: path.write_bytes(text))
         print(f"results:    {path}")
         picture = None
         if self.plot:
@@ -83,6 +90,24 @@ class RecallReport(Callback):
             return None
         print(f"plot:       {path}")
         return path
+
+
+def measured_batches(trainer: Trainer, stage: str) -> tuple[int, int]:
+    """Return how many batches of a process were measured, and how many there are.
+
+    Both are the first where a loader does not know how many it has.
+
+    Args:
+        trainer: the trainer, at the end of the evaluation.
+        stage: "val" or "test".
+    """
+    found = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
+    loader = trainer.test_dataloaders if stage == "test" else trainer.val_dataloaders
+    measured = int(sum(found)) if all(map(math.isfinite, found)) else 0
+    try:
+        return measured, max(measured, len(loader))
+    except TypeError:
+        return measured, measured
 
 
 def collect_results(values: dict[str, float], stage: str) -> Results:

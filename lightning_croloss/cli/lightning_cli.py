@@ -18,6 +18,7 @@ from lightning_croloss.callbacks import PredictionWriter, RecallReport, UserMetr
 from lightning_croloss.cli.config.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.config.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.config.saved import SaveResolvedConfig
+from lightning_croloss.cli.folders import check_folders
 from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_test
 from lightning_croloss.cli.help_format import arrange
 from lightning_croloss.cli.interruption import current
@@ -29,7 +30,7 @@ from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.seeds_option import ONE_RUN, SeedsOption, asks_for_seeds, refuse_in_config
 from lightning_croloss.cli.started_processes import ending_together
-from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction
+from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction, training
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
@@ -126,7 +127,7 @@ class CROLossCLI(LightningCLI):
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ValueError(f"seed_everything must be 0 … {2**32 - 1}, got {seed}")
         # the only default that options of its own may override in part
-        logger = self._parser(command).get_defaults()["trainer.logger"]
+        logger = self._default_logger = self._parser(command).get_defaults()["trainer.logger"]
         base = Namespace({command: Namespace(trainer=Namespace(logger=logger))})
         if isinstance(args, (dict, Namespace)):
             self._words: list[str] = []
@@ -238,6 +239,8 @@ class CROLossCLI(LightningCLI):
         if isinstance(trainer.get("callbacks"), Namespace):
             trainer["callbacks"] = [trainer["callbacks"]]  # its errors are then its own, not those of a list
         check_trainer_section(trainer)
+        if trainer.get("barebones") and trainer.get("logger") == self._default_logger:
+            trainer["logger"] = None  # which it cannot have, and nobody has asked for
         name = self._get(self.config, "pretrained")
         if self.subcommand == "fit" and name and not self._get(self.config, "ckpt_path"):
             allow = self._get(self.config, "allow_classes")
@@ -300,12 +303,14 @@ class CROLossCLI(LightningCLI):
             more: list[Callback] = [AveragedCheckpoint()] if averages_of(self.trainer) else []
             more += [SaveWhenInterrupted()] if current() is not None else []
             self.trainer.callbacks.extend(more)  # type: ignore[attr-defined]
+        check_folders(self.trainer)
         telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
         with (
             own_versions(self.trainer, kwargs.get("ckpt_path") is not None),
             telling,
             ending_together(self.trainer.strategy.launcher),
             telling_checkpoint(self.trainer),
+            training(self.trainer),
         ):
             self.trainer.fit(**_trusting_nothing(kwargs))
         if (why := why_untrained(self.trainer)) is not None:
@@ -315,6 +320,7 @@ class CROLossCLI(LightningCLI):
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
+        check_folders(self.trainer)
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
         with ending_together(self.trainer.strategy.launcher), versions, telling_checkpoint(self.trainer):
@@ -322,6 +328,7 @@ class CROLossCLI(LightningCLI):
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
+        check_folders(self.trainer)
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
         with ending_together(self.trainer.strategy.launcher), versions, telling_checkpoint(self.trainer):
