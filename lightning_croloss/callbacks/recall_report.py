@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -60,8 +61,10 @@ class RecallReport(Callback):
         print("\n" + format_table(results, stage))
         measured, of = measured_batches(trainer, stage)
         content: dict[str, object] = dict(results)
-        if measured < of:
-            print(f"measured:   {measured:,} of {of:,} batches of users: limit_{stage}_batches leaves out the rest")
+        if measured < of and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            overfits = stage == "val" and trainer.overfit_batches  # type: ignore[attr-defined]
+            field = "overfit_batches" if overfits else f"limit_{stage}_batches"
+            print(f"measured:   {measured:,} of {of:,} batches of users: {field} leaves out the rest")
             content["measured_batches"] = {"measured": measured, "of": of}
         excluded = int(values.get(f"{stage}/{EXCLUDED_TARGETS}", 0))
         if excluded:
@@ -102,7 +105,7 @@ def measured_batches(trainer: Trainer, stage: str) -> tuple[int, int]:
         stage: "val" or "test".
     """
     found = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
-    loader = trainer.test_dataloaders if stage == "test" else trainer.val_dataloaders
+    loader: Any = trainer.test_dataloaders if stage == "test" else trainer.val_dataloaders
     measured = int(sum(found)) if all(map(math.isfinite, found)) else 0
     try:
         return measured, max(measured, len(loader))
