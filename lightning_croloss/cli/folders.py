@@ -26,6 +26,8 @@ def check_folders(trainer: Trainer) -> None:
             continue
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ValueError(f"{field}: the folder {folder} cannot be made: a file is in its place") from None
         except OSError as error:
             raise ValueError(f"{field}: the folder {folder} cannot be made: {error.strerror}") from None
         if not os.access(folder, os.W_OK | os.X_OK):
