@@ -16,7 +16,12 @@ from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.errors import suggest
 
 #: Where callbacks come from that log nothing under a name that is a metric's.
-_LOG_NOTHING_ELSE = ("lightning.", "lightning_croloss.callbacks", "lightning_croloss.cli.config")
+_LOG_NOTHING_ELSE = (
+    "lightning.",
+    "lightning_croloss.callbacks",
+    "lightning_croloss.cli",
+    "lightning_croloss.training",
+)
 #: What the names begin with that ``CROLossCallback`` alone logs.
 BY_THE_CALLBACK = ("croloss/", "train/soft_rank")
 _STAGE = re.compile(r"(val|valid|validation|test)[/_.]", re.IGNORECASE)

@@ -261,3 +261,21 @@ def test_a_dry_run_makes_no_folders(tmp_path):
     assert not list(tmp_path.iterdir())
     check_folders(Trainer(accelerator="cpu", default_root_dir=tmp_path / "a", **NONE, **QUIET))
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@NO_PLOT
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("monitor", "said"),
+    [
+        ("recall@5", "did you mean 'val/recall@5'? (mode='max')"),
+        ("train_loss", "or 'train/loss' (mode='min')"),
+        ("train/soft_rank", "which CROLossCallback logs: add it to the callbacks"),
+    ],
+)
+def test_what_is_never_logged_is_refused_before_the_first_step(capsys, monitor, said):
+    options = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.monitor={monitor}"]
+    bar = "--trainer.enable_progress_bar=true"  # whose callback is one of ours too
+    found = error_of(capsys, "fit", *FIT, *options, bar)
+    assert found.startswith(f"ModelCheckpoint monitors {monitor!r}, which ")
+    assert said in found
