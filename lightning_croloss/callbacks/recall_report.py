@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -13,6 +15,7 @@ from lightning_croloss.common.plotting import plot_metrics_against_n
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.models.evaluation import EXCLUDED_TARGETS
+from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.training.trackers import Results, log_checkpoint, log_curve
 
@@ -21,7 +24,8 @@ class RecallReport(Callback):
     """Print a table of every metric @N when ``validate`` or ``test`` ends, and keep it beside the logs.
 
     Writes ``<stage>_results.json`` and, with the extra [plot], ``<stage>_recall_at_n.png`` into the run's
-    folder, except in a dry run; if another run's are there, a number is added to the names. Gives W&B and
+    folder, except in a dry run; if another run's are there, a number is added to the names. Where a part of
+    the users was measured (``limit_test_batches``), table and file say so. Gives W&B and
     TensorBoard the curve, and W&B the best checkpoint of a fit.
 
     Args:
@@ -34,7 +38,7 @@ class RecallReport(Callback):
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the best checkpoint to the trackers that keep one."""
-        best = Path(getattr(trainer.checkpoint_callback, "best_model_path", ""))
+        best = Path(best_checkpoint(trainer))
         if best.is_file():
             for logger in trainer.loggers:
                 log_checkpoint(logger, best)
@@ -55,6 +59,13 @@ class RecallReport(Callback):
         if not results:
             return
         print("\n" + format_table(results, stage))
+        measured, of = measured_batches(trainer, stage)
+        content: dict[str, object] = dict(results)
+        if measured < of and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            overfits = stage == "val" and trainer.overfit_batches  # type: ignore[attr-defined]
+            field = "overfit_batches" if overfits else f"limit_{stage}_batches"
+            print(f"measured:   {measured:,} of {of:,} batches of users: {field} leaves out the rest")
+            content["measured_batches"] = {"measured": measured, "of": of}
         excluded = int(values.get(f"{stage}/{EXCLUDED_TARGETS}", 0))
         if excluded:
             print(f"misses:     {excluded:,} targets that their users had before: exclude_history bars them")
@@ -62,8 +73,8 @@ class RecallReport(Callback):
             print(f"checkpoint: {trainer.ckpt_path}")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        content = json.dumps(results, indent=2).encode()
-        path = own_file(trainer, f"{stage}_results.json", lambda path: path.write_bytes(content))
+        text = json.dumps(content, indent=2).encode()
+        path = own_file(trainer, f"{stage}_results.json", lambda path: path.write_bytes(text))
         print(f"results:    {path}")
         picture = None
         if self.plot:
@@ -82,6 +93,24 @@ class RecallReport(Callback):
             return None
         print(f"plot:       {path}")
         return path
+
+
+def measured_batches(trainer: Trainer, stage: str) -> tuple[int, int]:
+    """Return how many batches of a process were measured, and how many there are.
+
+    Both are the first where a loader does not know how many it has.
+
+    Args:
+        trainer: the trainer, at the end of the evaluation.
+        stage: "val" or "test".
+    """
+    found = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
+    loader: Any = trainer.test_dataloaders if stage == "test" else trainer.val_dataloaders
+    measured = int(sum(found)) if all(map(math.isfinite, found)) else 0
+    try:
+        return measured, max(measured, len(loader))
+    except TypeError:
+        return measured, measured
 
 
 def collect_results(values: dict[str, float], stage: str) -> Results:

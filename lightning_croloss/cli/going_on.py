@@ -12,8 +12,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_croloss.cli.interruption import current, interruption_behind
-from lightning_croloss.cli.save_when_interrupted import SaveWhenInterrupted, checkpoint_folder
-from lightning_croloss.training.run_folder import known_file
+from lightning_croloss.cli.save_when_interrupted import SaveWhenInterrupted
+from lightning_croloss.training.best_checkpoint import best_checkpoint
+from lightning_croloss.training.run_folder import checkpoint_folder, known_file
 
 
 @contextmanager
@@ -64,8 +65,7 @@ def _advice(trainer: Trainer, known: set[Path], resumed: str) -> str:
 
 
 def _after_fit(trainer: Trainer) -> str:
-    callbacks = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
-    path = next((each.best_model_path for each in callbacks if each.best_model_path), "")
+    path = best_checkpoint(trainer)
     if not path:
         return "the model is trained"
     return f"the model is trained; test it with: {_command(trainer, 'test', path)}"
@@ -87,7 +87,9 @@ def _newest(trainer: Trainer, known: set[Path]) -> str:
 def _files(trainer: Trainer) -> set[Path]:
     """Return the checkpoints in a folder that this process has not written to itself."""
     if trainer.is_global_zero and hasattr(trainer.strategy.launcher, "_already_fit"):
-        return set(Path(checkpoint_folder(trainer)).glob("[!.]*.ckpt"))
+        folder = Path(checkpoint_folder(trainer))  # in which file names may make others
+        found = {path: path.relative_to(folder).parents for path in folder.rglob("[!.]*.ckpt")}
+        return {path for path, above in found.items() if not any(each.suffix == ".ckpt" for each in above)}
     return set()
 
 

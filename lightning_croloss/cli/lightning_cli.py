@@ -18,6 +18,7 @@ from lightning_croloss.callbacks import PredictionWriter, RecallReport, UserMetr
 from lightning_croloss.cli.config.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.config.overrides import chosen_arguments, idle_text, plain, refuse_from_data
 from lightning_croloss.cli.config.saved import SaveResolvedConfig
+from lightning_croloss.cli.folders import check_folders
 from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_test
 from lightning_croloss.cli.help_format import arrange
 from lightning_croloss.cli.interruption import current
@@ -29,7 +30,7 @@ from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.seeds_option import ONE_RUN, SeedsOption, asks_for_seeds, refuse_in_config
 from lightning_croloss.cli.started_processes import ending_together
-from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction
+from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction, training
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
@@ -39,9 +40,12 @@ from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained import load_for_evaluation, load_matching, load_pretrained
 from lightning_croloss.sharding.deferred import deferred_tables
+from lightning_croloss.training.averaged_checkpoint import AveragedCheckpoint, averages_of
+from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_versions import own_versions
 from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
+from lightning_croloss.training.steps_taken import why_untrained
 
 
 class CROLossCLI(LightningCLI):
@@ -74,7 +78,6 @@ class CROLossCLI(LightningCLI):
             },
             trainer_defaults={
                 "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "croloss"}},
-                "callbacks": [RecallReport()],
             },
             args=args,
             run=run,
@@ -124,7 +127,7 @@ class CROLossCLI(LightningCLI):
         if type(seed) is int and not 0 <= seed < 2**32:
             raise ValueError(f"seed_everything must be 0 … {2**32 - 1}, got {seed}")
         # the only default that options of its own may override in part
-        logger = self._parser(command).get_defaults()["trainer.logger"]
+        logger = self._default_logger = self._parser(command).get_defaults()["trainer.logger"]
         base = Namespace({command: Namespace(trainer=Namespace(logger=logger))})
         if isinstance(args, (dict, Namespace)):
             self._words: list[str] = []
@@ -180,11 +183,13 @@ class CROLossCLI(LightningCLI):
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add a progress bar that writes rarely where nobody watches it: into a file or a pipe."""
+        """Add what the user has not given: a report, and a progress bar that writes rarely into files."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
         config["callbacks"] = callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
         refuse_twice(callbacks)
+        if not any(isinstance(callback, RecallReport) for callback in callbacks):
+            callbacks.append(RecallReport())
         wanted = config.get("enable_progress_bar") is not False and not config.get("barebones")
         if wanted and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             rate = 1 if sys.stderr.isatty() else 200
@@ -234,6 +239,8 @@ class CROLossCLI(LightningCLI):
         if isinstance(trainer.get("callbacks"), Namespace):
             trainer["callbacks"] = [trainer["callbacks"]]  # its errors are then its own, not those of a list
         check_trainer_section(trainer)
+        if trainer.get("barebones") and trainer.get("logger") == self._default_logger:
+            trainer["logger"] = None  # which it cannot have, and nobody has asked for
         name = self._get(self.config, "pretrained")
         if self.subcommand == "fit" and name and not self._get(self.config, "ckpt_path"):
             allow = self._get(self.config, "allow_classes")
@@ -292,21 +299,28 @@ class CROLossCLI(LightningCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = None  # Lightning (2.6) writes last.ckpt after a dry run too
-        elif current() is not None and self.trainer.checkpoint_callbacks:
-            self.trainer.callbacks.append(SaveWhenInterrupted())  # type: ignore[attr-defined]
+        elif self.trainer.checkpoint_callbacks:
+            more: list[Callback] = [AveragedCheckpoint()] if averages_of(self.trainer) else []
+            more += [SaveWhenInterrupted()] if current() is not None else []
+            self.trainer.callbacks.extend(more)  # type: ignore[attr-defined]
+        check_folders(self.trainer)
         telling = telling_how_to_go_on(self.trainer, kwargs.get("ckpt_path"))
-        if self.trainer.max_epochs == 0 and self._get(self.config, "pretrained") is None:
-            say("trainer.max_epochs is 0: nothing is trained, and the test measures random weights")
         with (
             own_versions(self.trainer, kwargs.get("ckpt_path") is not None),
             telling,
             ending_together(self.trainer.strategy.launcher),
             telling_checkpoint(self.trainer),
+            training(self.trainer),
         ):
             self.trainer.fit(**_trusting_nothing(kwargs))
+        if (why := why_untrained(self.trainer)) is not None:
+            pretrained = self._get(self.config, "pretrained")
+            weights = "random weights" if pretrained is None else f"the weights of --pretrained {pretrained}"
+            say(f"nothing was trained, since {why}: the model has {weights}")
 
     def validate(self, **kwargs: Any) -> None:
         """Run ``Trainer.validate``."""
+        check_folders(self.trainer)
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
         with ending_together(self.trainer.strategy.launcher), versions, telling_checkpoint(self.trainer):
@@ -314,6 +328,7 @@ class CROLossCLI(LightningCLI):
 
     def test(self, **kwargs: Any) -> None:
         """Run ``Trainer.test``."""
+        check_folders(self.trainer)
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
         versions = own_versions(self.trainer, kwargs.get("ckpt_path") is not None)
         with ending_together(self.trainer.strategy.launcher), versions, telling_checkpoint(self.trainer):
@@ -324,8 +339,7 @@ class CROLossCLI(LightningCLI):
         if not self._get(self.config, "test_after_fit"):
             return
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
-        checkpoint = self.trainer.checkpoint_callback
-        best = getattr(checkpoint, "best_model_path", "")
+        best = best_checkpoint(self.trainer)
         with telling_how_to_test(self.trainer), ending_together(self.trainer.strategy.launcher):
             self.trainer.test(
                 self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 from lightning_croloss.cli.asked import Asked
 from lightning_croloss.cli.interruption import Interruption, current, listen_in_started_process
 from lightning_croloss.cli.quiet import be_quiet
-from lightning_croloss.training.run_folder import run_folder
+from lightning_croloss.training.run_folder import checkpoint_folder
 
 #: Name of the checkpoint, which no callback takes for the best or for the last of a finished epoch.
 STEM = "interrupted"
@@ -102,14 +102,6 @@ class OwnSignals(_SignalConnector):
         interruption = current()
         if interruption is not None:
             interruption.listen()
-
-
-def checkpoint_folder(trainer: Trainer) -> str:
-    """Return the folder of the first ``ModelCheckpoint``, or where Lightning would make it."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.dirpath:
-            return str(callback.dirpath)
-    return str(run_folder(trainer) / "checkpoints")
 
 
 def _free_path(trainer: Trainer) -> str:

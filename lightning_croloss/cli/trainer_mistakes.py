@@ -106,6 +106,18 @@ def construction() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def training(trainer: Trainer) -> Iterator[None]:
+    """Name the field that the user gave where Lightning names one that it has set by that."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        if not trainer.overfit_batches:  # type: ignore[attr-defined]
+            raise
+        text = re.sub(r"limit_(train|val|test)_batches", "overfit_batches", str(error))
+        raise MisconfigurationException(named(MisconfigurationException(text))) from error
+
+
 def raised_by_trainer(error: BaseException) -> bool:
     """Tell what Lightning, or a package that one of its loggers needs, refuses on purpose."""
     if _package(error) in _TRACKERS:
@@ -126,6 +138,7 @@ def _package(error: BaseException) -> str:
 def named(error: BaseException) -> str:
     """Return the message of an error of the trainer, with the field before it if it names one."""
     text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"<(?:\w+\.)*(\w+) object at 0x[0-9a-f]+>", r"\1", text)
     if found := re.match(r"Requirement '([^']+)' not met", text):
         return f"the package {found[1]} is not installed, which the trainer needs: pip install '{found[1]}'"
     if text.startswith("trainer"):

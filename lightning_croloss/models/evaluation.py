@@ -65,7 +65,9 @@ class ExactEvaluation(Encoder):
         """Encode the catalogue once."""
         self._begin("val")
 
-    def validation_step(self, batch: RetrievalBatch, batch_idx: int) -> dict[str, Any]:
+    def validation_step(
+        self, batch: RetrievalBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Any]:
         """Rank the targets of a batch among the whole catalogue; see :meth:`test_step`."""
         return self._rank(batch, "val")
 
@@ -77,7 +79,7 @@ class ExactEvaluation(Encoder):
         """Encode the catalogue once."""
         self._begin("test")
 
-    def test_step(self, batch: RetrievalBatch, batch_idx: int) -> dict[str, Any]:
+    def test_step(self, batch: RetrievalBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Rank the targets of a batch among the whole catalogue.
 
         Returns:
@@ -110,6 +112,13 @@ class ExactEvaluation(Encoder):
 
     @uncompiled
     def _begin(self, stage: str) -> None:
+        found = self.trainer.num_test_batches if stage == "test" else self.trainer.num_val_batches
+        if len(found) > 1:
+            called = "Trainer.test" if stage == "test" else "Trainer.validate"
+            raise ValueError(
+                f"{len(found)} loaders of {stage} data were given, and the metrics are those of one: give "
+                f"one, and measure the others by a {called} each"
+            )
         self._catalogue = Catalogue.of(self)
         # not at the end of the evaluation: reset under Trainer.validate's inference mode, the metrics could
         # not be updated in a fit that follows

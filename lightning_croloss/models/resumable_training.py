@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.models.checkpoint import KEY
 from lightning_croloss.models.sampled_training import SampledTraining
+from lightning_croloss.training.best_checkpoint import paths_of_the_best
 from lightning_croloss.training.best_models import forget_best_models, keep_best_models
 from lightning_croloss.training.checkpoint_space import check_checkpoint_space
 from lightning_croloss.training.continuation import Continuation
@@ -25,12 +26,18 @@ from lightning_croloss.training.saved_position import check_position
 from lightning_croloss.training.saved_states import check_run
 from lightning_croloss.training.whole_files import write_whole_files
 
+#: Under which a process that a trainer has started tells what its callbacks have kept.
+BEST = "best_checkpoints"
+
 
 class ResumableTraining(SampledTraining):
     """The hooks that note where a checkpoint is taken and go on from there.
 
     Also brings back what is learned of the data in processes that a trainer starts itself (``ddp_spawn``, and
     every strategy for notebooks): Lightning brings back the weights alone.
+
+    Attributes:
+        best_checkpoints: what the callbacks have kept in such a process, see ``best_checkpoint.py``.
     """
 
     num_items: int
@@ -40,6 +47,7 @@ class ResumableTraining(SampledTraining):
         self._position = Position()
         self._continuation: Continuation | None = None
         self._in_started_process = False
+        self.best_checkpoints: dict[str, str] = {}
 
     def setup(self, stage: str) -> None:
         """Forget an earlier fit, take note of who started this process; let nothing be written by halves."""
@@ -121,11 +129,13 @@ class ResumableTraining(SampledTraining):
         state = super().state_dict(*args, **kwargs)
         if self._in_started_process and self.trainer.state.finished:
             self.metadata.save(state)
+            state[KEY][BEST] = paths_of_the_best(self.trainer)
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Load weights, and the metadata that came with them from a process that a trainer has started."""
         if KEY in state_dict:
             self.metadata.load(dict(state_dict), self.num_items)
+            self.best_checkpoints = dict(state_dict[KEY].get(BEST, {}))
             state_dict = {name: value for name, value in state_dict.items() if name != KEY}
         return super().load_state_dict(state_dict, *args, **kwargs)

@@ -53,6 +53,7 @@ from lightning_croloss.training.sharded.loading import refuse_part
 from lightning_croloss.training.sharded.refusals import refuse_strategy
 from lightning_croloss.training.table_gradients import RowIds, SpareGradients, is_plain
 from lightning_croloss.training.trainer_checks import check_trainer
+from lightning_croloss.training.validation_times import check_validation_times
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -240,6 +241,7 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
     def on_train_start(self) -> None:
         """Check what the schedulers monitor that were really built, and begin or go on."""
         check_monitors(self.trainer.lr_scheduler_configs, self.metric_names("val"))
+        check_validation_times(self.trainer, self.metric_names("val"))  # type: ignore[arg-type]
         super().on_train_start()
 
     @property

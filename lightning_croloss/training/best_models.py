@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, tensor
 
 from croloss_serving.common.terminal import printable
-from lightning_croloss.training.run_files import run_file, without_paths
+from lightning_croloss.training.run_files import folder_of_run, run_file, without_paths
 
 #: What the state of a ``ModelCheckpoint`` holds, which is made anew here.
 _OWN = (
@@ -40,9 +40,9 @@ def keep_best_models(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         checkpoint: the content of the checkpoint; the states of these callbacks are replaced.
     """
     states = checkpoint.get("callbacks", {})
-    resumed = str(trainer.ckpt_path)
-    beside = resumed.rpartition("/")[0] if "://" in resumed else str(Path(resumed).parent)
-    for callback in trainer.checkpoint_callbacks:
+    callbacks = trainer.checkpoint_callbacks
+    beside = folder_of_run(str(trainer.ckpt_path), callbacks)
+    for callback in callbacks:
         state = states.pop(callback.state_key, None)
         former = states.pop(callback._legacy_state_key, None)  # Lightning would take this one instead
         state = former if state is None else state
@@ -51,7 +51,7 @@ def keep_best_models(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         if not isinstance(callback, ModelCheckpoint):
             states[callback.state_key] = without_paths(state)
             continue
-        found = _with_files_of_the_run(state, callback, beside)
+        found = _with_files_of_the_run(state, callback, beside, callbacks)
         if trainer.world_size > 1:  # all processes must decide alike, whatever files each of them sees
             found = trainer.strategy.broadcast(found)
         states[callback.state_key] = {**found, "dirpath": callback.dirpath}
@@ -66,11 +66,13 @@ def forget_best_models(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
             states.pop(callback._legacy_state_key, None)
 
 
-def _with_files_of_the_run(state: dict[str, Any], callback: ModelCheckpoint, beside: str) -> dict[str, Any]:
+def _with_files_of_the_run(
+    state: dict[str, Any], callback: ModelCheckpoint, beside: str, callbacks: Sequence[Checkpoint]
+) -> dict[str, Any]:
     own = None if callback.dirpath is None else str(callback.dirpath)
 
     def find(path: object) -> str:
-        return run_file(path, beside, own, callback.FILE_EXTENSION)
+        return run_file(path, beside, own, callback.FILE_EXTENSION, callbacks)
 
     kept = {name: without_paths(value) for name, value in state.items() if name not in _OWN}
     best, last, kth = (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     GradientAccumulationScheduler,
@@ -21,6 +22,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.training.epoch_sums import restore_sums
 from lightning_croloss.training.position import AFTER_BATCH, AFTER_EPOCH, AFTER_VALIDATION
+from lightning_croloss.training.run_files import name_in_run
 
 
 class Continuation:
@@ -112,8 +114,9 @@ class Continuation:
 
     def _restore_checkpoints(self, trainer: Trainer) -> None:
         """Let each ``ModelCheckpoint`` know what it has saved at this step, so as not to save it again."""
-        resumed = Path(str(trainer.ckpt_path)).name
-        for callback in trainer.checkpoint_callbacks:
+        callbacks = trainer.checkpoint_callbacks
+        resumed = _name(str(trainer.ckpt_path), callbacks)
+        for callback in callbacks:
             if (
                 not isinstance(callback, ModelCheckpoint)
                 or callback.state_key not in self._described["saved"]
@@ -126,7 +129,8 @@ class Continuation:
                 state.get("last_model_path"),
                 *state.get("best_k_models", []),
             ]
-            if resumed in {Path(path).name for path in written if path}:  # it was writing this very file
+            # it was writing this very file
+            if resumed in {_name(path, callbacks) for path in written if path}:
                 step, waits = self._step, False
                 callback._last_checkpoint_saved = str(trainer.ckpt_path)
             callback.current_score = state.get("current_score")
@@ -153,6 +157,11 @@ class Continuation:
             inner._restarting = True  # keeps the counts of the epoch
             if not inner._should_accumulate():
                 inner._batches_that_stepped -= 1  # which a loop that restarts counts itself
+
+
+def _name(path: str, callbacks: Iterable[Callback]) -> str:
+    """Return what a checkpoint is called in the folder of its run."""
+    return name_in_run(path if "://" in path else os.path.abspath(path), callbacks) or Path(path).name
 
 
 def _loops(trainer: Trainer) -> tuple[Any, Any]:

@@ -59,7 +59,7 @@ _OF_CALLBACKS: dict[str, tuple[str, ...]] = {
         "_legacy_state_key",
         "current_score",
     ),
-    "StochasticWeightAveraging": ("_scheduler_state",),
+    "StochasticWeightAveraging": ("_average_model", "_scheduler_state", "n_averaged"),
 }
 #: What a checkpoint says of the loops.
 _STATES = ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict")

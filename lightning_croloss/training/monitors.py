@@ -16,10 +16,17 @@ from lightning_croloss.common.called_later import read_called_later
 from lightning_croloss.errors import suggest
 
 #: Where callbacks come from that log nothing under a name that is a metric's.
-_LOG_NOTHING_ELSE = ("lightning.", "lightning_croloss.callbacks", "lightning_croloss.cli.config")
+_LOG_NOTHING_ELSE = (
+    "lightning.",
+    "lightning_croloss.callbacks",
+    "lightning_croloss.cli",
+    "lightning_croloss.training",
+)
 #: What the names begin with that ``CROLossCallback`` alone logs.
 BY_THE_CALLBACK = ("croloss/", "train/soft_rank")
-_MEASURED = re.compile(r"(val|valid|validation|test)[/_.]", re.IGNORECASE)
+_STAGE = re.compile(r"(val|valid|validation|test)[/_.]", re.IGNORECASE)
+#: What Lightning lets a ``ModelCheckpoint`` monitor besides.
+COUNTS = ("epoch", "step")
 #: What is logged besides the metrics, and gets better as it falls.
 FALLING = ("train/loss", "train/soft_rank")
 
@@ -97,9 +104,11 @@ def check_logged(watchers: Sequence[object], names: Sequence[str], trainer: Trai
             )
         elif ours and monitor.startswith(BY_THE_CALLBACK) and not monitor.startswith(prefixes or "\0"):
             raise ValueError(f"{told}, which CROLossCallback logs: add it to the callbacks")
-        elif ours and monitor not in names and _MEASURED.match(monitor):
+        elif ours and monitor not in (*names, *FALLING) and not monitor.startswith(BY_THE_CALLBACK):
+            if issubclass(cls, ModelCheckpoint) and monitor in COUNTS:
+                continue
             raise ValueError(
-                f"{told}, which is not measured{suggest(monitor, names)} (mode='max'), or 'train/loss' "
+                f"{told}, which is not measured{_nearest(monitor, names)} (mode='max'), or 'train/loss' "
                 "(mode='min')"
             )
 
@@ -135,6 +144,13 @@ def _described(watcher: object) -> tuple[type, object, object]:
     acts = watcher.scheduler if isinstance(watcher, LRSchedulerConfig) else watcher
     mode = getattr(acts, "mode", None) if isinstance(monitor, str) else None
     return type(acts), monitor, mode if mode in ("min", "max") else None
+
+
+def _nearest(monitor: str, names: Sequence[str]) -> str:
+    """Return the metric that is meant, of ``recall@5`` that of validation."""
+    if not _STAGE.match(monitor) and f"val/{monitor}" in names:
+        return f"; did you mean {f'val/{monitor}'!r}?"
+    return suggest(monitor, names)
 
 
 def _kind(name: str) -> str:

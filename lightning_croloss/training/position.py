@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
 )
 from torch import Tensor
 
+from lightning_croloss.training.averaged_checkpoint import forget_early_copies
 from lightning_croloss.training.epoch_sums import sums_of_the_epoch
 from lightning_croloss.training.row_exchange import mean_gradient
 
@@ -60,6 +61,7 @@ class Position:
         last_epoch = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= trainer.max_epochs
         if not (trainer.should_stop or (inner._is_training_done and (last_epoch or not last_batch))):
             return
+        forget_early_copies(trainer, module)
         if any(isinstance(callback, AVERAGES) for callback in _acting(trainer)):
             self._weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
         self._stopped_at = inner.batch_progress.total.ready

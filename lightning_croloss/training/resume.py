@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lightning_croloss.training.run_files import folder_of_run
 from lightning_croloss.training.sharded.folder import rest_of
 
 
@@ -68,16 +69,19 @@ def keep_checkpoints_together(trainer: Trainer, ckpt_path: str | Path | None) ->
     """
     if ckpt_path is None or not Path(rest_of(ckpt_path)).is_file():
         return
-    folder = Path(ckpt_path).resolve().parent
+    callbacks = trainer.checkpoint_callbacks
+    # of a link beside other checkpoints, as last.ckpt may be, or else of what it leads to
+    folders = [folder_of_run(str(path), callbacks) for path in (ckpt_path, Path(ckpt_path).resolve())]
     # mmap: the weights, which the trainer reads anyway, stay on the disk
     content = torch.load(rest_of(ckpt_path), map_location="cpu", weights_only=True, mmap=True)
     states = content.get("callbacks") if isinstance(content, dict) else None
     written_to = [state.get("dirpath") for state in _dictionaries(states) if state.get("dirpath")]
-    if not any(_is_same(path, folder) for path in written_to):
+    known = [folder for folder in folders if any(_is_same(path, Path(folder)) for path in written_to)]
+    if not known:
         return
-    for callback in trainer.checkpoint_callbacks:
+    for callback in callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-            callback.dirpath = str(Path(ckpt_path).parent)
+            callback.dirpath = known[0]
 
 
 def _dictionaries(states: object) -> list[dict[str, Any]]:
@@ -86,6 +90,6 @@ def _dictionaries(states: object) -> list[dict[str, Any]]:
 
 def _is_same(path: object, folder: Path) -> bool:
     try:
-        return isinstance(path, str) and Path(path).resolve() == folder
+        return isinstance(path, str) and Path(path).resolve() == folder.resolve()
     except (OSError, ValueError):  # what a stranger wrote need not be a path
         return False

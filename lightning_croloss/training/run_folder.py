@@ -8,6 +8,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from lightning_croloss.common.files import move_to_free, replacing, synchronize, temporary_file
@@ -26,9 +27,18 @@ def run_folder(trainer: Trainer) -> Path:
     logger: Logger = trainer.loggers[0]
     if getattr(logger, "log_dir", None):
         return Path(str(logger.log_dir))
-    _ = logger.experiment  # type: ignore[attr-defined]  # W&B knows its version once the run has begun
+    if hasattr(type(logger), "experiment"):  # which a logger need not have
+        _ = logger.experiment  # type: ignore[attr-defined]  # W&B knows its version once the run has begun
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
+
+
+def checkpoint_folder(trainer: Trainer) -> str:
+    """Return the folder of the first ``ModelCheckpoint``, or where Lightning would make it."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath:
+            return str(callback.dirpath)
+    return str(run_folder(trainer) / "checkpoints")
 
 
 def own_file(trainer: Trainer, name: str, write: Callable[[Path], object] | None = None) -> Path:

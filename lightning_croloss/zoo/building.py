@@ -24,6 +24,7 @@ from lightning_croloss.errors import PretrainedError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.pretrained.layout import CARD, FORMAT
 from lightning_croloss.pretrained.saving import model_section, save_pretrained
+from lightning_croloss.training.best_checkpoint import best_checkpoint, keeper_of_the_best
 from lightning_croloss.training.run_folder import own_file
 from lightning_croloss.zoo.cards import described, model_card
 from lightning_croloss.zoo.datasets import dataset_of
@@ -141,8 +142,7 @@ def _fit(
     seconds, of_processor = time.perf_counter() - begin, time.process_time() - begun
     resolved = _read(own_file(trainer, "config.yaml"))  # which the fit has written
     resolved["test_after_fit"] = True
-    kept = trainer.checkpoint_callback
-    best = getattr(kept, "best_model_path", "")
+    best = best_checkpoint(trainer)
     epoch = trainer.current_epoch
     if best:
         content = torch.load(best, map_location="cpu", weights_only=True)
@@ -156,7 +156,7 @@ def _fit(
         "best_epoch": epoch,
         "steps": trainer.global_step,
         "threads": torch.get_num_threads(),
-        "monitor": str(getattr(kept, "monitor", None) or ""),
+        "monitor": str(getattr(keeper_of_the_best(trainer), "monitor", None) or ""),
     }
     return model, resolved, training
 

@@ -99,3 +99,42 @@ def test_without_a_logger_the_root_folder_is_used(tmp_path, printed):
     trainer = quiet_trainer(callbacks=[RecallReport(plot=False)], default_root_dir=tmp_path)
     trainer.test(small_model(), ClusteredData(), verbose=False)
     assert [path.name for path in tmp_path.iterdir()] == ["test_results.json"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "stage", "options", "said"),
+    [
+        ("test", "test", {"limit_test_batches": 1}, "1 of 4 batches of users: limit_test_batches leaves out"),
+        ("test", "test", {"limit_test_batches": 0.5}, "2 of 4 batches of users: limit_test_batches leaves"),
+        (
+            "validate",
+            "val",
+            {"limit_val_batches": 3},
+            "3 of 4 batches of users: limit_val_batches leaves out",
+        ),
+        (
+            "validate",
+            "val",
+            {"overfit_batches": 1},
+            "1 of 4 batches of users: overfit_batches leaves out the",
+        ),
+        ("test", "test", {"limit_test_batches": 4}, None),
+        ("test", "test", {"limit_test_batches": 9, "limit_val_batches": 1}, None),
+        ("test", "test", {}, None),
+    ],
+)
+def test_a_part_of_the_users_is_called_one(tmp_path, printed, verb, stage, options, said):
+    trainer = quiet_trainer(tmp_path, callbacks=[RecallReport(plot=False)], **options)
+    data = ClusteredData(eval_batch_size=15)
+    data.setup("fit")
+    assert len(data.val_dataloader()) == len(data.test_dataloader()) == 4
+    getattr(trainer, verb)(small_model(), data, verbose=False)
+    results = json.loads((tmp_path / f"{stage}_results.json").read_text())
+    lines = [line for line in printed if line.startswith("measured:")]
+    if said is None:
+        assert not lines
+        assert "measured_batches" not in results
+    else:
+        (line,) = lines
+        assert said in line
+        assert results["measured_batches"] == {"measured": int(said[0]), "of": 4}

@@ -143,7 +143,8 @@ def test_the_trainer_gets_its_options(command: str, run: Path, monkeypatch: pyte
         main([command, DATA, "--model=YouTubeDNN", "--model.ns=[5]", *weights, *given])
     for name in TRAINER.keys() - special:
         assert seen[name] == TRAINER[name], name
-    assert [type(callback).__name__ for callback in seen["callbacks"]] == ["EarlyStopping"]
+    names = [type(callback).__name__ for callback in seen["callbacks"]]
+    assert names == ["EarlyStopping", "RecallReport"]
     assert type(seen["plugins"]).__name__ == "TorchCheckpointIO"
     if command == "predict":
         assert seen["logger"] is False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from pathlib import Path
 
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -13,6 +14,8 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.loggers import MLFlowLogger
 
 from lightning_croloss.cli.errors import meant_for_user
+from lightning_croloss.cli.folders import check_folders
+from lightning_croloss.cli.lightning_cli import run_fit
 from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction, named
 from lightning_croloss.training.trainer_checks import check_trainer
 from tests.cli.cases import error_of
@@ -213,3 +216,66 @@ def test_on_the_command_line(capsys):
 def test_what_the_system_says_of_a_file_is_meant_for_the_user(number):
     assert meant_for_user(OSError(number, "it cannot be", "x.parquet"))
     assert not meant_for_user(OSError(errno.EBADF, "it cannot be"))
+
+
+@NO_PLOT
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["overfit_batches=0.1"], "trainer.overfit_batches: You requested to check 0.1"),
+        (["logger.save_dir=/dev/null/x"], "trainer.logger.save_dir: the folder /dev/null/x cannot be made"),
+        (["logger.save_dir=file"], "trainer.logger.save_dir: the folder file cannot be made: a file is in"),
+        (
+            ["logger=false", "default_root_dir=/dev/null/x"],
+            "trainer.default_root_dir: the folder /dev/null/x cannot be made",
+        ),
+        (
+            ["callbacks+=ModelCheckpoint", "callbacks.dirpath=/dev/null/x"],
+            "trainer.callbacks: dirpath of ModelCheckpoint: the folder /dev/null/x cannot be made",
+        ),
+        (
+            ["barebones=true", "logger=TensorBoardLogger", "logger.save_dir=x"],
+            "trainer.barebones: `Trainer(barebones=True, logger=TensorBoardLogger)` was passed",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_the_field_is_the_one_that_was_given(capsys, options, said):
+    Path("file").touch()
+    found = error_of(capsys, "fit", *FIT, *(f"--trainer.{option}" for option in options))
+    assert found.startswith(said)
+    assert "limit_" not in found
+
+
+@NO_PLOT
+@pytest.mark.filterwarnings("ignore")
+def test_a_barebones_trainer_has_no_logger_that_nobody_asked_for():
+    trainer, _ = run_fit([*FIT, "--trainer.barebones=true", "--test_after_fit=false"])
+    assert trainer.loggers == []
+    assert trainer.global_step == 3
+
+
+def test_a_dry_run_makes_no_folders(tmp_path):
+    check_folders(Trainer(accelerator="cpu", fast_dev_run=True, default_root_dir=tmp_path / "a", **QUIET))
+    assert not list(tmp_path.iterdir())
+    check_folders(Trainer(accelerator="cpu", default_root_dir=tmp_path / "a", **NONE, **QUIET))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@NO_PLOT
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("monitor", "said"),
+    [
+        ("recall@5", "did you mean 'val/recall@5'? (mode='max')"),
+        ("train_loss", "or 'train/loss' (mode='min')"),
+        ("train/soft_rank", "which CROLossCallback logs: add it to the callbacks"),
+    ],
+)
+def test_what_is_never_logged_is_refused_before_the_first_step(capsys, monitor, said):
+    options = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.monitor={monitor}"]
+    bar = "--trainer.enable_progress_bar=true"  # whose callback is one of ours too
+    found = error_of(capsys, "fit", *FIT, *options, bar)
+    assert found.startswith(f"ModelCheckpoint monitors {monitor!r}, which ")
+    assert said in found

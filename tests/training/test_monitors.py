@@ -228,6 +228,12 @@ def test_monitoring_what_is_not_measured_fails_before_training(callback, tmp_pat
         ("val/loss", "which is not measured"),
         ("validation/recall", "which is not measured"),
         ("test/recall@10", "which is not measured; did you mean 'val/recall@10'?"),
+        ("recall@5", "which is not measured; did you mean 'val/recall@5'? (mode='max')"),
+        ("recall", "which is not measured"),
+        ("train_loss", "or 'train/loss' (mode='min')"),
+        ("loss", "or 'train/loss' (mode='min')"),
+        ("train/loss_epoch", "or 'train/loss' (mode='min')"),
+        ("epoch", "which is not measured"),
         ("train/soft_rank", "which CROLossCallback logs: add it to the callbacks"),
         ("croloss/n", "which CROLossCallback logs: add it to the callbacks"),
     ],
@@ -240,6 +246,13 @@ def test_what_a_model_of_the_library_never_logs_fails_before_training(monitor, s
     with pytest.raises(ValueError, match=f"monitors {monitor!r}") as caught:
         fit(model, callbacks=callbacks, num_sanity_val_steps=0)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("monitor", ["epoch", "step"])
+def test_a_checkpoint_may_monitor_what_lightning_counts(tmp_path, monitor):
+    keeping = ModelCheckpoint(tmp_path, monitor=monitor, mode="max")
+    fit(small_model(), callbacks=[keeping], enable_checkpointing=True)
+    assert keeping.best_model_path
 
 
 def test_what_a_callback_of_the_users_logs_is_monitored():

@@ -5,8 +5,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from tests.training.resume_runs import BATCH, RECALL, run
+from lightning_croloss.training.resume import keep_checkpoints_together
+from tests.data_for_tests import quiet_trainer
+from tests.training.resume_runs import BATCH, RECALL, built, data, run
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -65,3 +68,39 @@ def test_a_best_model_that_is_gone_is_forgotten(tmp_path):
     again = next(c for c in resumed.checkpoint_callbacks if c.monitor == RECALL)
     assert Path(again.best_model_path) == tmp_path / "second" / "best.ckpt"
     assert again.best_model_score == resumed.callback_metrics[RECALL]
+
+
+NAMES = {
+    "{epoch}-{val/recall@5:.4f}": {},
+    "by epoch/{epoch}": {},
+    "{epoch}/{val/recall@5:.2f}": {"auto_insert_metric_name": False},
+    "{epoch}": {},
+}
+
+
+@pytest.mark.filterwarnings("error:.*its score is forgotten", "error:The dirpath has changed")
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("filename", NAMES)
+def test_file_names_may_make_folders(tmp_path, filename, moved):
+    def go(checkpoint=None, folder=None, epochs=2):
+        kept = ModelCheckpoint(folder, filename, monitor=RECALL, mode="max", save_top_k=-1, **NAMES[filename])
+        trainer = quiet_trainer(
+            callbacks=[kept], enable_checkpointing=True, max_epochs=epochs, default_root_dir=tmp_path / "root"
+        )
+        keep_checkpoints_together(trainer, checkpoint)
+        trainer.fit(built("adam"), data(), ckpt_path=checkpoint, weights_only=True)
+        return kept
+
+    first = tmp_path / "first"
+    whole = go(folder=first)
+    names = [str(Path(path).relative_to(first)) for path in whole.best_k_models]
+    assert len(names) == 2
+    if moved:
+        first = first.rename(tmp_path / "moved")
+    again = go(str(first / names[-1]), epochs=3)
+    assert moved or Path(again.dirpath) == first
+    assert moved == (tmp_path / "root").exists()
+    assert {str(first / name) for name in names} < again.best_k_models.keys()
+    assert len(again.best_k_models) == 3
+    assert again.best_model_score == max(again.best_k_models.values())
+    assert Path(again.best_model_path).is_file()

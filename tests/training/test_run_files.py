@@ -3,8 +3,9 @@
 import os
 
 import pytest
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from lightning_croloss.training.run_files import run_file, without_paths
+from lightning_croloss.training.run_files import folder_of_run, name_in_run, run_file, without_paths
 
 
 @pytest.fixture
@@ -114,3 +115,67 @@ def test_texts_that_could_lead_out_are_left_empty():
     assert without_paths(state) == {**dict.fromkeys(("path", "up", "home", "url", "zero"), ""), 5: ("", 1)}
     kept = {"monitor": "val/recall@50", "reason": "no better: stopped", "none": None, "empty": ""}
     assert without_paths(kept) == kept
+
+
+def named(filename, **options):
+    return [EarlyStopping("val/recall@5"), ModelCheckpoint(), ModelCheckpoint(filename=filename, **options)]
+
+
+PLAIN = {"auto_insert_metric_name": False}
+
+
+@pytest.mark.parametrize(
+    ("filename", "options", "name", "levels"),
+    [
+        ("{epoch}-{val/recall@5:.4f}", {}, "epoch=3-val/recall@5=0.1234.ckpt", 2),
+        ("{epoch}-{val/recall@5:.4f}", {}, "epoch=3-val/recall@5=0.1234-v12.ckpt", 2),
+        ("{val/recall@5}", {}, "val/recall@5=1e-05.ckpt", 2),
+        ("{val/recall@5}", {}, "val/recall@5=nan.ckpt", 2),
+        ("{val/recall@5}-{val/ndcg@5:8.2f}", {}, "val/recall@5=0.1-val/ndcg@5=    0.25.ckpt", 3),
+        ("every.step/{step}", {}, "every.step/step=5.ckpt", 2),
+        ("{epoch}/{step}", PLAIN, "3/5.ckpt", 2),
+        ("{epoch}-{val/recall@5:.4f}", PLAIN, "3-0.1234.ckpt", 1),
+        # names that these callbacks do not give
+        ("{epoch}-{val/recall@5:.4f}", {}, "epoch=3-val/recall@5=.ckpt", 1),
+        ("{epoch}-{val/recall@5:.4f}", {}, "epoch=..-val/recall@5=0.1.ckpt", 1),
+        ("{epoch}-{val/recall@5:.4f}", {}, "epoch=3-val/last.ckpt", 1),
+        ("{epoch}-{val/recall@5:.4f}", {}, "a/epoch=3-val/recall@5=0.1.ckpt", 2),
+        ("every.step/{step}", {}, "everyXstep/step=5.ckpt", 1),
+        ("{epoch}/{step}", PLAIN, "../5.ckpt", 1),
+        ("{epoch}/{step}", PLAIN, "downloads/evil.ckpt", 1),
+        (None, {}, "val/epoch=3-step=5.ckpt", 1),
+    ],
+)
+def test_the_folder_above_those_of_a_file_name(tmp_path, monkeypatch, filename, options, name, levels):
+    monkeypatch.chdir(tmp_path)
+    callbacks = named(filename, **options)
+    for folder in ("s3://bucket/run", str(tmp_path / "run"), "run", "."):
+        path = f"{folder}/{name}"
+        above = path.rsplit("/", levels)[0]
+        assert os.path.normpath(folder_of_run(path, callbacks)) == os.path.normpath(above)
+        if levels > 1:
+            assert run_file(
+                f"s3://b/{name}", f"s3://b/{name}".rsplit("/", levels)[0], None, ".ckpt", callbacks
+            )
+    (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir((tmp_path / "run" / name).parent)
+    inside = folder_of_run(name.rpartition("/")[2], callbacks)
+    assert os.path.realpath(inside) == os.path.realpath((tmp_path / "run" / name).parents[levels - 1])
+    assert bool(name_in_run(f"/x/{name}", callbacks)) == (levels > 1)
+
+
+def test_a_file_name_with_folders_leads_nowhere_else(run, tmp_path):
+    callbacks = named("{epoch}-{val/recall@5:.4f}")
+    name = "epoch=3-val/recall@5=0.1.ckpt"
+    for folder in (run, tmp_path / "other"):
+        (folder / name).parent.mkdir()
+        (folder / name).touch()
+    assert run_file(f"/old/{name}", str(run), None, ".ckpt", callbacks) == f"{run}/{name}"
+    assert run_file(f"{run}/{name}", str(run), None, ".ckpt", callbacks) == f"{run}/{name}"
+    for path in (f"{tmp_path}/other/{name}", f"../other/{name}"):
+        assert run_file(path, str(run), None, ".ckpt", callbacks) == f"{run}/{name}"  # its own of that name
+    (run / name).unlink()
+    for path in (f"{tmp_path}/other/{name}", f"../other/{name}", f"away/{name}"):
+        assert run_file(path, str(run), None, ".ckpt", callbacks) == ""
+    for address in (f"s3://b/{name}", f"s3://b/run/../{name}", f"zip://x::s3://b/run/{name}"):
+        assert run_file(address, "s3://b/run", None, ".ckpt", callbacks) == ""

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from lightning_croloss import RecallReport
 from lightning_croloss.training.run_folder import run_folder
-from tests.data_for_tests import quiet_trainer
+from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
 
 
 class Tracker(Logger):
@@ -55,3 +57,32 @@ def test_a_logger_without_a_folder_has_one_by_name_and_version(tmp_path, version
     assert run_folder(kept) == tmp_path / "kept" / "croloss" / folder
     rooted = quiet_trainer(logger=Tracker(None, version), default_root_dir=tmp_path)
     assert run_folder(rooted) == tmp_path / "croloss" / folder
+
+
+class Least(Logger):
+    """Has what Lightning's own example of a logger has, and no more."""
+
+    @property
+    def name(self):
+        return "mine"
+
+    @property
+    def version(self):
+        return "0.1"
+
+    def log_metrics(self, metrics, step=None):
+        pass
+
+    def log_hyperparams(self, params, *args, **kwargs):
+        pass
+
+
+def test_a_logger_needs_no_experiment(tmp_path):
+    callbacks = [ModelCheckpoint(), RecallReport(plot=False)]
+    trainer = quiet_trainer(
+        logger=Least(), default_root_dir=tmp_path, callbacks=callbacks, enable_checkpointing=True
+    )
+    assert run_folder(trainer) == tmp_path / "mine" / "0.1"
+    trainer.fit(small_model(), ClusteredData())
+    trainer.test(small_model(), ClusteredData(), verbose=False)
+    assert {path.name for path in run_folder(trainer).iterdir()} == {"checkpoints", "test_results.json"}
