@@ -15,7 +15,7 @@ from lightning_croloss.cli.tune.table.clock import SpentTime, spent_before
 from lightning_croloss.cli.tune.table.state import Progress, Standing, State, read_state, write_state
 from lightning_croloss.tuning.records import write_record
 from tests.cli.cases import error_of
-from tests.cli.tune_tables import Pretended, tune, write_tables
+from tests.cli.tune_tables import Pretended, tune, write_events_with_rare_items, write_tables
 from tests.cli.tuning import NoMirrors, open_files
 
 pytest.importorskip("polars", reason="needs the extra [tables]")
@@ -73,6 +73,22 @@ def test_the_winner_is_trained_with_further_seeds(
     number = len(pretended.tasks)
     tune(*WORDS, "--seeds", "3", minutes=9)
     assert [task["do"] for task in pretended.tasks[number:]] == ["test_users"]
+
+
+@quick
+def test_all_is_decided_by_the_catalogue_that_the_filters_leave(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_events_with_rare_items()
+    said = error_of(capsys, "tune", *TABLE, "--n=100")
+    assert "--n 100: only 60 of the table's 180 items are left" in said
+    tune(*WORDS, "--items=items.parquet", minutes=9)
+    config = yaml.safe_load(Path("out/best_n5.yaml").read_text())
+    assert config["model"]["init_args"]["ns"] == [5, 20, 50]
+    told = capsys.readouterr().err
+    assert "60 items are few enough to compare with all of them" in told
+    assert ", 60 items and " in told
+    assert "are left by the filters below" in told
 
 
 @quick
