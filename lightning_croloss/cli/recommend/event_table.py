@@ -198,7 +198,7 @@ def _without_missing(table: Table, drop: bool, needed: Sequence[str]) -> int:
         table.keep(~missing)
     elif missing.any():
         row = int(missing.arg_max() or 0)
-        name = next(name for name in needed if table.frame[name][row] is None)
+        name = table.first_missing(row, needed)
         raise DataError(
             f"{table.location(row)}: column {name!r} has no value: every event needs one, or give "
             "--drop-missing to leave such events out"
@@ -208,16 +208,11 @@ def _without_missing(table: Table, drop: bool, needed: Sequence[str]) -> int:
 
 def tokens_of(table: Table, column: str) -> pl.Series:
     """Return users or items as integers or text; floats become the integers that they are."""
-    import polars as pl
+    from lightning_croloss.data.table.conversion import holds_tokens, refuse_kinds, whole_numbers
 
-    from lightning_croloss.data.table.conversion import whole_numbers
-
+    refuse_kinds(table, column, holds_tokens, "it must be integers or text")
     series = table.frame[column]
-    if series.dtype.is_float():
-        return whole_numbers(table, column)
-    if series.dtype.is_integer() or series.dtype == pl.String:
-        return series
-    raise DataError(f"{table.name}: column {column!r} holds {series.dtype}: it must be integers or text")
+    return whole_numbers(table, column) if series.dtype.is_float() else series
 
 
 def column_of(given: str | None, trained: str | None, usual: str, files: Sequence[TableFile]) -> str:

@@ -196,7 +196,7 @@ class _Divider:
             table.keep(~missing)
         elif missing.any():
             row = int(missing.arg_max() or 0)
-            column = next(name for name in needed if table.frame[name][row] is None)
+            column = table.first_missing(row, needed)
             raise DataError(
                 f"{table.location(row)}: column {column!r} has no value: fill it, or leave such rows out by "
                 "--drop-missing"

@@ -14,8 +14,10 @@ from lightning_croloss.data.feature_alignment import Texts, align_features, alig
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.data.table.conversion import (
+    holds_tokens,
     looks_like_decimal_commas,
     parse_numbers,
+    refuse_kinds,
     to_text,
     whole_numbers,
 )
@@ -140,10 +142,9 @@ def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]
     if series.null_count():
         location = table.location(int(series.is_null().arg_max() or 0))
         raise DataError(f"{location}: column {column!r} has no value: every row needs an id")
+    refuse_kinds(table, column, holds_tokens, "ids must be integers or text")
     if series.dtype.is_float():
         series = whole_numbers(table, column)
-    if not (series.dtype.is_integer() or series.dtype == pl.String):
-        raise DataError(f"{table.name}: column {column!r} holds {series.dtype}: ids must be integers or text")
     refuse_repeated(table, column, series)
     ids = vocabulary.encode(series.to_numpy())
     if not ids.any():

@@ -184,7 +184,7 @@ def _drop_missing(table: Table, spec: TableSpec, recording: Recording, needed: l
         recording.rows("drop_missing", "rows with a missing value", table)
     elif missing.any():
         row = int(missing.arg_max() or 0)
-        column = next(name for name in needed if table.frame[name][row] is None)
+        column = table.first_missing(row, needed)
         raise DataError(
             f"{table.location(row)}: column {column!r} has no value ({int(missing.sum())} such rows): fill "
             "it, or set drop_missing to true to leave these rows out"
