@@ -21,8 +21,8 @@ from lightning_croloss.data.table.conversion import (
     to_text,
     whole_numbers,
 )
-from lightning_croloss.data.table.reading import Table, describe_comments, read_table
-from lightning_croloss.data.table.sources import TableFile, feature_files
+from lightning_croloss.data.table.reading import Table, describe_comments, read_table, with_missing
+from lightning_croloss.data.table.sources import feature_files
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.data.table.vectors import holds_vectors
 from lightning_croloss.errors import DataError, suggest
@@ -56,6 +56,17 @@ def load_features(
     return features, notes
 
 
+def check_table(spec: TableSpec, name: str, vocabulary: Vocabulary) -> None:
+    """Check all of the table "items" or "users" but its features.
+
+    Raises:
+        DataError: it cannot be read, lacks an id, holds one twice, or none that has interactions.
+    """
+    id_column = spec.id_columns[name]
+    table = read_table(feature_files(spec, name), {f"{name}_id_column": id_column})
+    _ids(table, id_column, vocabulary)
+
+
 def load_titles(spec: TableSpec, title_column: str, vocabulary: Vocabulary) -> list[str]:
     """Read the titles of the items of a vocabulary, "" where there is none.
 
@@ -64,7 +75,7 @@ def load_titles(spec: TableSpec, title_column: str, vocabulary: Vocabulary) -> l
     """
     id_column = spec.id_columns["items"]
     files = feature_files(spec, "items")
-    table = _read(files, {"items_id_column": id_column, "title_column": title_column})
+    table = read_table(files, {"items_id_column": id_column, "title_column": title_column})
     titles = table.frame[title_column]
     if titles.dtype.is_nested():
         raise DataError(f"{table.name}: column {title_column!r} holds {titles.dtype}, which is not a title")
@@ -86,14 +97,11 @@ def _features_of(
             known = files[0].columns.keys() - {id_column}
             raise DataError(f"{files[0].path.name} has no feature {column!r}{suggest(column, known)}")
     argument = f"{name.removesuffix('s')}_features"
-    table = _read(
+    table = read_table(
         files,
         {f"{name}_id_column": id_column, **{f"{argument} ({column!r})": column for column in columns}},
     )
-    frame = table.frame
-    if spec.missing_values:
-        texts = pl.col(pl.String).exclude(id_column)
-        frame = frame.with_columns(texts.replace(list(spec.missing_values), None))
+    frame = with_missing(table.frame, spec.missing_values, id_column)
     features, notes = align_features(
         table.name,
         wanted,
@@ -114,14 +122,6 @@ def _features_of(
                 "',' if it is"
             )
     return features, [f"{table.name}: {note}" for note in notes]
-
-
-def _read(files: Sequence[TableFile], columns: Mapping[str, str]) -> Table:
-    """Read columns, without blank lines."""
-    table = read_table(files, columns)
-    if table.files[0].is_text:
-        table.keep(table.frame.select(~pl.all_horizontal(pl.all().is_null())).to_series())
-    return table
 
 
 def _left_out(table: Table) -> list[str]:

@@ -101,7 +101,7 @@ def describe_comments(left_out: LeftOut) -> str:
 def read_table(
     files: Sequence[TableFile], columns: Mapping[str, str], begin: Callable[[str], None] = lambda what: None
 ) -> Table:
-    """Read columns, each of which must be in each file.
+    """Read columns, each of which must be in each file, without blank lines.
 
     Args:
         files: the files.
@@ -125,12 +125,13 @@ def read_table(
                     f"{argument} names {column!r}, which is not a column of {file.path.name}{hint}"
                 )
     names = list(dict.fromkeys(columns.values()))
-    frames = []
+    frames, blank = [], []
     left_out = LeftOut()
     for file in files:
         begin(f"reading {file.path.name}")
-        frame, more = _read(file, names)
+        frame, more, lines = _read(file, names)
         frames.append(frame)
+        blank.append(lines)
         left_out += more
     ends = np.cumsum([frame.height for frame in frames]).tolist()
     if not ends[-1]:
@@ -138,6 +139,10 @@ def read_table(
     kinds = {name: [frame[name].dtype for frame in frames] for name in names}
     frame = join(files, frames)
     table = Table(files, frame, np.arange(frame.height), ends, left_out, kinds)
+    if left_out.blank:
+        table.keep(~pl.concat(blank))
+        if not table.frame.height:
+            raise DataError(f"{describe(files)} has no rows: it is empty")
     refuse_repeated_header(table)
     return table
 
@@ -168,15 +173,19 @@ def refuse_repeated_header(table: Table) -> None:
         )
 
 
-def _read(file: TableFile, names: list[str]) -> tuple[pl.DataFrame, LeftOut]:
+def _read(file: TableFile, names: list[str]) -> tuple[pl.DataFrame, LeftOut, pl.Series]:
+    """Return columns of a file, what was left out, and which of the rows are blank lines."""
     try:
         if file.text is None:
             frame, left_out = scan_parquet(file.path).select(names).collect(), LeftOut()
+            blank = pl.repeat(False, frame.height, eager=True, dtype=pl.Boolean)
         else:
             frame, left_out = file.text.read(names)
+            blank = file.text.blank(frame)
+            left_out += LeftOut(blank=int(blank.sum()))
     except FAILURES as error:
         raise DataError(f"{file.path.name} cannot be read: {first_line(error)}") from error
-    return plain_values(frame), left_out
+    return plain_values(frame), left_out, blank
 
 
 def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
@@ -185,3 +194,27 @@ def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
         pl.col(pl.String).replace("", None), pl.col(pl.Float32, pl.Float64).fill_nan(None)
     )
+
+
+def with_missing(frame: pl.DataFrame, missing: Sequence[str], without: str = "") -> pl.DataFrame:
+    """Return a frame with null for the texts that mean "missing", also for those in lists.
+
+    Args:
+        frame: the columns.
+        missing: the texts.
+        without: a column in which they mean themselves; "" = none.
+    """
+    if not missing:
+        return frame
+    texts = list(missing)
+    made = []
+    for name, kind in frame.schema.items():
+        column = pl.col(name)
+        if name == without:
+            continue
+        if kind == pl.String:
+            made.append(column.replace(texts, None))
+        elif isinstance(kind, (pl.List, pl.Array)) and kind.inner in (pl.String, pl.Categorical, pl.Enum):
+            lists = column.cast(pl.List(pl.String))
+            made.append(lists.list.eval(pl.element().replace(texts, None)))
+    return frame.with_columns(made)

@@ -186,7 +186,7 @@ class _Table:
             del data, interactions
             data = self._read(seconds, filters.data)
         assert isinstance(data, TableDataModule)
-        features = feature_columns(data, self.given)
+        features = feature_columns(data, self.given, say)
         return filters, filters.left(look_at(data.interactions, *features)), seconds
 
     def _read(self, seconds: float, chosen: Mapping[str, Any]) -> RetrievalDataModule:
