@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -283,6 +284,8 @@ def parse_bound(argument: str, bound: str | float, dates: bool) -> float:
     if isinstance(bound, str) and dates:
         nanoseconds = _iso(pl.Series([bound]))[0]
         if nanoseconds[0] is None:
+            if _iso(pl.Series([re.sub(r"^\d{4}", "2000", bound)]))[0][0] is not None:
+                raise DataError(f"{argument}={bound!r} is before 1678 or after 2261")
             raise DataError(f"{argument}={bound!r} is not {_ISO_EXAMPLE}")
         return int(nanoseconds[0])
     if isinstance(bound, str) or dates:
