@@ -84,8 +84,9 @@ def hand_back(
         _with_seeds(choice, runs, request, base)
     first = folder / f"best_{choice.objectives[0].label}.ckpt"
     n = min(choice.objectives[0].weights)
-    data = base.config.get("data", {}).get("init_args", {})
-    for line in next_commands(first, n, data.get("interactions")):
+    data = base.config.get("data")
+    arguments = data.get("init_args") if isinstance(data, Mapping) else None
+    for line in next_commands(first, n, (arguments or {}).get("interactions")):
         print(line)
     say(f"done in {format_seconds(time.monotonic() - began)}")
 

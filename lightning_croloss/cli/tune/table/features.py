@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lightning_croloss.data import Feature, TableDataModule
@@ -75,7 +76,7 @@ def _columns(
     found: list[str] = []
     others = (column for column in file.columns if column not in (identity, data.spec.title_column))
     for column in others:
-        why = _why_not(lambda name=column: load(name)[0], len(vocabulary))
+        why = _why_not(partial(load, column), len(vocabulary))
         if not why and len(found) < MOST:
             found.append(column)
         else:
@@ -84,7 +85,7 @@ def _columns(
     return tuple(found)
 
 
-def _why_not(load: Callable[[], Feature], number: int) -> str:
+def _why_not(load: Callable[[], list[Feature]], number: int) -> str:
     """Return why a column cannot be a feature, "" if it can.
 
     Args:
@@ -92,7 +93,7 @@ def _why_not(load: Callable[[], Feature], number: int) -> str:
         number: the number of items or users.
     """
     try:
-        feature = load()
+        (feature,) = load()
     except DataError as error:  # vectors, one value everywhere …
         return str(error)
     if feature.kind == "numeric" or feature.size <= NAMES * number:
