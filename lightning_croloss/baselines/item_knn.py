@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,11 @@ from torch import Tensor
 
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import MissingExtraError
+
+#: Pairs of items that are compared at a time, of about 60 bytes each.
+BLOCK = 2**21
+#: Neighbours that are kept of all items together, at most: a few GiB.
+MOST = 200_000_000
 
 
 class ItemKNN:
@@ -41,25 +48,79 @@ class ItemKNN:
         return torch.from_numpy((history @ self.votes).toarray()) + self.popularity
 
 
-def item_similarity(data: RetrievalDataModule) -> Any:
+def item_similarity(data: RetrievalDataModule, neighbours: int | None = None) -> Any:
     """Return the cosines between the sets of users of the items, in training, as a sparse (N, N) matrix.
+
+    It is made block by block, so that a user of many items takes no more memory than its neighbours do.
+
+    Args:
+        data: the data.
+        neighbours: how many of the nearest items of each item are kept; None = all.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
+        ValueError: there are more neighbours than :data:`MOST` to keep.
+    """
+    had = _items_of_users(data)
+    from scipy.sparse import diags, vstack
+
+    neighbours = data.num_items if neighbours is None else neighbours
+    pairs = _pairs(had)
+    if (kept := int(np.minimum(pairs, neighbours).sum())) > MOST:
+        raise ValueError(
+            f"the baseline item kNN would keep {kept:,} neighbours of {data.num_items:,} items, and more "
+            f"than {MOST:,} take too much memory"
+        )
+    users_of = had.T.tocsr()
+    sizes = np.asarray(had.sum(0)).ravel()
+    roots = 1.0 / np.sqrt(np.maximum(sizes, 1.0))
+    found, blocks = [], np.cumsum(pairs) // BLOCK
+    for first, stop in _runs(blocks):
+        together = (diags(roots[first:stop]) @ (users_of[first:stop] @ had) @ diags(roots)).tocoo()
+        found.append(nearest_items(_without_self(together, first), neighbours))
+    return vstack(found, format="csr")
+
+
+def too_many_neighbours(data: RetrievalDataModule, neighbours: int) -> bool:
+    """Tell whether :func:`item_similarity` would keep more than :data:`MOST`.
 
     Raises:
         MissingExtraError: scipy is not installed.
     """
+    return int(np.minimum(_pairs(_items_of_users(data)), neighbours).sum()) > MOST
+
+
+def _items_of_users(data: RetrievalDataModule) -> Any:
+    """Return which users had which items in training, as a sparse (num_users + 1, N) matrix of ones."""
     try:
-        from scipy.sparse import csr_matrix, diags
+        from scipy.sparse import csr_matrix
     except ModuleNotFoundError as error:
         raise MissingExtraError("the baseline item kNN", "zoo") from error
     events, chosen = data.interactions, data.rows.training_events
     users, items = events.users[chosen].numpy(), events.items[chosen].numpy() - 1
     had = csr_matrix((np.ones(len(users)), (users, items)), shape=(data.num_users + 1, data.num_items))
     had.data[:] = 1.0  # an item that a user had twice counts once
-    together = (had.T @ had).tocsr()
-    sizes = together.diagonal()
-    scale = diags(1.0 / np.sqrt(np.maximum(sizes, 1.0)))
-    entries = (scale @ together @ scale).tocoo()
-    others = entries.row != entries.col
+    return had
+
+
+def _pairs(had: Any) -> Any:
+    """Return (N,) of how many items each item is a neighbour, at most."""
+    users = np.diff(had.indptr)
+    entries = had.tocoo()
+    counts = np.bincount(entries.col, weights=users[entries.row], minlength=had.shape[1])
+    return np.minimum(counts, had.shape[1]).astype(np.int64)
+
+
+def _runs(blocks: Any) -> Iterator[tuple[int, int]]:
+    """Yield where each run of equal numbers begins and where it ends."""
+    starts = np.flatnonzero(np.diff(blocks, prepend=-1)).tolist()
+    yield from pairwise([*starts, len(blocks)])
+
+
+def _without_self(entries: Any, first: int) -> Any:
+    from scipy.sparse import csr_matrix
+
+    others = entries.row + first != entries.col
     return csr_matrix((entries.data[others], (entries.row[others], entries.col[others])), entries.shape)
 
 

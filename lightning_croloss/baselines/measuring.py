@@ -46,9 +46,13 @@ def measure_baselines(
 
     Returns:
         For each baseline its ``setting``, its ``valid`` Recall at ``choose_by``, and its ``test`` metrics.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
+        ValueError: the neighbours of all items would take too much memory.
     """
     loader = partial(data.evaluation_loader, request=WHOLE_HISTORY)
-    similarity, counts = item_similarity(data), data.item_counts[1:]
+    similarity, counts = item_similarity(data, max(NEIGHBOURS)), data.item_counts[1:]
     kinds: dict[str, list[tuple[dict[str, int], Baseline]]] = {"popularity": [({}, Popularity(data))]}
     nearest: dict[int, Any] = {}
     for k in sorted(NEIGHBOURS, reverse=True):  # the nearest few are among the nearest many

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items
+from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items, too_many_neighbours
 from lightning_croloss.baselines.measuring import WHOLE, WHOLE_HISTORY, Baseline, baseline_ranks
 from lightning_croloss.baselines.popularity import Popularity
 from lightning_croloss.data import BatchLoader, RetrievalBatch, RetrievalDataModule
@@ -79,7 +79,7 @@ def measure_per_user(
     """Measure popularity and item kNN for each user of the test.
 
     Popularity is measured in any case; item kNN with as many settings as the time allows, and not at all
-    where its table of neighbours alone would take longer.
+    where its table of neighbours alone would take longer, or too much memory.
 
     Args:
         data: the data.
@@ -107,7 +107,13 @@ def measure_per_user(
     lengths = torch.bincount(data.interactions.users[data.rows.training_events]).double()
     if (float((lengths**2).sum()) / PAIRS) > end - clock():
         return [*measured, Measured("item kNN", {}, None, "its table of neighbours would take too long")]
-    similarity, counts = item_similarity(data), data.item_counts[1:]
+    most = max(neighbours for neighbours, _ in SETTINGS)
+    if too_many_neighbours(data, most):
+        return [
+            *measured,
+            Measured("item kNN", {}, None, "its table of neighbours would take too much memory"),
+        ]
+    similarity, counts = item_similarity(data, most), data.item_counts[1:]
 
     def knn(setting: tuple[int, int]) -> ItemKNN:
         return ItemKNN(nearest_items(similarity, setting[0]), counts, *setting)

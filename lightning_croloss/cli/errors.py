@@ -205,7 +205,10 @@ def _plain(cause: str, given: str, bases: set[str]) -> str:
         advice = suggest(found[1], names)
         return f"unknown class {found[1]!r}{advice if len(names) < MANY else _if_near(advice)}"
     if found := re.match(r"Expected a <class '([\w.]+)'>\.? ?(?:Got value: (.*))?", cause):
-        return f"must be of type {found[1]}, got {found[2] or given!r}"
+        got = found[2] or repr(given)
+        # YAML makes a date of what looks like one
+        quoted = "; put it in quotes" if found[1] == "str" and re.match(r"\d{4}-\d\d-\d\d", got) else ""
+        return f"must be of type {found[1]}, got {got}{quoted}"
     if found := re.match(r"Option '([\w.]+)' is not accepted|.*Key '([\w.]+)' is not expected", cause):
         name = (found[1] or found[2]).removeprefix("init_args.").split(".")[0]
         return f"there is no field {name!r}{_nearest(name)}"

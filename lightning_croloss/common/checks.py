@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 from lightning_croloss.errors import suggest
 
@@ -69,3 +69,10 @@ def check_lists(**lists: object) -> None:
     for name, value in lists.items():
         if isinstance(value, str):
             raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")
+
+
+def check_moments(**moments: object) -> None:
+    """Raise ``TypeError`` if a moment is neither a number nor text, as the dates are that YAML makes."""
+    for name, value in moments.items():
+        if value is not None and not isinstance(value, (str, Real)):
+            raise TypeError(f"{name} must be a number, or a date as text, got {value}: put it in quotes")

@@ -83,11 +83,11 @@ def align_features(
         notes.append(f"{absent} of {num_ids} ids have no row")
     locations = [(row, "" if row < 0 else location(row) if location else f"line {row + 2}") for row in rows]
 
-    features = []
+    features: list[Feature] = []
     for number, entry in enumerate(wanted):
-        if entry in wanted[:number]:
-            raise DataError(f"{source}: feature {entry!r} is wanted twice: name it once")
         name, kind = split_feature(entry, types)
+        if name in (feature.name for feature in features):
+            raise DataError(f"{source}: feature {name!r} is wanted twice: name it once")
         if name not in types:
             raise DataError(f"{source} has no feature {name!r}{suggest(name, types)}")
         encoding = encodings[number] if encodings else None

@@ -16,6 +16,7 @@ from lightning_croloss.data.features import Feature
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.report import PreparationReport
 from lightning_croloss.data.splits import Split, SplitRows
+from lightning_croloss.errors import DataError
 
 if TYPE_CHECKING:
     from lightning_croloss.data.partitions.table import PartitionedTable
@@ -75,8 +76,17 @@ class InteractionSource(abc.ABC):
 
     @cached_property
     def features(self) -> tuple[list[Feature], list[Feature]]:
-        """The features of the items and of the users."""
-        return self.load_features()
+        """The features of the items and of the users.
+
+        Raises:
+            DataError: two of them have one name, so that no checkpoint could tell them apart.
+        """
+        found = self.load_features()
+        for features in found:
+            names = [feature.name for feature in features]
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise DataError(f"two features are named {twice[0]!r}: give each a name of its own")
+        return found
 
     @property
     def report(self) -> PreparationReport | None:

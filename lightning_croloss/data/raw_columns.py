@@ -17,8 +17,10 @@ from lightning_croloss.errors import DataError
 
 #: Nanoseconds since 1970, or before, that a time may be away: what a table's dates may be, too.
 _MOST_NANOSECONDS = 106_751 * 86_400 * 10**9
-#: Floats up to here hold every integer.
+#: Floats below these tell every integer from the next one.
 _EXACT = {np.dtype(np.float16): 2**11, np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
+#: The largest weight that is finite as float32.
+_HEAVIEST = float(np.finfo(np.float32).max)
 _EPOCH = date(1970, 1, 1).toordinal()
 _NUMBERS = (int, float, np.integer, np.floating)
 _TIMES = "give int64, float64, datetime64 or date-times"
@@ -84,6 +86,9 @@ def checked_weights(weights: Tokens) -> NDArray[np.float32]:
     _refuse_missing(column, "weights", "has no value", advice)
     if not isinstance(column, np.ndarray):
         column = _numbers(column)
+    if column.dtype.kind == "O":  # integers of any size
+        large = [isinstance(value, int) and abs(value) > _HEAVIEST for value in column]
+        _refuse(np.array(large, dtype=np.bool_), column, "weights", advice, ": ")
     if column.dtype.kind not in "iufb":
         raise DataError(f"weights are {_named(column)}: {advice}")
     with np.errstate(over="ignore"):
@@ -146,7 +151,12 @@ def _array(values: Any) -> NDArray[Any]:
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = values.half() if values.dtype == torch.bfloat16 else values
-    return np.asarray(values)
+    try:
+        return np.asarray(values)
+    except Exception:  # polars raises errors of its own for types that numpy lacks, such as Int128
+        if not hasattr(values, "to_list"):
+            raise
+        return np.array([*values.to_list(), None], dtype=object)[:-1]
 
 
 def _shown(value: object) -> str:
@@ -159,11 +169,17 @@ def _numbers(column: Sequence[Any]) -> NDArray[Any]:
     if exact is not None:
         return exact
     plain = [value for value in column if isinstance(value, _NUMBERS) and not isinstance(value, bool)]
-    if len(plain) == len(column) and all(
-        math.isinf(value) or int(value) == int(float(value)) for value in plain
-    ):
+    if len(plain) == len(column) and all(map(_is_exact, plain)):
         return np.array(plain, dtype=np.float64)
     return np.array([*column, None], dtype=object)[:-1]
+
+
+def _is_exact(value: Any) -> bool:
+    """Tell whether a number keeps its whole part as a float."""
+    try:
+        return math.isinf(value) or int(value) == int(float(value))
+    except OverflowError:
+        return False
 
 
 def _nanoseconds(column: NDArray[Any]) -> NDArray[np.int64]:
@@ -216,7 +232,7 @@ def _nanoseconds_since_1970(value: date) -> int:
 def _whole_numbers(column: NDArray[Any], name: str) -> NDArray[np.int64]:
     limit = _EXACT.get(column.dtype, 2**53)
     _refuse(
-        ~((column == np.round(column)) & (np.abs(column) <= limit)),
+        ~((column == np.round(column)) & (np.abs(column) < limit)),
         column,
         name,
         "users and items must be integers or text",
@@ -235,11 +251,21 @@ def _texts(column: Sequence[Any] | NDArray[Any], name: str) -> list[str]:
         _refuse(
             np.array(wrong, dtype=np.bool_), column, name, "users and items must be integers or text", ": "
         )
+    if isinstance(column, np.ndarray) and column.dtype.kind == "S":
+        _refuse(~np.array([*map(_is_utf8, column.tolist())]), column, name, "which is not UTF-8: decode it")
     texts = texts_of(column)
     for row, text in enumerate(texts):
         if "\0" in text or not (text.isascii() or _encodable(text)):
             raise DataError(f"{name} holds {text!r} in row {row}, which is not clean text: clean the column")
     return texts
+
+
+def _is_utf8(token: bytes) -> bool:
+    try:
+        token.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _encodable(text: str) -> bool:
@@ -274,8 +300,15 @@ def _refuse(
     if wrong.any():
         row = int(np.argmax(wrong))
         value = column[row]
-        shown = repr(value) if isinstance(value, str) else str(value)
+        shown = repr(value) if isinstance(value, str) else _spelt(value)
         raise DataError(f"{name} has {shown} in row {row}{joint}{why}")
+
+
+def _spelt(value: Any) -> str:
+    try:
+        return str(value)
+    except ValueError:  # of integers Python spells out so many digits only
+        return "an integer of very many digits"
 
 
 def _named(column: NDArray[Any]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_croloss.tuning.candidate import Candidate
-from lightning_croloss.tuning.from_data import RELOADED, Decisions
+from lightning_croloss.tuning.chosen_filters import RELOADED
+from lightning_croloss.tuning.from_data import Decisions
 from lightning_croloss.tuning.portfolio import portfolio
 from lightning_croloss.tuning.table_statistics import Statistics
 
@@ -62,11 +63,11 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
         ns: the N that will be deployed.
     """
     loss = portfolio(ns, found.items)[0]
-    sessions = found.lengths["median"] <= SESSIONS or found.consecutive >= RELOADED
+    sessions = found.typical <= SESSIONS or found.consecutive >= RELOADED
     mean: dict[str, Any] = {"hidden_dims": []}
     causal: dict[str, Any] = {"num_blocks": 1, "num_heads": 2, "dropout": 0.2, "train_on": "all"}
-    dropout = 0.5 if found.lengths["median"] >= LONG else 0.3
-    very_long = found.lengths["median"] >= VERY_LONG
+    dropout = 0.5 if found.typical >= LONG else 0.3
+    very_long = found.typical >= VERY_LONG
     strong = Design(
         "YouTubeDNN", "YouTubeDNN", {**mean, "history_dropout": dropout}, loss, why="the mean of the history"
     )

@@ -1,4 +1,4 @@
-"""How a table is trained on where nobody says: split, filters, histories, batches, negatives, and why.
+"""How a table is trained on where nobody says: split, histories, batches, negatives, and why.
 
 Pure functions of the data's statistics.
 """
@@ -11,19 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_croloss.errors import DataError
+from lightning_croloss.tuning.chosen_filters import FEWEST_USERS, Filters
 from lightning_croloss.tuning.table_statistics import Statistics
 
 #: Users in validation, and in the test, below which a share of the users is too few to compare models by.
 ENOUGH_USERS = 500
-#: Users with which anything can be measured at all, and at most as many as are needed.
-FEWEST_USERS, MOST_USERS = 20, 10_000
+#: Users that are enough to measure by in any case.
+MOST_USERS = 10_000
 #: What a division in time must leave: users in each part, and the most targets that training never saw.
 LATER_USERS, LATER_UNSEEN = 1_000, 0.2
-#: Share of the users that a minimum of events must keep.
-KEPT = 0.6
 HISTORIES = (10, 20, 30, 50)
-#: Shares of repeats below which nobody wants an item twice, and of consecutive ones that are noise.
-NO_REPEATS, RELOADED = 0.01, 0.02
+#: Share of repeats below which nobody wants an item twice.
+NO_REPEATS = 0.01
 #: Negatives that are sampled at least; a catalogue of which a third would be sampled is taken whole.
 SAMPLED = 2560
 #: Catalogues that are taken whole in any case; multiply-adds a second; passes that the time must hold.
@@ -53,6 +52,7 @@ class Decisions:
 
 def decide(
     found: Statistics,
+    filters: Filters,
     ns: Sequence[int],
     minutes: float,
     given: Mapping[str, Any] | None = None,
@@ -61,43 +61,26 @@ def decide(
     """Decide how to train on a table for the N that will be deployed.
 
     Args:
-        found: what the table is like.
+        found: what the filters leave of the table.
+        filters: which users and events are trained on.
         ns: the N that will be deployed.
         minutes: the time for all of it.
         given: arguments of ``TableDataModule`` that the user has set, which stay.
         gpu: whether a GPU trains.
 
     Raises:
-        DataError: there are too few users or items.
+        DataError: there are too few users or items for what is wanted.
     """
     given = dict(given or {})
-    if found.items < 2:
-        raise DataError(
-            "the table has one item, so that there is nothing to choose from: is the column of the items the "
-            "right one?"
-        )
     if max(ns) >= found.items:
-        n = max(ns)
-        raise DataError(
-            f"--n {n}: the table has only {found.items:,} items, so that every Recall@{n} would be 1: give "
-            "a smaller N"
-        )
-    reasons: dict[str, str] = {}
-    data: dict[str, Any] = {}
+        raise DataError(_too_few_items(found, filters, max(ns), given))
+    reasons: dict[str, str] = dict(filters.reasons)
+    data: dict[str, Any] = dict(filters.data)
 
     def choose(name: str, value: Any, reason: str) -> None:
         data[name] = given.get(name, value)
         reasons[f"data.init_args.{name}"] = "as you asked" if name in given else reason
 
-    fewest, reason = _minimum(found)
-    choose("min_user_interactions", fewest, reason)
-    if found.consecutive >= RELOADED:
-        choose(
-            "consecutive_repeats",
-            False,
-            f"{found.consecutive:.1%} of the events repeat the user's event before, as a page that was "
-            "loaded again does",
-        )
     users = _users(found, data["min_user_interactions"])
     if "split" in given:
         evaluated = found.at_least[4]
@@ -129,14 +112,18 @@ def decide(
     return Decisions(data, sequence_batch, model, targets, reasons | more)
 
 
-def _minimum(found: Statistics) -> tuple[int, str]:
-    base = found.at_least[2]
-    for number in (5, 3):
-        share = found.at_least[number] / base
-        if share >= KEPT:
-            return number, f"{share:.0%} of the users with several events have {number} or more"
-    share = found.at_least[5] / base
-    return 2, f"short histories: only {share:.0%} of the users with several events have 5 or more"
+def _too_few_items(found: Statistics, filters: Filters, n: int, given: Mapping[str, Any]) -> str:
+    fewest = filters.data["min_user_interactions"]
+    if found.items == filters.before.items or "min_user_interactions" in given:
+        return (
+            f"--n {n}: the table has only {found.items:,} items, so that every Recall@{n} would be 1: give a "
+            "smaller N"
+        )
+    milder = ", or --min_user_interactions 2" if n < filters.before.items and fewest > 2 else ""
+    return (
+        f"--n {n}: only {found.items:,} of the table's {filters.before.items:,} items are left without the "
+        f"users of fewer than {fewest} events, so that every Recall@{n} would be 1: give a smaller N{milder}"
+    )
 
 
 def _users(found: Statistics, fewest: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from lightning_croloss.data import GlobalTime, Interactions
 from lightning_croloss.data.statistics import quantiles
@@ -44,6 +45,9 @@ class Statistics:
         events: number of events.
         lengths: quantiles of the number of events of the users that have two or more: ``median``, ``p90`` …
         at_least: how many users have at least 2, 3, 4 and 5 events.
+        at_least_apart: the same, without events whose item is that of the user's event before.
+        typical: the median number of events of users of the whole table that have two or more, whichever of
+            them are trained on.
         repeats: share of the events whose item the user had before.
         consecutive: share of the events whose item is that of the user's event before.
         times: "none"; "order", which numbers the events of a user; or "real".
@@ -57,6 +61,8 @@ class Statistics:
     events: int
     lengths: Mapping[str, float]
     at_least: Mapping[int, int]
+    at_least_apart: Mapping[int, int]
+    typical: float
     repeats: float = 0.0
     consecutive: float = 0.0
     times: Literal["none", "order", "real"] = "order"
@@ -88,14 +94,19 @@ def look_at(
     follows = interactions.positions > 0
     same = torch.zeros(len(interactions), dtype=torch.bool)
     same[1:] = interactions.items[1:] == interactions.items[:-1]
+    reloaded = torch.bincount(interactions.users[same & follows], minlength=len(interactions.lengths))
+    apart = lengths - reloaded[1:]
+    several_quantiles = quantiles(several)
     pairs = interactions.users * (interactions.num_items + 1) + interactions.items
     times = _kind_of_times(interactions)
     return Statistics(
         users=interactions.num_users,
         items=interactions.num_items,
         events=len(interactions),
-        lengths=quantiles(several),
-        at_least={number: int((lengths >= number).sum()) for number in COUNTED},
+        lengths=several_quantiles,
+        at_least=_at_least(lengths),
+        at_least_apart=_at_least(apart),
+        typical=several_quantiles["median"],
         repeats=1 - len(pairs.unique()) / len(interactions),
         consecutive=int((same & follows).sum()) / len(interactions),
         times=times,
@@ -103,6 +114,10 @@ def look_at(
         item_features=item_features,
         user_features=user_features,
     )
+
+
+def _at_least(lengths: Tensor) -> dict[int, int]:
+    return {number: int((lengths >= number).sum()) for number in COUNTED}
 
 
 def _kind_of_times(interactions: Interactions) -> Literal["none", "order", "real"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import time
 import warnings
 from collections.abc import Sequence
@@ -174,12 +175,12 @@ def _read(config: Path) -> dict[str, Any]:
 
 
 def _command(name: str, config: Path, data_folder: str | None, options: Sequence[str], dtype: str) -> str:
-    words = ["croloss zoo build", f"--config {config.as_posix()}", f"--name {name}"]
+    words = ["croloss", "zoo", "build", "--config", config.as_posix(), "--name", name]
     if data_folder is not None:
-        words.append("--data FOLDER")
+        words += ["--data", "FOLDER"]
     if dtype != "float32":
-        words.append(f"--weights {dtype}")
-    return " ".join([*words, *options])
+        words += ["--weights", dtype]
+    return shlex.join([*words, *options])
 
 
 def _versions() -> dict[str, str]:

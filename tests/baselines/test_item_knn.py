@@ -1,16 +1,18 @@
 """Item kNN, against a naive computation."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 
+from lightning_croloss.data import Interactions
 from tests.data_for_tests import ClusteredData
 
 pytest.importorskip("scipy", reason="item kNN needs scipy")
 
-from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items
+from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items, too_many_neighbours
 
 
 def naive_similarity(data):
@@ -49,6 +51,50 @@ def test_the_votes_of_the_recent_items(neighbours, recent):
             for other in ranked[:neighbours]:
                 expected[other] += similarity[item - 1, other]
         np.testing.assert_allclose(got[row], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("block", [1, 7, 100, 10**9])
+@pytest.mark.parametrize("neighbours", [3, 40])
+def test_blocks_change_nothing(monkeypatch, block, neighbours):
+    data = ClusteredData()
+    whole = nearest_items(item_similarity(data), neighbours)
+    monkeypatch.setattr("lightning_croloss.baselines.item_knn.BLOCK", block)
+    found = item_similarity(data, neighbours)
+    assert found.shape == whole.shape
+    assert (found != whole).nnz == 0  # in every bit
+
+
+class OneUserOfAll(ClusteredData):
+    """One user who had each of many items once, and others of few."""
+
+    def load(self):
+        items = 1_500
+        users = np.concatenate([np.zeros(items, dtype=int), np.repeat(np.arange(1, 21), 5)])
+        bought = np.concatenate([np.arange(items), np.arange(100) % 50])
+        return Interactions.from_columns(users, bought, np.arange(len(users)))
+
+
+def test_a_user_of_many_items_takes_little_memory(monkeypatch):
+    data = OneUserOfAll()
+    data.rows  # noqa: B018
+    monkeypatch.setattr("lightning_croloss.baselines.item_knn.BLOCK", 2**16)
+    tracemalloc.start()
+    try:
+        found = item_similarity(data, 20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.diff(found.indptr).max() == 20
+    assert peak < 25 * 2**20  # 1500² pairs of 60 bytes are 129 MiB
+
+
+def test_more_neighbours_than_memory_holds_are_refused(monkeypatch):
+    data = ClusteredData()
+    monkeypatch.setattr("lightning_croloss.baselines.item_knn.MOST", 40 * 5 - 1)
+    assert not too_many_neighbours(data, 4)
+    assert too_many_neighbours(data, 5)
+    with pytest.raises(ValueError, match="would keep 200 neighbours of 40 items, and more than 199 take too"):
+        item_similarity(data, 5)
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 9, 40])

@@ -66,6 +66,14 @@ def test_without_time_there_is_popularity_alone() -> None:
     assert knn.why
 
 
+def test_without_memory_for_the_neighbours_there_is_popularity_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_croloss.baselines.item_knn.MOST", 10)
+    popular, knn = measured()
+    assert popular.values is not None
+    assert knn.values is None
+    assert knn.why.endswith("would take too much memory")
+
+
 def test_with_little_time_fewer_settings_are_tried() -> None:
     _, knn = measured(seconds=15.0, clock=ticking(1.0))
     assert knn.setting == {"neighbours": 100, "recent": 1_000}  # the first

@@ -70,6 +70,7 @@ def test_users_of_lists_stay_what_they_are(model: Path, users: Any, written: lis
         (pa.array([7.0, 1.5]), "lists.parquet, row 2: column 'user_id' holds 1.5: users must be text or int"),
         (pa.array([7.0, float("nan")]), "lists.parquet, row 2: column 'user_id' holds nan: users must be"),
         (pa.array([7.0, 2.0**63]), "lists.parquet, row 2: column 'user_id' holds 9.22337203685477"),
+        (pa.array([2.0**24, 7.0], pa.float32()), "lists.parquet, row 1: column 'user_id' holds 16777216.0"),
         (pa.array([7, None]), "lists.parquet, row 2: column 'user_id' names no user: leave such rows out"),
         (pa.array(["a", None]), "lists.parquet, row 2: column 'user_id' names no user"),
         (

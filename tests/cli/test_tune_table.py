@@ -16,6 +16,7 @@ from lightning_croloss.cli.tune.table.features import feature_columns
 from lightning_croloss.cli.tune.table.options import table_base
 from lightning_croloss.cli.tune.table.report import commented, format_comparison
 from lightning_croloss.data import TableDataModule
+from lightning_croloss.errors import DataError
 from lightning_croloss.models import RetrievalModel
 from lightning_croloss.tuning.designs import Design, first_designs
 from tests.cli.cases import error_of
@@ -70,6 +71,45 @@ def test_columns_that_can_be_features(here: Here) -> None:
     assert feature_columns(data, given | {"item_features": ["name"]}) == (("name",), ("age",))
     with pytest.raises(ValueError, match="--item_features needs --items"):
         feature_columns(data, {"item_features": ["kind"]})
+
+
+def test_columns_that_are_no_features_are_told(here: Here) -> None:
+    data = TableDataModule("events.parquet", user_column="customer")
+    more = {f"price {number}": pl.int_range(ITEMS) % 5 for number in range(12)}
+    vectors = [[0.5, item / 7] for item in range(ITEMS)]
+    pl.read_parquet("items.parquet").with_columns(**more, same=1, vector=pl.Series(vectors)).write_parquet(
+        "wide.parquet"
+    )
+    told: list[str] = []
+    found = feature_columns(data, {"items": "wide.parquet"}, told.append)[0]
+    assert found == ("kind", *[f"price {number}" for number in range(11)])
+    assert told[0].startswith("  name: no feature of the items: 60 different values for 60 rows are names")
+    assert told[1] == "  price 11: no feature of the items: there are 12 before it"
+    assert told[2].startswith("  same: no feature of the items: wide.parquet: ")
+    assert "holds vectors of numbers" in told[3]
+    assert told[4].startswith("features of the items that are tried: kind, price 0, price 1, ")
+    assert len(told) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "item_id,kind\n3,a\n4,b\n3,a\n",
+            "items.csv, line 4: item_id '3' stands again, after",
+        ),
+        ("item_id,kind\nx,a\ny,b\n", "items.csv, line 2: column 'item_id' holds 'x'; none of its ids has"),
+        ("item_id,kind\n3,a\n4,b,c\n", "items.csv cannot be read: found more fields than defined"),
+        ("item_id,kind\n3,a\n,b\n", "items.csv, line 3: column 'item_id' has no value"),
+    ],
+    ids=["repeated", "others", "ragged", "missing"],
+)
+def test_a_fault_of_a_whole_table_is_no_missing_feature(here: Here, text: str, sentence: str) -> None:
+    Path("items.csv").write_text(text)
+    data = TableDataModule("events.parquet", user_column="customer")
+    with pytest.raises(DataError) as caught:
+        feature_columns(data, {"items": "items.csv"})
+    assert str(caught.value).startswith(sentence)
 
 
 def test_a_design_with_features_is_trained(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from lightning_croloss.cli.tune.report import config_text, next_commands
 from lightning_croloss.cli.tune.table.clock import SpentTime, spent_before
 from lightning_croloss.cli.tune.table.state import Progress, Standing, State, read_state, write_state
 from lightning_croloss.tuning.records import write_record
 from tests.cli.cases import error_of
-from tests.cli.tune_tables import Pretended, tune, write_tables
+from tests.cli.tune_tables import Pretended, tune, write_events_with_rare_items, write_tables
 from tests.cli.tuning import NoMirrors, open_files
 
 pytest.importorskip("polars", reason="needs the extra [tables]")
@@ -73,6 +74,61 @@ def test_the_winner_is_trained_with_further_seeds(
     number = len(pretended.tasks)
     tune(*WORDS, "--seeds", "3", minutes=9)
     assert [task["do"] for task in pretended.tasks[number:]] == ["test_users"]
+
+
+@quick
+def test_all_is_decided_by_the_catalogue_that_the_filters_leave(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_events_with_rare_items()
+    said = error_of(capsys, "tune", *TABLE, "--n=100")
+    assert "--n 100: only 60 of the table's 180 items are left" in said
+    tune(*WORDS, "--items=items.parquet", minutes=9)
+    config = yaml.safe_load(Path("out/best_n5.yaml").read_text())
+    assert config["model"]["init_args"]["ns"] == [5, 20, 50]
+    told = capsys.readouterr().err
+    assert "60 items are few enough to compare with all of them" in told
+    assert ", 60 items and " in told
+    assert "are left by the filters below" in told
+
+
+@quick
+def test_what_is_printed_can_be_pasted(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
+    import polars as pl
+
+    events = pl.read_parquet("events.parquet")
+    for name, part in (("part 1", events[:600]), ("part 2", events[600:])):
+        part.write_parquet(f"{name}.parquet")
+    pretended.besides = 60.0
+    tune(
+        "--interactions=[part 1.parquet, part 2.parquet]",
+        "--n=5",
+        "--output=my out",
+        "--seeds=7,8",
+        minutes=0.5,
+    )
+    told = capsys.readouterr()
+    assert "croloss fit --config 'my out/best_n5.yaml' --seeds 7,8\n" in told.err
+    for command in (
+        "recommend:  croloss recommend --model 'my out/best_n5.ckpt' --histories 'part 1.parquet' --n 5\n",
+        "            (of all 2 tables at once, if they are in one folder)\n",
+        "export:     croloss export --model 'my out/best_n5.ckpt' --output served\n",
+        "train on:   croloss fit --config 'my out/best_n5.yaml'\n",
+    ):
+        assert command in told.out
+    text = Path("my out/best_n5.yaml").read_text()
+    assert "#   croloss fit --config 'my out/best_n5.yaml'\n" in text
+    assert "# part 1.parquet, part 2.parquet in 0.5 minutes by\n" in text
+
+
+def test_commands_of_a_model_whose_data_are_not_of_tables() -> None:
+    recommend, export = next_commands(Path("a b/best.ckpt"), 7)
+    assert recommend == (
+        "recommend:  croloss recommend --model 'a b/best.ckpt' --histories events.parquet --n 7"
+    )
+    assert export == "export:     croloss export --model 'a b/best.ckpt' --output served"
+    text = config_text({"seed_everything": 1}, Path("a b/best.yaml"), ["told"])
+    assert text.startswith("# told\n#\n#   croloss fit --config 'a b/best.yaml'\n")
 
 
 @quick

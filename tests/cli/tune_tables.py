@@ -32,6 +32,23 @@ def write_tables() -> None:
     pl.DataFrame({"item_id": range(ITEMS), "name": names, "kind": kinds}).write_parquet("items.parquet")
 
 
+def write_events_with_rare_items() -> None:
+    """Write the events of 150 users, and of 40 more whose only three are with items of their own."""
+    import polars as pl
+
+    events = pl.read_parquet("events.parquet")
+    rare = pl.DataFrame(
+        {
+            "customer": [USERS + number // 3 for number in range(120)],
+            "item_id": [ITEMS + number for number in range(120)],
+            "timestamp": [10_000 + number for number in range(120)],
+        }
+    )
+    pl.concat([events, rare]).write_parquet("events.parquet")
+    kinds = [f"kind {item % 3}" for item in range(ITEMS)] + [f"rare {item}" for item in range(20)] * 6
+    pl.DataFrame({"item_id": range(ITEMS + 120), "kind": kinds}).write_parquet("items.parquet")
+
+
 def tune(*words: str, minutes: float = 0.02) -> None:
     """Run the command, which by default has time for one short turn."""
     main(
@@ -107,4 +124,4 @@ class Pretended(Here):
         return {"metrics": self.test(task), "users": [0.5] * USERS}
 
 
-__all__ = ["ITEMS", "USERS", "Here", "Pretended", "tune", "write_tables"]
+__all__ = ["ITEMS", "USERS", "Here", "Pretended", "tune", "write_events_with_rare_items", "write_tables"]

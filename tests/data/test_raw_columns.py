@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_croloss.data import Interactions
+from lightning_croloss.data import Interactions, Vocabulary
 from lightning_croloss.errors import DataError
 
 USERS = [1, 1, 2, 2]
@@ -33,6 +33,9 @@ def dates(*texts, unit="us"):
         ([-5, 2, 2**63 + 1, 4], "times has 9223372036854775809 in row 2, which is too large"),
         ([5, 2, 2**70 + 1, 4], "times has 1180591620717411303425 in row 2"),
         ([5.5, 2, 2**53 + 1, 4], "cannot order events exactly"),
+        ([5.5, 2, 10**400, 4], "times has 1000.* in row 2, which is too large for a time"),
+        ([5, 2, 10**5000, 4], "times has an integer of very many digits in row 2, which is too large"),
+        (pl.Series([5, 2, 2**70 + 1, 4], dtype=pl.Int128), "times has 1180591620717411303425 in row 2"),
         (
             dates("2020-01-01", "3000-01-01", "2020-01-01", "2020-01-01"),
             "3000-01-01.* in row 1, which is before",
@@ -100,6 +103,8 @@ def test_tokens_that_are_missing_or_no_tokens(items, message):
         ("weights", [1.0, NA, 1.0, 1.0], "weights has no value in row 1"),
         ("weights", [1.0, 1.0, np.inf, 1.0], "weights has inf in row 2: weights must be finite"),
         ("weights", [1.0, 1e300, 1.0, 1.0], "weights has 1e.300 in row 1"),
+        ("weights", [1, 10**400, 1, 1], "weights has 1000.* in row 1: weights must be finite"),
+        ("weights", [1, 1, 10**5000, 1], "weights has an integer of very many digits in row 2"),
         ("weights", ["1", "2", "3", "4"], "weights are str objects"),
         ("parts", [0, 1, NA, 2], "parts has <NA> in row 2: write 0 for"),
         ("parts", ["train", "test", "test", "test"], "parts has 'train' in row 0"),
@@ -204,3 +209,22 @@ def test_dates_keep_their_order_whatever_their_unit():
         assert data.item_vocabulary.decode(data.items) == ["a", "b", "c", "d"]
         assert data.has_dates
         assert data.readable_time(int(data.times[0])) == "1700-01-01T00:00:00"
+
+
+def test_integers_of_128_bits_are_read_as_pythons():
+    small, large = [[3, 1, 2, 1], [2**70, 1, 2, 1]]
+    for values in (small, large):
+        column = pl.Series(values, dtype=pl.Int128)
+        events = Interactions.from_columns(column, column, pl.Series(small, dtype=pl.Int128))
+        plain = Interactions.from_columns(values, values, small)
+        assert events.item_vocabulary.tokens == plain.item_vocabulary.tokens
+        assert events.times.tolist() == plain.times.tolist()
+
+
+def test_bytes_are_text_in_utf8():
+    users = np.array(["é".encode(), b"a", b"b", b"a"])
+    assert Interactions.from_columns(users, USERS).user_vocabulary.tokens == ["a", "b", "é"]
+    with pytest.raises(DataError, match=r"users has b'\\xe9' in row 2, which is not UTF-8: decode it"):
+        Interactions.from_columns(np.array([b"a", b"b", b"\xe9", b"c"]), USERS)
+    with pytest.raises(DataError, match=r"the token b'\\xe9' is not UTF-8 text"):
+        Vocabulary(np.array([b"\xe9"]))

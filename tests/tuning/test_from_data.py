@@ -14,6 +14,7 @@ from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data import Interactions
 from lightning_croloss.errors import DataError
 from lightning_croloss.models import RetrievalModel
+from lightning_croloss.tuning.chosen_filters import choose_filters
 from lightning_croloss.tuning.designs import (
     FEW_EVENTS,
     SMOOTHED_ITEMS,
@@ -21,7 +22,8 @@ from lightning_croloss.tuning.designs import (
     first_designs,
     variants,
 )
-from lightning_croloss.tuning.from_data import decide
+from lightning_croloss.tuning.from_data import Decisions
+from lightning_croloss.tuning.from_data import decide as decide_by
 from lightning_croloss.tuning.table_statistics import Later, Statistics, look_at
 
 
@@ -38,7 +40,14 @@ def statistics(
         number: round(share * users) for number, share in zip((3, 4, 5), kept, strict=True)
     }
     lengths = {"median": median, "p90": p90, "mean": 1.3 * median}
-    return Statistics(users, items, round(1.3 * median * users), lengths, at_least, **more)
+    return Statistics(users, items, round(1.3 * median * users), lengths, at_least, at_least, median, **more)
+
+
+def decide(
+    found: Statistics, ns: list[int], minutes: float, given: dict[str, Any] | None = None, gpu: bool = False
+) -> Decisions:
+    """Decide for a table that looks the same with its filters."""
+    return decide_by(found, choose_filters(found, given or {}), ns, minutes, given, gpu)
 
 
 SESSIONS = statistics(200_000, 43_000, 4, 10, (0.75, 0.55, 0.4), consecutive=0.06, repeats=0.2)
@@ -114,6 +123,47 @@ def test_too_few_users_and_items() -> None:
         decide(statistics(10, kept=(0.6, 0.5, 0.1)), [5], 60)
     with pytest.raises(DataError, match="--n 100: the table has only 80 items"):
         decide(statistics(items=80), [20, 100], 60)
+
+
+def test_all_but_the_filters_is_decided_by_what_these_leave() -> None:
+    table = statistics(20_000, items=60_000, p90=9)
+    filters = choose_filters(table, {})
+    kept = filters.left(statistics(18_000, items=450, median=8, p90=25))
+    decided = decide_by(kept, filters, [100], 60)
+    assert decided.data["min_user_interactions"] == 5
+    assert max(decided.model["ns"]) == 200
+    assert decided.model["negatives"] == {"class_path": "FullCatalogNegatives"}
+    assert decided.reasons["model.init_args.negatives"].startswith("450 items are few enough")
+    assert decided.data["max_history"] == 30
+    assert decided.targets < kept.events
+    assert kept.typical == 6  # the kind of the table is that of all of it
+
+
+def test_an_n_that_only_the_filters_forbid() -> None:
+    filters = choose_filters(statistics(items=100), {})
+    kept = filters.left(statistics(items=20))
+    only = "only 20 of the table's 100 items are left without the users of fewer than 5 events"
+    with pytest.raises(DataError, match=f"--n 50: {only}.*a smaller N, or --min_user_interactions 2$"):
+        decide_by(kept, filters, [10, 50], 60)
+    with pytest.raises(DataError, match=f"--n 200: {only}.*a smaller N$"):
+        decide_by(kept, filters, [200], 60)
+    asked = {"min_user_interactions": 5}
+    with pytest.raises(DataError, match="--n 50: the table has only 20 items"):
+        decide_by(kept, choose_filters(statistics(items=100), asked), [50], 60, asked)
+
+
+def test_users_are_filtered_by_the_events_that_count_and_never_down_to_too_few() -> None:
+    reloaded = replace(statistics(), consecutive=0.3, at_least_apart={2: 20_000, 3: 13_000, 4: 5_000, 5: 900})
+    assert choose_filters(reloaded, {}).data == {"consecutive_repeats": False, "min_user_interactions": 3}
+    asked = choose_filters(reloaded, {"consecutive_repeats": True})
+    assert asked.data == {"consecutive_repeats": True, "min_user_interactions": 5}
+    assert choose_filters(statistics(25, kept=(1.0, 1.0, 0.7)), {}).data["min_user_interactions"] == 3
+
+
+def test_what_nobody_asked_is_not_said_to_be_asked() -> None:
+    filters = choose_filters(statistics(), {}, "reading took 9 min, so that users are filtered no further")
+    assert filters.data == {"min_user_interactions": 2}
+    assert filters.reasons["data.init_args.min_user_interactions"].startswith("reading took 9 min")
 
 
 found_statistics = st.builds(
@@ -224,7 +274,8 @@ def test_statistics_of_a_small_table() -> None:
     assert found.at_least == {2: 3, 3: 2, 4: 1, 5: 1}
     assert found.consecutive == pytest.approx(2 / 11)
     assert found.repeats == pytest.approx(3 / 11)
-    assert found.lengths["median"] == 3
+    assert found.at_least_apart == {2: 2, 3: 2, 4: 1, 5: 0}
+    assert found.lengths["median"] == found.typical == 3
     assert found.times == "order"
 
 

@@ -88,7 +88,7 @@ def _read(
     import polars as pl
 
     from lightning_croloss.data.table.conversion import to_times
-    from lightning_croloss.data.table.reading import describe_comments, read_table
+    from lightning_croloss.data.table.reading import describe_comments, read_table, with_missing
     from lightning_croloss.data.table.sources import find_files, texts_of
 
     known = trained or {}
@@ -133,8 +133,7 @@ def _read(
     if unread := [name for name in files[0].columns if name not in read]:
         notes.append(unread_sentence("the model", unread, "events", events.names))
     missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
-    if missing:
-        table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
+    table.frame = with_missing(table.frame, missing or ())
     drop = given.drop_missing if given.drop_missing is not None else known.get("drop_missing", False)
     needed = list(dict.fromkeys([*needed, *filters.needed, *(filters.if_dropped if drop else ())]))
     if dropped := _without_missing(table, drop, needed):
@@ -188,17 +187,15 @@ def _features(table: Table, events: EventInputs, columns: Mapping[str, str]) -> 
 
 
 def _without_missing(table: Table, drop: bool, needed: Sequence[str]) -> int:
-    """Leave out blank lines, and events that lack a value or refuse them; return how many."""
+    """Leave out events that lack a value, or refuse them; return how many."""
     import polars as pl
 
-    if table.files[0].is_text:
-        table.keep(table.frame.select(~pl.all_horizontal(pl.all().is_null())).to_series())
     missing = table.frame.select(pl.any_horizontal(pl.col(needed).is_null())).to_series()
     if drop:
         table.keep(~missing)
     elif missing.any():
         row = int(missing.arg_max() or 0)
-        name = next(name for name in needed if table.frame[name][row] is None)
+        name = table.first_missing(row, needed)
         raise DataError(
             f"{table.location(row)}: column {name!r} has no value: every event needs one, or give "
             "--drop-missing to leave such events out"
@@ -208,16 +205,11 @@ def _without_missing(table: Table, drop: bool, needed: Sequence[str]) -> int:
 
 def tokens_of(table: Table, column: str) -> pl.Series:
     """Return users or items as integers or text; floats become the integers that they are."""
-    import polars as pl
+    from lightning_croloss.data.table.conversion import holds_tokens, refuse_kinds, whole_numbers
 
-    from lightning_croloss.data.table.conversion import whole_numbers
-
+    refuse_kinds(table, column, holds_tokens, "it must be integers or text")
     series = table.frame[column]
-    if series.dtype.is_float():
-        return whole_numbers(table, column)
-    if series.dtype.is_integer() or series.dtype == pl.String:
-        return series
-    raise DataError(f"{table.name}: column {column!r} holds {series.dtype}: it must be integers or text")
+    return whole_numbers(table, column) if series.dtype.is_float() else series
 
 
 def column_of(given: str | None, trained: str | None, usual: str, files: Sequence[TableFile]) -> str:

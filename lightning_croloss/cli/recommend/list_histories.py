@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from croloss_serving.common.list_columns import type_in_lists, whole
+from croloss_serving.common.list_columns import exact_below, type_in_lists, whole
 from croloss_serving.recommend.event_inputs import EventInputs
 from lightning_croloss.cli.recommend.histories import Histories, Unread, check_events, checked_history
 from lightning_croloss.cli.recommend.user_column import type_of_users, users_of
@@ -58,8 +58,6 @@ def _read_lists(
     events: EventInputs,
     unread: Unread,
 ) -> Iterator[Histories]:
-    import pyarrow
-
     with parquet.ParquetFile(path) as file:
         of_times = ["times"] if events.times is not None else []
         of_events = [*of_times, *events.names]
@@ -80,17 +78,18 @@ def _read_lists(
         others = [name for name in file.schema_arrow.names if name not in names]
         unread.note(path.name, others, "events", of_events)
         held = type_in_lists(file.schema_arrow.field(history_column).type, path.name, history_column)
-        user_type = None
+        user_type, exact = None, 0.0
         if user_column in names:
-            user_type = type_of_users(file.schema_arrow.field(user_column).type, path.name, user_column)
+            of_users = file.schema_arrow.field(user_column).type
+            user_type, exact = type_of_users(of_users, path.name, user_column), exact_below(of_users)
         row = 0
         for part in file.iter_batches(batch_size=size, columns=names):
             lists = part.column(history_column).to_pylist()
-            if pyarrow.types.is_floating(held):
-                lists = [None if tokens is None else list(map(whole, tokens)) for tokens in lists]
+            if below := exact_below(held):
+                lists = [tokens and [whole(token, below) for token in tokens] for tokens in lists]
             users = None
             if user_column in names:
-                users = users_of(part.column(user_column).to_pylist(), row + 1, path.name, user_column)
+                users = users_of(part.column(user_column).to_pylist(), row + 1, path.name, user_column, exact)
             batch, locations = Histories.reading(events), list[str]()
             columns = {name: part.column(name).to_pylist() for name in of_events}
             batch.user_type, batch.named = user_type, users is not None

@@ -31,7 +31,7 @@ def type_of_users(kind: Any, where: str, column: str) -> Any:
     raise DataError(f"{where}: column {column!r} holds {kind}: users must be text or integers")
 
 
-def users_of(values: list[Any], first_row: int, where: str, column: str) -> list[Any]:
+def users_of(values: list[Any], first_row: int, where: str, column: str, below: float) -> list[Any]:
     """Return users as text or integers; a float becomes the integer that it is.
 
     Args:
@@ -39,16 +39,17 @@ def users_of(values: list[Any], first_row: int, where: str, column: str) -> list
         first_row: the row of the first, from 1.
         where: the name of the file.
         column: the name of the column.
+        below: from where on its floats no longer tell an integer from the next one.
 
     Raises:
-        DataError: a row names no user, or holds another number than an integer of 64 bits.
+        DataError: a row names no user, or holds another number than an integer that a float tells apart.
     """
     users = []
     for row, value in enumerate(values, start=first_row):
         if value is None:
             raise DataError(f"{where}, row {row}: column {column!r} names no user: leave such rows out")
         if isinstance(value, float):
-            if not (value.is_integer() and -(2**63) <= value < 2**63):
+            if not (value.is_integer() and abs(value) < below):
                 raise DataError(
                     f"{where}, row {row}: column {column!r} holds {value}: users must be text or integers"
                 )

@@ -114,10 +114,9 @@ def _read(
     # what a table holds is checked when it is read: no other way of reading it would be a remedy
     table, user = first_that_reads(given, trained, read)
     missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
-    if missing:
-        import polars as pl
+    from lightning_croloss.data.table.reading import with_missing  # whose polars reading has seen to be there
 
-        table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(missing), None))
+    table.frame = with_missing(table.frame, missing or ())
     users = _checked_users(table, user)
     values = {
         encoding.name: _checked_values(table, encoding)

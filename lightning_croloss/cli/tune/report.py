@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,11 +89,30 @@ def config_text(config: Config, path: Path, lines: Sequence[str]) -> str:
         path: where it will lie.
         lines: what is told.
     """
-    head = [*lines, "", f"  croloss fit --config {path}", ""]
+    head = [*lines, "", f"  {shlex.join(['croloss', 'fit', '--config', str(path)])}", ""]
     comment = "\n".join(f"# {line}".rstrip() for line in head)
     order = {name: config[name] for name in ("seed_everything", "data", "model", "trainer") if name in config}
     body = yaml.safe_dump(order | config, sort_keys=False, allow_unicode=True, width=110)
     return f"{comment}\n{body}"
+
+
+def next_commands(checkpoint: Path, n: int, interactions: object = None) -> list[str]:
+    """Return lines with the commands that use a model, as a shell takes them.
+
+    Args:
+        checkpoint: of the model.
+        n: the N that is deployed.
+        interactions: what it was trained on, which it recommends to: a file, folder or glob, or a list of
+            these; anything else stands for any table.
+    """
+    named = [interactions] if isinstance(interactions, str) else interactions
+    events = named if isinstance(named, (list, tuple)) and named else ["events.parquet"]
+    model = ["--model", str(checkpoint)]
+    recommend = ["croloss", "recommend", *model, "--histories", str(events[0]), "--n", str(n)]
+    lines = [f"recommend:  {shlex.join(recommend)}"]
+    if len(events) > 1:
+        lines.append(f"            (of all {len(events)} tables at once, if they are in one folder)")
+    return [*lines, f"export:     {shlex.join(['croloss', 'export', *model, '--output', 'served'])}"]
 
 
 def format_seconds(seconds: float) -> str:
@@ -118,6 +138,7 @@ __all__ = [
     "curves_of_rungs",
     "format_rungs",
     "format_seconds",
+    "next_commands",
     "ranking",
     "table_of_rungs",
 ]

@@ -17,6 +17,7 @@ from lightning_croloss.cli.tune.report import (
     curves_of_rungs,
     format_rungs,
     format_seconds,
+    next_commands,
     table_of_rungs,
 )
 from lightning_croloss.cli.tune.request import Request
@@ -83,8 +84,10 @@ def hand_back(
         _with_seeds(choice, runs, request, base)
     first = folder / f"best_{choice.objectives[0].label}.ckpt"
     n = min(choice.objectives[0].weights)
-    print(f"recommend:  croloss recommend --model {first} --histories events.parquet --n {n}")
-    print(f"export:     croloss export --model {first} --output served")
+    data = base.config.get("data")
+    arguments = data.get("init_args") if isinstance(data, Mapping) else None
+    for line in next_commands(first, n, (arguments or {}).get("interactions")):
+        print(line)
     say(f"done in {format_seconds(time.monotonic() - began)}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 
 from lightning_croloss.data.table.conversion import parse_numbers, written_integers
-from lightning_croloss.data.table.reading import family_of
+from lightning_croloss.data.table.joining import common_type, family_of, with_type
 from lightning_croloss.data.table.sources import as_written
 from lightning_croloss.errors import DataError
 
@@ -112,9 +112,8 @@ def common_types(
         if name in tokens and pl.UInt64 in typed:
             found[name] = pl.UInt64()
             continue
-        empty = [pl.DataFrame(schema={name: kind}) for kind in typed]
         try:
-            found[name] = pl.concat(empty, how="vertical_relaxed").schema[name]
+            found[name] = common_type(typed)
         except pl.exceptions.PolarsError:  # times with and without a zone, for instance
             held = " in some files or rows, and ".join(map(str, typed))
             raise DataError(f"column {name!r} holds {held} in others: give it one type") from None
@@ -132,11 +131,8 @@ def cast_exactly(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.Da
         series = frame[name]
         if series.dtype == kind:
             continue
-        cast = series.cast(kind, strict=False)
-        lossy = cast.null_count() > series.null_count()
-        if series.dtype.is_integer() and kind.is_float():
-            lossy = lossy or bool((series.abs() > 2**53).any())
-        if lossy:
+        cast, lost = with_type(series, kind)
+        if lost.any():
             raise DataError(
                 f"column {name!r} holds {series.dtype} in some files and {kind} in others, which cannot "
                 "hold all of them: give it one type"

@@ -24,7 +24,7 @@ from lightning_croloss.data.partitions.sorted_users import write_sorted
 from lightning_croloss.data.partitions.source import chosen_columns, chunks_of
 from lightning_croloss.data.table.conversion import has_zone, refuse_nul, to_times, token_series
 from lightning_croloss.data.table.options import ReadingOptions
-from lightning_croloss.data.table.reading import Table, describe
+from lightning_croloss.data.table.reading import Table, describe, with_missing
 from lightning_croloss.data.table.sources import TableFile, find_files
 from lightning_croloss.errors import DataError
 
@@ -159,9 +159,7 @@ class _Divider:
 
     def _take(self, table: Table, runs: Runs) -> None:
         """Put the rows of a chunk into the runs."""
-        if self.division.missing_values:
-            missing = list(self.division.missing_values)
-            table.frame = table.frame.with_columns(pl.col(pl.String).replace(missing, None))
+        table.frame = with_missing(table.frame, self.division.missing_values)
         self._leave_out(table)
         if not table.frame.height:
             return
@@ -183,20 +181,15 @@ class _Divider:
         runs.add(frame, partitions_of(frame[self.division.user_column], self.division.partitions))
 
     def _leave_out(self, table: Table) -> None:
-        """Leave out blank lines, and rows that lack what they need if that is wanted; else refuse them."""
-        frame, needed = table.frame, list(self.needed.values())
-        missing = frame.select(pl.any_horizontal(pl.col(needed).is_null())).to_series()
-        if table.files[0].is_text and missing.any():
-            blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-            self._count("blank", blank)
-            table.keep(~blank)
-            missing = missing.filter(~blank)
+        """Leave out rows that lack what they need if that is wanted; else refuse them."""
+        needed = list(self.needed.values())
+        missing = table.frame.select(pl.any_horizontal(pl.col(needed).is_null())).to_series()
         if self.division.drop_missing:
             self._count("missing", missing)
             table.keep(~missing)
         elif missing.any():
             row = int(missing.arg_max() or 0)
-            column = next(name for name in needed if table.frame[name][row] is None)
+            column = table.first_missing(row, needed)
             raise DataError(
                 f"{table.location(row)}: column {column!r} has no value: fill it, or leave such rows out by "
                 "--drop-missing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -89,7 +90,7 @@ class PartitionReader:
         if time is not None and columns[time] == "String":
             raise DataError(
                 f"time_column names {time!r}, which {folder} holds as text: divide the table again by "
-                f"'croloss data partition --time-column {time}', which reads the times"
+                f"'croloss data partition --time-column {shlex.quote(time)}', which reads the times"
             )
 
     @property

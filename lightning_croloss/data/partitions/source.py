@@ -66,10 +66,13 @@ def chunks_of(file: TableFile, columns: Sequence[str], rows: int) -> Iterator[tu
     if file.text is not None:
         try:
             frame, left_out = file.text.read(list(columns))
+            blank = file.text.blank(frame)
         except FAILURES as error:
             raise DataError(f"{file.path.name} cannot be read: {first_line(error)}") from error
+        left_out += LeftOut(blank=int(blank.sum()))
         for begin in range(0, frame.height, rows):
             table = _table(file, plain_values(frame[begin : begin + rows]), begin)
+            table.keep(~blank[begin : begin + rows])
             refuse_repeated_header(table)
             yield table, left_out
             left_out = LeftOut()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_croloss.data.table.options import ReadingOptions
@@ -53,8 +52,6 @@ class AtomicFile:
             DataError: the file cannot be read, or a value is missing; it names the file, line and column.
         """
         names = list(dict.fromkeys([*needed, *columns]))
-        if len(names) == 1:  # one more tells a blank line from one that lacks its id
-            names += [name for name in self.types if name not in names][:1]
         table = read_table([self.file], dict(zip(names, names, strict=True)))
         if table.left_out.comments:
             rank_zero_warn(f"{self.name}: {describe_comments(table.left_out)}")
@@ -62,9 +59,6 @@ class AtomicFile:
             rank_zero_warn(
                 f"{self.name}: {number} lines of another number of fields than the header are left out"
             )
-        table.keep(table.frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
-        if not table.frame.height:
-            raise DataError(f"{self.name} has no rows: it is empty")
         for name in needed:
             missing = table.frame[name].is_null()
             if missing.any():

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import torch
 
+from lightning_croloss.common.checks import check_moments
 from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.splits.base import Split, SplitRows
 from lightning_croloss.data.splits.ordered_times import OrderedTimes, TimesInMemory
@@ -33,15 +34,17 @@ class GlobalTime(Split):
             first one of a part belong to it too.
 
     Raises:
+        TypeError: for a date that is no text.
         ValueError: if two fractions are not below 1 together, or a text is not an ISO date.
     """
 
     def __init__(self, valid: int | float | str = 0.1, test: int | float | str = 0.1) -> None:
         super().__init__()
         for name, value in (("valid", valid), ("test", test)):
+            check_moments(**{name: value})
             if isinstance(value, str):
                 _nanoseconds(name, value)
-            elif not math.isfinite(value):
+            elif isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name}={value} must be a fraction, a time or an ISO date")
         if _is_fraction(valid) and _is_fraction(test) and valid + test >= 1:  # type: ignore[operator]
             raise ValueError(
@@ -82,22 +85,27 @@ class GlobalTime(Split):
         Raises:
             DataError: if they are of another kind than the arguments, or a part would be empty.
         """
-        begin_test = self._boundary("test", self.test, times, len(times))
-        begin_valid = self._boundary("valid", self.valid, times, times.before(begin_test))
+        begin_test = self._inside("test", self.test, times, len(times))
+        begin_valid = self._inside("valid", self.valid, times, times.before(begin_test))
         if not begin_valid < begin_test:
             raise DataError(
                 f"GlobalTime: valid={self.valid!r} begins at {times.readable(begin_valid)}, "
                 f"not before test={self.test!r} at {times.readable(begin_test)}: choose other "
                 "times"
             )
-        for name, value, begin in (("valid", self.valid, begin_valid), ("test", self.test, begin_test)):
-            first, last = times.at(0), times.at(len(times) - 1)
-            if not first < begin <= last:
-                raise DataError(
-                    f"GlobalTime: {name}={value!r} must lie after the first event, at "
-                    f"{times.readable(first)}, and not after the last, at {times.readable(last)}"
-                )
         return begin_valid, begin_test
+
+    @classmethod
+    def _inside(cls, name: str, value: int | float | str, times: OrderedTimes, stop: int) -> int | float:
+        """Return what :meth:`_boundary` does, refusing a time beyond those of the events, however far."""
+        begin = cls._boundary(name, value, times, stop)
+        first, last = times.at(0), times.at(len(times) - 1)
+        if not first < begin <= last:
+            raise DataError(
+                f"GlobalTime: {name}={value!r} must lie after the first event, at "
+                f"{times.readable(first)}, and not after the last, at {times.readable(last)}"
+            )
+        return begin
 
     @staticmethod
     def _boundary(name: str, value: int | float | str, times: OrderedTimes, stop: int) -> int | float:

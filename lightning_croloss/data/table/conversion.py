@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lightning_croloss.data.table.date_formats import looks_like
+from lightning_croloss.data.table.dates import beyond_calendar, shown
 from lightning_croloss.data.table.reading import Table
 from lightning_croloss.errors import DataError
 
@@ -21,6 +24,8 @@ _ISO = (
     r"(?:[T ](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2})(?:[.,](?<part>\d{1,9}))?)?"
     r" ?(?:(?<utc>[Zz])|(?<sign>[+-])(?<zone_hour>\d{2}):?(?<zone_minute>\d{2})?)?)?$"
 )
+#: Floats that are coarser than float64, and from where on they no longer tell an integer from the next one.
+_COARSE = {pl.Float32: 2.0**24, pl.Float16: 2.0**11}
 _NUMBER_EXAMPLE = "a number such as seconds since 1970"
 _ISO_EXAMPLE = "an ISO date or date-time such as 2024-05-31T18:30:00"
 
@@ -57,17 +62,39 @@ def token_series(table: Table, column: str) -> pl.Series:
     Raises:
         DataError: the column is neither integers nor text.
     """
+    refuse_kinds(table, column, holds_tokens, "users and items must be integers or text")
     series = table.frame[column]
     if series.dtype.is_float():
         return whole_numbers(table, column)
     if series.dtype == pl.String:
         return series
-    if not series.dtype.is_integer() or series.dtype in (pl.Int128, pl.UInt128):
-        raise DataError(
-            f"{table.name}: column {column!r} holds {series.dtype}: users and items must be integers or text"
-        )
     large = series.dtype == pl.UInt64 and (series.max() or 0) > np.iinfo(np.int64).max  # type: ignore[operator]
     return series if large else series.cast(pl.Int64)
+
+
+def refuse_kinds(table: Table, column: str, takes: Callable[[pl.DataType], bool], wanted: str) -> None:
+    """Refuse a column that has another type than is wanted, in one of the files.
+
+    Args:
+        table: the table.
+        column: the column.
+        takes: tells whether a type is wanted.
+        wanted: what errors say.
+
+    Raises:
+        DataError: naming the file and the type.
+    """
+    kinds = table.kinds_of(column)
+    for file, kind in [*kinds, (table.files[0], table.frame[column].dtype)]:
+        if not takes(kind):
+            raise DataError(f"{file.path.name}: column {column!r} holds {kind}: {wanted}")
+
+
+def holds_tokens(kind: pl.DataType) -> bool:
+    """Tell whether a column of a type can hold users or items."""
+    if kind in (pl.Int128, pl.UInt128):
+        return False
+    return kind == pl.String or kind.is_integer() or kind.is_float()
 
 
 def written_integers(distinct: pl.Series) -> pl.Series | None:
@@ -90,6 +117,11 @@ def to_text(table: Table, series: pl.Series, what: str, kind: pl.DataType | None
     Raises:
         DataError: it holds what has no text, such as durations, or bytes that are none.
     """
+    held = series.explode() if isinstance(series.dtype, (pl.List, pl.Array)) else series
+    far = beyond_calendar(held)
+    if far.any():
+        value = shown(held, int(far.arg_max() or 0))
+        raise DataError(f"{table.name}: column {series.name!r} holds {value}, which no calendar has")
     try:
         return series.cast(kind or pl.String())
     except pl.exceptions.PolarsError as error:
@@ -121,8 +153,10 @@ def whole_numbers(table: Table, column: str) -> pl.Series:
         DataError: something is not a whole number, or too large for a float to tell it from the next.
     """
     series = table.frame[column]
-    limit = 2**24 if series.dtype == pl.Float32 else 2**53
-    exact = (series == series.round()) & (series.abs() <= limit)
+    limits = np.full(len(series), 2.0**53)
+    for kind, limit in _COARSE.items():
+        limits[table.rows_of_kind(column, kind)] = limit
+    exact = (series == series.round()) & (series.abs().cast(pl.Float64) < pl.Series(limits))
     if not exact.all():
         row = int((~exact).fill_null(False).arg_max() or 0)
         raise DataError(
@@ -187,11 +221,19 @@ def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
     Raises:
         DataError: a time cannot be read, or the column cannot order events exactly.
     """
+    for file, each in table.kinds_of(column):
+        if not _holds_times(each):
+            coarse = each in _COARSE
+            advice = "which is too coarse to order events: store it" if coarse else "not times: give them"
+            raise DataError(
+                f"{file.path.name}: column {column!r} holds {each}, {advice} as integers, Float64, dates or "
+                "ISO text"
+            )
     series = table.frame[column]
     kind = series.dtype
     if kind == pl.String:
         return _parsed(table, column, series)
-    if (kind.is_integer() and kind not in (pl.Int128, pl.UInt128)) or _is_whole(kind):
+    if kind.is_integer() or _is_whole(kind):
         whole = series.cast(pl.Int64, strict=False)
         _refuse(table, column, whole.is_null(), "which is too large for a time")
         return whole.to_numpy(), False
@@ -201,13 +243,17 @@ def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
         return to_numbers(table, column), False
     if kind == pl.Date:
         return _nanoseconds(table, column, series.to_physical().cast(pl.Int64), _DAY * _NANO), True
-    if isinstance(kind, pl.Datetime):
-        scale = {"ns": 1, "us": 1_000, "ms": 1_000_000}[kind.time_unit]
-        return _nanoseconds(table, column, series.to_physical(), scale), True
-    advice = "which is too coarse to order events: store it" if kind == pl.Float32 else "not times: give them"
-    raise DataError(
-        f"{table.name}: column {column!r} holds {kind}, {advice} as integers, Float64, dates or ISO text"
-    )
+    assert isinstance(kind, pl.Datetime)
+    scale = {"ns": 1, "us": 1_000, "ms": 1_000_000}[kind.time_unit]
+    return _nanoseconds(table, column, series.to_physical(), scale), True
+
+
+def _holds_times(kind: pl.DataType) -> bool:
+    if kind in (pl.Int128, pl.UInt128):
+        return False
+    if kind.is_integer() or kind.is_decimal() or kind in (pl.String, pl.Float64, pl.Date):
+        return True
+    return isinstance(kind, pl.Datetime)
 
 
 def _is_whole(kind: pl.DataType) -> bool:
@@ -238,6 +284,8 @@ def parse_bound(argument: str, bound: str | float, dates: bool) -> float:
     if isinstance(bound, str) and dates:
         nanoseconds = _iso(pl.Series([bound]))[0]
         if nanoseconds[0] is None:
+            if _iso(pl.Series([re.sub(r"^\d{4}", "2000", bound)]))[0][0] is not None:
+                raise DataError(f"{argument}={bound!r} is before 1678 or after 2261")
             raise DataError(f"{argument}={bound!r} is not {_ISO_EXAMPLE}")
         return int(nanoseconds[0])
     if isinstance(bound, str) or dates:
@@ -311,6 +359,5 @@ def _nanoseconds(table: Table, column: str, ticks: pl.Series, scale: int) -> NDA
 def _refuse(table: Table, column: str, wrong: pl.Series, why: str) -> None:
     if wrong.any():
         row = int(wrong.arg_max() or 0)
-        value = table.frame[column][row]
-        shown = repr(value) if isinstance(value, str) else str(value)
-        raise DataError(f"{table.location(row)}: column {column!r} holds {shown}, {why}")
+        held = shown(table.frame[column], row)
+        raise DataError(f"{table.location(row)}: column {column!r} holds {held}, {why}")

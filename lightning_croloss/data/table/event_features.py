@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lightning_croloss.data.event_columns import KINDS, EventColumn
 from lightning_croloss.data.event_feature_names import split_event_feature
 from lightning_croloss.data.features import KIND_OF_TYPE
-from lightning_croloss.data.table.conversion import parse_numbers, to_numbers
+from lightning_croloss.data.table.conversion import parse_numbers, to_numbers, to_text
 from lightning_croloss.data.table.reading import Table
 from lightning_croloss.data.table.sources import TableFile, texts_of
 from lightning_croloss.errors import DataError
@@ -77,10 +77,9 @@ def texts_or_missing(table: Table, column: str) -> pl.Series:
         DataError: it holds what has no text, such as lists.
     """
     series = table.frame[column]
-    try:
-        return series.cast(pl.String)
-    except pl.exceptions.PolarsError:
-        raise _no_feature(table, column, series.dtype) from None
+    if series.dtype.is_nested():
+        raise _no_feature(table, column, series.dtype)
+    return to_text(table, series, "a feature of events")
 
 
 def _no_feature(table: Table, column: str, held: object) -> DataError:

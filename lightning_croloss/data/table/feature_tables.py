@@ -14,13 +14,15 @@ from lightning_croloss.data.feature_alignment import Texts, align_features, alig
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.data.table.conversion import (
+    holds_tokens,
     looks_like_decimal_commas,
     parse_numbers,
+    refuse_kinds,
     to_text,
     whole_numbers,
 )
-from lightning_croloss.data.table.reading import Table, describe_comments, read_table
-from lightning_croloss.data.table.sources import TableFile, feature_files
+from lightning_croloss.data.table.reading import Table, describe_comments, read_table, with_missing
+from lightning_croloss.data.table.sources import feature_files
 from lightning_croloss.data.table.spec import TableSpec
 from lightning_croloss.data.table.vectors import holds_vectors
 from lightning_croloss.errors import DataError, suggest
@@ -54,6 +56,17 @@ def load_features(
     return features, notes
 
 
+def check_table(spec: TableSpec, name: str, vocabulary: Vocabulary) -> None:
+    """Check all of the table "items" or "users" but its features.
+
+    Raises:
+        DataError: it cannot be read, lacks an id, holds one twice, or none that has interactions.
+    """
+    id_column = spec.id_columns[name]
+    table = read_table(feature_files(spec, name), {f"{name}_id_column": id_column})
+    _ids(table, id_column, vocabulary)
+
+
 def load_titles(spec: TableSpec, title_column: str, vocabulary: Vocabulary) -> list[str]:
     """Read the titles of the items of a vocabulary, "" where there is none.
 
@@ -62,7 +75,7 @@ def load_titles(spec: TableSpec, title_column: str, vocabulary: Vocabulary) -> l
     """
     id_column = spec.id_columns["items"]
     files = feature_files(spec, "items")
-    table = _read(files, {"items_id_column": id_column, "title_column": title_column})
+    table = read_table(files, {"items_id_column": id_column, "title_column": title_column})
     titles = table.frame[title_column]
     if titles.dtype.is_nested():
         raise DataError(f"{table.name}: column {title_column!r} holds {titles.dtype}, which is not a title")
@@ -84,14 +97,11 @@ def _features_of(
             known = files[0].columns.keys() - {id_column}
             raise DataError(f"{files[0].path.name} has no feature {column!r}{suggest(column, known)}")
     argument = f"{name.removesuffix('s')}_features"
-    table = _read(
+    table = read_table(
         files,
         {f"{name}_id_column": id_column, **{f"{argument} ({column!r})": column for column in columns}},
     )
-    frame = table.frame
-    if spec.missing_values:
-        texts = pl.col(pl.String).exclude(id_column)
-        frame = frame.with_columns(texts.replace(list(spec.missing_values), None))
+    frame = with_missing(table.frame, spec.missing_values, id_column)
     features, notes = align_features(
         table.name,
         wanted,
@@ -114,14 +124,6 @@ def _features_of(
     return features, [f"{table.name}: {note}" for note in notes]
 
 
-def _read(files: Sequence[TableFile], columns: Mapping[str, str]) -> Table:
-    """Read columns, without blank lines."""
-    table = read_table(files, columns)
-    if table.files[0].is_text:
-        table.keep(table.frame.select(~pl.all_horizontal(pl.all().is_null())).to_series())
-    return table
-
-
 def _left_out(table: Table) -> list[str]:
     """Return sentences about what reading left out."""
     notes = []
@@ -140,10 +142,9 @@ def _ids(table: Table, column: str, vocabulary: Vocabulary) -> NDArray[np.int64]
     if series.null_count():
         location = table.location(int(series.is_null().arg_max() or 0))
         raise DataError(f"{location}: column {column!r} has no value: every row needs an id")
+    refuse_kinds(table, column, holds_tokens, "ids must be integers or text")
     if series.dtype.is_float():
         series = whole_numbers(table, column)
-    if not (series.dtype.is_integer() or series.dtype == pl.String):
-        raise DataError(f"{table.name}: column {column!r} holds {series.dtype}: ids must be integers or text")
     refuse_repeated(table, column, series)
     ids = vocabulary.encode(series.to_numpy())
     if not ids.any():

@@ -21,7 +21,7 @@ from lightning_croloss.data.table.filters import (
     without_duplicates,
     without_repeats,
 )
-from lightning_croloss.data.table.reading import Table, read_table
+from lightning_croloss.data.table.reading import Table, read_table, with_missing
 from lightning_croloss.data.table.recording import Recording
 from lightning_croloss.data.table.sources import TableFile, event_files, texts_of
 from lightning_croloss.data.table.spec import TableSpec
@@ -97,8 +97,7 @@ def read_events(
     columns |= columns_to_read(files, features)
     table = read_table(files, columns, begin)
     begin("checking the columns")
-    if spec.missing_values:
-        table.frame = table.frame.with_columns(pl.col(pl.String).replace(list(spec.missing_values), None))
+    table.frame = with_missing(table.frame, spec.missing_values)
     recording.begin(table)
     _drop_missing(table, spec, recording, needed)
 
@@ -169,22 +168,17 @@ def _parts(table: Table, part_of_file: list[int] | None, spec: TableSpec) -> NDA
 
 
 def _drop_missing(table: Table, spec: TableSpec, recording: Recording, needed: list[str]) -> None:
-    """Leave out blank lines, and rows that lack a needed value if that is wanted; else refuse them."""
-    frame = table.frame
-    missing = frame.select(pl.any_horizontal(pl.col(needed).is_null())).to_series()
-    if table.files[0].is_text and (missing.any() or table.left_out.blank):
-        blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-        if blank.any() or table.left_out.blank:
-            table.keep(~blank)
-            comments = " and comments" if spec.comment is not None else ""
-            recording.rows("blank", f"blank lines{comments}", table)
-            missing = missing.filter(~blank)
+    """Leave out rows that lack a needed value if that is wanted; else refuse them."""
+    if table.left_out.blank:
+        comments = " and comments" if spec.comment is not None else ""
+        recording.rows("blank", f"blank lines{comments}", table)
+    missing = table.frame.select(pl.any_horizontal(pl.col(needed).is_null())).to_series()
     if spec.drop_missing:
         table.keep(~missing)
         recording.rows("drop_missing", "rows with a missing value", table)
     elif missing.any():
         row = int(missing.arg_max() or 0)
-        column = next(name for name in needed if table.frame[name][row] is None)
+        column = table.first_missing(row, needed)
         raise DataError(
             f"{table.location(row)}: column {column!r} has no value ({int(missing.sum())} such rows): fill "
             "it, or set drop_missing to true to leave these rows out"

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lightning_croloss.data.report import first_of
+from lightning_croloss.data.table.joining import join
 from lightning_croloss.data.table.sources import FAILURES, TableFile, first_line, scan_parquet
 from lightning_croloss.data.table.text import LeftOut
 from lightning_croloss.errors import DataError, suggest
@@ -25,6 +26,7 @@ class Table:
         rows: (R,) number of each row, counted from 0 over all files.
         ends: for each file the number of rows up to its end.
         left_out: the records of text files that are no rows.
+        kinds: the type that each column has in each file, where files were joined.
     """
 
     files: Sequence[TableFile]
@@ -32,6 +34,7 @@ class Table:
     rows: NDArray[np.int64]
     ends: list[int] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
+    kinds: Mapping[str, Sequence[pl.DataType]] = field(default_factory=dict)
 
     @property
     def decimal(self) -> str:
@@ -52,6 +55,29 @@ class Table:
         return f"{file.path.name}, " + (
             f"line {file.text.line(inside)}" if file.text else f"row {inside + 1}"
         )
+
+    def kinds_of(self, column: str) -> list[tuple[TableFile, pl.DataType]]:
+        """Return each file with the type that a column has in it, not as it became beside others.
+
+        Files in which the column is empty are left out, unless it is in all.
+        """
+        kinds = self.kinds.get(column)
+        if kinds is None:
+            return [(self.files[0], self.frame[column].dtype)]
+        every = list(zip(self.files, kinds, strict=True))
+        return [each for each in every if each[1] != pl.Null] or every
+
+    def rows_of_kind(self, column: str, kind: pl.DataType | type[pl.DataType]) -> NDArray[np.bool_]:
+        """Return which rows (R,) are of files in which a column has a type."""
+        kinds = self.kinds.get(column)
+        if kinds is None:
+            return np.full(len(self.rows), self.frame[column].dtype == kind)
+        alike = np.array([each == kind for each in kinds])
+        return alike[np.searchsorted(self.ends, self.rows, side="right")]
+
+    def first_missing(self, row: int, columns: Sequence[str]) -> str:
+        """Return the first of some columns that has no value in a row, in which one has none."""
+        return next(name for name in columns if self.frame[name].is_null()[row])
 
     def keep(self, mask: pl.Series) -> None:
         """Keep the rows that ``mask`` (R,) marks."""
@@ -75,7 +101,7 @@ def describe_comments(left_out: LeftOut) -> str:
 def read_table(
     files: Sequence[TableFile], columns: Mapping[str, str], begin: Callable[[str], None] = lambda what: None
 ) -> Table:
-    """Read columns, each of which must be in each file.
+    """Read columns, each of which must be in each file, without blank lines.
 
     Args:
         files: the files.
@@ -99,23 +125,24 @@ def read_table(
                     f"{argument} names {column!r}, which is not a column of {file.path.name}{hint}"
                 )
     names = list(dict.fromkeys(columns.values()))
-    frames = []
+    frames, blank = [], []
     left_out = LeftOut()
     for file in files:
         begin(f"reading {file.path.name}")
-        frame, more = _read(file, names)
+        frame, more, lines = _read(file, names)
         frames.append(frame)
+        blank.append(lines)
         left_out += more
     ends = np.cumsum([frame.height for frame in frames]).tolist()
     if not ends[-1]:
         raise DataError(f"{describe(files)} has no rows: it is empty")
-    for name in names:
-        _check_alike(name, files, [frame[name] for frame in frames])
-    try:
-        frame = pl.concat(frames, how="vertical_relaxed")
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"the files of {describe(files)} do not fit together: {first_line(error)}") from error
-    table = Table(files, frame, np.arange(frame.height), ends, left_out)
+    kinds = {name: [frame[name].dtype for frame in frames] for name in names}
+    frame = join(files, frames)
+    table = Table(files, frame, np.arange(frame.height), ends, left_out, kinds)
+    if left_out.blank:
+        table.keep(~pl.concat(blank))
+        if not table.frame.height:
+            raise DataError(f"{describe(files)} has no rows: it is empty")
     refuse_repeated_header(table)
     return table
 
@@ -146,43 +173,19 @@ def refuse_repeated_header(table: Table) -> None:
         )
 
 
-def _check_alike(name: str, files: Sequence[TableFile], columns: Sequence[pl.Series]) -> None:
-    """Refuse columns that polars would bring together by changing their meaning."""
-    typed = [(f, c) for f, c in zip(files, columns, strict=True) if c.dtype != pl.Null]
-    for file, column in typed:
-        first, family = family_of(typed[0][1].dtype), family_of(column.dtype)
-        if family != first:
-            raise DataError(
-                f"column {name!r} holds {first} in {typed[0][0].path.name}, but {family} in "
-                f"{file.path.name}: give it one type"
-            )
-    if len({column.dtype for _, column in typed}) > 1:
-        for file, column in typed:  # all may become floats
-            if column.dtype.is_integer() and (column.abs().max() or 0) > 2**53:  # type: ignore[operator]
-                raise DataError(
-                    f"column {name!r} holds integers beyond 2^53 in {file.path.name}, but another type of "
-                    "numbers elsewhere: give it one type"
-                )
-
-
-def family_of(kind: pl.DataType) -> str:
-    """Return what a type holds, as errors call it: columns of one family can be brought together."""
-    if kind == pl.String:
-        return "text"
-    if kind.is_numeric():
-        return "numbers"
-    return "dates" if kind == pl.Date or isinstance(kind, pl.Datetime) else str(kind)
-
-
-def _read(file: TableFile, names: list[str]) -> tuple[pl.DataFrame, LeftOut]:
+def _read(file: TableFile, names: list[str]) -> tuple[pl.DataFrame, LeftOut, pl.Series]:
+    """Return columns of a file, what was left out, and which of the rows are blank lines."""
     try:
         if file.text is None:
             frame, left_out = scan_parquet(file.path).select(names).collect(), LeftOut()
+            blank = pl.repeat(False, frame.height, eager=True, dtype=pl.Boolean)
         else:
             frame, left_out = file.text.read(names)
+            blank = file.text.blank(frame)
+            left_out += LeftOut(blank=int(blank.sum()))
     except FAILURES as error:
         raise DataError(f"{file.path.name} cannot be read: {first_line(error)}") from error
-    return plain_values(frame), left_out
+    return plain_values(frame), left_out, blank
 
 
 def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
@@ -191,3 +194,27 @@ def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
         pl.col(pl.String).replace("", None), pl.col(pl.Float32, pl.Float64).fill_nan(None)
     )
+
+
+def with_missing(frame: pl.DataFrame, missing: Sequence[str], without: str = "") -> pl.DataFrame:
+    """Return a frame with null for the texts that mean "missing", also for those in lists.
+
+    Args:
+        frame: the columns.
+        missing: the texts.
+        without: a column in which they mean themselves; "" = none.
+    """
+    if not missing:
+        return frame
+    texts = list(missing)
+    made = []
+    for name, kind in frame.schema.items():
+        column = pl.col(name)
+        if name == without:
+            continue
+        if kind == pl.String:
+            made.append(column.replace(texts, None))
+        elif isinstance(kind, (pl.List, pl.Array)) and kind.inner in (pl.String, pl.Categorical, pl.Enum):
+            lists = column.cast(pl.List(pl.String))
+            made.append(lists.list.eval(pl.element().replace(texts, None)))
+    return frame.with_columns(made)

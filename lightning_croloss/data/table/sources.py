@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,16 @@ def event_files(spec: TableSpec) -> tuple[list[TableFile], list[int] | None]:
         return find_files("interactions", spec.interactions, ".inter", spec.reading), None
     files: list[TableFile] = []
     parts: list[int] = []
+    named: dict[str, str] = {}
     for part, name in spec.split.names.items():
         found = find_files("interactions", part_path(_folder(spec), name), ".inter", spec.reading)
+        for file in found:
+            before = named.setdefault(os.path.realpath(file.path), name)
+            if before != name:
+                raise DataError(
+                    f"split: {file.path.name} is in two parts, that of {before!r} and that of {name!r}: what "
+                    "is held out would be trained on; name files that no other part has"
+                )
         files += found
         parts += [part] * len(found)
     return files, parts

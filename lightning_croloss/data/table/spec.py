@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_croloss.common.checks import check_lists
+from lightning_croloss.common.checks import check_lists, check_moments
 from lightning_croloss.data.event_feature_names import check_event_features
 from lightning_croloss.data.history_filters import (
     DUPLICATES,
@@ -159,6 +159,7 @@ class TableSpec:
         for name in ("min_user_interactions", "min_item_interactions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        check_moments(time_from=self.time_from, time_until=self.time_until)
         if self.duplicates not in ("all", "first", "last"):
             raise ValueError(f"duplicates={self.duplicates!r} must be 'all', 'first' or 'last'")
         if not self.multi_separator:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from lightning_croloss.data.table.content import Content, not_utf8, read_content
@@ -29,7 +30,7 @@ class LeftOut:
     """Numbers of records that are no rows.
 
     Attributes:
-        blank: lines of nothing but spaces.
+        blank: lines of nothing but spaces, or without a value in any column.
         comments: lines taken for comments although no option says so.
         ragged: rows of another number of fields than the header.
     """
@@ -99,13 +100,7 @@ class TextFile:
                 table = arrow_csv.read_csv(
                     pa.BufferReader(buffer),
                     arrow_csv.ReadOptions(column_names=list(self.columns), block_size=block),
-                    arrow_csv.ParseOptions(
-                        delimiter=self.separator,
-                        quote_char='"' if grammar.quoted else False,
-                        newlines_in_values=over_lines,
-                        ignore_empty_lines=False,
-                        invalid_row_handler=self._sorter(left_out) if _is_utf8(buffer) else None,
-                    ),
+                    self._parsing(grammar, over_lines, self._sorter(left_out) if _is_utf8(buffer) else None),
                     arrow_csv.ConvertOptions(
                         include_columns=list(names),
                         column_types=dict.fromkeys(names, pa.string()),
@@ -117,10 +112,34 @@ class TextFile:
                 if "straddling" not in str(error) or block > buffer.size:
                     raise self._explained(error) from error
                 block = min(buffer.size + 1, _LARGEST_BLOCK)  # a line is longer than a block
-        self._exact = not over_lines and not left_out
+        self._exact, self._block = not over_lines and not left_out, block
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
         return frame, left_out
+
+    def blank(self, frame: pl.DataFrame) -> pl.Series:
+        """Return which rows (R,) of what :meth:`read` returned have no value in any column of the file."""
+        blank = frame.select(pl.all_horizontal(pl.all() == "")).to_series()
+        others = [name for name in self.columns if name not in frame.columns]
+        if not others or not blank.any():
+            return blank
+        content, position, grammar, over_lines = self._in_order()
+        buffer = pa.py_buffer(content)[position:]
+        batches = arrow_csv.open_csv(
+            pa.BufferReader(buffer),
+            arrow_csv.ReadOptions(column_names=list(self.columns), block_size=self._block),
+            self._parsing(grammar, over_lines, self._sorter(LeftOut()) if _is_utf8(buffer) else None),
+            arrow_csv.ConvertOptions(
+                include_columns=others,
+                column_types=dict.fromkeys(others, pa.binary()),  # whatever their encoding
+                strings_can_be_null=False,
+            ),
+        )
+        longest = [
+            np.max([pc.binary_length(column).to_numpy() for column in batch.columns], axis=0)
+            for batch in batches
+        ]
+        return blank & pl.Series(np.concatenate(longest) == 0)
 
     def line(self, row: int) -> int:
         """Return the number of the line in which a row begins that :meth:`read` returned."""
@@ -159,6 +178,17 @@ class TextFile:
             line += content[position:start].count(b"\n")
             position = start
             yield line, record, grammar.count(record)
+
+    def _parsing(
+        self, grammar: Grammar, over_lines: bool, sort: Callable[[arrow_csv.InvalidRow], str] | None
+    ) -> arrow_csv.ParseOptions:
+        return arrow_csv.ParseOptions(
+            delimiter=self.separator,
+            quote_char='"' if grammar.quoted else False,
+            newlines_in_values=over_lines,
+            ignore_empty_lines=False,
+            invalid_row_handler=sort,
+        )
 
     def _sorter(self, left_out: LeftOut) -> Callable[[arrow_csv.InvalidRow], str]:
         def sort(row: arrow_csv.InvalidRow) -> str:

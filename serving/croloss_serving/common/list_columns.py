@@ -25,6 +25,24 @@ def type_in_lists(kind: Any, where: Any, column: str) -> Any:
     return kind.value_type
 
 
-def whole(value: Any) -> Any:
-    """Return the integer that a float stands for, as pandas stores it; anything else is refused later."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def exact_below(kind: Any) -> float:
+    """Return from where on the floats of a type no longer tell an integer from the next one; 0 for others.
+
+    Args:
+        kind: the ``pyarrow.DataType``.
+    """
+    from pyarrow import types
+
+    if not types.is_floating(kind):
+        return 0.0
+    return 2.0**11 if types.is_float16(kind) else 2.0**24 if types.is_float32(kind) else 2.0**53
+
+
+def whole(value: Any, below: float) -> Any:
+    """Return the integer that a float stands for, as pandas stores it; anything else is refused later.
+
+    Args:
+        value: what a list holds.
+        below: what :func:`exact_below` returned.
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < below else value

@@ -163,6 +163,11 @@ def integers_of(tokens: Tokens) -> NDArray[Any] | None:
 def texts_of(tokens: Tokens) -> list[str]:
     """Return tokens (n,) as text."""
     given = _plain(tokens)
+    if isinstance(given, np.ndarray) and given.dtype.kind == "S":
+        try:
+            return [token.decode() for token in given.tolist()]
+        except UnicodeDecodeError as error:
+            raise DataError(f"the token {error.object!r} is not UTF-8 text: decode it") from None
     if isinstance(given, np.ndarray):
         return list(given.astype(np.str_).tolist())  # numbers, which have few letters
     return [token if type(token) is str else str(token) for token in given]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from croloss_serving.common.list_columns import type_in_lists, whole
+from croloss_serving.common.list_columns import exact_below, type_in_lists, whole
 from croloss_serving.errors import DataError
 from croloss_serving.recommend.tokens import Token, check_tokens
 
@@ -54,7 +54,7 @@ class HistoryTable:
                 if name not in schema.names:
                     raise DataError(f"{path} has no column {name!r}")
             self.user_type = schema.field(user_column).type
-            self._floats = self._holds_floats(schema.field(history_column).type)
+            self._exact_below = self._exact_in_lists(schema.field(history_column).type)
         except BaseException:
             self.close()
             raise
@@ -84,8 +84,8 @@ class HistoryTable:
                 if part is None:
                     return
                 lists = [history or [] for history in part.column(self._history).to_pylist()]
-            if self._floats:
-                lists = [[whole(token) for token in history] for history in lists]
+            if self._exact_below:
+                lists = [[whole(token, self._exact_below) for token in history] for history in lists]
             for row, history in enumerate(lists, first):
                 self._check(row, "the history", history)
             yield Users(part.column(self._user), lists, first)
@@ -109,13 +109,13 @@ class HistoryTable:
         except TypeError as error:
             raise DataError(f"{self._path}, row {row}: {error}") from None
 
-    def _holds_floats(self, kind: Any) -> bool:
-        """Tell whether lists hold floats, as pandas writes integers some of which were missing."""
+    def _exact_in_lists(self, kind: Any) -> float:
+        """Return where the floats in lists end that pandas writes for integers; 0 if they hold others."""
         from pyarrow import types
 
         if types.is_null(kind):
-            return False
-        return bool(types.is_floating(type_in_lists(kind, self._path, self._history)))
+            return 0.0
+        return exact_below(type_in_lists(kind, self._path, self._history))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

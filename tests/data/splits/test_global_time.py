@@ -1,7 +1,7 @@
 """GlobalTime against a naive loop, with numbers and with dates."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_croloss.configurable import to_config
-from lightning_croloss.data import GlobalTime, Interactions
+from lightning_croloss.data import GlobalTime, Interactions, TableDataModule
 from lightning_croloss.errors import DataError
 from tests.data.splits.cases import as_lists, check, logs, make, naive_rows
 
@@ -99,6 +99,18 @@ def test_users_of_evaluation_may_be_unseen():
             {"times": DATES[::2]},
             "first event, at 2024-01-01T00:00:00, and not after the last, at 2024-01-10T00:00:00",
         ),
+        # beyond what 64 bits hold
+        ({"valid": "2024-01-05", "test": "9999-12-31"}, {"times": DATES[::2]}, "test='9999-12-31' must lie"),
+        ({"valid": "0001-01-01", "test": "2024-01-05"}, {"times": DATES[::2]}, "valid='0001-01-01' must lie"),
+        ({"valid": 5, "test": 1e30}, {}, r"test=1e\+30 must lie after the first event, at 0"),
+        ({"valid": 5, "test": 10**30}, {}, "test=1000000000000000000000000000000 must lie after"),
+        ({"valid": 5, "test": 10**400}, {}, "test=10000.* must lie after the first event, at 0"),
+        ({"valid": -(10**30), "test": 5}, {}, "valid=-1000000000000000000000000000000 must lie after"),
+        (
+            {"valid": 5, "test": 10**30},
+            {"times": np.arange(10) / 2},
+            "must lie after the first event, at 0.0",
+        ),
     ],
 )
 def test_times_that_do_not_fit(arguments, columns, message):
@@ -118,6 +130,13 @@ def test_times_that_do_not_fit(arguments, columns, message):
 def test_unusable_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         GlobalTime(**arguments)
+
+
+def test_a_date_that_is_no_text():
+    with pytest.raises(TypeError, match="valid must be a number, or a date as text, got 2020-06-01: put"):
+        GlobalTime(valid=date(2020, 6, 1))
+    with pytest.raises(TypeError, match="time_from must be a number, or a date as text, got 2020-06-01"):
+        TableDataModule("x.csv", time_from=date(2020, 6, 1))
 
 
 def test_each_argument_counts():

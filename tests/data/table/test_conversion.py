@@ -11,7 +11,7 @@ import torch
 from lightning_croloss import TableDataModule
 from lightning_croloss.data import Predefined
 from lightning_croloss.errors import DataError
-from tests.data.table.tables import GOOD, refused
+from tests.data.table.tables import GOOD, refusal, refused
 from tests.data_for_tests import token_sequences
 
 
@@ -297,3 +297,12 @@ def test_what_has_no_text_is_refused(tmp_path, values, use):
             module.item_titles if use == "title" else module.item_feature_specs  # noqa: B018
         said = str(caught.value)
     assert re.match(r"(x|items)\.parquet: column 'x' holds ", said)
+
+
+def test_a_bound_beyond_what_nanoseconds_hold(tmp_path):
+    pl.DataFrame({**GOOD, "timestamp": [date(2024, 1, day) for day in (1, 2, 3)]}).write_parquet(
+        tmp_path / "x.parquet"
+    )
+    said = refusal(tmp_path / "x.parquet", time_until="9999-12-31")
+    assert said == "time_until='9999-12-31' is before 1678 or after 2261"
+    assert "is not an ISO date" in refusal(tmp_path / "x.parquet", time_until="9999-12-32")

@@ -175,7 +175,9 @@ def test_feature_files_and_columns(tmp_path):
     assert features(tmp_path, SHELF, "kind", items_id_column="itm") == (
         "items_id_column names 'itm', which is not a column of i.parquet; did you mean 'item_id'?"
     )
-    assert "is wanted twice" in features(tmp_path, SHELF, "kind", "kind")
+    # a checkpoint would not tell them apart
+    for twice in (("kind", "kind"), ("price", "price:categorical"), ("price:numeric", "price:categorical")):
+        assert f"feature {twice[0].partition(':')[0]!r} is wanted twice" in features(tmp_path, SHELF, *twice)
     assert "of type 'String' must be one of categorical, multi" in features(tmp_path, SHELF, "kind:text")
     days = {**SHELF, "day": [date(2024, 1, 1)] * 3}
     assert "feature 'day' of type 'Date' must be one of" in features(tmp_path, days, "day")
@@ -268,3 +270,28 @@ def test_a_float_is_the_integer_that_it_holds_and_a_text_is_not(tmp_path):
     items.with_columns(item_id=pl.Series([1.0, 2.5])).write_parquet(tmp_path / "i.parquet")
     with pytest.raises(DataError, match=r"i\.parquet, row 2: column 'item_id' holds 2\.5"):
         module.load_titles(module.item_vocabulary)
+
+
+def test_texts_that_mean_missing_mean_it_in_lists_too(tmp_path):
+    pl.DataFrame(GOOD).write_parquet(tmp_path / "x.parquet")
+    kinds = {"lists": pl.List(pl.String), "arrays": pl.Array(pl.String, 2), "enums": pl.List(pl.Enum("xyN"))}
+    tags = [["x", "N"], ["y", "x"], ["N", "N"]]
+    columns = {name: pl.Series(tags, dtype=kind) for name, kind in kinds.items()}
+    pl.DataFrame({"item_id": ["a", "b", "N"], **columns}).write_parquet(tmp_path / "i.parquet")
+    module = TableDataModule(
+        str(tmp_path / "x.parquet"),
+        min_user_interactions=1,
+        items=str(tmp_path / "i.parquet"),
+        item_features=list(kinds),
+        missing_values=["N"],
+    )
+    for feature in module.features[0]:
+        assert feature.encoding.tokens.tokens == ["x", "y"]
+        assert [sorted(row) for row in feature.values.tolist()] == [[0, 0], [0, 1], [1, 2]]
+
+
+def test_a_line_without_an_id_is_no_blank_line(tmp_path):
+    pl.DataFrame(GOOD).write_parquet(tmp_path / "x.parquet")
+    (tmp_path / "i.csv").write_text("item_id,kind,price\na,x,1\n\nb,y,2\n,,\n,,3\n")
+    said = refusal(tmp_path / "x.parquet", items=str(tmp_path / "i.csv"), item_features=["kind"])
+    assert said == "i.csv, line 6: column 'item_id' has no value: every row needs an id"

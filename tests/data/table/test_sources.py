@@ -85,6 +85,21 @@ def test_parts_that_are_not_there(make, tmp_path, names, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "names", [("t*", "dev", "test"), ("train", "link", "test"), ("train", 0.2, "./train.csv")]
+)
+def test_a_file_is_of_one_part_only(make, tmp_path, names):
+    for name in ("train.csv", "dev.csv", "test.csv"):
+        make(name=f"shop/{name}")
+    (tmp_path / "shop" / "link.csv").symlink_to(tmp_path / "shop" / "test.csv")
+    with pytest.raises(DataError) as caught:
+        TableDataModule(str(tmp_path / "shop"), split=Predefined(*names)).load()
+    both = [repr(name) for name in names if isinstance(name, str) and name != "dev"]
+    said = str(caught.value)
+    assert said.startswith("split: ")
+    assert f"is in two parts, that of {both[-2]} and that of {both[-1]}: what is held out" in said
+
+
 def test_parts_in_files_need_a_folder(make):
     with pytest.raises(DataError, match="is not a folder, but the split takes its parts from files"):
         make(split=Predefined()).load()

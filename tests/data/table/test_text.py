@@ -179,6 +179,31 @@ def test_blank_lines_and_comments(tmp_path):
 
 
 @pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("block", [1 << 22, 16])
+def test_a_line_is_blank_only_if_it_holds_nothing_at_all(tmp_path, monkeypatch, quoted, block):
+    monkeypatch.setattr("lightning_croloss.data.table.text._BLOCK", block)
+    path, filled = tmp_path / "x.csv", '"5\n"' if quoted else "5"
+    text = f"{HEADER},price\nu,a,1,2\n\n,,,\n,,,{filled}\n"
+    path.write_text(text + "u,b,2,2\n")
+    line = 5
+    assert refusal(path).startswith(f"x.csv, line {line}: column 'user_id' has no value (1 such rows)")
+    module = TableDataModule(str(path), min_user_interactions=1, drop_missing=True)
+    assert token_sequences(module) == {"u": ["a", "b"]}
+    assert dropped(module) == {"blank": 2, "drop_missing": 1}
+    path.write_text(text.replace(filled, "") + "u,b,noon,2\n")
+    assert refusal(path).startswith(f"x.csv, line {line + 1}: column 'timestamp' holds 'noon'")
+
+
+def test_a_line_of_what_means_missing_is_no_blank_line(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{HEADER}\nu,a,1\nNULL,NULL,NULL\n")
+    said = refusal(path, missing_values=["NULL"])
+    assert said.startswith("x.csv, line 3: column 'user_id' has no value (1 such rows)")
+    path.write_bytes(f"{HEADER},é\nu,a,1,2\n,,,é\n".encode("latin-1").replace(b"\xe9\nu", b"e\nu"))
+    assert refusal(path).startswith("x.csv, line 3: column 'user_id' has no value")  # what is not read may be
+
+
+@pytest.mark.parametrize("quoted", [False, True])
 def test_ragged_rows(tmp_path, quoted):
     path = tmp_path / "x.csv"
     text = f"{HEADER}\nu,a,1\nu,b\nu,c,3,4\n\nv,d,noon\n"

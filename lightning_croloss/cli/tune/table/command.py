@@ -37,6 +37,7 @@ from lightning_croloss.cli.tune.workers import visible_gpus
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.data import RetrievalDataModule, TableDataModule
 from lightning_croloss.errors import DataError, MissingExtraError
+from lightning_croloss.tuning.chosen_filters import Filters, choose_filters
 from lightning_croloss.tuning.designs import Design, first_designs, variants
 from lightning_croloss.tuning.from_data import Decisions, decide
 from lightning_croloss.tuning.objective import Objective
@@ -143,11 +144,10 @@ class _Table:
             until_the_end.enter_context(SpentTime(self.folder, self.began))
             workers = until_the_end.enter_context(make_workers(self.request.processes, logs, gpus))
             workers.start()  # they import what they need while the table is read
-            found, seconds = self._look()
-            decisions = decide(found, ns, self.minutes, self._decided(seconds), gpu)
-            arguments = without_tables(self.given) | dict(decisions.data)
-            data = data_of(_described(arguments))
-            _tell(found, decisions, data)
+            filters, found, seconds = self._look()
+            decisions = decide(found, filters, ns, self.minutes, self.given, gpu)
+            data = self._read(seconds, dict(decisions.data))
+            _tell(filters, found, decisions, data)
             request = self.request
             mirrors = Mirrors(self.folder, request.objectives, request.storage, request.command)
             self.runs.mirror_in(until_the_end.enter_context(mirrors))
@@ -169,8 +169,8 @@ class _Table:
 
         return train
 
-    def _look(self) -> tuple[Statistics, float]:
-        """Return what the table is like, and how long it took to read it."""
+    def _look(self) -> tuple[Filters, Statistics, float]:
+        """Return the filters, what they leave of the table, and how long it took to read it."""
         before = time.monotonic()
         widest = {"min_user_interactions": 2} | without_tables(self.given)
         data = data_of(_described(widest))
@@ -181,16 +181,25 @@ class _Table:
                 look_at(data_of(_described(widest | {"min_user_interactions": 1})).interactions)
             raise
         seconds = time.monotonic() - before
+        filters = choose_filters(look_at(interactions), self.given, self._no_more_filters(seconds))
+        if widest | dict(filters.data) != widest:
+            del data, interactions
+            data = self._read(seconds, filters.data)
         assert isinstance(data, TableDataModule)
-        features = feature_columns(data, self.given)
-        return look_at(interactions, *features), seconds
+        features = feature_columns(data, self.given, say)
+        return filters, filters.left(look_at(data.interactions, *features)), seconds
 
-    def _decided(self, seconds: float) -> dict[str, Any]:
-        """Return what is decided already: what the user says; no other filter if reading takes long."""
-        if seconds > 0.04 * 60 * self.minutes and "min_user_interactions" not in self.given:
-            say(f"reading took {format_seconds(seconds)}, so that users are filtered no further")
-            return {"min_user_interactions": 2} | self.given
-        return self.given
+    def _read(self, seconds: float, chosen: Mapping[str, Any]) -> RetrievalDataModule:
+        """Return the data with what was chosen; what takes long to prepare is kept for all that follows."""
+        cache = self._cache(seconds)
+        kept = {} if cache is None else {"cache_dir": str(cache)}
+        return data_of(_described(without_tables(self.given) | dict(chosen) | kept))
+
+    def _no_more_filters(self, seconds: float) -> str:
+        """Return why no further users are filtered, "" if they may be: reading again must be worth it."""
+        if seconds <= 0.04 * 60 * self.minutes:
+            return ""
+        return f"reading took {format_seconds(seconds)}, so that users are filtered no further"
 
     def _cache(self, seconds: float) -> Path | None:
         """Return where runs keep what was prepared, if preparing takes long."""
@@ -250,7 +259,7 @@ def _described(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"class_path": "TableDataModule", "init_args": arguments}
 
 
-def _tell(found: Statistics, decisions: Decisions, data: RetrievalDataModule) -> None:
+def _tell(filters: Filters, found: Statistics, decisions: Decisions, data: RetrievalDataModule) -> None:
     rows = data.rows
     for part, name in ((rows.train, "training"), (rows.valid, "validation"), (rows.test, "test")):
         if not len(part):
@@ -258,10 +267,16 @@ def _tell(found: Statistics, decisions: Decisions, data: RetrievalDataModule) ->
                 f"the split {type(data.split).__name__} leaves nothing for {name}: give another, as "
                 "--split=LeaveOneOut"
             )
+    table = filters.before
     say(
-        f"{found.users:,} users with several events, {found.items:,} items, {found.events:,} events; half of "
-        f"the users have {found.lengths['median']:,.0f} events or fewer"
+        f"{table.at_least[2]:,} users with several events, {table.items:,} items, {table.events:,} events; "
+        f"half of the users have {table.typical:,.0f} events or fewer"
     )
+    if (found.users, found.events) != (table.users, table.events):
+        say(
+            f"{found.users:,} users, {found.items:,} items and {found.events:,} events are left by the "
+            "filters below"
+        )
     for name, reason in decisions.reasons.items():
         say(f"  {name.rpartition('.')[2]}: {_shown(decisions, name)}: {reason}")
 

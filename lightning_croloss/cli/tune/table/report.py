@@ -20,6 +20,7 @@ from lightning_croloss.callbacks.recall_report import collect_results, format_ta
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun
 from lightning_croloss.cli.tune.base import Config
+from lightning_croloss.cli.tune.report import next_commands
 from lightning_croloss.cli.tune.runs import refuse_to_go_on
 from lightning_croloss.cli.tune.table.runs import TableRuns
 from lightning_croloss.common.files import replacing, write_atomically
@@ -86,15 +87,18 @@ def hand_back(
     tested, took = answer["result"], clock() - before
     users = torch.tensor(tested["users"], dtype=torch.float64)
     compared = format_comparison(track.design.name, users, report.baselines, str(objective))
+    fit = shlex.join(["croloss", "fit", "--config", str(path)])
+    interactions = runs.base.config["data"]["init_args"]["interactions"]
+    tables = interactions if isinstance(interactions, str) else ", ".join(interactions)
     head = [
         f"{track.design.name}: the best of {len(report.tracks)} models that were trained on",
-        f"{runs.base.config['data']['init_args']['interactions']} in {runs.minutes:g} minutes by",
+        f"{tables} in {runs.minutes:g} minutes by",
         "",
         f"  {report.command}",
         "",
         *compared.splitlines(),
         "",
-        f"  croloss fit --config {path}",
+        f"  {fit}",
         "",
     ]
     text = "".join(f"# {line}".rstrip() + "\n" for line in head)
@@ -110,11 +114,9 @@ def hand_back(
     print(f"checkpoint: {checkpoint}")
     own = runs.records.candidate_folder(report.winner)
     seeds(SeedRun(runs.base.seed, str(own), tested["metrics"]), took)
-    events = shlex.quote(str(runs.base.config["data"]["init_args"]["interactions"]))
-    n = min(objective.weights)
-    print(f"recommend:  croloss recommend --model {checkpoint} --histories {events} --n {n}")
-    print(f"export:     croloss export --model {checkpoint} --output served")
-    print(f"train on:   croloss fit --config {path}")
+    for line in next_commands(checkpoint, min(objective.weights), interactions):
+        print(line)
+    print(f"train on:   {fit}")
     say(f"done in {clock() - began:.0f} s of {60 * runs.minutes:.0f} s")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -75,10 +76,11 @@ class Seeds:
     def _say_left_out(self, seeds: Sequence[int]) -> None:
         path = self._runs.folder / f"best_{self._runs.objective.label}.yaml"
         named = ",".join(map(str, seeds))
-        option = f"--seeds {named}" if len(seeds) > 1 else f"--seed_everything {named}"
+        option = "--seeds" if len(seeds) > 1 else "--seed_everything"
+        fit = shlex.join(["croloss", "fit", "--config", str(path), option, named])
         say(
             f"--seeds: there is no time for {len(seeds)} of {1 + len(self._seeds)} seeds: give more "
-            f"--minutes, or train by themselves: croloss fit --config {path} {option}"
+            f"--minutes, or train by themselves: {fit}"
         )
 
     def _folder(self, seed: int) -> Path:
