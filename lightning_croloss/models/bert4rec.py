@@ -166,7 +166,8 @@ class BERT4Rec(HistoryModel):
         # position i of the targets is event i + 1 of the window
         items = torch.cat([batch.history, targets[:, -1:]], dim=1)
         items = items.where(functional.pad(left, (1, 0), value=True), 0)
-        states = self._states(batch, items, functional.pad(chosen, (1, 0)))
+        masked = functional.pad(chosen, (1, 0))
+        states = self._states(self._without_hidden_times(batch, masked), items, masked)
         rows, positions = places_of(chosen, number)
         return self._vectors(states[rows, positions + 1]), one_by_one(batch, targets, rows, positions)
 
@@ -199,7 +200,10 @@ class BERT4Rec(HistoryModel):
             masked: (B, L) bool, True = a mask, at least one in each row.
         """
         real = masked | (items != 0)
-        events, seen = self.embed_history(replace(batch, history=items.masked_fill(masked, 0)), real)
+        visible = items.masked_fill(masked, 0)
+        # an event behind a masked one has one before it, unless all before it are masked
+        before = real & ((visible != 0).cumsum(1) > 0)
+        events, seen = self.embed_history(replace(batch, history=visible), before)
         numbers = real.cumsum(1)  # dropped events counted
         positions = (numbers[:, -1:] - numbers).clamp(max=self.max_length)
         # for cosines components of about 1, the size of what the blocks add
@@ -208,6 +212,16 @@ class BERT4Rec(HistoryModel):
         )
         states: Tensor = self.blocks(events + self.position_embedding(positions), seen | masked)
         return states
+
+    @staticmethod
+    def _without_hidden_times(batch: RetrievalBatch, masked: Tensor) -> RetrievalBatch:
+        """Return the batch with the time of the event before in place of each masked one's, (B, L)."""
+        if batch.events is None or batch.events.times is None:
+            return batch
+        times = batch.events.times
+        columns = torch.arange(times.shape[1], device=times.device)
+        told = torch.where(masked[:, : times.shape[1]], 0, columns).cummax(1).values
+        return replace(batch, events=replace(batch.events, times=times.gather(1, told)))
 
     def _vectors(self, states: Tensor) -> Tensor:
         """Map outputs (P, D) to the users' vectors (P, 1, D)."""

@@ -221,14 +221,30 @@ def with_event_features(**arguments):
     return model.train(), next(iter(data.train_dataloader()))
 
 
-def test_an_event_behind_a_masked_one_has_an_event_before():
-    """As at inference, where every event but the first has one."""
+def test_an_event_behind_a_masked_one_has_the_last_that_is_told_before_it():
+    """As at inference every event but the first has one; nothing is told of the time of what is masked."""
     model, batch = with_event_features(mask_probability=0.5, mask_last_probability=0.0)
-    asked = []
-    model.event_feature_embedding.register_forward_pre_hook(lambda module, given: asked.append(given[1]))
+    asked, chosen = [], []
+    model.event_feature_embedding.register_forward_pre_hook(lambda module, given: asked.append(given))
+    choose = model._choose
+    model._choose = lambda targets: chosen.append(choose(targets)) or chosen[0]
     model.training_users(batch)
-    (real,) = asked
-    assert torch.equal(real, batch.history != 0)
+    ((events, real),), ((masked, _),) = asked, chosen
+    behind = 0
+    for row, history in enumerate(batch.history.tolist()):
+        hidden = [False, *masked[row].tolist()]
+        for position, item in enumerate(history):
+            told = [i for i in range(position) if history[i] and not hidden[i]]
+            if not item or hidden[position]:
+                continue
+            assert real[row, position]
+            assert events.times[row, position] == batch.events.times[row, position]
+            has_before = position > 0 and bool(real[row, position - 1])
+            assert has_before == bool(told)
+            if told:
+                assert events.times[row, position - 1] == batch.events.times[row, told[-1]]
+                behind += told[-1] < position - 1
+    assert behind > 0
 
 
 def test_a_last_event_without_features_is_told_or_not_there():
