@@ -24,7 +24,7 @@ _TYPES = {"int": "an integer", "float": "a number"}
 class PlainParser(argparse.ArgumentParser):
     """An ``ArgumentParser`` that names the option, what it got and what it takes.
 
-    An option is written in full, as those of the trainer are: ``--history 50`` is none that begins so.
+    An option is written in full, as those of the trainer are: ``--hist 50`` is none that begins so.
     """
 
     _words: Sequence[str] = ()

@@ -141,7 +141,7 @@ def test_a_slip_in_a_command(slip: tuple[str, str]) -> None:
         *(  # an option is written in full: 50 is no name of a column
             ([*command, option, "50"], f"unrecognized arguments: {option} 50; did you mean '{meant}'?")
             for command, option, meant in (
-                (["recommend", "--model=x"], "--history", "--histories"),
+                (["recommend", "--model=x"], "--histor", "--history"),
                 (["recommend", "--model=x"], "--item", "--item-column"),
                 (["export", "--model=x", "--output=y"], "--mode", "--model"),
                 (["data", "partition", "--interactions=x", "--output=y"], "--user-col", "--user-column"),

@@ -357,6 +357,28 @@ def test_recommend(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "exists" in error_of(capsys, "recommend", model, lines, "--output=out.jsonl")
 
 
+def test_recommend_to_one_history(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = f"--model={run / 'model'}"
+    history = ["--history", "item 1", "item 2"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(history[1:])))
+    expected = recommended(model, "--n=3")
+    assert expected[0]["user"] == 1
+    monkeypatch.setattr(sys, "stdin", None)  # is not read
+    assert recommended(model, "--n=3", *history) == expected
+    capsys.readouterr()
+    main(["recommend", model, "--n=3", *history])
+    assert json.loads(capsys.readouterr().out) == expected[0]
+    assert recommended(model, "--history", "item 1", "new", "--n=3")[0]["unknown"] == 1
+    said = error_of(capsys, "recommend", model, *history, "--histories=lines.jsonl")
+    assert said.startswith("--history is one history in place of --histories: give one of the two")
+    said = error_of(capsys, "recommend", model, *history, "--separator=;")
+    assert said.startswith("--separator has no effect: --history is a list of tokens; leave it out")
+    said = error_of(capsys, "recommend", "--model=ml-100k/sasrecc", "--history", "50")
+    assert "did you mean 'ml-100k/sasrec'?" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "text", "encoding"),
     [
@@ -608,6 +630,7 @@ TESTED: dict[str, dict[str, Callable[..., None]]] = {
     )
     | dict.fromkeys(["--allow", "--deny"], test_recommend_reading.test_allowed_and_denied_items)
     | {"--users": test_recommend_users.test_every_way_leads_to_the_same_lists}
+    | {"--history": test_recommend_to_one_history}
     | {"--all-events": test_recommend_filters.test_one_note_says_what_is_left_out}
     | {"--shard": test_recommend_partitions.test_shards_share_the_partitions_out}
     | {"--devices": test_recommend_processes.test_two_processes_write_what_one_writes}

@@ -59,6 +59,9 @@ def recommend(given: argparse.Namespace) -> None:
     """Run ``croloss recommend`` with its options as ``recommend_parser`` reads them."""
     if given.output is not None:
         given.output = given.output.expanduser()
+    if given.history is not None and given.histories is not None:
+        raise ValueError("--history is one history in place of --histories: give one of the two")
+    given.histories = "-" if given.histories is None else given.histories
     processes = asked_processes(given)
     if processes > 1 and not is_first_process():
         _follow(given, processes)
@@ -226,6 +229,8 @@ def _histories(
     events: EventInputs,
     say: Callable[[str], None],
 ) -> Iterator[Histories]:
+    if given.history is not None:
+        return read_json_lines([json.dumps(given.history)], "--history", SIZE, events, say)
     if given.histories == "-":
         return read_json_lines(sys.stdin, "the standard input", SIZE, events, say)
     if kind == "lines":

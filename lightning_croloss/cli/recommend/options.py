@@ -10,13 +10,14 @@ from lightning_croloss.common.text_choices import QUOTES, RAGGED
 DESCRIPTION = """Recommend items to histories that the model has never seen.
 
 The histories are a table with a row for each event (user, item and perhaps time; Parquet, CSV, TSV, a folder
-or a glob), a Parquet file with a list of tokens for each user, or JSON lines on the standard input: a list
-of tokens, or {"user": ..., "history": [...]}. A table of events is read, ordered and filtered as the model's
-training did with its own, unless an option says otherwise; lists are taken as they are. A model that was
-trained with times or features of events needs them: in the columns that they had in training, in lists
-"times" and of the features' names beside the history, or as {"history": [...], "times": [...],
-"event_features": {"rating": [...]}}. The answer is a Parquet or CSV file with a row for each user and item
-(user, rank, item, score, and title if the model knows titles), or JSON lines with a line for each user.
+or a glob), a Parquet file with a list of tokens for each user, or JSON lines on the standard input: a list of
+tokens, or {"user": ..., "history": [...]}. A single one may be written out: --history 50 172 181. A table of
+events is read, ordered and filtered as the model's training did with its own, unless an option says
+otherwise; lists are taken as they are. A model that was trained with times or features of events needs them:
+in the columns that they had in training, in lists "times" and of the features' names beside the history, or
+as {"history": [...], "times": [...], "event_features": {"rating": [...]}}. The answer is a Parquet or CSV
+file with a row for each user and item (user, rank, item, score, and title if the model knows titles), or JSON
+lines with a line for each user.
 
 For more users than memory holds, --histories and --output are folders: each table is a partition, read apart
 with the whole histories of its users, and answered by a Parquet file of its name. A job that was killed is
@@ -39,7 +40,8 @@ def recommend_parser() -> PlainParser:
     )
     add = parser.add_argument
     add("--model", required=True, help="a zoo model, a folder, hf://owner/name, or the .ckpt file of a run")
-    add("--histories", default="-", help="the table; - is JSON lines on the standard input (default)")
+    add("--histories", help="the table; - is JSON lines on the standard input (default)")
+    add("--history", nargs="+", metavar="TOKEN", help="one history in place of a table, oldest item first")
     add(
         "--output",
         type=output_path,

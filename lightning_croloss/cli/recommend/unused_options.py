@@ -27,14 +27,16 @@ def refuse_unused(given: argparse.Namespace, kind: str) -> None:
         ValueError: an option has no effect.
     """
     name, unused = KINDS[kind]
+    told = (
+        f"--histories {given.histories} is {name}"
+        if given.history is None
+        else "--history is a list of tokens"
+    )
     used = {*(TABLE if given.allow is not None or given.deny is not None else ())}
     if given.users is not None:
         used |= {*TABLE, "user_column", "missing_values"} - {"item_column"}
     for option in unused:
         if getattr(given, option) is not None and option not in used:
-            raise ValueError(
-                f"--{option.replace('_', '-')} has no effect: --histories {given.histories} is {name}; "
-                "leave it out"
-            )
+            raise ValueError(f"--{option.replace('_', '-')} has no effect: {told}; leave it out")
     if given.overwrite and given.output is None:
         raise ValueError("--overwrite has no effect without --output: leave it out")
