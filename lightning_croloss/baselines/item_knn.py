@@ -19,6 +19,10 @@ BLOCK = 2**21
 MOST = 200_000_000
 
 
+class TooManyNeighboursError(ValueError):
+    """The neighbours of all items would take too much memory."""
+
+
 class ItemKNN:
     """Items that training users had together with those of the history, by the cosine of their users.
 
@@ -59,7 +63,7 @@ def item_similarity(data: RetrievalDataModule, neighbours: int | None = None) ->
 
     Raises:
         MissingExtraError: scipy is not installed.
-        ValueError: there are more neighbours than :data:`MOST` to keep.
+        TooManyNeighboursError: there are more neighbours than :data:`MOST` to keep.
     """
     had = _items_of_users(data)
     from scipy.sparse import diags, vstack
@@ -67,7 +71,7 @@ def item_similarity(data: RetrievalDataModule, neighbours: int | None = None) ->
     neighbours = data.num_items if neighbours is None else neighbours
     pairs = _pairs(had)
     if (kept := int(np.minimum(pairs, neighbours).sum())) > MOST:
-        raise ValueError(
+        raise TooManyNeighboursError(
             f"the baseline item kNN would keep {kept:,} neighbours of {data.num_items:,} items, and more "
             f"than {MOST:,} take too much memory"
         )
@@ -79,15 +83,6 @@ def item_similarity(data: RetrievalDataModule, neighbours: int | None = None) ->
         together = (diags(roots[first:stop]) @ (users_of[first:stop] @ had) @ diags(roots)).tocoo()
         found.append(nearest_items(_without_self(together, first), neighbours))
     return vstack(found, format="csr")
-
-
-def too_many_neighbours(data: RetrievalDataModule, neighbours: int) -> bool:
-    """Tell whether :func:`item_similarity` would keep more than :data:`MOST`.
-
-    Raises:
-        MissingExtraError: scipy is not installed.
-    """
-    return int(np.minimum(_pairs(_items_of_users(data)), neighbours).sum()) > MOST
 
 
 def _items_of_users(data: RetrievalDataModule) -> Any:

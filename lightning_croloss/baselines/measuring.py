@@ -49,7 +49,7 @@ def measure_baselines(
 
     Raises:
         MissingExtraError: scipy is not installed.
-        ValueError: the neighbours of all items would take too much memory.
+        TooManyNeighboursError: the neighbours of all items would take too much memory.
     """
     loader = partial(data.evaluation_loader, request=WHOLE_HISTORY)
     similarity, counts = item_similarity(data, max(NEIGHBOURS)), data.item_counts[1:]

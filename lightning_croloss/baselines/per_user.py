@@ -11,7 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items, too_many_neighbours
+from lightning_croloss.baselines.item_knn import (
+    ItemKNN,
+    TooManyNeighboursError,
+    item_similarity,
+    nearest_items,
+)
 from lightning_croloss.baselines.measuring import WHOLE, WHOLE_HISTORY, Baseline, baseline_ranks
 from lightning_croloss.baselines.popularity import Popularity
 from lightning_croloss.data import BatchLoader, RetrievalBatch, RetrievalDataModule
@@ -108,12 +113,13 @@ def measure_per_user(
     if (float((lengths**2).sum()) / PAIRS) > end - clock():
         return [*measured, Measured("item kNN", {}, None, "its table of neighbours would take too long")]
     most = max(neighbours for neighbours, _ in SETTINGS)
-    if too_many_neighbours(data, most):
+    try:
+        similarity, counts = item_similarity(data, most), data.item_counts[1:]
+    except TooManyNeighboursError:
         return [
             *measured,
             Measured("item kNN", {}, None, "its table of neighbours would take too much memory"),
         ]
-    similarity, counts = item_similarity(data, most), data.item_counts[1:]
 
     def knn(setting: tuple[int, int]) -> ItemKNN:
         return ItemKNN(nearest_items(similarity, setting[0]), counts, *setting)

@@ -12,7 +12,12 @@ from tests.data_for_tests import ClusteredData
 
 pytest.importorskip("scipy", reason="item kNN needs scipy")
 
-from lightning_croloss.baselines.item_knn import ItemKNN, item_similarity, nearest_items, too_many_neighbours
+from lightning_croloss.baselines.item_knn import (
+    ItemKNN,
+    TooManyNeighboursError,
+    item_similarity,
+    nearest_items,
+)
 
 
 def naive_similarity(data):
@@ -91,9 +96,10 @@ def test_a_user_of_many_items_takes_little_memory(monkeypatch):
 def test_more_neighbours_than_memory_holds_are_refused(monkeypatch):
     data = ClusteredData()
     monkeypatch.setattr("lightning_croloss.baselines.item_knn.MOST", 40 * 5 - 1)
-    assert not too_many_neighbours(data, 4)
-    assert too_many_neighbours(data, 5)
-    with pytest.raises(ValueError, match="would keep 200 neighbours of 40 items, and more than 199 take too"):
+    assert item_similarity(data, 4).nnz == 40 * 4
+    with pytest.raises(
+        TooManyNeighboursError, match="would keep 200 neighbours of 40 items, and more than 199 take too"
+    ):
         item_similarity(data, 5)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightning_croloss.data.table.date_formats import looks_like
 from lightning_croloss.data.table.dates import beyond_calendar, shown
+from lightning_croloss.data.table.joining import WIDE
 from lightning_croloss.data.table.reading import Table
 from lightning_croloss.errors import DataError
 
@@ -92,7 +93,7 @@ def refuse_kinds(table: Table, column: str, takes: Callable[[pl.DataType], bool]
 
 def holds_tokens(kind: pl.DataType) -> bool:
     """Tell whether a column of a type can hold users or items."""
-    if kind in (pl.Int128, pl.UInt128):
+    if kind in WIDE:
         return False
     return kind == pl.String or kind.is_integer() or kind.is_float()
 
@@ -249,7 +250,7 @@ def to_times(table: Table, column: str) -> tuple[NDArray[Any], bool]:
 
 
 def _holds_times(kind: pl.DataType) -> bool:
-    if kind in (pl.Int128, pl.UInt128):
+    if kind in WIDE:
         return False
     if kind.is_integer() or kind.is_decimal() or kind in (pl.String, pl.Float64, pl.Date):
         return True

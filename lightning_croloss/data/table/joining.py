@@ -12,7 +12,8 @@ from lightning_croloss.errors import DataError
 
 #: The units of date-times, the finest first.
 _UNITS = ("ns", "us", "ms")
-_WIDE = (pl.Int128, pl.UInt128)
+#: Integers that neither NumPy nor a token or time of 64 bits can hold.
+WIDE = (pl.Int128, pl.UInt128)
 #: From here on float64 no longer tells an integer from the next one.
 _INEXACT = 2.0**53
 
@@ -100,7 +101,7 @@ def _joined(name: str, files: Sequence[TableFile], columns: Sequence[pl.Series])
 
 def _without_excess(columns: Sequence[pl.Series], kind: pl.DataType) -> pl.DataType:
     """Return a type of 64 bits for signed and unsigned integers of which each fits into one of them."""
-    if kind not in _WIDE or any(column.dtype in _WIDE for column in columns):
+    if kind not in WIDE or any(column.dtype in WIDE for column in columns):
         return kind
     present = [column.drop_nulls().cast(kind) for column in columns]
     low = min((int(each.min()) for each in present if len(each)), default=0)  # type: ignore[arg-type]
@@ -127,4 +128,4 @@ def _exact(name: str, file: TableFile, column: pl.Series, kind: pl.DataType) -> 
     )
 
 
-__all__ = ["common_type", "family_of", "join", "with_type"]
+__all__ = ["WIDE", "common_type", "family_of", "join", "with_type"]
