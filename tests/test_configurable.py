@@ -68,6 +68,7 @@ def test_defaults_are_recorded_and_objects_nest():
             "rank_scaling": "reference",
             "fused": None,
             "reduction": "mean",
+            "positive_scale": 1.0,
             "alpha": None,
             "learnable_temperature": False,
         },

@@ -31,16 +31,27 @@ TRIALS: dict[str, list[Settings]] = {
         {"rate": 0.03, "temperature": 0.2, "weight_temperature": 2.5},
         {"rate": 0.01, "temperature": 0.2, "weight_temperature": 1.75},
     ],
-    # with exp an α above 1 leaves alone the positives that are far from the top
+    # the authors of BSL search exponents of .8 to 1.32
+    "BSL": [
+        {"rate": 0.1, "temperature": 0.2, "exponent": 1.2},
+        {"rate": 0.01, "temperature": 0.2, "exponent": 1.2},
+        {"rate": 0.1, "temperature": 0.2, "exponent": 1.1},
+        {"rate": 0.1, "temperature": 0.2, "exponent": 1.3},
+        {"rate": 0.1, "temperature": 0.14, "exponent": 1.2},
+        {"rate": 0.01, "temperature": 0.2, "exponent": 1.1},
+        {"rate": 0.01, "temperature": 0.14, "exponent": 1.1},
+        {"rate": 0.01, "temperature": 0.14, "exponent": 1.2},
+    ],
+    # an α above 1 leaves alone the positives that are far from the top, a scale below 1 holds all back
     "CROLoss": [
-        {"rate": 0.1, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14},
+        {"rate": 0.1, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14, "positive_scale": 0.8},
+        {"rate": 0.01, "kernel": "exp", "alpha": 1.2, "temperature": 0.2, "positive_scale": 0.85},
+        {"rate": 0.1, "kernel": "exp", "alpha": 1.2, "temperature": 0.2, "positive_scale": 0.85},
+        {"rate": 0.1, "kernel": "exp", "alpha": 1.2, "temperature": 0.2, "positive_scale": 0.8},
         {"rate": 0.1, "kernel": "exp", "alpha": 1.2, "temperature": 0.2},
-        {"rate": 0.1, "kernel": "exp", "alpha": 1.4, "temperature": 0.2},
-        {"rate": 0.1, "kernel": "exp", "alpha": 1.7, "temperature": 0.2},
-        {"rate": 0.1, "kernel": "exp", "alpha": 1.4, "temperature": 0.14},
-        {"rate": 0.01, "kernel": "exp", "alpha": 1.4, "temperature": 0.2},
+        {"rate": 0.01, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14, "positive_scale": 0.85},
+        {"rate": 0.01, "kernel": "exp", "alpha": 1.2, "temperature": 0.14, "positive_scale": 0.9},
         {"rate": 0.01, "kernel": "exp", "alpha": 1.2, "temperature": 0.14},
-        {"rate": 0.01, "kernel": "softplus", "alpha": 1.0, "temperature": 0.14},
     ],
 }
 
@@ -60,6 +71,7 @@ def _softmax(temperature: float, positive: bool = False) -> RetrievalLoss:
 #: Name of a side -> how its loss is built from a setting without its rate.
 BUILDERS: dict[str, Callable[..., RetrievalLoss]] = {
     "softmax": _softmax,
+    "BSL": BSLLoss,
     "SL@20": lambda **setting: SLAtKLoss(k=20, **setting),
     "CROLoss": CROLoss,
 }

@@ -25,3 +25,10 @@ def check_rank_scaling(rank_scaling: str) -> str:
     if rank_scaling not in ("reference", "unbiased"):
         raise ValueError(f'rank_scaling must be "reference" or "unbiased", got {rank_scaling!r}')
     return rank_scaling
+
+
+def check_positive_scale(positive_scale: float) -> float:
+    """Return ``positive_scale`` if it is a positive finite number, else raise ``ValueError``."""
+    if not 0.0 < positive_scale < float("inf"):
+        raise ValueError(f"positive_scale must be a positive number, got {positive_scale}")
+    return float(positive_scale)

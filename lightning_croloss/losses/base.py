@@ -76,6 +76,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sets it where ``needs_user_ids``; in a loop of your own it is for you to set.
         num_users: the largest id of a user, where ``needs_user_ids``; None = it is read of each batch, which
             waits for a device. A ``RetrievalModel`` sets it if its trainer has a data module.
+        positive_scale: what a positive's score is multiplied by before negatives are compared with it.
         across_processes: whether the mean (or sum) is that of the rows of all processes of
             ``torch.distributed``, so that the mean of the processes' losses, which DDP minimises, is the loss
             of one process with all rows, however many each has: for W processes W times the weighted sum of
@@ -86,6 +87,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
     needs_user_ids: bool = False
     epoch: int = 0
     num_users: int | None = None
+    positive_scale: float = 1.0
     across_processes: bool = False
     #: Of a class that implements ``row_losses``: whether all that it takes of negatives are
     #: ``ScoredBatch.sum``, ``largest`` and what is made of them.
@@ -167,6 +169,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
+        batch = replace(batch, positive_scores=self._scaled(batch.positive_scores))
         return self._loss_of_scores(self.batch_at_temperature(batch), sample_weight, fold)
 
     def _loss_of_scores(self, batch: ScoredBatch, sample_weight: Tensor | None, fold: Fold | None) -> Tensor:
@@ -277,7 +280,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         if sample_weight is not None and batch.metadata.fold is None:  # padded positions are blank already
             users, positives = (blank_unweighted(part, sample_weight) for part in (users, positives))
             batch = batch._replace(users=users, positives=positives)
-        return self._loss_of_vectors(*batch)
+        return self._loss_of_vectors(*batch._replace(positives=self._scaled(batch.positives)))
 
     def from_logits(
         self,
@@ -333,6 +336,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 self._warn_once("logits", advice)
             self._inspection.of_logits(batch)
         batch = replace(batch, logits=self.scores_at_temperature(batch.logits))
+        batch = batch.with_positives_times(self.positive_scale)
         if batch.positives.number == 0 or batch.logits.numel() == 0:
             nothing = batch.nothing(self.reduction)
             if self.across_processes and self.reduction == "mean":  # the others ask for it
@@ -402,10 +406,15 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         users, items, candidates, metadata = batch
         number = users.shape[0] * candidates.shape[0]
         if not 0 < number <= MOST_PAIRS:
-            return self._loss_of_vectors(users, items, candidates, metadata)
+            return self._loss_of_vectors(users, self._scaled(items), candidates, metadata)
         dtype = torch.promote_types(users.dtype, candidates.dtype)
         scores = self.vectors_at_temperature(users).to(dtype) @ candidates.to(dtype).T
-        return self._loss_of_logits(LogitBatch.of_pairs(scores, pairs.first, pairs.distinct, metadata))
+        logits = LogitBatch.of_pairs(scores, pairs.first, pairs.distinct, metadata)
+        return self._loss_of_logits(logits.with_positives_times(self.positive_scale))
+
+    def _scaled(self, positives: Tensor) -> Tensor:
+        """Return scores or vectors of positives times ``positive_scale``."""
+        return positives if self.positive_scale == 1.0 else positives * self.positive_scale
 
     def _loss_of_vectors(
         self, users: Tensor, positives: Tensor, candidates: Tensor, metadata: BatchMetadata
@@ -514,7 +523,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 self._inspection.targets(targets, 0, weight)
             if candidate_log_prob is not None:
                 self._inspection.log_prob("candidate_log_prob", candidate_log_prob)
-            return batch
+            return batch._replace(positives=self._scaled(batch.positives))
 
         if shards.num_shards == 1:
             return self._loss_of_vectors(*check())

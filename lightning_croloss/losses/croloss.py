@@ -5,6 +5,7 @@ Tang et al., "CROLoss: Towards a Customizable Loss for Retrieval Models in Recom
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,12 @@ from torch import Tensor
 from lightning_croloss.common.host_numbers import scalar_beside
 from lightning_croloss.common.products import no_autocast
 from lightning_croloss.common.unread_values import is_unread
-from lightning_croloss.losses.arguments import check_rank_scaling, check_temperature, scheduled_value
+from lightning_croloss.losses.arguments import (
+    check_positive_scale,
+    check_rank_scaling,
+    check_temperature,
+    scheduled_value,
+)
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.rows import flat_scores
 from lightning_croloss.losses.batches.scored import Draws, ScoredBatch
@@ -61,6 +67,11 @@ class CROLoss(RuleFollower):
             the same result, faster and with little memory, but without a second derivative. None = where it
             is faster.
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
+        positive_scale: κ of ``d_j = s_j − κ s₊``. Below 1 negatives are pushed down by more than the positive
+            is pulled up, which holds back positives that the vectors could only learn by heart: where users
+            and items have vectors of their own and few events (``MatrixFactorization``), 0.8 to 0.9 with
+            cosine scores is worth more than the choice of the kernel. It is for scores that say something
+            by themselves, as cosines do; ranks are those of the scaled positive.
         alpha: short for ``importance=PowerImportance(alpha)``.
         learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
             tenth and ten times of it. Needs a kernel of ``d / τ``, so none of PSL.
@@ -93,6 +104,7 @@ class CROLoss(RuleFollower):
         fused: bool | None = None,
         *,
         reduction: str = "mean",
+        positive_scale: float = 1.0,
         alpha: float | None = None,
         learnable_temperature: bool = False,
         n: float | None = None,
@@ -107,6 +119,7 @@ class CROLoss(RuleFollower):
         if not self.kernel.differentiable:
             raise ValueError(f"kernel {self.kernel.name!r} has no gradient: it serves only as lambda_kernel")
         self.rank_scaling = check_rank_scaling(rank_scaling)
+        self.positive_scale = check_positive_scale(positive_scale)
         self.check_value("temperature", chosen.temperature)
         self.check_value("lambda_weight", lambda_weight)
         self.temperature = scheduled_value(chosen.temperature)
@@ -231,6 +244,7 @@ class CROLoss(RuleFollower):
         batch = ScoredBatch.check(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, self.num_items
         )
+        batch = replace(batch, positive_scores=self._scaled(batch.positive_scores))
         batch = self.batch_at_temperature(batch)
         if batch.negative_scores.numel() == 0:
             return torch.ones_like(batch.positive_scores).view(shape)

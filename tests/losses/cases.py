@@ -57,6 +57,7 @@ LOSSES: dict[str, Callable[..., RetrievalLoss]] = {
     "CROLoss lambda": lambda **kwargs: CROLoss(
         "softplus", PowerImportance(0.6), lambda_weight=0.7, rank_scaling="unbiased", **kwargs
     ),
+    "CROLoss scaled": lambda **kwargs: CROLoss("exp", alpha=1.3, positive_scale=0.8, **kwargs),
     "SoftmaxLoss": SoftmaxLoss,
     "SoftmaxLoss unbiased": lambda **kwargs: SoftmaxLoss(rank_scaling="unbiased", **kwargs),
     "BPRLoss": BPRLoss,
@@ -70,14 +71,15 @@ LOSSES: dict[str, Callable[..., RetrievalLoss]] = {
     "RecallSurrogateLoss": lambda **kwargs: RecallSurrogateLoss(0.1, 15.0, (2, 9), **kwargs),
 }
 #: Those that no difference of scores tells: what a row's scores have in common counts.
-POINTWISE = ("BSLLoss exponent", "BCELoss", "GBCELoss")
+POINTWISE = ("CROLoss scaled", "BSLLoss exponent", "BCELoss", "GBCELoss")
 #: Those whose value is not 0 where nothing is left to compare with.
 NOT_ZERO_AT_BEST = ("BCELoss", "GBCELoss", "RecallSurrogateLoss")
 #: Those that are the same for M and for 2M draws.
 BLIND_TO_DRAWS = ("SoftmaxLoss", "BSLLoss", "BSLLoss exponent")
 #: Those that can take the fused path.
 FUSED = (
-    "CROLoss", "CROLoss lambda", "SoftmaxLoss", "SoftmaxLoss unbiased", "BSLLoss", "RecallSurrogateLoss"
+    "CROLoss", "CROLoss lambda", "CROLoss scaled", "SoftmaxLoss", "SoftmaxLoss unbiased", "BSLLoss",
+    "RecallSurrogateLoss",
 )  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def croloss(
     rows, columns = negative_scores.shape
     values, positive_grads, negative_grads, ranks = [], [], [], []
     for i in range(rows):
-        positive, negatives = positive_scores[i].item(), negative_scores[i].tolist()
+        positive, negatives = loss.positive_scale * positive_scores[i].item(), negative_scores[i].tolist()
         mask, log_prob = row(negative_mask, i), row(negative_log_prob, i)
         draws = columns if num_sampled is None else torch.as_tensor(num_sampled).expand(rows)[i].item()
         if draws == 0:
@@ -147,7 +147,7 @@ def croloss(
             for u, s in zip(used, negatives, strict=True)
         ]
         values.append(importance(parameters, rank, items))
-        positive_grads.append(-math.fsum(grads))
+        positive_grads.append(-loss.positive_scale * math.fsum(grads))
         negative_grads.append(grads)
         ranks.append(rank)
     weights = [1.0] * rows if sample_weight is None else sample_weight.tolist()

@@ -84,6 +84,7 @@ def test_any_case_equals_the_double_loop(data):
         lambda_kernel=ALL_KERNELS[lambda_kernel](),
         num_items=num_items,
         rank_scaling=data.draw(st.sampled_from(SCALINGS)),
+        positive_scale=data.draw(st.sampled_from([1.0, 0.8, 1.25])),
     )
     positive, negative = scores(rows, columns, seed)
     *expected, _ = oracle.croloss(loss, positive, negative, **arguments)

@@ -45,6 +45,7 @@ VARIATIONS = {
             "rank_scaling": "unbiased",
             "fused": True,
             "reduction": "sum",
+            "positive_scale": 0.8,
             "alpha": 0.5,
             "learnable_temperature": True,
             "n": 10.0,

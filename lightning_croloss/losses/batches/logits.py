@@ -117,6 +117,18 @@ class LogitBatch:
             drawn=log_prob is not None,
         )
 
+    def with_positives_times(self, scale: float) -> LogitBatch:
+        """Return the batch with the logits of the positives multiplied by a number; that of 1 is as it is."""
+        if scale == 1.0:
+            return self
+        place = (self._rows(), self.positives.columns)
+        factor: Tensor | float = scale
+        if self.positives.counts is not None:  # the column of one that does not count is a negative's
+            factor = torch.where(self.positives.counts, scale, 1.0).to(self.logits.dtype)
+        else:
+            factor = self.logits.new_tensor(scale)
+        return replace(self, logits=self.logits * torch.ones_like(self.logits).index_put(place, factor))
+
     @property
     def fold(self) -> Fold:
         """How the losses of the positives go back to the caller's shape."""
