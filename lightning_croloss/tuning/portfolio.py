@@ -44,8 +44,28 @@ SETTINGS = (
     Setting("CROLoss", _croloss("softplus", 1.0, 0.1, lambda_weight=1.0), head=0, middle=0, tail=3),
 )
 
+# Where each user has a vector of their own, what counts is to hold back positives that could only be learned
+# by heart, from the first epochs on: benchmarks/matrix_factorisation. One order for every N so far.
+SETTINGS_OF_KNOWN_USERS = tuple(
+    Setting(class_path, arguments, position, position, position)
+    for position, (class_path, arguments) in enumerate(
+        (
+            ("CROLoss", _croloss("softplus", 1.0, 0.14, positive_scale=0.8)),
+            ("CROLoss", _croloss("exp", 1.2, 0.2, positive_scale=0.8)),
+            ("CROLoss", _croloss("exp", 1.2, 0.14, positive_scale=0.9)),
+            ("CROLoss", _croloss("exp", 1.2, 0.2)),
+            ("CROLoss", _croloss("exp", 1.2, 0.2, positive_scale=0.85)),
+            ("CROLoss", _croloss("exp", 1.2, 0.1)),
+            ("SoftmaxLoss", {"temperature": 0.2}),
+        ),
+        start=1,
+    )
+)
 
-def portfolio(ns: Sequence[int], num_items: int | None = None, size: int = SIZE) -> tuple[Candidate, ...]:
+
+def portfolio(
+    ns: Sequence[int], num_items: int | None = None, size: int = SIZE, *, known_users: bool = False
+) -> tuple[Candidate, ...]:
     """Return the settings that are worth trying for these N, the most promising ones first.
 
     For several N the orders of each are merged, the best of each in turn.
@@ -54,26 +74,29 @@ def portfolio(ns: Sequence[int], num_items: int | None = None, size: int = SIZE)
         ns: the N that will be deployed.
         num_items: size of the catalogue, if it is known; the order does not depend on it so far.
         size: how many are returned at most.
+        known_users: whether users have vectors of their own in place of histories, as those of
+            ``MatrixFactorization``, ``LightGCN`` and ``NGCF`` (``needs_known_users``).
 
     Raises:
         ValueError: there is no N, or one is below 1.
     """
     if not ns or min(ns) < 1:
         raise ValueError(f"n must be at least 1, got {list(ns)}")
-    orders = [_ordered(n) for n in dict.fromkeys(ns)]
+    settings = SETTINGS_OF_KNOWN_USERS if known_users else SETTINGS
+    orders = [_ordered(settings, n) for n in dict.fromkeys(ns)]
     merged = dict.fromkeys(number for turn in zip(*orders, strict=False) for number in turn)
     merged |= dict.fromkeys(number for order in orders for number in order)
-    chosen = [SETTINGS[number] for number in [*merged][:size]]
+    chosen = [settings[number] for number in [*merged][:size]]
     return tuple(
         Candidate(_name(each), {"class_path": each.class_path, "init_args": dict(each.arguments)})
         for each in chosen
     )
 
 
-def _ordered(n: int) -> list[int]:
+def _ordered(settings: Sequence[Setting], n: int) -> list[int]:
     """Return the numbers of the settings in their order for an N."""
     band = "head" if n <= HEAD else "tail" if n >= TAIL else "middle"
-    positions = {number: getattr(each, band) for number, each in enumerate(SETTINGS)}
+    positions = {number: getattr(each, band) for number, each in enumerate(settings)}
     return sorted((number for number, position in positions.items() if position), key=positions.__getitem__)
 
 

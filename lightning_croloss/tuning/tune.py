@@ -68,7 +68,8 @@ def tune(
             segment; or a function that makes them, or a trainer, and may take the folder of the candidate,
             where a logger may write. None trains ten epochs.
         candidates: what to choose from, the most promising ones first: losses, or ``Candidate`` objects,
-            whose ``fields`` are passed to ``model_factory`` by name. None is a portfolio for N.
+            whose ``fields`` are passed to ``model_factory`` by name. None is a portfolio for N, another one
+            for models whose users have vectors of their own.
         metric: "recall", "ndcg" …, logged as ``val/recall@100``; or the whole name of a metric of the
             module's own, such as "val/hits", or with the N in it, "val/hits_{n}".
         fits: the budget.
@@ -96,7 +97,9 @@ def tune(
     runner = Runner(model_factory, data, trainer, objectives, seed)
     where = Path(folder).expanduser()
     with claimed(where):
-        length, settings = _look(runner, given, where)
+        length, settings, module = _look(runner, given, where)
+        if candidates is None and getattr(module, "needs_known_users", False):
+            given = _portfolio(objectives, known_users=True)
         plan = make_plan(len(given) + num_proposed, length, fits, len(objectives))
         if plan.num_candidates < len(given) + num_proposed:
             rank_zero_warn(_told_of_few(plan, len(given) + num_proposed, length, fits))
@@ -147,12 +150,18 @@ def _candidates(
     given: Sequence[Candidate | RetrievalLoss] | None, objectives: Sequence[Objective]
 ) -> list[Candidate]:
     if given is None:
-        return list(portfolio([n for each in objectives for n in each.weights]))
+        return _portfolio(objectives)
     return read_candidates(given)
 
 
-def _look(runner: Runner, candidates: Sequence[Candidate], folder: Path) -> tuple[FitLength, dict[str, Any]]:
-    """Return the length of a fit, and what distinguishes it from others, by beginning one."""
+def _portfolio(objectives: Sequence[Objective], known_users: bool = False) -> list[Candidate]:
+    return list(portfolio([n for each in objectives for n in each.weights], known_users=known_users))
+
+
+def _look(
+    runner: Runner, candidates: Sequence[Candidate], folder: Path
+) -> tuple[FitLength, dict[str, Any], LightningModule]:
+    """Return the length of a fit, what distinguishes it from others, and its module, by beginning one."""
     module = None
     with seeded(runner.seed), quiet():
         for candidate in candidates:  # the first that can be built
@@ -171,7 +180,7 @@ def _look(runner: Runner, candidates: Sequence[Candidate], folder: Path) -> tupl
             to_config(data) if isinstance(data, Configurable) else {"class": type(data).__name__}
         )
         length = measure_length(trainer, module, data, runner.objectives)
-    return length, settings
+    return length, settings, module
 
 
 def _described(module: LightningModule) -> dict[str, Any]:

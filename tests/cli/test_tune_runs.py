@@ -20,8 +20,9 @@ from lightning_croloss.cli import main
 from lightning_croloss.cli.tune import search as tune_search
 from lightning_croloss.cli.tune import workers as tune_workers
 from lightning_croloss.cli.tune.workers import Workers
+from lightning_croloss.tuning import portfolio
 from tests.cli.cases import environment
-from tests.cli.tuning import Here, rungs, tune, write
+from tests.cli.tuning import CONFIG, Here, rungs, tune, write
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("without_plots")]
 WORDS = ["--n", "5", "--output"]
@@ -189,3 +190,11 @@ def test_what_the_validation_does_not_log_is_found_before_anything_is_trained() 
     assert measure("mine.yaml")["steps"] == 16
     with pytest.raises(ValueError, match="validation does not log 'val/hits@5'"):
         measure("mine.yaml", "hits")
+
+
+def test_the_portfolio_is_that_of_the_model() -> None:
+    model = {"class_path": "MatrixFactorization", "init_args": {"embedding_dim": 8, "ns": [5]}}
+    trainer = CONFIG["trainer"] | {"max_epochs": 8}
+    tune(*write(model=model, tune={}, trainer=trainer), *WORDS, "out")
+    assert json.loads(Path("out/length.json").read_text())["known_users"] is True
+    assert rungs("out")[0]["name"] == portfolio([5], known_users=True)[0].name

@@ -9,9 +9,18 @@ from lightning_croloss.tuning import Objective, ObjectiveLogger, portfolio
 from tests.data_for_tests import ClusteredData, fit, small_model
 
 
-@pytest.mark.parametrize(("ns", "size"), [([20], 7), ([100], 7), ([500], 4), ([20, 100, 500], 7)])
-def test_the_portfolio_is_of_about_seven_losses_that_can_be_built(ns, size):
-    found = portfolio(ns, 10_000)
+@pytest.mark.parametrize(
+    ("ns", "known_users", "size"),
+    [
+        ([20], False, 7),
+        ([100], False, 7),
+        ([500], False, 4),
+        ([20, 100, 500], False, 7),
+        ([20, 500], True, 7),
+    ],
+)
+def test_the_portfolio_is_of_about_seven_losses_that_can_be_built(ns, known_users, size):
+    found = portfolio(ns, 10_000, known_users=known_users)
     assert len(found) == size
     assert len({each.name for each in found}) == size
     for each in found:
@@ -27,6 +36,12 @@ def test_the_order_depends_on_n():
     assert {each.name for each in both} == {each.name for each in (*head[:2], *tail[:2])}
     with pytest.raises(ValueError, match="n must be at least 1"):
         portfolio([0])
+
+
+def test_models_whose_users_have_vectors_begin_with_positives_held_back():
+    first, *_ = portfolio([20], known_users=True)
+    assert first.loss["init_args"]["positive_scale"] == 0.8
+    assert all("positive_scale" not in each.loss["init_args"] for each in portfolio([20]))
 
 
 def test_a_mean_is_logged_and_monitored(tmp_path):

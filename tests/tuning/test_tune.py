@@ -18,10 +18,10 @@ from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from lightning_croloss import CROLoss, CROLossCallback, SoftmaxLoss, tune
+from lightning_croloss import CROLoss, CROLossCallback, MatrixFactorization, SoftmaxLoss, tune
 from lightning_croloss.callbacks import Linear
 from lightning_croloss.errors import NonFiniteLossError
-from lightning_croloss.tuning import Candidate, SearchFailedError
+from lightning_croloss.tuning import Candidate, SearchFailedError, portfolio
 from tests.data_for_tests import ClusteredData
 from tests.tuning.cases import ITEMS, Plain, candidates, plain_data, plain_model, retrieval_model
 from tests.tuning.kill_run import Killed, Moments, run, weights
@@ -423,6 +423,14 @@ def test_losses_and_the_portfolio_are_candidates(tmp_path):
     told = [str(each.message) for each in caught]
     assert "fits=2.5 holds 2 of 7 candidates" in " ".join(told)
     assert len(result.choice.candidates) == 2
+
+
+def test_the_portfolio_is_that_of_the_model(tmp_path):
+    def factorization(loss):
+        return MatrixFactorization(ITEMS, 60, embedding_dim=8, loss=loss, ns=(5,))
+
+    result = tune(factorization, ClusteredData, 5, trainer=CPU, folder=tmp_path)
+    assert result.choice.candidates[0] == portfolio([5], known_users=True)[0]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,8 +52,10 @@ def run_search(base: Base, request: Request) -> Choice:
     records = open_records(folder, settings, request.overwrite)
     gpus = visible_gpus(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else []
     with make_workers(request.processes, folder / "logs", gpus) as workers:
-        length, num_items = _measured(base, records, workers, bool(gpus), request.objectives[0].metric)
-        losses = losses or portfolio_for(request.ns, num_items)
+        length, num_items, known_users = _measured(
+            base, records, workers, bool(gpus), request.objectives[0].metric
+        )
+        losses = losses or portfolio_for(request.ns, num_items, known_users)
         runs = Runs(base.config, records, workers, request.objectives, num_items, bool(gpus))
         budget = None
         if request.minutes is not None:
@@ -97,11 +100,11 @@ def make_workers(processes: int, logs: Path, gpus: Sequence[str]) -> Workers:
     return Workers(processes, logs, gpus)
 
 
-def portfolio_for(ns: Sequence[int], num_items: int) -> list[Candidate]:
+def portfolio_for(ns: Sequence[int], num_items: int, known_users: bool = False) -> list[Candidate]:
     """Return the losses that are tried where nobody names others."""
     from lightning_croloss.tuning.portfolio import portfolio
 
-    return list(portfolio(ns, num_items))
+    return list(portfolio(ns, num_items, known_users=known_users))
 
 
 def _check(request: Request) -> None:
@@ -119,8 +122,8 @@ def _check(request: Request) -> None:
 
 def _measured(
     base: Base, records: Records, workers: TaskRunner, gpus: bool, metric: str
-) -> tuple[FitLength, int]:
-    """Return how long a fit is, and the size of its catalogue; they are kept."""
+) -> tuple[FitLength, int, bool]:
+    """Return how long a fit is, the size of its catalogue, and whether users must be known; all is kept."""
     path = records.folder / LENGTH
     if not path.exists():
         config = write_scratch(base, records, gpus)
@@ -128,7 +131,11 @@ def _measured(
         if "error" in answer:
             raise ValueError(answer["error"])
         write_record(path, answer["result"])
-    return read_record(path, lambda content: (length_from(content), int(content["num_items"])))
+
+    def of_record(content: dict[str, Any]) -> tuple[FitLength, int, bool]:
+        return length_from(content), int(content["num_items"]), content.get("known_users") is True
+
+    return read_record(path, of_record)
 
 
 def write_scratch(base: Base, records: Records, gpus: bool) -> Path:

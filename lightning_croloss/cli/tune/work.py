@@ -47,6 +47,7 @@ def measure(config: str, metric: str = "recall") -> dict[str, Any]:
         "validation_batches": length.validation_batches,
         "resumable": None if length.resumable is None else list(length.resumable),
         "num_items": int(cli.model.num_items),
+        "known_users": bool(cli.model.needs_known_users),
     }
 
 
