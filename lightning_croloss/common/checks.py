@@ -7,6 +7,9 @@ from numbers import Integral, Real
 
 from lightning_croloss.errors import suggest
 
+#: What file systems take as the name of a file, with an extension.
+LONGEST_NAME = 240
+
 
 def check_probability(**probabilities: float) -> None:
     """Raise ``ValueError`` if a probability of dropping something is not in [0, 1)."""
@@ -69,6 +72,21 @@ def check_lists(**lists: object) -> None:
     for name, value in lists.items():
         if isinstance(value, str):
             raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")
+
+
+def check_plain_name(name: str, value: object) -> None:
+    """Raise ``ValueError`` if an argument that becomes part of a path is not the name of one entry of a folder.
+
+    What the argument ``name`` says would lead out of the folder otherwise.
+    """
+    if (
+        not isinstance(value, str)
+        or value in ("", ".", "..")
+        or any(sign in value for sign in "/\\\0")
+        or len(value) > LONGEST_NAME
+    ):
+        shown = value if not isinstance(value, str) or len(value) <= LONGEST_NAME else f"{value[:40]}…"
+        raise ValueError(f"{name} must be one name, without folders, got {shown!r}")
 
 
 def check_moments(**moments: object) -> None:
