@@ -82,7 +82,7 @@ def _check_below(value: Any) -> None:
 
 
 def _paths_in_settings(files: Any) -> Any:
-    """Return the ``data_path`` of RecBole's configuration files, which say like an argument where files lie."""
+    """Return the ``data_path`` of RecBole's configuration files, which say where files lie, too."""
     try:
         return read_settings([*_texts(files)], {}).get("data_path")
     except ValueError as error:
