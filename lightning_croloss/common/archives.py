@@ -27,8 +27,8 @@ _DAMAGE = (
 def is_stored(source: str | PathLike[str] | IO[bytes]) -> bool:
     """Tell whether the records of an archive take as much of the file as they say, from its directory alone.
 
-    ``torch.save`` compresses nothing. A compressed record may be of any size, and torch makes room for it before
-    anything can be checked. Whatever is not an archive counts as stored.
+    ``torch.save`` compresses nothing. A compressed record may be of any size, and torch makes room for it
+    before anything can be checked. Whatever is not an archive counts as stored.
 
     Args:
         source: a file of this machine, or an open one, which stays where it is.

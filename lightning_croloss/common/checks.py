@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral, Real
 
+from croloss_serving.common.terminal import shortened
 from lightning_croloss.errors import suggest
 
 #: What file systems take as the name of a file, with an extension.
@@ -75,7 +76,7 @@ def check_lists(**lists: object) -> None:
 
 
 def check_plain_name(name: str, value: object) -> None:
-    """Raise ``ValueError`` if an argument that becomes part of a path is not the name of one entry of a folder.
+    """Raise ``ValueError`` if an argument that becomes part of a path is not one plain name.
 
     What the argument ``name`` says would lead out of the folder otherwise.
     """
@@ -85,7 +86,7 @@ def check_plain_name(name: str, value: object) -> None:
         or any(sign in value for sign in "/\\\0")
         or len(value) > LONGEST_NAME
     ):
-        shown = value if not isinstance(value, str) or len(value) <= LONGEST_NAME else f"{value[:40]}…"
+        shown = shortened(value if isinstance(value, str) else repr(value))
         raise ValueError(f"{name} must be one name, without folders, got {shown!r}")
 
 

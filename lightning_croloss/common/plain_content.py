@@ -65,7 +65,7 @@ def check_tensors(content: Any, where: str) -> None:
 
 
 def check_hyperparameters(values: Any, where: str) -> None:
-    """Refuse hyperparameters that are no numbers, texts, lists or dictionaries, or too many to be looked through.
+    """Refuse hyperparameters that are no plain values, or are too many to be looked through.
 
     Constructors look through every list of them, wherever it stands.
 

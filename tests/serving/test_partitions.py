@@ -298,7 +298,10 @@ def test_nan_is_itself(folder: Path) -> None:
             {"user_id": ["a"], "history": [[1.5]]},
             r"a\.parquet, row 1: the history holds 1\.5: tokens",
         ),
-        ({"user_id": ["a", "b", None], "history": [["i1"]] * 3}, r"row 3: column 'user_id' names no user: leave"),
+        (
+            {"user_id": ["a", "b", None], "history": [["i1"]] * 3},
+            r"row 3: column 'user_id' names no user: leave",
+        ),
         ({"user_id": ["a"]}, r"a\.parquet has no column 'history'"),
         ({"user_id": [["a"]], "history": [["i1"]]}, r"column 'user_id' holds list<.*: users must be text or"),
         ({"user_id": [b"a"], "history": [["i1"]]}, r"column 'user_id' holds binary: users must be text or"),

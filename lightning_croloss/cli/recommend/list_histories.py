@@ -119,7 +119,7 @@ def _read_lists(
 
 
 def _written(kind: Any) -> Any:
-    """Return the type of the users of all tables alike: a job may have text, or integers, of several widths."""
+    """Return the type of the users of all tables alike: a job may have text or integers of several widths."""
     import pyarrow
     from pyarrow import types
 

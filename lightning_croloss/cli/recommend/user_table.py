@@ -71,7 +71,7 @@ class Users:
         """Return the arguments ``users`` and ``user_features`` of the recommender for a batch.
 
         Raises:
-            ValueError: the model needs users, or their features are given, and the input does not name them.
+            ValueError: the model needs users, or features of them are given, and the input names none.
         """
         arguments: dict[str, Any] = {}
         if self._model.needs_known_users and not batch.named:
@@ -84,8 +84,8 @@ class Users:
         if self._features:
             if not batch.named:  # the running numbers of the input are nobody's names
                 raise ValueError(
-                    f"--users {self._table} has features of users, and the input names none: --histories must "
-                    'name them, in a column of users, or as "user" in JSON lines, or leave --users out'
+                    f"--users {self._table} has features of users, and the input names none: --histories "
+                    'must name them, in a column of users, or as "user" in JSON lines, or leave --users out'
                 )
             rows = self._rows.encode(batch.users)
             arguments["user_features"] = {

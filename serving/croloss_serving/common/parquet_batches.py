@@ -1,4 +1,4 @@
-"""Columns of a Parquet file in batches, whose size is known before a text is written out for each of its rows."""
+"""Columns of a Parquet file in batches, counted before a text is written out for each of its rows."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def plain_batches(
 ) -> Iterator[Any]:
     """Yield record batches of some columns.
 
-    A file says a text once that stands in many rows. Texts are read as the file has them, are counted, and only
-    then written out for each row.
+    A file says a text once that stands in many rows. Texts are read as the file has them, are counted, and
+    only then written out for each row.
 
     Args:
         source: the file, as ``pyarrow.parquet.ParquetFile`` takes it.
@@ -48,7 +48,9 @@ def plain_batches(
         for name in columns:
             kind = file.schema_arrow.field(name).type
             if not _is_simple(kind):
-                raise DataError(f"{where}: column {name!r} holds {kind}: it must hold values, or lists of them")
+                raise DataError(
+                    f"{where}: column {name!r} holds {kind}: it must hold values, or lists of them"
+                )
         leaves = [file.schema.column(number) for number in range(len(file.schema))]
     texts = [
         leaf.path
@@ -92,7 +94,9 @@ def _of_length(rows: int, parts: Iterator[Any]) -> Iterator[Any]:
 def _joined(pyarrow: ModuleType, parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
-    columns = [pyarrow.concat_arrays([part.column(n) for part in parts]) for n in range(len(parts[0].columns))]
+    columns = [
+        pyarrow.concat_arrays([part.column(n) for part in parts]) for n in range(len(parts[0].columns))
+    ]
     return pyarrow.RecordBatch.from_arrays(columns, names=parts[0].schema.names)
 
 
@@ -107,8 +111,8 @@ def check_batch(where: Any, size: int) -> Callable[[int], None]:
     def check(content: int) -> None:
         if content > most_content(size):
             raise DataError(
-                f"{where} holds {content:,} bytes in the rows of one batch, far more than its {size:,} bytes can "
-                "say: it is damaged"
+                f"{where} holds {content:,} bytes in the rows of one batch, far more than its {size:,} bytes "
+                "can say: it is damaged"
             )
 
     return check
@@ -211,7 +215,7 @@ def _lengths(values: Any, indices: NDArray[Any]) -> int:
         lengths = pyarrow.compute.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False)
         return int(lengths[indices].sum(dtype=np.int64))
     else:
-        return int(len(indices)) * 16
+        return len(indices) * 16
     if not len(values):
         return 0
     offsets = np.frombuffer(values.buffers()[1], dtype=width)[values.offset :]

@@ -94,7 +94,7 @@ def recommend_partition(
 
 
 def _check_names(settings: Mapping[str, Any], taken: Collection[str]) -> None:
-    """Refuse settings in place of which something else is compared, or which would be compared in its place."""
+    """Refuse settings that would take the place of what is compared anyway, or lose theirs to it."""
     for name in settings:
         if not isinstance(name, str):
             raise TypeError(f"settings has the name {name!r}: names of settings are text")

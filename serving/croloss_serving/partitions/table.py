@@ -40,8 +40,8 @@ class HistoryTable:
         user_type: the ``pyarrow.DataType`` in which the users are written again.
 
     Raises:
-        DataError: the file cannot be read, or lacks a column or has it twice, or one holds something else than
-            lists, or than users.
+        DataError: the file cannot be read, lacks a column or has it twice, or one holds something else
+            than lists, or than users.
     """
 
     def __init__(self, path: Path, user_column: str, history_column: str) -> None:

@@ -1,4 +1,4 @@
-"""Batches of Parquet files say what the file does, and are counted before a text is written out many times."""
+"""Batches of Parquet files say what the file does, and are counted before texts are written out."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ COLUMNS = {
 @pytest.mark.parametrize("rows", [3, 100])
 def test_what_the_file_says(tmp_path: Path, store_schema: bool, use_dictionary: bool, rows: int) -> None:
     path = tmp_path / "a.parquet"
-    parquet.write_table(
-        pa.table(COLUMNS), path, 5, store_schema=store_schema, use_dictionary=use_dictionary
-    )
+    parquet.write_table(pa.table(COLUMNS), path, 5, store_schema=store_schema, use_dictionary=use_dictionary)
     sizes: list[int] = []
     batches = list(plain_batches(path, path, [*COLUMNS], rows, sizes.append))
     found = {name: [v for each in batches for v in each.column(name).to_pylist()] for name in COLUMNS}
@@ -62,7 +60,9 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def repeated(rows: int, kibibytes: int) -> Any:
     """One long text in every row, which the file says once."""
-    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * 1024 * kibibytes]))
+    return pa.DictionaryArray.from_arrays(
+        pa.array([0] * rows, pa.int32()), pa.array(["x" * 1024 * kibibytes])
+    )
 
 
 def write(path: Path, **columns: Any) -> None:
@@ -77,7 +77,7 @@ def test_a_text_in_every_row_of_a_table_of_items(tmp_path: Path, pool: Any, colu
     path, rows = tmp_path / "items.parquet", 4096
     given = {"token": np.arange(rows).astype(str), "count": range(rows), "title": ["t"] * rows}
     write(path, **{**given, column: repeated(rows, 8)})  # 32 MiB
-    with pytest.raises(PretrainedError, match="holds far more than its .* bytes can say"):
+    with pytest.raises(PretrainedError, match=r"holds far more than its .* bytes can say"):
         ItemTable.read(path, NEEDED_BY)
     assert pool.max_memory() < 16 * MIB
 
@@ -122,6 +122,6 @@ def test_what_is_no_list_of_values(tmp_path: Path, kind: Any) -> None:
     parquet.write_table(pa.table({"user_id": ["u"], "history": pa.array([[None]], pa.list_(kind))}), path)
     with (
         HistoryTable(path, "user_id", "history") as table,
-        pytest.raises(DataError, match="column 'history' holds .* it must hold values, or lists of them"),
+        pytest.raises(DataError, match=r"column 'history' holds .* it must hold values, or lists of them"),
     ):
         list(table.batches(10))
