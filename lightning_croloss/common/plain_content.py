@@ -13,6 +13,8 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)
 #: More lists and dictionaries than this, one within the other, or in all, are an attack: each that is named
 #: many times costs nothing in the file, and is looked through as often as it is named.
 DEPTH, COUNT = 100, 1_000_000
+#: Hyperparameters, which a person has written and constructors look through.
+MOST_HYPERPARAMETERS = 100_000
 #: How many times as many values as it holds a file may stand for: few lists stand in several places.
 MOST_SHARED = 4
 
@@ -77,11 +79,11 @@ def check_hyperparameters(values: Any, where: str) -> None:
         PretrainedError: naming the file, and the type.
     """
     try:
-        check_bounded(values, DEPTH + 1, COUNT)
+        check_bounded(values, DEPTH + 1, MOST_HYPERPARAMETERS)
     except ValueError:
         raise PretrainedError(
-            f"{where} is damaged, or was made to exhaust memory: its hyperparameters are more than {COUNT:,} "
-            "values"
+            f"{where} is damaged, or was made to exhaust memory: its hyperparameters are more than "
+            f"{MOST_HYPERPARAMETERS:,} values"
         ) from None
     check_plain(values, where)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -90,7 +89,7 @@ def check_number(name: str, value: object, least: int = 1) -> None:
     """
     if value is None:
         return
-    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= MOST:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not least <= value <= MOST:
         raise ValueError(f"{name}={value!r:.80} must be a whole number from {least} to {MOST:,}, or None")
 
 

@@ -158,20 +158,20 @@ def _is_simple(kind: Any) -> bool:
 def _is_list(kind: Any) -> bool:
     from pyarrow import types
 
-    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return any(test(kind) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list))
 
 
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
     views = getattr(types, "is_string_view", lambda _: False)  # pyarrow 15 has none
-    return types.is_string(kind) or types.is_large_string(kind) or views(kind)
+    return any(test(kind) for test in (types.is_string, types.is_large_string, views))
 
 
 def _is_bytes(kind: Any) -> bool:
     from pyarrow import types
 
-    return types.is_binary(kind) or types.is_large_binary(kind)
+    return any(test(kind) for test in (types.is_binary, types.is_large_binary))
 
 
 def _written_out(kind: Any) -> Any:
@@ -218,5 +218,5 @@ def _lengths(values: Any, indices: NDArray[Any]) -> int:
         return len(indices) * 16
     if not len(values):
         return 0
-    offsets = np.frombuffer(values.buffers()[1], dtype=width)[values.offset :]
+    offsets: NDArray[Any] = np.frombuffer(values.buffers()[1], dtype=width)[values.offset :]
     return int((offsets[indices + 1].astype(np.int64) - offsets[indices]).sum())

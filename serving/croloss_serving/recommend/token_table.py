@@ -13,7 +13,7 @@ from croloss_serving.errors import DataError, MissingExtraError, NeededBy, Pretr
 
 #: A row holds a token that no other has, which takes some bits at least.
 MOST_ROWS_A_BYTE = 16
-_BATCH = 4096
+_BATCH = 65_536
 
 
 def read_columns(
