@@ -110,8 +110,7 @@ def _figures(folder: Path) -> list[str]:
     Raises:
         PretrainedError: they cannot be read, or are not those that the manifest vouches for.
     """
-    read_manifest(folder, (METRICS,))
-    metrics = read_metrics(folder)
+    metrics = read_metrics(folder, read_manifest(folder, (METRICS,)))
     by = metrics.get("choose_by")
     if by is None:
         return ["", "", ""]

@@ -54,8 +54,7 @@ def evaluate(
         AbsentDataError: the data is not there.
         PretrainedError: the model cannot be loaded, has no figures or unusable ones, or was changed.
     """
-    read_manifest(folder, (*REQUIRED, CARD))
-    card = read_metrics(folder)
+    card = read_metrics(folder, read_manifest(folder, (*REQUIRED, CARD)))
     if "test" not in card:
         raise PretrainedError(f"{folder} has no figures: it was not made by croloss zoo build")
     check_metrics(card, folder / METRICS)

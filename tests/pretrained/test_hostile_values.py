@@ -19,7 +19,11 @@ def model(tmp_path):
     return copied(MODEL, tmp_path / "model")
 
 
-@pytest.mark.parametrize("name", ["a" * 5000, "a" * 5000 + ".ckpt", "/" + "a" * 5000, "a/" * 5000, "a\0b"])
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 5000, "a" * 5000 + ".ckpt", "/" + "a" * 5000, "a/" * 5000, "a\0b"],
+    ids=["long", "checkpoint", "root", "deep", "NUL"],
+)
 def test_a_name_that_no_file_can_have(name):
     with pytest.raises(PretrainedError, match="there is no pretrained model") as caught:
         load_pretrained(name)

@@ -277,11 +277,11 @@ def test_settings_take_the_place_of_nothing(folder: Path) -> None:
 
 def test_nan_is_itself(folder: Path) -> None:
     (partition, *_) = find_partitions(folder / "users", folder / "lists")
-    settings = {"temperatures": [float("nan"), 0.5]}
+    settings = {"temperature": float("nan")}
     assert recommend_partition(recommender_of(), partition, 4, settings=settings) == 5
     assert recommend_partition(recommender_of(), partition, 4, settings=settings) == 0
-    with pytest.raises(DataError, match=r"temperatures = \[nan, 0\.5\], which is now \[0\.5, nan\]"):
-        recommend_partition(recommender_of(), partition, 4, settings={"temperatures": [0.5, float("nan")]})
+    with pytest.raises(DataError, match=r"temperature = nan, which is now 0\.5"):
+        recommend_partition(recommender_of(), partition, 4, settings={"temperature": 0.5})
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_a_number_that_is_none(name, value):
         Recommender.from_export(EXPORT, **{name: value})
 
 
-@pytest.mark.parametrize("name", ["a" * 5000, "a" * 300, "a\0b"])
+@pytest.mark.parametrize("name", ["a" * 5000, "a" * 300, "a\0b"], ids=["long", "name", "NUL"])
 def test_a_name_that_no_folder_can_have(name):
     with pytest.raises(PretrainedError, match="is not an export of a model: it does not exist"):
         Recommender.from_export(name)

@@ -42,7 +42,9 @@ def test_no_file_elsewhere_is_read(class_path, arguments, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "dataset", ["../secret", "/etc", "a/../../secret", "..", ".", "", "a\\b", "a\0b", 5, "a" * 5000]
+    "dataset",
+    ["../secret", "/etc", "a/../../secret", "..", ".", "", "a\\b", "a\0b", 5, "a" * 5000],
+    ids=["above", "root", "inside", "parent", "itself", "empty", "backslash", "NUL", "number", "long"],
 )
 def test_a_dataset_is_a_name(dataset, tmp_path, monkeypatch):
     (tmp_path / "secret").mkdir()

@@ -71,7 +71,11 @@ def _checked(parts: Iterator[Any], check: Callable[[int], None]) -> Iterator[Any
 
     for part in parts:
         check(sum(map(_written_out_bytes, part.columns)))
-        plain = [column.cast(_written_out(column.type)) for column in part.columns]
+        kinds = [_written_out(column.type) for column in part.columns]
+        plain = [
+            column if column.type == kind else column.cast(kind)
+            for column, kind in zip(part.columns, kinds, strict=True)
+        ]
         yield pyarrow.RecordBatch.from_arrays(plain, names=part.schema.names)
 
 
@@ -82,11 +86,11 @@ def _of_length(rows: int, parts: Iterator[Any]) -> Iterator[Any]:
     waiting: list[Any] = []
     for part in parts:
         missing = rows - sum(map(len, waiting))
-        waiting.append(part[:missing])
+        waiting.append(part.slice(0, missing))
         if len(part) < missing:
             continue
         yield _joined(pyarrow, waiting)
-        waiting = [part[missing:]] if len(part) > missing else []
+        waiting = [part.slice(missing)] if len(part) > missing else []
     if waiting:
         yield _joined(pyarrow, waiting)
 
