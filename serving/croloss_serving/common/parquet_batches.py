@@ -53,9 +53,7 @@ def plain_batches(
                 )
         leaves = [file.schema.column(number) for number in range(len(file.schema))]
     texts = [
-        leaf.path
-        for leaf in leaves
-        if leaf.physical_type == "BYTE_ARRAY" and leaf.path.partition(".")[0] in columns
+        leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and _is_of(leaf.path, columns)
     ]
     with parquet.ParquetFile(source, read_dictionary=texts) as file:
         parts = (
@@ -137,7 +135,7 @@ def check_declared(file: Any, where: Any, size: int, columns: Sequence[str]) -> 
     declared = file.metadata
     groups = [declared.row_group(number) for number in range(declared.num_row_groups)]
     chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
-    chunks = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns]
+    chunks = [chunk for chunk in chunks if _is_of(chunk.path_in_schema, columns)]
     values = [chunk.num_values for chunk in chunks]
     sizes = [chunk.total_uncompressed_size for chunk in chunks]
     most = most_content(size)
@@ -146,6 +144,11 @@ def check_declared(file: Any, where: Any, size: int, columns: Sequence[str]) -> 
             f"{where} declares {max([0, *values]):,} values in {sum(sizes):,} bytes of content, which its "
             f"{size:,} bytes are too short to hold"
         )
+
+
+def _is_of(path: str, columns: Sequence[str]) -> bool:
+    """Tell whether what has this path in a file is part of one of the columns, whose names may have dots."""
+    return any(path == name or path.startswith(f"{name}.") for name in columns)
 
 
 def _is_simple(kind: Any) -> bool:

@@ -29,6 +29,7 @@ COLUMNS = {
     "of numbers": pa.array([[1.5], [], None, [2, None], [3] * 9, [], [4], [5]], pa.large_list(pa.float32())),
     "pairs": pa.array([["a", "b"]] * 8, pa.list_(pa.string(), 2)),
     "nothing": pa.array([None] * 8),
+    "with.dots": pa.array(TEXTS),
 }
 
 
