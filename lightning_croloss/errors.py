@@ -2,9 +2,10 @@
 
 import errno
 
-from croloss_serving.errors import DataError, MissingExtraError, PretrainedError, suggest
+from croloss_serving.errors import LONGEST_MESSAGE, DataError, MissingExtraError, PretrainedError, suggest
 
 __all__ = [
+    "LONGEST_MESSAGE",
     "DataError",
     "MissingExtraError",
     "NonFiniteLossError",

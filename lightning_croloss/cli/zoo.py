@@ -14,6 +14,7 @@ from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes
 from lightning_croloss.cli.zoo_folder import find_in_zoo
 from lightning_croloss.common.text_table import aligned
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.pretrained.figures import check_metrics
 from lightning_croloss.pretrained.layout import METRICS, STORED, read_card, read_manifest, read_metrics
 from lightning_croloss.pretrained.registry import find_pretrained, list_pretrained
 
@@ -109,15 +110,12 @@ def _figures(folder: Path) -> list[str]:
     Raises:
         PretrainedError: they cannot be read, or are not those that the manifest vouches for.
     """
-    read_manifest(folder, (METRICS,))
-    metrics = read_metrics(folder)
+    metrics = read_metrics(folder, read_manifest(folder, (METRICS,)))
     by = metrics.get("choose_by")
     if by is None:
         return ["", "", ""]
-    try:
-        return [f"recall@{by:d}", f"{metrics['test'][f'recall@{by:d}']:.4f}", f"{metrics['parameters']:,d}"]
-    except (LookupError, TypeError, ValueError):
-        raise PretrainedError(f"{folder / METRICS} is not that of croloss zoo build") from None
+    check_metrics(metrics, folder / METRICS)
+    return [f"recall@{by}", f"{metrics['test'][f'recall@{by}']:.4f}", f"{metrics['parameters']:,}"]
 
 
 def _show(parsed: argparse.Namespace) -> None:

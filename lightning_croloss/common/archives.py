@@ -6,7 +6,7 @@ import struct
 import zipfile
 import zlib
 from functools import lru_cache
-from os import PathLike, stat
+from os import SEEK_END, PathLike, stat
 from typing import IO
 
 _START = b"PK"
@@ -22,6 +22,43 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
+
+
+def is_stored(source: str | PathLike[str] | IO[bytes]) -> bool:
+    """Tell whether the records of an archive take as much of the file as they say, from its directory alone.
+
+    ``torch.save`` compresses nothing. A compressed record may be of any size, and torch makes room for it
+    before anything can be checked. Whatever is not an archive counts as stored.
+
+    Args:
+        source: a file of this machine, or an open one, which stays where it is.
+    """
+    if isinstance(source, (str, PathLike)):
+        with open(source, "rb") as file:
+            return _is_stored(file)
+    position = source.tell()
+    try:
+        source.seek(0)
+        return _is_stored(source)
+    finally:
+        source.seek(position)
+
+
+def _is_stored(file: IO[bytes]) -> bool:
+    if file.read(len(_START)) != _START:
+        return True
+    size = file.seek(0, SEEK_END)
+    file.seek(0)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            records = archive.infolist()
+    except _DAMAGE:
+        return False
+    return (
+        all(record.compress_type == zipfile.ZIP_STORED for record in records)
+        and all(record.compress_size == record.file_size for record in records)
+        and sum(record.file_size for record in records) <= size
+    )
 
 
 def is_intact(source: str | PathLike[str] | IO[bytes]) -> bool:
@@ -57,7 +94,7 @@ def _check(file: IO[bytes]) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             records = archive.infolist()
-            if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            if not is_stored(file):
                 return False
             return not any(record.CRC for record in records) or archive.testzip() is None
     except _DAMAGE:

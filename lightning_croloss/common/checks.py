@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral, Real
 
+from croloss_serving.common.terminal import shortened
 from lightning_croloss.errors import suggest
+
+#: What file systems take as the name of a file, with an extension.
+LONGEST_NAME = 240
 
 
 def check_probability(**probabilities: float) -> None:
@@ -69,6 +73,21 @@ def check_lists(**lists: object) -> None:
     for name, value in lists.items():
         if isinstance(value, str):
             raise ValueError(f"{name}={value!r} must be a list: write [{value!r}]")
+
+
+def check_plain_name(name: str, value: object) -> None:
+    """Raise ``ValueError`` if an argument that becomes part of a path is not one plain name.
+
+    What the argument ``name`` says would lead out of the folder otherwise.
+    """
+    if (
+        not isinstance(value, str)
+        or value in ("", ".", "..")
+        or any(sign in value for sign in "/\\\0")
+        or len(value) > LONGEST_NAME
+    ):
+        shown = shortened(value if isinstance(value, str) else repr(value))
+        raise ValueError(f"{name} must be one name, without folders, got {shown!r}")
 
 
 def check_moments(**moments: object) -> None:

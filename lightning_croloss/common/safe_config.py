@@ -19,11 +19,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
+from croloss_serving.common.terminal import shortened
 from lightning_croloss.common.former_names import today
 from lightning_croloss.configurable import Configurable, class_path
 from lightning_croloss.errors import PretrainedError, suggest
 
 _PACKAGE = "lightning_croloss."
+#: Characters of what a constructor says, which quotes its arguments.
+MOST_TOLD = 600
 #: Classes that are called later, with the parameters or the optimizer.
 _CALLED_LATER = (Optimizer, LRScheduler)
 #: Classes that are no part of a model: what reads data, or is a model itself.
@@ -79,11 +82,12 @@ class TrustedClasses:
         """
         found = self._known.get(today(path)) if isinstance(path, str) else None
         if found is None:
-            near = suggest(str(path), self._known)
+            shown = shortened(path if isinstance(path, str) else repr(path))
+            near = suggest(shown, self._known)
             raise PretrainedError(
-                f"{where} names the class {path!r}, which is neither in this package nor allowed"
+                f"{where} names the class {shown!r}, which is neither in this package nor allowed"
                 f"{near if 'did you mean' in near else ''}; if you trust it: "
-                f"{self._advice.format(path)}"
+                f"{self._advice.format(shown)}"
             )
         return found
 
@@ -118,7 +122,7 @@ class TrustedClasses:
         cls = self.find(path, where)
         if issubclass(cls, _NO_PART):
             raise PretrainedError(
-                f"{where} names the class {path!r} as a part of a model, which it cannot be"
+                f"{where} names the class {shortened(str(path))!r} as a part of a model, which it cannot be"
             )
         return cls
 
@@ -144,6 +148,7 @@ class TrustedClasses:
             raise
         except _UNFIT as error:
             told = " ".join(str(error).partition("Exception raised from")[0].split()) or type(error).__name__
+            told = shortened(told, MOST_TOLD)
             raise PretrainedError(f"{where}: {cls.__name__} cannot be built: {told}") from error
 
 
@@ -157,7 +162,7 @@ def _refuse_unknown(cls: type, arguments: Mapping[str, Any], where: str) -> None
         known |= parameters.keys()
         if not any(entry.kind is inspect.Parameter.VAR_KEYWORD for entry in parameters.values()):
             break
-    for name in sorted(arguments.keys() - known):
+    for name in map(shortened, sorted(arguments.keys() - known)):
         near = suggest(name, known - {"self", "args", "kwargs"})
         raise PretrainedError(
             f"{where}: {cls.__name__} cannot be built: it has no argument {name!r}"

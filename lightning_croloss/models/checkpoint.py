@@ -14,9 +14,9 @@ from typing import IO, Any
 import torch
 
 from croloss_serving.common.home_folder import expanded
-from lightning_croloss.common.archives import is_intact
+from lightning_croloss.common.archives import is_intact, is_stored
 from lightning_croloss.common.former_names import translated
-from lightning_croloss.common.plain_content import check_expansion, check_plain, check_tensors
+from lightning_croloss.common.plain_content import check_expansion, check_hyperparameters, check_tensors
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.configurable import class_path
 from lightning_croloss.errors import PretrainedError
@@ -126,7 +126,7 @@ def read_checkpoint(
                 f"{type(given).__name__}, not a dictionary"
             )
         if weights_only:
-            check_plain(given, _name(source))
+            check_hyperparameters(given, _name(source))
         content["hyper_parameters"] = translated(dict(given))
     return content
 
@@ -178,6 +178,9 @@ def _refuse_pipe(source: Source) -> None:
 
 
 def _loaded(opened: Source, source: Source, map_location: Any, weights_only: bool, mmap: bool | None) -> Any:
+    if not is_stored(opened):  # before anything is unpacked
+        why = _appearance(opened) or ": it is compressed, or declares more than it holds"
+        raise PretrainedError(f"{_quoted(source)} {_DAMAGED}{why}")
     try:
         content = torch.load(opened, map_location=map_location, weights_only=weights_only, mmap=mmap)
     except _UNREADABLE as error:

@@ -27,6 +27,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "started_from": (str, _NONE),
 }
 
+#: What no tensor can count.
+_TOO_LARGE = 2**63
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -57,15 +59,17 @@ def check_saved(kept: object, num_items: int) -> None:
     if counts is not None and not (_are_counts(counts) and tuple(counts.shape) == (size + 1,)):
         raise ValueError(f"the checkpoint is damaged: its counts are not the whole numbers of {size} items")
     longest = kept["max_history"]
-    if longest is not None and longest < 1:
-        raise ValueError(f"the checkpoint is damaged: its max_history is {longest}")
+    if longest is not None and not 1 <= longest < _TOO_LARGE:
+        raise ValueError(f"the checkpoint is damaged: its max_history is {longest!r:.80}")
+    if abs(kept["seed"]) >= 2 * _TOO_LARGE:
+        raise ValueError(f"the checkpoint is damaged: its seed is {kept['seed']!r:.80}")
     try:
         read_filters((kept.get("reading") or {}).get(FILTERS, []))
     except ValueError as error:
         raise ValueError(f"the checkpoint is damaged: {error}") from None
     rate = kept.get("learning_rate")
-    if rate is not None and not 0 < rate < math.inf:
-        raise ValueError(f"the checkpoint is damaged: its learning_rate is {rate!r}")
+    if rate is not None and not (0 < rate < math.inf and (isinstance(rate, float) or rate < _TOO_LARGE)):
+        raise ValueError(f"the checkpoint is damaged: its learning_rate is {rate!r:.80}")
 
 
 def _are_counts(counts: Tensor) -> bool:

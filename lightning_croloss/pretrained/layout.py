@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from croloss_serving.common.manifest import MANIFEST, Format
+from croloss_serving.common.manifest import MANIFEST, Format, checked_content
 from croloss_serving.common.plain_json import MOST_BYTES, parse_json
 from croloss_serving.common.regular_files import lies_in, read_regular
 from croloss_serving.errors import NeededBy, PretrainedError
@@ -65,15 +65,25 @@ def read_manifest(folder: Path, check: Iterable[str] | None = None) -> dict[str,
     return manifest
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
+def read_metrics(folder: Path, manifest: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the metrics of a pretrained model.
 
+    Args:
+        folder: the model's folder.
+        manifest: its manifest, with which the file is compared; None believes it.
+
     Raises:
-        PretrainedError: they cannot be read.
+        PretrainedError: they cannot be read, or are not those of the manifest.
     """
     path = folder / METRICS
     try:
-        metrics = parse_json(read_regular(path, MOST_BYTES))
+        if manifest is None:
+            content = read_regular(path, MOST_BYTES)
+        else:
+            content = checked_content(folder, METRICS, manifest, MOST_BYTES)
+        metrics = parse_json(content)
+    except PretrainedError:
+        raise
     except (OSError, ValueError) as error:
         raise PretrainedError(f"{path} cannot be read: {error}") from None
     if not isinstance(metrics, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, distributed
 
 from croloss_serving.common.feature_encoding import FeatureEncoding, read_encodings
 from croloss_serving.common.home_folder import expanded
-from croloss_serving.common.manifest import checked_content
+from croloss_serving.common.manifest import check_same, checked_content, checked_file, path_of_open
 from croloss_serving.common.plain_json import MOST_BYTES_OF_TOKENS, parse_json
 from croloss_serving.common.regular_files import read_regular
 from croloss_serving.recommend.event_inputs import EventInputs
@@ -33,6 +34,7 @@ from lightning_croloss.pretrained.layout import (
     CONFIG,
     EVENTS,
     MANIFEST,
+    METRICS,
     NEEDED_BY,
     USER_FEATURES,
     USERS,
@@ -140,12 +142,12 @@ def _parsed_config(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return path.suffix == ".ckpt" and Path(rest_of(path)).is_file()
+    return path.suffix == ".ckpt" and os.path.isfile(rest_of(path))
 
 
 def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     folder = find_pretrained(name)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, (METRICS,))  # each other file is compared when it is read
     content = checked_content(folder, CONFIG, manifest, OF_STRANGERS.most_bytes)
     config = _parsed_config(content, folder / CONFIG)
     where = str(folder / CONFIG)
@@ -153,12 +155,14 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     described = config["model"]
     from_data = checked_arguments(manifest["from_data"], folder / MANIFEST)
     arguments = measurable({**(described.get("init_args") or {}), **from_data})
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise PretrainedError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
-    model = _build({**described, "init_args": arguments}, tensors, where, trusted)
-    _load_weights(model, tensors, f"{folder / WEIGHTS}")
+    with checked_file(folder, WEIGHTS, manifest) as file:
+        try:
+            tensors = load_file(path_of_open(file, folder / WEIGHTS))
+        except SafetensorError as error:
+            raise PretrainedError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
+        model = _build({**described, "init_args": arguments}, tensors, where, trusted)
+        _load_weights(model, tensors, f"{folder / WEIGHTS}")
+        del tensors  # which lie in the file
     kept = checked_metadata(manifest["facts"], folder / MANIFEST)
     model.metadata.max_history = kept["max_history"]
     model.metadata.reading = kept.get("reading")
@@ -177,6 +181,7 @@ def _from_folder(name: str | Path, trusted: TrustedClasses) -> RetrievalModel:
     except ValueError as error:
         raise PretrainedError(f"{folder / EVENTS} is missing or damaged: {error}") from None
     _load_items(model, folder / VOCABULARY, checked_content(folder, VOCABULARY, manifest))
+    check_same(folder, manifest)
     if model.metadata.item_titles is None:
         model.metadata.item_titles = titles_at_hand(config, model.metadata.item_vocabulary, trusted)
     return model

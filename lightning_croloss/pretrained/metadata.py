@@ -10,6 +10,8 @@ from lightning_croloss.data.history_filters import FILTERS, read_filters
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.pretrained.saving import FROM_DATA
 
+#: What no tensor can count.
+_TOO_LARGE = 2**63
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -30,9 +32,15 @@ def _is_reading(value: Any) -> bool:
 
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "max_history": (lambda value: value is None or (type(value) is int and value >= 1), "a number of events"),
+    "max_history": (
+        lambda value: value is None or (type(value) is int and 1 <= value < _TOO_LARGE),
+        "a number of events",
+    ),
     "user_fingerprint": (lambda value: value is None or isinstance(value, str), "a text"),
-    "seed": (lambda value: value is None or type(value) is int, "a whole number"),
+    "seed": (
+        lambda value: value is None or (type(value) is int and abs(value) < 2 * _TOO_LARGE),
+        "a whole number of 64 bits",
+    ),
     "reading": (_is_reading, "names of columns, ways of writing and filters"),
 }
 _OPTIONAL = ("reading",)  # which earlier releases did not write
@@ -43,7 +51,7 @@ def _is_features(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(entry, dict)
         and all(isinstance(entry.get(name), str) for name in ("name", "kind"))
-        and all(type(entry.get(name)) is int and entry[name] >= 0 for name in numbers)
+        and all(type(entry.get(name)) is int and 0 <= entry[name] < _TOO_LARGE for name in numbers)
         for entry in value
     )
 
@@ -62,7 +70,7 @@ def checked_arguments(arguments: Mapping[str, Any], path: Path) -> Mapping[str, 
         if name not in FROM_DATA:
             raise PretrainedError(f"{path}: {name!r} does not come from the data of a model")
         least = 1 if name == "num_items" else 0
-        is_number = type(value) is int and value >= least
+        is_number = type(value) is int and least <= value < _TOO_LARGE
         if not (is_number if name.startswith("num_") else _is_features(value)):
             wanted = f"a whole number from {least} on" if name.startswith("num_") else "a list of features"
             raise PretrainedError(f"{path}: {name!r} must be {wanted}, got {value!r:.80}")

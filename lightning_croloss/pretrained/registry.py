@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from croloss_serving.common.home_folder import expanded
+from croloss_serving.common.terminal import shortened
 from lightning_croloss.errors import PretrainedError, suggest
 from lightning_croloss.pretrained.hub import PREFIX, download, downloaded_manifests
 from lightning_croloss.pretrained.layout import MANIFEST, is_hidden
@@ -33,8 +35,8 @@ def list_pretrained(folder: str | Path | None = None) -> list[str]:
     if str(folder).startswith(PREFIX):
         return downloaded_manifests(str(folder))
     where = expanded(folder)
-    if not where.is_dir():
-        raise PretrainedError(f"there is no folder {str(folder)!r}")
+    if not os.path.isdir(where):
+        raise PretrainedError(f"there is no folder {shortened(str(folder))!r}")
     return [str(where / name) for name in _models_in(where)]
 
 
@@ -51,13 +53,14 @@ def find_pretrained(name: str | Path) -> Path:
     if text.startswith(PREFIX):
         return download(text)
     where = expanded(name)
-    if where.is_dir():
+    if os.path.isdir(where):  # unlike Path's, of no name an error
         return where
     for zoo in zoo_folders():
-        if (zoo / text / MANIFEST).is_file():
+        if os.path.isfile(zoo / text / MANIFEST):
             return zoo / text
     if where.is_absolute() or text.startswith(".") or text.endswith(".ckpt"):
-        raise PretrainedError(f"there is no pretrained model at {text!r}")
+        raise PretrainedError(f"there is no pretrained model at {shortened(text)!r}")
+    text = shortened(text)
     known = suggest(text, list_pretrained()) or "; the zoo of this installation is empty"
     raise PretrainedError(f"there is no pretrained model {text!r}{known}")
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from croloss_serving.common.feature_encoding import plain_encodings
 from croloss_serving.common.home_folder import expanded
 from croloss_serving.recommend.token_table import write_tokens
 from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.common.made_plain import check_text, made_plain
 from lightning_croloss.common.plain_yaml import OF_USERS, dump_yaml, read_yaml
 from lightning_croloss.common.replaceable import check_folder
 from lightning_croloss.common.space import check_space
@@ -61,7 +63,8 @@ def save_pretrained(
         folder: where to write it; as ``<zoo>/<dataset>/<model>`` it is found by name.
         config: the resolved config of the run, as sections, or its file; its section ``model`` is
             written anew from the model. None writes that section alone.
-        metrics: what was measured, plain values.
+        metrics: what was measured: numbers, also of numpy or torch, texts, and lists and dictionaries of
+            them.
         card: the text of the model card; None writes a short one.
         titles: whether to write the titles of the items, if the model knows them. False where the licence of
             the data does not let them be shown.
@@ -74,8 +77,9 @@ def save_pretrained(
         The folder.
 
     Raises:
-        ValueError: the model has not seen its data, the dtype is unknown or cannot hold the weights, or the
-            config is not one.
+        ValueError: the model has not seen its data, the dtype is unknown or cannot hold the weights, the
+            config is not one, or metrics, config or card hold what a file cannot.
+        TypeError: metrics, config or card hold what is not plain.
         FileExistsError: the folder exists and must not be overwritten, is not a pretrained model or holds
             other files, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
@@ -86,15 +90,23 @@ def save_pretrained(
     if metadata.item_vocabulary is None:
         raise ValueError("the model has no vocabulary: fit or test it on its data before saving it")
     items = items_of(model) if titles else replace(items_of(model), titles=None)
+    # what cannot be written is told before anything is
+    if not isinstance(card, (str, NoneType)):
+        raise TypeError(f"card must be the text of the card, got a {type(card).__name__}")
+    text_of_card = check_text(card or _short_card(model), "card")
+    plain_metrics = made_plain(dict(metrics or {}), "metrics", of_json=True)
+    text_of_metrics = json.dumps(plain_metrics, indent=2, allow_nan=False)
+    content = {**made_plain(_sections(config), "config"), "model": model_section(model)}
+    text_of_config = dump_yaml(content)
+    reading = made_plain(metadata.reading, "what is known of how the events were read")
     tensors = stored_weights(model, dtype)
     check_space(path, sum(tensor.nbytes for tensor in tensors.values()), "the weights alone")
-    content = {**_sections(config), "model": model_section(model)}
     from_data = {name: model.hparams[name] for name in FROM_DATA if name in model.hparams}
     if not from_data.get("event_features"):
         from_data.pop("event_features", None)  # which earlier releases do not know
     with replacing_folder(path, overwrite) as temporary:
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-        (temporary / CONFIG).write_text(dump_yaml(content), "utf-8")
+        (temporary / CONFIG).write_text(text_of_config, "utf-8")
         shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # which only its owner could read
         items.write(temporary / VOCABULARY, NEEDED_BY)
         if users and metadata.user_vocabulary is not None:
@@ -105,8 +117,8 @@ def save_pretrained(
         if metadata.events:
             events = json.dumps(metadata.events.to_plain(), ensure_ascii=False)
             (temporary / EVENTS).write_text(events + "\n", "utf-8")
-        (temporary / METRICS).write_text(json.dumps(dict(metrics or {}), indent=2) + "\n", "utf-8")
-        (temporary / CARD).write_text(card or _short_card(model), "utf-8")
+        (temporary / METRICS).write_text(text_of_metrics + "\n", "utf-8")
+        (temporary / CARD).write_text(text_of_card, "utf-8")
         write_manifest(
             temporary,
             {
@@ -114,7 +126,7 @@ def save_pretrained(
                 "from_data": from_data,
                 "facts": {
                     "max_history": metadata.max_history,
-                    "reading": metadata.reading,
+                    "reading": reading,
                     "user_fingerprint": metadata.user_fingerprint,
                     "seed": metadata.seed,
                 },

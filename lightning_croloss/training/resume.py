@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lightning_croloss.common.archives import is_stored
 from lightning_croloss.training.run_files import folder_of_run
 from lightning_croloss.training.sharded.folder import rest_of
 
@@ -72,6 +73,8 @@ def keep_checkpoints_together(trainer: Trainer, ckpt_path: str | Path | None) ->
     callbacks = trainer.checkpoint_callbacks
     # of a link beside other checkpoints, as last.ckpt may be, or else of what it leads to
     folders = [folder_of_run(str(path), callbacks) for path in (ckpt_path, Path(ckpt_path).resolve())]
+    if not is_stored(rest_of(ckpt_path)):
+        return  # the trainer, which reads it next, refuses it
     # mmap: the weights, which the trainer reads anyway, stay on the disk
     content = torch.load(rest_of(ckpt_path), map_location="cpu", weights_only=True, mmap=True)
     states = content.get("callbacks") if isinstance(content, dict) else None

@@ -19,6 +19,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 
+from lightning_croloss.common.archives import is_stored
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.leftovers import TEMPORARY, remove_dead_files, temporary_name
 from lightning_croloss.errors import PretrainedError
@@ -114,6 +115,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
             local = Path(str(path).removeprefix("file://"))
             if local.exists() and not local.is_file():
                 raise PretrainedError(f"{str(path)!r} is not a checkpoint: it is not a regular file")
+            if local.exists() and not is_stored(local):  # before anything is unpacked
+                raise PretrainedError(f"{str(path)!r} is not a checkpoint of plain types, or is damaged")
         if weights_only is None and str(path).startswith("http"):
             weights_only = True  # else Lightning unpickles what comes from there
         try:

@@ -8,6 +8,8 @@ from typing import Any
 
 from lightning_croloss.common.text_table import markdown
 from lightning_croloss.data.history_filters import FILTERS, UNTIL, read_filters
+from lightning_croloss.pretrained.figures import check_metrics
+from lightning_croloss.pretrained.layout import METRICS
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.datasets import dataset_of
 from lightning_croloss.zoo.markdown import example, named_baseline, ns_of, training_seconds
@@ -27,7 +29,11 @@ def model_card(
         metrics: what ``metrics.json`` holds.
         config: the sections of ``config.yaml``.
         reading: how the events of training were read; None if that is not known.
+
+    Raises:
+        PretrainedError: the metrics are not those of ``croloss zoo build``.
     """
+    check_metrics(metrics, METRICS)
     architecture = metrics.get("trained_as", short_name(config["model"])).partition("(")[0]
     sections = [
         f"---\nlibrary_name: lightning-croloss\ntags: [recommendation, retrieval, {architecture}]\n---",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.errors import PretrainedError
-from lightning_croloss.pretrained.layout import CARD, REQUIRED, read_manifest, read_metrics
+from lightning_croloss.pretrained.figures import check_metrics
+from lightning_croloss.pretrained.layout import CARD, METRICS, REQUIRED, read_manifest, read_metrics
 from lightning_croloss.pretrained.loading import load_pretrained, read_config
 from lightning_croloss.pretrained.safe_config import trusted_classes
 from lightning_croloss.zoo.measuring import figures_of, measure
@@ -51,12 +52,12 @@ def evaluate(
 
     Raises:
         AbsentDataError: the data is not there.
-        PretrainedError: the model cannot be loaded, has no figures, or was changed.
+        PretrainedError: the model cannot be loaded, has no figures or unusable ones, or was changed.
     """
-    read_manifest(folder, (*REQUIRED, CARD))
-    card = read_metrics(folder)
+    card = read_metrics(folder, read_manifest(folder, (*REQUIRED, CARD)))
     if "test" not in card:
         raise PretrainedError(f"{folder} has no figures: it was not made by croloss zoo build")
+    check_metrics(card, folder / METRICS)
     trusted = trusted or trusted_classes()
     data = foreign_data_of(read_config(folder), data_folder, trusted)
     measured = figures_of(measure(load_pretrained(folder, allow=trusted), data, card["choose_by"]))

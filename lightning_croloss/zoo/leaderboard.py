@@ -10,6 +10,7 @@ from typing import Any
 from croloss_serving.common.terminal import printable
 from lightning_croloss.common.text_table import markdown
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.pretrained.figures import check_metrics
 from lightning_croloss.pretrained.layout import CARD, MANIFEST, METRICS, is_hidden, read_metrics
 from lightning_croloss.zoo.datasets import DATASETS, dataset_of
 from lightning_croloss.zoo.markdown import BASELINES, example, named_baseline, ns_of, training_seconds
@@ -32,12 +33,10 @@ def leaderboard(folder: Path) -> str:
         try:
             metrics = read_metrics(path.parent)
             if "test" in metrics:
-                _board(dataset, [(name, metrics)])
+                check_metrics(metrics, path.with_name(METRICS))
                 found.setdefault(dataset, []).append((name, metrics))
         except PretrainedError as error:
             _warn_of(f"{dataset}/{name}", str(error))
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            _warn_of(f"{dataset}/{name}", f"its {METRICS} is not that of croloss zoo build ({error!r})")
     first = next((f"{dataset}/{entries[0][0]}" for dataset, entries in found.items()), "dataset/model")
     parts = [
         "# Zoo",

@@ -10,6 +10,7 @@ from typing import Any
 from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.safe_config import TrustedClasses
 from lightning_croloss.data import RecBoleDataModule, RetrievalDataModule, TableDataModule
+from lightning_croloss.data.recbole.settings import read_settings
 from lightning_croloss.errors import DataError, PretrainedError
 from lightning_croloss.pretrained.safe_config import trusted_classes
 
@@ -37,7 +38,7 @@ def moved_paths(described: Mapping[str, Any], folder: str | Path | None) -> dict
     moved = {
         name: str(expanded(folder) / Path(arguments[name]).name)
         for name in _PATHS
-        if isinstance(arguments.get(name), str)
+        if isinstance(arguments.get(name), str) and Path(arguments[name]).name != ".."
     }
     if isinstance(arguments.get("data_path"), str):
         moved["data_path"] = str(folder)
@@ -61,16 +62,31 @@ def foreign_data_of(
         raise PretrainedError("config.yaml says nothing of the data: save it with the config of the run")
     arguments = {name: value for name, value in (described.get("init_args") or {}).items() if name != _CACHE}
     moved = moved_paths({"init_args": arguments}, folder)
-    settings = arguments.get("config")
     named = [value for name, value in arguments.items() if name in _READ and name not in moved]
-    named += [settings.get("data_path")] if isinstance(settings, dict) and "data_path" not in moved else []
-    for path in _texts([*named, arguments.get("split")]):  # a split may name files, too
+    settings = arguments.get("config")
+    if isinstance(settings, dict) and "data_path" not in moved:
+        named.append(settings.get("data_path"))
+    _check_below([*named, arguments.get("split")])  # a split may name files, too
+    if "data_path" not in moved:
+        _check_below(_paths_in_settings(arguments.get("config_files")))
+    return data_of({**config, "data": {**described, "init_args": arguments}}, folder, trusted)
+
+
+def _check_below(value: Any) -> None:
+    for path in _texts(value):
         if not _is_below(path):
             raise PretrainedError(
                 f"config.yaml names the file {path!r}, which is not below the working directory: name the "
                 "folder that holds it with --data"
             )
-    return data_of({**config, "data": {**described, "init_args": arguments}}, folder, trusted)
+
+
+def _paths_in_settings(files: Any) -> Any:
+    """Return the ``data_path`` of RecBole's configuration files, which say where files lie, too."""
+    try:
+        return read_settings([*_texts(files)], {}).get("data_path")
+    except ValueError as error:
+        raise PretrainedError(f"config.yaml: {error}") from None
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -6,15 +6,18 @@ import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from croloss_serving.common.terminal import printable
+from croloss_serving.common.terminal import printable, shortened
+
+#: Characters of a message, which quotes what a file holds.
+LONGEST_MESSAGE = 4000
 
 
 class _ShownError(ValueError):
     """Names what a file holds, which must not command the terminal that shows a traceback."""
 
     def __str__(self) -> str:
-        """Return the message, with every character that a terminal could obey written out."""
-        return printable(super().__str__(), kept="\n\t")
+        """Return the message, not too long, with every character that a terminal could obey written out."""
+        return printable(shortened(super().__str__(), LONGEST_MESSAGE), kept="\n\t")
 
 
 class DataError(_ShownError):

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croloss_serving.common.array_files import check_finite, read_array
-from croloss_serving.common.manifest import MANIFEST, checked_content
+from croloss_serving.common.manifest import MANIFEST, check_same, checked_content, checked_file
 from croloss_serving.common.onnx_graph import check_self_contained
-from croloss_serving.common.regular_files import open_regular
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import NeededBy, PretrainedError
 from croloss_serving.index import read_index
@@ -36,9 +35,14 @@ from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.token_table import read_tokens
 from croloss_serving.user_feature_vectors import UserFeatureVectors
 
+#: What no array can count.
+_TOO_LARGE = 2**63
+#: The largest files, none of which is gone through twice.
+_READ_ONCE = {VECTORS, KNOWN_USERS, INDEX}
+
 
 def _positive(value: Any) -> bool:
-    return type(value) is int and value >= 1
+    return type(value) is int and 1 <= value < _TOO_LARGE
 
 
 #: What the manifest must say of the model, and what it may.
@@ -46,7 +50,7 @@ _NEEDED: dict[str, Callable[[Any], bool]] = {
     "class": lambda value: isinstance(value, str),
     "num_items": _positive,
     "dim": _positive,
-    "num_users": lambda value: type(value) is int and value >= 0,
+    "num_users": lambda value: type(value) is int and 0 <= value < _TOO_LARGE,
     "max_history": lambda value: value is None or _positive(value),
 }
 _POSSIBLE: dict[str, Callable[[Any], bool]] = {
@@ -60,6 +64,8 @@ _POSSIBLE: dict[str, Callable[[Any], bool]] = {
 @dataclass(frozen=True)
 class ExportFolder:
     """An export whose files have the checksums of its manifest.
+
+    The largest are compared when they are read, each by way of the file that is read.
 
     Attributes:
         folder: where it is.
@@ -78,17 +84,20 @@ class ExportFolder:
 
     @classmethod
     def open(cls, folder: Path) -> ExportFolder:
-        """Check every file of an export.
+        """Check every file of an export but those that are compared when they are read.
 
         Raises:
             PretrainedError: the folder is not an export, is of another version, or a file is damaged.
         """
-        manifest = FORMAT.read(folder)
+        manifest = FORMAT.read(folder, ())
+        for name in manifest["files"].keys() - _READ_ONCE:
+            with checked_file(folder, name, manifest):
+                pass
         model = manifest["model"]
         for tests, is_needed in ((_NEEDED, True), (_POSSIBLE, False)):
             for name, is_right in tests.items():
                 if (is_needed or name in model) and not is_right(model.get(name)):
-                    said = f"{name}={model[name]!r}" if name in model else f"no {name}"
+                    said = f"{name}={model[name]!r:.80}" if name in model else f"no {name}"
                     raise PretrainedError(f"{folder / MANIFEST} describes no model: it says {said}")
         if (ENCODER in manifest["files"]) == (KNOWN_USERS in manifest["files"]):
             raise PretrainedError(
@@ -125,8 +134,11 @@ class ExportFolder:
     def _vectors(self, name: str, rows: int) -> NDArray[np.float32]:
         path, shape = self.folder / name, (rows, self.model["dim"])
         try:
-            with open_regular(path) as file:
-                return check_finite(read_array(file, path.stat().st_size, np.float32, shape))
+            with checked_file(self.folder, name, self.manifest) as file:
+                size = self.manifest["files"][name]["bytes"]
+                return check_finite(read_array(file, size, np.float32, shape))
+        except PretrainedError:
+            raise
         except (ValueError, OSError) as error:
             raise PretrainedError(f"{path} cannot be read: {error}") from None
 
@@ -139,8 +151,19 @@ class ExportFolder:
         """Return the index of the vectors, if there is one."""
         if INDEX not in self.manifest["files"]:
             return None
-        check_index(self.folder / INDEX, self.model["num_items"], self.model["dim"])
-        return read_index(self.folder / INDEX, nprobe, ef_search)
+        path = self.folder / INDEX
+        with checked_file(self.folder, INDEX, self.manifest) as file:
+            check_index(path, self.model["num_items"], self.model["dim"], file)
+            file.seek(0)
+            return read_index(path, nprobe, ef_search, file)
+
+    def check_same(self) -> None:
+        """Refuse the export if another one has come into its place since it was opened.
+
+        Raises:
+            PretrainedError: there is another one.
+        """
+        check_same(self.folder, self.manifest)
 
     def users(self, needed_by: NeededBy) -> Vocabulary | None:
         """Return the tokens of the users, if the model uses them."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from croloss_serving.common.manifest import path_of_open
 from croloss_serving.errors import SERVING, MissingExtraError, PretrainedError
 
+#: What a C int holds.
+MOST = 2**31 - 1
 INDEXES = ("flat", "ivf", "hnsw")
 HNSW_LINKS = 32
 #: How much of an approximate index is searched unless the caller says otherwise.
@@ -49,7 +52,7 @@ def write_index(index: Any, path: Path) -> None:
     import_faiss("an index").write_index(index, str(path))
 
 
-def read_index(path: Path, nprobe: int | None, ef_search: int | None) -> Any:
+def read_index(path: Path, nprobe: int | None, ef_search: int | None, opened: BinaryIO | None = None) -> Any:
     """Read an index and set how much of it is searched; None leaves the default.
 
     A file of a stranger must have passed :func:`check_index` before.
@@ -58,24 +61,36 @@ def read_index(path: Path, nprobe: int | None, ef_search: int | None) -> Any:
         path: the file.
         nprobe: number of clusters that are searched.
         ef_search: number of neighbours that are kept in mind.
+        opened: the file itself, open at its beginning; None opens it.
 
     Raises:
-        ValueError: a number is below 1.
+        ValueError: a number is not whole, or below 1 or too large.
         PretrainedError: faiss cannot read the file.
     """
-    for name, value in (("nprobe", nprobe), ("ef_search", ef_search)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value!r} must be at least 1")
+    check_number("nprobe", nprobe)
+    check_number("ef_search", ef_search)
     faiss = import_faiss("this index")
     try:
-        index = faiss.read_index(str(path))
+        index = faiss.read_index(str(path) if opened is None else path_of_open(opened, path))
     except RuntimeError as error:
         raise PretrainedError(f"{path} cannot be read: {error}") from None
     if hasattr(index, "nprobe"):
-        index.nprobe = min(NPROBE if nprobe is None else nprobe, index.nlist)
+        index.nprobe = min(NPROBE if nprobe is None else int(nprobe), index.nlist)
     if hasattr(index, "hnsw"):
-        index.hnsw.efSearch = EF_SEARCH if ef_search is None else ef_search
+        index.hnsw.efSearch = EF_SEARCH if ef_search is None else int(ef_search)
     return index
+
+
+def check_number(name: str, value: object, least: int = 1) -> None:
+    """Refuse a number of something that is not whole, too small, or larger than faiss and onnxruntime take.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if value is None:
+        return
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not least <= value <= MOST:
+        raise ValueError(f"{name}={value!r:.80} must be a whole number from {least} to {MOST:,}, or None")
 
 
 def is_exact(index: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,20 @@ _HEADER = "<iqqq?i"  # size of a vector, number of vectors, two spare ones, whet
 _IN_NO_MAP = 0
 
 
-def check_index(path: Path, count: int, dim: int) -> None:
+def check_index(path: Path, count: int, dim: int, opened: BinaryIO | None = None) -> None:
     """Refuse a file that is not an index of so many vectors.
 
     Args:
         path: the file.
         count: number of vectors.
         dim: their size.
+        opened: the file itself, open; None opens it.
 
     Raises:
         PretrainedError: it is another file, or declares what it does not hold.
     """
     try:
-        content = memoryview(np.memmap(path, dtype=np.uint8, mode="r").data)
+        content = memoryview(np.memmap(opened or path, dtype=np.uint8, mode="r").data)
         file = _IndexFile(content, count, dim)
         kind = file.take("4s")
         if kind == b"IxFI":

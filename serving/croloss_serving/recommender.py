@@ -16,6 +16,7 @@ from croloss_serving.common.list_length import check_n
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import SERVING, MissingExtraError, NeededBy, PretrainedError
 from croloss_serving.export_folder import ExportFolder
+from croloss_serving.index import check_number
 from croloss_serving.layout import (
     ENCODER,
     EVENT_FEATURE,
@@ -114,19 +115,23 @@ class Recommender:
 
         Args:
             folder: the folder.
-            threads: threads of the encoder, if there is one; None leaves it to onnxruntime.
+            threads: threads of the encoder, if there is one; None or 0 leaves it to onnxruntime.
             nprobe: number of clusters that an IVF index searches, more where they hold fewer than n items;
                 None is 16.
             ef_search: number of neighbours that an HNSW index keeps in mind, more where it reaches fewer than
                 n items; None is 128.
 
         Raises:
-            ValueError: nprobe or ef_search is below 1.
-            PretrainedError: the folder is not an export, is of another version, or a file is damaged.
+            ValueError: threads is not a whole number, or nprobe or ef_search none from 1 on.
+            PretrainedError: the folder is not an export, is of another version, a file is damaged, or another
+                export comes into its place meanwhile.
             MissingExtraError: pyarrow, for an encoder onnxruntime, or for an index faiss is not installed.
         """
+        check_number("threads", threads, least=0)
+        check_number("nprobe", nprobe)
+        check_number("ef_search", ef_search)
         export = ExportFolder.open(expanded(folder))
-        return cls(
+        made = cls(
             _session(export, threads),
             export.vectors(),
             export.items(NEEDED_BY),
@@ -138,6 +143,8 @@ class Recommender:
             export.events(),
             export.checksum,
         )
+        export.check_same()
+        return made
 
     def recommend(
         self,
@@ -252,15 +259,10 @@ class Recommender:
         given = {name: value for name, value in inputs.items() if name in self._inputs}
         try:
             assert self._session is not None
-            interests: Scores = self._session.run([INTERESTS], given)[0]
+            found = self._session.run([INTERESTS], given)[0]
         except Exception as error:
             raise _of_encoder(error) from None
-        if interests.ndim != 3 or (len(interests), interests.shape[2]) != (len(cut), self._vectors.shape[1]):
-            raise PretrainedError(
-                f"the encoder of this export gives vectors of the shape {interests.shape} for {len(cut)} "
-                f"users and items of {self._vectors.shape[1]} numbers: it does not belong to them"
-            )
-        return interests
+        return checked_interests(found, len(cut), self._vectors.shape[1])
 
     @property
     def _longest(self) -> int:
@@ -283,7 +285,7 @@ def _session(export: ExportFolder, threads: int | None) -> Any | None:
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # it warns of an input that has a default
     if threads is not None:
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = int(threads)
     try:
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -295,6 +297,30 @@ def _session(export: ExportFolder, threads: int | None) -> Any | None:
     if not known or INTERESTS not in {e.name for e in session.get_outputs()}:
         raise PretrainedError(f"{export.folder / ENCODER} is not the encoder of an export")
     return session
+
+
+def checked_interests(found: Any, users: int, dim: int) -> Scores:
+    """Return what an encoder gave, if it is vectors (B, K, D) of numbers.
+
+    Args:
+        found: what it gave.
+        users: the number B of users.
+        dim: the size D of the items' vectors.
+
+    Raises:
+        PretrainedError: it is something else.
+    """
+    if not isinstance(found, np.ndarray) or found.dtype != np.float32:
+        kind = found.dtype if isinstance(found, np.ndarray) else type(found).__name__
+        raise PretrainedError(f"the encoder of this export gives {kind} instead of vectors of float32")
+    if found.ndim != 3 or (len(found), found.shape[2]) != (users, dim) or found.shape[1] < 1:
+        raise PretrainedError(
+            f"the encoder of this export gives vectors of the shape {found.shape} for {users} users and "
+            f"items of {dim} numbers: it does not belong to them"
+        )
+    if not np.isfinite(found).all():
+        raise PretrainedError("the encoder of this export gives numbers that are not finite: it is damaged")
+    return found
 
 
 def _of_encoder(error: Exception, where: str = "") -> Exception:

@@ -146,9 +146,21 @@ def test_what_the_command_says_of_users(run: Path, capsys: pytest.CaptureFixture
     assert said.startswith("wrong.csv has no feature of the model's users: it needs columns of country, age")
     assert "did you mean 'contry'" in said
     pl.read_csv(run / "users.csv").with_columns(height=3).write_csv("more.csv")
-    found = recommended(run, "model", "--histories=lines.jsonl", "--users=more.csv")
+    table = f"--histories={run / 'events.parquet'}"
+    found = recommended(run, "model", table, "--users=more.csv")
     assert "the model does not read 'height' of users: it is left out" in capsys.readouterr().err
-    assert found == recommended(run, "model", "--histories=lines.jsonl", f"--users={run / 'users.csv'}")
+    assert found == recommended(run, "model", table, f"--users={run / 'users.csv'}")
+
+
+def test_who_is_not_named_has_nobodys_features(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # the running numbers 1, 2 of the input are users of the table
+    Path("users.csv").write_text("user_id,country,age\n1,c1,20\n2,c2,30\n")
+    Path("lines.jsonl").write_text('["i1", "i2"]\n{"history": ["i3"]}\n')
+    pl.DataFrame({"history": [["i1", "i2"], ["i3"]]}).write_parquet("lists.parquet")
+    for given in ("--histories=lines.jsonl", "--histories=lists.parquet", '--history=["i1"]'):
+        said = error_of(capsys, "recommend", f"--model={run / 'model'}", "--n=3", given, "--users=users.csv")
+        assert said.startswith("--users users.csv has features of users, and the input names none: ")
+        recommended(run, "model", given)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from lightning_croloss.common.plain_content import COUNT, check_expansion, check_plain
+from lightning_croloss.common.plain_content import COUNT, check_expansion, check_hyperparameters, check_plain
 from lightning_croloss.errors import PretrainedError
 
 
@@ -41,6 +41,22 @@ def test_few_bytes_do_not_become_many_values(make):
 def test_large_and_shared_content_is_not_meant():
     shared = {"betas": (0.9, 0.99)}
     check_expansion({"items": list(range(COUNT * 2)), "groups": [shared] * 1000}, "m.ckpt")
+
+
+def test_a_long_list_in_many_places_is_looked_at_once():
+    made = [list(range(10_000))] * 20_000
+    began = time.process_time()
+    with pytest.raises(PretrainedError, match=r"m\.ckpt is damaged, .* or stand in too many places"):
+        check_expansion({"items": made}, "m.ckpt")
+    assert time.process_time() - began < 1
+    check_expansion({"items": made[:3], "users": list(range(COUNT))}, "m.ckpt")
+
+
+def test_hyperparameters_are_few_wherever_they_stand():
+    shared = list(range(1000))
+    check_hyperparameters({"ns": [shared] * 90}, "m.ckpt")
+    with pytest.raises(PretrainedError, match=r"m\.ckpt is damaged, .* are more than 100,000 values"):
+        check_hyperparameters({"ns": [shared] * 101}, "m.ckpt")
 
 
 def test_hyperparameters_are_plain():

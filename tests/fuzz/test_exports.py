@@ -82,7 +82,7 @@ def test_no_file_is_read_that_the_manifest_does_not_list(export, name, said):
         *(("num_items", value) for value in (None, "32", 0, -1, True, 32.0, 33, 10**12)),
         *(("dim", value) for value in (None, 0, 9, 10**9)),
         *(("num_users", value) for value in (None, -1, "48", 10**12)),
-        *(("max_history", value) for value in ("6", 0, -1, True)),
+        *(("max_history", value) for value in ("6", 0, -1, True, 10**30, 2**63)),
         *(("class", value) for value in (None, 5, ["a"])),
         *(("uses_history", value) for value in ("yes", 1, None)),
         ("exclude_history", 0),
@@ -378,7 +378,7 @@ def test_a_config_that_is_too_large(model):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("max_history", value) for value in ("5", 0, True, [1])),
+        *(("max_history", value) for value in ("5", 0, True, [1], 10**30, 2**63)),
         *(("user_fingerprint", value) for value in (1, ["a"])),
         *(("seed", value) for value in ("1", 1.5)),
         *(("reading", value) for value in ([1], "x", {"item_column": {"a": 1}}, {"a": [[1]]})),

@@ -201,6 +201,9 @@ def test_tensors_without_values_are_refused(checkpoint, tmp_path, kind, load):
     [
         ("max_history", 0),
         ("max_history", -(10**18)),
+        ("max_history", 10**30),
+        ("seed", 10**30),
+        ("learning_rate", 2**63),
         ("counts", lambda counts: -counts),
         ("counts", lambda counts: counts > 0),
         ("counts", lambda counts: counts.to_sparse()),

@@ -1,11 +1,14 @@
 """save_pretrained: a complete folder or none, on request in half the bytes."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lightning_croloss import load_pretrained, save_pretrained
+from lightning_croloss.common.plain_yaml import read_yaml
 from lightning_croloss.pretrained import load_matching
 from tests.data_for_tests import ClusteredData, fit, small_model
 from tests.pretrained.cases import HISTORIES, refused
@@ -86,3 +89,37 @@ def test_what_cannot_be_saved(trained, tmp_path):
     with pytest.raises(ValueError, match=r"weights item_embedding\.weight are not finite as float16"):
         save_pretrained(large, tmp_path / "model", dtype="float16")
     assert not (tmp_path / "model").exists()
+
+
+def test_what_cannot_be_written_is_told_before_the_weights_are(trained, tmp_path, monkeypatch):
+    def written(*_, **__):
+        raise AssertionError("the weights were written")
+
+    monkeypatch.setattr("lightning_croloss.pretrained.saving.save_file", written)
+    for given, error, said in (
+        ({"metrics": {"recall": float("nan")}}, ValueError, r"metrics\['recall'\] is nan, which JSON has no"),
+        ({"metrics": {"a": [object()]}}, TypeError, r"metrics\['a'\]\[0\] is a object, which is no plain"),
+        ({"config": {"data": {"x": b"1"}}}, TypeError, r"config\['data'\]\['x'\] is a bytes"),
+        ({"config": {"data": "\ud800"}}, ValueError, r"config\['data'\] holds half a letter"),
+        ({"card": "a\ud800"}, ValueError, "card holds half a letter"),
+        ({"card": 5}, TypeError, "card must be the text of the card, got a int"),
+    ):
+        with pytest.raises(error, match=said):
+            save_pretrained(trained, tmp_path / "model", **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_torch_and_numpy_are_numbers(trained, tmp_path):
+    folder = save_pretrained(
+        trained,
+        tmp_path / "model",
+        metrics={"recall": torch.tensor(0.5), "ndcg": np.float32(0.25), "at": Path("a")},
+        config={
+            "seed_everything": np.int64(3),
+            "notes": {"folder": Path("a/b"), "sizes": torch.tensor([1, 2])},
+        },
+    )
+    assert json.loads((folder / "metrics.json").read_text()) == {"recall": 0.5, "ndcg": 0.25, "at": "a"}
+    config = read_yaml(folder / "config.yaml")
+    assert (config["seed_everything"], config["notes"]) == (3, {"folder": "a/b", "sizes": [1, 2]})
+    load_pretrained(folder)

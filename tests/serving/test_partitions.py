@@ -243,6 +243,48 @@ def test_whole_numbers_as_floats_are_tokens(tmp_path: Path, kind: pa.DataType) -
 
 
 @pytest.mark.parametrize(
+    ("users", "written"),
+    [
+        *([(pa.array(["u1", "u2"], pa.string_view()), pa.string())] if hasattr(pa, "string_view") else []),
+        (pa.array(["u1", "u2"]).dictionary_encode(), pa.string()),
+        (pa.array(["u1", "u2"], pa.large_string()), pa.large_string()),
+        (pa.array([1, 2], pa.int32()), pa.int32()),
+        (pa.array([1.0, 2.0]), pa.int64()),
+    ],
+    ids=lambda value: str(getattr(value, "type", "")),
+)
+def test_users_stay_what_they_are(tmp_path: Path, users: Any, written: Any) -> None:
+    path = tmp_path / "users" / "a.parquet"
+    path.parent.mkdir()
+    parquet.write_table(pa.table({"user_id": users, "history": [[], []]}), path)
+    (partition,) = find_partitions(path.parent, tmp_path / "lists")
+    recommender = recommender_of() if users[0].as_py() == "u1" else numbered()
+    assert recommend_partition(recommender, partition, 2) == 2
+    found = parquet.read_table(partition.output)["user"]
+    assert found.type == written
+    assert found.to_pylist() == [user for user in users.to_pylist() for _ in range(2)]
+
+
+def test_settings_take_the_place_of_nothing(folder: Path) -> None:
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    for name in ("n", "export", "columns", "deny", "bytes of the table", "checksum of the table"):
+        with pytest.raises(ValueError, match=f"settings names '{name}', which is compared anyway"):
+            recommend_partition(recommender_of(), partition, 4, settings={name: 1})
+    with pytest.raises(TypeError, match="names of settings are text"):
+        recommend_partition(recommender_of(), partition, 4, settings={1: 1})  # type: ignore[dict-item]
+    assert not (folder / "lists").exists()
+
+
+def test_nan_is_itself(folder: Path) -> None:
+    (partition, *_) = find_partitions(folder / "users", folder / "lists")
+    settings = {"temperature": float("nan")}
+    assert recommend_partition(recommender_of(), partition, 4, settings=settings) == 5
+    assert recommend_partition(recommender_of(), partition, 4, settings=settings) == 0
+    with pytest.raises(DataError, match=r"temperature = nan, which is now 0\.5"):
+        recommend_partition(recommender_of(), partition, 4, settings={"temperature": 0.5})
+
+
+@pytest.mark.parametrize(
     ("table", "said"),
     [
         (b"", r"a\.parquet cannot be read as Parquet: "),
@@ -256,10 +298,34 @@ def test_whole_numbers_as_floats_are_tokens(tmp_path: Path, kind: pa.DataType) -
             {"user_id": ["a"], "history": [[1.5]]},
             r"a\.parquet, row 1: the history holds 1\.5: tokens",
         ),
-        ({"user_id": ["a", "b", None], "history": [["i1"]] * 3}, r"row 3: the column 'user_id' holds None"),
+        (
+            {"user_id": ["a", "b", None], "history": [["i1"]] * 3},
+            r"row 3: column 'user_id' names no user: leave",
+        ),
         ({"user_id": ["a"]}, r"a\.parquet has no column 'history'"),
+        ({"user_id": [["a"]], "history": [["i1"]]}, r"column 'user_id' holds list<.*: users must be text or"),
+        ({"user_id": [b"a"], "history": [["i1"]]}, r"column 'user_id' holds binary: users must be text or"),
+        ({"user_id": [1.5], "history": [["i1"]]}, r"row 1: column 'user_id' holds 1\.5: users must be"),
+        (
+            pa.Table.from_arrays(
+                [pa.array(["a"]), pa.array(["b"]), pa.array([["i1"]])], ["user_id", "user_id", "history"]
+            ),
+            r"a\.parquet has 2 columns 'user_id': name each differently",
+        ),
     ],
-    ids=["empty", "damaged", "text", "no token", "half a number", "no user", "no histories"],
+    ids=[
+        "empty",
+        "damaged",
+        "text",
+        "no token",
+        "half a number",
+        "no user",
+        "no histories",
+        "lists of users",
+        "bytes",
+        "half a user",
+        "twice",
+    ],
 )
 def test_a_table_that_cannot_be_used(tmp_path: Path, table: Any, said: str) -> None:
     path = tmp_path / "users" / "a.parquet"
@@ -267,7 +333,7 @@ def test_a_table_that_cannot_be_used(tmp_path: Path, table: Any, said: str) -> N
     if isinstance(table, bytes):
         path.write_bytes(table)
     else:
-        parquet.write_table(pa.table(table), path)
+        parquet.write_table(table if isinstance(table, pa.Table) else pa.table(table), path)
     (partition,) = find_partitions(path.parent, tmp_path / "lists")
     with pytest.raises(DataError, match=said):
         recommend_partition(recommender_of(), partition, 4, batch_size=2)

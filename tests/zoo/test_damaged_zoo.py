@@ -9,6 +9,8 @@ import pytest
 from croloss_serving.common.terminal import printable
 from lightning_croloss import list_pretrained
 from lightning_croloss.cli import main
+from lightning_croloss.errors import PretrainedError
+from lightning_croloss.zoo import evaluating
 from lightning_croloss.zoo.leaderboard import leaderboard
 from tests.fuzz.folders import make_pipe, manifest_of, sign, soon, vouch
 
@@ -46,6 +48,19 @@ DAMAGE = {
     "text as a figure": lambda folder: with_metrics(folder, lambda m: m["test"].update({"recall@50": "x"})),
     "text as a number": lambda folder: with_metrics(folder, lambda m: m.update(parameters="many")),
     "an odd choice": lambda folder: with_metrics(folder, lambda m: m.update(choose_by=[50])),
+    "a test without Recall": lambda folder: with_metrics(folder, lambda m: m.update(test={})),
+    "no baselines": lambda folder: with_metrics(folder, lambda m: m.update(baselines={})),
+    "measured on nobody": lambda folder: with_metrics(folder, lambda m: m["data"].update(test_users=0)),
+    "an endless figure": lambda folder: with_metrics(
+        folder, lambda m: m["test"].update({"recall@50": 10**400})
+    ),
+    "a baseline of something": lambda folder: with_metrics(
+        folder, lambda m: m["baselines"].update(item_knn=5)
+    ),
+    "a setting of nothing": lambda folder: with_metrics(
+        folder, lambda m: m["baselines"]["item_knn"].update(setting={"recent": 5})
+    ),
+    "no training": lambda folder: with_metrics(folder, lambda m: m.pop("training")),
     "a broken manifest": lambda folder: (folder / "manifest.json").write_text("{"),
     "a manifest of another version": lambda folder: sign(
         folder, {**manifest_of(folder), "format_version": 9}
@@ -62,6 +77,21 @@ def test_the_others_are_listed(zoo, capsys, name):
     assert [line.split()[0] for line in out.splitlines()] == ["model", str(zoo / "ml-100k" / "youtube_dnn")]
     assert len(err.splitlines()) == 1
     assert err.startswith(f"croloss: {folder} is left out: ")
+
+
+OF_FIGURES = [*DAMAGE][[*DAMAGE].index("text as a figure") : [*DAMAGE].index("a broken manifest")]
+
+
+@pytest.mark.parametrize("name", OF_FIGURES)
+def test_figures_that_cannot_be_compared(zoo, name, monkeypatch):
+    def measured(*_):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(evaluating, "foreign_data_of", measured)
+    folder = zoo / "ml-100k" / "gru4rec"
+    DAMAGE[name](folder)
+    with pytest.raises(PretrainedError, match=r"metrics\.json is not that of croloss zoo build: "):
+        evaluating.evaluate(folder)
 
 
 def test_what_a_killed_save_left_is_not_listed(zoo, capsys):

@@ -11,8 +11,8 @@ def test_the_leaderboard_orders_data_sets_and_models(tmp_path):
         folder = tmp_path / name
         folder.mkdir(parents=True)
         (folder / MANIFEST).write_text("{}")
-        measured = {"test": {"recall@5": 0.1}, "setting": {}}
-        knn = {"test": {"recall@5": 0.2}, "setting": {"neighbours": 20, "recent": 10}}
+        measured = {"test": {"recall@5": 0.1}, "valid": 0.1, "setting": {}}
+        knn = {"test": {"recall@5": 0.2}, "valid": 0.2, "setting": {"neighbours": 20, "recent": 10}}
         metrics = {
             "test": {"recall@5": recall},
             "choose_by": 5,

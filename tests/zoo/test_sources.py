@@ -31,11 +31,46 @@ def config(class_path="TableDataModule", **arguments):
         ("RecBoleDataModule", {"data_path": "/etc"}),
         ("RecBoleDataModule", {"config_files": ["/etc/passwd"]}),
         ("RecBoleDataModule", {"config": {"data_path": "/etc"}}),
+        ("RecBoleDataModule", {"config_files": ["settings.yaml"]}),
     ],
 )
-def test_no_file_elsewhere_is_read(class_path, arguments):
+def test_no_file_elsewhere_is_read(class_path, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings.yaml").write_text("data_path: /etc\n")
     with pytest.raises(PretrainedError, match="is not below the working directory: name the folder"):
         foreign_data_of(config(class_path, **arguments))
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    ["../secret", "/etc", "a/../../secret", "..", ".", "", "a\\b", "a\0b", 5, "a" * 5000],
+    ids=["above", "root", "inside", "parent", "itself", "empty", "backslash", "NUL", "number", "long"],
+)
+def test_a_dataset_is_a_name(dataset, tmp_path, monkeypatch):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "secret.inter").write_text("user_id:token\titem_id:token\na\tb\n")
+    (tmp_path / "secret.inter").write_text("user_id:token\titem_id:token\na\tb\n")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(PretrainedError, match="dataset must be one name, without folders, got"):
+        foreign_data_of(config("RecBoleDataModule", dataset=dataset, data_path="."))
+
+
+@pytest.mark.parametrize("dataset", ["ml-100k", "Amazon_Books", "yoochoose-clicks", "kg_url", "shop 1.2"])
+def test_the_names_of_datasets_stay(dataset, tmp_path, monkeypatch):
+    pytest.importorskip("recbole", reason="needs the extra [recbole]")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / dataset).mkdir()
+    (tmp_path / dataset / f"{dataset}.inter").write_text("user_id:token\titem_id:token\na\tb\n")
+    assert foreign_data_of(config("RecBoleDataModule", dataset=dataset, data_path=".")).dataset == dataset
+
+
+def test_the_last_folder_of_a_path_does_not_lead_out(tmp_path, monkeypatch):
+    (tmp_path / "here" / "data").mkdir(parents=True)
+    (tmp_path / "here" / "secret.csv").write_text("user_id,item_id,timestamp\n1,2,3\n")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(PretrainedError, match="below the working directory"):
+        foreign_data_of(config(interactions="shop/.."), tmp_path / "here" / "data")
 
 
 def test_a_folder_that_is_named_holds_the_files(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +87,7 @@ def _recommend(given: argparse.Namespace, partitions: list[Partition] | None) ->
     from lightning_croloss.pretrained.loading import load_in_shards
     from lightning_croloss.pretrained.registry import find_pretrained
 
-    if not given.model.startswith(PREFIX) and not expanded(given.model).exists():
+    if not given.model.startswith(PREFIX) and not os.path.exists(expanded(given.model)):
         find_pretrained(given.model)  # a slip in the name is told before one in the other options
     first = given if not partitions else of_partition(given, partitions[0])
     refuse_unused(first, _kind(first))

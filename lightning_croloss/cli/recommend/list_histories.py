@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from croloss_serving.common.list_columns import exact_below, type_in_lists, whole
+from croloss_serving.common.parquet_batches import check_batch, check_declared, plain_batches
+from croloss_serving.common.user_columns import check_once, type_of_users, users_of
 from croloss_serving.recommend.event_inputs import EventInputs
 from lightning_croloss.cli.recommend.histories import Histories, Unread, check_events, checked_history
-from lightning_croloss.cli.recommend.user_column import type_of_users, users_of
 from lightning_croloss.errors import DataError, MissingExtraError
 
 
@@ -75,21 +77,26 @@ def _read_lists(
                 )
         names = [name for name in (user_column, history_column) if name in file.schema_arrow.names]
         names += of_events
+        check_once(file.schema_arrow.names, path.name, *names)
+        size_of_file = path.stat().st_size
+        check_declared(file, path.name, size_of_file, names)
         others = [name for name in file.schema_arrow.names if name not in names]
         unread.note(path.name, others, "events", of_events)
-        held = type_in_lists(file.schema_arrow.field(history_column).type, path.name, history_column)
-        user_type, exact = None, 0.0
+        type_in_lists(file.schema_arrow.field(history_column).type, path.name, history_column)
+        user_type = None
         if user_column in names:
             of_users = file.schema_arrow.field(user_column).type
-            user_type, exact = type_of_users(of_users, path.name, user_column), exact_below(of_users)
+            user_type = _written(type_of_users(of_users, path.name, user_column))
         row = 0
-        for part in file.iter_batches(batch_size=size, columns=names):
+        for part in plain_batches(path, path.name, names, size, check_batch(path.name, size_of_file)):
             lists = part.column(history_column).to_pylist()
-            if below := exact_below(held):
+            if below := exact_below(part.column(history_column).type.value_type):
                 lists = [tokens and [whole(token, below) for token in tokens] for tokens in lists]
             users = None
             if user_column in names:
-                users = users_of(part.column(user_column).to_pylist(), row + 1, path.name, user_column, exact)
+                named = part.column(user_column)
+                exact = exact_below(named.type)
+                users = users_of(named.to_pylist(), row + 1, path.name, user_column, exact)
             batch, locations = Histories.reading(events), list[str]()
             columns = {name: part.column(name).to_pylist() for name in of_events}
             batch.user_type, batch.named = user_type, users is not None
@@ -109,6 +116,16 @@ def _read_lists(
                 locations.append(f"{path.name}, row {row}")
             check_events(batch, events, locations)
             yield batch
+
+
+def _written(kind: Any) -> Any:
+    """Return the type of the users of all tables alike: a job may have text or integers of several widths."""
+    import pyarrow
+    from pyarrow import types
+
+    if types.is_uint64(kind):
+        return kind
+    return pyarrow.int64() if types.is_integer(kind) else pyarrow.string()
 
 
 def has_lists(given: str, history_column: str) -> bool:

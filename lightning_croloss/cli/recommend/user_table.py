@@ -47,6 +47,7 @@ class Users:
                 f"the file of this {type(model).__name__} does not hold the tokens of its users (it was "
                 "written without them, or by an earlier release): every user counts as unknown"
             )
+        self._table = given.users
         self._rows = Vocabulary([])
         self._features: dict[str, list[Any]] = {}
         if given.users is not None and not model.reads_user_features:
@@ -70,7 +71,7 @@ class Users:
         """Return the arguments ``users`` and ``user_features`` of the recommender for a batch.
 
         Raises:
-            ValueError: the model needs users, and the input does not name them.
+            ValueError: the model needs users, or features of them are given, and the input names none.
         """
         arguments: dict[str, Any] = {}
         if self._model.needs_known_users and not batch.named:
@@ -81,6 +82,11 @@ class Users:
         if self._uses_users and batch.named:
             arguments["users"] = batch.users
         if self._features:
+            if not batch.named:  # the running numbers of the input are nobody's names
+                raise ValueError(
+                    f"--users {self._table} has features of users, and the input names none: --histories "
+                    'must name them, in a column of users, or as "user" in JSON lines, or leave --users out'
+                )
             rows = self._rows.encode(batch.users)
             arguments["user_features"] = {
                 name: [values[row - 1] if row else None for row in rows]

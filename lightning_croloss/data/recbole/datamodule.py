@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.common.home_folder import expanded
-from lightning_croloss.common.checks import check_choice, check_lists
+from lightning_croloss.common.checks import check_choice, check_lists, check_plain_name
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.event_feature_names import check_event_features
 from lightning_croloss.data.features import Feature
@@ -32,7 +32,7 @@ class RecBoleDataModule(RetrievalDataModule):
     column the order of the file counts.
 
     Args:
-        dataset: name of the dataset, the folder that holds ``<dataset>.inter``.
+        dataset: name of the dataset, the folder that holds ``<dataset>.inter``; a name, not a path.
         data_path: folder that contains the folder ``<dataset>``; None is the data bundled with RecBole, which
             is ml-100k.
         config_files: RecBole configuration files (YAML); later ones win.
@@ -123,6 +123,7 @@ class RecBoleDataModule(RetrievalDataModule):
             event_features=event_features,
         )
         self.event_feature_names = list(event_features)
+        check_plain_name("dataset", dataset)
         self.dataset = dataset
         self.data_path = data_path
         self.config_files = list(config_files)

@@ -35,7 +35,7 @@ def is_sharded_checkpoint(path: Any) -> bool:
         return False
     folder = local_path(path)
     # both: a folder in which a user keeps a file of that name is none, and never to be replaced or removed
-    return "://" not in str(folder) and (folder / REST).is_file() and (folder / ROWS).is_dir()
+    return "://" not in str(folder) and os.path.isfile(folder / REST) and os.path.isdir(folder / ROWS)
 
 
 def rest_of(path: Any) -> Any:

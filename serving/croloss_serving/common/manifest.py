@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,8 +63,8 @@ class Format:
                 lie in it or leaves out what it must hold, or a file is missing, cut off or changed.
         """
         path = folder / MANIFEST
-        if not path.is_file():
-            fault = "has no manifest.json" if folder.is_dir() else "does not exist"
+        if not os.path.isfile(path):  # also of a name that is longer than any may be
+            fault = "has no manifest.json" if os.path.isdir(folder) else "does not exist"
             raise PretrainedError(f"{folder} is not {self.kind}: it {fault}")
         manifest = _parsed(folder)
         if not isinstance(manifest, dict) or manifest.get("format") != self.name:
@@ -80,7 +81,7 @@ class Format:
             raise PretrainedError(f"{path} is incomplete: {_AGAIN}")
         self._check_list(folder, manifest["files"])
         for name in manifest["files"] if check is None else check:
-            with _checked(folder, name, manifest):
+            with checked_file(folder, name, manifest):
                 pass
         return manifest
 
@@ -117,11 +118,72 @@ def checked_content(
         raise PretrainedError(
             f"{folder / name} has {size:,} bytes, more than the {most_bytes:,} that such a file may have"
         )
-    with _checked(folder, name, manifest) as file:
+    with checked_file(folder, name, manifest) as file:
         content = file.read()
     if hashlib.sha256(content).hexdigest() != manifest["files"][name]["sha256"]:
-        raise PretrainedError(f"{folder / name} was changed while it was read: try again")
+        raise _changed(folder / name)
     return content
+
+
+@contextmanager
+def checked_file(folder: Path, name: str, manifest: dict[str, Any]) -> Iterator[BinaryIO]:
+    """Give a file that a manifest lists, open at its beginning; read this one, whatever comes into its place.
+
+    Args:
+        folder: the folder.
+        name: name of the file.
+        manifest: what :meth:`Format.read` returned.
+
+    Raises:
+        PretrainedError: the manifest does not list it, or it is missing, cut off or changed, also if that
+            happens until the block ends.
+    """
+    file = _opened(folder, name)
+    with file:
+        before = _state(file)
+        _compare(file, folder / name, manifest["files"].get(name))
+        file.seek(0)
+        yield file
+        if _state(file) != before:
+            raise _changed(folder / name)
+
+
+def path_of_open(file: BinaryIO, path: Path) -> str:
+    """Return a path of an open file, which leads to it even if another one has come into its place.
+
+    Where the system has no such path it is ``path``.
+
+    Args:
+        file: the file, open at its beginning.
+        path: the path by which it was opened.
+    """
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        if os.path.exists(found := f"{folder}/{file.fileno()}"):
+            return found
+    return str(path)
+
+
+def check_same(folder: Path, manifest: dict[str, Any]) -> None:
+    """Refuse a folder in whose place another one has come since its manifest was read.
+
+    Raises:
+        PretrainedError: it is another one.
+    """
+    try:
+        now = _parsed(folder)
+    except PretrainedError:
+        raise _changed(folder) from None
+    if now != manifest:
+        raise _changed(folder)
+
+
+def _changed(path: Path) -> PretrainedError:
+    return PretrainedError(f"{path} was changed while it was read: try again")
+
+
+def _state(file: BinaryIO) -> tuple[int, int]:
+    state = os.fstat(file.fileno())
+    return state.st_size, state.st_mtime_ns
 
 
 def _parsed(folder: Path) -> Any:
@@ -136,18 +198,20 @@ def _parsed(folder: Path) -> Any:
         raise PretrainedError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> BinaryIO:
-    """Return a file, open at its beginning, whose size and checksum are those of the manifest."""
-    expected = manifest["files"].get(name)
+def _opened(folder: Path, name: str) -> BinaryIO:
     path = folder / name
     if not path.is_file():
         raise PretrainedError(f"{folder} lacks the file {name}: {_AGAIN}")
     if not lies_in(folder, name):
         raise PretrainedError(f"{path} is a link to a file outside its folder: {_AGAIN}")
     try:
-        file = open_regular(path)
+        return open_regular(path)
     except (OSError, ValueError) as error:
         raise PretrainedError(f"{path} cannot be read: {error}") from None
+
+
+def _compare(file: BinaryIO, path: Path, expected: dict[str, Any] | None) -> None:
+    """Refuse a file whose size and checksum are not those of the manifest."""
     size = os.fstat(file.fileno()).st_size
     fault = ""
     if expected is None:
@@ -157,10 +221,7 @@ def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> BinaryIO:
     elif sha256_of(file) != expected["sha256"]:
         fault = "is damaged or was changed (its checksum differs)"
     if fault:
-        file.close()
         raise PretrainedError(f"{path} {fault}: {_AGAIN}")
-    file.seek(0)
-    return file
 
 
 def _is_checksum(entry: dict[str, Any]) -> bool:

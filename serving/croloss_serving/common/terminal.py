@@ -13,6 +13,19 @@ _UNSAFE = re.compile(
 )
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """Return text of which the middle is left out if it is long: a file may hold a name of a million letters.
+
+    Args:
+        text: any text.
+        most: how many characters it may have.
+    """
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 3]} … {text[len(text) - end :]}"
+
+
 def printable(text: str, kept: str = "") -> str:
     r"""Return text with every character that a terminal could obey written out, ``\x1b`` or ``\u202e``.
 

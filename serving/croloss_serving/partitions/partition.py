@@ -14,7 +14,8 @@ from croloss_serving.errors import DataError
 
 #: Where the metadata of an output holds its settings.
 METADATA_KEY = b"croloss"
-CHECKSUM = "checksum of the table"
+BYTES, CHECKSUM = "bytes of the table", "checksum of the table"
+OF_TABLE = (BYTES, CHECKSUM)
 _MAGIC = b"PAR1"
 
 
@@ -34,7 +35,7 @@ class Partition:
         """Return the settings of all partitions with what tells this table, which should be the same too."""
         return {
             **settings,
-            "bytes of the table": self.source.stat().st_size,
+            BYTES: self.source.stat().st_size,
             CHECKSUM: checksum_of_table(self.source),
         }
 
@@ -60,13 +61,18 @@ class Partition:
         if CHECKSUM not in before:  # an earlier release kept none
             del now[CHECKSUM]
         for name in [*now, *before]:
-            if before.get(name) != now.get(name):
+            if not _same(before.get(name), now.get(name)):
                 raise DataError(
                     f"{self.output} was written with {name} = {before.get(name)!r}, which is now "
                     f"{now.get(name)!r}: choose another folder, or remove it "
                     "(croloss recommend replaces it with --overwrite)"
                 )
         return True
+
+
+def _same(before: Any, now: Any) -> bool:
+    """Tell whether settings are the same; NaN is itself."""
+    return bool(before == now or json.dumps(before, sort_keys=True) == json.dumps(now, sort_keys=True))
 
 
 def checksum_of_table(path: Path) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from croloss_serving.common.arrow_tokens import token_array, token_type
-from croloss_serving.partitions.partition import Partition
+from croloss_serving.partitions.partition import OF_TABLE, Partition
 from croloss_serving.partitions.settings import plain_setting
 from croloss_serving.partitions.table import HistoryTable
 from croloss_serving.recommend.tokens import check_tokens
@@ -39,7 +40,7 @@ def recommend_partition(
         partition: the table, and where the items go.
         n: number of items for each user.
         settings: what else must be the same in all runs, beside the export and the options: texts, numbers,
-            and lists and sets of them.
+            and lists and sets of them, under other names than those of the options.
         user_column: the column of the users.
         history_column: the column of the lists.
         batch_size: users that are read and written together.
@@ -53,6 +54,7 @@ def recommend_partition(
         DataError: there is an output of other settings, or the table cannot be read, lacks a column or holds
             what are no tokens.
         TypeError: ``allow``, ``deny`` or a setting is not plain.
+        ValueError: a setting has the name of something that is compared anyway.
     """
     import pyarrow as pa
     import pyarrow.parquet as parquet
@@ -61,7 +63,9 @@ def recommend_partition(
         if options.get(name) is not None:
             check_tokens(name, options[name])
     wanted = {"n": n, "export": recommender.checksum, "columns": [user_column, history_column]}
-    wanted |= options | dict(settings or {})
+    wanted |= options
+    _check_names(settings or {}, {*wanted, *signature(recommender.recommend).parameters})
+    wanted |= dict(settings or {})
     wanted = {name: plain_setting(name, value) for name, value in wanted.items()}
     if partition.is_complete(wanted):
         return 0
@@ -87,6 +91,15 @@ def recommend_partition(
     finally:
         temporary.unlink(missing_ok=True)
     return count
+
+
+def _check_names(settings: Mapping[str, Any], taken: Collection[str]) -> None:
+    """Refuse settings that would take the place of what is compared anyway, or lose theirs to it."""
+    for name in settings:
+        if not isinstance(name, str):
+            raise TypeError(f"settings has the name {name!r}: names of settings are text")
+        if name in taken or name in OF_TABLE:
+            raise ValueError(f"settings names {name!r}, which is compared anyway: give it another name")
 
 
 def _rows(users: Any, found: Any, columns: Mapping[str, Any], schema: Any) -> Any:

@@ -26,13 +26,16 @@ def plain_setting(name: str, value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain_setting(name, each) for key, each in value.items()}
+        plain = {str(key): plain_setting(name, each) for key, each in value.items()}
+        if len(plain) < len(value):
+            raise TypeError(f"{name} has two keys of the same text, which later runs could not tell apart")
+        return plain
     if isinstance(value, (bytes, bytearray)) or not isinstance(value, (Collection, np.ndarray)):
         raise TypeError(
             f"{name} must be a number, a text or a list of them, which later runs compare, got {value!r:.60}"
         )
-    plain = [plain_setting(name, each) for each in value]
-    return sorted(plain, key=_order) if isinstance(value, Set) else plain
+    entries = [plain_setting(name, each) for each in value]
+    return sorted(entries, key=_order) if isinstance(value, Set) else entries
 
 
 def _order(value: Any) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from croloss_serving.common.list_columns import exact_below, type_in_lists, whole
+from croloss_serving.common.parquet_batches import check_batch, check_declared, plain_batches
+from croloss_serving.common.user_columns import check_once, type_of_users, users_array
 from croloss_serving.errors import DataError
 from croloss_serving.recommend.tokens import Token, check_tokens
 
@@ -16,7 +18,7 @@ class Users(NamedTuple):
     """Some users of a table.
 
     Attributes:
-        column: what names each, as ``pyarrow.Array``.
+        column: what names each, as ``pyarrow.Array`` of texts or integers.
         histories: the tokens of the events of each, oldest first.
         first: the row of the first of them, counted from 1.
     """
@@ -35,26 +37,31 @@ class HistoryTable:
         history_column: the column of the lists of tokens; no list is an empty one.
 
     Attributes:
-        user_type: the ``pyarrow.DataType`` of the column of users.
+        user_type: the ``pyarrow.DataType`` in which the users are written again.
 
     Raises:
-        DataError: the file cannot be read, or lacks a column, or one does not hold lists.
+        DataError: the file cannot be read, lacks a column or has it twice, or one holds something else
+            than lists, or than users.
     """
 
     def __init__(self, path: Path, user_column: str, history_column: str) -> None:
+        import pyarrow
         import pyarrow.parquet as parquet
 
         self._path, self._user, self._history = path, user_column, history_column
         with self._reading():
-            self._file = parquet.ParquetFile(path)
+            self._file = pyarrow.OSFile(str(path))
         try:
-            with self._reading():
-                schema = self._file.schema_arrow
+            self._size = self._file.size()
+            with self._reading(), parquet.ParquetFile(self._file) as file:
+                schema = file.schema_arrow
+                check_declared(file, path, self._size, (user_column, history_column))
             for name in (user_column, history_column):
                 if name not in schema.names:
                     raise DataError(f"{path} has no column {name!r}")
-            self.user_type = schema.field(user_column).type
-            self._exact_below = self._exact_in_lists(schema.field(history_column).type)
+            check_once(schema.names, path, user_column, history_column)
+            self.user_type = type_of_users(schema.field(user_column).type, path, user_column)
+            self._check_lists(schema.field(history_column).type)
         except BaseException:
             self.close()
             raise
@@ -73,10 +80,12 @@ class HistoryTable:
         """Yield the users, ``size`` at a time.
 
         Raises:
-            DataError: the file cannot be read, or a history holds what is no token.
+            DataError: the file cannot be read, a history holds what is no token, or a row names no user.
         """
-        with self._reading():
-            parts = self._file.iter_batches(size, columns=[self._user, self._history])
+        from pyarrow import types
+
+        columns = [self._user, self._history]
+        parts = plain_batches(self._file, self._path, columns, size, check_batch(self._path, self._size))
         first = 1
         while True:
             with self._reading():
@@ -84,38 +93,34 @@ class HistoryTable:
                 if part is None:
                     return
                 lists = [history or [] for history in part.column(self._history).to_pylist()]
-            if self._exact_below:
-                lists = [[whole(token, self._exact_below) for token in history] for history in lists]
+            kind = part.column(self._history).type
+            if not types.is_null(kind) and (below := exact_below(kind.value_type)):
+                lists = [[whole(token, below) for token in history] for history in lists]
             for row, history in enumerate(lists, first):
-                self._check(row, "the history", history)
-            yield Users(part.column(self._user), lists, first)
+                self._check(row, history)
+            yield Users(users_array(part.column(self._user), first, self._path, self._user), lists, first)
             first += len(lists)
 
     def tokens_of(self, users: Users) -> list[Token]:
         """Return the tokens of users.
 
         Raises:
-            DataError: one is neither text nor an integer.
+            DataError: one is text that is not in UTF-8.
         """
         with self._reading():
-            tokens = users.column.to_pylist()
-        for row, token in enumerate(tokens, users.first):
-            self._check(row, f"the column {self._user!r}", [token])
-        return tokens  # type: ignore[no-any-return]
+            return users.column.to_pylist()  # type: ignore[no-any-return]
 
-    def _check(self, row: int, what: str, tokens: Sequence[Any]) -> None:
+    def _check(self, row: int, history: Sequence[Any]) -> None:
         try:
-            check_tokens(what, tokens)
+            check_tokens("the history", history)
         except TypeError as error:
             raise DataError(f"{self._path}, row {row}: {error}") from None
 
-    def _exact_in_lists(self, kind: Any) -> float:
-        """Return where the floats in lists end that pandas writes for integers; 0 if they hold others."""
+    def _check_lists(self, kind: Any) -> None:
         from pyarrow import types
 
-        if types.is_null(kind):
-            return 0.0
-        return exact_below(type_in_lists(kind, self._path, self._history))
+        if not types.is_null(kind):
+            type_in_lists(kind, self._path, self._history)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -7,15 +7,13 @@ from types import ModuleType
 from typing import Any
 
 from croloss_serving.common.arrow_tokens import token_array
+from croloss_serving.common.parquet_batches import most_content, plain_batches
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import DataError, MissingExtraError, NeededBy, PretrainedError
 
-#: How many times its size on the disk the content of a table may have, beyond what is always allowed: tokens
-#: are distinct, and compress by a factor of 10 or so.
-MOST_EXPANSION, ALWAYS_ALLOWED = 256, 64 * 2**20
 #: A row holds a token that no other has, which takes some bits at least.
 MOST_ROWS_A_BYTE = 16
-_BATCH = 4096
+_BATCH = 65_536
 
 
 def read_columns(
@@ -58,20 +56,23 @@ def read_columns(
             if not {*needed} <= {*present} or not plain:
                 raise PretrainedError(no_table)
             _check_declared(file, path, size, rows)
-            found: dict[str, list[Any]] = {name: [] for name in present}
-            taken = 0
-            for batch in file.iter_batches(_BATCH, columns=present):
-                taken += batch.nbytes
-                if taken > MOST_EXPANSION * size + ALWAYS_ALLOWED:
-                    raise PretrainedError(
-                        f"{path} holds far more than its {size:,} bytes can say: it is damaged"
-                    )
-                for name in present:
-                    found[name] += batch.column(name).to_pylist()
+            declared_rows = file.metadata.num_rows
+        found: dict[str, list[Any]] = {name: [] for name in present}
+        taken = 0
+
+        def check(content: int) -> None:
+            nonlocal taken
+            taken += content
+            if taken > most_content(size):
+                raise PretrainedError(f"{path} holds far more than its {size:,} bytes can say: it is damaged")
+
+        for batch in plain_batches(source, path, present, _BATCH, check):
+            for name in present:
+                found[name] += batch.column(name).to_pylist()
     # what pyarrow raises of damaged files, and Python of text that is not in UTF-8
     except (pyarrow.ArrowException, OSError, OverflowError, MemoryError, UnicodeDecodeError):
         raise PretrainedError(no_table) from None
-    if {*map(len, found.values())} - {file.metadata.num_rows}:
+    if {*map(len, found.values())} - {declared_rows}:
         raise PretrainedError(f"{path} has another number of rows than it declares: it is damaged")
     return found
 
@@ -113,7 +114,7 @@ def _check_declared(file: Any, path: Path, size: int, rows: int | None) -> None:
         not 0 <= declared.num_rows <= MOST_ROWS_A_BYTE * size
         or any(group.num_rows < 0 or group.total_byte_size < 0 for group in groups)
         or sum(group.num_rows for group in groups) != declared.num_rows
-        or content > MOST_EXPANSION * size + ALWAYS_ALLOWED
+        or content > most_content(size)
     ):
         raise PretrainedError(
             f"{path} declares {declared.num_rows:,} rows of {content:,} bytes, which it is too short to hold"
