@@ -177,7 +177,7 @@ def test_equal_scores_are_no_positives():
 
 
 def short_scores(kind, rows, columns):
-    """Return scores (rows,), (rows, columns) of few digits in float32, of others than the positives' items."""
+    """Return scores (rows,), (rows, columns) of few digits in float32; no item is its own negative."""
     if kind == "decimals":
         return random(rows).round(decimals=1), random(rows, columns, seed=1).round(decimals=1)
     if kind == "saturated":

@@ -15,8 +15,8 @@ _ROWS = 64
 _ENOUGH, _MOST = 8, 0.9
 #: Share of the rows of which a mistake that is made in all can be seen.
 _NEARLY_ALL = 0.95
-#: Orders of magnitude of the odds against an accident: from the first on a mistake is told, from the second on
-#: there is no doubt.
+#: Orders of magnitude of the odds against an accident: from the first on a mistake is told, from the second
+#: on there is no doubt.
 _UNLIKELY, _CERTAIN = 1.0, 3.0
 #: A mask that all rows share should leave more than one, and more than one in so many; of so many at least.
 _FEW_OF, _MASKED = 20, 8
@@ -88,7 +88,7 @@ def figures_of_logits(
     negative = ~(own | absent) & counts.unsqueeze(1)
     kept = negative & ~ignored
     scores = logits.float()
-    share, scattered, blank, below, varies = _spread(positive.float(), scores, ignored, kept, negative)
+    share, scattered, blank, below, _ = _spread(positive.float(), scores, ignored, kept, negative)
     rows, number = counts.sum(), kept.sum(1)
     left_out = share[negative.any(1)].mean() if logits.device.type == "cpu" else share.mean()
     few = left_out.new_zeros(())
