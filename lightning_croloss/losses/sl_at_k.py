@@ -96,7 +96,7 @@ class SLAtKLoss(RetrievalLoss):
         """Return the weighted cross-entropy of each row, (B,)."""
         differences = differences_that_count(batch)
         total = log_sum(differences, batch, self.temperature)
-        nothing, zero = is_empty(total), torch.zeros_like(total)
+        nothing, zero = is_empty(total, self.temperature), torch.zeros_like(total)
         if self.include_positive:
             total = torch.logaddexp(total, zero)
         own = batch.positive_scores
