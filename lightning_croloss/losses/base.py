@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.checks import check_counts
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.common.products import no_autocast
@@ -93,8 +94,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     def __init__(self, num_items: int | None = None, *, reduction: str = "mean") -> None:
         super().__init__()
-        if num_items is not None and num_items < 1:
-            raise ValueError(f"num_items must be at least 1, got {num_items}")
+        if num_items is not None:
+            check_counts(num_items=num_items)
         self.num_items = num_items
         self.reduction = check_reduction(reduction)
         self._item_counts = ItemCounts()
@@ -568,7 +569,12 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         return {}
 
     def set_num_items(self, num_items: int) -> None:
-        """Fill the size of the catalogue, as ``RetrievalModel`` does when it was left out."""
+        """Fill the size of the catalogue, as ``RetrievalModel`` does when it was left out.
+
+        Raises:
+            ValueError: it is no whole number of at least 1.
+        """
+        check_counts(num_items=num_items)
         self.num_items = num_items
 
     @property
