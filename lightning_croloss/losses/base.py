@@ -149,6 +149,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         negative_scores = check_scores(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, sample_weight
         )
+        self._inspection.amounts(num_sampled, sample_weight)
         fold = None
         if positive_scores.dim() == 2 and negative_scores.dim() == 3:
             fold = Fold.of_shape(positive_scores)
@@ -249,6 +250,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sample_weight,
             padding_id,
         )
+        self._inspection.amounts(num_sampled, sample_weight)
         metadata = BatchMetadata.check(
             target_ids,
             candidate_ids,
@@ -326,6 +328,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 mistake (see ``lightning_croloss.losses.checking.inspection``).
         """
         check_logits(logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim)
+        self._inspection.amounts(None, sample_weight)
         batch = LogitBatch.check(
             logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim, self.num_items
         )
@@ -383,6 +386,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 lacks one of them.
         """
         check_pairs(users, items, item_ids, sample_weight)
+        self._inspection.amounts(None, sample_weight)
         pairs = own_item_batches(
             users,
             items,
@@ -513,6 +517,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             targets, weight = batch.metadata.target_ids, batch.metadata.sample_weight
             if targets is not None:
                 self._inspection.targets(targets, 0, weight)
+            self._inspection.amounts(None, weight)
             if candidate_log_prob is not None:
                 self._inspection.log_prob("candidate_log_prob", candidate_log_prob)
             return batch
