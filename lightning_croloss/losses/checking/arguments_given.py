@@ -1,7 +1,7 @@
 """Checks of what the arguments of a loss are: one sentence before anything reaches a tensor operation.
 
-They look at types, shapes and devices, which the host knows, and at few values, which are on the host, so that
-nothing waits for a device. What other values tell is asked in ``lightning_croloss.losses.checking.inspection``.
+They look at types, shapes and devices, which the host knows, and at few values, those on the host, so that
+nothing waits for a device. What others tell is asked in ``lightning_croloss.losses.checking.inspection``.
 """
 
 from __future__ import annotations
