@@ -91,6 +91,22 @@ class ItemLists:
         size = len(lengths) * int(lengths.max()) if len(lengths) else 0
         return self.padded(left) if size <= max(blocks.MOST_ENTRIES, _WASTE * len(self.values)) else self
 
+    def joined(self, ids: Tensor) -> ItemLists:
+        """Return lists of each row's own: its list, and then ids (B, P), padded with 0 or not.
+
+        A device is waited for, as it must tell how many these are.
+        """
+        lengths, width = self.lengths, ids.shape[1]
+        before, offsets = _offsets(lengths), _offsets(lengths + width)
+        rows = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+        within = torch.arange(len(rows), device=lengths.device) - before[rows]
+        dtype = torch.promote_types(self.values.dtype, ids.dtype)
+        values = self.values.new_empty(len(rows) + ids.numel(), dtype=dtype)
+        values[offsets[rows] + within] = self.values[self.offsets[self.rows[rows]] + within].to(dtype)
+        last = offsets[1:].unsqueeze(1) - width + torch.arange(width, device=ids.device)
+        values[last] = ids.to(dtype)
+        return ItemLists(values, offsets)
+
     def map(self, change: Callable[[Tensor], Tensor]) -> ItemLists:
         """Return the lists with every tensor changed."""
         return ItemLists(change(self.values), change(self.offsets), change(self.rows))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: Scores of any size can be divided by these, and stay what they are in float32.
+SMALLEST_TEMPERATURE, LARGEST_TEMPERATURE = 1e-12, 1e12
+
 
 def scheduled_value(value: float) -> Tensor:
     """Make the scalar that holds a schedulable value (see ``RetrievalLoss.schedulable``)."""
@@ -13,11 +16,26 @@ def scheduled_value(value: float) -> Tensor:
         return torch.tensor(float(value), dtype=torch.float64, device="cpu")
 
 
-def check_temperature(temperature: float, name: str = "temperature") -> float:
-    """Return ``temperature`` if it is a positive finite number, else raise ``ValueError``."""
-    if not 0.0 < temperature < float("inf"):
-        raise ValueError(f"{name} must be a positive number, got {temperature}")
-    return float(temperature)
+def check_temperature(temperature: float | Tensor, name: str = "temperature") -> float:
+    """Return a temperature as a number.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not positive, or too far from 1 for scores in float32 to be divided by it.
+    """
+    if isinstance(temperature, Tensor) and temperature.numel() != 1:
+        raise ValueError(f"{name} must be one number, got a tensor {tuple(temperature.shape)}")
+    if isinstance(temperature, (bool, str)) or not hasattr(temperature, "__float__"):
+        raise TypeError(f"{name} must be a positive number, got {temperature!r}")
+    value = float(temperature)
+    if not 0.0 < value < float("inf"):
+        raise ValueError(f"{name} must be a positive number, got {value}")
+    if not SMALLEST_TEMPERATURE <= value <= LARGEST_TEMPERATURE:
+        raise ValueError(
+            f"{name} must be from {SMALLEST_TEMPERATURE:g} to {LARGEST_TEMPERATURE:g}, beyond which scores "
+            f"in float32 cannot be divided by it, got {value:g}"
+        )
+    return value
 
 
 def check_rank_scaling(rank_scaling: str) -> str:

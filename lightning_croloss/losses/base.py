@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.checks import check_counts
 from lightning_croloss.common.item_lists import Ids
 from lightning_croloss.common.printed_call import PrintedCall
 from lightning_croloss.common.products import no_autocast
@@ -95,8 +96,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
 
     def __init__(self, num_items: int | None = None, *, reduction: str = "mean") -> None:
         super().__init__()
-        if num_items is not None and num_items < 1:
-            raise ValueError(f"num_items must be at least 1, got {num_items}")
+        if num_items is not None:
+            check_counts(num_items=num_items)
         self.num_items = num_items
         self.reduction = check_reduction(reduction)
         self._item_counts = ItemCounts()
@@ -150,6 +151,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         negative_scores = check_scores(
             positive_scores, negative_scores, negative_mask, negative_log_prob, num_sampled, sample_weight
         )
+        self._inspection.amounts(num_sampled, sample_weight)
         fold = None
         if positive_scores.dim() == 2 and negative_scores.dim() == 3:
             fold = Fold.of_shape(positive_scores)
@@ -251,6 +253,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sample_weight,
             padding_id,
         )
+        self._inspection.amounts(num_sampled, sample_weight)
         metadata = BatchMetadata.check(
             target_ids,
             candidate_ids,
@@ -328,6 +331,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 mistake (see ``lightning_croloss.losses.checking.inspection``).
         """
         check_logits(logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim)
+        self._inspection.amounts(None, sample_weight)
         batch = LogitBatch.check(
             logits, labels, mask, log_prob, ignore_index, sample_weight, class_dim, self.num_items
         )
@@ -386,6 +390,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
                 lacks one of them.
         """
         check_pairs(users, items, item_ids, sample_weight)
+        self._inspection.amounts(None, sample_weight)
         pairs = own_item_batches(
             users,
             items,
@@ -521,6 +526,7 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             targets, weight = batch.metadata.target_ids, batch.metadata.sample_weight
             if targets is not None:
                 self._inspection.targets(targets, 0, weight)
+            self._inspection.amounts(None, weight)
             if candidate_log_prob is not None:
                 self._inspection.log_prob("candidate_log_prob", candidate_log_prob)
             return batch._replace(positives=self._scaled(batch.positives))
@@ -577,7 +583,12 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
         return {}
 
     def set_num_items(self, num_items: int) -> None:
-        """Fill the size of the catalogue, as ``RetrievalModel`` does when it was left out."""
+        """Fill the size of the catalogue, as ``RetrievalModel`` does when it was left out.
+
+        Raises:
+            ValueError: it is no whole number of at least 1.
+        """
+        check_counts(num_items=num_items)
         self.num_items = num_items
 
     @property

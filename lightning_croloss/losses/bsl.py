@@ -94,7 +94,7 @@ class BSLLoss(FusedLoss):
         # Σ exp(s_j / τ₂) = exp(s₊ / τ₂) Σ exp(d_j / τ₂)
         slope = (self.exponent - ratio) / self.temperature
         losses = self.exponent * total + slope.to(total.dtype) * batch.positive_scores
-        return torch.where(is_empty(total), torch.zeros_like(losses), losses)
+        return torch.where(is_empty(total, self.temperature), torch.zeros_like(losses), losses)
 
     def fused_form(self, draws: Draws) -> FusedForm:
         """Return what the fused path must know of the loss: (τ₂ / τ₁) log Σ_j u_j exp(d_j / τ₂)."""
@@ -110,8 +110,7 @@ class BSLLoss(FusedLoss):
         own = self.positive_temperature
         return self.temperature / (self.temperature if own is None else own)
 
-    @staticmethod
-    def _weigh(total: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
+    def _weigh(self, total: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses, and their slopes in log Σ; 0 where nothing counts."""
-        nothing, zero = is_empty(total), torch.zeros_like(total)
+        nothing, zero = is_empty(total, self.temperature), torch.zeros_like(total)
         return torch.where(nothing, zero, ratio * total), torch.where(nothing, zero, zero + ratio)

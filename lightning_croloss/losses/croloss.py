@@ -31,6 +31,7 @@ from lightning_croloss.losses.kernels import Kernel
 from lightning_croloss.losses.rule import check_n
 from lightning_croloss.losses.rule_follower import RuleFollower
 from lightning_croloss.losses.settled import kernel_of, settled
+from lightning_croloss.losses.weighed_rank import weighed_rank
 
 #: Bound on log(R_φ / R_ψ) in the Lambda method, whose gradient would otherwise overflow with the exp kernel.
 LARGEST_LOG_RATIO = 40.0
@@ -185,8 +186,9 @@ class CROLoss(RuleFollower):
                 other = self._log_rank(self.lambda_kernel, difference, batch)
         value, slope = self._weigh(rank, other, batch.draws.num_items)
         self.keep_diagnostics(rank)
-        # The value is W(R_φ) whatever the Lambda weight; the last factor is 0 and carries the gradient.
-        return value + slope * (log_rank - rank)
+        # the value is W(R_φ) whatever the Lambda weight
+        slope_of = self.importance.slope if other is None else None
+        return weighed_rank(log_rank, value, slope, batch.draws.num_items, slope_of)
 
     def fused_form(self, draws: Draws) -> FusedForm:
         """Return what the fused path must know of the loss."""

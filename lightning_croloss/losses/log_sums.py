@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_croloss.losses.batches.call_scores import LOWEST_SCORE
 from lightning_croloss.losses.batches.scored import ScoredBatch
 from lightning_croloss.losses.kernels import FAR_BELOW
 
@@ -34,6 +35,11 @@ def log_sum(differences: Tensor, batch: ScoredBatch, temperature: Tensor) -> Ten
     return largest + batch.sum(torch.exp(terms - largest.unsqueeze(1))).clamp(min=1.0).log()
 
 
-def is_empty(log_sums: Tensor) -> Tensor:
-    """Return of which rows no negative counts, (B,) bool, by their log Σ."""
-    return log_sums < 0.5 * FAR_BELOW
+def is_empty(log_sums: Tensor, temperature: Tensor) -> Tensor:
+    """Return of which rows no negative counts, (B,) bool: all are ignored, or masked by their value.
+
+    Args:
+        log_sums: (B,) log Σ.
+        temperature: () τ.
+    """
+    return log_sums * temperature.to(log_sums.dtype) < 0.5 * LOWEST_SCORE

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_croloss.common.checks import check_counts
 from lightning_croloss.configurable import to_config
 from lightning_croloss.losses.by_rule import ByRule
 from lightning_croloss.losses.fused.loss import FusedLoss
@@ -48,8 +49,9 @@ class RuleFollower(FusedLoss):
         Values that were set since stay.
 
         Raises:
-            ValueError: ``n`` is above it.
+            ValueError: it is no whole number of at least 1, or below ``n``.
         """
+        check_counts(num_items=num_items)
         record = self._by_rule and self._by_rule.asked_again(num_items, self.kernel)
         super().set_num_items(num_items)  # not where the rule refuses it: the loss may be tried elsewhere
         if record is not None:

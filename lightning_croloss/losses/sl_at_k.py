@@ -27,7 +27,8 @@ class SLAtKLoss(RetrievalLoss):
     The published code takes as β the k-th best among the user's positives and 1,000 samples, which is the
     score of an item far below rank k of a large catalogue. Here it is the one at position ``⌈k M / N⌉`` of
     the row's own M draws out of N items. With ``refresh_epochs`` it is kept for each user, as published: from
-    a user's first row on, estimated anew in an epoch that is so many later.
+    a user's first row on, estimated anew in an epoch that is so many later. Only training does so: in
+    ``eval()`` and under ``no_grad`` a row has what is kept of its user, and else its own estimate.
 
     Args:
         temperature: τ of the softmax; tune it as that of ``SoftmaxLoss``.
@@ -95,7 +96,7 @@ class SLAtKLoss(RetrievalLoss):
         """Return the weighted cross-entropy of each row, (B,)."""
         differences = differences_that_count(batch)
         total = log_sum(differences, batch, self.temperature)
-        nothing, zero = is_empty(total), torch.zeros_like(total)
+        nothing, zero = is_empty(total, self.temperature), torch.zeros_like(total)
         if self.include_positive:
             total = torch.logaddexp(total, zero)
         own = batch.positive_scores
@@ -116,6 +117,8 @@ class SLAtKLoss(RetrievalLoss):
             raise ValueError(
                 "SLAtKLoss with refresh_epochs needs to know the users: give from_embeddings user_ids"
             )
+        if not (self.training and torch.is_grad_enabled()):  # a validation must not change the training
+            return self._kept.read(user_ids, estimates, self.epoch)
         return self._kept.kept(user_ids, estimates, self.epoch, self.refresh_epochs, self.num_users)
 
     def training_state(self) -> dict[str, Any]:

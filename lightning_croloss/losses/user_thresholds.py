@@ -8,6 +8,9 @@ from torch import Tensor
 from lightning_croloss.common.equal_ids import EqualIds
 from lightning_croloss.losses.kernels import FAR_BELOW
 
+#: Ids from here on are hashes: 3 GB would be kept of so many users.
+MOST_USERS = 2**28
+
 
 class UserThresholds:
     """A threshold for each user id, and the epoch in which it was estimated; grows with the ids."""
@@ -33,9 +36,18 @@ class UserThresholds:
 
         Returns:
             (B,) in the type of the estimates.
+
+        Raises:
+            ValueError: an id is so large that it cannot be a number of a user.
         """
         is_read = num_users is None or user_ids.device.type == "cpu"
-        self._hold((int(user_ids.max()) if is_read else num_users or 0) + 1, estimates)
+        largest = int(user_ids.max()) if is_read else num_users or 0
+        if largest >= MOST_USERS:
+            raise ValueError(
+                f"user_ids holds {largest:,}, and a threshold is kept for each id up to the largest, at most "
+                f"{MOST_USERS - 1:,}: number the users from 0 on, where the ids are hashes"
+            )
+        self._hold(largest + 1, estimates)
         last = self._epochs[user_ids]
         # what was kept in a later epoch is of another training
         due = ((last < 0) | (last > epoch) | (epoch - last >= every)) & (estimates > 0.5 * FAR_BELOW)
@@ -47,6 +59,25 @@ class UserThresholds:
         self._values[users] = torch.where(anew, total / number.clamp(min=1.0), self._values[users])
         self._epochs[users] = self._epochs[users].masked_fill(anew, epoch)
         return torch.where(self._epochs[user_ids] < 0, estimates, self._values[user_ids])
+
+    @torch.no_grad()
+    def read(self, user_ids: Tensor, estimates: Tensor, epoch: int) -> Tensor:
+        """Return the threshold of each row as it is kept, or its own estimate, and change nothing.
+
+        Args:
+            user_ids: (B,) int64 ids from 0 on.
+            estimates: (B,) of the rows.
+            epoch: number of the epoch.
+
+        Returns:
+            (B,) in the type of the estimates.
+        """
+        if not len(self._values):
+            return estimates
+        places = user_ids.to(self._epochs.device).clamp(max=len(self._values) - 1)
+        last = self._epochs[places].to(estimates.device)
+        there = (last >= 0) & (last <= epoch) & (user_ids < len(self._values))
+        return torch.where(there, self._values[places].to(estimates), estimates)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what is kept."""
@@ -74,7 +105,7 @@ class UserThresholds:
         """Make room for so many users, on the device of the estimates and in their type."""
         self._values, self._epochs = self._values.to(like), self._epochs.to(like.device)
         if self._values.is_inference() and not torch.is_inference_mode_enabled():
-            # made by a validation, and training must not change such
+            # loaded in inference mode, and training must not change such
             self._values, self._epochs = self._values.clone(), self._epochs.clone()
         if (more := size - len(self._values)) > 0:
             self._values = torch.cat([self._values, self._values.new_zeros(more)])

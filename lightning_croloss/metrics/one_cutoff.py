@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.wrappers.abstract import WrapperMetric
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class OneCutoff(WrapperMetric):
@@ -42,14 +46,36 @@ class OneCutoff(WrapperMetric):
         if len(ns) != 1:
             raise ValueError(f"the metric must have one cutoff, got {list(ns)}: give it a single n")
         self.ranked = ranked
+        # of wrappers and collections, which read and write the states of what they hold
+        self._defaults, self._reductions = ranked._defaults, ranked._reductions
+        self._persistent = dict.fromkeys(ranked._defaults, False)  # the metric saves them
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the metric's states as the own."""
+        return getattr(self.ranked, name) if self._is_state(name) else super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Give the metric its states."""
+        if self._is_state(name):
+            setattr(self.ranked, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _is_state(self, name: str) -> bool:
+        ranked = self.__dict__.get("_modules", {}).get("ranked")
+        return ranked is not None and name in ranked._defaults
 
     def update(self, ranks: Tensor, mask: Tensor | None = None) -> None:
         """Count a batch of users; see ``RankMetric.update``."""
         self.ranked.update(ranks, mask)
+        self._update_count += 1
 
     def compute(self) -> Tensor:
         """Return the mean over users, a scalar."""
         value: Tensor
+        # the states may be another's since it has computed
+        self.ranked._computed = None
+        self.ranked._update_count = max(self.ranked._update_count, self._update_count)
         (value,) = self.ranked.compute().values()
         return value
 
@@ -66,6 +92,20 @@ class OneCutoff(WrapperMetric):
         """Forget all users."""
         super().reset()
         self.ranked.reset()
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Change nothing: the states are exact sums of integers."""
+        return self
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Add up over the processes, as :meth:`compute` does; see ``torchmetrics.Metric.sync``."""
+        self.ranked.sync(*args, **kwargs)
+        self._is_synced = self.ranked._is_synced
+
+    def unsync(self, should_unsync: bool = True) -> None:
+        """Take back the sums of this process."""
+        self.ranked.unsync(should_unsync)
+        self._is_synced = self.ranked._is_synced
 
     def persistent(self, mode: bool = False) -> None:
         """Say whether ``state_dict`` holds the sums, which are the metric's."""

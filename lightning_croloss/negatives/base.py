@@ -9,8 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from lightning_croloss.common.checks import check_counts
 from lightning_croloss.common.counting_ids import counting_ids
 from lightning_croloss.common.item_lists import Ids
+from lightning_croloss.common.unread_values import is_unread
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.data.batch import RetrievalBatch
 
@@ -99,10 +101,9 @@ class Negatives(Configurable, nn.Module, ABC):
         """Take the size of the catalogue; called by ``RetrievalModel``.
 
         Raises:
-            ValueError: there are no items.
+            ValueError: it is no whole number of at least 1.
         """
-        if num_items < 1:
-            raise ValueError(f"num_items must be at least 1, got {num_items}")
+        check_counts(num_items=num_items)
         self.num_items = num_items
 
     @abstractmethod
@@ -127,6 +128,28 @@ class Negatives(Configurable, nn.Module, ABC):
                 "DataRequest(known_positives=True)) on the data module before it makes its loaders"
             )
         return batch.known_positives
+
+    def _checked_ids(self, ids: Tensor) -> Tensor:
+        """Return ids of which log q is asked. Their values are looked at on the CPU, as no device may wait.
+
+        Raises:
+            TypeError: they are no tensor of integers.
+            ValueError: one is no item's and no padding.
+            RuntimeError: the size of the catalogue is not known yet.
+        """
+        if not isinstance(ids, Tensor):
+            raise TypeError(f"ids must be a tensor of item ids, got {type(ids).__name__}")
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise TypeError(f"ids must be integers, got {ids.dtype}: give ids.long()")
+        num_items = self._known_num_items()
+        if ids.device.type == "cpu" and ids.numel() and not is_unread(ids):
+            low, high = (int(end) for end in torch.aminmax(ids))
+            if low < 0 or high > num_items:
+                raise ValueError(
+                    f"ids must be in 0 … {num_items}, the number of items (0 = padding), got "
+                    f"{low if low < 0 else high}"
+                )
+        return ids
 
     def _known_num_items(self) -> int:
         """Return the size of the catalogue.

@@ -28,15 +28,13 @@ class CountedNegatives(Negatives, ABC):
         """Compute the probabilities from the counts of the training data.
 
         Raises:
-            ValueError: the counts are not those of ``num_items`` items.
+            TypeError: the counts are no tensors of numbers.
+            ValueError: they are not those of ``num_items`` items, negative, or not finite.
             RuntimeError: ``num_items`` is not known yet.
         """
         num_items = self._known_num_items()
         for name, counts in (("item_counts", item_counts), ("target_counts", target_counts)):
-            if counts.shape != (num_items + 1,):
-                raise ValueError(
-                    f"{name} must be (num_items + 1,) with num_items={num_items}, got {tuple(counts.shape)}"
-                )
+            _check_counts(name, counts, num_items)
         probabilities = self.probabilities(item_counts, target_counts)
         self._log_prob = log_prob_from_counts(torch.nn.functional.pad(probabilities, (1, 0)))
 
@@ -45,11 +43,13 @@ class CountedNegatives(Negatives, ABC):
 
         Raises:
             RuntimeError: the sampler has not seen the training data.
+            TypeError, ValueError: the ids are none.
         """
         self._check_prepared()
         assert self._log_prob is not None
+        ids = self._checked_ids(ids)
         self._log_prob = self._log_prob.to(ids.device)
-        return self._log_prob[ids]
+        return self._log_prob[ids.long()]
 
     def _check_prepared(self) -> None:
         num_items = self._known_num_items()
@@ -58,3 +58,23 @@ class CountedNegatives(Negatives, ABC):
                 f"{type(self).__name__} must see the training data first: train with a RetrievalDataModule, "
                 "or call prepare(item_counts, target_counts)"
             )
+
+
+def _check_counts(name: str, counts: object, num_items: int) -> None:
+    if not isinstance(counts, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor (num_items + 1,), got {type(counts).__name__}: torch.as_tensor({name}) "
+            "makes one"
+        )
+    if counts.shape != (num_items + 1,):
+        raise ValueError(
+            f"{name} must be (num_items + 1,) with num_items={num_items}, got {tuple(counts.shape)}"
+        )
+    if counts.is_complex() or counts.dtype == torch.bool:
+        raise TypeError(f"{name} must hold numbers, got {counts.dtype}")
+    wrong = ~counts.isfinite() | (counts < 0)
+    if wrong.any():
+        index = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"{name} must hold finite numbers of at least 0, got {float(counts[index]):g} for id {index}"
+        )

@@ -22,7 +22,7 @@ class FullCatalogNegatives(Negatives):
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return −log N of each id, −∞ for padding: N draws see each item once."""
-        return torch.where(ids > 0, -math.log(self._known_num_items()), -math.inf)
+        return torch.where(self._checked_ids(ids) > 0, -math.log(self._known_num_items()), -math.inf)
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Return all ids, 1 … num_items."""

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.checks import check_counts
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.negatives.base import Candidates
 from lightning_croloss.negatives.counted import CountedNegatives
@@ -36,8 +37,7 @@ class PopularityNegatives(CountedNegatives):
         exclude_known_positives: bool = False,
     ) -> None:
         super().__init__(exclude_known_positives)
-        if num_negatives < 1:
-            raise ValueError(f"num_negatives must be at least 1, got {num_negatives}")
+        check_counts(num_negatives=num_negatives)
         if not 0.0 <= exponent < math.inf:
             raise ValueError(f"exponent must be a number of at least 0, got {exponent}")
         if not 0.0 < smoothing < math.inf:
@@ -50,8 +50,13 @@ class PopularityNegatives(CountedNegatives):
 
     def probabilities(self, item_counts: Tensor, target_counts: Tensor) -> Tensor:
         """Return (count + smoothing) ** exponent, normalised, from the number of events of each item."""
-        weights = (item_counts[1:].double() + self.smoothing) ** self.exponent
-        return weights / weights.sum()
+        counts = item_counts[1:].double() + self.smoothing
+        weights = counts**self.exponent
+        total = weights.sum()
+        if not 0.0 < float(total) < math.inf:  # the power of the most frequent one is 1
+            weights = (counts / counts.max()) ** self.exponent
+            total = weights.sum()
+        return weights / total
 
     def prepare(self, item_counts: Tensor, target_counts: Tensor) -> None:
         """Compute the probabilities and their sums from the counts of the training data."""

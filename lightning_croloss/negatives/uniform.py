@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.checks import check_counts
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.negatives.base import Candidates, Negatives
 
@@ -27,14 +28,13 @@ class UniformNegatives(Negatives):
         self, num_negatives: int = 2560, shared: bool = True, exclude_known_positives: bool = False
     ) -> None:
         super().__init__(exclude_known_positives)
-        if num_negatives < 1:
-            raise ValueError(f"num_negatives must be at least 1, got {num_negatives}")
+        check_counts(num_negatives=num_negatives)
         self.num_negatives = num_negatives
         self.shared = shared
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return −log N of each id, −∞ for padding."""
-        return torch.where(ids > 0, -math.log(self._known_num_items()), -math.inf)
+        return torch.where(self._checked_ids(ids) > 0, -math.log(self._known_num_items()), -math.inf)
 
     def sample(self, batch: RetrievalBatch) -> Candidates:
         """Draw (M,) ids, or (B, M) if not shared."""

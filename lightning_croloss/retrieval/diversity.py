@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from croloss_serving.common.list_length import check_n
 from lightning_croloss.retrieval.ids import check_ids, check_padding_id, returned_ids
 
 
@@ -38,20 +40,14 @@ def diverse_items(
     Returns:
         (B, n) ids and (B, n) scores in the order of choice; of equal values the better candidate comes first.
         Where a user has fewer than n candidates, the row ends in ids 0 (or ``padding_id``, and -1 if that is
-        None) with scores -inf.
+        None) with scores -inf. A score of NaN ranks last and is returned as the lowest finite number.
 
     Raises:
         ValueError: a shape does not fit, an id has no category row, or n or diversity are out of range.
-        TypeError: if ids are not integers.
+        TypeError: if ids, categories or n are not integers, or scores not floating-point numbers.
     """
-    if ids.ndim != 2 or ids.shape != scores.shape:
-        raise ValueError(
-            f"ids and scores must both have shape (B, C), got {tuple(ids.shape)} and {tuple(scores.shape)}"
-        )
-    if categories.ndim != 2 or categories.shape[1] < 1:
-        raise ValueError(f"categories must have shape (num_items + 1, W), got {tuple(categories.shape)}")
-    if not 1 <= n <= ids.shape[1]:
-        raise ValueError(f"n must be in 1 … {ids.shape[1]}, the number of candidates, got {n}")
+    _check_tensors(ids, scores, categories)
+    check_n(n, ids.shape[1], "candidates")
     check_diversity(diversity)
     num_items = len(categories) - (padding_id == 0)
     check_padding_id(padding_id, num_items)
@@ -60,26 +56,73 @@ def diverse_items(
         categories = torch.nn.functional.pad(categories, (0, 0, 1, 0))
 
     # an item of fewer categories than W repeats one, so that 0 stands for items without any
-    filled = torch.where(categories == 0, categories.amax(1, keepdim=True), categories)[ids]  # (B, C, W)
-    of_last = torch.zeros(len(ids), int(categories.max()) + 1, dtype=torch.bool, device=ids.device)
+    filled = torch.where(categories == 0, categories.amax(1, keepdim=True), categories)[ids].flatten(1)
+    filled, most = _numbered(filled, categories)  # (B, C · W)
+    of_last = torch.zeros(len(ids), most + 1, dtype=torch.bool, device=ids.device)
     rows = torch.arange(len(ids), device=ids.device)
-    value = scores.masked_fill(ids == 0, -torch.inf)  # -inf: not, or no longer, a candidate
+    scores = scores.masked_fill(
+        scores.isnan(), torch.finfo(scores.dtype).min
+    )  # last, as of the whole catalogue
+    # wider than the scores, whose range may not hold λ; -inf: not, or no longer, a candidate
+    value = scores.to(torch.promote_types(scores.dtype, torch.float32)).masked_fill(ids == 0, -torch.inf)
+    step = min(float(diversity), torch.finfo(value.dtype).max)
+    of_candidate = filled.view(*ids.shape, -1)
     chosen = torch.empty(len(ids), n, dtype=torch.int64, device=ids.device)
     found = torch.empty_like(chosen, dtype=torch.bool)
     for position in range(n):
         best = value.argmax(1)  # the first of equal ones
         chosen[:, position], found[:, position] = best, value[rows, best] > -torch.inf
         value[rows, best] = -torch.inf
-        of_last.zero_().scatter_(1, filled[rows, best], True)
-        shared = of_last.gather(1, filled.flatten(1)).view_as(filled).any(2)
-        value = value + diversity * ~shared
+        of_last.zero_().scatter_(1, of_candidate[rows, best], True)
+        shared = of_last.gather(1, filled).view_as(of_candidate).any(2)
+        value = value + value.new_full((), step).masked_fill(shared, 0.0)
     return (
         returned_ids(ids.gather(1, chosen).masked_fill(~found, 0), padding_id),
         scores.gather(1, chosen).masked_fill(~found, -torch.inf),
     )
 
 
+def _check_tensors(ids: object, scores: object, categories: object) -> None:
+    for name, value in (("ids", ids), ("scores", scores), ("categories", categories)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    assert isinstance(ids, Tensor)
+    assert isinstance(scores, Tensor)
+    assert isinstance(categories, Tensor)
+    if ids.ndim != 2 or ids.shape != scores.shape:
+        raise ValueError(
+            f"ids and scores must both have shape (B, C), got {tuple(ids.shape)} and {tuple(scores.shape)}"
+        )
+    if not scores.is_floating_point():
+        raise TypeError(f"scores must be floating-point numbers, got {scores.dtype}: give scores.float()")
+    if categories.ndim != 2 or categories.shape[1] < 1:
+        raise ValueError(f"categories must have shape (num_items + 1, W), got {tuple(categories.shape)}")
+    if categories.is_floating_point() or categories.is_complex() or categories.dtype == torch.bool:
+        raise TypeError(f"categories must hold integer ids, got {categories.dtype}: give categories.long()")
+
+
+def _numbered(filled: Tensor, categories: Tensor) -> tuple[Tensor, int]:
+    """Return the categories (B, X) of candidates as small numbers, and the largest.
+
+    Numbers are equal in a row where the categories are.
+
+    Raises:
+        ValueError: one is negative.
+    """
+    if not categories.numel() or not filled.shape[1]:
+        return filled.long(), 0
+    least, most = (int(bound) for bound in torch.aminmax(categories))
+    if least < 0:
+        raise ValueError(f"categories must hold ids of at least 0, 0 = no more, got {least}")
+    if most < filled.shape[1]:
+        return filled.long(), most
+    # ids may be hashes: a place among those of the row is a number
+    return torch.searchsorted(filled.sort(1).values, filled), filled.shape[1] - 1
+
+
 def check_diversity(diversity: float) -> None:
-    """Raise ``ValueError`` if the weight of the diversity is negative or not finite."""
+    """Raise an error if the weight of the diversity is no number, negative or not finite."""
+    if isinstance(diversity, bool) or not isinstance(diversity, Real):
+        raise TypeError(f"diversity must be a number, got {diversity!r}")
     if not 0.0 <= diversity < math.inf:
         raise ValueError(f"diversity must be a number of at least 0, got {diversity}")

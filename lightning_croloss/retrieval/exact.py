@@ -45,7 +45,7 @@ def top_items(
     Raises:
         ValueError: if n is not in 1 … N, a shape does not fit, an id is not that of an item, or
             ``tile_elements`` is below 1.
-        TypeError: if ids are not integers.
+        TypeError: if ids or ``tile_elements`` are not integers, or vectors not floating-point numbers.
     """
     with torch.no_grad():
         tiles = ScoreTiles(users, item_matrix, tile_elements)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_croloss.common.repeats import without_repeats
 from lightning_croloss.common.uncompiled import uncompiled
+from lightning_croloss.retrieval.arguments import check_tile_elements, check_vectors
 from lightning_croloss.retrieval.counting import count, excluded_rivals, same
 from lightning_croloss.retrieval.ids import (
     check_ids,
@@ -67,7 +68,7 @@ def target_ranks(
     Raises:
         ValueError: if a shape does not fit, an id is not that of an item, or ``tile_elements`` is
             below 1.
-        TypeError: if ids are not integers.
+        TypeError: if ids or ``tile_elements`` are not integers, or vectors not floating-point numbers.
     """
     with torch.no_grad():
         tiles = tiles_for_counting(users, item_matrix, tile_elements)
@@ -101,6 +102,8 @@ def tiles_for_counting(
         tile_elements: the same.
         planned_items: the same.
     """
+    check_vectors(users, item_matrix)
+    check_tile_elements(tile_elements)
     if users.device.type != "cpu":
         return ScoreTiles(users, item_matrix, tile_elements, planned_items=planned_items)
     most = min(tile_elements, _CACHED_ELEMENTS)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_croloss.common.products import product
+from lightning_croloss.retrieval.arguments import check_tile_elements, check_vectors
 
 # Columns at the ragged end of a matrix product may be computed by another kernel that sums in another order:
 # equal items then differ in the last bit and ties are lost. Widths of whole vector registers avoid this
@@ -50,6 +51,7 @@ class ScoreTiles:
 
     Raises:
         ValueError: if a shape does not fit or ``tile_elements`` is below 1.
+        TypeError: if vectors are not tensors of floating-point numbers, or ``tile_elements`` is no integer.
     """
 
     def __init__(
@@ -61,18 +63,8 @@ class ScoreTiles:
         most_rows: int = _MOST_ROWS_OF_ITEM_TILES,
         planned_items: int | None = None,
     ) -> None:
-        if users.ndim != 3 or users.shape[1] == 0:
-            raise ValueError(
-                f"users must have shape (B, K, D), got {tuple(users.shape)}: "
-                "give each user K >= 1 vectors, a single one by unsqueeze(1)"
-            )
-        if item_matrix.ndim != 2 or item_matrix.shape[1] != users.shape[2]:
-            raise ValueError(
-                f"item_matrix must have shape (N, {users.shape[2]}) to match users, got "
-                f"{tuple(item_matrix.shape)}: encode users and items in the same dimension"
-            )
-        if tile_elements < 1:
-            raise ValueError(f"tile_elements must be at least 1, got {tile_elements}: raise it")
+        check_vectors(users, item_matrix)
+        check_tile_elements(tile_elements)
         self.users = users
         self.num_items = item_matrix.shape[0]
         self.dtype = torch.promote_types(users.dtype, item_matrix.dtype)

@@ -41,6 +41,17 @@ def test_rows_come_back_however_they_are_chosen_and_padded(given_lists, data):
     assert plain(found.to("cpu").padded()) == expected
 
 
+@given(LISTS, st.integers(0, 3), st.data())
+def test_lists_with_more_of_each_row(given_lists, width, data):
+    rows = data.draw(st.lists(st.integers(0, len(given_lists) - 1), max_size=8)) if given_lists else []
+    more = torch.arange(10, 10 + len(rows) * width, dtype=torch.int32).view(len(rows), width)
+    found = lists_of(given_lists, rows).joined(more)
+    expected = [given_lists[row] + own for row, own in zip(rows, more.tolist(), strict=True)]
+    assert plain(found.padded()) == expected
+    assert len(found.values) == sum(map(len, expected))
+    assert found.values.dtype == torch.int64
+
+
 def test_ranges_of_a_column_and_their_lists():
     found = ItemLists.of_ranges(torch.arange(10), torch.tensor([2, 9, 4]), torch.tensor([5, 9, 6]))
     assert found.padded().tolist() == [[2, 3, 4], [0, 0, 0], [4, 5, 0]]

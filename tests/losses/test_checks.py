@@ -8,6 +8,8 @@ import torch
 
 from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from lightning_croloss.losses.checking.answers import Answers, Arrival
+from lightning_croloss.losses.checking.inspection import Inspection
 from tests.losses.cases import LOSSES
 
 B, M, D, E = 4, 6, 3, 2
@@ -234,3 +236,70 @@ def test_the_soft_rank_of_positions_is_that_of_their_rows():
     assert torch.equal(loss.soft_rank(positive, negative[..., :0]), torch.ones(2, 3))
     with pytest.raises(ValueError, match="these look like probabilities"):
         CROLoss(num_items=30).soft_rank(positive, negative, negative_log_prob=torch.full((M,), 0.3))
+
+
+WRONG_AMOUNTS = [-1.0, -1e-9, float("nan"), float("inf"), -float("inf")]
+#: Calls of what takes weights of rows, or numbers of draws.
+TAKES_AMOUNTS = {
+    "forward": lambda loss, **given: loss(torch.randn(3), torch.randn(3, 6), **given),
+    "positions": lambda loss, **given: loss(torch.randn(3, 2), torch.randn(3, 2, 6), **given),
+    "from_embeddings": lambda loss, **given: loss.from_embeddings(
+        torch.randn(3, 4), torch.randn(3, 4), torch.randn(6, 4), **given
+    ),
+    "from_logits": lambda loss, **given: loss.from_logits(torch.randn(3, 6), torch.arange(3), **given),
+    "in_batch": lambda loss, **given: loss.in_batch(torch.randn(3, 4), torch.randn(3, 4), **given),
+    "soft_rank": lambda loss, **given: loss.soft_rank(torch.randn(3), torch.randn(3, 6), **given),
+}
+ARGUMENTS_AND_CALLS = [
+    (argument, call)
+    for argument in ("sample_weight", "num_sampled")
+    for call in TAKES_AMOUNTS
+    if call not in {"sample_weight": ("soft_rank",), "num_sampled": ("from_logits", "in_batch")}[argument]
+]
+
+
+@pytest.mark.parametrize("fused", [None, True])
+@pytest.mark.parametrize("wrong", WRONG_AMOUNTS)
+@pytest.mark.parametrize(("argument", "call"), ARGUMENTS_AND_CALLS)
+def test_weights_and_draws_are_amounts(argument, call, wrong, fused):
+    """In any call, and in one row of many."""
+    loss = CROLoss(num_items=30, fused=fused)
+    for fine in ([1.0, 0.0, 2.0], [True, False, True] if argument == "sample_weight" else [1, 0, 6]):
+        TAKES_AMOUNTS[call](loss, **{argument: torch.tensor(fine)})
+    with pytest.raises(ValueError, match=rf"^{argument} must hold finite numbers of at least 0, got"):
+        TAKES_AMOUNTS[call](loss, **{argument: torch.tensor([1.0, wrong, 2.0])})
+
+
+@pytest.mark.parametrize("wrong", WRONG_AMOUNTS)
+@pytest.mark.parametrize("argument", ["num_sampled", "sample_weight"])
+def test_amounts_of_a_device_are_asked_for(argument, wrong):
+    """A tensor without values stands for one of a device, which answers later, in some of the calls."""
+    arrived, asked = [], []
+
+    def send(values):
+        asked.append(values.shape)
+        ends = torch.tensor([1.0, wrong]).aminmax()
+        return Arrival(torch.stack(ends).double(), lambda: bool(arrived))
+
+    answers = Answers(send)
+    inspection = Inspection(lambda *_: None, answers)
+    for _ in range(20):
+        inspection.amounts(
+            **{"num_sampled": 5, "sample_weight": None, argument: torch.ones(3, device="meta")}
+        )
+        inspection.amounts(None, torch.ones(3))  # the host's are known
+    assert asked == [(2,), (2,)]
+    arrived.append(True)
+    with pytest.raises(ValueError, match=rf"^{argument} must hold finite numbers of at least 0, got"):
+        answers.read()
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"), [case for case in ARGUMENTS_AND_CALLS if case[1] != "soft_rank"]
+)
+def test_every_call_hands_its_amounts_on(argument, call, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Inspection, "amounts", lambda self, *given: seen.extend(given))
+    amounts = torch.ones(3)
+    TAKES_AMOUNTS[call](CROLoss(num_items=30), **{argument: amounts})
+    assert any(given is amounts for given in seen)

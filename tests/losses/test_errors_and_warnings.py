@@ -1,9 +1,11 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
+from lightning_croloss import PopularityNegatives, UniformNegatives
 from lightning_croloss.losses import (
     KERNELS,
     BCELoss,
@@ -232,3 +234,43 @@ def test_looks_at_the_scores_again_later():
 @pytest.mark.parametrize("name", LOSSES)
 def test_normal_scores_raise_no_warning(name):
     assert warnings_of(LOSSES[name](num_items=10)) == []
+
+
+@pytest.mark.parametrize("number", [-1, 0, 2.5, float("nan"), float("inf"), "5", True, torch.tensor(7)])
+def test_the_size_of_a_catalogue_is_a_whole_number(number):
+    with pytest.raises(ValueError, match=r"^num_items must be (a whole number|at least 1), got"):
+        CROLoss(num_items=number)
+    for taker in (CROLoss(), CROLoss(n=5), SoftmaxLoss(), UniformNegatives(3), PopularityNegatives(3)):
+        with pytest.raises(ValueError, match=r"num_items must be (a whole number|at least 1), got"):
+            taker.set_num_items(number)
+        taker.set_num_items(np.int64(7))
+        assert taker.num_items == 7
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_temperatures_are_numbers_that_scores_can_be_divided_by(name):
+    build = LOSSES[name]
+    for value in (1e-50, 1e-38, 1e13, 1e300):
+        with pytest.raises(ValueError, match=r"temperature must be from 1e-12 to 1e\+12, .* in float32"):
+            build().check_value("temperature", value)
+    with pytest.raises(ValueError, match=r"temperature must be one number, got a tensor \(2,\)"):
+        build().check_value("temperature", torch.tensor([0.1, 0.2]))
+    for value in ("0.1", True, None, [0.1]):
+        with pytest.raises(TypeError, match="temperature must be a positive number, got"):
+            build().check_value("temperature", value)
+
+
+@pytest.mark.parametrize("temperature", [1e-12, 1e12])
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_extreme_temperatures_can_be_computed(name, temperature):
+    loss = LOSSES[name](num_items=300, reduction="none")
+    loss.temperature.fill_(temperature)
+    generator = torch.Generator().manual_seed(0)
+    positive, negative = (30.0 * torch.randn(shape, generator=generator) for shape in ((4,), (4, 200)))
+    positive.requires_grad_()
+    negative.requires_grad_()
+    for mask in (None, torch.rand(4, 200, generator=generator) < 0.5):
+        value = loss(positive, negative, negative_mask=mask)
+        assert value.isfinite().all()
+        for gradient in torch.autograd.grad(value.sum(), (positive, negative)):
+            assert gradient.isfinite().all()

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import warnings
 
 import pytest
@@ -175,6 +176,59 @@ def test_equal_scores_are_no_positives():
         )
 
 
+def short_scores(kind, rows, columns):
+    """Return scores (rows,), (rows, columns) of few digits in float32; no item is its own negative."""
+    if kind == "decimals":
+        return random(rows).round(decimals=1), random(rows, columns, seed=1).round(decimals=1)
+    if kind == "saturated":
+        return torch.ones(rows), random(rows, columns, seed=1).clamp(max=1.0)
+    users, positives, candidates = (
+        normalize(random(size, 64, seed=seed), dim=1).bfloat16()
+        for seed, size in enumerate((rows, rows, columns))
+    )
+    return (users * positives).sum(1).float(), (users @ candidates.T).float()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (2, 300), (8, 1000), (64, 2560)])
+@pytest.mark.parametrize("kind", ["bfloat16", "decimals", "saturated"])
+def test_numbers_of_few_digits_are_equal_by_chance(kind, rows, columns):
+    messages = told(lambda: CROLoss(temperature=3.0)(*short_scores(kind, rows, columns)))
+    assert not [message for message in messages if "negative_scores too" in message]
+
+
+def test_one_decimal_never_raises():
+    """Of few rows all may tie by chance: that happens, and is no evidence."""
+    scores = random(300, 2, 21).round(decimals=1)
+    tied = 0
+    for pair in scores:
+        tied += int(((pair[:, :1] == pair[:, 1:]).sum(1) > 0).all())
+        told(lambda: CROLoss(temperature=3.0)(pair[:, 0], pair[:, 1:]))  # noqa: B023
+    assert tied > 10
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4, 8])
+@pytest.mark.parametrize("kind", ["anywhere", "drawn again", "diagonal", "bfloat16 diagonal"])
+def test_few_rows_whose_positives_are_among_the_negatives(kind, rows):
+    """Of few numbers a warning says so, as chance is not out of the question."""
+    users, items = random(rows, D), random(M, D, seed=1)
+    if kind == "drawn again":  # of few popular items: within a row their scores are equal
+        items = items[torch.arange(M) % 20]
+    if "diagonal" in kind:
+        items = items[:rows]
+    negative = users @ items.T
+    negative = negative.bfloat16() if "bfloat16" in kind else negative
+    positive = negative.diagonal()
+    message = "negatives of their own rows.*loss.from_logits"
+    if rows == 2 and "diagonal" in kind:
+        assert any(
+            re.search(message + ".*by accident", text)
+            for text in told(lambda: CROLoss(temperature=3.0)(positive, negative))
+        )
+    else:
+        with pytest.raises(ValueError, match=message):
+            CROLoss()(positive, negative)
+
+
 def padded(lengths, columns):
     return torch.arange(columns) >= torch.as_tensor(lengths).unsqueeze(1)
 
@@ -308,7 +362,7 @@ def test_values_are_looked_at_once_for_a_shape(monkeypatch):
     seen = []
     monkeypatch.setattr(
         "lightning_croloss.losses.checking.score_figures.figures",
-        lambda *given: seen.append(given) or torch.zeros(10),
+        lambda *given: seen.append(given) or torch.zeros(9),
     )
     loss = CROLoss()
     for columns in (M, M, M + 1, M, M + 1):
@@ -450,7 +504,7 @@ def test_log_q_of_logits_that_is_asked_once(monkeypatch):
     seen = []
     monkeypatch.setattr(
         "lightning_croloss.losses.checking.score_figures.figures_of_logits",
-        lambda *given: seen.append(given) or torch.zeros(10),
+        lambda *given: seen.append(given) or torch.zeros(9),
     )
     loss = CROLoss()
     for columns in (M, M, M + 1, M, M + 1):

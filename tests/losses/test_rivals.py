@@ -170,6 +170,20 @@ def test_the_position_is_rounded_up_and_masked_candidates_have_none():
     assert (of_draws(negative, 3, 12, negative_mask=torch.ones(12).bool()) == FAR_BELOW).all()
 
 
+@pytest.mark.parametrize(("k", "num_items"), [(500, 135_595), (31, 544_365), (30, 1_118_637)])
+@pytest.mark.parametrize("told", [False, True])
+def test_the_position_is_exact_in_large_catalogues(k, num_items, told):
+    """In float32 k N / N is above k for these."""
+    every = torch.arange(num_items, dtype=torch.float32).unsqueeze(0)
+    given = {"num_sampled": torch.tensor([num_items])} if told else {}
+    assert of_draws(every, k, num_items, **given).item() == num_items - k
+
+
+def test_the_position_is_exact_of_more_items_than_float32_counts():
+    negative = torch.arange(12.0).expand(1, 12)
+    assert of_draws(negative, 3, 20_000_001, num_sampled=6_666_667).tolist() == [11.0]
+
+
 def test_probabilities_that_are_equal_change_nothing():
     negative = torch.randn(5, 200, generator=torch.Generator().manual_seed(0))
     for k in (1, 20, 333):
@@ -264,6 +278,35 @@ def test_bsl_sums_that_are_nothing_to_1():
     for fused in (None, True):
         found = BSLLoss(0.01, fused=fused, reduction="none")(positive, negative)
         torch.testing.assert_close(found, torch.tensor([-190.0, -180.0]))
+
+
+@pytest.mark.parametrize("low", [-math.inf, -1e9, -65504.0, torch.finfo(torch.float32).min])
+@pytest.mark.parametrize(
+    "build",
+    [
+        BSLLoss,
+        lambda **given: BSLLoss(fused=True, **given),
+        lambda **given: BSLLoss(exponent=1.2, **given),
+        SLAtKLoss,
+        lambda **given: SLAtKLoss(include_positive=True, **given),
+    ],
+    ids=["BSL", "BSL fused", "BSL exponent", "SL@K", "SL@K positive"],
+)
+def test_a_row_that_is_masked_by_its_values_costs_nothing(build, low):
+    loss = build(reduction="none")
+    positive = torch.tensor([0.3, -0.2], requires_grad=True)
+    negative = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[False], [True]]).expand(2, 5)
+    expected = loss(positive, negative, negative_mask=mask)
+    masked = negative.masked_fill(mask, low).requires_grad_()
+    found = loss(positive, masked)
+    torch.testing.assert_close(found, expected)
+    assert found[1] == 0.0
+    assert not found[1].isnan()
+    for gradient in torch.autograd.grad(found.sum(), (positive, masked)):
+        assert (gradient[1] == 0).all()
+    logits = torch.cat([positive.unsqueeze(1), masked], dim=1)
+    torch.testing.assert_close(loss.from_logits(logits, torch.zeros(2, dtype=torch.long)), expected)
 
 
 def test_an_exponent_cannot_be_fused():

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from croloss_serving.common import blocks
+from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.losses import CROLoss, SoftmaxLoss
+from lightning_croloss.losses.batches import rows
 from tests.losses.cases import FUSED, LOSSES
 
 pytestmark = pytest.mark.filterwarnings("ignore:n=")
@@ -100,6 +103,55 @@ def test_what_each_position_or_positive_excludes(several, fused):
         if several:
             expected = expected.sum(1) / (ids != 0).sum(1).clamp(min=1)
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+def test_excluded_lists_are_never_padded(several, fused, monkeypatch):
+    """One user with a long history would cost every row its length."""
+    normal, ids, candidate_ids = made()
+    users, positives, candidates = normal(B, D) if several else normal(B, L, D), normal(B, L, D), normal(M, D)
+    excluded = torch.zeros(B, 50, dtype=torch.long)
+    excluded[0, :2], excluded[1] = candidate_ids[:2], N
+    excluded[2, 0] = candidate_ids[4]
+    given = {"target_ids": ids, "candidate_ids": candidate_ids}
+    loss = CROLoss("exp", num_items=N, fused=fused, reduction="none")
+    expected = loss.from_embeddings(users, positives, candidates, excluded_ids=excluded, **given)
+    lists = ItemLists.of_padded(excluded)
+    lists = ItemLists(
+        torch.cat([lists.values, lists.values]), torch.cat([lists.offsets, lists.offsets[1:] + 53])
+    )
+    monkeypatch.setattr(blocks, "MOST_ENTRIES", 10)
+    monkeypatch.setattr(ItemLists, "padded", lambda *_: pytest.fail("all rows as long as the longest"))
+    monkeypatch.setattr(ItemLists, "compact", lambda lists, **_: lists)
+    found = loss.from_embeddings(
+        users, positives, candidates, excluded_ids=lists[torch.tensor([3, 1, 5])], **given
+    )
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+def test_shares_of_a_row_are_as_exact_as_its_scores(several, fused, monkeypatch):
+    normal, ids, candidate_ids = made()
+    ids = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7], [8, 0, 0, 0]])
+    users, positives, candidates = normal(B, D) if several else normal(B, L, D), normal(B, L, D), normal(M, D)
+    loss = CROLoss(num_items=3 * N, fused=fused)
+    given = {"target_ids": ids, "candidate_ids": candidate_ids + N}
+    real = ids != 0
+    each = CROLoss(num_items=3 * N, fused=fused, reduction="none").from_embeddings(
+        (users.unsqueeze(1).expand(B, L, D) if several else users)[real],
+        positives[real],
+        candidates,
+        candidate_ids=candidate_ids + N,
+    )
+    weight = 1.0 / real.double().sum(1, keepdim=True).expand(B, L) if several else real.double()
+    expected = (each * weight[real]).sum() / weight[real].sum()
+    for on_device in (False, True):
+        if on_device:  # where all pairs stay, and padding weighs nothing
+            monkeypatch.setattr(rows, "is_transformed", lambda _: True)
+        found = loss.from_embeddings(users, positives, candidates, **given)
+        torch.testing.assert_close(found, expected, rtol=1e-14, atol=0.0)
 
 
 @pytest.mark.parametrize("fused", [False, True])

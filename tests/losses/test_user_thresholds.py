@@ -1,5 +1,6 @@
 """SL@K with thresholds that are kept for some epochs."""
 
+import contextlib
 import copy
 
 import pytest
@@ -73,17 +74,44 @@ def test_ids_may_be_of_any_integer_type(ids, dtype):
     assert torch.equal(*found)
 
 
-def test_training_may_follow_a_validation():
-    loss, given, ids = build(), vectors(0), torch.arange(5)
-    with torch.inference_mode():
-        loss.from_embeddings(*given, user_ids=ids)
-    loss.epoch = 2
-    again = vectors(1)
-    found = loss.from_embeddings(*again, user_ids=ids)
-    torch.testing.assert_close(found, loss_by(threshold(again[0], again[2]), *again))
-    with torch.inference_mode():  # and a validation with more users follow that
-        loss.from_embeddings(*again, user_ids=ids + 5)
-    loss.from_embeddings(*again, user_ids=ids + 5)
+def evaluating(loss):
+    loss.eval()
+    return contextlib.nullcontext()
+
+
+@pytest.mark.parametrize(
+    "no_training", [evaluating, lambda _: torch.no_grad(), lambda _: torch.inference_mode()]
+)
+def test_a_validation_changes_nothing(no_training):
+    """Not of users that training has seen, which have their thresholds, and not of others."""
+    loss, ids, (first, again) = build(), torch.arange(5), map(vectors, range(2))
+    own = loss_by(threshold(again[0], again[2]), *again)
+    with no_training(loss):
+        torch.testing.assert_close(loss.from_embeddings(*again, user_ids=ids), own)
+    loss.train()
+    loss.from_embeddings(*first, user_ids=ids)
+    before = copy.deepcopy(loss.training_state())
+    loss.epoch = 7
+    with no_training(loss):
+        found = loss.from_embeddings(*again, user_ids=ids + 2)
+        expected = threshold(again[0], again[2])
+        expected[:3] = threshold(first[0], first[2])[2:]
+        torch.testing.assert_close(found, loss_by(expected, *again))
+        loss.epoch = -1  # what was kept in a later epoch is of another training
+        torch.testing.assert_close(loss.from_embeddings(*again, user_ids=ids), own)
+    after = loss.training_state()["user_thresholds"]
+    assert all(torch.equal(value, after[name]) for name, value in before["user_thresholds"].items())
+    loss.train()
+    loss.epoch = 7
+    torch.testing.assert_close(loss.from_embeddings(*again, user_ids=ids), own)  # due since long
+
+
+def test_ids_that_are_hashes_are_refused():
+    ids = torch.tensor([1, 2, 3, 4, 10**12])
+    with pytest.raises(ValueError, match=r"^user_ids holds 1,000,000,000,000, .*number the users from 0 on"):
+        build().from_embeddings(*vectors(0), user_ids=ids)
+    with torch.no_grad():
+        assert build().from_embeddings(*vectors(0), user_ids=ids).isfinite().all()
 
 
 def test_of_several_rows_of_a_user_the_mean_is_kept():

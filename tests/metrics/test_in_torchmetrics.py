@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
+import torchmetrics.wrappers
 import torchmetrics.wrappers.tracker
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +17,14 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.wrappers import MetricTracker
+from torchmetrics.wrappers import (
+    BootStrapper,
+    MetricTracker,
+    MinMaxMetric,
+    MultioutputWrapper,
+    MultitaskWrapper,
+    Running,
+)
 
 from lightning_croloss.metrics import HitRateAtN, MRRAtN, NDCGAtN, OneCutoff, RankMetric, RecallAtN
 from tests.data_for_tests import quiet_trainer
@@ -174,6 +184,112 @@ def test_a_single_n_is_saved_where_it_is_asked_for(metric_class: type[RankMetric
         metric.persistent(True)
     loaded.load_state_dict(saved.state_dict())
     assert loaded.compute() == saved.compute() > 0
+
+
+RANKS = [torch.tensor(ranks) for ranks in ([[1], [30]], [[40], [30]], [[2], [3]], [[50], [60]])]
+
+
+def fed(wrapped: Metric) -> Metric:
+    """Give a wrapper of Recall@10 four batches of two users, of whom 1, 0, 2 and 0 have a hit."""
+    for ranks in RANKS:
+        wrapped.update(ranks)
+    return wrapped
+
+
+def running(single: Metric) -> object:
+    by_call = Running(copy.deepcopy(single), window=2)
+    seen = [by_call(ranks).item() for ranks in RANKS]
+    assert seen == [0.5, 0.0, 1.0, 0.0]
+    found = fed(Running(single, window=3))
+    assert found.compute() == found.compute()
+    return by_call.compute().item(), found.compute().item()
+
+
+def min_max(single: Metric) -> object:
+    wrapped = MinMaxMetric(single)
+    found = {}
+    for ranks in RANKS:
+        wrapped.update(ranks)
+        found = wrapped.compute()
+    return {name: round(value.item(), 3) for name, value in found.items()}
+
+
+def strapped(single: Metric) -> object:
+    found = fed(BootStrapper(single, num_bootstraps=200, raw=True, sampling_strategy="multinomial")).compute()
+    return round(found["mean"].item(), 1), len(found["raw"])
+
+
+def tasks(single: Metric) -> object:
+    wrapped = MultitaskWrapper({"one": single, "other": copy.deepcopy(single)})
+    wrapped.update({"one": RANKS[0], "other": RANKS[2]}, {"one": RANKS[0] > 0, "other": RANKS[2] > 0})
+    return {name: value.item() for name, value in wrapped.compute().items()}
+
+
+def outputs(single: Metric) -> object:
+    wrapped = MultioutputWrapper(single, num_outputs=2, remove_nans=False)
+    wrapped.update(torch.stack([RANKS[0], RANKS[2]], dim=-1))
+    return wrapped.compute().tolist()
+
+
+def transformed(single: Metric) -> object:
+    wrapped = torchmetrics.wrappers.LambdaInputTransformer(single, lambda ranks: ranks + 8)
+    wrapped.update(RANKS[2], RANKS[2] > 0)
+    return wrapped.compute().item()
+
+
+def binary(single: Metric) -> object:
+    wrapped = torchmetrics.wrappers.BinaryTargetTransformer(single, threshold=0)
+    with pytest.raises(TypeError, match=r"mask must be bool, got torch\.int64"):
+        wrapped.update(RANKS[2], torch.ones_like(RANKS[2]))
+    return None
+
+
+#: What each of torchmetrics' wrappers makes of a metric of one N; of the others, which are none of these.
+WRAPPED: dict[str, tuple[Callable[[Metric], object], object]] = {
+    "BinaryTargetTransformer": (binary, None),
+    "BootStrapper": (strapped, (0.4, 200)),
+    "LambdaInputTransformer": (transformed, 0.5),
+    "MetricTracker": (tracked, (0.5, 0)),
+    "MinMaxMetric": (min_max, {"raw": 0.375, "max": 0.5, "min": 0.25}),
+    "MultioutputWrapper": (outputs, [0.5, 1.0]),
+    "MultitaskWrapper": (tasks, {"one": 0.5, "other": 1.0}),
+    "Running": (running, (0.5, 1 / 3)),
+}
+#: A base class; what wants a network; what takes one value of each class.
+OTHERS = {"MetricInputTransformer", "FeatureShare", "ClasswiseWrapper"}
+
+
+def test_every_wrapper_is_known() -> None:
+    assert set(torchmetrics.wrappers.__all__) <= set(WRAPPED) | OTHERS
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_single_n_in_every_wrapper(name: str) -> None:
+    if not hasattr(torchmetrics.wrappers, name):
+        pytest.skip(f"this torchmetrics has no {name}")
+    torch.manual_seed(0)
+    wrap, expected = WRAPPED[name]
+    found = wrap(RecallAtN.at(10))
+    assert found == (pytest.approx(expected) if isinstance(expected, (float, tuple)) else expected)
+
+
+def test_a_collection_of_single_ns_takes_their_states() -> None:
+    """Equal ones are one group, of which the first alone is updated; and with the metric itself, too."""
+    metrics = MetricCollection(
+        {"one": RecallAtN.at(10), "same": RecallAtN.at(10), "whole": RecallAtN((10,)), "mrr": MRRAtN.at(10)}
+    )
+    for _ in range(2):
+        for ranks in RANKS:
+            metrics.update(ranks)
+            metrics.compute()
+        found = sorted(value.item() for value in metrics.compute().values())
+        assert found == pytest.approx([(1 + 1 / 2 + 1 / 3) / 8, 0.375, 0.375, 0.375])
+        metrics.reset()
+    alone = RecallAtN.at(10)
+    alone.set_dtype(torch.float16)
+    alone.update(RANKS[0])
+    assert all(state.dtype == torch.int64 for state in alone.metric_state.values())
+    assert pickle.loads(pickle.dumps(alone)).compute() == copy.deepcopy(alone).compute() == 0.5
 
 
 def test_groups_that_a_user_names_hold_equal_metrics_alone() -> None:

@@ -115,3 +115,43 @@ def test_a_sampler_without_a_catalogue_says_what_is_missing(cls, use):
 def test_a_catalogue_without_items_is_refused(cls):
     with pytest.raises(ValueError, match="num_items must be at least 1, got 0"):
         make(cls).set_num_items(0)
+
+
+@pytest.mark.parametrize("cls", SAMPLERS)
+def test_log_q_is_asked_of_items(cls):
+    sampler = make(cls)
+    sampler.sample(batch_of())
+    for wrong in (-1, 41, 99):
+        with pytest.raises(ValueError, match=rf"ids must be in 0 … 40, the number of items .*, got {wrong}"):
+            sampler.log_prob(torch.tensor([1, wrong]))
+    with pytest.raises(TypeError, match=r"ids must be integers, got torch\.float32"):
+        sampler.log_prob(torch.ones(2))
+    with pytest.raises(TypeError, match="ids must be a tensor of item ids, got list"):
+        sampler.log_prob([1, 2])
+    narrow = sampler.log_prob(torch.tensor([0, 1, 40], dtype=torch.uint8))
+    assert torch.equal(narrow, sampler.log_prob(torch.tensor([0, 1, 40])))
+    assert sampler.log_prob(torch.zeros(0, 3, dtype=torch.long)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("cls", [InBatchNegatives, PopularityNegatives, MixedNegatives])
+@pytest.mark.parametrize(
+    ("counts", "error", "message"),
+    [
+        ([0, 1, 2], TypeError, r"item_counts must be a tensor \(num_items \+ 1,\), got list: torch.as_ten"),
+        (torch.ones(5), ValueError, r"item_counts must be \(num_items \+ 1,\) with num_items=40"),
+        (torch.full((41,), float("nan")), ValueError, "item_counts must hold finite .*, got nan for id 0"),
+        (torch.arange(41) - 5, ValueError, "item_counts must hold finite .*, got -5 for id 0"),
+        (torch.ones(41).bool(), TypeError, "item_counts must hold numbers, got torch.bool"),
+    ],
+    ids=["list", "shape", "NaN", "negative", "bool"],
+)
+def test_counts_that_are_none(cls, counts, error, message):
+    with pytest.raises(error, match=message):
+        make(cls).prepare(counts, torch.arange(41))
+
+
+@pytest.mark.parametrize("cls", [UniformNegatives, PopularityNegatives])
+@pytest.mark.parametrize("number", [2.5, "3", True, float("nan")])
+def test_a_number_of_draws_is_whole(cls, number):
+    with pytest.raises(ValueError, match="num_negatives must be a whole number, got"):
+        cls(number)

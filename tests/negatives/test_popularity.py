@@ -91,3 +91,17 @@ def test_arguments_change_the_draws(changed):
         torch.manual_seed(0)
         draws.append(counted(sampler).sample(batch_with([1, 3])).ids)
     assert draws[0].shape != draws[1].shape or not torch.equal(*draws)
+
+
+@pytest.mark.parametrize(("exponent", "smoothing"), [(100.0, 1.0), (1e4, 1.0), (100.0, 1e-300)])
+def test_a_large_exponent_draws_the_most_popular(exponent, smoothing):
+    """The power itself is beyond float64, or below it."""
+    sampler = PopularityNegatives(50, exponent, smoothing)
+    sampler.set_num_items(3)
+    for counts, expected in (([0, 2, 50_000, 30], [2]), ([0, 0, 0, 0], [1, 2, 3])):
+        counts = torch.tensor(counts)
+        sampler.prepare(counts, counts)
+        ids = sampler.sample(batch_with([1])).ids
+        assert set(ids.tolist()) == set(expected)
+        log_prob = sampler.log_prob(torch.tensor(expected))
+        torch.testing.assert_close(log_prob, torch.full((len(expected),), -math.log(len(expected))))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -108,6 +109,70 @@ def test_arguments_that_do_not_fit(arguments, message):
     }
     with pytest.raises(ValueError, match=message):
         diverse_items(**{**fitting, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 2.0}, "n must be an integer, got 2.0"),
+        ({"n": True}, "n must be an integer, got True"),
+        ({"diversity": "1"}, "diversity must be a number, got '1'"),
+        ({"diversity": True}, "diversity must be a number, got True"),
+        ({"diversity": torch.ones(2)}, "diversity must be a number, got tensor"),
+        ({"ids": [[1, 2, 3]]}, "ids must be a tensor, got list"),
+        ({"ids": torch.ones(1, 3)}, "ids must hold integer item ids, got torch.float32"),
+        ({"scores": np.zeros((1, 3))}, "scores must be a tensor, got ndarray"),
+        ({"scores": torch.ones(1, 3).long()}, "scores must be floating-point numbers, got torch.int64"),
+        ({"categories": torch.zeros(4, 1)}, "categories must hold integer ids, got torch.float32"),
+    ],
+)
+def test_types_that_do_not_fit(arguments, message):
+    fitting = {
+        "ids": torch.tensor([[1, 2, 3]]),
+        "scores": torch.zeros(1, 3),
+        "categories": torch.zeros(4, 1, dtype=torch.long),
+        "n": 2,
+        "diversity": 0.1,
+    }
+    with pytest.raises(TypeError, match=message):
+        diverse_items(**{**fitting, **arguments})
+
+
+def test_a_negative_category_is_refused():
+    with pytest.raises(ValueError, match="categories must hold ids of at least 0, 0 = no more, got -1"):
+        diverse_items(torch.tensor([[1, 2]]), torch.zeros(1, 2), torch.tensor([[0], [1], [-1]]), 1, 0.1)
+
+
+@pytest.mark.parametrize("diversity", [0.0, 1.0])
+def test_nan_ranks_last_and_is_an_item(diversity):
+    ids, scores = torch.tensor([[1, 2, 3, 4, 0]]), torch.tensor([[9.0, math.nan, 7.0, 6.0, math.nan]])
+    categories = torch.tensor([[0], [1], [1], [2], [2]])
+    found, values = diverse_items(ids, scores, categories, 5, diversity)
+    assert found.tolist() == [[1, 3, 4, 2, 0]]
+    assert values.tolist() == [[9.0, 7.0, 6.0, torch.finfo(torch.float32).min, -math.inf]]
+
+
+def test_a_weight_beyond_the_range_of_the_scores():
+    ids, categories = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0], [1], [1], [2], [2]])
+    scores = torch.tensor([[9.0, 8.0, 7.0, 6.0]])
+    for weight in (1e5, 1e30, 1e308):
+        for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            found, values = diverse_items(ids, scores.to(dtype), categories, 4, weight)
+            assert found.tolist() == [[1, 3, 2, 4]]
+            assert values.dtype == dtype
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_categories_may_be_hashes(width):
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.stack([torch.randperm(12, generator=generator)[:8] + 1 for _ in range(4)])
+    scores = torch.randn(4, 8, generator=generator).sort(1, descending=True).values
+    categories = torch.randint(0, 4, (13, width), generator=generator)
+    categories[0] = 0
+    expected = diverse_items(ids, scores, categories, 6, 0.5)
+    found = diverse_items(ids, scores, categories * 10**17, 6, 0.5)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
 
 
 # ---------------------------------------------------------------------- in models

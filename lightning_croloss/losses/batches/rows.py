@@ -11,6 +11,7 @@ from lightning_croloss.common.item_lists import Ids, ItemLists, rows_of
 from lightning_croloss.common.unread_values import is_transformed
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold
+from lightning_croloss.losses.batches.scored import rank_dtype
 
 Flat = tuple[Tensor, Tensor, Tensor | None, Tensor | None, "int | Tensor | None", Tensor | None]
 
@@ -43,7 +44,9 @@ def one_row_each(batch: VectorBatch) -> VectorBatch:
         excluded_ids=None if excluded is None else given.of_excluded(excluded),
         log_prob=_each(metadata.log_prob, 1, given, "candidate_log_prob"),
         num_sampled=given.of_number(metadata.num_sampled, "num_sampled"),
-        sample_weight=_weights(metadata.sample_weight, given, several),
+        sample_weight=_weights(
+            metadata.sample_weight, given, several, rank_dtype(users.dtype, positives.dtype, candidates.dtype)
+        ),
         num_items=metadata.num_items,
         unit_candidates=metadata.unit_candidates,
         fold=Fold(shape[:1], given.row_of) if several else Fold(shape, given.position),
@@ -104,7 +107,7 @@ class _Given:
 def _joined(excluded: Ids, targets: Tensor) -> Ids:
     """Return the excluded items of each row, or of each of its positives, and its targets (B, P)."""
     if isinstance(excluded, ItemLists):
-        excluded = excluded.padded()
+        return excluded.joined(targets)
     if excluded.dim() == 3:
         targets = targets.unsqueeze(1).expand(*targets.shape, targets.shape[1])
     return torch.cat([excluded.to(targets.dtype), targets], dim=-1)
@@ -130,18 +133,18 @@ def _candidates(candidates: Tensor, given: _Given) -> Tensor:
     return each
 
 
-def _weights(sample_weight: Tensor | None, given: _Given, several: bool) -> Tensor | None:
-    """Return the weight of each row: its positions' own, or a share of that of its user."""
+def _weights(sample_weight: Tensor | None, given: _Given, several: bool, dtype: torch.dtype) -> Tensor | None:
+    """Return the weight of each row: its positions' own, or a share of that of its user, in ``dtype``."""
     weight = given.of_number(sample_weight, "sample_weight")
     weight = weight if isinstance(weight, Tensor) else None
     if several:
         number = (
             given.row_of.new_full(given.shape[:1], given.shape[1]) if given.number is None else given.number
         )
-        share = number.clamp(min=1).reciprocal()[given.row_of]
+        share = number.to(dtype).clamp(min=1).reciprocal()[given.row_of]
         weight = share if weight is None else weight * share
     if given.all_real is not None:
-        real = given.all_real.float()
+        real = given.all_real.to(dtype)
         weight = real if weight is None else weight * real
     return weight
 

@@ -13,6 +13,8 @@ from lightning_croloss.losses.kernels import FAR_BELOW
 
 #: What rounding may take away from a sum of weights.
 _ROUNDING = 1e-5
+#: What it may add to k M / N.
+_RATIO_ROUNDING = 1e-7
 
 
 @torch.no_grad()
@@ -35,7 +37,11 @@ def top_k_threshold(scores: Tensor, draws: Draws, k: int, shards: ShardSums | No
     Returns:
         (B,) without gradient; ``FAR_BELOW`` in rows of which nothing counts.
     """
-    share = k * draws.num_sampled / draws.num_items
+    # float32 would bring k M / N above a whole number that it is
+    share = k * draws.num_sampled.double() / draws.num_items.double()
+    if draws.known_ratio is not None and not is_unread(scores):  # of more items than float32 can count
+        share = torch.full_like(share, k / draws.known_ratio)
+    share = share * (1.0 - _RATIO_ROUNDING)
     if shards is not None:
         if draws.log_weight is not None:
             raise ValueError(

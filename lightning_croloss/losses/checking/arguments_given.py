@@ -1,7 +1,7 @@
 """Checks of what the arguments of a loss are: one sentence before anything reaches a tensor operation.
 
-They look at types, shapes and devices, which the host knows, and never at values, so that nothing waits for a
-device. What can be told from values is asked in ``lightning_croloss.losses.checking.inspection``.
+They look at types, shapes and devices, which the host knows, and at few values, those on the host, so that
+nothing waits for a device. What others tell is asked in ``lightning_croloss.losses.checking.inspection``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_croloss.losses.checking.kinds import (
     OF_COLUMNS,
+    check_amounts,
     check_columns,
     check_excluded,
     check_floats,
@@ -187,6 +188,7 @@ def check_logits(
             raise ValueError(f"sample_weight must be real numbers, got {weight.dtype}")
         if weight.device != device:
             refuse_device("sample_weight", weight, "logits", device)
+        check_amounts("sample_weight", weight)
     if not isinstance(ignore_index, int) or isinstance(ignore_index, bool):
         raise TypeError(f"ignore_index must be an integer that is no class, as -100, got {ignore_index!r}")
     if class_dim is not None and (not isinstance(class_dim, int) or isinstance(class_dim, bool)):

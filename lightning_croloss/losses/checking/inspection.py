@@ -8,18 +8,20 @@ arrived, so that nothing waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import Ids, ItemLists
 from lightning_croloss.common.unit_length import unit_length
-from lightning_croloss.common.unread_values import shares_memory
+from lightning_croloss.common.unread_values import is_unread, shares_memory
 from lightning_croloss.losses.batches.call_scores import CallScores
 from lightning_croloss.losses.batches.logits import LogitBatch
 from lightning_croloss.losses.batches.metadata import VectorBatch
 from lightning_croloss.losses.checking import own_positives, score_figures
 from lightning_croloss.losses.checking.answers import Answers
+from lightning_croloss.losses.checking.kinds import ends_of_amounts, judge_amounts
 from lightning_croloss.losses.checking.resolution import Comparison
 
 #: Calls at which values are looked at again that change while a model trains.
@@ -44,6 +46,7 @@ class Inspection:
         self._seen: set[Hashable] = set()
         self._too_many: set[tuple[int, int]] = set()
         self._targets_seen = 0
+        self._amounts_seen = 0
         self._calls = 0
 
     def of_scores(
@@ -138,6 +141,25 @@ class Inspection:
                 )
 
         self._answers.ask(padded.sum().double().unsqueeze(0), answer)
+
+    def amounts(self, num_sampled: object, sample_weight: Tensor | None) -> None:
+        """Look at weights and numbers of draws of a device, in a few of all calls; the host's are known.
+
+        Raises:
+            ValueError: some are negative or not finite.
+        """
+        amounts = {"num_sampled": num_sampled, "sample_weight": sample_weight}
+        unknown = {
+            name: given
+            for name, given in amounts.items()
+            if isinstance(given, Tensor) and given.device.type != "cpu" and not is_unread(given)
+        }
+        if not unknown:
+            return
+        self._amounts_seen += 1
+        for name, given in unknown.items():
+            if given.numel() and self._amounts_seen in LATER_CALLS:
+                self._answers.ask(ends_of_amounts(given), partial(judge_amounts, name))
 
     def draws(self, scores: CallScores) -> None:
         """Warn of more draws than there are items; ignored candidates, as padding is, are not drawn."""

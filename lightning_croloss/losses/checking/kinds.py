@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.common.item_lists import ItemLists
+from lightning_croloss.common.unread_values import is_unread
 
 #: The integers that the losses can sort and compare.
 ID_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -107,6 +108,7 @@ def check_number(number: object, rows: torch.Size) -> None:
             raise ValueError(f"num_sampled must be numbers of draws, got {number.dtype}")
         if number.shape not in (torch.Size(), rows, rows[:1]):
             raise ValueError(f"num_sampled must be a number or (B,), got {tuple(number.shape)}")
+        check_amounts("num_sampled", number)
     elif isinstance(number, bool) or not isinstance(number, Real):
         raise TypeError(f"num_sampled must be a number or a tensor (B,), got {type(number).__name__}")
     elif not 0.0 <= float(number) < math.inf:
@@ -122,6 +124,30 @@ def check_weight(weight: object, rows: torch.Size, like: str, device: torch.devi
         raise ValueError(f"sample_weight must be (B,) like {like} {tuple(rows)}, got {tuple(weight.shape)}")
     if weight.device != device:
         refuse_device("sample_weight", weight, like, device)
+    check_amounts("sample_weight", weight)
+
+
+def check_amounts(name: str, amounts: Tensor) -> None:
+    """Refuse weights or numbers of draws that are negative or not finite, if they are on the host.
+
+    Those of a device are asked for, see ``Inspection.amounts``.
+    """
+    if amounts.device.type == "cpu" and amounts.numel() and not is_unread(amounts):
+        judge_amounts(name, ends_of_amounts(amounts).tolist())
+
+
+@torch.no_grad()
+def ends_of_amounts(amounts: Tensor) -> Tensor:
+    """Return the least and the largest (2,) of some, both NaN if one is, where they are."""
+    return torch.stack(torch.aminmax(amounts.detach().double()))
+
+
+def judge_amounts(name: str, ends: list[float]) -> None:
+    """Raise ``ValueError`` if amounts with these ends are no amounts."""
+    least, most = ends
+    if not (least >= 0.0 and most < math.inf):
+        found = least if math.isnan(least) or least < 0.0 else most
+        raise ValueError(f"{name} must hold finite numbers of at least 0, got {found:g}")
 
 
 def refuse_device(name: str, value: Tensor, other: str, device: torch.device) -> NoReturn:

@@ -7,14 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lightning_croloss.losses.checking import chance
+
 #: Rows that are looked at.
 _ROWS = 64
 #: Fewest rows, and share of them, from which on a side of a coin is no accident.
 _ENOUGH, _MOST = 8, 0.9
 #: Share of the rows of which a mistake that is made in all can be seen.
 _NEARLY_ALL = 0.95
-#: Fewest scores among which the positive's own is no accident.
-_SCORES = 16
+#: Orders of magnitude of the odds against an accident: from the first on a mistake is told, from the second
+#: on there is no doubt.
+_UNLIKELY, _CERTAIN = 1.0, 3.0
 #: A mask that all rows share should leave more than one, and more than one in so many; of so many at least.
 _FEW_OF, _MASKED = 20, 8
 
@@ -42,21 +45,20 @@ def figures(positive: Tensor, negative: Tensor, mask: Tensor | None) -> Tensor:
     ties = same.sum(1)
     # a tie or two are the positive itself; where many scores are alike they say nothing
     itself = (ties > 0) & (2 * ties <= columns) & (ties <= 2 + columns // 100)
-    diagonal = torch.zeros_like(itself)
-    if rows == columns:
-        diagonal = _on_diagonal(own, scores, same, step, torch.finfo(negative.dtype).eps)
-        diagonal = diagonal & kept[:, ::step].diagonal()
     share, scattered, blank, below, varies = _spread(own, scores, ignored, kept)
+    used, alike = varies & (number > 0), chance.of_ties(own, scores)
+    diagonal = number.new_zeros(())
+    if rows == columns:
+        eps = torch.finfo(negative.dtype).eps
+        diagonal = _on_diagonal(own, scores, kept, used, alike, step, eps)
     few = number.new_zeros(())
     if mask is not None and (mask.dim() == 1 or len(own) > 1):
         few = _leaves_few(number, ignored)
     return torch.stack(
         [
             (number >= 0).sum(),
-            (varies & (number > 0)).sum(),
-            (varies & diagonal).sum(),
-            # few or short numbers are alike by accident
-            (varies & itself).sum() * (negative.dtype.itemsize >= 4 and scores.numel() >= _SCORES),
+            diagonal,
+            _against_accident(itself, used, number * alike),
             share.mean() == 1.0,
             scattered.sum(),
             few,
@@ -86,7 +88,7 @@ def figures_of_logits(
     negative = ~(own | absent) & counts.unsqueeze(1)
     kept = negative & ~ignored
     scores = logits.float()
-    share, scattered, blank, below, varies = _spread(positive.float(), scores, ignored, kept, negative)
+    share, scattered, blank, below, _ = _spread(positive.float(), scores, ignored, kept, negative)
     rows, number = counts.sum(), kept.sum(1)
     left_out = share[negative.any(1)].mean() if logits.device.type == "cpu" else share.mean()
     few = left_out.new_zeros(())
@@ -98,7 +100,6 @@ def figures_of_logits(
     return torch.stack(
         [
             rows,
-            (varies & (number > 0)).sum(),
             zero,
             zero,
             left_out == 1.0,
@@ -168,18 +169,18 @@ def judge(found: list[float], warn: Callable[[str, str], None], name: str = "neg
         name: the argument that is the mask.
     """
     polarity = _POLARITY.format(name)
-    rows, used, diagonal, itself, all_ignored, mostly, few, blank, comparable, below = found
-    if used > 1 and max(diagonal, itself) >= _NEARLY_ALL * used:
+    rows, diagonal, itself, all_ignored, mostly, few, blank, comparable, below = found
+    if max(diagonal, itself) >= _UNLIKELY:
         where = "on the diagonal of" if diagonal >= itself else "in"
         inverted = f", and most others are ignored ({polarity})" if mostly > rows / 2 else ""
         message = (
             f"positive_scores are {where} negative_scores too, where they count as negatives of their own "
-            f"rows{inverted}"
-        )
-        raise ValueError(
-            f"{message}: for logits and labels call loss.from_logits(logits, labels), for vectors "
+            f"rows{inverted}: for logits and labels call loss.from_logits(logits, labels), for vectors "
             "loss.in_batch(users, items), or ignore them by negative_mask, True = ignore"
         )
+        if max(diagonal, itself) >= _CERTAIN:
+            raise ValueError(message)
+        warn("own positives", f"{message}; if other items score the same by accident, all is well")
     if all_ignored:
         warn("all ignored", f"{name} ignores every negative, and the loss is 0: {polarity}")
     elif rows >= _ENOUGH // 4 and mostly > rows / 2:
@@ -206,9 +207,27 @@ def judge(found: list[float], warn: Callable[[str, str], None], name: str = "neg
         )
 
 
-def _on_diagonal(own: Tensor, scores: Tensor, same: Tensor, step: int, eps: float) -> Tensor:
-    """Return whether each row's own column holds its positive's score, up to rounding, and others do not."""
+def _on_diagonal(
+    own: Tensor, scores: Tensor, kept: Tensor, used: Tensor, alike: Tensor, step: int, eps: float
+) -> Tensor:
+    """Return how surely each row's own column holds its positive's score, up to rounding, ()."""
     rows = torch.arange(own.shape[0], device=own.device)
-    there = scores[rows, rows * step]
-    close = (there - own).abs() <= 4.0 * eps * scores.abs().amax(1)
-    return close & (same.sum(1) * 2 <= scores.shape[1])
+    close = (scores - own.unsqueeze(1)).abs() <= 4.0 * eps * scores.abs().amax(1, keepdim=True)
+    there = close[rows, rows * step]
+    others = close.sum(1) - there.long()
+    rate = torch.maximum(alike, others.sum() / max(1, others.shape[0] * (scores.shape[1] - 1)))
+    there = there & kept[rows, rows * step] & (2 * others < scores.shape[1])
+    return _against_accident(there, used, rate.expand(len(own)))
+
+
+def _against_accident(found: Tensor, used: Tensor, chance: Tensor) -> Tensor:
+    """Return the orders of magnitude of the odds that what nearly all rows show is no accident, ().
+
+    Args:
+        found: (b,) bool, the rows that show it.
+        used: (b,) bool, the rows that could.
+        chance: (b,) how likely each shows it by accident.
+    """
+    found = found & used
+    odds = chance.clamp(min=1e-30, max=1.0).log10().masked_fill(~found, 0.0).sum().neg()
+    return odds * ((found.sum() >= _NEARLY_ALL * used.sum()) & (used.sum() > 1))

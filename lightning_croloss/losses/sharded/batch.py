@@ -14,6 +14,7 @@ from lightning_croloss.losses.batches.call_scores import CallScores, spread_over
 from lightning_croloss.losses.batches.metadata import VectorBatch
 from lightning_croloss.losses.batches.reduction import Fold
 from lightning_croloss.losses.batches.scored import Draws, rank_dtype
+from lightning_croloss.losses.checking.kinds import ends_of_amounts, judge_amounts
 from lightning_croloss.sharding.messages import everyone_says, gathered_rows, swapped
 from lightning_croloss.sharding.row_shards import RowShards
 
@@ -207,7 +208,10 @@ def _numbers(batch: VectorBatch, sent: list[int]) -> list[float]:
     users, positives, candidates, metadata = batch
     needs = any(part.requires_grad for part in (users, positives, candidates)) and torch.is_grad_enabled()
     weight = metadata.sample_weight
-    total = float(len(users)) if weight is None else float(weight.double().sum())
+    total = float(len(users)) if weight is None else 0.0
+    if weight is not None and weight.numel():
+        *ends, total = torch.cat([ends_of_amounts(weight), weight.detach().double().sum().view(1)]).tolist()
+        judge_amounts("sample_weight", ends)
     return [float(len(users)), float(needs), total, *map(float, sent)]
 
 

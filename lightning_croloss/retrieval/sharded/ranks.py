@@ -9,6 +9,7 @@ from torch import Tensor, distributed
 
 from lightning_croloss.common.repeats import without_repeats
 from lightning_croloss.common.uncompiled import uncompiled
+from lightning_croloss.retrieval.arguments import check_tile_elements, check_vectors
 from lightning_croloss.retrieval.counting import count, excluded_rivals, same
 from lightning_croloss.retrieval.ids import check_ids, checked_excluded, warn_of_ids_from_0
 from lightning_croloss.retrieval.pairs import Pairs
@@ -55,8 +56,10 @@ def target_ranks(
     Raises:
         ValueError: a shape does not fit, an id is not that of an item, the processes have vectors of
             different shapes, or ``tile_elements`` is below 1.
-        TypeError: if ids are not integers.
+        TypeError: if ids or ``tile_elements`` are not integers, or vectors not floating-point numbers.
     """
+    check_vectors(users, item_matrix)
+    check_tile_elements(tile_elements)
     shards.check(item_matrix)
     if len(shards.sizes) == 1:
         return ranks_of_one_process(

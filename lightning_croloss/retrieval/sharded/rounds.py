@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
+from lightning_croloss.retrieval.arguments import DTYPES
 from lightning_croloss.sharding.messages import gathered_rows
-
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -44,32 +43,25 @@ class Rounds:
     A round holds at most ``most_elements`` numbers of the users of all processes, but one user of each.
 
     Args:
-        users: (B, K, D) the vectors of this process's users.
+        users: (B, K, D) the vectors of this process's users, of which ``check_vectors`` is asked before.
         ids: what comes with them, each (B, X); B and X may differ between the processes.
         like: something of the dtype of the items.
-        most_elements: the most numbers of a round.
+        most_elements: the most numbers of a round, at least 1.
         besides: how many numbers each user takes besides the vectors and ids.
 
     Attributes:
         largest: the most users of a round.
 
     Raises:
-        ValueError: the processes have vectors of different shapes or dtypes, or ``most_elements`` is below 1.
+        ValueError: the processes have vectors of different shapes or dtypes.
     """
 
     def __init__(
         self, users: Tensor, ids: Sequence[Tensor], like: Tensor, most_elements: int, besides: int = 0
     ) -> None:
-        if users.ndim != 3 or users.shape[1] == 0:
-            raise ValueError(
-                f"users must have shape (B, K, D), got {tuple(users.shape)}: "
-                "give each user K >= 1 vectors, a single one by unsqueeze(1)"
-            )
-        if most_elements < 1:
-            raise ValueError(f"tile_elements must be at least 1, got {most_elements}: raise it")
         self._users, self._ids = users.detach(), ids
         self._rank = distributed.get_rank()
-        shape = [*users.shape[1:], _DTYPES.index(users.dtype), _DTYPES.index(like.dtype)]
+        shape = [*users.shape[1:], DTYPES.index(users.dtype), DTYPES.index(like.dtype)]
         said = torch.tensor([len(users), *shape, *(part.shape[1] for part in ids)], device=users.device)
         table = [torch.empty_like(said) for _ in range(distributed.get_world_size())]
         distributed.all_gather(table, said)
@@ -78,8 +70,8 @@ class Rounds:
             if row[1:5] != told[0][1:5]:
                 raise ValueError(
                     f"all processes must have users and items of the same form, but those of process {rank} "
-                    f"have (K, D) = ({row[1]}, {row[2]}), {_DTYPES[row[3]]} and {_DTYPES[row[4]]}, those of "
-                    f"process 0 ({told[0][1]}, {told[0][2]}), {_DTYPES[told[0][3]]} and {_DTYPES[told[0][4]]}"
+                    f"have (K, D) = ({row[1]}, {row[2]}), {DTYPES[row[3]]} and {DTYPES[row[4]]}, those of "
+                    f"process 0 ({told[0][1]}, {told[0][2]}), {DTYPES[told[0][3]]} and {DTYPES[told[0][4]]}"
                 )
         self._numbers = [row[0] for row in told]
         self._widths = [max(widths) for widths in zip(*(row[5:] for row in told), strict=True)]

@@ -7,6 +7,7 @@ from torch import Tensor, distributed
 
 from croloss_serving.common.list_length import check_n
 from lightning_croloss.common.uncompiled import uncompiled
+from lightning_croloss.retrieval.arguments import check_tile_elements, check_vectors
 from lightning_croloss.retrieval.exact import block_top
 from lightning_croloss.retrieval.exact import top_items as top_items_of_one_process
 from lightning_croloss.retrieval.ids import checked_excluded
@@ -45,8 +46,10 @@ def top_items(
     Raises:
         ValueError: if n is not in 1 … N, a shape does not fit, an id is not that of an item, the processes
             have vectors of different shapes, or ``tile_elements`` is below 1.
-        TypeError: if ids are not integers.
+        TypeError: if ids or ``tile_elements`` are not integers, or vectors not floating-point numbers.
     """
+    check_vectors(users, item_matrix)
+    check_tile_elements(tile_elements)
     shards.check(item_matrix)
     if len(shards.sizes) == 1:
         return top_items_of_one_process(users, item_matrix, n, excluded=excluded, tile_elements=tile_elements)

@@ -252,6 +252,7 @@ def _refusals(rank: int, world: int) -> None:
     refused("users and positives must be", users=torch.zeros(2, 5))
     refused("vectors of this process's", candidates=case.table)
     refused("a target is an item", target_ids=torch.tensor([1, 0]))
+    refused("sample_weight must hold finite", sample_weight=torch.tensor([1.0, -1.0]))
     refused("sample_weight gets no gradient", sample_weight=torch.ones(2, requires_grad=True))
     with pytest.raises(ValueError, match="shards must be as many as there are processes"):
         case.shard(CROLoss(), RowShards(27, world + 1, rank))
