@@ -80,6 +80,7 @@ def _keep(ctx: Any, log_rank: Tensor, slope: Tensor, num_items: Tensor, slope_of
 
 
 def _slope(ctx: Any) -> Tensor:
+    slope: Tensor
     log_rank, slope, num_items = ctx.saved_tensors
     if not torch.is_grad_enabled() and forward_ad.unpack_dual(log_rank).tangent is None:
         return slope  # the usual case: nobody asks for a second derivative
