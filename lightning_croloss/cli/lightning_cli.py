@@ -160,7 +160,10 @@ class CROLossCLI(LightningCLI):
         self, command: str, described: dict[str, Any], given: dict[str, Any], source: str
     ) -> None:
         """Let the model beside the weights replace the config's, except for what the user gave."""
-        used, idle = chosen_arguments(given, described, source, command == "fit")
+        trusted = trusted_by_user(self.config[command].get("allow_classes"), imported=True)
+        used, idle = chosen_arguments(
+            given, described, source, command == "fit", lambda part: trusted.build(part, source)
+        )
         if idle:
             say(idle_text(idle, source))
         if command == "predict" and "ns" in used:
