@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -23,6 +24,7 @@ from lightning_croloss.data.report import COUNTING
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, TargetRows
+from lightning_croloss.data.training_record import TrainingRecord
 from lightning_croloss.data.training_targets import target_counts, training_rows
 from lightning_croloss.errors import DataError
 
@@ -155,6 +157,11 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         return target_counts(
             self.interactions, self.train_rows, self.num_items, self.target_window, self.targets_per_history
         )
+
+    @cached_property
+    def training_record(self) -> TrainingRecord:
+        """What decided the training part, and what it came to, to compare it with that of other data."""
+        return TrainingRecord.of(self)
 
     def _next_targets(self) -> NextTargets | None:
         """Return what draws the targets of training; None if they are those of the rows."""

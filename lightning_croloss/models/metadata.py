@@ -15,6 +15,7 @@ from croloss_serving.recommend.time_units import in_unit, other_size, other_unit
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.data.training_record import TrainingRecord
 from lightning_croloss.models.checkpoint import FORMAT_VERSION, KEY, check_version
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
 from lightning_croloss.models.saved_metadata import check_saved
@@ -42,6 +43,7 @@ class ModelMetadata:
         max_history: number of events that the model was trained on at most, None until then.
         reading: how the events of training were read and which of them were left out of histories, in plain
             types; None if that is not known.
+        trained_on: what decided the training data and what they came to; None if that is not known.
         seed: seed of the run, from which each step is seeded.
         started_from: the name of the pretrained model that the run started from; None if it started from
             random weights, or if that is not known.
@@ -57,6 +59,7 @@ class ModelMetadata:
         self.events = EventInputs()
         self.max_history: int | None = None
         self.reading: dict[str, Any] | None = None
+        self.trained_on: TrainingRecord | None = None
         self.seed = run_seed()
         self.started_from: str | None = None
 
@@ -90,6 +93,8 @@ class ModelMetadata:
         if self.item_counts is None or trains:
             self.item_counts = data.item_counts.cpu()
             self.reading = data.reading
+        if trains:
+            self.trained_on = data.training_record
         self.max_history = data.max_history
 
     def take_events(
@@ -138,6 +143,36 @@ class ModelMetadata:
         elif self.events.times is not None:
             self._check_unit(data.typical_time, trains)
 
+    def go_on_with(self, data: RetrievalDataModule) -> None:
+        """Refuse to go on with a training on other data; warn of another order of the same.
+
+        Raises:
+            ValueError: naming what was trained on and what the data has.
+        """
+        now = data.training_record
+        if self.trained_on is None:  # an earlier release wrote the checkpoint
+            self.trained_on = now
+            return
+        if (found := self.trained_on.other_training(now)) is not None:
+            raise ValueError(
+                f"the checkpoint was trained with {found}: go on with the data and the split it was trained "
+                "with, or start a new run from its weights"
+            )
+        if self.trained_on.other_order(now):
+            rank_zero_warn(
+                "the checkpoint was trained on the events of the data in another order: the run goes on with "
+                "them, but not as it would have"
+            )
+
+    def warning_of(self, data: RetrievalDataModule) -> str | None:
+        """Return what is to be said of measuring the model on data, None if nothing is."""
+        if self.trained_on is None:
+            return None
+        found = self.trained_on.other_events(data.training_record)
+        if found is None:
+            return None
+        return f"the model was trained with {found}: the targets measured may have been trained on"
+
     def _check_unit(self, size: float | None, trains: bool) -> None:
         """Compare the times of data with those of training by their size, see ``typical_time``."""
         ours = self.events.typical_time
@@ -162,6 +197,7 @@ class ModelMetadata:
             "events": self.events.to_plain(),
             "max_history": self.max_history,
             "reading": self.reading,
+            "trained_on": None if self.trained_on is None else self.trained_on.to_plain(),
             "seed": self.seed,
             "started_from": self.started_from,
         }
@@ -208,6 +244,7 @@ class ModelMetadata:
         self.user_encodings = _encodings(kept.get("user_features"))
         self.max_history = kept["max_history"]
         self.reading = kept.get("reading")
+        self.trained_on = TrainingRecord.from_plain(kept.get("trained_on"))
         self.seed = kept["seed"]
         self.started_from = kept.get("started_from")
 

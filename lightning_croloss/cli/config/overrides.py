@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 
 from lightning_croloss.cli.config.same_parts import Build, standing_for
 from lightning_croloss.common.former_names import today
+from lightning_croloss.common.printed_call import call_of
 from lightning_croloss.pretrained.saving import FROM_DATA
 
 #: Arguments that change what is measured and in how much memory, not what the weights mean.
@@ -175,17 +176,7 @@ def _name(path: Any) -> str | None:
 def _text(value: Any) -> str:
     """Return how a value is told: a class by its name."""
     if isinstance(value, _Call):
-        return ", ".join(f"{name}={_called(entry)}" for name, entry in value.arguments.items())
+        return ", ".join(f"{name}={call_of(entry)}" for name, entry in value.arguments.items())
     if isinstance(value, dict) and "class_path" in value:
         return str(_name(value["class_path"]))
     return str(value) if value is _ABSENT else repr(value)
-
-
-def _called(value: Any) -> str:
-    """Return a value as Python writes it: a class with its arguments."""
-    if not (isinstance(value, dict) and "class_path" in value):
-        return repr(value)
-    arguments = (value.get("init_args") or {}).items()
-    return (
-        f"{_name(value['class_path'])}({', '.join(f'{name}={_called(entry)}' for name, entry in arguments)})"
-    )
