@@ -161,7 +161,16 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
     @cached_property
     def training_record(self) -> TrainingRecord:
         """What decided the training part, and what it came to, to compare it with that of other data."""
-        return TrainingRecord.of(self)
+        partitions = self.partitions
+        return TrainingRecord.of(
+            self.split,
+            self.target_window,
+            self.targets_per_history,
+            self.reading,
+            len(self.rows.train) if partitions is None else int(partitions.summary.rows["train"]),
+            self.item_counts,
+            self.interactions.items[self.rows.training_events] if self.interactions.share is None else None,
+        )
 
     def _next_targets(self) -> NextTargets | None:
         """Return what draws the targets of training; None if they are those of the rows."""

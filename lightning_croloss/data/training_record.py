@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from lightning_croloss.common.printed_call import call_of
 from lightning_croloss.configurable import class_path, to_config
 from lightning_croloss.data.history_filters import FILTERS, read_filters
-
-if TYPE_CHECKING:
-    from lightning_croloss.data.datamodule import RetrievalDataModule
+from lightning_croloss.data.splits import Split
 
 
 @dataclass(frozen=True)
@@ -46,22 +44,36 @@ class TrainingRecord:
     order: str | None
 
     @classmethod
-    def of(cls, data: RetrievalDataModule) -> TrainingRecord:
-        """Record the training part of data, in one pass over its events at most."""
-        counts = data.item_counts
-        partitions = data.partitions
-        order = None
-        if partitions is None:
-            order = _digest(data.interactions.items[data.rows.training_events])
+    def of(
+        cls,
+        split: Split,
+        target_window: int,
+        targets_per_history: int,
+        reading: Mapping[str, Any] | None,
+        rows: int,
+        counts: Tensor,
+        items: Tensor | None,
+    ) -> TrainingRecord:
+        """Record the training part of data.
+
+        Args:
+            split: the split.
+            target_window: as the data module takes it.
+            targets_per_history: likewise.
+            reading: how the events were read, None if that is not known.
+            rows: number of training rows.
+            counts: (num_items + 1,) events of each item that training may see.
+            items: (E,) items of these events in their order; None if this process has a part of them.
+        """
         return cls(
-            split=_described(data.split),
-            target_window=data.target_window,
-            targets_per_history=data.targets_per_history,
-            filters=list((data.reading or {}).get(FILTERS, [])),
-            rows=len(data.rows.train) if partitions is None else int(partitions.summary.rows["train"]),
+            split=_described(split),
+            target_window=target_window,
+            targets_per_history=targets_per_history,
+            filters=list((reading or {}).get(FILTERS, [])),
+            rows=rows,
             events=int(counts.sum()),
-            counts=_digest(counts.cpu().long()),
-            order=order,
+            counts=_digest(counts),
+            order=None if items is None else _digest(items),
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -130,7 +142,7 @@ class TrainingRecord:
         return None not in (self.order, now.order) and self.order != now.order
 
 
-def _described(split: Any) -> dict[str, Any]:
+def _described(split: Split) -> dict[str, Any]:
     try:
         described: dict[str, Any] = to_config(split)
     except TypeError:  # an argument that no file can hold
@@ -146,7 +158,8 @@ def _is_same_split(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _digest(numbers: Tensor) -> str:
-    return hashlib.blake2b(numbers.contiguous().numpy().data, digest_size=16).hexdigest()
+    whole = numbers.cpu().long().contiguous()
+    return hashlib.blake2b(whole.numpy().data, digest_size=16).hexdigest()
 
 
 def _pair(theirs: str, ours: str) -> str:

@@ -18,12 +18,8 @@ from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.data.training_record import TrainingRecord
 from lightning_croloss.models.checkpoint import FORMAT_VERSION, KEY, check_version
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
+from lightning_croloss.models.other_tokens import told_apart
 from lightning_croloss.models.saved_metadata import check_saved
-
-OTHER_USERS = (
-    "the model knows other users, by id or by features, than the data's: use the data and the filters it was "
-    "trained with"
-)
 
 
 class ModelMetadata:
@@ -79,11 +75,11 @@ class ModelMetadata:
         """
         known = self.item_vocabulary
         if known is not None and known.fingerprint() != data.item_vocabulary.fingerprint():
-            raise ValueError(_other_catalogue(len(known), len(data.item_vocabulary)))
+            raise ValueError(_other_catalogue(known, data.item_vocabulary))
         if knows_users:
             users = data.user_vocabulary.fingerprint()
             if self.user_fingerprint not in (None, users):
-                raise ValueError(OTHER_USERS)
+                raise ValueError(_other_users(self.user_vocabulary, data.user_vocabulary))
             self.user_fingerprint = users
             self.user_vocabulary = data.user_vocabulary
             if uses_features:
@@ -217,12 +213,13 @@ class ModelMetadata:
         known = self.item_vocabulary
         if vocabulary is not None:
             if len(vocabulary) != num_items:
-                raise ValueError(_other_catalogue(len(vocabulary), num_items))
+                raise ValueError(_other_catalogue(vocabulary, known or num_items))
             if known is not None and known.fingerprint() != vocabulary.fingerprint():
-                raise ValueError(_other_catalogue(len(vocabulary), len(known)))
+                raise ValueError(_other_catalogue(vocabulary, known))
         users = kept.get("users")
         if None not in (users, self.user_fingerprint) and users != self.user_fingerprint:
-            raise ValueError(OTHER_USERS)
+            theirs = _user_vocabulary(kept.get("user_tokens"), users)
+            raise ValueError(_other_users(theirs, self.user_vocabulary))
         events = _events(kept.get("events"))
         size = self.events.typical_time
         if known is not None and other_unit(events.typical_time, size):
@@ -326,8 +323,18 @@ def _described(specs: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{spec['name']} ({spec['kind']}{sizes[spec['name']]})" for spec in specs) or "none"
 
 
-def _other_catalogue(of_checkpoint: int, of_data: int) -> str:
+def _other_catalogue(theirs: Vocabulary, ours: Vocabulary | int) -> str:
+    size = ours if isinstance(ours, int) else len(ours)
+    apart = "" if isinstance(ours, int) else f"{told_apart(theirs, ours)}; "
     return (
-        f"the checkpoint was trained on another catalogue ({of_checkpoint} items) than the data's ({of_data} "
-        "items): use the data and the filters it was trained with"
+        f"the checkpoint was trained on another catalogue ({len(theirs)} items) than the data's ({size} "
+        f"items): {apart}use the data and the filters it was trained with"
+    )
+
+
+def _other_users(theirs: Vocabulary | None, ours: Vocabulary | None) -> str:
+    apart = "" if theirs is None or ours is None else f"{told_apart(theirs, ours)}; "
+    return (
+        "the model knows other users, by id or by features, than the data's: "
+        f"{apart}use the data and the filters it was trained with"
     )

@@ -134,9 +134,7 @@ def test_a_checkpoint_without_the_record_goes_on(checkpoint: Path, tmp_path: Pat
     content = torch.load(checkpoint, weights_only=True)
     del content["lightning_croloss"]["trained_on"]
     torch.save(content, tmp_path / "old.ckpt")
-    again = fit(
-        small_model(), Changed(split=UNSEEN), max_epochs=2, ckpt_path=tmp_path / "old.ckpt"
-    )
+    again = fit(small_model(), Changed(split=UNSEEN), max_epochs=2, ckpt_path=tmp_path / "old.ckpt")
     again.save_checkpoint(tmp_path / "new.ckpt")
     kept = torch.load(tmp_path / "new.ckpt", weights_only=True)["lightning_croloss"]["trained_on"]
     assert kept == Changed(split=UNSEEN).training_record.to_plain()
