@@ -18,6 +18,7 @@ _HOLDERS = (list, tuple, dict, set, frozenset, Sequence, Iterable)
 
 def whole_numbers_first(parser: ArgumentParser) -> None:
     """Let every argument of a parser that takes both try whole numbers before shares."""
+    action: Any
     for action in parser._actions:
         if (hint := getattr(action, "_typehint", None)) is not None:
             action._typehint = integers_before_floats(hint)
