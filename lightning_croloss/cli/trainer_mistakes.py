@@ -74,6 +74,8 @@ def check_share_of_test(trainer: Trainer, data: RetrievalDataModule) -> None:
     share: float = trainer.limit_test_batches  # type: ignore[attr-defined]
     if not (isinstance(share, float) and 0.0 < share < 1.0):
         return
+    if type(data).test_dataloader is not RetrievalDataModule.test_dataloader:
+        return  # of the user's own, whose batches are not known here
     if data.partitions is not None and trainer.world_size > 1:
         return  # whose batches are as many as the largest share of a process has
     rows = len(data.measured_rows("test"))
