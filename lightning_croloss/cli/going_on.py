@@ -1,4 +1,4 @@
-"""What is said of a run that was interrupted: the whole command that goes on with it."""
+"""What is said of a run that ended before it was done: the whole command that goes on with it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_croloss.cli.interruption import current, interruption_behind
+from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.save_when_interrupted import SaveWhenInterrupted
 from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.run_folder import checkpoint_folder, known_file
@@ -32,9 +33,14 @@ def telling_how_to_go_on(trainer: Trainer, resumed: str | Path | None) -> Iterat
 
 @contextmanager
 def telling_how_to_test(trainer: Trainer) -> Iterator[None]:
-    """Run the test after a fit; if it is interrupted, tell with what command it is done."""
+    """Run the test after a fit; if it is interrupted or fails, tell with what command it is done."""
     with _telling(lambda: _after_fit(trainer)):
-        yield
+        try:
+            yield
+        except Exception as error:
+            if interruption_behind(error) is None:
+                say(_after_fit(trainer))
+            raise
 
 
 @contextmanager

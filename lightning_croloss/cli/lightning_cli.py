@@ -30,7 +30,12 @@ from lightning_croloss.cli.run_note import leave_note
 from lightning_croloss.cli.save_when_interrupted import OwnSignals, SaveWhenInterrupted
 from lightning_croloss.cli.seeds_option import ONE_RUN, SeedsOption, asks_for_seeds, refuse_in_config
 from lightning_croloss.cli.started_processes import ending_together
-from lightning_croloss.cli.trainer_mistakes import check_trainer_section, construction, training
+from lightning_croloss.cli.trainer_mistakes import (
+    check_share_of_test,
+    check_trainer_section,
+    construction,
+    training,
+)
 from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
@@ -45,7 +50,7 @@ from lightning_croloss.training.best_checkpoint import best_checkpoint
 from lightning_croloss.training.resume import keep_checkpoints_together
 from lightning_croloss.training.run_versions import own_versions
 from lightning_croloss.training.sharded.strategy import NAME, ShardedStrategy
-from lightning_croloss.training.steps_taken import why_untrained
+from lightning_croloss.training.steps_taken import LIMITS, why_unmeasured, why_untrained
 
 
 class CROLossCLI(LightningCLI):
@@ -160,7 +165,10 @@ class CROLossCLI(LightningCLI):
         self, command: str, described: dict[str, Any], given: dict[str, Any], source: str
     ) -> None:
         """Let the model beside the weights replace the config's, except for what the user gave."""
-        used, idle = chosen_arguments(given, described, source, command == "fit")
+        trusted = trusted_by_user(self.config[command].get("allow_classes"), imported=True)
+        used, idle = chosen_arguments(
+            given, described, source, command == "fit", lambda part: trusted.build(part, source)
+        )
         if idle:
             say(idle_text(idle, source))
         if command == "predict" and "ns" in used:
@@ -239,6 +247,8 @@ class CROLossCLI(LightningCLI):
         if isinstance(trainer.get("callbacks"), Namespace):
             trainer["callbacks"] = [trainer["callbacks"]]  # its errors are then its own, not those of a list
         check_trainer_section(trainer)
+        if self.subcommand in LIMITS and (why := why_unmeasured(self.subcommand, trainer)) is not None:
+            raise ValueError(f"{self.subcommand} would do nothing, since {why}: leave it out")
         if trainer.get("barebones") and trainer.get("logger") == self._default_logger:
             trainer["logger"] = None  # which it cannot have, and nobody has asked for
         name = self._get(self.config, "pretrained")
@@ -252,6 +262,8 @@ class CROLossCLI(LightningCLI):
                 raise ValueError(
                     "metrics_per_user is of the test that ends a fit: set test_after_fit to true"
                 )
+            if self.subcommand == "fit" and (why := why_unmeasured("test", trainer)) is not None:
+                raise ValueError(f"metrics_per_user is of the test that ends a fit: {why}")
             try:
                 self._user_metrics = [UserMetricsWriter(output)]  # which refuses a file that is there
             except ValueError as error:
@@ -294,6 +306,8 @@ class CROLossCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Run ``Trainer.fit``; if interrupted, say how to go on."""
+        if self._get(self.config, "test_after_fit") and isinstance(self.datamodule, RetrievalDataModule):
+            check_share_of_test(self.trainer, self.datamodule)
         keep_checkpoints_together(self.trainer, kwargs.get("ckpt_path"))
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             for callback in self.trainer.checkpoint_callbacks:
@@ -336,10 +350,15 @@ class CROLossCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Test the best checkpoint, or the last weights if none was kept."""
-        if not self._get(self.config, "test_after_fit"):
+        best = best_checkpoint(self.trainer)
+        why = why_unmeasured("test", self._get(self.config, "trainer"))
+        if why is not None or not self._get(self.config, "test_after_fit"):
+            if why is not None and self._get(self.config, "test_after_fit"):
+                say(f"nothing was tested, since {why}")
+            if best and is_first_process():
+                print(f"checkpoint: {best}")
             return
         self.trainer.callbacks.extend(self._user_metrics)  # type: ignore[attr-defined]
-        best = best_checkpoint(self.trainer)
         with telling_how_to_test(self.trainer), ending_together(self.trainer.strategy.launcher):
             self.trainer.test(
                 self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True

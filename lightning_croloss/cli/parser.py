@@ -18,6 +18,7 @@ from croloss_serving.common.terminal import printable
 from lightning_croloss.cli.config.diagnosis import find_mistake, refuse_overlooked
 from lightning_croloss.cli.config.named_parts import with_classes, words_with_classes
 from lightning_croloss.cli.config.sources import ConfigMistakeError
+from lightning_croloss.cli.config.whole_numbers import whole_numbers_first
 from lightning_croloss.cli.config.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
@@ -60,6 +61,18 @@ class CROLossParser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"parser_mode": PARSER_MODE, "formatter_class": PlainHelp, **kwargs})
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        """Add an argument; one that takes whole numbers and shares keeps them apart."""
+        added = super().add_argument(*args, **kwargs)
+        whole_numbers_first(self)
+        return added
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Add the arguments of a class; those that take whole numbers and shares keep them apart."""
+        added: list[str] = super().add_class_arguments(*args, **kwargs)
+        whole_numbers_first(self)
+        return added
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any

@@ -28,6 +28,7 @@ from lightning_croloss.cli.seed_results import SeedRun, format_seeds, summarize,
 from lightning_croloss.cli.seeds_option import OPTION
 from lightning_croloss.cli.weights import wrote
 from lightning_croloss.common.files import write_atomically
+from lightning_croloss.training.steps_taken import why_unmeasured
 
 #: A seed is below this.
 LIMIT = 2**32
@@ -183,6 +184,8 @@ def _checked(words: list[str], text: str) -> Mapping[str, Any]:
         f"{OPTION}: each run would write metrics_per_user: measure them with croloss test": config.get(
             "metrics_per_user"
         ),
+        f"{OPTION} compares what the tests measure, which is nothing: "
+        f"{why_unmeasured('test', trainer)}": why_unmeasured("test", trainer),
         f"{OPTION}: a dry run measures nothing: leave trainer.fast_dev_run out": trainer.get("fast_dev_run"),
         f"{OPTION}: each run takes a version of its own: leave the logger's {' and '.join(fixed)} out": fixed,
     }

@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import StrategyRegistry
 
 from lightning_croloss.cli.launch import refuse_half_launched
+from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.errors import suggest
 from lightning_croloss.training.sharded.strategy import NAME
 
@@ -58,6 +59,32 @@ def check_trainer_section(section: Mapping[str, Any]) -> None:
         _check_accelerator(accelerator)
         if accelerator == "cpu" or (accelerator == "auto" and not any(map(_is_available, _GPU))):
             _check_processes(section.get("devices", "auto"))
+
+
+def check_share_of_test(trainer: Trainer, data: RetrievalDataModule) -> None:
+    """Refuse, before a fit, a share of the test's batches that is less than one of them.
+
+    Args:
+        trainer: of the fit.
+        data: what it trains on.
+
+    Raises:
+        MisconfigurationException: the test that ends the fit would be refused.
+    """
+    share: float = trainer.limit_test_batches  # type: ignore[attr-defined]
+    if not (isinstance(share, float) and 0.0 < share < 1.0):
+        return
+    if type(data).test_dataloader is not RetrievalDataModule.test_dataloader:
+        return  # of the user's own, whose batches are not known here
+    if data.partitions is not None and trainer.world_size > 1:
+        return  # whose batches are as many as the largest share of a process has
+    rows = len(data.measured_rows("test"))
+    batches = -(-rows // (data.eval_batch_size * trainer.world_size))
+    if int(batches * share) == 0:
+        raise MisconfigurationException(
+            f"trainer.limit_test_batches: {share:g} of the {batches} batches of the test is less than one: "
+            f"give at least {1 / batches:.3g}, or a whole number of batches"
+        )
 
 
 def _check_accelerator(name: str) -> None:

@@ -69,3 +69,12 @@ def _text(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
+
+
+def call_of(described: Any) -> str:
+    """Return the call that a plain description of a class means; another value as Python writes it."""
+    if not (isinstance(described, Mapping) and "class_path" in described):
+        return _text(described)
+    arguments = (described.get("init_args") or {}).items()
+    inner = ", ".join(f"{name}={call_of(value)}" for name, value in arguments)
+    return f"{str(described['class_path']).rpartition('.')[2]}({inner})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -23,6 +24,7 @@ from lightning_croloss.data.report import COUNTING
 from lightning_croloss.data.request import DataRequest
 from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, TargetRows
+from lightning_croloss.data.training_record import TrainingRecord
 from lightning_croloss.data.training_targets import target_counts, training_rows
 from lightning_croloss.errors import DataError
 
@@ -154,6 +156,20 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
             return self.partitions.summary.target_counts[int(self.request.first_events)]
         return target_counts(
             self.interactions, self.train_rows, self.num_items, self.target_window, self.targets_per_history
+        )
+
+    @cached_property
+    def training_record(self) -> TrainingRecord:
+        """What decided the training part, and what it came to, to compare it with that of other data."""
+        partitions = self.partitions
+        return TrainingRecord.of(
+            self.split,
+            self.target_window,
+            self.targets_per_history,
+            self.reading,
+            len(self.rows.train) if partitions is None else int(partitions.summary.rows["train"]),
+            self.item_counts,
+            self.interactions.items[self.rows.training_events] if self.interactions.share is None else None,
         )
 
     def _next_targets(self) -> NextTargets | None:

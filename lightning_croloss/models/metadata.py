@@ -15,14 +15,11 @@ from croloss_serving.recommend.time_units import in_unit, other_size, other_unit
 from lightning_croloss.common.seeding import run_seed
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.interactions import Vocabulary
+from lightning_croloss.data.training_record import TrainingRecord
 from lightning_croloss.models.checkpoint import FORMAT_VERSION, KEY, check_version
 from lightning_croloss.models.layers.event_features import EventFeatureEmbedding
+from lightning_croloss.models.other_tokens import told_apart
 from lightning_croloss.models.saved_metadata import check_saved
-
-OTHER_USERS = (
-    "the model knows other users, by id or by features, than the data's: use the data and the filters it was "
-    "trained with"
-)
 
 
 class ModelMetadata:
@@ -42,6 +39,7 @@ class ModelMetadata:
         max_history: number of events that the model was trained on at most, None until then.
         reading: how the events of training were read and which of them were left out of histories, in plain
             types; None if that is not known.
+        trained_on: what decided the training data and what they came to; None if that is not known.
         seed: seed of the run, from which each step is seeded.
         started_from: the name of the pretrained model that the run started from; None if it started from
             random weights, or if that is not known.
@@ -57,6 +55,7 @@ class ModelMetadata:
         self.events = EventInputs()
         self.max_history: int | None = None
         self.reading: dict[str, Any] | None = None
+        self.trained_on: TrainingRecord | None = None
         self.seed = run_seed()
         self.started_from: str | None = None
 
@@ -76,11 +75,11 @@ class ModelMetadata:
         """
         known = self.item_vocabulary
         if known is not None and known.fingerprint() != data.item_vocabulary.fingerprint():
-            raise ValueError(_other_catalogue(len(known), len(data.item_vocabulary)))
+            raise ValueError(_other_catalogue(known, data.item_vocabulary))
         if knows_users:
             users = data.user_vocabulary.fingerprint()
             if self.user_fingerprint not in (None, users):
-                raise ValueError(OTHER_USERS)
+                raise ValueError(_other_users(self.user_vocabulary, data.user_vocabulary))
             self.user_fingerprint = users
             self.user_vocabulary = data.user_vocabulary
             if uses_features:
@@ -90,6 +89,8 @@ class ModelMetadata:
         if self.item_counts is None or trains:
             self.item_counts = data.item_counts.cpu()
             self.reading = data.reading
+        if trains:
+            self.trained_on = data.training_record
         self.max_history = data.max_history
 
     def take_events(
@@ -138,6 +139,36 @@ class ModelMetadata:
         elif self.events.times is not None:
             self._check_unit(data.typical_time, trains)
 
+    def go_on_with(self, data: RetrievalDataModule) -> None:
+        """Refuse to go on with a training on other data; warn of another order of the same.
+
+        Raises:
+            ValueError: naming what was trained on and what the data has.
+        """
+        now = data.training_record
+        if self.trained_on is None:  # an earlier release wrote the checkpoint
+            self.trained_on = now
+            return
+        if (found := self.trained_on.other_training(now)) is not None:
+            raise ValueError(
+                f"the checkpoint was trained with {found}: go on with the data and the split it was trained "
+                "with, or start a new run from its weights"
+            )
+        if self.trained_on.other_order(now):
+            rank_zero_warn(
+                "the checkpoint was trained on the events of the data in another order: the run goes on with "
+                "them, but not as it would have"
+            )
+
+    def warning_of(self, data: RetrievalDataModule) -> str | None:
+        """Return what is to be said of measuring the model on data, None if nothing is."""
+        if self.trained_on is None:
+            return None
+        found = self.trained_on.other_events(data.training_record)
+        if found is None:
+            return None
+        return f"the model was trained with {found}: the targets measured may have been trained on"
+
     def _check_unit(self, size: float | None, trains: bool) -> None:
         """Compare the times of data with those of training by their size, see ``typical_time``."""
         ours = self.events.typical_time
@@ -162,6 +193,7 @@ class ModelMetadata:
             "events": self.events.to_plain(),
             "max_history": self.max_history,
             "reading": self.reading,
+            "trained_on": None if self.trained_on is None else self.trained_on.to_plain(),
             "seed": self.seed,
             "started_from": self.started_from,
         }
@@ -181,12 +213,13 @@ class ModelMetadata:
         known = self.item_vocabulary
         if vocabulary is not None:
             if len(vocabulary) != num_items:
-                raise ValueError(_other_catalogue(len(vocabulary), num_items))
+                raise ValueError(_other_catalogue(vocabulary, known or num_items))
             if known is not None and known.fingerprint() != vocabulary.fingerprint():
-                raise ValueError(_other_catalogue(len(vocabulary), len(known)))
+                raise ValueError(_other_catalogue(vocabulary, known))
         users = kept.get("users")
         if None not in (users, self.user_fingerprint) and users != self.user_fingerprint:
-            raise ValueError(OTHER_USERS)
+            theirs = _user_vocabulary(kept.get("user_tokens"), users)
+            raise ValueError(_other_users(theirs, self.user_vocabulary))
         events = _events(kept.get("events"))
         size = self.events.typical_time
         if known is not None and other_unit(events.typical_time, size):
@@ -208,6 +241,7 @@ class ModelMetadata:
         self.user_encodings = _encodings(kept.get("user_features"))
         self.max_history = kept["max_history"]
         self.reading = kept.get("reading")
+        self.trained_on = TrainingRecord.from_plain(kept.get("trained_on"))
         self.seed = kept["seed"]
         self.started_from = kept.get("started_from")
 
@@ -289,8 +323,18 @@ def _described(specs: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{spec['name']} ({spec['kind']}{sizes[spec['name']]})" for spec in specs) or "none"
 
 
-def _other_catalogue(of_checkpoint: int, of_data: int) -> str:
+def _other_catalogue(theirs: Vocabulary, ours: Vocabulary | int) -> str:
+    size = ours if isinstance(ours, int) else len(ours)
+    apart = "" if isinstance(ours, int) else f"{told_apart(theirs, ours)}; "
     return (
-        f"the checkpoint was trained on another catalogue ({of_checkpoint} items) than the data's ({of_data} "
-        "items): use the data and the filters it was trained with"
+        f"the checkpoint was trained on another catalogue ({len(theirs)} items) than the data's ({size} "
+        f"items): {apart}use the data and the filters it was trained with"
+    )
+
+
+def _other_users(theirs: Vocabulary | None, ours: Vocabulary | None) -> str:
+    apart = "" if theirs is None or ours is None else f"{told_apart(theirs, ours)}; "
+    return (
+        "the model knows other users, by id or by features, than the data's: "
+        f"{apart}use the data and the filters it was trained with"
     )

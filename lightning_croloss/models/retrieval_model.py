@@ -212,6 +212,8 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             self.metadata.take_from(
                 data, self.knows_users, stage == "fit", self.user_feature_embedding is not None
             )
+            if stage in ("validate", "test"):
+                self._say_trained_on(data)
             data.prepare_for(
                 DataRequest(
                     known_positives=self.negatives.exclude_known_positives,
@@ -346,6 +348,11 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
             self._check_file(checkpoint)
             convert_before_restoring(self.trainer, self)
         self.metadata.load(checkpoint, self.num_items)
+        if self._trainer is not None and (data := self.data) is not None:
+            if self.trainer.state.fn == "fit":
+                self.metadata.go_on_with(data)
+            elif self.trainer.state.fn in ("validate", "test"):
+                self._say_trained_on(data)
         events = self.metadata.events
         if events or self.metadata.item_vocabulary is not None:  # else it has met no data of this package
             check_events(events, self.event_feature_embedding, self.reads_times)
@@ -379,6 +386,13 @@ class RetrievalModel(PlainHyperparameters, ResumableTraining, ExactEvaluation, R
                 f"the catalogue has {self.num_items} items: the metrics are at N = {measured} instead of the "
                 f"default {asked}, as recall@N of N items would be 1; choose others by ns"
             )
+
+    def _say_trained_on(self, data: RetrievalDataModule) -> None:
+        """Say once of data that they were divided otherwise when the model was trained."""
+        told = self.metadata.warning_of(data)
+        if told is not None and told not in self._warned_of:
+            self._warned_of.add(told)
+            rank_zero_warn(told)
 
     def _check_file(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what the trainer is about to load if it is damaged; its own reader checks no checksums."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.data.history_filters import FILTERS, read_filters
+from lightning_croloss.data.training_record import TrainingRecord
 
 #: What the metadata of a checkpoint consists of, where it is there.
 _NONE = type(None)
@@ -20,6 +21,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "events": (dict, _NONE),
     "max_history": (int, _NONE),
     "reading": (dict, _NONE),
+    "trained_on": (dict, _NONE),
     "seed": (int,),
     "learning_rate": (int, float, _NONE),
     "position": (dict, _NONE),
@@ -65,6 +67,7 @@ def check_saved(kept: object, num_items: int) -> None:
         raise ValueError(f"the checkpoint is damaged: its seed is {kept['seed']!r:.80}")
     try:
         read_filters((kept.get("reading") or {}).get(FILTERS, []))
+        TrainingRecord.from_plain(kept.get("trained_on"))
     except ValueError as error:
         raise ValueError(f"the checkpoint is damaged: {error}") from None
     rate = kept.get("learning_rate")

@@ -1,6 +1,9 @@
-"""Whether a training took any step, and why not."""
+"""Whether a training took any step, or a measurement any batch, and why not."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
@@ -24,3 +27,24 @@ def why_untrained(trainer: Trainer) -> str | None:
     ):
         return "trainer.max_time was over before the first step"
     return fields[0] if fields else "it ended before the first step"
+
+
+#: The field of the trainer that says how many batches each command takes.
+LIMITS = {
+    "validate": "limit_val_batches",
+    "test": "limit_test_batches",
+    "predict": "limit_predict_batches",
+}
+
+
+def why_unmeasured(command: str, section: Mapping[str, Any]) -> str | None:
+    """Return a clause that says why a command would take no batch; None if it takes some.
+
+    Args:
+        command: "validate", "test" or "predict".
+        section: the trainer's fields.
+    """
+    name = LIMITS[command]
+    limit = section.get(name)
+    none = isinstance(limit, (int, float)) and limit == 0 and not section.get("fast_dev_run")
+    return f"trainer.{name} is 0" if none else None

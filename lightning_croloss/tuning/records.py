@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from lightning_croloss.common.files import write_atomically
@@ -90,12 +91,19 @@ class Records:
         folder: the folder of the search.
         settings: all that the outcome depends on, as plain values; a folder of other settings is refused.
         overwrite: whether a search that is there is removed first, and nothing else.
+        called: what errors call settings, by their names, where they have others for the user.
 
     Raises:
         ValueError: the folder holds another search, or something else.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        overwrite: bool = False,
+        called: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         content = json.loads(json.dumps({"version": VERSION, **settings}))
         path = folder / SEARCH
@@ -104,7 +112,8 @@ class Records:
             write_record(path, content)
         elif path.exists():
             if other := list(_differences(read_record(path, dict), content)):
-                named = ", ".join(other[:3]) + f" and {len(other) - 3} more" * (len(other) > 3)
+                names = [called.get(name, name) for name in other]
+                named = ", ".join(names[:3]) + f" and {len(other) - 3} more" * (len(other) > 3)
                 raise ValueError(
                     f"{folder} holds a search that differs in {named}: choose another folder, or overwrite it"
                 )

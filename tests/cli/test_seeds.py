@@ -207,7 +207,8 @@ def test_a_run_that_fails_ends_the_whole(
 @pytest.mark.usefixtures("here")
 def test_runs_that_measure_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     said = error_of(capsys, "fit", *FIT, "--seeds=2", "--trainer.limit_test_batches=0")
-    assert said.startswith("the run of seed 42 measured nothing")
+    assert said.startswith("--seeds compares what the tests measure, which is nothing: trainer.limit_test")
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow

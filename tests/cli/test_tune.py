@@ -114,7 +114,9 @@ def test_another_search_keeps_its_folder(pretended: Pretended, capsys: pytest.Ca
     Path("out/notes.txt").write_text("mine")
     before = Path("out/best_n10.yaml").read_text()
     said = error_of(capsys, "tune", *write(), "--n", "10", "--output", "out", "--fits", "3")
-    assert said.startswith("--output: out holds a search that differs in fits")
+    assert said.startswith("--output: out holds a search that differs in --fits: choose")
+    said = error_of(capsys, "tune", *write(), "--n", "5", "--output", "out")
+    assert "differs in what is looked for (--n, --weights, --objective): choose" in said
     assert Path("out/best_n10.yaml").read_text() == before
     tune(*write(), "--n", "10", "--output", "out", "--fits", "3", "--overwrite")
     assert "--fits 3" in Path("out/best_n10.yaml").read_text()

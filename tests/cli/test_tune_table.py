@@ -134,7 +134,10 @@ def test_several_turns_within_the_time(here: Here, capsys: pytest.CaptureFixture
     again = len(here.tasks)
     tune("--n", "5", "--output", "out", minutes=0.1)  # the time is over: only the test is made again
     assert [task["do"] for task in here.tasks[again:]] == ["test_users"]
-    told = capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1].startswith("croloss: done; the search was over before")
+    assert printed.err.count("done in") == 1
+    told = printed.out
     compared = [line for line in told.splitlines() if line.startswith(("most popular", "item kNN"))]
     assert compared[:2] == compared[2:]  # they are measured once
 

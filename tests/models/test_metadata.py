@@ -1,11 +1,14 @@
 """What a checkpoint knows of its catalogue, and which data it fits."""
 
+import dataclasses
 import functools
 
 import pytest
 import torch
 
-from lightning_croloss import RetrievalModel, YouTubeDNN
+from lightning_croloss import MatrixFactorization, RetrievalModel, YouTubeDNN
+from lightning_croloss.data import Vocabulary
+from lightning_croloss.models.other_tokens import told_apart
 from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
 from tests.models.small_models import HISTORIES
 
@@ -21,8 +24,15 @@ def test_the_vocabulary_and_the_length_of_histories_travel(checkpoint):
 @pytest.mark.parametrize(
     ("data", "sizes"),
     [
-        (ClusteredData(num_items=44), r"\(40 items\) than the data's \(44 items\)"),
-        (ClusteredData(item_prefix="thing "), r"\(40 items\) than the data's \(40 items\)"),
+        (
+            ClusteredData(num_items=44),
+            r"\(40 items\) than the data's \(44 items\): only the data has 'item 40' and 'item 41'; use",
+        ),
+        (
+            ClusteredData(item_prefix="thing "),
+            r"\(40 items\) than the data's \(40 items\): only the checkpoint has 'item 0' and 'item 1', only "
+            "the data has 'thing 0' and 'thing 1'; use the data",
+        ),
     ],
     ids=["other size", "other tokens"],
 )
@@ -38,6 +48,27 @@ def test_another_catalogue_is_refused_in_one_sentence(checkpoint, data, sizes, v
     with pytest.raises(ValueError, match=f"another catalogue {sizes}") as caught:
         meet()
     assert "\n" not in str(caught.value)
+
+
+def test_tokens_that_one_side_alone_has():
+    many = [f"i{number}" for number in range(2**16 + 5)]
+    assert told_apart(Vocabulary(many), Vocabulary(many[:-1])) == f"only the checkpoint has {many[-1]!r}"
+    assert told_apart(Vocabulary(["a", "b"]), Vocabulary(["b", "a"])) == "the same in another order"
+    assert told_apart(Vocabulary([1, 2, 3]), Vocabulary([3, 4])) == (
+        "only the checkpoint has 1 and 2, only the data has 4"
+    )
+
+
+def test_other_users_are_named():
+    model = MatrixFactorization(40, num_users=60, ns=(5,))
+    data, other = ClusteredData(), ClusteredData()
+    events = data.interactions
+    users = Vocabulary([f"user {number}" for number in range(1, 61)])
+    other.__dict__["interactions"] = dataclasses.replace(events, user_vocabulary=users)
+    model.metadata.take_from(data, knows_users=True)
+    said = "only the checkpoint has 'user 0', only the data has 'user 60'; use the data and the filters"
+    with pytest.raises(ValueError, match=f"^the model knows other users, .* than the data's: {said}"):
+        model.metadata.take_from(other, knows_users=True)
 
 
 def test_the_same_catalogue_is_welcome(checkpoint):

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from lightning_croloss.configurable import class_path
+from lightning_croloss.configurable import class_path, to_config
 from lightning_croloss.losses import IMPORTANCES, KERNELS
 
 _REGISTRIES: dict[str, Mapping[str, type]] = {
@@ -28,6 +28,16 @@ def with_classes(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
     return {key: _described(key, with_classes(entry)) for key, entry in content.items()}
+
+
+def named_classes(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a loss in which a kernel or importance that is named alone is its class."""
+    return {
+        key: to_config(_REGISTRIES[key][value]())
+        if isinstance(value, str) and value in _REGISTRIES.get(key, ())
+        else value
+        for key, value in arguments.items()
+    }
 
 
 def words_with_classes(words: Sequence[str]) -> list[str]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from lightning_croloss.cli.config.same_parts import Build, standing_for
 from lightning_croloss.common.former_names import today
+from lightning_croloss.common.printed_call import call_of
 from lightning_croloss.pretrained.saving import FROM_DATA
 
 #: Arguments that change what is measured and in how much memory, not what the weights mean.
@@ -49,6 +51,13 @@ class Difference:
         return self.path.partition(".")[0]
 
 
+@dataclass(frozen=True)
+class _Call:
+    """Arguments that are told by their names, since others were given."""
+
+    arguments: Mapping[str, Any]
+
+
 def refuse_from_data(given: Mapping[str, Any]) -> None:
     """Refuse arguments of a model that come from its data.
 
@@ -62,7 +71,11 @@ def refuse_from_data(given: Mapping[str, Any]) -> None:
 
 
 def chosen_arguments(
-    given: Mapping[str, Any], described: Mapping[str, Any], source: str, resumes: bool
+    given: Mapping[str, Any],
+    described: Mapping[str, Any],
+    source: str,
+    resumes: bool,
+    build: Build | None = None,
 ) -> tuple[dict[str, Any], list[Difference]]:
     """Decide between what the user gave of a model and what its weights were trained with.
 
@@ -71,6 +84,8 @@ def chosen_arguments(
         described: class path and arguments beside the weights.
         source: where the weights come from, for errors.
         resumes: whether the training goes on, which the arguments of training then must fit.
+        build: builds a part of the model from its description, to compare what differs in spelling only;
+            None compares what is written.
 
     Returns:
         The arguments to use in place of the weights' own, and the differences that have no effect.
@@ -85,7 +100,7 @@ def chosen_arguments(
     arguments = {**(given.get("init_args") or {}), **(given.get("dict_kwargs") or {})}
     for name in FROM_DATA:
         arguments.pop(name, None)
-    for difference in _differences(arguments, described["init_args"]):
+    for difference in _differences(arguments, described["init_args"], build):
         name = difference.argument
         if name in EVALUATION:
             used[name] = arguments[name]
@@ -115,7 +130,7 @@ def idle_text(differences: list[Difference], source: str) -> str:
     return f"without effect, as it matters in training only and {source} is trained: {', '.join(named)}"
 
 
-def _differences(given: Any, kept: Any, path: str = "") -> Iterator[Difference]:
+def _differences(given: Any, kept: Any, build: Build | None, path: str = "") -> Iterator[Difference]:
     """Yield what is given otherwise than kept; what is not given does not count."""
     if isinstance(given, dict) and isinstance(kept, dict):
         if "class_path" in given:
@@ -123,17 +138,34 @@ def _differences(given: Any, kept: Any, path: str = "") -> Iterator[Difference]:
                 yield Difference(path, given, kept)
                 return
             inner = {**(given.get("init_args") or {}), **(given.get("dict_kwargs") or {})}
-            yield from _differences(inner, kept.get("init_args") or {}, path)
+            for name, value in inner.items():
+                yield from _of_argument(name, value, kept, build, path)
             return
         for name, value in given.items():
-            yield from _differences(value, kept.get(name, _ABSENT), f"{path}.{name}" if path else name)
+            yield from _differences(value, kept.get(name, _ABSENT), build, f"{path}.{name}" if path else name)
     elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
         for ours, theirs in zip(given, kept, strict=True):
-            if found := next(_differences(ours, theirs, path), None):
+            if found := next(_differences(ours, theirs, build, path), None):
                 yield Difference(found.path, given, kept) if found.path == path else found
                 return
     elif given != kept and not (given is None and path in FOUND):
         yield Difference(path, given, kept)
+
+
+def _of_argument(
+    name: str, value: Any, kept: Mapping[str, Any], build: Build | None, path: str
+) -> Iterator[Difference]:
+    """Yield how an argument of a part differs from what is kept of the part, not where it says the same."""
+    inner = f"{path}.{name}" if path else name
+    found = list(_differences(value, (kept.get("init_args") or {}).get(name, _ABSENT), build, inner))
+    if not found or build is None:
+        yield from found
+        return
+    same, excluded = standing_for(build, kept, name, value)
+    if excluded:  # what it is short for
+        yield Difference(inner, value, _Call(excluded))
+    elif not same:
+        yield from found
 
 
 def _name(path: Any) -> str | None:
@@ -143,6 +175,8 @@ def _name(path: Any) -> str | None:
 
 def _text(value: Any) -> str:
     """Return how a value is told: a class by its name."""
+    if isinstance(value, _Call):
+        return ", ".join(f"{name}={call_of(entry)}" for name, entry in value.arguments.items())
     if isinstance(value, dict) and "class_path" in value:
         return str(_name(value["class_path"]))
     return str(value) if value is _ABSENT else repr(value)

@@ -37,14 +37,17 @@ class SaveResolvedConfig(SaveConfigCallback):
 
 
 def _fill_loss(config: Namespace, model: LightningModule) -> None:
-    """Write what the model's loss chose itself in place of null, so that the file means the same for good."""
+    """Write what the model keeps of its loss in place of what was given, so that the file means the same.
+
+    That is what the loss chose itself where it was left out, and the long form of what has a short one: both
+    together would be given twice.
+    """
     given, kept = config.get("model.init_args.loss"), model.hparams.get("loss")
     if not isinstance(given, Namespace) or not isinstance(kept, Mapping) or "init_args" not in given:
         return
-    arguments, found = kept.get("init_args") or {}, given["init_args"]
-    by_rule = arguments.get("by_rule") is not None  # which may have been asked anew
-    for name, value in arguments.items():
-        if name in found and value is not None and (found[name] is None or by_rule):
+    found = given["init_args"]
+    for name, value in (kept.get("init_args") or {}).items():
+        if name in found:
             found[name] = _parsed(value)
 
 

@@ -16,6 +16,7 @@ from lightning_croloss.cli.config.overrides import plain
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seeds import ParsedCLI, launched_by
 from lightning_croloss.cli.seeds_option import refuse_in_config
+from lightning_croloss.training.steps_taken import why_unmeasured
 
 Config = dict[str, Any]
 
@@ -109,6 +110,7 @@ def refuse_unfit(config: Mapping[str, Any]) -> None:
     trainer = config["trainer"]
     devices = trainer.get("devices")
     several = devices not in ("auto", 1, "1", None) and not (isinstance(devices, list) and len(devices) == 1)
+    untested = why_unmeasured("test", trainer) if config.get("test_after_fit") else None
     refused = {
         "ckpt_path goes on with one run, and croloss tune begins new ones": config.get("ckpt_path"),
         "metrics_per_user: every run would write it: measure the winner with croloss test": config.get(
@@ -127,6 +129,9 @@ def refuse_unfit(config: Mapping[str, Any]) -> None:
         "several side by side": several,
         "trainer.num_nodes: each run is trained on one machine: leave it out": trainer.get("num_nodes", 1)
         != 1,
+        f"{untested}, and the winner is tested in the end: leave it out, or set test_after_fit to false": (
+            untested
+        ),
         "trainer.max_time: rungs are counted in steps: give --minutes instead": trainer.get("max_time"),
     }
     for sentence, given in refused.items():

@@ -19,11 +19,12 @@ def sentence_about(error: BaseException) -> str:
         return "its config was refused"
     cause = explained(root_cause(error))
     text = " ".join(str(cause).split()) or type(cause).__name__
+    told = meant_for_user(cause)  # by where it was raised, which is forgotten next
     error.__traceback__ = None
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return text if meant_for_user(cause) else f"{type(cause).__name__}: {text}"
+    return text if told else f"{type(cause).__name__}: {text}"
 
 
 def is_of_the_machine(error: BaseException) -> bool:

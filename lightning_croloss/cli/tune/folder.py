@@ -23,6 +23,11 @@ OWN = (
     *("optuna.db*", "length.json", "plan.json", "speed.json", SOURCES),
     *(STATE, "spent.json", "baselines.json", "designs.csv", "test.json", "cache"),
 )
+#: By which options the settings of a search are given; the others are fields of its config.
+OPTIONS = {
+    "objectives": "what is looked for (--n, --weights, --objective)",
+    **{name: f"--{name}" for name in ("fits", "minutes", "trials", "sampler")},
+}
 
 
 def check_output(folder: Path) -> None:
@@ -58,13 +63,13 @@ def open_records(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> 
         _replace(folder, settings)
     sources = sources_of(settings["config"])
     try:
-        found = Records(folder, settings)
+        found = Records(folder, settings, called=OPTIONS)
         _check_sources(folder, sources)
     except ValueError as error:
         if not (folder / SEARCH).exists() or has_trained(folder):
             raise ValueError(f"--output: {error}") from None
         _replace(folder, settings)  # as after a mistake in the options
-        found = Records(folder, settings)
+        found = Records(folder, settings, called=OPTIONS)
     if not (folder / SOURCES).exists():
         write_record(folder / SOURCES, sources)
     return found

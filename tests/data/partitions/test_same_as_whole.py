@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def check_one_process(plain: TableDataModule, data: TableDataModule) -> None:
     for part in PARTS[1:]:
         assert torch.equal(plain.measured_rows(part).first, data.measured_rows(part).first)
     assert torch.equal(plain.rows.training_events, data.rows.training_events)
+    assert plain.training_record == data.training_record
     assert (plain.num_users, plain.num_items) == (data.num_users, data.num_items)
 
 
@@ -140,6 +142,8 @@ def check_knowledge(plain: TableDataModule, data: TableDataModule) -> None:
     """What all processes know is what one knows that reads everything."""
     assert torch.equal(plain.item_counts, data.item_counts)
     torch.testing.assert_close(plain.target_counts, data.target_counts)
+    assert plain.training_record.other_training(data.training_record) is None
+    assert replace(plain.training_record, order=None) == replace(data.training_record, order=None)
     assert plain.rows.unseen_users == data.rows.unseen_users
     assert plain.times_are == data.times_are
     assert plain.typical_time == data.typical_time

@@ -153,8 +153,9 @@ class _Table:
             self.runs.mirror_in(until_the_end.enter_context(mirrors))
             baselines = self._baselines(data, decisions, ns)
             self.runs.prepare(workers, found, decisions, self.base, self._cache(seconds), bool(gpus))
+            over = self.runs.finished
             number = self._search(found, ns, data)
-            report = Report(self.runs, number, baselines, found, decisions, self.request.command)
+            report = Report(self.runs, number, baselines, found, decisions, self.request.command, over)
             hand_back(report, self.began, time.monotonic, self._with_seeds(number))
         return report
 

@@ -43,6 +43,7 @@ class Report:
         found: what the table is like.
         decisions: how it was trained on.
         command: the whole command line.
+        taken_up_at_its_end: whether the search was over before this command.
     """
 
     runs: TableRuns
@@ -51,6 +52,7 @@ class Report:
     found: Statistics
     decisions: Decisions
     command: str
+    taken_up_at_its_end: bool = False
 
     @property
     def tracks(self) -> list[Track[Design]]:
@@ -117,7 +119,10 @@ def hand_back(
     for line in next_commands(checkpoint, min(objective.weights), interactions):
         print(line)
     print(f"train on:   {fit}")
-    say(f"done in {clock() - began:.0f} s of {60 * runs.minutes:.0f} s")
+    if report.taken_up_at_its_end:
+        say("done; the search was over before, and this command has handed it back again")
+    else:
+        say(f"done in {clock() - began:.0f} s of {60 * runs.minutes:.0f} s")
 
 
 def format_comparison(name: str, users: Tensor, baselines: Sequence[Measured], objective: str) -> str:
