@@ -62,14 +62,9 @@ class CROLossParser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"parser_mode": PARSER_MODE, "formatter_class": PlainHelp, **kwargs})
 
-    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
-        """Add an argument; one that takes whole numbers and shares keeps them apart."""
-        added = super().add_argument(*args, **kwargs)
-        whole_numbers_first(self)
-        return added
-
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
         """Add the arguments of a class; those that take whole numbers and shares keep them apart."""
+        # not in add_argument, which jsonargparse compiles once more into a class that cannot be pickled
         added: list[str] = super().add_class_arguments(*args, **kwargs)
         whole_numbers_first(self)
         return added
