@@ -28,6 +28,7 @@ from lightning_croloss import (
 from lightning_croloss.data import Interactions
 from lightning_croloss.data.splits import Split, SplitRows, TargetRows
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models.checkpoint import KEY
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer
 from tests.models.cases import check_exact_resume, reloaded, same
 from tests.models.graph_cases import batch_of, small, with_graph
@@ -326,6 +327,9 @@ def test_a_resumed_run_equals_the_uninterrupted_one(cls, tmp_path):
 def test_resuming_on_another_graph_is_refused(cls, tmp_path):
     path = tmp_path / "one.ckpt"
     fit(small(cls), limit_train_batches=1).save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    content[KEY]["trained_on"] = None  # which earlier releases did not keep
+    torch.save(content, path)
     data = ClusteredData(split=PerUserRatio(0.5, 0.25, 0.25))
     with pytest.raises(ValueError, match=r"was trained with a graph of 360 edges, but .* another of 240"):
         fit(small(cls), data, max_epochs=2, ckpt_path=path)

@@ -30,6 +30,7 @@ from lightning_croloss import (
     save_pretrained,
 )
 from lightning_croloss.errors import PretrainedError
+from lightning_croloss.models.checkpoint import KEY
 from lightning_croloss.models.layers.item_graph import ItemGraph
 from tests.data_for_tests import ClusteredData, FeaturedData, fit, quiet_trainer
 from tests.models.cases import ITEM_FEATURES, check_exact_resume, reloaded, same
@@ -169,6 +170,9 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path):
 def test_resuming_on_another_graph_is_refused(tmp_path):
     path = tmp_path / "one.ckpt"
     fit(small(), limit_train_batches=1).save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    content[KEY]["trained_on"] = None  # which earlier releases did not keep
+    torch.save(content, path)
     data = ClusteredData(split=PerUserRatio(0.5, 0.25, 0.25))
     with pytest.raises(ValueError, match=r"was trained with a graph of .* edges, but .* another of"):
         fit(small(), data, max_epochs=2, ckpt_path=path)

@@ -21,17 +21,22 @@ def add(zoo, name, recall, counts=None, **changes):
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_text("{}")
     dataset = name.partition("/")[0]
-    test = {"recall@10": recall, "recall@20": recall + 0.1, "ndcg@10": recall / 2, "ndcg@20": recall / 2}
+    test = changes.get("test") or {
+        "recall@10": recall,
+        "recall@20": recall + 0.1,
+        "ndcg@10": recall / 2,
+        "ndcg@20": recall / 2,
+    }
     metrics = {
         "test": test,
         "choose_by": 10,
         "exclude_history": True,
         "parameters": 1234,
         "training": {"seconds": 60.0},
-        "data": dict(PUBLISHED[dataset].counts) | (counts or {}),
+        "data": {"items": 12_101} | dict(PUBLISHED[dataset].counts) | (counts or {}),
         "baselines": {
-            "popularity": {"test": test | {"ndcg@10": 0.01}, "setting": {}},
-            "item_knn": {"test": test, "setting": {"neighbours": 20, "recent": 10}},
+            "popularity": {"test": test | {"ndcg@10": 0.01}, "valid": 0.1, "setting": {}},
+            "item_knn": {"test": test, "valid": 0.1, "setting": {"neighbours": 20, "recent": 10}},
         },
     }
     (folder / METRICS).write_text(json.dumps(metrics | changes))
@@ -68,7 +73,7 @@ def test_they_stand_beside_ours_marked_and_with_their_source(zoo):
 def test_a_data_set_without_has_no_such_rows(zoo):
     for name in ("ml-100k/a", "beauty/b"):
         (zoo / name).mkdir(parents=True)
-    plain = {"test": {"recall@10": 0.1, "ndcg@10": 0.1}, "setting": {}}
+    plain = {"test": {"recall@10": 0.1, "ndcg@10": 0.1}, "valid": 0.1, "setting": {}}
     metrics = {
         "test": plain["test"],
         "choose_by": 10,
@@ -81,6 +86,7 @@ def test_a_data_set_without_has_no_such_rows(zoo):
         (zoo / name / MANIFEST).write_text("{}")
         (zoo / name / METRICS).write_text(json.dumps(metrics))
     board = leaderboard(zoo)
+    assert "## ml-100k" in board
     assert "published" not in board
     assert "NDCG" not in board
     assert "Protocol" not in board
