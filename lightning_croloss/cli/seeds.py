@@ -176,6 +176,7 @@ def _checked(words: list[str], text: str) -> Mapping[str, Any]:
     loggers = logger if isinstance(logger, list) else [logger]
     arguments = [each["init_args"] for each in loggers if isinstance(each, Namespace) and "init_args" in each]
     fixed = [name for given in arguments for name in ("version", "id") if given.get(name) is not None]
+    untested = why_unmeasured("test", trainer)
     refused = {
         f"--ckpt_path goes on with one run, and {OPTION} {text} begins new ones": config.get("ckpt_path"),
         f"{OPTION} compares what the tests measure: leave test_after_fit=false out": not config[
@@ -184,8 +185,7 @@ def _checked(words: list[str], text: str) -> Mapping[str, Any]:
         f"{OPTION}: each run would write metrics_per_user: measure them with croloss test": config.get(
             "metrics_per_user"
         ),
-        f"{OPTION} compares what the tests measure, which is nothing: "
-        f"{why_unmeasured('test', trainer)}": why_unmeasured("test", trainer),
+        f"{OPTION} compares what the tests measure, which is nothing: {untested}": untested,
         f"{OPTION}: a dry run measures nothing: leave trainer.fast_dev_run out": trainer.get("fast_dev_run"),
         f"{OPTION}: each run takes a version of its own: leave the logger's {' and '.join(fixed)} out": fixed,
     }

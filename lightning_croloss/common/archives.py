@@ -54,6 +54,11 @@ def _is_stored(file: IO[bytes]) -> bool:
             records = archive.infolist()
     except _DAMAGE:
         return False
+    return _are_stored(records, size)
+
+
+def _are_stored(records: list[zipfile.ZipInfo], size: int) -> bool:
+    """Tell whether records take as much as they say, and no more than a file of so many bytes holds."""
     return (
         all(record.compress_type == zipfile.ZIP_STORED for record in records)
         and all(record.compress_size == record.file_size for record in records)
@@ -90,11 +95,12 @@ def _is_intact(path: str, *_signature: int) -> bool:
 def _check(file: IO[bytes]) -> bool:
     if file.read(len(_START)) != _START:
         return True
+    size = file.seek(0, SEEK_END)
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
             records = archive.infolist()
-            if not is_stored(file):
+            if not _are_stored(records, size):
                 return False
             return not any(record.CRC for record in records) or archive.testzip() is None
     except _DAMAGE:

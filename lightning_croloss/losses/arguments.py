@@ -23,13 +23,7 @@ def check_temperature(temperature: float | Tensor, name: str = "temperature") ->
         TypeError: it is no number.
         ValueError: it is not positive, or too far from 1 for scores in float32 to be divided by it.
     """
-    if isinstance(temperature, Tensor) and temperature.numel() != 1:
-        raise ValueError(f"{name} must be one number, got a tensor {tuple(temperature.shape)}")
-    if isinstance(temperature, (bool, str)) or not hasattr(temperature, "__float__"):
-        raise TypeError(f"{name} must be a positive number, got {temperature!r}")
-    value = float(temperature)
-    if not 0.0 < value < float("inf"):
-        raise ValueError(f"{name} must be a positive number, got {value}")
+    value = _positive_number(temperature, name)
     if not SMALLEST_TEMPERATURE <= value <= LARGEST_TEMPERATURE:
         raise ValueError(
             f"{name} must be from {SMALLEST_TEMPERATURE:g} to {LARGEST_TEMPERATURE:g}, beyond which scores "
@@ -46,7 +40,21 @@ def check_rank_scaling(rank_scaling: str) -> str:
 
 
 def check_positive_scale(positive_scale: float) -> float:
-    """Return ``positive_scale`` if it is a positive finite number, else raise ``ValueError``."""
-    if not 0.0 < positive_scale < float("inf"):
-        raise ValueError(f"positive_scale must be a positive number, got {positive_scale}")
-    return float(positive_scale)
+    """Return ``positive_scale`` as a number.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not positive and finite.
+    """
+    return _positive_number(positive_scale, "positive_scale")
+
+
+def _positive_number(given: float | Tensor, name: str) -> float:
+    if isinstance(given, Tensor) and given.numel() != 1:
+        raise ValueError(f"{name} must be one number, got a tensor {tuple(given.shape)}")
+    if isinstance(given, (bool, str)) or not hasattr(given, "__float__"):
+        raise TypeError(f"{name} must be a positive number, got {given!r}")
+    value = float(given)
+    if not 0.0 < value < float("inf"):
+        raise ValueError(f"{name} must be a positive number, got {value}")
+    return value

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from croloss_serving.common.plain_values import TOO_LARGE
 from lightning_croloss.data.history_filters import FILTERS, read_filters
 from lightning_croloss.data.training_record import TrainingRecord
 
@@ -29,8 +30,6 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "started_from": (str, _NONE),
 }
 
-#: What no tensor can count.
-_TOO_LARGE = 2**63
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -61,9 +60,9 @@ def check_saved(kept: object, num_items: int) -> None:
     if counts is not None and not (_are_counts(counts) and tuple(counts.shape) == (size + 1,)):
         raise ValueError(f"the checkpoint is damaged: its counts are not the whole numbers of {size} items")
     longest = kept["max_history"]
-    if longest is not None and not 1 <= longest < _TOO_LARGE:
+    if longest is not None and not 1 <= longest < TOO_LARGE:
         raise ValueError(f"the checkpoint is damaged: its max_history is {longest!r:.80}")
-    if abs(kept["seed"]) >= 2 * _TOO_LARGE:
+    if abs(kept["seed"]) >= 2 * TOO_LARGE:
         raise ValueError(f"the checkpoint is damaged: its seed is {kept['seed']!r:.80}")
     try:
         read_filters((kept.get("reading") or {}).get(FILTERS, []))
@@ -71,7 +70,7 @@ def check_saved(kept: object, num_items: int) -> None:
     except ValueError as error:
         raise ValueError(f"the checkpoint is damaged: {error}") from None
     rate = kept.get("learning_rate")
-    if rate is not None and not (0 < rate < math.inf and (isinstance(rate, float) or rate < _TOO_LARGE)):
+    if rate is not None and not (0 < rate < math.inf and (isinstance(rate, float) or rate < TOO_LARGE)):
         raise ValueError(f"the checkpoint is damaged: its learning_rate is {rate!r:.80}")
 
 

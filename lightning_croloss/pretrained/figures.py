@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.plain_values import TOO_LARGE
 from lightning_croloss.errors import PretrainedError
 
 #: Whom each model of the zoo is compared with.
 COMPARED = ("popularity", "item_knn")
 _RECALL = re.compile(r"recall@([1-9][0-9]{0,8})", re.ASCII)
-_TOO_LARGE = 2**63
 
 
 def check_metrics(metrics: Mapping[str, Any], path: Path | str) -> None:
@@ -88,12 +88,12 @@ def _fault_of_test(test: Mapping[str, Any], whose: str) -> str | None:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _TOO_LARGE
+    return type(value) is int and 0 <= value < TOO_LARGE
 
 
 def _is_number(value: Any) -> bool:
     if type(value) is int:
-        return abs(value) < _TOO_LARGE
+        return abs(value) < TOO_LARGE
     return type(value) is float and math.isfinite(value)
 
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.plain_values import TOO_LARGE
 from lightning_croloss.data.history_filters import FILTERS, read_filters
 from lightning_croloss.errors import PretrainedError
 from lightning_croloss.pretrained.saving import FROM_DATA
 
-#: What no tensor can count.
-_TOO_LARGE = 2**63
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -33,12 +32,12 @@ def _is_reading(value: Any) -> bool:
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_history": (
-        lambda value: value is None or (type(value) is int and 1 <= value < _TOO_LARGE),
+        lambda value: value is None or (type(value) is int and 1 <= value < TOO_LARGE),
         "a number of events",
     ),
     "user_fingerprint": (lambda value: value is None or isinstance(value, str), "a text"),
     "seed": (
-        lambda value: value is None or (type(value) is int and abs(value) < 2 * _TOO_LARGE),
+        lambda value: value is None or (type(value) is int and abs(value) < 2 * TOO_LARGE),
         "a whole number of 64 bits",
     ),
     "reading": (_is_reading, "names of columns, ways of writing and filters"),
@@ -51,7 +50,7 @@ def _is_features(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(entry, dict)
         and all(isinstance(entry.get(name), str) for name in ("name", "kind"))
-        and all(type(entry.get(name)) is int and 0 <= entry[name] < _TOO_LARGE for name in numbers)
+        and all(type(entry.get(name)) is int and 0 <= entry[name] < TOO_LARGE for name in numbers)
         for entry in value
     )
 
@@ -70,7 +69,7 @@ def checked_arguments(arguments: Mapping[str, Any], path: Path) -> Mapping[str, 
         if name not in FROM_DATA:
             raise PretrainedError(f"{path}: {name!r} does not come from the data of a model")
         least = 1 if name == "num_items" else 0
-        is_number = type(value) is int and least <= value < _TOO_LARGE
+        is_number = type(value) is int and least <= value < TOO_LARGE
         if not (is_number if name.startswith("num_") else _is_features(value)):
             wanted = f"a whole number from {least} on" if name.startswith("num_") else "a list of features"
             raise PretrainedError(f"{path}: {name!r} must be {wanted}, got {value!r:.80}")

@@ -7,6 +7,8 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.dense_tensor import dense_tensor
+
 #: What retrieval computes scores in.
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -51,15 +53,10 @@ def check_tile_elements(tile_elements: object) -> None:
 
 
 def _checked(name: str, value: object, shape: str) -> Tensor:
-    if not isinstance(value, Tensor):
+    tensor = dense_tensor(name, value, shape)
+    if tensor.dtype not in DTYPES:
         raise TypeError(
-            f"{name} must be a tensor {shape}, got {type(value).__name__}: torch.as_tensor({name}) makes one"
-        )
-    if value.layout is not torch.strided:
-        raise TypeError(f"{name} must be a dense tensor {shape}, got {value.layout}: give .to_dense()")
-    if value.dtype not in DTYPES:
-        raise TypeError(
-            f"{name} must be floating-point numbers {shape} of 16 bits or more, got {value.dtype}: give "
+            f"{name} must be floating-point numbers {shape} of 16 bits or more, got {tensor.dtype}: give "
             f"{name}.float()"
         )
-    return value
+    return tensor

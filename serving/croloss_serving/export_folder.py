@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from croloss_serving.common.array_files import check_finite, read_array
 from croloss_serving.common.manifest import MANIFEST, check_same, checked_content, checked_file
 from croloss_serving.common.onnx_graph import check_self_contained
+from croloss_serving.common.plain_values import TOO_LARGE
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import NeededBy, PretrainedError
 from croloss_serving.index import read_index
@@ -35,14 +36,12 @@ from croloss_serving.recommend.item_table import ItemTable
 from croloss_serving.recommend.token_table import read_tokens
 from croloss_serving.user_feature_vectors import UserFeatureVectors
 
-#: What no array can count.
-_TOO_LARGE = 2**63
 #: The largest files, none of which is gone through twice.
 _READ_ONCE = {VECTORS, KNOWN_USERS, INDEX}
 
 
 def _positive(value: Any) -> bool:
-    return type(value) is int and 1 <= value < _TOO_LARGE
+    return type(value) is int and 1 <= value < TOO_LARGE
 
 
 #: What the manifest must say of the model, and what it may.
@@ -50,7 +49,7 @@ _NEEDED: dict[str, Callable[[Any], bool]] = {
     "class": lambda value: isinstance(value, str),
     "num_items": _positive,
     "dim": _positive,
-    "num_users": lambda value: type(value) is int and 0 <= value < _TOO_LARGE,
+    "num_users": lambda value: type(value) is int and 0 <= value < TOO_LARGE,
     "max_history": lambda value: value is None or _positive(value),
 }
 _POSSIBLE: dict[str, Callable[[Any], bool]] = {

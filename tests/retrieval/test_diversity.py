@@ -14,6 +14,14 @@ from tests.data_for_tests import FeaturedData, fit, small_model
 from tests.models.cases import ITEM_FEATURES
 
 HISTORIES = [[1, 2, 3, 4, 5], [11], []]
+#: Arguments of ``diverse_items`` that go together.
+FITTING = {
+    "ids": torch.tensor([[1, 2, 3]]),
+    "scores": torch.zeros(1, 3),
+    "categories": torch.zeros(4, 1, dtype=torch.long),
+    "n": 2,
+    "diversity": 0.1,
+}
 
 
 def plain_greedy(ids, scores, categories, n, diversity):
@@ -100,15 +108,8 @@ def test_the_inputs_are_left_as_they_were():
     ],
 )
 def test_arguments_that_do_not_fit(arguments, message):
-    fitting = {
-        "ids": torch.tensor([[1, 2, 3]]),
-        "scores": torch.zeros(1, 3),
-        "categories": torch.zeros(4, 1, dtype=torch.long),
-        "n": 2,
-        "diversity": 0.1,
-    }
     with pytest.raises(ValueError, match=message):
-        diverse_items(**{**fitting, **arguments})
+        diverse_items(**{**FITTING, **arguments})
 
 
 @pytest.mark.parametrize(
@@ -127,15 +128,8 @@ def test_arguments_that_do_not_fit(arguments, message):
     ],
 )
 def test_types_that_do_not_fit(arguments, message):
-    fitting = {
-        "ids": torch.tensor([[1, 2, 3]]),
-        "scores": torch.zeros(1, 3),
-        "categories": torch.zeros(4, 1, dtype=torch.long),
-        "n": 2,
-        "diversity": 0.1,
-    }
     with pytest.raises(TypeError, match=message):
-        diverse_items(**{**fitting, **arguments})
+        diverse_items(**{**FITTING, **arguments})
 
 
 def test_a_negative_category_is_refused():

@@ -121,12 +121,10 @@ class LogitBatch:
         """Return the batch with the logits of the positives multiplied by a number; that of 1 is as it is."""
         if scale == 1.0:
             return self
-        place = (self._rows(), self.positives.columns)
-        factor: Tensor | float = scale
+        factor = self.logits.new_full((), scale)  # which no device waits for
         if self.positives.counts is not None:  # the column of one that does not count is a negative's
-            factor = torch.where(self.positives.counts, scale, 1.0).to(self.logits.dtype)
-        else:
-            factor = self.logits.new_tensor(scale)
+            factor = torch.where(self.positives.counts, factor, 1.0)
+        place = (self._rows(), self.positives.columns)
         return replace(self, logits=self.logits * torch.ones_like(self.logits).index_put(place, factor))
 
     @property

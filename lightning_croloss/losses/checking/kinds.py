@@ -9,6 +9,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.dense_tensor import dense_tensor
 from lightning_croloss.common.item_lists import ItemLists
 from lightning_croloss.common.unread_values import is_unread
 
@@ -20,15 +21,9 @@ OF_COLUMNS = "(M,) or (B, M)"
 
 def check_tensor(name: str, value: object, shape: str) -> Tensor:
     """Return ``value`` if it is a dense tensor, else raise ``TypeError``."""
-    if isinstance(value, Tensor):
-        if value.layout is not torch.strided:
-            raise TypeError(f"{name} must be a dense tensor {shape}, got {value.layout}: give .to_dense()")
-        return value
     if value is None:
         raise TypeError(f"{name} must be a tensor {shape}, got None")
-    raise TypeError(
-        f"{name} must be a tensor {shape}, got {type(value).__name__}: torch.as_tensor({name}) makes one"
-    )
+    return dense_tensor(name, value, shape)
 
 
 def check_floats(name: str, value: object, shape: str) -> Tensor:

@@ -18,11 +18,23 @@ def type_in_lists(kind: Any, where: Any, column: str) -> Any:
     Raises:
         DataError: it holds no lists.
     """
-    from pyarrow import types
-
-    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
+    if not is_list(kind):
         raise DataError(f"{where}: column {column!r} holds {kind}: it must hold lists of tokens")
     return kind.value_type
+
+
+def is_list(kind: Any) -> bool:
+    """Tell whether a ``pyarrow.DataType`` is one of lists, whatever their widths."""
+    from pyarrow import types
+
+    return any(test(kind) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list))
+
+
+def is_string_view(kind: Any) -> bool:
+    """Tell whether a ``pyarrow.DataType`` is that of string views, which pyarrow 15 does not have."""
+    from pyarrow import types
+
+    return bool(getattr(types, "is_string_view", lambda _: False)(kind))
 
 
 def exact_below(kind: Any) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from croloss_serving.common.list_columns import is_list, is_string_view
 from croloss_serving.errors import DataError
 
 #: How many times its size on the disk the content of a table may have, beyond what is always allowed: tokens
@@ -154,7 +155,7 @@ def _is_of(path: str, columns: Sequence[str]) -> bool:
 def _is_simple(kind: Any) -> bool:
     from pyarrow import types
 
-    if _is_list(kind):
+    if is_list(kind):
         return _is_simple(kind.value_type)
     values = kind.value_type if types.is_dictionary(kind) else kind
     return any(
@@ -162,17 +163,10 @@ def _is_simple(kind: Any) -> bool:
     )
 
 
-def _is_list(kind: Any) -> bool:
-    from pyarrow import types
-
-    return any(test(kind) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list))
-
-
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    views = getattr(types, "is_string_view", lambda _: False)  # pyarrow 15 has none
-    return any(test(kind) for test in (types.is_string, types.is_large_string, views))
+    return any(test(kind) for test in (types.is_string, types.is_large_string, is_string_view))
 
 
 def _is_bytes(kind: Any) -> bool:
@@ -188,7 +182,7 @@ def _written_out(kind: Any) -> Any:
 
     if types.is_dictionary(kind):
         return kind.value_type
-    if not _is_list(kind):
+    if not is_list(kind):
         return kind
     value = _written_out(kind.value_type)
     if types.is_fixed_size_list(kind):
@@ -203,7 +197,7 @@ def _written_out_bytes(array: Any) -> int:
     if types.is_dictionary(array.type):
         indices = array.indices.drop_null().to_numpy(zero_copy_only=False)
         return int(array.indices.nbytes) + int(_lengths(array.dictionary, indices))
-    if _is_list(array.type):
+    if is_list(array.type):
         return 8 * len(array) + _written_out_bytes(array.flatten())
     return int(array.nbytes)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 #: How deep lists and dictionaries may be nested in one another, and how many values they may stand for.
 DEEPEST, MOST_VALUES = 64, 1_000_000
+#: What no array or tensor can count.
+TOO_LARGE = 2**63
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 
 

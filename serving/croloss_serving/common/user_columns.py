@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from croloss_serving.common.list_columns import exact_below
+from croloss_serving.common.list_columns import exact_below, is_string_view
 from croloss_serving.errors import DataError
 
 
@@ -40,10 +40,9 @@ def type_of_users(kind: Any, where: Any, column: str) -> Any:
     from pyarrow import types
 
     values = kind.value_type if types.is_dictionary(kind) else kind
-    is_view = getattr(types, "is_string_view", lambda _: False)  # pyarrow 15 has none
     if types.is_string(values) or types.is_large_string(values) or types.is_integer(values):
         return values
-    if is_view(values):
+    if is_string_view(values):
         return pyarrow.string()
     if types.is_floating(values):
         return pyarrow.int64()
