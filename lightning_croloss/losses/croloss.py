@@ -70,9 +70,9 @@ class CROLoss(RuleFollower):
         reduction: "mean", "sum" or "none", see ``RetrievalLoss``.
         positive_scale: κ of ``d_j = s_j − κ s₊``. Below 1 negatives are pushed down by more than the positive
             is pulled up, which holds back positives that the vectors could only learn by heart: where users
-            and items have vectors of their own and few events (``MatrixFactorization``), 0.8 to 0.9 with
-            cosine scores is worth more than the choice of the kernel. It is for scores that say something
-            by themselves, as cosines do; ranks are those of the scaled positive.
+            and items have vectors of their own and few events (``MatrixFactorization``), try 0.8 to 0.85. It
+            is for scores that say something by themselves, as cosines do; ranks are those of the scaled
+            positive.
         alpha: short for ``importance=PowerImportance(alpha)``.
         learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
             tenth and ten times of it. Needs a kernel of ``d / τ``, so none of PSL.
