@@ -145,6 +145,17 @@ def test_candidates_that_are_not_the_positives_raise_nothing():
     assert told(lambda: loss.from_embeddings(users, few, torch.cat([few[:2], half]))) == []
 
 
+@pytest.mark.parametrize("of_each_row", [False, True])
+def test_binary_codes_are_often_equal_in_some_coordinates(of_each_row):
+    rows, dim = 64, 64
+    users, items = random(rows, dim), random(rows, dim, seed=1).sign()
+    candidates = random(rows, 3_000, dim, seed=2).sign() if of_each_row else random(3_000, dim, seed=2).sign()
+    # in the coordinates that are looked at first, each row's positive is among them
+    looked_at = candidates[..., :: dim // 8]
+    assert (looked_at == items[:, None, :: dim // 8]).all(-1).any(-1).all()
+    assert told(lambda: CROLoss(temperature=8.0).from_embeddings(users, items, candidates)) == []
+
+
 @pytest.mark.parametrize("name", ["diagonal", "products", "logits"])
 def test_the_positives_score_among_the_negatives(name):
     users, items = random(B, D), random(B, D, seed=1)

@@ -34,8 +34,9 @@ def figures(
     """
     some = slice(None, None, -(-positives.shape[0] // _ROWS))
     dtype = torch.promote_types(positives.dtype, candidates.dtype)
-    own = _codes(positives[some].to(dtype))
-    others = _codes((candidates if candidates.dim() == 2 else candidates[some]).to(dtype))
+    positives = positives[some].to(dtype)
+    candidates = (candidates if candidates.dim() == 2 else candidates[some]).to(dtype)
+    own, others = _codes(positives), _codes(candidates)
     same = own.unsqueeze(1) == others  # (b, M)
     counts = torch.ones_like(own, dtype=torch.bool)
     different = _different(own, counts)
@@ -51,7 +52,7 @@ def figures(
             told_apart = (same & by_id).any(1)
             same = same & ~by_id & ~told_apart.unsqueeze(1)
             different, different_ids = _different(own, counts), _different(targets, counts)
-    found = same.any(1) & counts
+    found = same.any(1) & _equal_to_first(positives, candidates, same) & counts
     return torch.stack([counts.sum(), found.sum(), different, different_ids]).double()
 
 
@@ -87,6 +88,17 @@ def _codes(vectors: Tensor) -> Tensor:
     generator = torch.Generator("cpu").manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (whole.shape[-1],), generator=generator, device="cpu")
     return (whole * numbers_beside(factors.tolist(), whole)).sum(-1)
+
+
+def _equal_to_first(positives: Tensor, candidates: Tensor, same: Tensor) -> Tensor:
+    """Return (b,) whether a row's positive equals the first candidate of its code in every coordinate.
+
+    Vectors of few values, as binary codes have, are often equal in as few coordinates as are looked at.
+    """
+    first = same.byte().argmax(1)
+    rows = torch.arange(len(first), device=first.device)
+    chosen = candidates[first] if candidates.dim() == 2 else candidates[rows, first]
+    return (positives == chosen).all(-1)
 
 
 def _different(values: Tensor, counts: Tensor) -> Tensor:
