@@ -97,13 +97,15 @@ def test_training_in_groups_of_similar_length_is_that_of_the_whole_batch(cls, tr
     found = []
     for least in (2.0, -1.0):  # never, always
         monkeypatch.setattr(module, "LEAST_SAVED", least)
-        monkeypatch.setattr(module, "FEWEST_ROWS", 2)
+        monkeypatch.setattr(module, "ROWS_BESIDES", 0)
+        monkeypatch.setattr(module, "POSITIONS_BESIDES", 0)
         model, seen = build(cls, train_on), []
         states = model.event_states
         model.event_states = lambda *args, s=states, n=seen: n.append(args[0].shape[1]) or s(*args)
         batch = batch_of(train_on, PADDING)
         users, flat = model.training_users(batch)
-        assert seen == ([9] if least > 1 else [1, 5, 6])
+        widths = [1, 4, 5, 6] if train_on == "last" else [1, 5, 6]
+        assert seen == ([9] if least > 1 else widths)
         loss = model.loss_of(batch)
         gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
         found.append(

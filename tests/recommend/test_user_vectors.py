@@ -1,7 +1,7 @@
 """Users encoded in groups of similar length are the same users, in the same order."""
 
 import dataclasses
-import math
+import itertools
 
 import numpy as np
 import pytest
@@ -22,25 +22,51 @@ from tests.test_grid import build
 
 
 @pytest.fixture
-def groups_of_four(monkeypatch):
-    monkeypatch.setattr(module, "FEWEST_ROWS", 4)
+def groups_of_one_width(monkeypatch):
+    free_groups(monkeypatch)
     monkeypatch.setattr(module, "LEAST_SAVED", -1.0)  # always
 
 
+def free_groups(monkeypatch):
+    monkeypatch.setattr(module, "ROWS_BESIDES", 0)
+    monkeypatch.setattr(module, "POSITIONS_BESIDES", 0)
+
+
+def cost_of(parts):
+    """What groups of (rows, width) cost."""
+    return sum((rows + module.ROWS_BESIDES) * width + module.POSITIONS_BESIDES for rows, width in parts)
+
+
+def every_division(widths):
+    """All divisions of ascending widths into groups in this order, as (rows, width)."""
+    for cuts in itertools.product([False, True], repeat=len(widths) - 1):
+        ends = [number + 1 for number, cut in enumerate(cuts) if cut] + [len(widths)]
+        yield [(end - begin, widths[end - 1]) for begin, end in itertools.pairwise([0, *ends])]
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=400))
-def test_groups_hold_each_row_once_and_are_no_wider_than_they_must_be(widths):
-    groups = groups_by_width(torch.tensor(widths), 50)
-    size = max(module.FEWEST_ROWS, math.ceil(len(widths) / module.MOST_GROUPS))
-    in_order = sorted(widths)
-    parts = [in_order[start : start + size] for start in range(0, len(widths), size)]
-    least = sum(len(part) * max(1, part[-1]) for part in parts)
-    assert (groups is None) == (least > (1 - module.LEAST_SAVED) * 50 * len(widths))
+@given(st.lists(st.sampled_from([0, 1, 2, 5, 17, 30, 50]), min_size=1, max_size=8), st.integers(1, 40))
+def test_groups_are_those_that_cost_least(widths, times):
+    many = torch.tensor(widths).repeat_interleave(times)
+    groups = groups_by_width(many, 50)
+    each = sorted(max(1, width) for width in widths)
+    least = min(cost_of([(rows * times, width) for rows, width in parts]) for parts in every_division(each))
+    whole = cost_of([(len(many), 50)])
+    assert (groups is None) == (least > (1 - module.LEAST_SAVED) * whole)
     if groups is None:
         return
-    assert sorted(torch.cat([rows for rows, _ in groups]).tolist()) == list(range(len(widths)))
-    assert [sorted(widths[row] for row in rows.tolist()) for rows, _ in groups] == parts
-    assert [width for _, width in groups] == [max(1, part[-1]) for part in parts]
+    assert sorted(torch.cat([rows for rows, _ in groups]).tolist()) == list(range(len(many)))
+    assert [width for _, width in groups] == [max(1, int(many[rows].max())) for rows, _ in groups]
+    assert cost_of([(len(rows), width) for rows, width in groups]) == least
+
+
+@pytest.mark.parametrize("name", ["ROWS_BESIDES", "POSITIONS_BESIDES"])
+def test_what_a_group_costs_makes_groups_fewer(name, monkeypatch):
+    widths = torch.arange(200) // 4 + 1
+    before = groups_by_width(widths, 50)
+    monkeypatch.setattr(module, name, 4 * getattr(module, name))
+    monkeypatch.setattr(module, "LEAST_SAVED", -1.0)
+    assert 1 <= len(groups_by_width(widths, 50)) < len(before)
 
 
 def test_a_width_reaches_back_to_the_first_event():
@@ -48,7 +74,7 @@ def test_a_width_reaches_back_to_the_first_event():
     assert widths_of(history != 0).tolist() == [0, 1, 2, 3, 3]
 
 
-@pytest.mark.usefixtures("groups_of_four")
+@pytest.mark.usefixtures("groups_of_one_width")
 @pytest.mark.parametrize("cls", concrete(RetrievalModel), ids=lambda cls: cls.__name__)
 def test_they_equal_those_of_the_whole_batch(cls):
     torch.manual_seed(0)
@@ -59,7 +85,7 @@ def test_they_equal_those_of_the_whole_batch(cls):
     torch.testing.assert_close(user_vectors(model, batch), model.encode_users(batch))
 
 
-@pytest.mark.usefixtures("groups_of_four")
+@pytest.mark.usefixtures("groups_of_one_width")
 def test_the_model_sees_narrow_histories():
     model, seen = small_model(), []
     encode = model.encode_users
@@ -68,7 +94,7 @@ def test_the_model_sees_narrow_histories():
     expected = encode(RetrievalBatch(history, history[:, :1], torch.ones(8, dtype=torch.long)))
     batch = RetrievalBatch(history, history[:, :1], torch.ones(8, dtype=torch.long))
     torch.testing.assert_close(user_vectors(model, batch), expected)
-    assert seen == [(4, 2), (4, 9)]
+    assert seen == [(5, 2), (3, 9)]
 
 
 def test_every_field_of_a_batch_is_selected():
@@ -104,7 +130,7 @@ def test_metrics_and_the_order_of_predictions_stay(cls, monkeypatch):
     histories = [row[row != 0].tolist() for batch in data.predict_dataloader() for row in batch.history]
     outcomes = []
     for least in (2.0, -1.0):  # never, always
-        monkeypatch.setattr(module, "FEWEST_ROWS", 4)
+        free_groups(monkeypatch)
         monkeypatch.setattr(module, "LEAST_SAVED", least)
         trainer = quiet_trainer()
         metrics = [trainer.validate(model, data, verbose=False), trainer.test(model, data, verbose=False)]
