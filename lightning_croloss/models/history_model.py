@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -29,6 +30,9 @@ from lightning_croloss.models.layers.smoothed_embedding import SmoothedEmbedding
 from lightning_croloss.models.retrieval_model import RetrievalModel
 from lightning_croloss.sharding.deferred import DeferredEmbedding
 from lightning_croloss.sharding.embedding import IdEmbedding
+
+#: The methods here that make the vectors of items of the rows of their table.
+ROWS = ("encode_items", "embed_items", "_item_rows")
 
 
 class HistoryModel(RetrievalModel):
@@ -261,7 +265,7 @@ class HistoryModel(RetrievalModel):
         """The table whose rows make the vectors of items: without features, and without a graph."""
         if self.item_feature_embedding is not None:
             return None
-        return self.table_behind(HistoryModel, "encode_items", "embed_items", "_item_rows")
+        return self.table_behind(HistoryModel, *ROWS)
 
     def encode_catalogue(self) -> Tensor:
         """Return the vectors of all items, (num_items, D) float32, without gradient."""
@@ -279,8 +283,17 @@ class HistoryModel(RetrievalModel):
         """Return the training loss of one batch, a scalar with gradient; smooths the items once."""
         if self._smoothed is None:
             return super().loss_of(batch)
-        with self._smoothed.step():
+        with self._smoothed.step(one_gradient=self._compiler_ctx is None):
             return super().loss_of(batch)
+
+    def _candidate_rows(self) -> AbstractContextManager[Tensor | None]:
+        """Return, for one step, the rows of a table that all are candidates: the smoothed one too."""
+        table = self._smoothed
+        if table is None or self.item_feature_embedding is not None or not self._takes_whole_tables:
+            return super()._candidate_rows()
+        rows = table.table() if self.made_of_rows(HistoryModel, *ROWS) else None
+        # on an accelerator a normalised copy costs nothing
+        return nullcontext(rows if rows is not None and rows.is_cpu else None)
 
     @property
     def supports_shards(self) -> bool:

@@ -135,18 +135,26 @@ class RetrievalModel(CheckpointedModel, ExactEvaluation, Recommending):
         """Bring vectors to unit length if the similarity is cosine."""
         return unit_length(vectors) if self.similarity == "cosine" else vectors
 
-    def table_behind(self, owner: type, *methods: str) -> IdEmbedding | None:
-        """Return ``item_embedding`` if it alone makes the vectors of items, for ``plain_item_table``.
+    def made_of_rows(self, owner: type, *methods: str) -> bool:
+        """Tell whether the vectors of items are the rows of ``item_embedding`` alone, normalised if cosine.
 
         Args:
             owner: the class whose methods make vectors of its rows.
             methods: their names; where a subclass has one of its own, it may make them otherwise.
         """
         of_owner = {"normalize": RetrievalModel, **dict.fromkeys(methods, owner)}
-        for name, cls in of_owner.items():
-            if getattr(type(self), name) is not getattr(cls, name) or name in vars(self):
-                return None
-        return self.item_embedding if is_plain(self.item_embedding) else None
+        return all(
+            getattr(type(self), name) is getattr(cls, name) and name not in vars(self)
+            for name, cls in of_owner.items()
+        )
+
+    def table_behind(self, owner: type, *methods: str) -> IdEmbedding | None:
+        """Return ``item_embedding`` if its rows are those vectors and it is a plain table.
+
+        For ``plain_item_table``; arguments as of :meth:`made_of_rows`.
+        """
+        plain = self.made_of_rows(owner, *methods) and is_plain(self.item_embedding)
+        return self.item_embedding if plain else None
 
     @property
     def supports_shards(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -148,10 +149,9 @@ class SampledTraining(Encoder):
         """Return the training loss of one batch, a scalar with gradient."""
         if not torch.is_grad_enabled():
             return self._loss_of(batch, None)
-        whole = self._whole_table
         with (
             looked_up_rows(self._looked_up_tables, self._spare_gradients) as zeros,
-            whole_rows(whole) as rows,
+            self._candidate_rows() as rows,
         ):
             loss = self._loss_of(batch, rows)
         for zero in zeros:
@@ -203,17 +203,25 @@ class SampledTraining(Encoder):
         ids = self._row_ids.of(rows)
         return self.loss.from_embeddings(users, positives, rows, candidate_ids=ids, **of_rows)
 
+    def _candidate_rows(self) -> AbstractContextManager[Tensor | None]:
+        """Return, for one step, the rows of a table that all are candidates; of None these are encoded."""
+        return whole_rows(self._whole_table)
+
     @property
     def _whole_table(self) -> IdEmbedding | None:
         """The table of items whose every row is a candidate of every step; None: it is not so."""
+        return self.plain_item_table if self._takes_whole_tables else None
+
+    @property
+    def _takes_whole_tables(self) -> bool:
+        """Whether a step compares with the whole catalogue, and its loss takes a table as it is."""
         sampler, loss = type(self.negatives), type(self.loss)
-        as_ours = (
+        return (
             sampler.sample is FullCatalogNegatives.sample
             and loss.from_embeddings is RetrievalLoss.from_embeddings
             and loss.from_sharded_embeddings is RetrievalLoss.from_sharded_embeddings
             and self._compiler_ctx is None  # sparse gradients would break the graph
         )
-        return self.plain_item_table if as_ours else None
 
     @property
     def _looked_up_tables(self) -> list[IdEmbedding]:

@@ -6,7 +6,7 @@ adds them all up. Much of a step with few negatives in a large table would be th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -66,6 +66,27 @@ class RowIds:
         return {"_ids": None}
 
 
+def one_gradient(
+    weight: Tensor, padding: int | None, memory: SpareMemory
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Let all look-ups in a table of vectors, made of whatever, add to one gradient of it.
+
+    Each is made from a zero that comes with the table, so that autograd comes there after all of them, on
+    whatever devices the rest of the step is, and only where there was a look-up.
+
+    Args:
+        weight: the table (R, D), with gradient.
+        padding: the row that gets none of it.
+        memory: for the gradient, where the look-ups make all of it.
+
+    Returns:
+        The table, for whatever else makes a gradient of it, and what looks ids (…) up.
+    """
+    collected: Collected = []
+    same, zero = _Table.apply(weight, collected, padding, memory)
+    return same, partial(_rows, weight, zero, collected, padding)
+
+
 @contextmanager
 def whole_rows(table: IdEmbedding | None) -> Iterator[Tensor | None]:
     """Let the look-ups in a table add to the gradient that a loss has of the whole table.
@@ -102,7 +123,7 @@ def looked_up_rows(tables: Iterable[IdEmbedding], spare: SpareGradients) -> Iter
         zeros = []
         for table in tables:
             _, zero = stack.enter_context(_collecting(table, spare.of(table)))
-            if _in_shards(table):
+            if zero is not None:
                 zeros.append(zero)
         yield zeros
 
@@ -128,35 +149,29 @@ def _in_shards(table: IdEmbedding) -> bool:
 
 
 @contextmanager
-def _collecting(table: IdEmbedding, memory: SpareMemory) -> Iterator[tuple[Tensor, Tensor]]:
+def _collecting(table: IdEmbedding, memory: SpareMemory) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Let the look-ups in a table wait with their gradients for that of what this yields.
-
-    Each look-up is made from this zero, so that autograd comes here after all of them, on whatever devices
-    the rest of the step is, and only where there was a look-up.
 
     Args:
         table: the table.
         memory: for the gradient, where the look-ups make all of it.
 
     Yields:
-        The weight, and a zero ().
+        The weight, and of a table in shards a zero (), through which its gradient comes.
     """
-    collected: Collected = []
-    weight, zero = _Table.apply(table.weight, collected, table.padding_idx, memory)
     if _in_shards(table):
         # rows come from other processes, their gradients go there: what arrives here is a sparse gradient,
         # which autograd adds to the dense one in place
         before, table.sparse = table.sparse, True
         try:
-            yield weight, zero
+            yield _Table.apply(table.weight, [], table.padding_idx, memory)
         finally:
             table.sparse = before
         return
-    table.forward = partial(  # type: ignore[method-assign]
-        _rows, table.weight, zero, collected, table.padding_idx
-    )
+    weight, look_up = one_gradient(table.weight, table.padding_idx, memory)
+    table.forward = look_up  # type: ignore[method-assign, assignment]
     try:
-        yield weight, zero
+        yield weight, None
     finally:
         del table.forward
 

@@ -20,6 +20,7 @@ from lightning_croloss.common import spare_memory
 from lightning_croloss.losses.fused import plan
 from lightning_croloss.models import SASRec, TwoTower, YouTubeDNN
 from lightning_croloss.models.encoder import Encoder
+from lightning_croloss.models.layers import smoothed_embedding
 from lightning_croloss.models.lightgcn import LightGCN
 from lightning_croloss.models.matrix_factorization import MatrixFactorization
 from lightning_croloss.training.lazy_adam import LazyAdam
@@ -101,6 +102,37 @@ def test_gradients_are_those_of_the_ordinary_way(sweeps, monkeypatch, name, simi
     assert not table.grad[0].any()
     monkeypatch.setattr(type(model), "plain_item_table", Encoder.plain_item_table)
     assert_equal(found, gradients(model, batch))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+@pytest.mark.parametrize("name", ["YouTubeDNN", "SASRec"])
+def test_a_smoothed_table_has_one_gradient_too(sweeps, monkeypatch, name, similarity, whole):
+    negatives = FullCatalogNegatives if whole else lambda: UniformNegatives(30)
+    model = make(
+        name,
+        similarity=similarity,
+        loss=CROLoss("softplus", fused=True),
+        negatives=negatives(),
+        item_graph_weight=0.7,
+    )
+    batch = a_batch(model)
+    model.double()
+    model.eval()
+    together, encoded = [], []
+    make_one, encode, step = smoothed_embedding.one_gradient, model.encode_items, model.item_embedding.step
+    monkeypatch.setattr(
+        smoothed_embedding, "one_gradient", lambda *args: together.append(1) or make_one(*args)
+    )
+    found = gradients(model, batch)
+    assert len(together) == 1
+    assert not model.item_embedding.weight.grad[0].any()
+    # the ordinary way: a gradient for each look-up, and a copy of the table to compare with
+    model.encode_items = lambda ids: encoded.append(ids is None) or encode(ids)
+    monkeypatch.setattr(model.item_embedding, "step", lambda **_: step(one_gradient=False))
+    assert_equal(found, gradients(model, batch))
+    assert len(together) == 1
+    assert (True in encoded) == whole
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_croloss.common.spare_memory import SpareMemory
 from lightning_croloss.common.uncompiled import uncompiled
 from lightning_croloss.models.layers.id_embedding import draw_ids
 from lightning_croloss.models.layers.item_graph import ItemGraph
 from lightning_croloss.models.layers.weight_state import state_of
+from lightning_croloss.training.table_gradients import one_gradient
 
 
 class SmoothedEmbedding(nn.Embedding):
@@ -23,8 +25,9 @@ class SmoothedEmbedding(nn.Embedding):
     and as a candidate. One layer of propagation, as of LightGCN (He et al., SIGIR 2020), among the items
     alone. Without edges it is the table E.
 
-    The whole table is smoothed at once, once for all look-ups of a training step (:meth:`step`), and kept
-    between the batches of an evaluation as long as its weights stay.
+    The whole table is smoothed at once, once for all look-ups of a training step (:meth:`step`), which on a
+    processor make one gradient of it, and kept between the batches of an evaluation as long as its weights
+    stay.
 
     Args:
         num_items: size of the catalogue.
@@ -42,21 +45,26 @@ class SmoothedEmbedding(nn.Embedding):
         draw_ids(self)
         self.neighbor_weight = neighbor_weight
         self.graph = ItemGraph(num_items, window)
-        self._in_step = False
-        self._of_step: Tensor | None = None
+        self._in_step, self._together = False, False
+        self._of_step: tuple[Tensor, Callable[[Tensor], Tensor] | None] | None = None
         self._kept: tuple[tuple[Any, ...], Tensor, Tensor] | None = None
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the smoothed embeddings (..., D) of ids (...), zeros for id 0."""
-        return functional.embedding(ids, self.table(), padding_idx=0)
+        table = self.table()
+        if self._of_step is not None and self._of_step[1] is not None:
+            return self._of_step[1](ids)
+        return functional.embedding(ids, table, padding_idx=0)
 
     @uncompiled
     def table(self) -> Tensor:
         """Return the smoothed embeddings of all ids, (num_items + 1, D)."""
         if self._in_step:
             if self._of_step is None:
-                self._of_step = self._smoothed()
-            return self._of_step
+                smoothed = self._smoothed()
+                together = self._together and smoothed.is_cpu and smoothed.requires_grad
+                self._of_step = one_gradient(smoothed, 0, SpareMemory()) if together else (smoothed, None)
+            return self._of_step[0]
         if self.training or torch.is_grad_enabled():
             return self._smoothed()
         now, edges = state_of([self.weight]), self.graph.edges
@@ -65,9 +73,13 @@ class SmoothedEmbedding(nn.Embedding):
         return self._kept[2]
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Smooth once for all look-ups within."""
-        self._in_step = True
+    def step(self, one_gradient: bool = True) -> Iterator[None]:
+        """Smooth once for all look-ups within.
+
+        Args:
+            one_gradient: whether they make one gradient of the table together, where that is faster.
+        """
+        self._in_step, self._together = True, one_gradient
         try:
             yield
         finally:
