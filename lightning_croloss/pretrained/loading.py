@@ -57,7 +57,8 @@ def load_pretrained(name: str | Path, *, allow: Iterable[type | str] | TrustedCl
     """Return a pretrained model, ready to recommend.
 
     No code is run because a file names it: weights are safetensors (or plain types, in a checkpoint),
-    and a config may name classes of this package only. Every file is checked against its checksum.
+    and a config may name classes of this package and of torch's optimizers and schedulers only. Every file
+    is checked against its checksum.
 
     Args:
         name: a name of :func:`list_pretrained` such as ``"ml-100k/mind"``; a folder that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from croloss_serving.common.home_folder import expanded
@@ -60,9 +61,20 @@ def find_pretrained(name: str | Path) -> Path:
             return zoo / text
     if where.is_absolute() or text.startswith(".") or text.endswith(".ckpt"):
         raise PretrainedError(f"there is no pretrained model at {shortened(text)!r}")
-    text = shortened(text)
-    known = suggest(text, list_pretrained()) or "; the zoo of this installation is empty"
-    raise PretrainedError(f"there is no pretrained model {text!r}{known}")
+    raise PretrainedError(f"there is no pretrained model {shortened(text)!r}{_others(shortened(text))}")
+
+
+def _others(text: str) -> str:
+    """Return what to say of the models that there are, in place of one of this name."""
+    names = list_pretrained()
+    datasets = sorted({name.partition("/")[0] for name in names})
+    dataset, slash, _ = text.partition("/")
+    if slash and datasets and not get_close_matches(dataset, datasets):  # of other data no model is meant
+        return (
+            f": this installation has models of {', '.join(datasets)}; the repository's folder zoo has "
+            "others, of which give the path"
+        )
+    return suggest(text, names) or "; the zoo of this installation is empty"
 
 
 def _models_in(folder: Path) -> list[str]:

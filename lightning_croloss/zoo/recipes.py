@@ -27,7 +27,8 @@ def _plain(dataset: str, dtype: str, *models: str) -> list[Recipe]:
 
 
 RECIPES = [
-    *_plain("ml-100k", "float32", "youtube_dnn", "mind", "gru4rec", "comirec_sa"),
+    Recipe("ml-100k/youtube_dnn", "configs/ml-100k/youtube_dnn_told_n.yaml"),
+    *_plain("ml-100k", "float32", "mind", "gru4rec", "comirec_sa"),
     # in half the space, since all of ml-100k travels in the wheel
     *_plain("ml-100k", "float16", "sasrec", "comirec_dr", "matrix_factorization"),
     *_plain("ml-100k", "float16", "esasrec", "hstu", "bert4rec", "bsarec", "caser", "lightgcn", "ngcf"),

@@ -19,6 +19,11 @@ def test_a_name_is_found_and_a_wrong_one_suggests_the_nearest(saved, monkeypatch
     assert refused("clusters/dmn") == (
         "there is no pretrained model 'clusters/dmn'; did you mean 'clusters/dnn'?"
     )
+    assert "did you mean 'clusters/dnn'?" in refused("cluster/dnn")
+    assert refused("beauty/dnn") == (
+        "there is no pretrained model 'beauty/dnn': this installation has models of clusters; the "
+        "repository's folder zoo has others, of which give the path"
+    )
     monkeypatch.setattr(places, "zoo_folders", list)
     assert "the zoo of this installation is empty" in refused("clusters/dnn")
 
