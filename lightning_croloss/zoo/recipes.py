@@ -26,6 +26,9 @@ def _plain(dataset: str, dtype: str, *models: str) -> list[Recipe]:
     return [Recipe(name, f"configs/{name}.yaml", dtype=dtype) for name in names]
 
 
+#: The loss that they were trained with, from before their configs told it N alone.
+OF_DIGINETICA = ("--model.init_args.loss.init_args={kernel: sigmoid, temperature: 0.07}",)
+
 RECIPES = [
     Recipe("ml-100k/youtube_dnn", "configs/ml-100k/youtube_dnn_told_n.yaml"),
     *_plain("ml-100k", "float32", "mind", "gru4rec", "comirec_sa"),
@@ -43,7 +46,10 @@ RECIPES = [
         ),
     ),
     *_plain("video", "float16", "gru4rec", "youtube_dnn", "mind"),
-    *_plain("diginetica", "float16", "youtube_dnn", "gru4rec", "comirec_sa"),
+    *(
+        recipe._replace(options=OF_DIGINETICA)
+        for recipe in _plain("diginetica", "float16", "youtube_dnn", "gru4rec", "comirec_sa")
+    ),
     *_plain("beauty", "float16", "sasrec"),
     *_plain("toys", "float16", "sasrec"),
 ]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from lightning_croloss import list_pretrained, load_pretrained
@@ -49,6 +50,38 @@ def test_an_entry_is_whole_and_holds_no_events(name):
         assert precision[metrics["weights"]] == {
             metric: value for metric, value in metrics["test"].items() if metric.startswith("recall@")
         }
+
+
+def loss_of(recipe):
+    """Return the class and the arguments of the loss that a recipe's config and options ask for."""
+    loss = yaml.safe_load((ZOO.parent / recipe.config).read_text())["model"]["init_args"]["loss"]
+    given = loss.get("init_args", {})
+    for option in recipe.options:
+        name, _, value = option.partition("=")
+        if name == "--model.init_args.loss.init_args":
+            given = yaml.safe_load(value)
+    return loss["class_path"], given
+
+
+def assert_holds(kept, asked):
+    """Compare what a resolved config holds with what was asked for: plain values, or classes."""
+    if isinstance(asked, dict):
+        assert kept["class_path"].rpartition(".")[2] == asked["class_path"].rpartition(".")[2]
+        for name, value in asked.get("init_args", {}).items():
+            assert_holds(kept["init_args"][name], value)
+    else:
+        assert kept == asked
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_an_entry_was_trained_with_the_loss_of_its_recipe(recipe):
+    kept = yaml.safe_load((ZOO / recipe.name / "config.yaml").read_text())["model"]["init_args"]["loss"]
+    path, asked = loss_of(recipe)
+    if "alpha" in asked:  # a short form, which a run resolves
+        asked = dict(asked)
+        alpha = {"alpha": asked.pop("alpha")}
+        asked["importance"] = {"class_path": "PowerImportance", "init_args": alpha}
+    assert_holds(kept, {"class_path": path, "init_args": asked})
 
 
 def test_the_leaderboard_is_that_of_the_entries():
