@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 
 from lightning_croloss.common.seeding import run_seed
@@ -18,7 +18,7 @@ from lightning_croloss.data.interactions import Interactions
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.data.loader_options import check_loader_options
 from lightning_croloss.data.next_targets import NextTargets
-from lightning_croloss.data.own_rows_loader import OwnRowsLoader, check_rows, rows_of_all
+from lightning_croloss.data.own_rows_loader import OwnRowsLoader, check_rows, said_by_all
 from lightning_croloss.data.recipients import RecipientDataset, Recipients
 from lightning_croloss.data.report import COUNTING
 from lightning_croloss.data.request import DataRequest
@@ -26,6 +26,7 @@ from lightning_croloss.data.sequences import SequenceDataset
 from lightning_croloss.data.splits import LeaveOneOut, Split, TargetRows
 from lightning_croloss.data.training_record import TrainingRecord
 from lightning_croloss.data.training_targets import target_counts, training_rows
+from lightning_croloss.data.weight_scale import weight_scale
 from lightning_croloss.errors import DataError
 
 
@@ -190,6 +191,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
             next_targets=self._next_targets(),
             events=self._events_of(self.interactions, self.request),
             device=self._device_of_events,
+            weight_scale=self._weight_scale,
         )
         shuffle = not getattr(self.trainer, "overfit_batches", 0)
         return self._loader(dataset, self.batch_size, "training", shuffle)
@@ -270,7 +272,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
             "pinned": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         }
         if self.interactions.share is not None:
-            sizes = rows_of_all(len(dataset))
+            sizes = said_by_all(len(dataset))
             check_rows(sizes, purpose, batch_size if not shuffle else max(sizes))
             return OwnRowsLoader(dataset, batch_size, shuffle, seed, rank, sizes, **options)
         if len(dataset) < world_size:
@@ -278,6 +280,19 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
                 f"{purpose} has {len(dataset)} rows, fewer than the {world_size} processes: use fewer devices"
             )
         return BatchLoader(dataset, batch_size, shuffle, seed, rank, world_size, **options)
+
+    @property
+    def _weight_scale(self) -> float:
+        """What weights of events are multiplied by, alike in all processes, which all ask at once."""
+        weights = self.interactions.weights
+        if weights is None:
+            return 1.0
+        chosen = weights[self.rows.training_events]
+        largest = float(chosen.max()) if len(chosen) else 0.0
+        if self.interactions.share is not None:
+            largest = max(said_by_all(largest))
+        half = self.trainer is not None and _in_float16(self.trainer)
+        return weight_scale(largest, half)
 
     @property
     def _device_of_events(self) -> torch.device | None:
@@ -293,3 +308,8 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+def _in_float16(trainer: Trainer) -> bool:
+    """Tell whether the trainer converts batches to float16."""
+    return bool(trainer.precision_plugin.convert_input(torch.ones(1)).dtype == torch.float16)

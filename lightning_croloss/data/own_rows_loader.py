@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from lightning_croloss.data.grouping import grouped_by_width
 from lightning_croloss.data.loader import BatchLoader, Rows
 from lightning_croloss.errors import DataError
+
+T = TypeVar("T")
 
 #: A batch of evaluation is at most so many times as large as asked for, where one process has few rows.
 LARGEST = 4
@@ -98,11 +100,11 @@ def whole_batches(sizes: Sequence[int], batch_size: int) -> int:
     return min(-(-max(sizes) // batch_size), min(sizes))
 
 
-def rows_of_all(rows: int) -> list[int]:
-    """Return the number of rows of each process, the same on every process, which all ask at once."""
-    counts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(counts, rows)
-    return counts
+def said_by_all(value: T) -> list[T]:
+    """Return the value of each process, the same list on every process, which all ask at once."""
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def check_rows(sizes: Sequence[int], purpose: str, batch_size: int) -> None:

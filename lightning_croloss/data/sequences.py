@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -45,6 +44,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         events: times and features of the events for the histories; None to leave them out.
         device: where the events of the histories are kept, and batches are made; None = where they are. What
             is small, or of a size that follows from values, is gathered as ever and then sent there.
+        weight_scale: what the weights are multiplied by.
 
     Raises:
         ValueError: if max_history is below 1, or known positives are asked for without training events.
@@ -62,6 +62,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         next_targets: NextTargets | None = None,
         events: EventTable | None = None,
         device: torch.device | None = None,
+        weight_scale: float = 1.0,
     ) -> None:
         if max_history < 1:
             raise ValueError(f"max_history={max_history} must be at least 1")
@@ -80,6 +81,7 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         self._items = interactions.items if device is None else interactions.items.to(device)
         self._events = events if events is None or device is None else events.to(device)
         self._weights = interactions.weights if training_events is not None else None
+        self._weight_scale = weight_scale
         self._known: tuple[Tensor, Tensor] | None = None
         if include_known_positives and training_events is not None:
             counts = torch.bincount(interactions.users[training_events], minlength=interactions.num_users + 1)
@@ -139,8 +141,8 @@ class SequenceDataset(Dataset[RetrievalBatch]):
         else:
             targets = data.items[events.clamp(min=0)].where(events >= 0, 0)
             weight = self._weights_of(events)
-        if weight is not None:
-            weight = _within_half_precision(weight)
+        if weight is not None and self._weight_scale != 1.0:
+            weight = weight * self._weight_scale
         begin, end = start, first
         if self._device is not None:
             begin, end = sent(torch.stack([start, first]), self._device).unbind()
@@ -180,17 +182,6 @@ class SequenceDataset(Dataset[RetrievalBatch]):
             return None
         weights = self._weights[events.clamp(min=0)].where(events >= 0, 0.0)
         return weights.squeeze(1) if self._is_target is None else weights
-
-
-def _within_half_precision(weights: Tensor) -> Tensor:
-    """Return weights that float16 can hold, of the same ratios: the loss is their weighted mean.
-
-    Training in half precision converts a batch before it is used. Weights of usual sizes stay as they are.
-    """
-    largest = float(weights.max()) if weights.numel() else 0.0
-    if largest == 0.0 or 2.0**-8 <= largest < 2.0**15:
-        return weights
-    return torch.ldexp(weights, torch.tensor(-math.frexp(largest)[1]))  # by a power of two: exact
 
 
 def _windows(interactions: Interactions, rows: TargetRows, length: int) -> TargetRows:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from lightning_croloss.common.checks import check_probability
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.coverage import count_unseen_histories
-from lightning_croloss.data.own_rows_loader import rows_of_all
+from lightning_croloss.data.own_rows_loader import said_by_all
 from lightning_croloss.models.item_smoothing import check_item_graph, take_item_graph
 from lightning_croloss.models.known_users import refuse_unseen_users
 from lightning_croloss.models.layers import (
@@ -161,7 +161,7 @@ class HistoryModel(RetrievalModel):
             unseen = count_unseen_histories(data.interactions, rows, seen, data.max_history)
             total = len(rows)
             if data.interactions.share is not None:
-                unseen, total = (sum(rows_of_all(count)) for count in (unseen, total))
+                unseen, total = (sum(said_by_all(count)) for count in (unseen, total))
             if unseen:
                 rank_zero_warn(
                     f"{unseen:,} of {total:,} {part} histories hold only items unseen in training: the "

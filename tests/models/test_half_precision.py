@@ -113,17 +113,6 @@ def test_weights_of_events_beyond_float16():
     check(build(YouTubeDNN, {}), "16-true", WeightedData(seed=0))
 
 
-def test_weights_keep_their_ratios():
-    data = WeightedData(seed=0)
-    batch = next(iter(data.train_dataloader()))
-    given = data.interactions.weights[data.rows.train.first]
-    assert batch.sample_weight.max() < 1.0
-    assert (
-        torch.isin(batch.sample_weight, given * 2.0**-20).all()
-        or torch.isin(batch.sample_weight, given * 2.0**-19).all()
-    )
-
-
 def test_unit_length_of_zeros_and_of_huge_and_tiny_vectors():
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         vectors = torch.tensor([[0.0, 0.0], [3e4, 4e4], [3e-4, 4e-4]], dtype=dtype, requires_grad=True)
