@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_croloss.common.leftovers import discard
 from lightning_croloss.common.locks import claimed
@@ -37,7 +37,8 @@ def prepared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary:
     """Return the summary, from the folder if it is there.
 
     Processes that need it at the same time wait for the one that is at work. Where the folder cannot be
-    written each finds it out by itself.
+    written each finds it out by itself; so it does for a split of the user's own, whose code may be another
+    one tomorrow, with the same name and arguments.
 
     Args:
         reader: the partitions.
@@ -47,6 +48,20 @@ def prepared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary:
     Raises:
         DataError: the partitions cannot be used.
     """
+    split = type(wanted.split)
+    if not split.__module__.startswith("lightning_croloss."):
+        rank_zero_info(
+            f"the split {split.__name__} is your own code, which may change: what it makes of {reader.name} "
+            "is not kept, and each process reads all partitions for itself"
+        )
+    elif (found := _shared(reader, wanted, folder)) is not None:
+        return found
+    with tempfile.TemporaryDirectory() as temporary:
+        return scan(reader, wanted, Path(temporary))
+
+
+def _shared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary | None:
+    """Return the summary from the folder, where one process puts it; None if it cannot be written."""
     path = folder / f"{_key(reader, wanted)}.summary"
     while True:
         if (found := _kept(path, reader)) is not None:
@@ -65,9 +80,7 @@ def prepared(reader: PartitionReader, wanted: Wanted, folder: Path) -> Summary:
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else error
             rank_zero_warn(f"{path} cannot be written ({why}): each process reads all partitions for itself")
-            break
-    with tempfile.TemporaryDirectory() as temporary:
-        return scan(reader, wanted, Path(temporary))
+            return None
 
 
 def _written(path: Path, reader: PartitionReader, wanted: Wanted) -> Summary:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 pl = pytest.importorskip("polars")
 
+from lightning_croloss.data import Interactions, LeaveOneOut, SplitRows  # noqa: E402
 from lightning_croloss.data.partitions import prepared as module  # noqa: E402
 from lightning_croloss.data.partitions.summary import Summary  # noqa: E402
-from tests.data.partitions.tables import partitioned, write_table  # noqa: E402
+from tests.data.partitions.tables import partitioned, plain, write_table  # noqa: E402
 
 
 def summary_of(folder: str) -> Summary:
@@ -102,3 +106,40 @@ def test_nothing_in_its_place_stops_a_run(
     assert (not told) if said is None else any(said in text for text in told)
     assert Path(folder, "_manifest.json").is_file()
     assert not _scratch_of(kept).is_dir()
+
+
+def from_the_first(position: Tensor) -> Tensor:
+    return position >= 0
+
+
+def from_the_third(position: Tensor) -> Tensor:
+    return position >= 2
+
+
+class Own(LeaveOneOut):
+    """A split with an argument that no file can hold, and code that may be edited."""
+
+    chosen = staticmethod(from_the_first)
+
+    def __init__(self, also: Callable[[Tensor], Tensor] = lambda position: position >= 0) -> None:
+        super().__init__()
+        self.also = also
+
+    def assign(self, interactions: Interactions) -> SplitRows:
+        rows, position = super().assign(interactions), interactions.positions
+        return replace(
+            rows, training_events=rows.training_events & self.chosen(position) & self.also(position)
+        )
+
+
+def test_a_split_of_ones_own_is_applied_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, divided = write_table(tmp_path, 3)
+    found = []
+    for chosen in (from_the_first, from_the_third):  # as if its code were edited between two runs
+        monkeypatch.setattr(Own, "chosen", staticmethod(chosen))
+        data, expected = partitioned(divided, split=Own()), plain(whole, split=Own())
+        assert torch.equal(data.item_counts, expected.item_counts)
+        assert data.training_record == expected.training_record
+        found.append(data.item_counts)
+    assert not torch.equal(*found)
+    assert not Path(divided, "_prepared").exists()
