@@ -23,6 +23,7 @@ from lightning_croloss.data.partitions.runs import ROWS, Runs
 from lightning_croloss.data.partitions.sorted_users import write_sorted
 from lightning_croloss.data.partitions.source import chosen_columns, chunks_of
 from lightning_croloss.data.table.conversion import has_zone, refuse_nul, to_times, token_series
+from lightning_croloss.data.table.joining import WIDE, without_excess
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.data.table.reading import Table, describe, with_missing
 from lightning_croloss.data.table.sources import TableFile, find_files
@@ -169,16 +170,26 @@ class _Divider:
             if series.dtype == pl.String:
                 refuse_nul(table, column, series.unique())
             made.append(series.alias(column))
-        if self.time and table.frame[self.time].dtype == pl.String:
-            times, dates = to_times(table, self.time)
-            series = pl.Series(self.time, times)
-            if dates:  # of other rows, too, either all say a zone or none does
-                zone = "UTC" if has_zone(table.frame[self.time][0]) else None
-                series = series.cast(pl.Datetime("ns")).dt.replace_time_zone(zone)
-            made.append(series)
+        if self.time:
+            made.append(self._times(table, self.time))
         frame = table.frame.with_columns(made)
         self.written.look(frame)
         runs.add(frame, partitions_of(frame[self.division.user_column], self.division.partitions))
+
+    def _times(self, table: Table, column: str) -> pl.Series:
+        """Return the times of a chunk, text as what it stands for.
+
+        What cannot order events is refused here, of its file: beside those of others it may have their type.
+        """
+        times, dates = to_times(table, column)
+        given = table.frame[column]
+        if given.dtype != pl.String:
+            return given
+        series = pl.Series(column, times)
+        if dates:  # of other rows, too, either all say a zone or none does
+            zone = "UTC" if has_zone(given[0]) else None
+            series = series.cast(pl.Datetime("ns")).dt.replace_time_zone(zone)
+        return series
 
     def _leave_out(self, table: Table) -> None:
         """Leave out rows that lack what they need if that is wanted; else refuse them."""
@@ -204,7 +215,21 @@ class _Divider:
             tuple(self.written.converted(pl.DataFrame(schema=dict(schema))).schema.items())
             for schema in runs.schemas
         ]
-        return common_types(converted, self.tokens)
+        types = common_types(converted, self.tokens)
+        return {name: self._of_64_bits(name, kind, runs) for name, kind in types.items()}
+
+    def _of_64_bits(self, name: str, kind: pl.DataType, runs: Runs) -> pl.DataType:
+        """Return the type itself, or one of 64 bits for integers with and without sign that it holds."""
+        if kind not in WIDE:
+            return kind
+        frames = (frame for number in range(self.division.partitions) for frame in runs.partition(number))
+        found = without_excess((self.written.converted(frame)[name] for frame in frames), kind)
+        if found in WIDE:
+            raise DataError(
+                f"column {name!r} holds integers below 0 and others beyond 2^63, which partitions cannot: "
+                "store it as integers of 64 bits or as text, or leave it out by --columns"
+            )
+        return found
 
     def _users_of(self, frame: pl.DataFrame, number: int) -> tuple[Path, int]:
         users = frame[self.division.user_column].unique(maintain_order=True).alias(USER)

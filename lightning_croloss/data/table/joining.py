@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -88,7 +88,7 @@ def _joined(name: str, files: Sequence[TableFile], columns: Sequence[pl.Series])
     kinds = list(dict.fromkeys(column.dtype for _, column in typed))
     if len(kinds) > 1:
         try:
-            kind = _without_excess([column for _, column in typed], common_type(kinds))
+            kind = without_excess([column for _, column in typed], common_type(kinds))
         except pl.exceptions.PolarsError as error:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             raise DataError(
@@ -99,13 +99,21 @@ def _joined(name: str, files: Sequence[TableFile], columns: Sequence[pl.Series])
     return pl.concat([_exact(name, *each, kind) for each in zip(files, columns, strict=True)])
 
 
-def _without_excess(columns: Sequence[pl.Series], kind: pl.DataType) -> pl.DataType:
-    """Return a type of 64 bits for signed and unsigned integers of which each fits into one of them."""
-    if kind not in WIDE or any(column.dtype in WIDE for column in columns):
+def without_excess(columns: Iterable[pl.Series], kind: pl.DataType) -> pl.DataType:
+    """Return a type of 64 bits for signed and unsigned integers of which each fits into one of them.
+
+    Args:
+        columns: the integers.
+        kind: their common type; it is returned if it is not that of wide integers, or if they need it.
+    """
+    if kind not in WIDE:
         return kind
-    present = [column.drop_nulls().cast(kind) for column in columns]
-    low = min((int(each.min()) for each in present if len(each)), default=0)  # type: ignore[arg-type]
-    high = max((int(each.max()) for each in present if len(each)), default=0)  # type: ignore[arg-type]
+    low = high = 0
+    for column in columns:
+        if column.dtype in WIDE:
+            return kind
+        if len(column) > column.null_count():
+            low, high = min(low, int(column.min())), max(high, int(column.max()))  # type: ignore[arg-type]
     if high < 2**63:
         return pl.Int64()
     return pl.UInt64() if low >= 0 else kind
@@ -128,4 +136,4 @@ def _exact(name: str, file: TableFile, column: pl.Series, kind: pl.DataType) -> 
     )
 
 
-__all__ = ["WIDE", "common_type", "family_of", "join", "with_type"]
+__all__ = ["WIDE", "common_type", "family_of", "join", "with_type", "without_excess"]

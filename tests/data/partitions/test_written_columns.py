@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -173,6 +174,57 @@ def test_types_of_more_than_64_bits(tmp_path: Path, kind: Any, column: str) -> N
     divide(Division(str(tmp_path / "x.parquet"), 2), tmp_path / "divided")
     data = TableDataModule(str(tmp_path / "divided"), partitioned_by_user=True, **options)
     assert told(data) == told(plain)
+
+
+KINDS = {
+    "Int8": pl.Int8,
+    "Int64": pl.Int64,
+    "UInt32": pl.UInt32,
+    "UInt64": pl.UInt64,
+    "Float32": pl.Float32,
+    "Float64": pl.Float64,
+    "Decimal": pl.Decimal(20, 2),
+}
+
+
+@pytest.mark.parametrize("column", ["timestamp", "x"])
+@pytest.mark.parametrize("other", KINDS)
+@pytest.mark.parametrize("kind", ["Int64", "UInt64", "Float32", "Float64"])
+def test_numbers_of_other_types_in_other_files(tmp_path: Path, kind: str, other: str, column: str) -> None:
+    """Partitions take what the table takes, in types that anybody can read."""
+    (tmp_path / "table").mkdir()
+    for number, name in enumerate((kind, other)):
+        rows = [*range(10 * number, 10 * number + 10)]
+        frame = pl.DataFrame({"user_id": [1, 2] * 5, "item_id": [1, 2, 3, 4, 5] * 2, "x": rows})
+        frame = frame.with_columns(timestamp=pl.Series(rows)).with_columns(pl.col(column).cast(KINDS[name]))
+        frame.write_parquet(tmp_path / "table" / f"{number}.parquet")
+    options: dict[str, Any] = {"event_features": ["x"], "min_user_interactions": 1}
+    plain = TableDataModule(str(tmp_path / "table"), **options)
+    if column == "timestamp" and "Float32" in (kind, other):
+        coarse = rf"^{int(kind != 'Float32')}\.parquet: column 'timestamp' holds Float32, which is too coarse"
+        with pytest.raises(DataError, match=coarse):
+            plain.interactions  # noqa: B018
+        with pytest.raises(DataError, match=coarse):
+            divide(Division(str(tmp_path / "table"), 2), tmp_path / "divided")
+        return
+    divide(Division(str(tmp_path / "table"), 2), tmp_path / "divided")
+    held = pq.read_schema(tmp_path / "divided" / "part-00000.parquet").field(column).type
+    assert held.bit_width <= 64 or "Decimal" in (kind, other)
+    data = TableDataModule(str(tmp_path / "divided"), partitioned_by_user=True, **options)
+    assert told(data) == told(plain)
+    assert data.interactions.times.tolist() == plain.interactions.times.tolist()  # type: ignore[union-attr]
+
+
+def test_integers_beyond_any_type_of_64_bits(tmp_path: Path) -> None:
+    (tmp_path / "table").mkdir()
+    for number, (value, kind) in enumerate([(-1, pl.Int64), (2**64 - 1, pl.UInt64)]):
+        frame = pl.DataFrame({"user_id": [1], "item_id": [1], "x": pl.Series([value], dtype=kind)})
+        frame.write_parquet(tmp_path / "table" / f"{number}.parquet")
+    with pytest.raises(
+        DataError, match=r"^column 'x' holds integers below 0 and others beyond 2\^63, .*text"
+    ):
+        divide(Division(str(tmp_path / "table"), 2), tmp_path / "divided")
+    divide(Division(str(tmp_path / "table"), 2, columns=[]), tmp_path / "divided")
 
 
 def test_recommend_reads_what_was_written(tmp_path: Path) -> None:
