@@ -23,6 +23,7 @@ from lightning_croloss.data.partitions.runs import ROWS, Runs
 from lightning_croloss.data.partitions.sorted_users import write_sorted
 from lightning_croloss.data.partitions.source import chosen_columns, chunks_of
 from lightning_croloss.data.table.conversion import has_zone, refuse_nul, to_times, token_series
+from lightning_croloss.data.table.event_features import numbers_or_missing
 from lightning_croloss.data.table.joining import WIDE, without_excess
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.data.table.reading import Table, describe, with_missing
@@ -115,6 +116,9 @@ class _Divider:
         self.written = WrittenTypes(
             declared if files[0].is_text else {}, self.tokens, division.reading.decimal
         )
+        self.numbers = [
+            name for name, kind in declared.items() if kind == "float" and name not in self.tokens
+        ]
         self.left_out: Counter[str] = Counter()
 
     def run(self) -> Manifest:
@@ -172,6 +176,7 @@ class _Divider:
             made.append(series.alias(column))
         if self.time:
             made.append(self._times(table, self.time))
+        self._check_numbers(table)
         frame = table.frame.with_columns(made)
         self.written.look(frame)
         runs.add(frame, partitions_of(frame[self.division.user_column], self.division.partitions))
@@ -190,6 +195,17 @@ class _Divider:
             zone = "UTC" if has_zone(given[0]) else None
             series = series.cast(pl.Datetime("ns")).dt.replace_time_zone(zone)
         return series
+
+    def _check_numbers(self, table: Table) -> None:
+        """Refuse other values in columns of numbers by the header, which partitions would have as texts."""
+        for name in self.numbers:
+            try:
+                numbers_or_missing(table, name)
+            except DataError as error:
+                raise DataError(
+                    f"{error}: say by --missing-values what stands for none, or leave the column out by "
+                    "--columns"
+                ) from None
 
     def _leave_out(self, table: Table) -> None:
         """Leave out rows that lack what they need if that is wanted; else refuse them."""

@@ -227,6 +227,25 @@ def test_integers_beyond_any_type_of_64_bits(tmp_path: Path) -> None:
     divide(Division(str(tmp_path / "table"), 2, columns=[]), tmp_path / "divided")
 
 
+@pytest.mark.parametrize("value", ["n/a", "inf", "1,5"])
+def test_columns_that_are_numbers_by_their_header(tmp_path: Path, value: str) -> None:
+    ratings = ["1", "", value, "2", "2.5", "0", "3", "4"]
+    rows = [f"{number % 2}\t{number}\t{rating}" for number, rating in enumerate(ratings)]
+    text = "\n".join(["user_id:token\titem_id:token\trating:float", *rows, ""])
+    (tmp_path / "x.inter").write_text(text)
+    options: dict[str, Any] = {"event_features": ["rating"], "time_column": None, "min_user_interactions": 1}
+    said = rf"^x\.inter, line 4: column 'rating' holds '{value}', which is not a finite number"
+    with pytest.raises(DataError, match=said):
+        TableDataModule(str(tmp_path / "x.inter"), **options).interactions  # noqa: B018
+    source, folder = str(tmp_path / "x.inter"), tmp_path / "divided"
+    with pytest.raises(DataError, match=rf"{said}.*: say by --missing-values"):
+        divide(Division(source, 2), folder)
+    divide(Division(source, 2, missing_values=[value]), folder)
+    data = TableDataModule(str(folder), partitioned_by_user=True, **options)
+    assert [column.kind for column in data.interactions.columns] == ["numeric"]
+    divide(Division(source, 2, columns=[]), folder, overwrite=True)
+
+
 def test_recommend_reads_what_was_written(tmp_path: Path) -> None:
     written = ["1.10", "1.1", "2", "1.10"]
     frame = pl.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 2], "x": written, "y": [1, 2, 3, 4]})
