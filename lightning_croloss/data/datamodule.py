@@ -40,7 +40,8 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         batch_size: rows of a training batch, in each process.
         eval_batch_size: rows of a validation, test or prediction batch, in each process.
         max_history: the most events of a history: the last ones before the target.
-        seed: seed of the training order; None is the seed given to ``seed_everything``, else 0.
+        seed: seed of the training order; None is the seed given to ``seed_everything``, else 0. A run that
+            is resumed keeps its own.
         predict_users: whom ``Trainer.predict`` serves: "all" is every user of the data with all of its
             events, also those that have too few for training; "test" is the rows of the test part, with the
             events before their targets.
@@ -263,7 +264,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
         self, dataset: SequenceDataset | RecipientDataset, batch_size: int, purpose: str, shuffle: bool
     ) -> BatchLoader:
         rank, world_size = self._process
-        seed = run_seed() if self.seed is None else self.seed
+        seed = next(seed for seed in (self.request.seed, self.seed, run_seed()) if seed is not None)
         drawn = dataset.next_targets if isinstance(dataset, SequenceDataset) else None
         options: dict[str, Any] = {
             "recounted": self.request.recounted,

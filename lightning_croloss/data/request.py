@@ -21,6 +21,7 @@ class DataRequest:
         recounted: whether the model counts the batches of an epoch anew that it takes up in the middle, see
             ``BatchLoader``.
         known_users_only: whether prediction leaves out users that training left out.
+        seed: seed of the training order of a run that is resumed; None = that of the data.
         events: what all batches hold of the histories' events besides their items.
     """
 
@@ -31,4 +32,5 @@ class DataRequest:
     recounted: bool = False
     known_users_only: bool = False
     user_features: bool = False
+    seed: int | None = None
     events: EventInputs = field(default_factory=EventInputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loops import fit_loop as loops_of_fits
 from lightning.pytorch.utilities import rank_zero_info
 
+from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.loader import BatchLoader
 from lightning_croloss.training.epoch_sums import restore_sums
 from lightning_croloss.training.position import AFTER_BATCH, AFTER_EPOCH, AFTER_VALIDATION
@@ -66,6 +68,7 @@ class Continuation:
         """
         loop, inner = _loops(trainer)
         _load_places(loop)
+        self._keep_seed(trainer)
         recounted = self._restore(trainer, module)
         moment = self._described["moment"]
         self._restart(trainer, in_an_epoch=False)
@@ -86,6 +89,21 @@ class Continuation:
         in_an_epoch = epochs.processed < epochs.started
         self._restart(trainer, in_an_epoch)
         _begin_callbacks(trainer, module, in_an_epoch)
+
+    def _keep_seed(self, trainer: Trainer) -> None:
+        """Let the order of the rows follow the seed of the run, whichever one this process was given.
+
+        Lightning brings it back with the place in an epoch, but not at the end of one.
+        """
+        combined = _loops(trainer)[0]._combined_loader
+        loaders = [] if combined is None else combined.flattened
+        states = (self._loops.get("state_dict") or {}).get("combined_loader", [])
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        for loader, state in zip(loaders, states, strict=False):
+            if isinstance(loader, BatchLoader) and "seed" in state:
+                loader.seed = state["seed"]
+                if isinstance(data, RetrievalDataModule):  # which may be asked for another loader
+                    data.prepare_for(replace(data.request, seed=loader.seed))
 
     def _restore(self, trainer: Trainer, module: LightningModule) -> bool:
         """Restore the moment; return whether other batches than before are left of the epoch."""

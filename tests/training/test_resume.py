@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning_croloss import CROLossCallback, UniformNegatives, YouTubeDNN
 from lightning_croloss.callbacks import Linear
 from lightning_croloss.training.resume import keep_checkpoints_together, seed_step
-from tests.data_for_tests import fit, quiet_trainer, small_model
+from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 
 
 class Interrupted(Exception):
@@ -222,3 +222,41 @@ class Order(Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.seen.append(batch.targets.tolist())
+
+
+class Targets(Callback):
+    """Notes the targets of each step."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.seen[trainer.global_step] = batch.targets.tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"reload_dataloaders_every_n_epochs": 1}], ids=["", "reloaded"])
+@pytest.mark.parametrize("last_saved", ["end-5", "step-3"])
+def test_a_resumed_run_keeps_its_seed(tmp_path, monkeypatch, last_saved, options):
+    """Whichever one the process that goes on was given, or none."""
+
+    def run(seed, data_seed=None, **options):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        targets, model = Targets(), resumable_model()
+        data = ClusteredData(batch_size=64, target_window=3, seed=data_seed)
+        callbacks = [targets, *options.pop("callbacks", [])]
+        fit(model, data, callbacks=callbacks, max_epochs=3, limit_val_batches=0, **options)
+        return targets.seen, model.state_dict()
+
+    shared = {"save_top_k": -1, "auto_insert_metric_name": False}
+    saving = [
+        ModelCheckpoint(tmp_path, "end-{step}", save_on_train_epoch_end=True, **shared),
+        ModelCheckpoint(tmp_path, "step-{step}", every_n_train_steps=3, **shared),
+    ]
+    whole, weights = run("42", callbacks=saving, enable_checkpointing=True, **options)
+    assert len(whole) == 15
+    path = tmp_path / f"{last_saved}.ckpt"
+    for given in (("0",), ("7", 8)):
+        seen, others = run(*given, ckpt_path=path, **options)
+        assert seen == {step: whole[step] for step in range(int(last_saved[-1]), 15)}
+        assert_equal_states(weights, others)
+    assert run("0")[0] != whole  # another run begins with its own
