@@ -17,8 +17,8 @@ _INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 class NextTargets:
     """Draws the targets of a history among the next ones that its user has in training.
 
-    A draw follows from the seed, the epoch and the event that the history ends before, and from nothing else:
-    so it is the same in any batch and process, and in a run that was resumed.
+    A draw follows from the seed, the epoch, the user and how many events it had before, and from nothing
+    else: so it is the same in any batch and process, whichever users that has, and in a resumed run.
 
     Args:
         interactions: the events.
@@ -30,6 +30,7 @@ class NextTargets:
     def __init__(self, interactions: Interactions, rows: TargetRows, window: int, count: int) -> None:
         self.window = window
         self.count = count
+        self._interactions = interactions
         self._events = rows.first.sort().values
         users = interactions.users[self._events]
         self._ends = torch.searchsorted(users, users, right=True)
@@ -45,7 +46,7 @@ class NextTargets:
         number = torch.searchsorted(self._events, first)
         ahead = torch.arange(self.window)
         there = number.unsqueeze(1) + ahead < self._ends[number].unsqueeze(1)
-        keys = torch.from_numpy(self._keys(first.numpy())).masked_fill(~there, torch.inf)
+        keys = torch.from_numpy(self._keys(first)).masked_fill(~there, torch.inf)
         chosen = keys.argsort(dim=1)[:, : self.count]
         found = self._events[(number.unsqueeze(1) + chosen).clamp(max=len(self._events) - 1)]
         return found.where(there.gather(1, chosen), -1)
@@ -65,9 +66,13 @@ class NextTargets:
         drawn = sums[number + 1] - sums[earliest]  # as the target of each row that has it in its window
         return torch.bincount(items[self._events], drawn, minlength=num_items + 1)
 
-    def _keys(self, first: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _keys(self, first: Tensor) -> NDArray[np.float64]:
         """Return random numbers (B, window), of which the smallest are drawn."""
+        data = self._interactions
+        users = data.users[first]
+        places: NDArray[np.uint64] = (first - data.user_offsets[users]).numpy().astype(np.uint64)
+        of_users = mixed(self._start + data.known_users(users).numpy().astype(np.uint64) * _INCREMENT)
         options: NDArray[np.uint64] = np.arange(self.window, dtype=np.uint64)
-        numbers: NDArray[np.uint64] = first.astype(np.uint64)[:, None] * np.uint64(self.window) + options
-        bits = mixed(self._start + numbers * _INCREMENT)
+        numbers = places[:, None] * np.uint64(self.window) + options
+        bits = mixed(of_users[:, None] + numbers * _INCREMENT)
         return (bits >> np.uint64(11)).astype(np.float64)

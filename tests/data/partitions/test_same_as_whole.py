@@ -27,6 +27,7 @@ from lightning_croloss.data import (  # noqa: E402
     TableDataModule,
     UserDisjoint,
 )
+from lightning_croloss.data.next_targets import NextTargets  # noqa: E402
 from lightning_croloss.data.partitions.dividing import Division, divide  # noqa: E402
 from lightning_croloss.errors import DataError  # noqa: E402
 
@@ -112,6 +113,17 @@ def of_rows(events: Interactions, rows: SplitRows, part: str) -> list[tuple[Any,
     return sorted(found)
 
 
+def draws(events: Interactions, rows: SplitRows) -> list[tuple[int, int, list[int]]]:
+    """Return user and place of each training row, and the two of its next three targets that are drawn."""
+    drawn = NextTargets(events, rows.train, 3, 2)
+    drawn.begin_epoch(5, 2)
+    found = drawn.draw(rows.train.first)
+    targets = events.items[found.clamp(min=0)].where(found >= 0, 0).tolist()
+    users = events.known_users(events.users[rows.train.first]).tolist()
+    places = events.positions[rows.train.first].tolist()
+    return sorted(zip(users, places, targets, strict=True))
+
+
 def same(one: Tensor | None, other: Tensor | None) -> bool:
     return one is other is None or (one is not None and other is not None and torch.equal(one, other))
 
@@ -176,6 +188,8 @@ def check_shares(plain: TableDataModule, data: TableDataModule, processes: int) 
             for share, found in pairs
         ]
         assert sorted(torch.cat(kept).tolist()) == sorted(events.users[expected.first].tolist())
+    drawn = [draw for share, found in pairs for draw in draws(share, found)]
+    assert sorted(drawn) == draws(events, plain.rows)
     for own, other in zip(plain.training_pairs, table.training_pairs(), strict=True):
         assert torch.equal(own, other)
 
