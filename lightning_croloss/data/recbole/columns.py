@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_croloss.data.recbole.atomic import EXTENSIONS, AtomicFile, open_atomic
-from lightning_croloss.data.recbole.settings import check_interval
 from lightning_croloss.errors import DataError, suggest
+
+ALIASES = ("alias_of_user_id", "alias_of_item_id")
 
 
 class Columns:
@@ -72,8 +73,7 @@ class Columns:
     @property
     def aliases(self) -> list[str]:
         """The columns whose tokens are users or items, too."""
-        keys = ("alias_of_user_id", "alias_of_item_id")
-        return [name for key in keys for name in self.settings.get(key) or []]
+        return [name for key in ALIASES for name in self.settings.get(key) or []]
 
     def used(self, extension: str) -> list[str]:
         """Return those of the loaded columns that something depends on: ids, time, filters, aliases."""
@@ -81,62 +81,29 @@ class Columns:
         used = {*self.ids(extension), *self.aliases, *filtered, self.settings.get("TIME_FIELD")}
         return [name for name in self.loaded(extension) if name in used]
 
-    def check(self) -> None:
-        """Refuse settings that name columns which are not there.
+    def type_of(self, name: str) -> str:
+        """Return the type of a column; of several of one name that of the last file that loads it."""
+        having = [extension for extension, types in self.types.items() if name in types]
+        loading = [extension for extension in having if name in self.loaded(extension)]
+        return self.types[(loading or having)[-1]][name]
+
+    def check_present(self, name: str, extension: str, where: str) -> None:
+        """Refuse a column that the file with this extension does not have.
 
         Raises:
-            DataError: naming the column and the file.
-            ValueError: if a filter needs a column that is not loaded.
+            DataError: naming the column, the file, and ``where`` the column is named.
         """
-        for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
-            self._check_present(self.settings[key], "inter", key)
-        for extension, names in (self.settings.get("load_col") or {}).items():
-            for name in names if extension in self.types and names != "*" else ():
-                self._check_present(name, extension, f"load_col[{extension!r}]")
-        for extension, kinds in self.types.items():
-            loaded_here = self.loaded(extension)
-            for name in self.ids(extension) if extension == "inter" or loaded_here else ():
-                if name not in loaded_here:
-                    key = "USER_ID_FIELD" if name == self.settings["USER_ID_FIELD"] else "ITEM_ID_FIELD"
-                    self._check_present(name, extension, key)
-                    raise ValueError(f"load_col[{extension!r}] must list {name!r}, which is the {key}")
-                if kinds[name] != "token":
-                    raise DataError(
-                        f"column {name!r} of {self.names[extension]} is of type {kinds[name]!r}: "
-                        "users and items must be of type 'token'"
-                    )
-        everything = [name for extension in self.types for name in self.types[extension]]
-        loaded = {name: kinds[name] for end, kinds in self.types.items() for name in self.loaded(end)}
-        filtered = dict(self.settings.get("val_interval") or {})
-        for name in [*filtered, *self.aliases]:
-            where = "val_interval" if name in filtered else "alias_of_user_id or alias_of_item_id"
-            if name not in everything:
-                files = ", ".join(self.names.values())
-                raise DataError(
-                    f"{where} names {name!r}, which is not a column of {files}{suggest(name, everything)}"
-                )
-            if name not in loaded:
-                raise ValueError(f"{where} names {name!r}, which load_col does not load: add it to load_col")
-            kind = loaded[name]
-            if kind not in (("token", "float") if name in filtered else ("token", "token_seq")):
-                raise DataError(
-                    f"{where} names {name!r}, which is of type {kind!r}: it must be "
-                    f"{'token or float' if name in filtered else 'token or token_seq'}"
-                )
-        for name, value in filtered.items():
-            if loaded[name] == "float":
-                check_interval(f"val_interval[{name!r}]", value)
-            elif not isinstance(value, list) or not all(isinstance(token, str) for token in value):
-                raise ValueError(
-                    f"val_interval[{name!r}]={value!r} must be a list of the tokens to keep, as text"
-                )
-
-    def _check_present(self, name: str, extension: str, where: str) -> None:
         if name not in self.types[extension]:
             raise DataError(
                 f"{where} names {name!r}, which is not a column of {self.names[extension]}"
                 f"{suggest(name, self.types[extension])}"
             )
+
+    def left_out(self, name: str, extension: str) -> str:
+        """Say of a column that is not loaded why, and what to do, as the end of a sentence."""
+        if name in (self.settings.get("unload_col") or {}).get(extension, []):
+            return f"which unload_col[{extension!r}] leaves out: take it out there"
+        return f"which load_col does not load: add it to load_col[{extension!r}]"
 
     def time_field(self, explicit: bool) -> str | None:
         """Return the column that orders the events, or None for the order of the file.
@@ -146,19 +113,27 @@ class Columns:
 
         Raises:
             DataError: if the column is missing or is not a number.
+            ValueError: if the user set it, and it is not loaded.
         """
         name = self.settings.get("TIME_FIELD")
         if name is None:
             return None
+        file = self.names["inter"]
         if explicit:
-            self._check_present(name, "inter", "TIME_FIELD")
+            self.check_present(name, "inter", "TIME_FIELD")
         if name not in self.loaded("inter"):
-            reason = "is not loaded" if name in self.types["inter"] else "does not exist"
-            warnings.warn(
-                f"the time column {name!r} of {self.names['inter']} {reason}, so events keep the "
-                "order of the file: set TIME_FIELD (null if that order is meant)",
-                stacklevel=2,
-            )
+            if name not in self.types["inter"]:
+                reason = (
+                    f"{file}, which has no column {name!r}: set TIME_FIELD, to null if that order is meant"
+                )
+            else:
+                remedy = (
+                    f"{self.left_out(name, 'inter')}, or set TIME_FIELD to null to keep the order of {file}"
+                )
+                if explicit:
+                    raise ValueError(f"TIME_FIELD names {name!r}, {remedy}")
+                reason = f"the file, not that of the times in {name!r}, {remedy}"
+            warnings.warn(f"events keep the order of {reason}", stacklevel=2)
             return None
         if self.types["inter"][name] != "float":
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,8 @@ class RecBoleDataModule(RetrievalDataModule):
     header, are refused.
     Everything of RecBole's configuration that loads and filters has its effect: ``load_col``,
     ``val_interval``, ``user_inter_num_interval``, ``item_inter_num_interval``, ``rm_dup_inter``,
-    ``USER_ID_FIELD`` and so on. Ids are RecBole's. What RecBole does for training and evaluation has none.
+    ``USER_ID_FIELD`` and so on. A value of another kind than its setting has is refused. Ids are RecBole's.
+    What RecBole does for training and evaluation has no effect.
     Events are ordered by the exact values of ``TIME_FIELD``, ties in the order of the file; without such a
     column the order of the file counts.
 
@@ -36,8 +38,9 @@ class RecBoleDataModule(RetrievalDataModule):
         data_path: folder that contains the folder ``<dataset>``; None is the data bundled with RecBole, which
             is ml-100k.
         config_files: RecBole configuration files (YAML); later ones win.
-        config: RecBole configuration, stronger than the files. Without ``load_col`` the user, the item, the
-            time and the columns named in ``val_interval`` are loaded.
+        config: RecBole configuration, stronger than the files; its texts are evaluated as RecBole evaluates
+            them ("True" is true), but for paths. Without ``load_col`` the user, the item, the time and the
+            columns named in ``val_interval`` are loaded.
         split: which events are targets of training, validation and test; None is :class:`LeaveOneOut`.
         batch_size: rows of a training batch, in each process.
         eval_batch_size: rows of a validation, test or prediction batch, in each process.
@@ -175,7 +178,8 @@ class RecBoleDataModule(RetrievalDataModule):
         )
         if self.time_feature is not None and interactions.times is None:
             raise DataError(
-                f"event_features names {self.time_feature!r}, but the events have no times: set TIME_FIELD"
+                f"event_features names {self.time_feature!r}, but the events have no times: load that column "
+                "(load_col), or set TIME_FIELD to another (null to read it as a number)"
             )
         return interactions
 
@@ -183,13 +187,13 @@ class RecBoleDataModule(RetrievalDataModule):
     def time_feature(self) -> str | None:
         """The column of the times if ``event_features`` names it, else None."""
         time = self._columns_of(self._settings())[2]
-        return time if time in self.event_feature_names else None
+        return time if time is not None and time in self.event_feature_names else None
 
     @staticmethod
-    def _columns_of(given: dict[str, Any]) -> tuple[str, str, str]:
-        """Return the columns of the users, the items and the times."""
+    def _columns_of(given: dict[str, Any]) -> tuple[str, str, str | None]:
+        """Return the columns of the users, the items and the times; TIME_FIELD may be null."""
         usual = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp"}
-        user, item, time = (given.get(key) or name for key, name in usual.items())
+        user, item, time = (given.get(key, name) for key, name in usual.items())
         return user, item, time
 
     @property
@@ -248,7 +252,7 @@ class RecBoleDataModule(RetrievalDataModule):
         return load_features(
             self._folder(given) / f"{self.dataset}.{extension}",
             names,
-            given.get(f"{extension.upper()}_ID_FIELD") or f"{extension}_id",
+            given.get(f"{extension.upper()}_ID_FIELD", f"{extension}_id"),
             vocabulary,
             given,
             self.missing_values,
@@ -278,7 +282,7 @@ class RecBoleDataModule(RetrievalDataModule):
         return load_titles(
             self._folder(given) / f"{self.dataset}.item",
             self.title_field,
-            given.get("ITEM_ID_FIELD") or "item_id",
+            given.get("ITEM_ID_FIELD", "item_id"),
             vocabulary,
             given,
             self.missing_values,
@@ -310,6 +314,8 @@ class RecBoleDataModule(RetrievalDataModule):
                     f"set data_path to the folder that contains {name}/"
                 )
             return bundled / name
+        if not isinstance(data_path, (str, PathLike)):
+            raise ValueError(f"data_path={data_path!r} must be the folder that contains {name}/")
         parent = expanded(data_path)
         if not parent.is_dir():
             raise DataError(f"data_path {data_path!r} is not a folder: it must contain the folder {name}/")

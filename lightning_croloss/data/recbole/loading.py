@@ -20,8 +20,9 @@ from lightning_croloss.data.event_feature_names import check_event_features, spl
 from lightning_croloss.data.history_filters import DUPLICATES, RANGE, TEXTS, HistoryFilter, window_of
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.atomic import refuse_repeated
+from lightning_croloss.data.recbole.column_checks import check_columns
 from lightning_croloss.data.recbole.columns import Columns
-from lightning_croloss.data.recbole.settings import COUNT_FILTERS, LOADING, check_filters, check_names
+from lightning_croloss.data.recbole.settings import COUNT_FILTERS, LOADING, check_names
 from lightning_croloss.data.recbole.values import exact_times, token_lists, tokens
 from lightning_croloss.data.table.event_features import event_columns, numbers_or_missing
 from lightning_croloss.errors import DataError, suggest
@@ -115,7 +116,7 @@ class FilteredDataset(Dataset):
                 values[name] = tokens(table, name)
             else:
                 length = (self.config["seq_len"] or {}).get(name)
-                values[name] = token_lists(table, name, self.config["seq_separator"], length)
+                values[name] = token_lists(table, name, self.config["seq_separator"] or " ", length)
         return pd.DataFrame(values, index=table.rows)
 
     def _remap(self, remap_list: list[tuple[pd.DataFrame, str, FeatureType]]) -> None:
@@ -191,14 +192,13 @@ def load(
         config.internal_config_dict
     )
     check_names(given, {*known, *LOADING, "dataset", "model"})
-    check_filters({name: given.get(name) for name in LOADING})
     for name in COUNT_FILTERS:
         # RecBole's default, '[0,inf)', counts everything and leaves out nothing
         final[name] = given.get(name)
     columns = Columns(folder, dataset, final, ragged)
     if "load_col" not in given:
         final["load_col"] = None if given.get("unload_col") else columns.default()
-    columns.check()
+    check_columns(columns)
     time_field = columns.time_field(explicit="TIME_FIELD" in given)
     data = FilteredDataset(config, columns, time_field)
     frame = data.inter_feat.set_axis(data.file_order).sort_index()

@@ -58,7 +58,9 @@ def test_order_is_exact_and_stable(shop):
 
 def test_order_of_the_file_without_time(shop):
     assert token_sequences(make(shop, {"TIME_FIELD": None}))["u1"] == list("acbd")
-    with pytest.warns(UserWarning, match="time column 'timestamp' of shop.inter is not loaded"):
+    with pytest.warns(
+        UserWarning, match=r"times in 'timestamp', which load_col.*add it to load_col\['inter'\]"
+    ):
         assert token_sequences(make(shop, {"load_col": {"inter": ["user_id", "item_id"]}}))["u1"] == list(
             "acbd"
         )
@@ -89,6 +91,18 @@ def test_other_files_load_too(shop):
         module = make(shop, {"load_col": None, "filter_inter_by_user_or_item": False})
         assert module.num_items == 5
     assert token_sequences(make(shop, {"unload_col": {"inter": ["rating"]}}))["u1"] == ["a", "b", "d"]
+
+
+def test_order_of_the_file_where_the_time_is_a_feature(shop):
+    module = make(shop, {"TIME_FIELD": None}, event_features=["timestamp"])
+    assert module.time_feature is None
+    assert token_sequences(module)["u1"] == list("acbd")
+    assert [column.name for column in module.interactions.columns] == ["timestamp"]
+    with (
+        pytest.warns(UserWarning, match="events keep the order"),
+        pytest.raises(DataError, match=r"have no times: load that column \(load_col\)"),
+    ):
+        make(shop, {"load_col": {"inter": ["user_id", "item_id"]}}, event_features=["timestamp"]).load()
 
 
 def test_names_of_columns(shop):
@@ -234,18 +248,22 @@ def test_leave_one_out_equals_recboles(bundled, tmp_path):
             DataError,
             "'ratin', which is not a column of shop.inter; .* 'rating'",
         ),
-        ({"load_col": {"inter": ["user_id"]}}, ValueError, "must list 'item_id'"),
-        ({"load_col": ["user_id"]}, ValueError, "load_col=.* must map file extensions"),
+        (
+            {"load_col": {"inter": ["user_id"]}},
+            ValueError,
+            r"names 'item_id', which .* to load_col\['inter'\]",
+        ),
+        ({"load_col": ["user_id"]}, ValueError, "load_col=.* must be a dictionary of file extensions"),
         ({"val_interval": {"ratings": "[4,inf)"}}, DataError, "val_interval names 'ratings'.* mean 'rating'"),
-        ({"val_interval": {"rating": "4"}}, ValueError, r"val_interval\['rating'\]='4' is not an interval"),
+        ({"val_interval": {"rating": "4"}}, ValueError, r"val_interval\['rating'\]='4' must be an interval"),
         ({"val_interval": {"kind": "x"}}, ValueError, r"val_interval\['kind'\]='x' must be a list"),
         (
             {"val_interval": {"rating": "[4,9]"}, "load_col": {"inter": ["user_id", "item_id", "timestamp"]}},
             ValueError,
             "names 'rating', which load_col does not load",
         ),
-        ({"user_inter_num_interval": "5"}, ValueError, "user_inter_num_interval='5' is not an interval"),
-        ({"item_inter_num_interval": "[9,5]"}, ValueError, r"item_inter_num_interval='\[9,5\]' is not"),
+        ({"user_inter_num_interval": "5"}, ValueError, "user_inter_num_interval='5' must be an interval"),
+        ({"item_inter_num_interval": "[9,5]"}, ValueError, r"item_inter_num_interval='\[9,5\]' must be"),
         ({"item_inter_num_intervals": "[5,9]"}, ValueError, "did you mean 'item_inter_num_interval'"),
         ({"rm_dup_inter": True}, ValueError, "rm_dup_inter=True must be 'first' or 'last'"),
         (
@@ -258,11 +276,51 @@ def test_leave_one_out_equals_recboles(bundled, tmp_path):
         ({"ITEM_ID_FIELD": "rating"}, DataError, "column 'rating' of shop.inter is of type 'float'"),
         ({"TIME_FIELD": "item_id"}, DataError, "the time must be of type 'float'"),
         ({"alias_of_item_id": ["item_list"]}, DataError, "alias_of_item_id names 'item_list'"),
+        (
+            {"load_col": None, "alias_of_user_id": ["rating"]},
+            DataError,
+            "alias_of_user_id names 'rating', .* 'float': it must be",
+        ),
+        (
+            {"load_col": None, "alias_of_user_id": ["kind"], "alias_of_item_id": ["kind"]},
+            ValueError,
+            "column 'kind' is named as one of users .* and as one of items",
+        ),
+        ({"unload_col": {"inter": ["ratin"]}}, DataError, r"unload_col\['inter'\] names 'ratin'.* 'rating'"),
+        ({"unload_col": {"inter": "my_timestamp"}}, ValueError, "unload_col=.* must be a dictionary of file"),
+        (
+            {"load_col": {"inter": ["user_id", "item_id"]}, "unload_col": {"inter": ["rating"]}},
+            ValueError,
+            "load_col and unload_col both name columns of 'inter'",
+        ),
+        (
+            {"unload_col": {"inter": ["item_id"]}},
+            ValueError,
+            r"'item_id', which unload_col\['inter'\] leaves",
+        ),
+        ({"seq_len": {"kinds": 2}}, DataError, "seq_len names 'kinds', which is not a column .* 'kind'"),
+        (
+            {"seq_len": {"kind": 2}},
+            DataError,
+            "seq_len names 'kind', .*'token': it must be token_seq or float",
+        ),
+        (
+            {"TIME_FIELD": "timestamp", "load_col": {"inter": ["user_id", "item_id"]}},
+            ValueError,
+            r"TIME_FIELD names 'timestamp', which load_col does not load: add it to load_col\['inter'\], or",
+        ),
+        (
+            {"TIME_FIELD": "timestamp", "unload_col": {"inter": ["timestamp"]}},
+            ValueError,
+            r"TIME_FIELD names 'timestamp', which unload_col\['inter'\] leaves out: take it out there, or",
+        ),
+        ({"data_path": 5}, ValueError, "data_path=5 must be the folder"),
+        ({5: "first"}, ValueError, "a RecBole setting is named 5"),
     ],
 )
 def test_one_clear_sentence(shop, config, error, message):
     with pytest.raises(error, match=message) as caught:
-        make(shop, config).load()
+        RecBoleDataModule("shop", None if "data_path" in config else str(shop), config=config).load()
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, DataError) == (error is DataError)
 
@@ -281,7 +339,11 @@ def test_places(shop, tmp_path):
         make(shop, config_files=["x.yaml"]).load()
     with pytest.raises(ValueError, match="must be a list"):
         make(shop, config_files="x.yaml")
-    for content, message in (("- 1\n", "must be a mapping"), ("a: [", "is not valid YAML")):
+    for content, message in (
+        ("- 1\n", "must be a mapping"),
+        ("a: [", "is not valid YAML"),
+        ("a: 2024-13-45", "is not valid YAML: month"),
+    ):
         (tmp_path / "bad.yaml").write_text(content)
         with pytest.raises(ValueError, match=message):
             make(shop, config_files=[str(tmp_path / "bad.yaml")]).load()

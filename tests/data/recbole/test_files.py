@@ -249,7 +249,7 @@ def test_the_other_files_are_read_likewise(tmp_path, items, message):
         ({"encoding": "utf-32"}, r"shop\.inter.*utf-32"),
         (
             {"load_col": {"inter": ["user_id", "item_id"], "item": ["kind"]}},
-            r"\['item'\] must list 'item_id'",
+            r"names 'item_id', which .* to load_col\['item'\]",
         ),
         ({"val_interval": {"tags": ["x"]}}, "val_interval names 'tags', which is of type 'token_seq'"),
         ({"alias_of_item_id": ["rating"], "load_col": None}, "'rating', which is of type 'float'"),
