@@ -28,8 +28,9 @@ class RecBoleDataModule(RetrievalDataModule):
     header, are refused.
     Everything of RecBole's configuration that loads and filters has its effect: ``load_col``,
     ``val_interval``, ``user_inter_num_interval``, ``item_inter_num_interval``, ``rm_dup_inter``,
-    ``USER_ID_FIELD`` and so on. A value of another kind than its setting has is refused. Ids are RecBole's.
-    What RecBole does for training and evaluation has no effect.
+    ``USER_ID_FIELD`` and so on; ``seq_len`` shortens aliases and features, but no titles. A value of another
+    kind than its setting has is refused. Ids are RecBole's. What RecBole does for training and evaluation has
+    no effect.
     Events are ordered by the exact values of ``TIME_FIELD``, ties in the order of the file; without such a
     column the order of the file counts.
 

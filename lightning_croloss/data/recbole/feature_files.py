@@ -37,7 +37,7 @@ def load_features(
         wanted: names of columns, or ``"name:kind"`` where the type in the file says another kind.
         id_field: the column that holds the ids.
         vocabulary: the ids' tokens.
-        settings: RecBole settings; its separators and encoding count.
+        settings: RecBole settings; its separators, encoding and ``seq_len`` count.
         missing_values: texts that mean "missing", besides the empty one.
         ragged: as for :class:`RecBoleDataModule`.
         encodings: how each feature is read, for ids that training did not know; none to learn that.
@@ -48,15 +48,17 @@ def load_features(
     if not file.is_file():
         raise DataError(f"features {list(wanted)} need the file {file.name}, which is not in {file.parent}")
     table, opened = _read(file, id_field, [entry.partition(":")[0] for entry in wanted], settings, ragged)
+    separator = settings.get("seq_separator") or " "
+    lengths = settings.get("seq_len") or {}
     features, notes = align_features(
         file.name,
         wanted,
         {name: kind for name, kind in opened.types.items() if name != id_field},
         lambda _, kind: KIND_OF_TYPE.get(kind, ""),
         vocabulary.encode(table.frame[id_field].to_list()),
-        lambda name, _: _texts(table, name, missing_values),
+        lambda name, _: _first(_texts(table, name, missing_values), separator, lengths.get(name)),
         len(vocabulary),
-        settings.get("seq_separator") or " ",
+        separator,
         lambda row: line_of(table, row),
         encodings,
     )
@@ -113,3 +115,10 @@ def _texts(table: Table, column: str, missing_values: Sequence[str]) -> list[str
     """Return a column as text, "" where missing."""
     texts = table.frame[column].replace(list(missing_values), "") if missing_values else table.frame[column]
     return texts.fill_null("").to_list()
+
+
+def _first(texts: list[str], separator: str, length: int | None) -> list[str]:
+    """Return of each text its first ``length`` tokens, None = the text as it is."""
+    if length is None:
+        return texts
+    return [separator.join([token for token in text.split(separator) if token][:length]) for text in texts]

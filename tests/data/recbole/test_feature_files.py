@@ -78,6 +78,23 @@ def test_the_separator_is_that_of_the_settings(shop):
     assert torch.equal(module.features[0][0].values, expected)
 
 
+def test_seq_len_shortens_features_and_no_titles(shop):
+    items = HEADER + "a\t\t\tq p\t\nb\t\t\t p  q\t\nc\t\t\t\t\nd\t\t\tr q p\t\n"
+    module = shop("tags", items=items, config={"seq_len": {"tags": 1}}, title_field="tags")
+    (tags,) = module.features[0]
+    assert tags.encoding.tokens.tokens == list("pqr")  # as RecBole has it: the first ones in the file
+    assert tags.values.tolist() == [[0], [2], [1], [0], [3]]
+    assert module.item_titles == ["q p", " p  q", "", "r q p"]
+    (tags,) = shop("tags:categorical", items=items, config={"seq_len": {"tags": 2}}).features[0]
+    assert tags.encoding.tokens.tokens == ["p q", "q p", "r q"]
+    (vector,) = shop(
+        "vector:numeric",
+        items=items.replace("\t\n", "\t1 2\n").replace("1 2\nd", "3 2\nd"),
+        config={"seq_len": {"vector": 1}},
+    ).features[0]
+    assert vector.num_missing == 0
+
+
 def test_ids_are_those_left_by_the_filters(shop):
     module = shop("kind", config={"val_interval": {"price": "[2,inf)"}})
     # RecBole counts an item that only the item file knows once that file is loaded
