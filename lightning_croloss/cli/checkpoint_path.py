@@ -12,13 +12,12 @@ from croloss_serving.common.home_folder import expanded
 from lightning_croloss.training.sharded.folder import is_sharded_checkpoint, rest_of
 
 
-def find_checkpoint(command: str, given: str, trainer: Mapping[str, Any]) -> str:
+def find_checkpoint(given: str, trainer: Mapping[str, Any]) -> str:
     """Return the file that ``--ckpt_path`` names; what cannot be found is refused, not passed over.
 
     Args:
-        command: "fit", "validate", "test" or "predict".
         given: a file, an address that fsspec knows, ``registry:…``, ``hpc`` (the newest one that a cluster
-            made the trainer save) or, for fit, ``last`` (the newest ``last*.ckpt`` of earlier runs).
+            made the trainer save) or ``last`` (the newest ``last*.ckpt`` of earlier runs).
         trainer: the section ``trainer`` of the config, which says where those lie.
 
     Raises:
@@ -27,7 +26,7 @@ def find_checkpoint(command: str, given: str, trainer: Mapping[str, Any]) -> str
     if not given:
         raise ValueError("ckpt_path is empty: give the file, or leave it out")
     given = os.path.expanduser(given)  # which may be an address, and no path
-    if given == "best" or (given == "last" and command != "fit"):
+    if given == "best":
         raise ValueError(f"ckpt_path: {given!r} is known only within a run: give the file")
     if given == "last":
         return _newest(given, list(_last_ones(trainer)), "no earlier run has kept a last.ckpt")

@@ -86,7 +86,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "ckpt_path",
             "FILE",
-            "Checkpoint whose model is used: a file or a URL.",
+            "Checkpoint whose model is used: a file, a URL, or last, the newest last.ckpt of earlier runs.",
             _EVALUATING,
         ),
         Option(

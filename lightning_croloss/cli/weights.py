@@ -61,7 +61,7 @@ def find_weights(command: str, section: Namespace, given: Mapping[str, Any], wor
         ValueError: there are none, they are given twice, or they cannot be found.
     """
     if section.get("ckpt_path") is not None:
-        section["ckpt_path"] = find_checkpoint(command, str(section["ckpt_path"]), plain(section["trainer"]))
+        section["ckpt_path"] = find_checkpoint(str(section["ckpt_path"]), plain(section["trainer"]))
     path, name = section.get("ckpt_path"), section.get("pretrained")
     if name == "":
         raise ValueError("pretrained is empty: name a model, or leave it out")

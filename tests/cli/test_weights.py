@@ -311,8 +311,19 @@ def test_the_last_checkpoint_is_found(where: list[str]) -> None:
     given = [*where, *saved] if where[-1:] == ["--trainer.callbacks.dirpath=kept"] else [*where, *LAST]
     main(["fit", *FIT, *given, "--test_after_fit=false"])
     main(["fit", *FIT, *given, "--test_after_fit=false", "--ckpt_path=last", "--trainer.max_epochs=2"])
-    steps = [torch.load(path, weights_only=True)["global_step"] for path in Path().glob("**/last*.ckpt")]
-    assert max(steps) == 6
+    saved_at = {
+        path: torch.load(path, weights_only=True)["global_step"] for path in Path().glob("**/last*.ckpt")
+    }
+    assert max(saved_at.values()) == 6
+    newest = max(saved_at, key=lambda path: path.stat().st_mtime_ns)
+    for command in ("validate", "test"):
+        found, expected = (
+            measured(command, *FIT, *given, f"--ckpt_path={name}") for name in ("last", str(newest))
+        )
+        assert found == expected
+    if not any("logger." in word for word in given):  # which predict refuses on the command line
+        main(["predict", *FIT, *given, "--ckpt_path=last", "--n=2", "--output=lists.csv"])
+        assert Path("lists.csv").is_file()
 
 
 @pytest.mark.parametrize(
@@ -328,8 +339,8 @@ def test_the_last_checkpoint_of_a_tracker_is_in_its_projects_folder(
     path.touch()
     given = {"save_dir": "logs", "name": "croloss", **arguments}
     logger = {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": given}
-    assert find_checkpoint("fit", "last", {"logger": logger}) == str(path)
-    assert find_checkpoint("fit", "last", {"logger": [logger]}) == str(path)
+    assert find_checkpoint("last", {"logger": logger}) == str(path)
+    assert find_checkpoint("last", {"logger": [logger]}) == str(path)
 
 
 def test_the_checkpoint_of_a_cluster_is_found(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -350,7 +361,7 @@ def test_a_checkpoint_at_an_address_is_treated_like_a_file(
 def test_a_folder_that_is_no_checkpoint_is_called_so(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match="is a folder, and not one that croloss_sharded wrote"):
-        find_checkpoint("test", str(tmp_path), {})
+        find_checkpoint(str(tmp_path), {})
 
 
 def test_the_home_folder(
@@ -359,7 +370,7 @@ def test_the_home_folder(
     home = next(folder for folder in checkpoint.parents if (folder / "model").is_dir())
     monkeypatch.setenv("HOME", str(home))
     inner = Path("~") / checkpoint.relative_to(home)
-    assert find_checkpoint("test", str(inner), {}) == str(checkpoint)
+    assert find_checkpoint(str(inner), {}) == str(checkpoint)
     Path("lines.jsonl").write_text("[]\n")
     for model in ("~/model", str(inner)):
         main(["recommend", f"--model={model}", "--histories=lines.jsonl", "--n=2"])
@@ -372,6 +383,6 @@ def test_the_home_folder(
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "last.ckpt").touch()
     callback = {"class_path": "ModelCheckpoint", "init_args": {"dirpath": "~/kept"}}
-    assert find_checkpoint("fit", "last", {"callbacks": [callback]}) == str(tmp_path / "kept" / "last.ckpt")
+    assert find_checkpoint("last", {"callbacks": [callback]}) == str(tmp_path / "kept" / "last.ckpt")
     address = "memory://~/a.ckpt"
-    assert find_checkpoint("fit", address, {}) == address
+    assert find_checkpoint(address, {}) == address
