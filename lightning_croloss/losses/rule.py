@@ -108,9 +108,11 @@ def choose(
     """
     check_n(n, num_items)
     check_expected_recall(expected_recall)
-    ratio = TYPICAL_RATIO if num_items is None else num_items / float(n)
+    within = _clamped(
+        float(n), N_RANGE
+    )  # in the ratio too, else the answer goes on changing beyond the range
+    ratio = TYPICAL_RATIO if num_items is None else _clamped(num_items / within, RATIO_RANGE)
     recall = TYPICAL_RECALL if expected_recall is None else float(expected_recall)
-    within, ratio = _clamped(float(n), N_RANGE), _clamped(ratio, RATIO_RANGE)
     if kernel is None:
         kernel = next(name for largest, name in KERNEL_BY_N if within <= largest)
     lines = LINES.get(kernel, LINES[OTHERS_AS])

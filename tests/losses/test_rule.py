@@ -80,8 +80,17 @@ def test_what_is_not_said_counts_as_typical():
 
 def test_beyond_what_was_measured_it_stays_as_it_is():
     least, most = N_RANGE
-    assert choose(1, 200).temperature == choose(least, 200 * int(least)).temperature
+    assert choose(1, 200).temperature == choose(least, 200).temperature
     assert choose(10 * most).temperature == choose(most).temperature
+
+
+@pytest.mark.parametrize("kernel", LINES)
+@pytest.mark.parametrize("num_items", [None, 20_000, 10**6])
+@pytest.mark.parametrize("expected_recall", [None, 0.2])
+def test_beyond_the_measured_n_nothing_changes_in_a_catalogue(kernel, num_items, expected_recall):
+    for end, beyond in zip(N_RANGE, ((1, 2, 9.9), (2001, 5000, 10_000)), strict=True):
+        answers = {choose(n, num_items, expected_recall, kernel=kernel) for n in (end, *beyond)}
+        assert len(answers) == 1
 
 
 def test_a_kernel_that_was_not_measured_gets_what_softplus_would():
