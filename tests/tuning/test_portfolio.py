@@ -17,6 +17,7 @@ from tests.data_for_tests import ClusteredData, fit, small_model
         ([500], False, 4),
         ([20, 100, 500], False, 7),
         ([20, 500], True, 7),
+        ([500], True, 7),  # docs/tuning.md says so
     ],
 )
 def test_the_portfolio_is_of_about_seven_losses_that_can_be_built(ns, known_users, size):
