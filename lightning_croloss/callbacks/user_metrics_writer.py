@@ -50,10 +50,7 @@ class UserMetricsWriter(Callback):
         if self.output.is_dir():
             raise ValueError(f"output {str(output)!r} is a folder: name a file in it")
         if self.output.exists() and not overwrite:
-            raise ValueError(
-                f"output {str(output)!r} exists: remove it or choose another file (UserMetricsWriter's "
-                "overwrite replaces it)"
-            )
+            raise ValueError(f"output {str(output)!r} exists: choose another file, or set overwrite to true")
         check_path(self.output, "output", folder=False)
         try:
             import polars  # noqa: F401

@@ -90,6 +90,7 @@ OPTIONS = (
     "seed_everything",
     "test_after_fit",
     "metrics_per_user",
+    "overwrite",
     "weights_only",
     "print_config",
 )

@@ -40,6 +40,7 @@ from lightning_croloss.cli.trainer_options import TRAINER_COMMANDS, help_of
 from lightning_croloss.cli.trust import trusted_by_user
 from lightning_croloss.cli.weights import find_weights, refuse_idle, telling_checkpoint
 from lightning_croloss.common.files import output_file
+from lightning_croloss.common.replaceable import refuse_existing
 from lightning_croloss.configurable import class_path
 from lightning_croloss.data import RetrievalDataModule
 from lightning_croloss.models import RetrievalModel
@@ -115,6 +116,7 @@ class CROLossCLI(LightningCLI):
         )
         parser.add_argument("--pretrained", type=str | None, help=help_of("pretrained"))
         parser.add_argument("--metrics_per_user", type=str | None, help=help_of("metrics_per_user"))
+        parser.add_argument("--overwrite", type=bool, default=False, help=help_of("overwrite"))
         parser.add_argument("--allow_classes", type=str | list[str] | None, help=help_of("allow_classes"))
         parser.add_argument(
             "--tune", type=dict | None, help="What croloss tune searches over; of no effect here."
@@ -229,7 +231,6 @@ class CROLossCLI(LightningCLI):
             parser.set_defaults(verbose=False)  # the report prints the results
         if subcommand == "predict":
             parser.add_argument("--output", type=str, default="predictions.parquet")
-            parser.add_argument("--overwrite", type=bool, default=False)
             parser.add_argument("--n", type=int, default=100)
             parser.add_argument("--exclude_history", type=bool | None, default=None)
         for action in parser._actions:
@@ -256,7 +257,7 @@ class CROLossCLI(LightningCLI):
             allow = self._get(self.config, "allow_classes")
             self._pretrained = load_pretrained(name, allow=trusted_by_user(allow, imported=True))
         self._user_metrics: list[Callback] = []
-        output = self._get(self.config, "metrics_per_user")
+        output, overwrite = (self._get(self.config, name) for name in ("metrics_per_user", "overwrite"))
         if self.subcommand != "predict" and output is not None:
             if self.subcommand == "fit" and not self._get(self.config, "test_after_fit"):
                 raise ValueError(
@@ -264,14 +265,16 @@ class CROLossCLI(LightningCLI):
                 )
             if self.subcommand == "fit" and (why := why_unmeasured("test", trainer)) is not None:
                 raise ValueError(f"metrics_per_user is of the test that ends a fit: {why}")
+            _refuse_file(output, overwrite, "--metrics_per_user")
             try:
-                self._user_metrics = [UserMetricsWriter(output)]  # which refuses a file that is there
+                self._user_metrics = [UserMetricsWriter(output, overwrite)]
             except ValueError as error:
                 raise ValueError(f"{error} (metrics_per_user)") from None
         if self.subcommand == "predict":
             self.save_config_callback = None
             self._get(self.config, "trainer").logger = False
-            output, overwrite = self._get(self.config, "output"), self._get(self.config, "overwrite")
+            output = self._get(self.config, "output")
+            _refuse_file(output, overwrite, "--output")
             self._writer = PredictionWriter(output, overwrite)
             if is_first_process():  # another one is about to be told that predict needs one alone
                 self._outputs.enter_context(output_file(Path(output).expanduser(), overwrite, "--output"))
@@ -369,6 +372,13 @@ class CROLossCLI(LightningCLI):
 def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Open checkpoints without running code from them, unless the user asks for it."""
     return {"weights_only": True} | {name: value for name, value in kwargs.items() if value is not None}
+
+
+def _refuse_file(name: str, overwrite: bool, option: str) -> None:
+    """Refuse a file that is there, unless it may be replaced; what is no file the writers refuse."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        refuse_existing(path, overwrite, option, folder=False)
 
 
 def _command_of(args: Any) -> str | None:

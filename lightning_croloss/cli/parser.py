@@ -32,6 +32,9 @@ NEEDS_FUNCTION = (
     "hold: choose another, such as SequentialLR with a LinearLR and then a CosineAnnealingLR"
 )
 
+#: Options of true or false that need no value: every other command has them as flags.
+SWITCHES = ("--overwrite",)
+
 #: YAML in which class paths of earlier releases are replaced by today's.
 PARSER_MODE = "croloss"
 
@@ -73,7 +76,7 @@ class CROLossParser(LightningArgumentParser):
         self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any
     ) -> Namespace:
         """Parse arguments of the command line, None being those of the program."""
-        words = words_with_classes(sys.argv[1:] if args is None else args)
+        words = words_with_classes(_with_values(sys.argv[1:] if args is None else args))
         given = [_of_today(entry) for entry in words]
         if _reading.get() is not None:  # a command's own parser, called by the whole's
             if "namespace" in kwargs and len(given) == 1 and given[0].endswith("=None"):
@@ -125,6 +128,15 @@ class CROLossParser(LightningArgumentParser):
             if (found := find_mistake(parser, words, parser.section)) is not None:
                 return found
         return one_sentence(message)
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """Return a command line in which an option of ``SWITCHES`` alone says true, as it does elsewhere."""
+    found = list(words)
+    for at, word in enumerate(words):
+        if word in SWITCHES and (at + 1 == len(words) or words[at + 1].startswith("-")):
+            found[at] = f"{word}=true"
+    return found
 
 
 def _of_today(argument: str) -> str:

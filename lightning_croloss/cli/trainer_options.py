@@ -127,9 +127,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "metrics_per_user",
             "FILE",
             "File to write with the metrics of each user in the test, or in validate: Parquet, .csv, .tsv or "
-            ".jsonl. It must not exist.",
+            ".jsonl.",
             ("fit", "validate", "test"),
         ),
+        Option("overwrite", "", "Replace the file of metrics_per_user.", ("fit", "validate", "test")),
         Option(
             "verbose",
             "true|false",
@@ -144,13 +145,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             _PREDICT,
             default="predictions.parquet",
         ),
-        Option(
-            "overwrite",
-            "true|false",
-            "Whether the output may exist; it is then replaced.",
-            _PREDICT,
-            default="false",
-        ),
+        Option("overwrite", "", "Replace the output if it exists.", _PREDICT),
         Option("n", "N", "Number of items for each user.", _PREDICT, default="100"),
         Option(
             "exclude_history",

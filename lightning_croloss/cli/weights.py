@@ -93,6 +93,11 @@ def refuse_idle(command: str, section: Namespace, words: Sequence[str]) -> None:
         raise ValueError(f"test_after_fit has no effect on {command}, only on fit: leave it out")
     if command == "predict" and wrote(words, "metrics_per_user"):
         raise ValueError("metrics_per_user has no effect on predict, which measures nothing: leave it out")
+    if command != "predict" and wrote(words, "overwrite") and not section.get("metrics_per_user"):
+        raise ValueError(
+            f"overwrite has no effect without metrics_per_user, the one file that {command} may replace: "
+            "leave it out"
+        )
     if command == "predict" and wrote(words, "trainer.logger") and section["trainer"].get("logger"):
         raise ValueError("trainer.logger: predict logs nothing: leave it out")
 

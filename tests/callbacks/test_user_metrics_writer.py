@@ -135,7 +135,7 @@ def test_what_fails_leaves_nothing(tmp_path):
 def test_a_file_that_is_there_is_replaced_only_if_told(tmp_path):
     path = tmp_path / "each.csv"
     path.write_text("before")
-    with pytest.raises(ValueError, match=r"each\.csv' exists: remove it or choose another"):
+    with pytest.raises(ValueError, match=r"each\.csv' exists: choose another file, or set overwrite"):
         UserMetricsWriter(str(path))
     quiet_trainer(callbacks=[UserMetricsWriter(str(path), overwrite=True)]).test(
         small_model(), ClusteredData(), verbose=False

@@ -213,9 +213,18 @@ def test_the_metrics_of_each_user(run: Path, capsys: pytest.CaptureFixture[str])
             for n, value in by_n.items():
                 assert sum(float(row[f"{metric}@{n}"]) for row in rows) / 60 == pytest.approx(value, abs=1e-6)
         said = error_of(capsys, command, *(SMALL if weights else FIT), *weights, f"--metrics_per_user={name}")
-        assert said.startswith(f"output '{name}' exists")
+        assert said.startswith(f"--metrics_per_user {name} exists: choose another file, or give --overwrite")
+        before = Path(name).read_bytes()
+        Path(name).write_text("old")
+        again = [command, *(SMALL if weights else FIT), *weights, f"--metrics_per_user={name}"]
+        main([*again, "--overwrite"])
+        assert Path(name).read_bytes() == before
+        said = error_of(capsys, *again[:-1], "--overwrite")
+        assert said.startswith("overwrite has no effect without metrics_per_user")
     # the config that a run keeps does not write to a file again
-    assert yaml.safe_load(newest("**/config*.yaml").read_text())["metrics_per_user"] is None
+    kept = yaml.safe_load(newest("**/config*.yaml").read_text())
+    assert kept["metrics_per_user"] is None
+    assert "overwrite" not in kept
     said = error_of(capsys, "fit", *FIT, "--metrics_per_user=a.csv", "--test_after_fit=false")
     assert said.startswith("metrics_per_user is of the test that ends a fit")
     said = error_of(
@@ -260,14 +269,18 @@ def test_a_checkpoint_that_holds_more_than_plain_types(run: Path, capsys: pytest
         assert measured(command, *base, "--weights_only=false")
 
 
-def test_predict_writes_what_it_is_told(run: Path) -> None:
+def test_predict_writes_what_it_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra [tables]")
     base = ["predict", *SMALL, f"--ckpt_path={run / 'model.ckpt'}", "--output=mine.parquet", "--n=3"]
     main([*base, "--exclude_history=true"])
     without = parquet.read_table("mine.parquet")
     assert set(without["rank"].to_pylist()) == {1, 2, 3}
-    main([*base, "--exclude_history=false", "--overwrite=true"])
-    assert parquet.read_table("mine.parquet") != without
+    for leave in (["--overwrite=true"], ["--overwrite", "true"], ["--overwrite"]):
+        main([*base, "--exclude_history=false", *leave])
+        assert parquet.read_table("mine.parquet") != without
+    for refused in ([], ["--overwrite=false"], ["--overwrite", "false", "--seed_everything=1"]):
+        said = error_of(capsys, *base, *refused)
+        assert said.startswith("--output mine.parquet exists: choose another file, or give --overwrite")
 
 
 def strange_checkpoint(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -567,6 +580,7 @@ TRAINED = {
     "--seed_everything": test_a_seed_and_a_config_and_no_test,
     "--test_after_fit": test_a_seed_and_a_config_and_no_test,
     "--metrics_per_user": test_the_metrics_of_each_user,
+    "--overwrite": test_the_metrics_of_each_user,
     "--pretrained": test_weights.test_pretrained_weights_are_measured,
     "--allow_classes": test_a_strange_class_is_allowed_on_request,
     "--ckpt_path": test_weights.test_a_resumed_run_uses_or_refuses_what_is_given,

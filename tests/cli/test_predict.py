@@ -76,11 +76,9 @@ def test_an_existing_file_is_refused_before_any_work(
 ) -> None:
     Path("predictions.parquet").write_text("precious")
     said = error_of(capsys, *predict(checkpoint, "--n=5"))
-    assert said.startswith(
-        "output 'predictions.parquet' exists: choose another file, or set overwrite to true"
-    )
+    assert said.startswith("--output predictions.parquet exists: choose another file, or give --overwrite")
     assert Path("predictions.parquet").read_text() == "precious"
-    main(predict(checkpoint, "--n=5", "--overwrite=true"))
+    main(predict(checkpoint, "--overwrite", "--n=5"))
     assert parquet.read_table("predictions.parquet").num_rows == 943 * 5
 
 

@@ -27,6 +27,7 @@ class SaveResolvedConfig(SaveConfigCallback):
         """Write ``config.yaml``, or ``config-1.yaml`` … if there is one already, and log its content."""
         config = self.config.clone()
         config["metrics_per_user"] = None  # a file of this run alone
+        config.pop("overwrite", None)
         _fill_loss(config, pl_module)
         text = self.parser.dump(config, skip_none=False)
         path = own_file(trainer, self.config_filename, lambda path: path.write_bytes(text.encode()))
