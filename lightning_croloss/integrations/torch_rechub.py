@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lightning_croloss.integrations.framework import framework
 from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.integrations.torch_rechub_arguments import check_negatives, ids_of
+from lightning_croloss.integrations.torch_rechub_models import list_loss
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 
@@ -20,7 +21,8 @@ class MatchTrainer(trainers.MatchTrainer):
     """Trains any matching model of torch-rechub with a loss.
 
     The negatives are, with ``in_batch_neg``, all other items of the batch; with ``mode=1`` and ``2`` those
-    that the data has sampled, or the whole catalogue (NARM, STAMP). Leave ``temperature`` of the model at 1.
+    that the data has sampled, the whole catalogue (NARM, STAMP) or what the model itself draws (YoutubeSBC).
+    Leave ``temperature`` of the model at 1.
 
     Args:
         *arguments: those of torch-rechub's trainer, the model first.
@@ -31,7 +33,8 @@ class MatchTrainer(trainers.MatchTrainer):
 
     Raises:
         ValueError: ``mode=0`` without ``in_batch_neg``, that without ``item_id``, with ``hard_negative`` or
-            ``in_batch_neg_ratio``; ``item_counts`` with ``mode=1``, or that are no counts.
+            ``in_batch_neg_ratio``; ``item_counts`` that are no counts or would do nothing, as the data has
+            sampled no list of negatives; in training: labels that are no targets of the whole catalogue.
     """
 
     def __init__(
@@ -64,11 +67,7 @@ class MatchTrainer(trainers.MatchTrainer):
         scores = model(batch)
         if mode == 1:
             return self.loss(scores[0], scores[1].unsqueeze(-1))
-        if not hasattr(bare, "neg_item_feature"):  # scores of the whole catalogue, where counts do nothing
-            return self.loss.from_logits(scores, labels)
-        target, drawn = (batch[of[0].name] for of in (bare.item_features, bare.neg_item_feature))
-        hits, log_prob = drawn == target.view(-1, 1), self.counted and self.counted.log_prob_of(drawn)
-        return self.loss(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
+        return list_loss(self.loss, bare, scores, labels, batch, self.counted)
 
 
 class _Batches(nn.Sequential):  # around the model, which the loop puts into training mode

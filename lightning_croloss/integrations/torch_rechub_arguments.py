@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_croloss.integrations.torch_rechub_models import sampled_names
+
 
 def check_negatives(trainer: Any, item_id: str, item_counts: Any) -> None:
     """Check the arguments against each other.
@@ -25,6 +27,12 @@ def check_negatives(trainer: Any, item_id: str, item_counts: Any) -> None:
         raise ValueError("hard_negative and in_batch_neg_ratio would do nothing: the loss takes all")
     if item_counts is not None and trainer.mode == 1 and not trainer.in_batch_neg:
         raise ValueError("item_counts would do nothing with mode=1: take in_batch_neg=True, or mode=2")
+    model = getattr(trainer.model, "module", trainer.model)
+    if item_counts is not None and not trainer.in_batch_neg and sampled_names(model) is None:
+        raise ValueError(
+            f"item_counts would do nothing: {type(model).__name__} has no neg_item_feature, which names what "
+            "the data has sampled: leave them out, or take in_batch_neg=True"
+        )
 
 
 def ids_of(batch: Mapping[str, Tensor], item_id: str) -> Tensor:

@@ -13,48 +13,78 @@ from torch.utils.data import DataLoader
 pytest.importorskip("torch_rechub", reason="torch-rechub is not installed: pip install '.[integrations]'")
 
 from torch_rechub.basic.features import SequenceFeature, SparseFeature
-from torch_rechub.models.matching import DSSM, FaceBookDSSM, YoutubeDNN
+from torch_rechub.models import matching
 from torch_rechub.utils.data import TorchDataset
 
 from lightning_croloss import CROLoss, SoftmaxLoss
 from lightning_croloss.integrations.torch_rechub import MatchTrainer
 from lightning_croloss.losses.log_prob import log_prob_from_counts
 
-ITEMS, ROWS, DIM = 30, 64, 8
+ITEMS, ROWS, DIM, LENGTH = 30, 64, 8, 6
 
 
 def columns() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     items = torch.randint(1, ITEMS + 1, (ROWS,), generator=generator)
     drawn = torch.randint(1, ITEMS + 1, (ROWS, 5), generator=generator)
-    return {"user": torch.arange(ROWS), "item": items, "negatives": drawn, "negative": drawn[:, 0]}
+    history = torch.randint(1, ITEMS + 1, (ROWS, LENGTH), generator=generator)
+    history[: ROWS // 2, 4:] = 0
+    found = {"user": torch.arange(ROWS), "item": items, "negatives": drawn, "negative": drawn[:, 0]}
+    return {**found, "history": history, "weight": items}
 
 
-def loader(batch_size: int = ROWS) -> Any:
-    return DataLoader(TorchDataset(columns(), torch.zeros(ROWS)), batch_size=batch_size)
+def loader(batch_size: int = ROWS, labels: Tensor | None = None) -> Any:
+    labels = torch.zeros(ROWS) if labels is None else labels
+    return DataLoader(TorchDataset(columns(), labels), batch_size=batch_size)
 
 
-def features() -> tuple[Any, Any, Any, Any]:
-    vocabulary = {"vocab_size": ITEMS + 1, "embed_dim": DIM}
-    user = SparseFeature("user", vocab_size=ROWS, embed_dim=DIM)
-    item = SparseFeature("item", **vocabulary)
-    drawn = SequenceFeature("negatives", pooling="concat", shared_with="item", **vocabulary)
-    return user, item, drawn, SparseFeature("negative", shared_with="item", **vocabulary)
+VOCABULARY = {"vocab_size": ITEMS + 1, "embed_dim": DIM}
+DIMS = {"dims": [DIM]}
+
+
+def sequence(name: str, **arguments: Any) -> Any:
+    return SequenceFeature(name, pooling="concat", **VOCABULARY, **arguments)
+
+
+def features() -> dict[str, Any]:
+    return {
+        "user": [SparseFeature("user", vocab_size=ROWS, embed_dim=DIM)],
+        "item": [SparseFeature("item", **VOCABULARY)],
+        "drawn": [sequence("negatives", shared_with="item")],
+        "one": [SparseFeature("negative", shared_with="item", **VOCABULARY)],
+        "history": [sequence("history", shared_with="item")],
+        "weight": [SparseFeature("weight", vocab_size=ITEMS + 1, embed_dim=1)],
+    }
+
+
+def architecture(kind: str) -> nn.Module:
+    of, cls = features(), getattr(matching, kind)
+    if kind == "SINE":
+        return cls(["history"], ["item"], ["negatives"], ITEMS + 1, DIM, 8, 4, 2, LENGTH)
+    if kind == "YoutubeSBC":
+        return cls(of["user"], of["item"], of["weight"], DIMS, DIMS, batch_size=ROWS, n_neg=5)
+    if kind == "DSSM":
+        return cls(of["user"], of["item"], DIMS, DIMS)
+    if kind == "FaceBookDSSM":
+        return cls(of["user"], of["item"], of["one"], DIMS, DIMS)
+    if kind == "YoutubeDNN":
+        return cls(of["user"], of["item"], of["drawn"], DIMS)
+    if kind in ("NARM", "STAMP"):
+        return cls(sequence("history"), *((DIM, 0.0, 0.0) if kind == "NARM" else (0.05, 1.0)))
+    rest = {"MIND": [LENGTH], "ComirecDR": [LENGTH], "ComirecSA": []}[kind]
+    return cls(of["user"], of["history"], of["item"], of["drawn"], *rest)
 
 
 def model(kind: str) -> nn.Module:
     torch.manual_seed(0)
-    user, item, drawn, one = features()
-    dims = {"dims": [DIM]}
-    if kind == "DSSM":
-        built = DSSM([user], [item], dims, dims)
-    elif kind == "YoutubeDNN":
-        built = YoutubeDNN([user], [item], [drawn], dims)
-    else:
-        built = FaceBookDSSM([user], [item], [one], dims, dims)
+    built = architecture(kind)
     for table in built.modules():
         if isinstance(table, nn.Embedding):
-            nn.init.normal_(table.weight)  # theirs are within 1e-4 of 0
+            nn.init.uniform_(table.weight, -1.0, 1.0)  # theirs are within 1e-4 of 0
+    if kind == "ComirecDR":
+        nn.init.normal_(built.capsule.w, 0.0, 0.3)  # theirs is whatever is in memory
+    if kind == "YoutubeSBC":
+        nn.init.uniform_(built.embedding.embed_dict["weight"].weight, 0.1, 1.0)  # it takes their logarithm
     return built
 
 
@@ -86,19 +116,34 @@ def test_in_batch_is_the_loss_of_the_towers(kind: str, counts: Tensor | None, tm
     assert training.train_one_epoch(loader()) == pytest.approx(float(expected), abs=1e-5)
 
 
+#: Models that are trained on negatives which the data has sampled.
+LISTS = ["YoutubeDNN", "MIND", "ComirecDR", "ComirecSA", "SINE"]
+
+
+@pytest.mark.parametrize("kind", LISTS)
 @pytest.mark.parametrize("counts", [None, COUNTS], ids=["uncorrected", "logQ"])
-def test_list_wise_is_the_loss_of_the_drawn(counts: Tensor | None, tmp_path: Path) -> None:
+def test_list_wise_is_the_loss_of_the_drawn(kind: str, counts: Tensor | None, tmp_path: Path) -> None:
     loss = SoftmaxLoss(temperature=0.2, num_items=ITEMS)
-    training = trainer("YoutubeDNN", loss, tmp_path, mode=2, item_counts=counts)
-    batch = columns()
-    with torch.no_grad():
-        scores = training.model(batch)
+    training = trainer(kind, loss, tmp_path, mode=2, item_counts=counts)
+    batch, seen = columns(), []
+    training.model.register_forward_hook(lambda *call: seen.append(call[-1]))  # capsules begin at random
+    found = training.train_one_epoch(loader())
+    (scores,) = seen
     expected = loss(
         scores[:, 0],
         scores[:, 1:],
         negative_mask=batch["negatives"] == batch["item"][:, None],
         negative_log_prob=None if counts is None else log_prob_from_counts(counts)[batch["negatives"]],
     )
+    assert found == pytest.approx(float(expected.detach()), abs=1e-5)
+
+
+def test_rows_that_a_model_draws_itself_are_negatives(tmp_path: Path) -> None:
+    loss = CROLoss("exp", temperature=0.2, num_items=1000)
+    training = trainer("YoutubeSBC", loss, tmp_path, mode=2)
+    with torch.no_grad():
+        scores = training.model(columns())
+    expected = loss(scores[:, 0], scores[:, 1:])
     assert training.train_one_epoch(loader()) == pytest.approx(float(expected), abs=1e-5)
 
 
@@ -175,6 +220,9 @@ def test_what_it_cannot_do_is_said_at_once(tmp_path: Path) -> None:
             trainer("DSSM", SoftmaxLoss(), tmp_path, **arguments, **ignored)
     with pytest.raises(ValueError, match="item_counts would do nothing with mode=1"):
         trainer("FaceBookDSSM", SoftmaxLoss(), tmp_path, mode=1, item_counts=COUNTS)
+    for kind in ("YoutubeSBC", "NARM", "STAMP"):
+        with pytest.raises(ValueError, match=f"item_counts would do nothing: {kind} has no neg_item_feature"):
+            trainer(kind, SoftmaxLoss(), tmp_path, mode=2, item_counts=COUNTS)
     with pytest.raises(ValueError, match="counts must be finite"):
         trainer("YoutubeDNN", SoftmaxLoss(), tmp_path, mode=2, item_counts=-COUNTS)
 
@@ -206,6 +254,11 @@ def test_mistakes_of_the_batch(item_id: str, counts: Tensor, said: str, tmp_path
     )
     with pytest.raises(ValueError, match=said):
         training.train_one_epoch(loader())
+
+
+def test_labels_of_a_list_are_none_of_the_whole_catalogue(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="all labels are 0, which is padding: NARM scores the whole"):
+        trainer("NARM", SoftmaxLoss(), tmp_path, mode=2).train_one_epoch(loader())
 
 
 def test_drawn_items_that_were_not_counted_are_named(tmp_path: Path) -> None:

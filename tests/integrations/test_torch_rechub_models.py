@@ -1,0 +1,70 @@
+"""What torch-rechub's models say of their scores, on stand-ins: torch-rechub need not be installed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace as Model
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_croloss import CROLoss
+from lightning_croloss.integrations.torch_rechub_models import list_loss, sampled_names
+from lightning_croloss.losses.batches.item_counts import ItemCounts
+
+
+def feature(name: str) -> Any:
+    return Model(name=name)
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (Model(item_features=[feature("item")], neg_item_feature=[feature("drawn")]), ("item", "drawn")),
+        (Model(item_features=["item"], neg_item_features=["drawn"]), ("item", "drawn")),  # as SINE
+        (Model(pos_item_features=[feature("item")], neg_item_features=[feature("one")]), None),
+        (Model(item_features=[feature("item")]), None),
+        (Model(item_feature=None), None),
+    ],
+)
+def test_the_negatives_that_the_data_has_sampled(model: Any, names: Any) -> None:
+    assert sampled_names(model) == names
+
+
+LOSS = CROLoss("exp", temperature=0.5, num_items=7)
+BATCH = {"item": torch.tensor([1, 2, 3]), "drawn": torch.tensor([[4, 1], [2, 2], [5, 6]])}
+SAMPLED = Model(item_features=["item"], neg_item_features=["drawn"])
+
+
+def scores(columns: int) -> Tensor:
+    return torch.randn(3, columns, generator=torch.Generator().manual_seed(0))
+
+
+def found(model: Any, given: Tensor, labels: Any = 0, counts: Any = None) -> Tensor:
+    counted = None if counts is None else ItemCounts().of(counts, given.device)
+    return list_loss(LOSS, model, given, torch.as_tensor(labels).expand(3), BATCH, counted)
+
+
+def test_a_target_that_was_drawn_is_no_negative_and_counts_matter() -> None:
+    given, counts = scores(3), torch.arange(1, 8)
+    hits = torch.tensor([[False, True], [True, True], [False, False]])
+    expected = LOSS(given[:, 0], given[:, 1:], negative_mask=hits)
+    torch.testing.assert_close(found(SAMPLED, given), expected)
+    log_q = (counts / counts.sum()).log()[BATCH["drawn"]]
+    expected = LOSS(given[:, 0], given[:, 1:], negative_mask=hits, negative_log_prob=log_q)
+    torch.testing.assert_close(found(SAMPLED, given, counts=counts), expected)
+
+
+def test_a_model_that_draws_rows_itself_scores_no_catalogue() -> None:
+    given = scores(3)
+    torch.testing.assert_close(
+        found(Model(item_features=["item"], sample_weight_feature=["weight"]), given),
+        LOSS(given[:, 0], given[:, 1:]),
+    )
+
+
+def test_labels_of_the_whole_catalogue_are_ids() -> None:
+    found(Model(), scores(8), [0, 3, 7])
+    with pytest.raises(ValueError, match="a row's label is its target's id"):
+        found(Model(), scores(8))
