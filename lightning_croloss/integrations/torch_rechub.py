@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from lightning_croloss.integrations.framework import framework
 from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.integrations.torch_rechub_arguments import check_negatives, ids_of
-from lightning_croloss.integrations.torch_rechub_models import list_loss
+from lightning_croloss.integrations.torch_rechub_losses import list_loss, pair_loss
+from lightning_croloss.integrations.torch_rechub_outputs import towers
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 
 with framework("torch-rechub", "lightning-croloss[integrations]"):
     from torch_rechub import trainers
+    from torch_rechub.models import matching
 
 
 class MatchTrainer(trainers.MatchTrainer):
@@ -33,8 +35,8 @@ class MatchTrainer(trainers.MatchTrainer):
 
     Raises:
         ValueError: ``mode=0`` without ``in_batch_neg``, that without ``item_id``, with ``hard_negative`` or
-            ``in_batch_neg_ratio``; ``item_counts`` that are no counts or would do nothing, as the data has
-            sampled no list of negatives; in training: labels that are no targets of the whole catalogue.
+            ``in_batch_neg_ratio``; ``item_counts`` that are no counts or do nothing; in training, what the
+            model returns is not what the mode needs, or labels are no targets of the whole catalogue.
     """
 
     def __init__(
@@ -60,13 +62,14 @@ class MatchTrainer(trainers.MatchTrainer):
         self.loss.zero_grad()
         bare = getattr(model, "module", model)
         if in_batch:
-            users, items = bare.user_tower(batch).squeeze(1), bare.item_tower(batch)
-            items = items if items.dim() == 2 else items[:, 0]  # behind it come sampled negatives
-            ids = ids_of(batch, self.item_id)
-            return self.loss.in_batch(users, items, item_ids=ids, item_counts=self.item_counts)
-        scores = model(batch)
+            ids, counts = ids_of(batch, self.item_id), self.item_counts
+            return self.loss.in_batch(*towers(bare, batch), item_ids=ids, item_counts=counts)
+        if type(bare).forward is matching.GRU4Rec.forward:  # in 0.9 summed over candidates
+            scores = (bare.user_tower(batch) * bare.item_tower(batch)).sum(-1)
+        else:
+            scores = model(batch)
         if mode == 1:
-            return self.loss(scores[0], scores[1].unsqueeze(-1))
+            return pair_loss(self.loss, bare, scores)
         return list_loss(self.loss, bare, scores, labels, batch, self.counted)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_croloss.integrations.torch_rechub_models import sampled_names
+from lightning_croloss.integrations.torch_rechub_outputs import sampled_names
 
 
 def check_negatives(trainer: Any, item_id: str, item_counts: Any) -> None:

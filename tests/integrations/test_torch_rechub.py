@@ -30,6 +30,10 @@ def columns() -> dict[str, Tensor]:
     history = torch.randint(1, ITEMS + 1, (ROWS, LENGTH), generator=generator)
     history[: ROWS // 2, 4:] = 0
     found = {"user": torch.arange(ROWS), "item": items, "negatives": drawn, "negative": drawn[:, 0]}
+    found |= {"seq": history, "next": history.clone(), "other": history.clone()}
+    for turn, name in enumerate(("next", "other"), 1):
+        real = found[name] > 0
+        found[name][real] = found[name][real].roll(turn)
     return {**found, "history": history, "weight": items}
 
 
@@ -71,6 +75,11 @@ def architecture(kind: str) -> nn.Module:
         return cls(of["user"], of["item"], of["drawn"], DIMS)
     if kind in ("NARM", "STAMP"):
         return cls(sequence("history"), *((DIM, 0.0, 0.0) if kind == "NARM" else (0.05, 1.0)))
+    if kind == "SASRec":
+        others = [sequence(name, shared_with="seq") for name in ("next", "other")]
+        return cls([sequence("seq"), *others], max_len=LENGTH, dropout_rate=0.0)
+    if kind == "GRU4Rec":
+        return cls(of["user"], of["history"], of["item"], of["drawn"], DIMS)
     rest = {"MIND": [LENGTH], "ComirecDR": [LENGTH], "ComirecSA": []}[kind]
     return cls(of["user"], of["history"], of["item"], of["drawn"], *rest)
 
@@ -136,6 +145,55 @@ def test_list_wise_is_the_loss_of_the_drawn(kind: str, counts: Tensor | None, tm
         negative_log_prob=None if counts is None else log_prob_from_counts(counts)[batch["negatives"]],
     )
     assert found == pytest.approx(float(expected.detach()), abs=1e-5)
+
+
+@pytest.mark.parametrize("drawn", [5, DIM - 1])
+def test_gru4rec_is_trained_on_the_scores_of_its_towers(drawn: int, tmp_path: Path) -> None:
+    # its own forward returns (B, D), which DIM - 1 negatives would let pass for scores
+    loss = SoftmaxLoss(temperature=0.2)
+    training = trainer("GRU4Rec", loss, tmp_path, mode=2)
+    batch = columns()
+    batch["negatives"] = batch["negatives"][:, torch.arange(drawn) % 5]
+    with torch.no_grad():
+        scores = (training.model.user_tower(batch) @ training.model.item_tower(batch).mT)[:, 0]
+    hits = batch["negatives"] == batch["item"][:, None]
+    expected = loss(scores[:, 0], scores[:, 1:], negative_mask=hits)
+    data = DataLoader(TorchDataset(batch, torch.zeros(ROWS)), batch_size=ROWS)
+    assert training.train_one_epoch(data) == pytest.approx(float(expected), abs=1e-5)
+
+
+#: What each model can be trained by; all else gets a sentence.
+FITS = {
+    "DSSM": ["in_batch_neg"],
+    "FaceBookDSSM": ["mode=1"],
+    "YoutubeDNN": ["mode=2", "in_batch_neg"],
+    "YoutubeSBC": ["mode=2", "in_batch_neg"],
+    "MIND": ["mode=2"],
+    "GRU4Rec": ["mode=2", "in_batch_neg"],
+    "NARM": ["mode=2"],
+    "SASRec": ["mode=1"],
+    "SINE": ["mode=2", "in_batch_neg"],
+    "STAMP": ["mode=2"],
+    "ComirecDR": ["mode=2"],
+    "ComirecSA": ["mode=2"],
+}
+
+
+@pytest.mark.parametrize("kind", matching.__all__)
+@pytest.mark.parametrize("way", ["mode=1", "mode=2", "in_batch_neg"])
+def test_every_model_is_trained_or_refused(kind: str, way: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"in_batch_neg": True, "item_id": "item"}
+    if way != "in_batch_neg":
+        given = {"mode": int(way[-1])}
+    training = trainer(kind, SoftmaxLoss(), tmp_path, **given)
+    labels = columns()["item"] if kind in ("NARM", "STAMP") else None
+    if way in FITS[kind]:
+        loss = training.train_one_epoch(loader(labels=labels))
+        assert 0 < loss < torch.inf
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in training.model.parameters())
+        return
+    with pytest.raises(ValueError, match=f"^{way} needs .* {kind} return"):
+        training.train_one_epoch(loader(labels=labels))
 
 
 def test_rows_that_a_model_draws_itself_are_negatives(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lightning_croloss import CROLoss
-from lightning_croloss.integrations.torch_rechub_models import list_loss, sampled_names
+from lightning_croloss.integrations.torch_rechub_losses import list_loss, pair_loss
+from lightning_croloss.integrations.torch_rechub_outputs import sampled_names, towers
 from lightning_croloss.losses.batches.item_counts import ItemCounts
 
 
@@ -68,3 +69,38 @@ def test_labels_of_the_whole_catalogue_are_ids() -> None:
     found(Model(), scores(8), [0, 3, 7])
     with pytest.raises(ValueError, match="a row's label is its target's id"):
         found(Model(), scores(8))
+
+
+@pytest.mark.parametrize("given", [scores(2), scores(4), scores(3)[:, 0], (scores(3), scores(3))])
+def test_lists_are_as_long_as_what_was_drawn(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"mode=2 needs scores \(3, 3\) of .* SimpleNamespace returns \("):
+        list_loss(LOSS, SAMPLED, given, torch.zeros(3), BATCH, None)
+
+
+@pytest.mark.parametrize("given", [scores(3)[:, 0], (scores(3), scores(3))])
+def test_other_lists_are_two_dimensional(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"mode=2 needs scores \(B, C\), but SimpleNamespace returns"):
+        list_loss(LOSS, Model(), given, torch.ones(3), BATCH, None)
+
+
+@pytest.mark.parametrize("given", [scores(3), scores(2)[:, 0], (scores(3),)])
+def test_a_list_is_no_pair(given: Any) -> None:
+    with pytest.raises(ValueError, match="mode=1 needs scores of positives and of negatives"):
+        pair_loss(LOSS, Model(), given)
+
+
+@pytest.mark.parametrize("users", [(3, 4), (3, 1, 4)])
+@pytest.mark.parametrize("items", [(3, 4), (3, 1, 4), (3, 6, 4)])
+def test_towers_give_one_vector_a_row(users: tuple[int, ...], items: tuple[int, ...]) -> None:
+    first, second = torch.rand(users), torch.rand(items)
+    found = towers(Model(user_tower=lambda _: first, item_tower=lambda _: second), BATCH)
+    torch.testing.assert_close(found[0], first.view(3, 4))
+    torch.testing.assert_close(found[1], second.view(3, -1, 4)[:, 0])
+
+
+@pytest.mark.parametrize("users", [None, torch.rand(3), torch.rand(3, 2, 4)])
+def test_towers_without_one_vector_a_row_get_a_sentence(users: Any) -> None:
+    for pair in ((users, torch.rand(3, 4)), (torch.rand(3, 4), None)):
+        model = Model(user_tower=lambda _, p=pair: p[0], item_tower=lambda _, p=pair: p[1])
+        with pytest.raises(ValueError, match=r"in_batch_neg needs vectors \(B, D\) of users and items"):
+            towers(model, BATCH)

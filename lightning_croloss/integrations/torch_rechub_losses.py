@@ -5,27 +5,26 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_croloss.integrations.torch_rechub_outputs import misfit, sampled_names
 from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.losses.batches.item_counts import CountedCatalogue
 
 
-def sampled_names(model: Any) -> tuple[str, str] | None:
-    """Return the names of two features: a target's id, and those of the negatives that the data has sampled.
+def pair_loss(loss: RetrievalLoss, model: Any, scores: Any) -> Tensor:
+    """Return the loss of scores of positives and of one negative each, (B,) or (B, L) both.
 
-    None: the model takes no such negatives. SINE calls the second ``neg_item_features``, and has names in
-    place of features.
+    Raises:
+        ValueError: the model returns others.
     """
-    drawn = getattr(model, "neg_item_feature", None) or getattr(model, "neg_item_features", None)
-    if not drawn or not hasattr(model, "item_features"):
-        return None
-    target, negatives = (getattr(of[0], "name", of[0]) for of in (model.item_features, drawn))
-    return target, negatives
+    if not isinstance(scores, tuple) or len(scores) != 2:
+        raise misfit(model, 1, "scores of positives and of negatives", scores)
+    return loss(scores[0], scores[1].unsqueeze(-1))
 
 
 def list_loss(
     loss: RetrievalLoss,
     model: Any,
-    scores: Tensor,
+    scores: Any,
     labels: Tensor,
     batch: Mapping[str, Tensor],
     counted: CountedCatalogue | None,
@@ -41,12 +40,18 @@ def list_loss(
         counted: how often each id was drawn, None = all as often.
 
     Raises:
-        ValueError: the labels of a model that scores the catalogue are all 0.
+        ValueError: the scores are no lists, or not as long; the labels of a model that scores the catalogue
+            are all 0.
     """
     if (names := sampled_names(model)) is not None:
         target, drawn = (batch[name] for name in names)
+        shape = len(drawn), 1 + drawn.shape[-1]
+        if not isinstance(scores, Tensor) or scores.shape != shape:
+            raise misfit(model, 2, f"scores {shape} of a target and the negatives a row", scores)
         hits, log_prob = drawn == target.view(-1, 1), counted and counted.log_prob_of(drawn)
         return loss(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
+    if not isinstance(scores, Tensor) or scores.dim() != 2:
+        raise misfit(model, 2, "scores (B, C)", scores)
     if hasattr(model, "sample_weight_feature"):  # YoutubeSBC, which corrects for how it draws from the batch
         return loss(scores[:, 0], scores[:, 1:])
     if not labels.any():
