@@ -69,7 +69,7 @@ class MatchTrainer(trainers.MatchTrainer):
         else:
             scores = model(batch)
         if mode == 1:
-            return pair_loss(self.loss, bare, scores)
+            return pair_loss(self.loss, bare, scores, batch)
         return list_loss(self.loss, bare, scores, labels, batch, self.counted)
 
 

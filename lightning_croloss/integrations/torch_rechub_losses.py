@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lightning_croloss.integrations.torch_rechub_outputs import misfit, sampled_names
@@ -10,15 +11,20 @@ from lightning_croloss.losses import RetrievalLoss
 from lightning_croloss.losses.batches.item_counts import CountedCatalogue
 
 
-def pair_loss(loss: RetrievalLoss, model: Any, scores: Any) -> Tensor:
+def pair_loss(loss: RetrievalLoss, model: Any, scores: Any, batch: Mapping[str, Tensor]) -> Tensor:
     """Return the loss of scores of positives and of one negative each, (B,) or (B, L) both.
+
+    The positives of SASRec's positions are its second feature (B, L), where 0 is padding.
 
     Raises:
         ValueError: the model returns others.
     """
     if not isinstance(scores, tuple) or len(scores) != 2:
         raise misfit(model, 1, "scores of positives and of negatives", scores)
-    return loss(scores[0], scores[1].unsqueeze(-1))
+    real = None
+    if scores[0].dim() == 2 and hasattr(model, "features"):
+        real = (batch[model.features[1].name] != 0).to(scores[0].dtype)
+    return loss(scores[0], scores[1].unsqueeze(-1), sample_weight=real)
 
 
 def list_loss(
@@ -30,6 +36,8 @@ def list_loss(
     counted: CountedCatalogue | None,
 ) -> Tensor:
     """Return the loss of lists of scores, (B, 1 + n) with the positive first, or (B, C) of the catalogue.
+
+    As in torch-rechub, id 0 is padding: its column is no item, and a label 0 no target.
 
     Args:
         loss: the loss.
@@ -59,4 +67,5 @@ def list_loss(
             f"all labels are 0, which is padding: {type(model).__name__} scores the whole catalogue, so a "
             "row's label is its target's id; a model that scores sampled negatives has a neg_item_feature"
         )
-    return loss.from_logits(scores, labels)
+    padding = torch.arange(scores.shape[1], device=scores.device) == 0
+    return loss.from_logits(scores, labels, mask=padding, ignore_index=0)

@@ -214,31 +214,26 @@ def test_pair_wise_has_one_negative(tmp_path: Path) -> None:
     assert training.train_one_epoch(loader()) == pytest.approx(float(expected), abs=1e-5)
 
 
-class WholeCatalogue(nn.Module):
-    """Scores every item, as NARM and STAMP do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Linear(1, ITEMS + 1)
-
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.table(batch["user"][:, None] / ROWS)
-
-
-def test_the_whole_catalogue_is_the_loss_of_the_logits(tmp_path: Path) -> None:
-    still = {"lr": 0.0}
-    torch.manual_seed(0)
-    training = MatchTrainer(
-        WholeCatalogue(),
-        mode=2,
-        loss=SoftmaxLoss(temperature=1.0),
-        optimizer_params=still,
-        model_path=str(tmp_path),
-    )
+@pytest.mark.parametrize("kind", ["NARM", "STAMP"])
+def test_the_whole_catalogue_is_the_loss_of_the_logits_without_padding(kind: str, tmp_path: Path) -> None:
+    training = trainer(kind, SoftmaxLoss(temperature=1.0), tmp_path, mode=2)
     batch = columns()
-    expected = nn.functional.cross_entropy(training.model(batch), batch["item"])
-    data = DataLoader(TorchDataset(batch, batch["item"]), batch_size=ROWS)
-    assert training.train_one_epoch(data) == pytest.approx(float(expected.detach()), abs=1e-5)
+    with torch.no_grad():
+        scores = training.model(batch)
+    expected = nn.functional.cross_entropy(scores[:, 1:], batch["item"] - 1)
+    found = training.train_one_epoch(loader(labels=batch["item"]))
+    assert found == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_positions_of_padding_are_not_trained_on(tmp_path: Path) -> None:
+    training = trainer("SASRec", SoftmaxLoss(temperature=1.0), tmp_path, mode=1)
+    batch = columns()
+    with torch.no_grad():
+        positive, negative = training.model(batch)
+    real = batch["next"] > 0
+    assert not real.all()
+    expected = nn.functional.softplus(negative - positive)[real].mean()
+    assert training.train_one_epoch(loader()) == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_fit_learns_and_leaves_the_trainer_as_it_was(tmp_path: Path) -> None:

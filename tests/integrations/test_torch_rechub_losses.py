@@ -65,6 +65,31 @@ def test_a_model_that_draws_rows_itself_scores_no_catalogue() -> None:
     )
 
 
+def test_padding_is_no_negative_and_no_target_of_the_catalogue() -> None:
+    given = scores(8).requires_grad_()
+    with torch.no_grad():
+        given[:, 0] = 9.0
+    value = found(Model(), given, [4, 0, 7])
+    torch.testing.assert_close(value, LOSS.from_logits(given[[0, 2], 1:], torch.tensor([3, 6])))
+    value.backward()
+    assert given.grad is not None
+    assert not given.grad[:, 0].any()
+
+
+def test_positions_of_padding_are_no_pairs() -> None:
+    after = torch.tensor([[3, 1, 0], [2, 0, 0]])
+    positive, negative = scores(3)[:2], scores(3).flip(0)[:2]
+    value = pair_loss(
+        LOSS,
+        Model(features=[feature(name) for name in ("seq", "next", "other")]),
+        (positive, negative),
+        {"next": after},
+    )
+    torch.testing.assert_close(value, LOSS(positive[after > 0], negative[after > 0][:, None]))
+    value = pair_loss(LOSS, Model(), (positive[:, 0], negative[:, 0]), {})
+    torch.testing.assert_close(value, LOSS(positive[:, 0], negative[:, :1]))
+
+
 def test_labels_of_the_whole_catalogue_are_ids() -> None:
     found(Model(), scores(8), [0, 3, 7])
     with pytest.raises(ValueError, match="a row's label is its target's id"):
@@ -86,7 +111,7 @@ def test_other_lists_are_two_dimensional(given: Any) -> None:
 @pytest.mark.parametrize("given", [scores(3), scores(2)[:, 0], (scores(3),)])
 def test_a_list_is_no_pair(given: Any) -> None:
     with pytest.raises(ValueError, match="mode=1 needs scores of positives and of negatives"):
-        pair_loss(LOSS, Model(), given)
+        pair_loss(LOSS, Model(), given, BATCH)
 
 
 @pytest.mark.parametrize("users", [(3, 4), (3, 1, 4)])
