@@ -41,7 +41,7 @@ class RetrievalLossMixin(AbstractRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         base = base_of(type(self), RetrievalLossMixin, config["model"])
         super().__init__(config, dataset)
-        criterion = replace_criterion(self, base, config["retrieval_loss"], dataset.inter_feat[self.ITEM_ID])
+        criterion = replace_criterion(self, base, config, dataset.inter_feat)
         self.__dict__["retrieval_criterion"] = criterion  # without a second name in the state dictionary
         self._tables = not signature(super().forward).parameters  # it returns all users and all items
         if criterion.cosine:

@@ -18,7 +18,7 @@ class RetrievalCriterion(nn.Module):
     Args:
         model: name of the model, for errors.
         settings: arguments of CROLoss, ``in_batch`` and ``cosine``; None = nothing is said.
-        item_counts: (num_items + 1,) how often each item is a target of training.
+        item_counts: (num_items + 1,) how often each item is a target of training, or its share.
         ignored: a label that is no item.
     """
 

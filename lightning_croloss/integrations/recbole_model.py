@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.integrations.framework import framework
+from lightning_croloss.integrations.recbole_counts import target_counts
 from lightning_croloss.integrations.recbole_criterion import RetrievalCriterion
 
 with framework("RecBole", "lightning-croloss[recbole]"):
     from recbole.model.loss import BPRLoss
 
 
-def replace_criterion(model: Any, name: str, settings: Any, targets: Any) -> RetrievalCriterion:
+def replace_criterion(model: Any, name: str, config: Any, events: Any) -> RetrievalCriterion:
     """Put a RetrievalCriterion in the place of the criterion that the model's recommendations are trained by.
 
     Args:
         model: the model.
         name: its name, for errors.
-        settings: what the configuration says, None = nothing.
-        targets: item of each event of the training data.
+        config: RecBole's configuration.
+        events: the training data.
 
     Raises:
         ValueError: the settings do not fit, or there is nothing to replace.
@@ -33,8 +33,8 @@ def replace_criterion(model: Any, name: str, settings: Any, targets: Any) -> Ret
         raise ValueError(f"{name} has no CrossEntropyLoss or BPRLoss that another loss could replace")
     place = own[0] if own else names[0]
     ignored = getattr(getattr(model, place, None), "ignore_index", -100)
-    counts = torch.bincount(torch.as_tensor(targets), minlength=model.n_items)
-    criterion = RetrievalCriterion(name, settings, counts, ignored)
+    counts = target_counts(model, config, events)
+    criterion = RetrievalCriterion(name, config["retrieval_loss"], counts, ignored)
     setattr(model, place, criterion)
     return criterion
 

@@ -186,6 +186,21 @@ def test_bert4rec_learns_the_masked_positions() -> None:
     assert torch.allclose(mixed.calculate_loss(batch), torch.stack(losses).mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("last", [0.0, 1.0])
+def test_bert4rec_counts_what_is_masked(last: float) -> None:
+    given = {"mask_ratio": 0.4, "ft_ratio": last, "retrieval_loss": {**CROLOSS, "in_batch": True}}
+    config, (training, _) = parts(BERT4Rec, **given)
+    model = type("BERT4Rec", (RetrievalLossMixin, BERT4Rec), {})(config, training._dataset)
+    seen = torch.zeros(ITEMS + 1)
+    for _ in range(10):
+        for batch in training:
+            model.calculate_loss(batch)
+            seen += torch.bincount(batch["Pos_item_id"][batch["MASK_INDEX"] > 0], minlength=ITEMS + 1)
+    shares = model.retrieval_criterion.item_counts
+    assert not seen[shares == 0].any()
+    assert float(torch.corrcoef(torch.stack([shares, seen]))[0, 1]) > 0.95
+
+
 def test_a_training_improves_and_its_model_can_be_copied() -> None:
     config, (training, validation) = parts(GRU4Rec, epochs=4, learning_rate=0.03)
     model = CROGRU4Rec(config, training.dataset)
