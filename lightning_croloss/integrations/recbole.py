@@ -4,11 +4,9 @@ from inspect import signature
 from typing import Any
 from unittest.mock import patch
 
-from torch.nn.utils.parametrize import register_parametrization
-
 from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.integrations.framework import framework
-from lightning_croloss.integrations.recbole_model import UnitLength, masked_positions, replace_criterion
+from lightning_croloss.integrations.recbole_model import masked_positions, replace_criterion, unit_items
 from lightning_croloss.integrations.recbole_settings import base_of, check_bases
 
 with framework("RecBole", "lightning-croloss[recbole]"):
@@ -45,7 +43,7 @@ class RetrievalLossMixin(AbstractRecommender):
         self.__dict__["retrieval_criterion"] = criterion  # without a second name in the state dictionary
         self._tables = not signature(super().forward).parameters  # it returns all users and all items
         if criterion.cosine:
-            register_parametrization(self.item_embedding, "weight", UnitLength())
+            unit_items(self, base)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the model returns, with unit length if ``cosine``."""

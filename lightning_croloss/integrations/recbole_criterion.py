@@ -48,10 +48,7 @@ class RetrievalCriterion(nn.Module):
         if self.in_batch or self.cosine or not logits:
             self.fits = self.fits or agree(users, items, ids, scores)
             if not self.fits:
-                raise ValueError(
-                    f"{self.model} does not score by dot products of what its forward returns and of "
-                    "item_embedding: leave out in_batch and cosine, with loss_type: CE, or take another model"
-                )
+                raise unfit(self.model)
         if logits and not self.in_batch:
             padding = torch.arange(scores.shape[-1], device=scores.device) == 0
             return self.loss.from_logits(scores, other, mask=padding, ignore_index=self.ignored)
@@ -60,6 +57,14 @@ class RetrievalCriterion(nn.Module):
             return self.loss.in_batch(users, items[ids], item_ids=ids, item_counts=self.item_counts)
         every = torch.arange(1, len(items), device=ids.device)
         return self.loss.from_embeddings(users, items[ids], items[1:], target_ids=ids, candidate_ids=every)
+
+
+def unfit(model: str) -> ValueError:
+    """Return the error of a model whose scores are not those of vectors."""
+    return ValueError(
+        f"{model} does not score by dot products of what its forward returns and of item_embedding: leave "
+        "out in_batch and cosine, with loss_type: CE, or take another model"
+    )
 
 
 def agree(users: Any, items: Any, ids: Tensor, scores: Tensor) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.integrations.framework import framework
 from lightning_croloss.integrations.recbole_counts import target_counts
-from lightning_croloss.integrations.recbole_criterion import RetrievalCriterion
+from lightning_croloss.integrations.recbole_criterion import RetrievalCriterion, unfit
 
 with framework("RecBole", "lightning-croloss[recbole]"):
     from recbole.model.loss import BPRLoss
@@ -48,6 +49,21 @@ def masked_positions(model: Any, criterion: RetrievalCriterion) -> tuple[Tensor,
     labels = batch[model.POS_ITEMS][rows, columns]
     criterion.expect(batch, labels, (users, items))
     return users @ items.T + model.output_bias, labels
+
+
+def unit_items(model: Any, name: str) -> None:
+    """Give a model's item embeddings unit length.
+
+    Args:
+        model: the model.
+        name: its name, for errors.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not isinstance(getattr(model, "item_embedding", None), nn.Embedding):
+        raise unfit(name)
+    register_parametrization(model.item_embedding, "weight", UnitLength())
 
 
 class UnitLength(nn.Module):

@@ -237,6 +237,7 @@ def test_run_recbole_trains_by_the_setting() -> None:
     [
         (NeuMF, {}, "NeuMF has no CrossEntropyLoss or BPRLoss"),
         (FPMC, BPR_PAIRS, "FPMC does not score by dot products"),
+        (FPMC, BPR_PAIRS | {"retrieval_loss": {"cosine": True}}, "FPMC does not score by dot products"),
         (HGN, BPR_PAIRS, "HGN does not score by dot products .* with loss_type: CE"),
         (CORE, {"retrieval_loss": {"cosine": True}}, "CORE does not score .* leave out in_batch and cosine"),
         (GRU4Rec, {"retrieval_loss": "CROLoss"}, "retrieval_loss must be a dictionary .* got 'CROLoss'"),
