@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_croloss.integrations.given_loss import given_loss
+from lightning_croloss.integrations.recbole_fit import agree, unfit
 from lightning_croloss.integrations.recbole_settings import read_settings
 from lightning_croloss.losses import CROLoss
 
@@ -57,20 +58,3 @@ class RetrievalCriterion(nn.Module):
             return self.loss.in_batch(users, items[ids], item_ids=ids, item_counts=self.item_counts)
         every = torch.arange(1, len(items), device=ids.device)
         return self.loss.from_embeddings(users, items[ids], items[1:], target_ids=ids, candidate_ids=every)
-
-
-def unfit(model: str) -> ValueError:
-    """Return the error of a model whose scores are not those of vectors."""
-    return ValueError(
-        f"{model} does not score by dot products of what its forward returns and of item_embedding: leave "
-        "out in_batch and cosine, with loss_type: CE, or take another model"
-    )
-
-
-def agree(users: Any, items: Any, ids: Tensor, scores: Tensor) -> bool:
-    """Return whether scores, logits (B, C) or of positives (B,), are dot products of users and items."""
-    shape = (len(ids), *getattr(items, "shape", ())[1:])
-    if len(shape) != 2 or getattr(users, "shape", ()) != shape or len(scores) != len(ids):
-        return False
-    given = scores.gather(1, ids[:, None])[:, 0] if scores.dim() == 2 else scores
-    return torch.allclose((users * items[ids]).sum(-1).to(given), given, rtol=1e-2, atol=1e-3)

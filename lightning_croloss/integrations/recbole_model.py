@@ -10,7 +10,8 @@ from torch.nn.utils.parametrize import register_parametrization
 from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.integrations.framework import framework
 from lightning_croloss.integrations.recbole_counts import target_counts
-from lightning_croloss.integrations.recbole_criterion import RetrievalCriterion, unfit
+from lightning_croloss.integrations.recbole_criterion import RetrievalCriterion
+from lightning_croloss.integrations.recbole_fit import unfit
 
 with framework("RecBole", "lightning-croloss[recbole]"):
     from recbole.model.loss import BPRLoss

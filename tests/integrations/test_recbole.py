@@ -186,6 +186,16 @@ def test_bert4rec_learns_the_masked_positions() -> None:
     assert torch.allclose(mixed.calculate_loss(batch), torch.stack(losses).mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("model", "cosine"), [(GRU4Rec, True), (SASRec, False), (BERT4Rec, False)])
+def test_models_fit_in_half_precision_too(model: Any, cosine: bool) -> None:
+    mixed, batch = built(model, retrieval_loss={**CROLOSS, "in_batch": True, "cosine": cosine})
+    if not cosine:
+        with torch.no_grad():
+            mixed.item_embedding.weight.mul_(30)  # as in a training that goes on
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.isfinite(mixed.calculate_loss(batch))
+
+
 @pytest.mark.parametrize("last", [0.0, 1.0])
 def test_bert4rec_counts_what_is_masked(last: float) -> None:
     given = {"mask_ratio": 0.4, "ft_ratio": last, "retrieval_loss": {**CROLOSS, "in_batch": True}}
