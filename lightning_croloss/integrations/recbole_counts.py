@@ -47,7 +47,7 @@ def masked_shares(sequences: Tensor, ratio: float, last: float, size: int) -> Te
         masked += torch.bincount(items, kept[behind], minlength=size)
         final += torch.bincount(items, (behind == 0).double(), minlength=size)
     # in any batch the negatives come from one of the two, so that not the counts add up, but the shares
-    shares = (1 - last) * masked / masked.sum() + last * final / final.sum()
+    shares: Tensor = (1 - last) * masked / masked.sum() + last * final / final.sum()
     return shares.float()
 
 

@@ -24,7 +24,8 @@ def pair_loss(loss: RetrievalLoss, model: Any, scores: Any, batch: Mapping[str, 
     real = None
     if scores[0].dim() == 2 and hasattr(model, "features"):
         real = (batch[model.features[1].name] != 0).to(scores[0].dtype)
-    return loss(scores[0], scores[1].unsqueeze(-1), sample_weight=real)
+    found: Tensor = loss(scores[0], scores[1].unsqueeze(-1), sample_weight=real)
+    return found
 
 
 def list_loss(
@@ -57,11 +58,13 @@ def list_loss(
         if not isinstance(scores, Tensor) or scores.shape != shape:
             raise misfit(model, 2, f"scores {shape} of a target and the negatives a row", scores)
         hits, log_prob = drawn == target.view(-1, 1), counted and counted.log_prob_of(drawn)
-        return loss(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
+        found: Tensor = loss(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
+        return found
     if not isinstance(scores, Tensor) or scores.dim() != 2:
         raise misfit(model, 2, "scores (B, C)", scores)
     if hasattr(model, "sample_weight_feature"):  # YoutubeSBC, which corrects for how it draws from the batch
-        return loss(scores[:, 0], scores[:, 1:])
+        of_batch: Tensor = loss(scores[:, 0], scores[:, 1:])
+        return of_batch
     if not labels.any():
         raise ValueError(
             f"all labels are 0, which is padding: {type(model).__name__} scores the whole catalogue, so a "
