@@ -12,6 +12,7 @@ from lightning.fabric.utilities.cloud_io import _is_local_file_protocol
 from torch import Tensor, distributed
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from lightning_croloss.common.files import replacing_folder
@@ -29,6 +30,14 @@ _FULL = (
     "No space left on device: {} could not be written and stays as it was; free some space on its file "
     "system, or choose another folder"
 )
+
+
+class _Writer(FileSystemWriter):
+    """Writes rows without the path they are written to: a temporary one, below a folder of the user's."""
+
+    def storage_meta(self) -> StorageMeta:
+        """Return what is told of the writing."""
+        return StorageMeta(save_id=self.save_id)
 
 
 def save_in_shards(
@@ -71,7 +80,7 @@ def save_in_shards(
                 problem = error
         folder = _agreed(problem, new)
         try:
-            save({**views}, storage_writer=FileSystemWriter(Path(folder) / ROWS))
+            save({**views}, storage_writer=_Writer(Path(folder) / ROWS))
         except CheckpointException as error:
             cause = next(iter(error.failures.values()))[0]
             told = f"{path} could not be written: {cause}"

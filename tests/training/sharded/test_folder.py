@@ -114,6 +114,17 @@ def saved(file: Path, path: Path | str) -> None:
     save_in_shards(content, path, {TABLE: RowShards(41)}, [{0: TABLE}])
 
 
+def test_it_does_not_tell_where_it_was_written(
+    group: None, checkpoints: tuple[Path, Path], tmp_path: Path
+) -> None:
+    saved(checkpoints[0], tmp_path / "best.ckpt")
+    files = [path for path in (tmp_path / "best.ckpt").rglob("*") if path.is_file()]
+    assert len(files) == 3
+    for path in files:  # paths are pickled part by part
+        assert tmp_path.name.encode() not in path.read_bytes()
+    assert same(*map(read_checkpoint, (tmp_path / "best.ckpt", checkpoints[1])))
+
+
 @pytest.mark.parametrize("held", ["thesis.txt", REST, ROWS])
 def test_a_folder_of_the_users_own_is_never_replaced(
     held: str, group: None, checkpoints: tuple[Path, Path], tmp_path: Path
