@@ -10,8 +10,13 @@ import warnings
 STARTED = "LOCAL_RANK"
 #: Names of the environment that tell the number of a process of a run.
 RANKS = ("RANK", STARTED, "SLURM_PROCID")
-#: Warnings between packages, about calls that are theirs; the second where a program calls ``main`` itself.
-IDLE_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)", "LightningCLI's args parameter is intended")
+#: Warnings between packages, about calls that are theirs; the second where a program calls ``main`` itself,
+#: the third that a measured model cannot go on training.
+IDLE_WARNINGS = (
+    r".*isinstance\(treespec, LeafSpec\)",
+    "LightningCLI's args parameter is intended",
+    "You're using the WeightAveraging callback, but loading a checkpoint outside",
+)
 #: Beginnings of log messages that recommend a product, or tell of what Lightning does in passing.
 IDLE_MESSAGES = ("💡 Tip:", "TPU available:", "Loading `train_dataloader` to estimate")
 LOGGER = "lightning.pytorch.utilities.rank_zero"

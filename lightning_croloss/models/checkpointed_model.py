@@ -30,6 +30,7 @@ from lightning_croloss.models.metadata import check_events, check_features
 from lightning_croloss.models.own_parts import choice_of, keep_choice
 from lightning_croloss.models.resumable_training import ResumableTraining
 from lightning_croloss.models.weights import check_weights
+from lightning_croloss.training.averaged_checkpoint import measure_averages
 from lightning_croloss.training.double_precision import convert_before_restoring
 from lightning_croloss.training.sharded.folder import rest_of
 from lightning_croloss.training.sharded.loading import refuse_part
@@ -137,6 +138,8 @@ class CheckpointedModel(PlainHyperparameters, ResumableTraining):
         if self._trainer is not None:
             self._check_file(checkpoint)
             convert_before_restoring(self.trainer, self)
+            if self.trainer.state.fn != "fit":
+                measure_averages(self.trainer)
         self.metadata.load(checkpoint, self.num_items)
         if self._trainer is not None and (data := self.data) is not None:
             if self.trainer.state.fn == "fit":

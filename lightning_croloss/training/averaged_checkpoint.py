@@ -1,4 +1,4 @@
-"""A checkpoint of the weights that ``StochasticWeightAveraging`` has averaged."""
+"""Checkpoints of averaged weights, and that what is measured is the averages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_croloss.training.run_folder import checkpoint_folder
@@ -71,6 +76,16 @@ def forget_early_copies(trainer: Trainer, module: LightningModule) -> None:
     for averaging in averages_of(trainer):
         if not averaging.n_averaged and averaging._average_model is not None:
             averaging.transfer_weights(module, averaging._average_model)
+
+
+def measure_averages(trainer: Trainer) -> None:
+    """Let a checkpoint that is loaded to be measured keep the averages that it holds as the model.
+
+    In a trainer that has trained, Lightning (2.6) puts the weights of training in their place.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback._average_model = None  # as in a trainer that has not; the next fit makes another
 
 
 def _holds(module: LightningModule, averages: LightningModule | None) -> bool:
