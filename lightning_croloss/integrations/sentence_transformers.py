@@ -1,7 +1,6 @@
 """sentence-transformers: a loss for its trainer, to stand where MultipleNegativesRankingLoss stands."""
 
 from collections.abc import Iterable, Mapping
-from copy import copy
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ from lightning_croloss.integrations.citation import CITATION
 from lightning_croloss.integrations.counted_items import CountedItems
 from lightning_croloss.integrations.framework import framework
 from lightning_croloss.integrations.given_loss import given_loss
+from lightning_croloss.integrations.ranked_anchors import Anchors, loss_of_anchors
 from lightning_croloss.integrations.text_ids import ids_of_columns
 from lightning_croloss.losses import RetrievalLoss, SoftmaxLoss
 
@@ -22,7 +22,7 @@ with framework("sentence-transformers", "lightning-croloss[integrations]"):
 class SentenceRetrievalLoss(nn.Module):
     """A loss of (anchor, positive, negative, …) texts: those of the other rows are an anchor's negatives too.
 
-    A text that recurs is never its own negative. Scores are cosines. It goes into ``MatryoshkaLoss``.
+    A text that recurs is no negative of its own rows. Scores are cosines. It goes into ``MatryoshkaLoss``.
 
     Args:
         model: the SentenceTransformer that is trained.
@@ -47,9 +47,8 @@ class SentenceRetrievalLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not hasattr(model, "preprocess"):
-            raise TypeError(
-                f"model must be the SentenceTransformer that is trained, got {type(model).__name__}"
-            )
+            got = type(model).__name__
+            raise TypeError(f"model must be the SentenceTransformer that is trained, got {got}")
         self.model, self.loss = model, given_loss(SoftmaxLoss(temperature=0.05) if loss is None else loss)
         self.symmetric, self.gather = symmetric, gather_across_devices
         self.counted = None if item_counts is None else CountedItems.of(item_counts, model)
@@ -68,9 +67,10 @@ class SentenceRetrievalLoss(nn.Module):
         ranked = partial(self.loss.from_embeddings, target_ids=own, candidate_ids=ids, padding_id=None)
         value = ranked(anchors, others[0], items, candidate_log_prob=log_prob, num_sampled=len(ids) - 1)
         if self.symmetric:
-            back = copy(self.loss)  # with the same parameters; it ranks anchors, and nobody has counted those
-            back.num_items = None
-            value = value + back.in_batch(others[0], anchors, item_ids=own, gather_across_devices=self.gather)
+            rows = every = Anchors.of(anchors, columns[0], own)
+            if self.gather:
+                every = Anchors(all_gather_with_grad(anchors), *map(all_gather, rows[1:]))
+            value = value + loss_of_anchors(self.loss, others[0], rows, every)
         return value / (1 + self.symmetric)
 
     def get_config_dict(self) -> dict[str, Any]:

@@ -135,6 +135,21 @@ def test_what_recurs_is_masked_and_counts_matter() -> None:
     )
 
 
+@pytest.mark.parametrize("by_label", [False, True])
+def test_a_query_with_two_documents_is_no_negative_of_either(by_label: bool) -> None:
+    model = static()
+    queries, documents = ["w0 w1", "w0 w1", "w2"], ["w8", "w9 w10", "w11"]
+    given: dict[str, Any] = {"item_counts": torch.ones(3)} if by_label else {}
+    columns, labels = features(model, queries, documents), torch.arange(3) if by_label else None
+    loss = SoftmaxLoss(0.1)
+    forth = SentenceRetrievalLoss(model, loss, **given)(columns, labels)
+    both = SentenceRetrievalLoss(model, loss, symmetric=True, **given)(columns, labels)
+    scores = vectors(model, documents) @ vectors(model, queries).T / 0.1
+    scores[0, 1] = scores[1, 0] = -torch.inf
+    expected = torch.nn.functional.cross_entropy(scores, torch.arange(3))
+    torch.testing.assert_close(2 * both - forth, expected)
+
+
 def test_labels_are_ids_where_the_counts_are_a_tensor() -> None:
     model = static()
     ids, counts = torch.tensor([3, 1, 3, 0, 2]), torch.tensor([2, 1, 4, 7])
@@ -238,7 +253,8 @@ def _of_a_part(rank: int, world_size: int) -> list[Tensor]:
             model, item_counts=ALL_COUNTS, symmetric=symmetric, gather_across_devices=world_size > 1
         )
         rows = slice(2 * rank, 2 * rank + 2) if world_size > 1 else slice(4)
-        value = loss(features(model, ANCHORS[rows], POSITIVES[rows], NEGATIVES[rows]))
+        anchors = [*ANCHORS[:2], ANCHORS[1], ANCHORS[3]]  # one recurs in the other process
+        value = loss(features(model, anchors[rows], POSITIVES[rows], NEGATIVES[rows]))
         value.backward()
         found += [value.detach(), model[0].embedding.weight.grad]
     return found
