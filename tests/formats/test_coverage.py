@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 from typing import Any
@@ -73,6 +74,21 @@ def test_there_is_a_file_of_each_class(package: Any) -> None:
 def test_there_is_a_file_of_each_split() -> None:
     splits = {"GlobalTime", "LeaveOneOut", "PerUserRatio", "Predefined", "UserDisjoint"}
     assert splits <= named_in_files()
+
+
+def test_there_is_a_file_with_each_part_of_a_checkpoint() -> None:
+    kept = checkpoints()
+    ours = {name for content in kept for name, value in content[KEY].items() if value is not None}
+    assert {"by_rule", "events", "loss", "position", "titles", "trained_on", "users"} <= ours
+    assert any("current_model_state" in content for content in kept)  # of which the weights are averages
+    assert any(SHARDS_KEY in content for content in kept)
+
+
+@pytest.mark.parametrize("folder", SETS)
+def test_the_configs_are_those_of_the_set(folder: str) -> None:
+    made = importlib.import_module(f"tests.formats.making.{folder}").configs()
+    kept = {path.stem: yaml.safe_load(path.read_text()) for path in (HERE / folder / "configs").iterdir()}
+    assert made == kept
 
 
 @pytest.mark.parametrize("folder", SETS)
