@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_croloss.integrations.given_loss import given_loss
+from lightning_croloss.integrations.shifted_labels import shifted
 from lightning_croloss.losses import RetrievalLoss
 
 #: Outputs of two towers that need not be named, the user's or query's first.
@@ -25,7 +26,8 @@ class TrainerLoss:
     Args:
         loss: the loss, with ``reduction`` "mean" or "sum".
         embeddings: names of a pair among the outputs; None = "logits" or, without those, a usual pair.
-        shift_labels: for causal language models: position i predicts label i + 1.
+        shift_labels: for causal language models: position i predicts label i + 1. If they are not those of
+            transformers, a row's first label must be −100: the Trainer would count it.
         accumulation_steps: the Trainer's ``gradient_accumulation_steps``, for pairs without labels: it leaves
             their division to the loss.
         **in_batch: for pairs: ``item_counts``, ``symmetric``, ``gather_across_devices``.
@@ -43,7 +45,7 @@ class TrainerLoss:
         if unknown := set(in_batch) - {"item_counts", "symmetric", "gather_across_devices"}:
             raise TypeError(f"{min(unknown)} is no argument of TrainerLoss")
         self.loss, self.embeddings, self.in_batch = given_loss(loss), embeddings, in_batch
-        self.shift_labels, self.accumulation_steps = shift_labels, accumulation_steps
+        self.shift_labels, self.accumulation_steps, self._counted = shift_labels, accumulation_steps, False
 
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
@@ -68,7 +70,9 @@ class TrainerLoss:
         else:
             logits = found["logits"]
             if self.shift_labels:
-                logits, labels = logits[:, :-1], labels[:, 1:]
+                asks = not (self._counted and torch.is_grad_enabled())  # no step waits for a device again
+                self._counted = self._counted or num_items_in_batch is not None
+                logits, labels = logits[:, :-1], shifted(labels, num_items_in_batch if asks else None)
             value = self.loss.from_logits(logits, labels, class_dim=-1)
         if num_items_in_batch is None:
             return value

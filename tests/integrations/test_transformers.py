@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,28 @@ def test_labels_of_language_models_are_shifted() -> None:
     outputs, labels = logits(3, 7, 5)
     expected = cross_entropy(outputs["logits"][:, :-1].flatten(0, 1), labels[:, 1:].flatten())
     torch.testing.assert_close(TrainerLoss(LOSS, shift_labels=True)(outputs, labels), expected)
+
+
+def test_first_labels_that_the_trainer_counts_are_warned_of() -> None:
+    outputs, labels = logits(3, 7, 5)
+    labels[1, 4:] = -100
+    every, predicted = (labels != -100).sum(), (labels[:, 1:] != -100).sum()
+    asked = TrainerLoss(LOSS, shift_labels=True)
+    expected = asked(outputs, labels)
+    with pytest.warns(UserWarning, match="set those labels to -100 in the data"):
+        small = asked(outputs, labels, num_items_in_batch=every)
+    torch.testing.assert_close(small, expected * predicted / every)
+    with pytest.warns(UserWarning, match="first label of each row"), torch.no_grad():
+        asked(outputs, labels, num_items_in_batch=int(every))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fresh = TrainerLoss(LOSS, shift_labels=True)
+        torch.testing.assert_close(fresh(outputs, labels, num_items_in_batch=predicted), expected)
+        TrainerLoss(LOSS, shift_labels=True)(outputs, labels, num_items_in_batch=every * 3)
+        labels[:, 0] = -100
+        for number in (predicted, (labels != -100).sum()):
+            fresh = TrainerLoss(LOSS, shift_labels=True)
+            torch.testing.assert_close(fresh(outputs, labels, num_items_in_batch=number), expected)
 
 
 def test_batches_that_are_accumulated_are_one_large_batch() -> None:
