@@ -24,8 +24,7 @@ def pair_loss(loss: RetrievalLoss, model: Any, scores: Any, batch: Mapping[str, 
     real = None
     if scores[0].dim() == 2 and hasattr(model, "features"):
         real = (batch[model.features[1].name] != 0).to(scores[0].dtype)
-    found: Tensor = loss(scores[0], scores[1].unsqueeze(-1), sample_weight=real)
-    return found
+    return loss.forward(scores[0], scores[1].unsqueeze(-1), sample_weight=real)
 
 
 def list_loss(
@@ -57,14 +56,13 @@ def list_loss(
         shape = len(drawn), 1 + drawn.shape[-1]
         if not isinstance(scores, Tensor) or scores.shape != shape:
             raise misfit(model, 2, f"scores {shape} of a target and the negatives a row", scores)
-        hits, log_prob = drawn == target.view(-1, 1), counted and counted.log_prob_of(drawn)
-        found: Tensor = loss(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
-        return found
+        hits = drawn == target.view(-1, 1)
+        log_prob = None if counted is None else counted.log_prob_of(drawn)
+        return loss.forward(scores[:, 0], scores[:, 1:], negative_mask=hits, negative_log_prob=log_prob)
     if not isinstance(scores, Tensor) or scores.dim() != 2:
         raise misfit(model, 2, "scores (B, C)", scores)
     if hasattr(model, "sample_weight_feature"):  # YoutubeSBC, which corrects for how it draws from the batch
-        of_batch: Tensor = loss(scores[:, 0], scores[:, 1:])
-        return of_batch
+        return loss.forward(scores[:, 0], scores[:, 1:])
     if not labels.any():
         raise ValueError(
             f"all labels are 0, which is padding: {type(model).__name__} scores the whole catalogue, so a "
