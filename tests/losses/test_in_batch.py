@@ -114,6 +114,38 @@ def test_symmetric_is_the_mean_of_both_directions():
     assert loss.diagnostics == kept
 
 
+USER_IDS = torch.tensor([7, -3, 0, 7, 5, 0, 7, 9, 11])
+
+
+@pytest.mark.parametrize("most", [base.MOST_PAIRS, 1])
+@pytest.mark.parametrize("name", ["CROLoss", "SoftmaxLoss", "BPRLoss"])
+def test_a_user_that_recurs_is_no_negative_of_its_items(name, most, monkeypatch):
+    monkeypatch.setattr(base, "MOST_PAIRS", most)
+    users, items, ids, _ = pairs()
+    loss = LOSSES[name]()
+    forth = loss.in_batch(users, items, item_ids=ids)
+    back = []
+    for i in range(B):
+        others = [j for j in range(B) if j != i]
+        hits = (ids[others] == ids[i]) | (USER_IDS[others] == USER_IDS[i])
+        scores = (users[others] @ items[i])[None]
+        back.append(loss((users[i] @ items[i])[None], scores, negative_mask=hits[None]))
+    value = loss.in_batch(users, items, item_ids=ids, symmetric=True, user_ids=USER_IDS)
+    torch.testing.assert_close(value, (forth + torch.stack(back).mean()) / 2)
+    assert value != loss.in_batch(users, items, item_ids=ids, symmetric=True)
+    assert loss.in_batch(users, items, item_ids=ids, user_ids=USER_IDS) == forth
+    # nor does the way back need the items' ids for that
+    alone = loss.in_batch(users, items, symmetric=True, user_ids=torch.arange(B))
+    torch.testing.assert_close(alone, loss.in_batch(users, items, symmetric=True))
+
+
+def test_a_batch_of_one_user_has_no_way_back():
+    users, items, _, _ = pairs()
+    loss = SoftmaxLoss()
+    value = loss.in_batch(users, items, symmetric=True, user_ids=torch.zeros(B, dtype=torch.long))
+    torch.testing.assert_close(value, loss.in_batch(users, items) / 2)
+
+
 def test_counts_need_no_catalogue_size():
     users, items, ids, counts = pairs()
     counts = torch.cat([counts, torch.zeros(5, dtype=torch.long)])  # ids that never occur
@@ -193,6 +225,7 @@ def test_a_single_pair_has_no_negative():
         ({"items": torch.zeros(B - 1, D)}, r"users and items must be \(B, D\) both"),
         ({"users": torch.zeros(B, 2, D), "items": torch.zeros(B, 2, D)}, "users and items must be"),
         ({"item_ids": torch.zeros(B - 1, dtype=torch.long)}, "item_ids must be"),
+        ({"user_ids": torch.zeros(B - 1, dtype=torch.long)}, "user_ids must be"),
         ({"item_ids": None}, "item_counts is indexed by item_ids: give item_ids"),
         ({"item_ids": torch.full((B,), N)}, f"item_counts is indexed by item_ids and has {N} entries, but"),
         ({"item_ids": torch.full((B,), -1)}, "item_ids go from -1 to -1"),
@@ -219,6 +252,7 @@ def gathered(rank, world_size, symmetric, name):
         item_counts=counts,
         symmetric=symmetric,
         gather_across_devices=True,
+        user_ids=USER_IDS[part],
     )
     gradients = torch.autograd.grad(value, (users, items))
     for gradient in gradients:
@@ -232,7 +266,8 @@ def test_two_processes_are_one_batch(symmetric, name):
     first, second = run_distributed(gathered, 2, symmetric, name)
     users, items, ids, counts = pairs()
     loss = LOSSES[name](num_items=N, reduction="sum")
-    value = loss.in_batch(users, items, item_ids=ids, item_counts=counts, symmetric=symmetric)
+    of_users = {"symmetric": symmetric, "user_ids": USER_IDS}
+    value = loss.in_batch(users, items, item_ids=ids, item_counts=counts, **of_users)
     assert first[0] + second[0] == pytest.approx(float(value))
     for found, right in zip(first[1:], torch.autograd.grad(value, (users, items)), strict=True):
         torch.testing.assert_close(found, right)

@@ -21,12 +21,14 @@ class Pairs(NamedTuple):
         back: that of items that rank users.
         first: the candidate that is the positive of row 0; the other rows' follow it.
         distinct: whether each candidate is the positive of its own row alone, and none is padding.
+        own_users: (B, C) bool, candidates of ``back`` that are the row's own user; None = not known.
     """
 
     forth: VectorBatch
     back: VectorBatch
     first: int
     distinct: bool
+    own_users: Tensor | None
 
 
 def own_item_batches(
@@ -37,6 +39,7 @@ def own_item_batches(
     sample_weight: Tensor | None,
     num_items: int | None,
     gather: bool,
+    user_ids: Tensor | None,
 ) -> Pairs:
     """Return the batches of pairs, row i's positive being item i.
 
@@ -50,6 +53,7 @@ def own_item_batches(
         sample_weight: (B,) or None.
         num_items: size of the catalogue, if it is known.
         gather: whether the rows of the other processes are candidates too.
+        user_ids: (B,) any integers; None = they are not compared.
 
     Raises:
         ValueError: there are counts without ids, or ids that were not counted.
@@ -66,9 +70,12 @@ def own_item_batches(
         item_ids = torch.arange(before, before + rows, device=users.device)
     own = inner_ids(item_ids, None)
     ids, all_items, all_users = own, items, users
+    all_ids = None if user_ids is None else inner_ids(user_ids, None)
+    own_ids = all_ids
     if gathers:
         ids, all_items, all_users = (gathered(part, max(sizes)) for part in (own, items, users))
         log_prob = None if log_prob is None else gathered(log_prob, max(sizes))
+        all_ids = None if all_ids is None else gathered(all_ids, max(sizes))
     if counted is not None and num_items is None:
         num_items = counted.num_items
     forth, back = (
@@ -80,4 +87,5 @@ def own_item_batches(
         VectorBatch(items, users, all_users, back),
         distributed.get_rank() * max(sizes) if gathers else 0,
         distinct,
+        None if own_ids is None or all_ids is None else own_ids.unsqueeze(1) == all_ids,
     )

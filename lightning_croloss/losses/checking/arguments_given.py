@@ -127,7 +127,7 @@ def check_embeddings(
         check_weight(weight, rows, "users", device)
 
 
-def check_pairs(users: object, items: object, item_ids: object, weight: object) -> None:
+def check_pairs(users: object, items: object, item_ids: object, weight: object, user_ids: object) -> None:
     """Check the arguments of ``RetrievalLoss.in_batch`` but the counts, in their order.
 
     Raises:
@@ -144,12 +144,14 @@ def check_pairs(users: object, items: object, item_ids: object, weight: object) 
     device = users.device
     if items.device != device:
         refuse_device("items", items, "users", device)
-    if item_ids is not None:
-        item_ids = check_ids("item_ids", item_ids, "(B,)")
-        if item_ids.shape != users.shape[:1]:
-            raise ValueError(f"item_ids must be (B,) with B={users.shape[0]}, got {tuple(item_ids.shape)}")
-        if item_ids.device != device:
-            refuse_device("item_ids", item_ids, "users", device)
+    for name, given in (("item_ids", item_ids), ("user_ids", user_ids)):
+        if given is None:
+            continue
+        ids = check_ids(name, given, "(B,)")
+        if ids.shape != users.shape[:1]:
+            raise ValueError(f"{name} must be (B,) with B={users.shape[0]}, got {tuple(ids.shape)}")
+        if ids.device != device:
+            refuse_device(name, ids, "users", device)
     if weight is not None:
         check_weight(weight, users.shape[:1], "users", device)
 
