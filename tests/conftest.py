@@ -55,6 +55,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
+@pytest.fixture(autouse=True)
+def no_search_for_nan() -> None:
+    """Undo what an import of RecBole switches on in the whole process, also where tests are collected."""
+    torch.autograd.set_detect_anomaly(False)
+
+
 @pytest.fixture(scope="session")
 def fuzz_budget(request: pytest.FixtureRequest) -> int:
     """Return how many times the usual number of damaged files a fuzz test tries: 1, or what --fuzz says."""
