@@ -108,9 +108,7 @@ def choose(
     """
     check_n(n, num_items)
     check_expected_recall(expected_recall)
-    within = _clamped(
-        float(n), N_RANGE
-    )  # in the ratio too, else the answer goes on changing beyond the range
+    within = _clamped(float(n), N_RANGE)  # for the ratio too: beyond the range the answer stays as it is
     ratio = TYPICAL_RATIO if num_items is None else _clamped(num_items / within, RATIO_RANGE)
     recall = TYPICAL_RECALL if expected_recall is None else float(expected_recall)
     if kernel is None:

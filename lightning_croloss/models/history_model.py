@@ -289,11 +289,11 @@ class HistoryModel(RetrievalModel):
     def _candidate_rows(self) -> AbstractContextManager[Tensor | None]:
         """Return, for one step, the rows of a table that all are candidates: the smoothed one too."""
         table = self._smoothed
-        if table is None or self.item_feature_embedding is not None or not self._takes_whole_tables:
+        if table is None or not self._takes_whole_tables:
             return super()._candidate_rows()
-        rows = table.table() if self.made_of_rows(HistoryModel, *ROWS) else None
+        alone = self.item_feature_embedding is None and self.made_of_rows(HistoryModel, *ROWS)
         # on an accelerator a normalised copy costs nothing
-        return nullcontext(rows if rows is not None and rows.is_cpu else None)
+        return nullcontext(table.table() if alone and table.weight.is_cpu else None)
 
     @property
     def supports_shards(self) -> bool:

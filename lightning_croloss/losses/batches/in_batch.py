@@ -70,12 +70,14 @@ def own_item_batches(
         item_ids = torch.arange(before, before + rows, device=users.device)
     own = inner_ids(item_ids, None)
     ids, all_items, all_users = own, items, users
-    all_ids = None if user_ids is None else inner_ids(user_ids, None)
-    own_ids = all_ids
     if gathers:
         ids, all_items, all_users = (gathered(part, max(sizes)) for part in (own, items, users))
         log_prob = None if log_prob is None else gathered(log_prob, max(sizes))
-        all_ids = None if all_ids is None else gathered(all_ids, max(sizes))
+    own_users = None
+    if user_ids is not None:
+        of_rows = inner_ids(user_ids, None)
+        of_candidates = gathered(of_rows, max(sizes)) if gathers else of_rows
+        own_users = of_rows.unsqueeze(1) == of_candidates
     if counted is not None and num_items is None:
         num_items = counted.num_items
     forth, back = (
@@ -87,5 +89,5 @@ def own_item_batches(
         VectorBatch(items, users, all_users, back),
         distributed.get_rank() * max(sizes) if gathers else 0,
         distinct,
-        None if own_ids is None or all_ids is None else own_ids.unsqueeze(1) == all_ids,
+        own_users,
     )
