@@ -8,8 +8,10 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import _TunerExitException
 
+from lightning_croloss.training.averaged_checkpoint import averages_of
 from lightning_croloss.training.steps import batches_a_step
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.plan import FitLength
@@ -42,6 +44,11 @@ def measure_length(
         raise ValueError("max_time makes the outcome of a fit depend on timing: set max_epochs or max_steps")
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         raise ValueError("a dry run keeps no checkpoint to choose from: leave fast_dev_run out")
+    if averages_of(trainer):  # in the model only after the last validation
+        rank_zero_warn(
+            "StochasticWeightAveraging averages the weights when a fit is over, and tune keeps those of the "
+            "best validation: its model will not be averaged. EMAWeightAveraging averages for each validation"
+        )
     begin = _Begin(objectives)
     trainer.num_sanity_val_steps = 1
     trainer.callbacks.append(begin)  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
 
 from lightning_croloss.tuning.length import measure_length
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
@@ -35,3 +35,9 @@ def test_batches_of_max_steps_are_counted_as_they_come(scheduling: dict[int, int
         callbacks=[GradientAccumulationScheduler(dict(scheduling))], val_check_interval=1, **options
     )
     assert measure_length(trainer, small_model(), ClusteredData()).steps == counting.number
+
+
+def test_averages_that_no_search_would_keep_are_told() -> None:
+    trainer = quiet_trainer(callbacks=[StochasticWeightAveraging(0.01)], max_epochs=2)
+    with pytest.warns(UserWarning, match="its model will not be averaged"):
+        measure_length(trainer, small_model(), ClusteredData())
