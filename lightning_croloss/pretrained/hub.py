@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -70,8 +71,10 @@ def downloaded_manifests(text: str) -> list[str]:
     return sorted(beginning if name == "." else f"{beginning}/{name}" for name in found)
 
 
-def upload(folder: Path, address: str, private: bool, token: str | None, message: str) -> None:
-    """Upload the folder of a pretrained model; the repository is made if it does not exist.
+def upload(
+    folder: Path, names: Sequence[str], address: str, private: bool, token: str | None, message: str
+) -> None:
+    """Upload files of the folder of a pretrained model; the repository is made if it does not exist.
 
     Raises:
         PretrainedError: the Hub refuses it.
@@ -88,7 +91,7 @@ def upload(folder: Path, address: str, private: bool, token: str | None, message
             revision=target.revision,
             token=token,
             commit_message=message,
-            allow_patterns=[MANIFEST, CARD, *REQUIRED, *OPTIONAL],
+            allow_patterns=list(names),
         )
     except Exception as error:  # see _snapshot
         why = explain(error, target.repository, target.revision, writes=True)

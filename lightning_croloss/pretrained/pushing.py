@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lightning_croloss.pretrained.hub import parse_address, upload
-from lightning_croloss.pretrained.layout import read_manifest
+from lightning_croloss.pretrained.layout import CARD, MANIFEST, OPTIONAL, REQUIRED, read_card, read_manifest
 from lightning_croloss.pretrained.registry import find_pretrained
 
 
@@ -31,11 +32,15 @@ def push_to_hub(
         The address, for :func:`load_pretrained`.
 
     Raises:
-        PretrainedError: the model is incomplete, or the Hub refuses it.
+        PretrainedError: the model is incomplete, its card is a link to another folder, or the Hub refuses it.
         MissingExtraError: huggingface_hub is not installed.
     """
     parse_address(address)  # refused before anything is read
     folder = find_pretrained(model)
-    read_manifest(folder)
-    upload(folder, address, private, token, message)
+    listed = read_manifest(folder)["files"]
+    names = [MANIFEST, *REQUIRED, *(name for name in OPTIONAL if name in listed)]  # no other was checked
+    if os.path.lexists(folder / CARD):
+        read_card(folder)  # one that leads out of the folder would make public what lies there
+        names.append(CARD)
+    upload(folder, names, address, private, token, message)
     return address

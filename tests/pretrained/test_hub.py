@@ -119,6 +119,23 @@ def test_a_damaged_upload_is_refused(hub, saved):
         load_pretrained("hf://me/models")
 
 
+@pytest.mark.parametrize("name", ["README.md", "users.parquet"])
+def test_nothing_that_was_not_checked_is_uploaded(hub, saved, tmp_path, name):
+    """A folder that someone else has made may hold a link to what is nobody's business."""
+    (tmp_path / "private.txt").write_text("nobody's business")
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "private.txt")
+    if name == "README.md":
+        with pytest.raises(
+            PretrainedError, match=r"README\.md cannot be read: it is a link to a file outside"
+        ):
+            push_to_hub(folder, "hf://me/models")
+        folder.joinpath(name).unlink()
+    push_to_hub(folder, "hf://me/models")  # without a card, which loading does not need
+    assert not list(hub.folder.rglob(name))
+
+
 def test_addresses():
     assert parse_address("hf://me/models") == Address("me/models", None, "")
     assert parse_address("hf://me/models@v1/a/b/") == Address("me/models", "v1", "a/b")
