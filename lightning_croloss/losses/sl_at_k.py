@@ -43,8 +43,9 @@ class SLAtKLoss(RetrievalLoss):
         learnable_temperature: whether τ is a parameter, which begins at ``temperature`` and stays between a
             tenth and ten times of it; τ_w stays.
         refresh_epochs: for how many epochs a user's β is kept; published 5 and 20. It needs ``user_ids``,
-            which only ``from_embeddings`` takes and a ``RetrievalModel`` gives; each process keeps its own,
-            and a checkpoint those of the first. None = every row estimates its own.
+            which only ``from_embeddings`` takes and a ``RetrievalModel`` gives. With several processes of
+            ``torch.distributed`` they are the users of all, so that every process must come to each step.
+            None = every row estimates its own.
     """
 
     always_printed = ("temperature", "weight_temperature", "k")
@@ -104,12 +105,13 @@ class SLAtKLoss(RetrievalLoss):
         if self.raw_temperature is not None:  # the scores are multiplied by τ₀/τ, which the weight is not of
             factor = self._factor(own)
             own, beyond = own / factor, beyond / factor.detach()
-        ahead = own - self._kept_threshold(own.detach() + beyond, batch.user_ids)
+        # a batch of shards has the rows of all processes
+        ahead = own - self._kept_threshold(own.detach() + beyond, batch.user_ids, batch.shards is not None)
         weight = torch.sigmoid(ahead / self.weight_temperature.to(ahead.dtype))
         self.diagnostics["weight"] = weight.detach().mean()
         return torch.where(nothing, zero, weight * total)
 
-    def _kept_threshold(self, estimates: Tensor, user_ids: Tensor | None) -> Tensor:
+    def _kept_threshold(self, estimates: Tensor, user_ids: Tensor | None, whole: bool) -> Tensor:
         """Return β of each row, (B,): its own estimate, or what is kept of its user."""
         if self.refresh_epochs is None:
             return estimates
@@ -119,7 +121,7 @@ class SLAtKLoss(RetrievalLoss):
             )
         if not (self.training and torch.is_grad_enabled()):  # a validation must not change the training
             return self._kept.read(user_ids, estimates, self.epoch)
-        return self._kept.kept(user_ids, estimates, self.epoch, self.refresh_epochs, self.num_users)
+        return self._kept.kept(user_ids, estimates, self.epoch, self.refresh_epochs, self.num_users, whole)
 
     def training_state(self) -> dict[str, Any]:
         """Return the thresholds of the users, if they are kept."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from lightning_croloss.common.equal_ids import EqualIds
+from lightning_croloss.common.gathering import gathered, row_counts
 from lightning_croloss.losses.kernels import FAR_BELOW
 
 #: Ids from here on are hashes: 3 GB would be kept of so many users.
@@ -21,7 +22,13 @@ class UserThresholds:
 
     @torch.no_grad()
     def kept(
-        self, user_ids: Tensor, estimates: Tensor, epoch: int, every: int, num_users: int | None = None
+        self,
+        user_ids: Tensor,
+        estimates: Tensor,
+        epoch: int,
+        every: int,
+        num_users: int | None = None,
+        whole: bool = False,
     ) -> Tensor:
         """Return the threshold of each row, after those that are due have been estimated anew.
 
@@ -33,6 +40,8 @@ class UserThresholds:
             every: for how many epochs a threshold is kept.
             num_users: the largest id that there is. None = the largest of the batch is read, which waits for
                 a device.
+            whole: whether these are the rows of all processes of ``torch.distributed`` already; otherwise
+                they are gathered, so that a user has one threshold, whatever process has their rows.
 
         Returns:
             (B,) in the type of the estimates.
@@ -40,6 +49,9 @@ class UserThresholds:
         Raises:
             ValueError: an id is so large that it cannot be a number of a user.
         """
+        own_ids, own_estimates = user_ids, estimates
+        if not whole:
+            user_ids, estimates = _of_all_processes(user_ids, estimates)
         is_read = num_users is None or user_ids.device.type == "cpu"
         largest = int(user_ids.max()) if is_read else num_users or 0
         if largest >= MOST_USERS:
@@ -58,7 +70,7 @@ class UserThresholds:
         users, anew = equal.ids, number > 0.0
         self._values[users] = torch.where(anew, total / number.clamp(min=1.0), self._values[users])
         self._epochs[users] = self._epochs[users].masked_fill(anew, epoch)
-        return torch.where(self._epochs[user_ids] < 0, estimates, self._values[user_ids])
+        return torch.where(self._epochs[own_ids] < 0, own_estimates, self._values[own_ids])
 
     @torch.no_grad()
     def read(self, user_ids: Tensor, estimates: Tensor, epoch: int) -> Tensor:
@@ -110,3 +122,13 @@ class UserThresholds:
         if (more := size - len(self._values)) > 0:
             self._values = torch.cat([self._values, self._values.new_zeros(more)])
             self._epochs = torch.cat([self._epochs, self._epochs.new_full((more,), -1)])
+
+
+def _of_all_processes(user_ids: Tensor, estimates: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows of all processes; what fills up those of fewer is an estimate that is none."""
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return user_ids, estimates
+    counts = row_counts(len(user_ids), user_ids.device)
+    rows = max(counts)
+    there = torch.arange(rows, device=user_ids.device) < torch.tensor(counts, device=user_ids.device)[:, None]
+    return gathered(user_ids, rows), gathered(estimates, rows).masked_fill(~there.flatten(), FAR_BELOW)

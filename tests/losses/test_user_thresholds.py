@@ -9,6 +9,7 @@ import torch
 from lightning_croloss import SASRec, SLAtKLoss, UniformNegatives, YouTubeDNN
 from lightning_croloss.losses import CROLoss
 from lightning_croloss.losses.user_thresholds import UserThresholds
+from tests.distributed import run_distributed
 from tests.test_grid import batch_of_users
 
 K, N = 9, 30
@@ -166,6 +167,31 @@ def test_the_state_goes_on_exactly_and_is_nothing_to_another_loss():
         assert other.training_state() == {}
     again.load_training_state({})
     assert torch.equal(again.from_embeddings(*vectors(1), user_ids=torch.arange(5)), expected)
+
+
+def trained_on_parts(rank, world_size):
+    """Train on rows of a batch, of which processes have other numbers; a user's rows lie on several."""
+    loss = build()
+    rows = slice(0, 3) if rank == 0 else slice(3, 5)
+    found = []
+    for epoch in (0, 1, 2):
+        loss.epoch = epoch
+        users, positives, candidates = vectors(epoch)
+        ids = torch.tensor([0, 1, 2, 2, 7])[rows]
+        found.append(loss.from_embeddings(users[rows], positives[rows], candidates, user_ids=ids))
+    return found, loss.training_state()
+
+
+def test_several_processes_keep_the_same():
+    one, other = run_distributed(trained_on_parts, 2)
+    alone = build()
+    for epoch in (0, 1, 2):
+        alone.epoch = epoch
+        expected = alone.from_embeddings(*vectors(epoch), user_ids=torch.tensor([0, 1, 2, 2, 7]))
+        torch.testing.assert_close(torch.cat([one[0][epoch], other[0][epoch]]), expected)
+    for name, value in alone.training_state()["user_thresholds"].items():
+        torch.testing.assert_close(one[1]["user_thresholds"][name], value)
+        assert torch.equal(one[1]["user_thresholds"][name], other[1]["user_thresholds"][name])
 
 
 @pytest.mark.parametrize(
