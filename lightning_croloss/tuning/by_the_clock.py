@@ -53,6 +53,7 @@ class ByTheClock(Callback):
         began: when that was.
         clock: the time in seconds.
         steps: training steps in all after which it ends too; None does not end it.
+        settles: whether it ends once it gains no more: not if what it gains comes at its end.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ByTheClock(Callback):
         began: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         steps: int | None = None,
+        settles: bool = True,
     ) -> None:
         #: seconds of training of this fit, without its validations
         self.trained = 0.0
@@ -83,6 +85,7 @@ class ByTheClock(Callback):
         self._latest, self._began = latest, began
         self._clock = clock
         self._steps = math.inf if steps is None else steps
+        self._settles = settles
         self._now = self._asked = self._last = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -116,7 +119,7 @@ class ByTheClock(Callback):
         self._last = self.trained
         value = self._objective.value(logged_metrics(trainer))
         self.validations.append((batches_so_far(trainer), value))
-        self.settled = is_settled(self.validations, int(trainer.num_training_batches))
+        self.settled = self._settles and is_settled(self.validations, int(trainer.num_training_batches))
         self.over = self.settled or self._end - self._now - self.validation <= 0
         self.over |= self.validations[-1][0] >= self._steps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightning_croloss.tuning.candidate import Candidate
@@ -29,7 +29,7 @@ FEW_EVENTS = 30
 
 @dataclass(frozen=True)
 class Design:
-    """A model to train, as plain values.
+    """A model to train, as plain values; two are equal if the same is trained, whatever they are called.
 
     Args:
         name: unique and short, for tables.
@@ -41,13 +41,13 @@ class Design:
         why: what it is tried for.
     """
 
-    name: str
+    name: str = field(compare=False)
     family: str
     arguments: Mapping[str, Any]
     loss: Candidate
     features: bool = False
     learning_rate: float = LEARNING_RATE
-    why: str = ""
+    why: str = field(default="", compare=False)
 
     @property
     def all_positions(self) -> bool:
@@ -133,17 +133,21 @@ def variants(best: Design, ns: Sequence[int], num_items: int, tried: Sequence[De
         best: the best so far.
         ns: the N that will be deployed.
         num_items: size of the catalogue.
-        tried: designs that were tried already, which are left out.
+        tried: designs that are tried anyway, which are left out.
     """
     losses = [each for each in portfolio(ns, num_items) if each.name != best.loss.name]
     others = [
-        replace(best, name=f"{best.name}; {each.name}", loss=each, why="another loss") for each in losses
+        replace(best, name=_without(best.name, best.loss.name, each.name), loss=each, why="another loss")
+        for each in losses
     ]
     dropout = float(best.arguments.get("history_dropout", 0.0))
     smoothed = "item_graph_weight" in best.arguments
+    attention = "num_blocks" in best.arguments
     tuned = [
         *(() if smoothed or num_items > SMOOTHED_ITEMS else (_smoothed(best),)),
         _changed(best, "width 128", "a wider model", embedding_dim=128),
+        *((_changed(best, "dropout 0.5", "regularisation", dropout=0.5),) if attention else ()),
+        *((_changed(best, "2 blocks", "more attention", num_blocks=2),) if attention else ()),
         *(
             _changed(best, f"history dropout {value:g}", "regularisation", history_dropout=value)
             for value in (0.5, 0.2, 0.7, 0.0)
@@ -151,7 +155,7 @@ def variants(best: Design, ns: Sequence[int], num_items: int, tried: Sequence[De
         ),
         replace(
             best,
-            name=f"{best.name}; learning rate {best.learning_rate / 3:g}",
+            name=_without(best.name, "learning rate", f"learning rate {best.learning_rate / 3:g}"),
             learning_rate=best.learning_rate / 3,
             why="slower steps",
         ),
@@ -159,8 +163,7 @@ def variants(best: Design, ns: Sequence[int], num_items: int, tried: Sequence[De
     found: list[Design] = []
     for at in range(max(len(others), len(tuned))):  # in turn, since either may be what counts
         found += others[at : at + 1] + tuned[at : at + 1]
-    known = {each.name for each in tried}
-    return [each for each in found if each.name not in known]
+    return [each for each in found if each not in (best, *tried)]
 
 
 def config_of(
@@ -224,7 +227,14 @@ def _smoothed(design: Design) -> Design:
 
 def _changed(design: Design, name: str, why: str, **arguments: Any) -> Design:
     merged = {**design.arguments, **arguments}
-    return replace(design, name=f"{design.name}; {name}", arguments=merged, why=why)
+    kind = name.rpartition(" ")[0]
+    return replace(design, name=_without(design.name, kind, name), arguments=merged, why=why)
+
+
+def _without(name: str, kind: str, change: str) -> str:
+    """Return the name of a design with another change, which takes the place of one of the same kind."""
+    parts = [part for part in name.split("; ") if not part.startswith(f"{kind} ") and part != kind]
+    return "; ".join([*parts, change])
 
 
 __all__ = ["Design", "config_of", "first_designs", "takes_user_features", "variants"]

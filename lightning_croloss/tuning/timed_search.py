@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic
 
-#: Shares of the time that is left for the first look at all designs, for what is tried around the best one,
-#: and for a race among the best of both; the rest trains the winner.
-LOOK, AROUND, RACE, RACING = 0.4, 0.4, 0.45, 3
+from lightning_croloss.tuning.tracks import D, Job, Track, Turn
+
+#: Shares of the time that is left for the first look at all designs, for each round of what is tried around
+#: the best one so far, and for a race among the best of all; the rest trains the winner.
+LOOK, AROUND, RACE = 0.4, 0.25, 0.45
+#: How many such rounds there are, so that two changes may come together; how many designs race.
+ROUNDS, RACING = 2, 3
 #: Share of the time that the first look at a design may take, whatever it takes to tell designs apart.
 DEAR = 0.19
 #: Designs that the first look must have had time for, so that there is time for variants of the best.
 ENOUGH = 3
+#: Share of the time for the winner in which its rate falls to none; of one that gains no more, so much of the
+#: time that it has been trained, if it is so near the best.
+COOLING, COOLED, NEAR = 0.4, 0.3, 0.95
 #: A turn is so many times as long as what it costs besides training, and at least so many seconds.
 TURN, SHORTEST = 4.0, 0.5
 #: The last turn is worth beginning if there is so many times the time that it takes besides training.
@@ -26,66 +32,6 @@ LAST = 1.5
 FIRST, FIRST_SECONDS = 0.1, 20.0
 #: Share of the time of a search that its winner was trained, about: what training it again will take.
 WINNER = 0.3
-
-D = TypeVar("D")
-
-
-@dataclass(eq=False)
-class Track(Generic[D]):
-    """How one design stands.
-
-    Args:
-        design: what is trained.
-        family: designs of one family are rarely both in the race.
-        trained: seconds of training so far.
-        spent: seconds so far, all included.
-        values: what each validation reached.
-        settled: whether it gains no more.
-        error: why it failed; None if it did not.
-    """
-
-    design: D
-    family: str
-    trained: float = 0.0
-    spent: float = 0.0
-    values: list[float] = field(default_factory=list)
-    settled: bool = False
-    error: str | None = None
-
-    @property
-    def best(self) -> float:
-        """The best value so far."""
-        return max(self.values, default=float("-inf"))
-
-    @property
-    def over(self) -> bool:
-        """Whether training on would be of no use."""
-        return self.error is not None or self.settled
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What came of a turn.
-
-    Args:
-        values: what its validations reached, the last one at its end.
-        trained: seconds of training.
-        besides: seconds of what every turn takes besides: to begin, to validate at the end, to save.
-        settled: whether it gains no more.
-        telling: seconds of training after which designs are told apart.
-        error: why it failed; None if it did not.
-    """
-
-    values: tuple[float, ...] = ()
-    trained: float = 0.0
-    besides: float = 0.0
-    settled: bool = False
-    telling: float = 0.0
-    error: str | None = None
-
-
-#: A track to train on, with its number and the seconds that it has.
-Job = tuple[int, Track[D], float]
 
 
 class TimedSearch(Generic[D]):
@@ -144,6 +90,28 @@ class TimedSearch(Generic[D]):
         measured = [number for number, track in enumerate(self.tracks) if track.values]
         return max(measured, key=lambda number: (self.tracks[number].best, -number), default=None)
 
+    def _promise(self, track: Track[D]) -> float:
+        """Return what a track may reach, compared with the best one after the same time of training.
+
+        It has often been trained for less: what it reached by then would tell of that alone.
+        """
+        number = self.best
+        if number is None or track.over or not track.values:
+            return track.best
+        best = self.tracks[number]
+        seconds = min(track.trained, best.trained)
+        then = best.best_by(seconds)
+        return best.best * track.best_by(seconds) / then if then > 0 else track.best
+
+    @staticmethod
+    def _reached(track: Track[D]) -> float:
+        return track.best
+
+    @property
+    def _ahead(self) -> Track[D] | None:
+        """The most promising track; None if there is none."""
+        return max((track for track in self.tracks if track.values), key=self._promise, default=None)
+
     def run(self) -> int | None:
         """Search, and return the number of the best track; None if all have failed."""
         waiting = self._new(self._first)
@@ -156,7 +124,8 @@ class TimedSearch(Generic[D]):
             self._train([(track, seconds) for track in batch])
         waiting = self._explore(waiting, self._share(LOOK), self.tracks, look=True)
         if len(self.tracks) >= ENOUGH:  # with less time all of it is for the most promising one
-            self._explore(self._new(self._variants()), self._share(AROUND))
+            for _ in range(ROUNDS):
+                self._explore(self._new(self._variants()), self._share(AROUND))
         self._race()
         self._finish(waiting)
         return self.best
@@ -166,8 +135,8 @@ class TimedSearch(Generic[D]):
         return [each for each in designs if each[0] not in known]
 
     def _variants(self) -> Sequence[tuple[D, str]]:
-        best = self.best
-        return [] if best is None else self._around(self.tracks[best].design)
+        ahead = self._ahead
+        return [] if ahead is None else self._around(ahead.design)
 
     def _share(self, share: float) -> float:
         """Return a share of the time of the search, without what training the winner again will take."""
@@ -210,14 +179,14 @@ class TimedSearch(Generic[D]):
         return waiting
 
     def _race(self) -> None:
-        """Train the best ones on side by side, so that none wins by a quick start alone."""
+        """Train the most promising ones on side by side, so that none wins by a quick start alone."""
         seconds = self._share(RACE)
-        runners: list[Track[D]] = []
-        ordered = sorted((track for track in self.tracks if not track.over), key=lambda track: -track.best)
-        for track in ordered:
-            if track.family not in [each.family for each in runners]:
-                runners.append(track)
-        runners += [track for track in ordered if track not in runners]  # the best of each family come first
+        runners = [track for track in self.tracks if not track.over and track.values]
+        runners.sort(key=self._promise, reverse=True)
+        other = next((each for each in runners if each.family != runners[0].family), None)
+        if other is not None:  # one that may only begin more slowly comes second
+            runners.remove(other)
+            runners.insert(1, other)
         shortest = max(self._shortest, self._telling)
         del runners[max(RACING, self._processes) :]
         while len(runners) > 1:
@@ -229,17 +198,34 @@ class TimedSearch(Generic[D]):
             runners.pop()
 
     def _finish(self, waiting: list[tuple[D, str]]) -> None:
-        """Train the best ones on until the time is over; others once they gain no more."""
-        while self.longest > LAST * self._besides + SHORTEST / 2:
-            going = sorted((track for track in self.tracks if not track.over), key=lambda each: -each.best)
-            batch = going[: self._processes]
+        """Train the best ones on, and let their rates fall to none at the end of the time.
+
+        One that gains no more is cooled at once, where it may yet be the best; then others have their turn.
+        """
+        cooling = COOLING * self.longest
+        steady = max((track.best for track in self.tracks), default=0.0)
+        while self.longest > (least := LAST * self._besides + SHORTEST / 2):
+            going = [track for track in self.tracks if track.error is None and not track.cooled]
+            going = [track for track in going if not track.settled or track.best >= NEAR * steady]
+            late = cooling < least or self.longest - cooling < least
+            order = self._reached if late else self._promise
+            batch = sorted(going, key=order, reverse=True)[: self._processes]
             batch += self._begun(waiting, len(batch))
             if len(batch) < self._processes:
                 waiting = self._new(self._variants())
                 batch += self._begun(waiting, len(batch))
             if not batch:
                 return
-            self._train([(track, self.longest) for track in batch])
+            wanted, cooled = [], []
+            for track in batch:
+                seconds = self.longest if late else self.longest - cooling
+                if track.settled or (late and track.values):  # else nothing is known of its speed
+                    cooled.append(track)
+                    if track.settled:
+                        seconds = min(self.longest, COOLED * track.trained + self._besides)
+                wanted.append((track, seconds))
+            self._train(wanted, cooled)
+            steady = max([steady, *(track.best for track in batch if track not in cooled)])
 
     def _begun(self, waiting: list[tuple[D, str]], busy: int = 0) -> list[Track[D]]:
         """Take designs from those that wait, as many as there are processes without work."""
@@ -251,20 +237,25 @@ class TimedSearch(Generic[D]):
         """Return whether training on is of use, and more than a start."""
         return not track.over and seconds >= self._shortest / 2
 
-    def _train(self, wanted: Sequence[tuple[Track[D], float]]) -> None:
-        """Train tracks on, side by side, each for so many seconds."""
+    def _train(self, wanted: Sequence[tuple[Track[D], float]], cooled: Sequence[Track[D]] = ()) -> None:
+        """Train tracks on, side by side, each for so many seconds, some of them with a rate that falls."""
         numbers = {id(track): number for number, track in enumerate(self.tracks)}
         began, longest = self._clock(), max(0.0, self.longest)
-        jobs = [(numbers[id(track)], track, max(0.0, min(seconds, longest))) for track, seconds in wanted]
+        jobs = [
+            Job(numbers[id(track)], track, max(0.0, min(seconds, longest)), track in cooled)
+            for track, seconds in wanted
+        ]
         for number, turn in self._advance(jobs) if jobs else ():
             track = self.tracks[number]
             track.spent += self._clock() - began
             track.error, track.settled = turn.error, turn.settled
             track.trained += turn.trained
             track.values += turn.values
+            track.moments += turn.moments
+            track.cooled = track in cooled
             if turn.error is None:
                 self._besides = max(turn.besides, 0.6 * self._besides)
                 self._telling = self._telling or turn.telling  # the first design's is as good as any
 
 
-__all__ = ["Job", "TimedSearch", "Track", "Turn"]
+__all__ = ["TimedSearch"]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from lightning_croloss.cli.tune.report import config_text, next_commands
+from lightning_croloss.cli.tune.run_cli import built_run
 from lightning_croloss.cli.tune.table.clock import SpentTime, spent_before
 from lightning_croloss.cli.tune.table.state import Progress, Standing, State, read_state, write_state
 from lightning_croloss.tuning.records import write_record
@@ -68,12 +71,53 @@ def test_the_winner_is_trained_with_further_seeds(
     configs = [yaml.safe_load(Path(task["config"]).read_text()) for task in trained]
     assert [config["seed_everything"] for config in configs] == [43, 44]
     assert all(config["model"]["class_path"] == "YouTubeDNN" for config in configs)
-    assert all(task["steps"] == 10 for task in trained)  # as the winner, whatever its speed
+    winner = state()["tracks"][0]["progress"]
+    assert winner["falling"] == [10, winner["step"]]
+    # as the winner, whatever its speed
+    assert all((task["steps"], task["falling"]) == (winner["step"], winner["falling"]) for task in trained)
     assert 0 < trained[1]["seconds"] <= 9 * 60
     assert 1.9 < trained[1]["seconds"] / trained[0]["seconds"] < 2.1  # what is left is shared
     number = len(pretended.tasks)
     tune(*WORDS, "--seeds", "3", minutes=9)
     assert [task["do"] for task in pretended.tasks[number:]] == ["test_users"]
+
+
+@quick
+@pytest.mark.parametrize("gain", [0.0, 0.1])
+def test_the_config_has_the_rate_that_was_best(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch, gain: float
+) -> None:
+    train_for = pretended.train_for
+
+    def gaining(task: dict[str, Any]) -> dict[str, Any]:
+        found = train_for(task)
+        if task.get("falling"):
+            found["validations"][-1][1] += gain
+        return found
+
+    monkeypatch.setattr(pretended, "train_for", gaining)
+    tune(*WORDS, minutes=9)
+    best = max(state()["tracks"], key=lambda track: float(max(track["values"])))
+    begin, end = best["progress"]["falling"]
+    text = Path("out/best_n5.yaml").read_text()
+    config = yaml.safe_load(text)
+    assert "lr_scheduler" not in config["model"]["init_args"] or gain
+    if not gain:
+        assert config["trainer"]["max_epochs"] == 3  # half as many again as the two of the best
+        return
+    assert f"# as it was for the last {end - begin} steps, over which it falls to none" in text
+    assert config["trainer"]["max_epochs"] == math.ceil(end / 5)
+    run = built_run("out/best_n5.yaml")
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scheduler = run.model._optimization.lr_scheduler(optimizer)
+    rates = []
+    for _ in range(end):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    falling = [1 - step / (end - begin) for step in range(end - begin)]
+    assert rates == pytest.approx([1.0] * begin + falling)
 
 
 @quick
@@ -156,7 +200,8 @@ def test_the_search_is_followed_in_a_storage(pretended: Pretended) -> None:
     assert (failed.state.name, failed.user_attrs["error"]) == ("FAIL", "it does not learn")
     assert study.best_trial.params["model"] == "YouTubeDNN"
     assert study.best_value == 0.3
-    assert study.best_trial.intermediate_values == {10: 0.3}
+    (winner, *_) = tracks
+    assert study.best_trial.intermediate_values == {10: 0.3, winner["progress"]["step"]: 0.3}
 
 
 def test_a_storage_that_cannot_be_used(pretended: Pretended, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,8 +266,9 @@ def test_ended_in_the_midst_of_a_turn_it_goes_on(
     tune(*words, minutes=9)
     tracks = state()["tracks"]
     assert [track["name"] for track in tracks[: len(begun)]] == [track["name"] for track in begun]
-    assert all(len(track["values"]) == 1 for track in tracks)
-    again = [task for task in pretended.tasks[number:] if task["do"] == "train_for"]
+    assert all(len(track["values"]) == 1 + track["cooled"] for track in tracks)
+    assert all(track["cooled"] == (max(track["values"]) == 0.3) for track in tracks)
+    again = [task for task in pretended.tasks[number:] if task["do"] == "train_for" and "falling" not in task]
     assert len(again) == len(tracks) - sum(bool(track["values"]) for track in begun)
 
 

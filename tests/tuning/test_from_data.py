@@ -210,6 +210,29 @@ def test_every_design_can_be_built(found: Statistics) -> None:
         assert built.predicts_n == 100
 
 
+def test_changes_come_together_and_nothing_is_trained_twice() -> None:
+    found = statistics(900, 1_700, 8, 20)
+    first = first_designs(found, [100])
+    attention = next(each for each in first if each.family == "SASRec")
+    near = variants(attention, [100], found.items, first)
+    for one in near:
+        assert one not in (attention, *first)
+        more = variants(one, [100], found.items, first)
+        assert one not in more
+        for each in more:
+            kinds = [part.rpartition(" ")[0] for part in each.name.split("; ")[1:]]
+            assert len(set(kinds)) == len(kinds), each.name  # a later change takes the place of an earlier
+    wide = next(each for each in near if each.arguments.get("embedding_dim") == 128)
+    both = next(
+        each for each in variants(wide, [100], found.items, first) if each.arguments["dropout"] == 0.5
+    )
+    assert both.arguments["embedding_dim"] == 128
+    assert both.name == f"{wide.name}; dropout 0.5"
+    other = next(each for each in near if each.loss != attention.loss)
+    back = [each for each in variants(other, [100], found.items) if each.loss == attention.loss]
+    assert attention in back  # whatever it is called
+
+
 def test_sessions_begin_with_little_dropout() -> None:
     assert first_designs(SESSIONS, [100])[0].arguments["history_dropout"] == 0.1
     assert first_designs(statistics(median=12), [100])[0].arguments["history_dropout"] == 0.5

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_croloss.tuning.timed_search import Job, TimedSearch, Track, Turn
+from lightning_croloss.tuning.timed_search import TimedSearch
+from lightning_croloss.tuning.tracks import Job, Track, Turn
 
 
 @dataclass
@@ -31,17 +32,24 @@ class World:
     now: float = 0.0
     telling: float = 0.0
     turns: list[tuple[str, float]] = field(default_factory=list)
+    cooled: list[tuple[str, float]] = field(default_factory=list)
 
-    def advance(self, number: int, track: Track[str], seconds: float) -> Turn:
-        """Train for a time, with a validation at each third of it."""
+    def advance(self, number: int, track: Track[str], seconds: float, cool: bool = False) -> Turn:
+        """Train for a time, with a validation at each third of it; cooling gains a tenth at its end."""
         besides = self.besides.get(track.design, 0.5)
         self.turns.append((track.design, seconds))
         trained = max(0.0, min(seconds - besides, 51 * self.halves - track.trained))
         self.now += besides + trained
         if track.design in self.failing:
             return Turn(error="no")
-        values = tuple(self.value(track.design, track.trained + trained * third / 3) for third in (1, 2, 3))
-        return Turn(values, trained, besides, track.trained + trained > 50 * self.halves, self.telling)
+        moments = tuple(track.trained + trained * third / 3 for third in (1, 2, 3))
+        values = tuple(self.value(track.design, moment) for moment in moments)
+        if cool:
+            self.cooled.append((track.design, seconds))
+            return Turn((1.1 * values[-1],), moments[-1:], trained, besides, False, self.telling)
+        return Turn(
+            values, moments, trained, besides, track.trained + trained > 50 * self.halves, self.telling
+        )
 
     def value(self, design: str, trained: float) -> float:
         """Return what a design reaches after a time."""
@@ -50,9 +58,9 @@ class World:
     def side_by_side(self, jobs: Sequence[Job[str]]) -> Iterator[tuple[int, Turn]]:
         """Train each from the same moment on; the shortest is answered first."""
         began, ends = self.now, []
-        for number, track, seconds in jobs:
+        for number, track, seconds, cool in jobs:
             self.now = began
-            ends.append((number, self.advance(number, track, seconds), self.now))
+            ends.append((number, self.advance(number, track, seconds, cool), self.now))
         for number, turn, end in sorted(ends, key=lambda each: each[2]):
             self.now = end
             yield number, turn
@@ -145,12 +153,75 @@ def test_the_best_design_wins_and_is_trained_longest(best: str) -> None:
     assert search.tracks[number].spent == max(track.spent for track in search.tracks)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_rate_of_the_winner_falls_at_the_end(processes: int) -> None:
+    world = World({}, {"b": 0.6}, halves=300.0)
+    search = world.search(list("abc"), 900.0, processes=processes)
+    number = search.run()
+    assert number is not None
+    assert search.tracks[number].design == "b"
+    assert search.tracks[number].cooled
+    assert world.turns[-processes:] == world.cooled  # the very last turn
+    share = dict(world.cooled)["b"] / search.tracks[number].spent
+    assert 0.15 < share < 0.35
+    assert world.now <= 900
+
+
+def test_what_gains_no_more_is_cooled_where_it_may_be_the_best() -> None:
+    world = World({}, {"a": 0.2, "b": 0.4, "c": 0.39, "d": 0.3}, halves=1.0)
+    search = world.search(list("abcd"), 10_000.0)
+    number = search.run()
+    assert [name for name, _ in world.cooled] == ["b", "c"]
+    assert [track.design for track in search.tracks if not track.cooled] == ["a", "d"]
+    assert number is not None
+    assert search.tracks[number].best > 0.4
+    # a third as long as it was trained before, and what a turn takes besides
+    assert dict(world.cooled)["b"] == pytest.approx(0.3 * 51.0 + 0.5)
+
+
+def test_with_little_time_the_rate_falls_at_once() -> None:
+    world = World({"a": 1.0}, {"a": 0.5}, halves=1e6)
+    world.search(["a"], 4.0).run()
+    (_, first), (_, last) = world.turns
+    assert world.cooled == [("a", last)]
+    assert last > 2.0 > first
+
+
 def test_variants_of_the_best_are_tried_and_may_win() -> None:
     world = World({}, {"b": 0.4, "v2": 0.8}, halves=20.0)
     search = world.search(["a", "b", "c"], 900.0, ("v1", "v2"))
     number = search.run()
     assert number is not None
     assert search.tracks[number].design == "v2"
+
+
+def test_two_changes_may_come_together() -> None:
+    world = World({}, {"b": 0.4, "v2": 0.5, "w2": 0.8}, halves=20.0)
+    around = {"v2": ["v1", "w1", "w2"]}
+    search = TimedSearch(
+        [(design, design) for design in "abc"],
+        lambda best: [(each, "v") for each in around.get(best, ["v1", "v2"])],
+        world.side_by_side,
+        lambda: world.now,
+        900.0,
+    )
+    number = search.run()
+    assert number is not None
+    assert search.tracks[number].design == "w2"
+    assert [track.design for track in search.tracks].count("v1") == 1
+
+
+def test_designs_are_compared_after_the_same_time() -> None:
+    track = Track("a", "a", values=[0.2, 0.1, 0.4], moments=[10.0, 20.0, 40.0])
+    assert [track.best_by(t) for t in (0, 5, 10, 15, 20, 30, 40, 99)] == pytest.approx(
+        [0.0, 0.1, 0.2, 0.2, 0.2, 0.3, 0.4, 0.4]
+    )
+    # what is tried around the best has less time than the first look gave it, and is behind it by that alone
+    world = World({}, {"a": 0.5, "b": 0.1, "v5": 0.55}, halves=2000.0)
+    search = world.search(list("abc"), 2000.0, tuple(f"v{number}" for number in range(9)))
+    number = search.run()
+    assert number is not None
+    assert search.tracks[number].design == "v5"
 
 
 def test_short_of_time_only_the_first_designs_are_tried() -> None:
@@ -170,7 +241,9 @@ def test_no_turn_is_too_short_to_tell_designs_apart() -> None:
     dear.search(list("abcdef"), 900.0, ("v1", "v2")).run()
     tried = [name for name, _ in dear.turns]
     assert set(tried) == {"a", "b"}
-    assert dear.turns[-1][1] > 0.5 * 900  # most of the time is for one
+    (_, training), (name, cooling) = dear.turns[-2:]
+    assert {name} == {each for each, _ in dear.turns[-2:]}
+    assert training + cooling > 0.5 * 900  # most of the time is for one
 
 
 def test_the_race_has_several_families() -> None:
@@ -188,7 +261,15 @@ def test_a_search_that_is_taken_up_again_does_not_repeat_itself() -> None:
     search.run()
     again = World({}, {}, halves=50.0)
     tracks = [
-        Track(each.design, each.family, each.trained, each.spent, list(each.values)) for each in search.tracks
+        Track(
+            each.design,
+            each.family,
+            each.trained,
+            each.spent,
+            list(each.values),
+            moments=list(each.moments),
+        )
+        for each in search.tracks
     ]
     more = TimedSearch(
         [("a", "a"), ("b", "b")], lambda best: [], again.side_by_side, lambda: again.now, 100.0, tracks
@@ -232,7 +313,7 @@ def test_side_by_side_more_is_trained_in_the_same_time() -> None:
         search.run()
         assert 0.97 * 600 <= world.now <= 600
         spent[processes] = sum(track.spent for track in search.tracks)
-    assert spent[2] > 1.9 * spent[1]
+    assert spent[2] > 1.85 * spent[1]
     assert spent[3] > 2.7 * spent[1]  # two variants for three processes
 
 

@@ -22,6 +22,7 @@ from lightning_croloss.cli.tune.runs import BEST, CHECKPOINTS
 from lightning_croloss.cli.tune.tested import test, test_users
 from lightning_croloss.training.run_versions import own_versions
 from lightning_croloss.tuning.by_the_clock import ByTheClock
+from lightning_croloss.tuning.falling_rate import FallingRate
 from lightning_croloss.tuning.length import measure_length
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
@@ -128,6 +129,7 @@ def train_for(
     validation: float = 0.0,
     at_most: float | None = None,
     steps: int | None = None,
+    falling: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Train a run from where it stands, validate it, and save it, in so many seconds altogether.
 
@@ -142,6 +144,8 @@ def train_for(
         validation: seconds of a validation, if they are known.
         at_most: seconds that it may take instead, so that training takes as long as what comes before it.
         steps: training steps in all after which it ends too; None does not end it.
+        falling: the steps between which the learning rate falls to none; such a run does not end because it
+            gains no more. None leaves the rate as it is.
 
     Returns:
         The steps so far and of an epoch, all validations, whether it gains no more, and the seconds of
@@ -154,8 +158,20 @@ def train_for(
     trainer = cli.trainer
     leave_reports(trainer)
     latest = None if at_most is None else began + at_most
-    clock = ByTheClock(began + seconds, wanted, trained, validations, validation, latest, began, steps=steps)
+    clock = ByTheClock(
+        began + seconds,
+        wanted,
+        trained,
+        validations,
+        validation,
+        latest,
+        began,
+        steps=steps,
+        settles=falling is None,
+    )
     trainer.callbacks.insert(0, clock)  # type: ignore[attr-defined]
+    if falling is not None:
+        trainer.callbacks.append(FallingRate(*falling))  # type: ignore[attr-defined]
     with own_versions(trainer, resume is not None):
         outcome = train_segment(
             trainer,

@@ -29,7 +29,7 @@ from lightning_croloss.tuning.designs import Design
 from lightning_croloss.tuning.from_data import Decisions
 from lightning_croloss.tuning.interval import bootstrap
 from lightning_croloss.tuning.table_statistics import Statistics
-from lightning_croloss.tuning.timed_search import Track
+from lightning_croloss.tuning.tracks import Track
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ from lightning_croloss.tuning.from_data import Decisions
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, MirroredTrial
 from lightning_croloss.tuning.table_statistics import Statistics
-from lightning_croloss.tuning.timed_search import Job, TimedSearch, Track, Turn
+from lightning_croloss.tuning.timed_search import TimedSearch
+from lightning_croloss.tuning.tracks import Job, Track, Turn
 
 #: Training steps after which designs are told apart, if an epoch has more.
 TELLING = 2_000
@@ -122,18 +124,21 @@ class TableRuns:
     ) -> list[Track[Design]]:
         """Return how the designs stand that were trained before this command."""
         known = {each.name: each for each in first}
-        known |= {more.name: more for each in first for more in around(each)}
-        known |= {more.name: more for each in list(known.values()) for more in around(each)}
-        self._expected = [settings_of(design) for design in known.values()]
-        tracks = []
+        near = [more for each in first for more in around(each)]
+        near += [more for each in near for more in around(each)]
+        self._expected = [settings_of(design) for design in [*first, *near]]
+        tracks: list[Track[Design]] = []
         for each in self._state.tracks:
+            if each.name not in known:  # it was tried around one of those before it
+                known |= {more.name: more for track in tracks for more in around(track.design)}
             if each.name not in known:
                 raise ValueError(
                     f"--output: {self.folder} holds a search of another release, which tries other settings: "
                     "choose another folder"
                 )
             design, values = known[each.name], list(each.values)
-            stands = each.trained, each.spent, values, each.settled, each.error
+            moments = _moments(each.progress, each.trained)
+            stands = each.trained, each.spent, values, each.settled, each.error, each.cooled, moments
             tracks.append(Track(design, design.family, *stands))
             self.progress.append(each.progress)
         return tracks
@@ -147,14 +152,14 @@ class TableRuns:
 
     def advance(self, jobs: Sequence[Job[Design]]) -> Iterator[tuple[int, Turn]]:
         """Train designs on, side by side, and validate them, each in so many seconds altogether."""
-        while len(self.progress) <= max(number for number, _, _ in jobs):
+        while len(self.progress) <= max(job.number for job in jobs):
             self.progress.append(Progress())
-        tasks = [self._task(*job) for job in jobs]
+        tasks = [self._task(job) for job in jobs]
         began = time.monotonic()
         for at, answer in self.workers.run(tasks):
-            number, track, _ = jobs[at]
+            number = jobs[at].number
             before = self._saved(number)
-            turn = self._turn(number, track, answer, tasks[at]["save"], time.monotonic() - began)
+            turn = self._turn(jobs[at], answer, tasks[at], time.monotonic() - began)
             yield number, turn
             self._write()
             if before is not None and turn.error is None:  # nobody goes on from it any more
@@ -166,8 +171,9 @@ class TableRuns:
         name = self.progress[number].state
         return None if name is None else self.records.candidate_folder(number) / name
 
-    def _task(self, number: int, track: Track[Design], seconds: float) -> dict[str, Any]:
+    def _task(self, job: Job[Design]) -> dict[str, Any]:
         assert self.search is not None
+        number, track, seconds, cool = job
         progress = self.progress[number]
         folder = self.records.candidate_folder(number)
         save, resume = folder / f"state_{len(track.values)}.ckpt", self._saved(number)
@@ -182,15 +188,20 @@ class TableRuns:
             "validations": progress.validations,
             "validation": self.validation,
         }
+        if cool:
+            training = max(0.0, seconds - self.besides - self.validation)
+            steps = max(1, int(training * progress.step / track.trained)) if track.trained else 1
+            task |= {"falling": [progress.step, progress.step + steps], "steps": progress.step + steps}
         if not any(each.values for each in self.search.tracks):
             # nothing is known of the speed: on a slow machine this may be all that there is time for
             task["at_most"] = ALONE * max(0.0, self.search.longest)
         return task
 
     def _turn(
-        self, number: int, track: Track[Design], answer: Mapping[str, Any], save: str, took: float
+        self, job: Job[Design], answer: Mapping[str, Any], task: Mapping[str, Any], took: float
     ) -> Turn:
         """Return what came of a task, and note how far its design has been trained."""
+        number, track = job.number, job.track
         progress = self.progress[number]
         if "error" in answer:
             refuse_to_go_on(answer)
@@ -205,10 +216,14 @@ class TableRuns:
         self.validation = float(result["validation"])
         progress.validations = result["validations"]
         progress.best_step = int(max(progress.validations, key=lambda each: each[1])[0])
-        progress.state = Path(save).name
+        progress.state, progress.falling = Path(task["save"]).name, task.get("falling")
+        moments = _moments(progress, track.trained + result["trained"])[len(track.values) :]
         epochs, reached = progress.step / progress.epoch, max(track.best, *values)
-        say(f"  {track.design.name}: {self.objective} {reached:.4f} by {epochs:.3g} epochs, {took:.0f} s")
-        return Turn(values, result["trained"], result["besides"], result["settled"], telling)
+        how = "; the learning rate fell to none" if job.cool else ""
+        say(
+            f"  {track.design.name}: {self.objective} {reached:.4f} by {epochs:.3g} epochs, {took:.0f} s{how}"
+        )
+        return Turn(values, tuple(moments), result["trained"], result["besides"], result["settled"], telling)
 
     def finish(self) -> None:
         """Note that the search is over."""
@@ -234,22 +249,28 @@ class TableRuns:
     def final_config(self, design: Design, progress: Progress) -> tuple[Config, dict[str, str]]:
         """Return the config of a fit that ends about where the best checkpoint was, and why it does."""
         config = self.config_of(design)
-        trainer = config["trainer"]
-        epochs = progress.best_step / progress.epoch
         reasons = {}
-        if epochs >= 1:
-            trainer["max_epochs"] = round(1.5 * epochs + 0.5)
-            reasons["trainer.max_epochs"] = (
-                f"it was best after {epochs:.3g}, when the time was over: more are likely to be better"
-                if progress.best_step == progress.step
-                else f"it was best after {epochs:.3g}"
+        steps = round(1.5 * progress.best_step)
+        falling = progress.falling
+        if falling is not None and progress.best_step > falling[0]:
+            steps = falling[1]
+            config["model"]["init_args"] |= _falling_rate(*falling)
+            reasons["model.init_args.lr_scheduler"] = (
+                f"as it was for the last {falling[1] - falling[0]:,} steps, over which it falls to none; the "
+                "milestone and total_iters go with the length of the training"
             )
+        best, more = progress.best_step / progress.epoch, ""
+        if progress.best_step == progress.step:
+            more = ", when the time was over: more are likely to be better"
+        trainer = config["trainer"]
+        if best >= 1:
+            trainer["max_epochs"] = math.ceil(steps / progress.epoch)
+            reasons["trainer.max_epochs"] = f"it was best after {best:.3g}{more}"
         else:
-            trainer["max_steps"] = max(1, round(1.5 * progress.best_step))
+            trainer["max_steps"] = max(1, steps)
             trainer["val_check_interval"] = max(1, min(progress.epoch, progress.best_step // 4))
             reasons["trainer.max_steps"] = (
-                f"it was best after {progress.best_step:,} of the {progress.epoch:,} of an epoch, when the "
-                "time was over: more are likely to be better"
+                f"it was best after {progress.best_step:,} of the {progress.epoch:,} of an epoch{more}"
             )
         return judged_by(config, [self.objective]), reasons
 
@@ -287,6 +308,7 @@ class TableRuns:
                 track.settled,
                 track.error,
                 progress,
+                track.cooled,
             )
             for track, progress in zip(self.tracks, self.progress, strict=True)
         ]
@@ -304,7 +326,7 @@ class TableRuns:
             attributes: dict[str, Any] = {"seconds": round(track.spent, 1)}
             if track.error is not None:
                 state, attributes["error"] = FAILED, track.error
-            elif self.finished and (track.settled or number == self.search.best):
+            elif self.finished and (track.settled or track.cooled or number == self.search.best):
                 state, value = COMPLETE, track.best
             elif self.finished:
                 state = PRUNED
@@ -312,6 +334,27 @@ class TableRuns:
             params = settings_of(track.design)
             trials.append(MirroredTrial(track.design.name, params, values, state, value, attributes))
         return trials
+
+
+def _moments(progress: Progress, trained: float) -> list[float]:
+    """Return the seconds of training before each validation of a design, which had so many in all."""
+    return [trained * step / max(1, progress.step) for step, _ in progress.validations]
+
+
+def _falling_rate(begin: int, end: int) -> Config:
+    """Return the arguments of a model whose learning rate falls to none between two steps."""
+    falls = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": end - begin}
+    schedulers = [
+        {"class_path": "ConstantLR", "init_args": {"factor": 1.0}},
+        {"class_path": "LinearLR", "init_args": falls},
+    ]
+    return {
+        "lr_scheduler": {
+            "class_path": "SequentialLR",
+            "init_args": {"schedulers": schedulers, "milestones": [begin]},
+        },
+        "lr_scheduler_interval": "step",
+    }
 
 
 def settings_of(design: Design) -> dict[str, Any]:

@@ -99,6 +99,7 @@ class Seeds:
             configs.append(str(self._runs.seed_config(self._winner, seed)))
         shared = {"seconds": seconds, "steps": steps, "objective": self._runs.objective.to_plain()}
         shared |= {"do": "train_for", "validation": self._runs.validation}
+        shared |= {"falling": self._runs.progress[self._winner].falling}
         saves = [str(self._folder(seed) / "end.ckpt") for seed in seeds]
         trained = self._done(
             [shared | {"config": each, "save": save} for each, save in zip(configs, saves, strict=True)]

@@ -21,6 +21,7 @@ class Progress:
         epoch: training steps of an epoch.
         validations: the training steps before each, and what it reached.
         state: the name of the file in the design's folder from which it goes on; None before the first turn.
+        falling: the steps between which the learning rate fell to none; None if it did not.
     """
 
     step: int = 0
@@ -28,6 +29,7 @@ class Progress:
     epoch: int = 1
     validations: list[list[float]] = field(default_factory=list)
     state: str | None = None
+    falling: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Standing:
         settled: whether it gains no more.
         error: why it failed; None if it did not.
         progress: how far it has been trained.
+        cooled: whether its learning rate has fallen to none.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Standing:
     settled: bool
     error: str | None
     progress: Progress
+    cooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,20 @@ def _standing_from(content: Mapping[str, Any]) -> Standing:
         bool(content["settled"]),
         _text(content["error"]),
         _progress_from(content["progress"]),
+        bool(content.get("cooled", False)),  # earlier releases cooled nothing
     )
 
 
 def _progress_from(content: Mapping[str, Any]) -> Progress:
     validations = [[int(step), float(value)] for step, value in content["validations"]]
-    state = _text(content["state"])
+    state, falling = _text(content["state"]), content.get("falling")
     return Progress(
         int(content["step"]),
         int(content["best_step"]),
         max(1, int(content["epoch"])),
         validations,
         None if state is None else Path(state).name,  # a whole path in what earlier releases wrote
+        None if falling is None else [int(step) for step in falling],
     )
 
 
