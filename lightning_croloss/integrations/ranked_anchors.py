@@ -1,4 +1,4 @@
-"""The way back of a symmetric loss of texts: each positive ranks the anchors."""
+"""Anchors of texts: what they know as positives, and the way back, on which each positive ranks them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from lightning_croloss.common.item_lists import ItemLists
+from lightning_croloss.common.known_partners import known_partners
 from lightning_croloss.integrations.text_ids import text_ids
 from lightning_croloss.losses import RetrievalLoss
 
@@ -31,11 +33,13 @@ class Anchors(NamedTuple):
         ids = text_ids(features) if "input_ids" in features else positives
         return cls(vectors, ids, positives)
 
+    def known_to(self, own: Anchors) -> ItemLists:
+        """Return for each of the anchors ``own`` the ids of its text's positives, in any of these rows."""
+        return known_partners(own.ids, self.ids, self.positives)
+
 
 def loss_of_anchors(loss: RetrievalLoss, positives: Tensor, own: Anchors, others: Anchors) -> Tensor:
-    """Return the loss of positives (B, D) that rank anchors.
-
-    A copy of a row's own anchor is no negative, nor is the anchor of another row with the same positive.
+    """Return the loss of positives (B, D) that rank anchors, none of which is one of theirs in any row.
 
     Args:
         loss: the loss of the way forth, whose ``num_items`` says nothing of anchors.
@@ -43,15 +47,15 @@ def loss_of_anchors(loss: RetrievalLoss, positives: Tensor, own: Anchors, others
         own: the anchors of their rows.
         others: those of all rows, which are ranked.
     """
-    if len(others.ids) == 1:  # a last batch of one row
-        return (positives * own.vectors).sum() * 0.0
     back = copy(loss)  # with the same parameters
     back.num_items = None
-    hits = (own.ids[:, None] == others.ids) | (own.positives[:, None] == others.positives)
-    value: Tensor = back(
-        (positives * own.vectors).sum(-1),
-        positives @ others.vectors.T,
-        negative_mask=hits,
+    return back.from_embeddings(
+        positives,
+        own.vectors,
+        others.vectors,
+        target_ids=own.ids,
+        candidate_ids=others.ids,
+        excluded_ids=known_partners(own.positives, others.positives, others.ids),
         num_sampled=len(others.ids) - 1,
+        padding_id=None,
     )
-    return value

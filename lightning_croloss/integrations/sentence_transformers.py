@@ -1,7 +1,6 @@
 """sentence-transformers: a loss for its trainer, to stand where MultipleNegativesRankingLoss stands."""
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, cat, nn
@@ -22,7 +21,7 @@ with framework("sentence-transformers", "lightning-croloss[integrations]"):
 class SentenceRetrievalLoss(nn.Module):
     """A loss of (anchor, positive, negative, …) texts: those of the other rows are an anchor's negatives too.
 
-    A text that recurs is no negative of its own rows. Scores are cosines. It goes into ``MatryoshkaLoss``.
+    An anchor's positives, in any row, are none of its negatives. Scores are cosines. ``MatryoshkaLoss`` fits.
 
     Args:
         model: the SentenceTransformer that is trained.
@@ -60,16 +59,17 @@ class SentenceRetrievalLoss(nn.Module):
         columns, counted = list(sentence_features), self.counted
         own, ids = ids_of_columns(columns, labels, counted is not None and counted.by_label)
         anchors, *others = (normalize(self.model(column)["sentence_embedding"], dim=-1) for column in columns)
-        items = cat(others)
+        items, rows = cat(others), Anchors.of(anchors, columns[0], own)
+        every = rows
         if self.gather:
             ids, items = all_gather(ids), all_gather_with_grad(items)
+            ranked = all_gather_with_grad(anchors) if self.symmetric else anchors
+            every = Anchors(ranked, *map(all_gather, rows[1:]))
         log_prob = None if counted is None else counted(ids, strict=self.model.training)
-        ranked = partial(self.loss.from_embeddings, target_ids=own, candidate_ids=ids, padding_id=None)
-        value = ranked(anchors, others[0], items, candidate_log_prob=log_prob, num_sampled=len(ids) - 1)
+        given: dict[str, Any] = {"target_ids": own, "excluded_ids": every.known_to(rows), "padding_id": None}
+        given |= {"candidate_ids": ids, "candidate_log_prob": log_prob, "num_sampled": len(ids) - 1}
+        value = self.loss.from_embeddings(anchors, others[0], items, **given)
         if self.symmetric:
-            rows = every = Anchors.of(anchors, columns[0], own)
-            if self.gather:
-                every = Anchors(all_gather_with_grad(anchors), *map(all_gather, rows[1:]))
             value = value + loss_of_anchors(self.loss, others[0], rows, every)
         return value / (1 + self.symmetric)
 

@@ -380,8 +380,8 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sample_weight: (B,) weight of each row in the mean.
             symmetric: also take each item's user against the other users; the loss is the mean of both.
             gather_across_devices: also take the items of the batches of the other processes, with gradient.
-            user_ids: (B,) ids of the users, any integers; only ``symmetric`` looks at them. A user that the
-                batch holds several times is then never a negative of its own items.
+            user_ids: (B,) ids of the users, any integers. All items that a user has in the batch are then
+                none of its negatives, nor is it one of theirs. None = all are different users.
 
         Returns:
             The loss as :meth:`forward` returns it; M = B − 1 draws a row. N is ``num_items`` or, without it,
@@ -402,26 +402,23 @@ class RetrievalLoss(PrintedCall, Configurable, LearnableTemperature, ABC):
             sample_weight,
             self.num_items,
             gather_across_devices,
-            user_ids if symmetric else None,
+            user_ids,
         )
         if not symmetric:
             return self._loss_of_pairs(pairs.forth, pairs)
         # the diagnostics that stay are those of the users' ranking
-        other = self._loss_of_pairs(pairs.back, pairs, pairs.own_users)
+        other = self._loss_of_pairs(pairs.back, pairs)
         return 0.5 * (self._loss_of_pairs(pairs.forth, pairs) + other)
 
-    def _loss_of_pairs(self, batch: VectorBatch, pairs: Pairs, ignored: Tensor | None = None) -> Tensor:
-        """Compute the loss of one direction: from all scores where they are few, which is faster.
-
-        Or where further ones (B, C) are to be ``ignored``.
-        """
+    def _loss_of_pairs(self, batch: VectorBatch, pairs: Pairs) -> Tensor:
+        """Compute the loss of one direction: from all scores where they are few, which is faster."""
         users, items, candidates, metadata = batch
         number = users.shape[0] * candidates.shape[0]
-        if number == 0 or (number > MOST_PAIRS and ignored is None):
+        if not 0 < number <= MOST_PAIRS:
             return self._loss_of_vectors(users, self._scaled(items), candidates, metadata)
         dtype = torch.promote_types(users.dtype, candidates.dtype)
         scores = self.vectors_at_temperature(users).to(dtype) @ candidates.to(dtype).T
-        logits = LogitBatch.of_pairs(scores, pairs.first, pairs.distinct, metadata, ignored)
+        logits = LogitBatch.of_pairs(scores, pairs.first, pairs.distinct, metadata)
         return self._loss_of_logits(logits.with_positives_times(self.positive_scale))
 
     def _scaled(self, positives: Tensor) -> Tensor:

@@ -38,26 +38,34 @@ def anchors(queries: list[int], documents: list[int]) -> Anchors:
         ([1, 2, 3, 4], [11, 11, 13, 14]),  # a document of two queries
         ([1, 1, 2, 2, 5], [11, 12, 11, 13, 12]),
         ([1, 1, 1], [11, 11, 12]),
+        ([1, 1, 2, 3], [11, 12, 11, 13]),  # so that two queries know one document, and one of them another
     ],
 )
-def test_no_anchor_is_a_negative_of_its_own_rows(
+def test_no_anchor_is_a_negative_of_its_positives(
     loss: Callable[..., RetrievalLoss], queries: list[int], documents: list[int]
 ) -> None:
     rows = anchors(queries, documents)
     scores = vectors(documents) @ rows.vectors.T
     pairs = list(zip(queries, documents, strict=True))
-    hits = torch.tensor([[q == a or d == b for a, b in pairs] for q, d in pairs])
+    hits = torch.tensor([[(anchor, positive) in pairs for anchor in queries] for positive in documents])
     expected = loss()(scores.diagonal(), scores, negative_mask=hits, num_sampled=len(queries) - 1)
     found = loss_of_anchors(loss(num_items=900), vectors(documents), rows, rows)
     torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=["softmax", "croloss"])
-def test_anchors_that_do_not_recur_are_those_of_in_batch(loss: Callable[..., RetrievalLoss]) -> None:
-    queries, documents = [1, 2, 3, 4], [11, 12, 11, 14]
-    rows = anchors(queries, documents)
-    expected = loss().in_batch(vectors(documents), rows.vectors, item_ids=rows.positives)
-    torch.testing.assert_close(loss_of_anchors(loss(), vectors(documents), rows, rows), expected)
+@pytest.mark.parametrize("queries", [[1, 2, 3, 4], [1, 1, 3, 4]])
+def test_both_ways_are_those_of_in_batch(loss: Callable[..., RetrievalLoss], queries: list[int]) -> None:
+    documents = [11, 12, 11, 14]
+    rows, items = anchors(queries, documents), vectors(documents)
+    known = {"target_ids": rows.positives, "candidate_ids": rows.positives}
+    forth = loss().from_embeddings(
+        rows.vectors, items, items, **known, excluded_ids=rows.known_to(rows), num_sampled=3
+    )
+    back = loss_of_anchors(loss(), items, rows, rows)
+    both = {"user_ids": rows.ids, "symmetric": True}
+    expected = loss().in_batch(rows.vectors, items, item_ids=rows.positives, **both)
+    torch.testing.assert_close((forth + back) / 2, expected)
 
 
 def test_rows_of_other_processes_are_ranked_and_the_loss_keeps_its_number_of_items() -> None:

@@ -144,10 +144,21 @@ def test_a_query_with_two_documents_is_no_negative_of_either(by_label: bool) -> 
     loss = SoftmaxLoss(0.1)
     forth = SentenceRetrievalLoss(model, loss, **given)(columns, labels)
     both = SentenceRetrievalLoss(model, loss, symmetric=True, **given)(columns, labels)
-    scores = vectors(model, documents) @ vectors(model, queries).T / 0.1
+    scores = vectors(model, queries) @ vectors(model, documents).T / 0.1
     scores[0, 1] = scores[1, 0] = -torch.inf
-    expected = torch.nn.functional.cross_entropy(scores, torch.arange(3))
-    torch.testing.assert_close(2 * both - forth, expected)
+    there, back = (torch.nn.functional.cross_entropy(each, torch.arange(3)) for each in (scores, scores.T))
+    torch.testing.assert_close(forth, there)
+    torch.testing.assert_close(both, (there + back) / 2)
+
+
+def test_a_document_of_a_query_is_none_of_its_given_negatives() -> None:
+    model = static()
+    queries, documents = ["w0 w1", "w0 w1", "w2"], ["w8", "w9 w10", "w11"]
+    negatives = ["w9 w10", "w14", "w8"]  # a document of the query in another row, of none, of another query
+    scores = vectors(model, queries) @ vectors(model, documents + negatives).T / 0.1
+    scores[0, [1, 3, 5]] = scores[1, [0, 3, 5]] = -torch.inf
+    value = SentenceRetrievalLoss(model, SoftmaxLoss(0.1))(features(model, queries, documents, negatives))
+    torch.testing.assert_close(value, torch.nn.functional.cross_entropy(scores, torch.arange(3)))
 
 
 def test_labels_are_ids_where_the_counts_are_a_tensor() -> None:

@@ -117,33 +117,45 @@ def test_symmetric_is_the_mean_of_both_directions():
 USER_IDS = torch.tensor([7, -3, 0, 7, 5, 0, 7, 9, 11])
 
 
+def no_pair_is_a_negative(loss, users, items, own, pairs):
+    """Return the mean of the losses of single rows (B,) whose (user, item) ids are ``own``."""
+    values = []
+    for i, (user, _) in enumerate(own):
+        others = [j for j in range(len(pairs)) if j != i]
+        hits = torch.tensor([[(user, pairs[j][1]) in pairs for j in others]])
+        scores = (items[others] @ users[i])[None]
+        values.append(loss((users[i] @ items[i])[None], scores, negative_mask=hits))
+    return torch.stack(values).mean()
+
+
 @pytest.mark.parametrize("most", [base.MOST_PAIRS, 1])
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("with_ids", [False, True])
 @pytest.mark.parametrize("name", ["CROLoss", "SoftmaxLoss", "BPRLoss"])
-def test_a_user_that_recurs_is_no_negative_of_its_items(name, most, monkeypatch):
+def test_no_pair_of_the_batch_is_a_negative_either_way(name, with_ids, symmetric, most, monkeypatch):
     monkeypatch.setattr(base, "MOST_PAIRS", most)
     users, items, ids, _ = pairs()
+    ids = ids.clone()
+    ids[3] = ids[5]  # users 7 and 0 both have an item twice among theirs
     loss = LOSSES[name]()
-    forth = loss.in_batch(users, items, item_ids=ids)
-    back = []
-    for i in range(B):
-        others = [j for j in range(B) if j != i]
-        hits = (ids[others] == ids[i]) | (USER_IDS[others] == USER_IDS[i])
-        scores = (users[others] @ items[i])[None]
-        back.append(loss((users[i] @ items[i])[None], scores, negative_mask=hits[None]))
-    value = loss.in_batch(users, items, item_ids=ids, symmetric=True, user_ids=USER_IDS)
-    torch.testing.assert_close(value, (forth + torch.stack(back).mean()) / 2)
-    assert value != loss.in_batch(users, items, item_ids=ids, symmetric=True)
-    assert loss.in_batch(users, items, item_ids=ids, user_ids=USER_IDS) == forth
-    # nor does the way back need the items' ids for that
-    alone = loss.in_batch(users, items, symmetric=True, user_ids=torch.arange(B))
-    torch.testing.assert_close(alone, loss.in_batch(users, items, symmetric=True))
+    item_ids = ids if with_ids else torch.arange(B)
+    known = list(zip(USER_IDS.tolist(), item_ids.tolist(), strict=True))
+    expected = no_pair_is_a_negative(loss, users, items, known, known)
+    if symmetric:
+        known = [(item, user) for user, item in known]
+        expected = (expected + no_pair_is_a_negative(loss, items, users, known, known)) / 2
+    given = {"item_ids": ids} if with_ids else {}
+    value = loss.in_batch(users, items, **given, symmetric=symmetric, user_ids=USER_IDS)
+    torch.testing.assert_close(value, expected)
+    assert value != loss.in_batch(users, items, **given, symmetric=symmetric)
+    alone = loss.in_batch(users, items, **given, user_ids=torch.arange(B))  # all users differ
+    torch.testing.assert_close(alone, loss.in_batch(users, items, **given))
 
 
-def test_a_batch_of_one_user_has_no_way_back():
+def test_a_batch_of_one_user_has_no_negatives():
     users, items, _, _ = pairs()
-    loss = SoftmaxLoss()
-    value = loss.in_batch(users, items, symmetric=True, user_ids=torch.zeros(B, dtype=torch.long))
-    torch.testing.assert_close(value, loss.in_batch(users, items) / 2)
+    value = SoftmaxLoss().in_batch(users, items, symmetric=True, user_ids=torch.zeros(B, dtype=torch.long))
+    assert value == 0.0
 
 
 def test_counts_need_no_catalogue_size():

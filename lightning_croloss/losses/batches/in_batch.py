@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 from lightning_croloss.common.gathering import gathered, row_counts
+from lightning_croloss.common.known_partners import known_partners
 from lightning_croloss.losses.batches.item_counts import CountedCatalogue
 from lightning_croloss.losses.batches.item_ids import inner_ids
 from lightning_croloss.losses.batches.metadata import BatchMetadata, VectorBatch
@@ -20,15 +21,13 @@ class Pairs(NamedTuple):
         forth: that of users that rank items.
         back: that of items that rank users.
         first: the candidate that is the positive of row 0; the other rows' follow it.
-        distinct: whether each candidate is the positive of its own row alone, and none is padding.
-        own_users: (B, C) bool, candidates of ``back`` that are the row's own user; None = not known.
+        distinct: whether no candidate but a row's own positive is to be ignored.
     """
 
     forth: VectorBatch
     back: VectorBatch
     first: int
     distinct: bool
-    own_users: Tensor | None
 
 
 def own_item_batches(
@@ -41,7 +40,7 @@ def own_item_batches(
     gather: bool,
     user_ids: Tensor | None,
 ) -> Pairs:
-    """Return the batches of pairs, row i's positive being item i.
+    """Return the batches of pairs, row i's positive being item i. None of the pairs is a negative.
 
     Shapes were checked by ``lightning_croloss.losses.checking.arguments_given``.
 
@@ -53,7 +52,7 @@ def own_item_batches(
         sample_weight: (B,) or None.
         num_items: size of the catalogue, if it is known.
         gather: whether the rows of the other processes are candidates too.
-        user_ids: (B,) any integers; None = they are not compared.
+        user_ids: (B,) any integers; None = all are different, which is then not compared.
 
     Raises:
         ValueError: there are counts without ids, or ids that were not counted.
@@ -65,29 +64,30 @@ def own_item_batches(
     gathers = gather and distributed.is_available() and distributed.is_initialized()
     sizes = row_counts(rows, users.device) if gathers else [rows]
     before = sum(sizes[: distributed.get_rank()]) if gathers else 0
-    distinct = item_ids is None and len(set(sizes)) == 1
+    distinct = item_ids is None and user_ids is None and len(set(sizes)) == 1
     if item_ids is None:
         item_ids = torch.arange(before, before + rows, device=users.device)
     own = inner_ids(item_ids, None)
-    ids, all_items, all_users = own, items, users
+    own_user = None if user_ids is None else inner_ids(user_ids, None)
+    ids, all_items, all_users, of_users = own, items, users, own_user
     if gathers:
         ids, all_items, all_users = (gathered(part, max(sizes)) for part in (own, items, users))
         log_prob = None if log_prob is None else gathered(log_prob, max(sizes))
-    own_users = None
-    if user_ids is not None:
-        of_rows = inner_ids(user_ids, None)
-        of_candidates = gathered(of_rows, max(sizes)) if gathers else of_rows
-        own_users = of_rows.unsqueeze(1) == of_candidates
+        of_users = None if own_user is None else gathered(own_user, max(sizes))
     if counted is not None and num_items is None:
         num_items = counted.num_items
-    forth, back = (
-        BatchMetadata(own, ids, None, given, sum(sizes) - 1, sample_weight, size)
-        for given, size in ((log_prob, num_items), (None, None))
-    )
+    draws = sum(sizes) - 1
+    if own_user is None or of_users is None:  # a user is one of its item's, which tells it from the others
+        forth = BatchMetadata(own, ids, None, log_prob, draws, sample_weight, num_items)
+        back = BatchMetadata(own, ids, None, None, draws, sample_weight)
+    else:
+        items_of_user = known_partners(own_user, of_users, ids)
+        users_of_item = known_partners(own, ids, of_users)
+        forth = BatchMetadata(own, ids, items_of_user, log_prob, draws, sample_weight, num_items)
+        back = BatchMetadata(own_user, of_users, users_of_item, None, draws, sample_weight)
     return Pairs(
         VectorBatch(users, items, all_items, forth),
         VectorBatch(items, users, all_users, back),
         distributed.get_rank() * max(sizes) if gathers else 0,
         distinct,
-        own_users,
     )

@@ -42,9 +42,7 @@ class LogitBatch:
     drawn: bool = True
 
     @classmethod
-    def of_pairs(
-        cls, logits: Tensor, first: int, distinct: bool, metadata: BatchMetadata, ignored: Tensor | None
-    ) -> LogitBatch:
+    def of_pairs(cls, logits: Tensor, first: int, distinct: bool, metadata: BatchMetadata) -> LogitBatch:
         """Return the batch of logits (B, C) in which column ``first + i`` is the positive of row i.
 
         Args:
@@ -52,16 +50,12 @@ class LogitBatch:
             first: the positive of row 0.
             distinct: whether no column is to be ignored.
             metadata: ids of rows and columns, log q and weights.
-            ignored: (B, C) bool, further columns to ignore; None = none are.
         """
         rows = logits.shape[0]
-        mask = None if distinct else metadata.hit_mask()
-        if ignored is not None:
-            mask = ignored if mask is None else mask | ignored
         return cls(
             logits,
             Positives(None, torch.arange(first, first + rows, device=logits.device)),
-            mask,
+            None if distinct else metadata.hit_mask(),
             metadata.log_prob,
             rows - 1 if metadata.num_sampled is None else metadata.num_sampled,
             metadata.num_items,
