@@ -1,18 +1,14 @@
 """Hugging Face's Trainer: a loss of ours as its ``compute_loss_func``."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_croloss.integrations.given_loss import given_loss
+from lightning_croloss.integrations.paired_outputs import named_outputs, taken_outputs
 from lightning_croloss.integrations.shifted_labels import shifted
 from lightning_croloss.losses import RetrievalLoss
-
-#: Outputs of two towers that need not be named, the user's or query's first.
-USUAL = ("user_embeds item_embeds", "query_embeds item_embeds", "query_embeds document_embeds")
-PAIRS = [tuple(pair.split()) for pair in (*USUAL, "text_embeds image_embeds")]
 
 
 class TrainerLoss:
@@ -30,6 +26,7 @@ class TrainerLoss:
             transformers, a row's first label must be −100: the Trainer would count it.
         accumulation_steps: the Trainer's ``gradient_accumulation_steps``, for pairs without labels: it leaves
             their division to the loss.
+        user_ids: for pairs: the name of an output (B,), the users' ids; see ``in_batch``.
         **in_batch: for pairs: ``item_counts``, ``symmetric``, ``gather_across_devices``.
     """
 
@@ -40,35 +37,32 @@ class TrainerLoss:
         *,
         shift_labels: bool = False,
         accumulation_steps: int = 1,
+        user_ids: str | None = None,
         **in_batch: Any,
     ) -> None:
         if unknown := set(in_batch) - {"item_counts", "symmetric", "gather_across_devices"}:
             raise TypeError(f"{min(unknown)} is no argument of TrainerLoss")
-        self.loss, self.embeddings, self.in_batch = given_loss(loss), embeddings, in_batch
+        self.loss, self.in_batch = given_loss(loss), in_batch
+        self.embeddings, self.user_ids = embeddings, user_ids
         self.shift_labels, self.accumulation_steps, self._counted = shift_labels, accumulation_steps, False
 
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Return the loss of a batch; ``num_items_in_batch`` counts the labels of all accumulated ones."""
-        found = outputs
-        if not isinstance(outputs, Mapping):
-            found = {"logits": outputs if isinstance(outputs, Tensor) else outputs[0]}
-        usual = next((pair for pair in PAIRS if {*pair} <= {*found}), ())
-        names = self.embeddings or (("logits",) if "logits" in found else usual)
-        if not names or not {*names} <= {*found}:
-            raise ValueError(f"name a pair of the model's outputs {[*found]}: embeddings=(user, item)")
-        if len(names) == 2:
-            users, items = found[names[0]], found[names[1]]
+        taken = taken_outputs(named_outputs(outputs), self.embeddings, self.user_ids)
+        if len(taken) == 3:
+            users, items, user_ids = taken
             if labels is None:
                 steps = self.accumulation_steps if torch.is_grad_enabled() else 1
-                return self.loss.in_batch(users, items, **self.in_batch) / steps
+                return self.loss.in_batch(users, items, user_ids=user_ids, **self.in_batch) / steps
             kept = labels != -100
-            value = self.loss.in_batch(users[kept], items[kept], item_ids=labels[kept], **self.in_batch)
+            given = {"user_ids": None if user_ids is None else user_ids[kept], **self.in_batch}
+            value = self.loss.in_batch(users[kept], items[kept], item_ids=labels[kept], **given)
         elif labels is None:
             raise ValueError("the loss of logits needs labels: name that column of the data set 'labels'")
         else:
-            logits = found["logits"]
+            logits = taken[0]
             if self.shift_labels:
                 asks = not (self._counted and torch.is_grad_enabled())  # no step waits for a device again
                 self._counted = self._counted or num_items_in_batch is not None

@@ -116,6 +116,23 @@ def test_pairs_are_in_batch(names: tuple[str, str], symmetric: bool) -> None:
     torch.testing.assert_close(asked(outputs, ids, num_items_in_batch=14), expected / 2)
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_users_that_recur_are_told_by_an_output(symmetric: bool) -> None:
+    outputs = pairs("user_embeds", "item_embeds")
+    users, items = outputs.values()
+    outputs["user_id"] = numbers = torch.tensor([3, 1, 3, 0, 5, 1, 7, 8])
+    asked = TrainerLoss(LOSS, user_ids="user_id", symmetric=symmetric)
+    expected = LOSS.in_batch(users, items, symmetric=symmetric, user_ids=numbers)
+    torch.testing.assert_close(asked(outputs, None), expected)
+    assert asked(outputs, None) != TrainerLoss(LOSS, symmetric=symmetric)(outputs, None)
+    ids = torch.tensor([0, 1, 1, 2, -100, 4, 5, 0])
+    kept = ids != -100
+    expected = LOSS.in_batch(
+        users[kept], items[kept], item_ids=ids[kept], symmetric=symmetric, user_ids=numbers[kept]
+    )
+    torch.testing.assert_close(asked(outputs, ids), expected)
+
+
 def test_pairs_without_labels_are_divided_among_the_batches_that_are_accumulated() -> None:
     outputs = pairs("user_embeds", "item_embeds")
     asked, plain = TrainerLoss(LOSS, accumulation_steps=4), TrainerLoss(LOSS)
@@ -138,6 +155,10 @@ def test_mistakes() -> None:
         TrainerLoss(LOSS, ("a", "b"))(outputs, labels)
     with pytest.raises(ValueError, match=r"outputs \['a', 'b'\]"):
         TrainerLoss(LOSS)(pairs("a", "b"), None)
+    with pytest.raises(ValueError, match=r"user_ids='user' must be one of .* got \['user_embeds', 'item_"):
+        TrainerLoss(LOSS, user_ids="user")(pairs("user_embeds", "item_embeds"), None)
+    with pytest.raises(ValueError, match=r"beside a pair of embeddings, got \['logits', 'user'\]"):
+        TrainerLoss(LOSS, user_ids="user")({**outputs, "user": labels}, labels)
 
 
 class Classifier(nn.Module):
