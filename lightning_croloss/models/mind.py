@@ -40,8 +40,8 @@ class MIND(HistoryModel):
         routing_iterations: number of rounds of the routing, at most 100.
         routing_init: "random": new standard normal routing logits for every row of every training step, as
             in the paper; "fixed": one such draw, made at construction and kept in checkpoints, for everybody,
-            by an event's distance from the end of the history. Evaluation always uses the fixed draw, so that
-            a user's recommendations do not change from call to call.
+            by an event's distance from the end of the history, beginning again after 512 events. Evaluation
+            always uses the fixed draw, so that a user's recommendations do not change from call to call.
         adaptive_interests: whether a history of n events (in training, of n that were not dropped) has at
             most log2(n) interests.
         readout: the vector that stands for the user in training: "hard", the interest closest to the target,
@@ -133,7 +133,8 @@ class MIND(HistoryModel):
         """Return routing logits (B, K, L) for histories with the mask (B, L)."""
         batch_size, length = mask.shape
         if self.training and self.routing_init == "random":
-            return torch.randn(batch_size, self.num_interests, length, device=mask.device)
+            fixed = self.routing_logits
+            return torch.randn(batch_size, self.num_interests, length, dtype=fixed.dtype, device=mask.device)
         # by the distance from the end, so that padding on the left changes nothing
         positions = torch.arange(length - 1, -1, -1, device=mask.device) % ROUTING_POSITIONS
         return self.routing_logits[:, positions].expand(batch_size, -1, -1)

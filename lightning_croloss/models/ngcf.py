@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lightning_croloss.common.checks import check_probability, check_widths
+from lightning_croloss.common.unit_length import unit_length
 from lightning_croloss.models.graph_model import GraphModel
 from lightning_croloss.models.layers.bi_interaction import BiInteraction
 
@@ -62,5 +62,5 @@ class NGCF(GraphModel):
         state, found = embeddings, [embeddings]
         for layer in self.layers:
             state = layer(state, self.graph)
-            found.append(functional.normalize(state.float(), dim=-1).to(embeddings.dtype))
+            found.append(unit_length(state).to(embeddings.dtype))
         return torch.cat(found, dim=-1)

@@ -78,7 +78,7 @@ def test_the_filter_rescales_what_a_fourier_transform_calls_high(length):
             events = torch.randn(2, count, 3, dtype=torch.float64)
             for row, found in zip(events, layer(events), strict=True):
                 expected = torch.stack(fourier_filter(layer, list(row), length, num_frequencies))
-                torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)  # the basis is of float32
+                torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
 
 
 def test_the_lowest_frequencies_are_waves_by_plain_arithmetic():
@@ -90,8 +90,8 @@ def test_the_lowest_frequencies_are_waves_by_plain_arithmetic():
         for frequency in (1, 2):
             expected += [math.sqrt(1 / 3) * wave(frequency * turn) for wave in (math.cos, math.sin)]
         expected.append(math.sqrt(1 / 6) * math.cos(3 * turn))
-        assert basis[position].tolist() == pytest.approx(expected, abs=1e-6)
-    torch.testing.assert_close(basis.T @ basis, torch.eye(6), atol=1e-6, rtol=0)
+        assert basis[position].tolist() == pytest.approx(expected, abs=1e-12)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(6).double(), atol=1e-12, rtol=0)
 
 
 def test_with_all_frequencies_there_is_nothing_to_rescale():
@@ -140,7 +140,7 @@ def test_the_output_depends_on_the_length_of_the_transform_and_not_on_padding():
     for max_length in (6, 12):
         model = small_model(max_length=12).eval()
         for block in model.blocks:
-            block.filter.basis = lowest_frequencies(max_length, 3)
+            block.filter.basis = lowest_frequencies(max_length, 3).float()
         short = model.encode_users(batch_of([1, 2, 3]))
         torch.testing.assert_close(model.encode_users(batch_of([0, 0, 0, 1, 2, 3])), short)
         vectors.append(short)
@@ -154,6 +154,18 @@ def test_the_filter_lets_a_state_see_later_events():
     model.blocks[0].alpha = 0.0
     one, other = (model._read(batch_of(history))[0][0, 0] for history in ([1, 2, 3], [1, 2, 4]))
     torch.testing.assert_close(one, other)
+
+
+def test_the_basis_is_that_of_the_type_and_the_device_wherever_the_filter_went_before():
+    exact = lowest_frequencies(7, 3)
+    layer = FrequencyFilter(4, 7, 3)
+    assert torch.equal(layer.basis, exact.float())
+    assert torch.equal(layer.half().basis, exact.half())
+    assert torch.equal(layer.double().basis, exact)
+    with torch.device("meta"):
+        layer = FrequencyFilter(4, 7, 3)
+    assert layer.basis.is_meta
+    assert torch.equal(layer.to_empty(device="cpu").basis, exact.float())
 
 
 def test_the_basis_is_no_part_of_a_state_dictionary():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from lightning_croloss.models.layers.transformer import SelfAttentionBlock
 
 
 def lowest_frequencies(length: int, num_frequencies: int) -> Tensor:
-    """Return an orthonormal basis (length, W) float32 of the sequences of the lowest frequencies.
+    """Return an orthonormal basis (length, W) float64 of the sequences of the lowest frequencies.
 
     Frequency 0 is a constant, the others are a cosine and a sine each; of the highest of an even length there
     is the cosine alone.
@@ -21,7 +22,7 @@ def lowest_frequencies(length: int, num_frequencies: int) -> Tensor:
         length: number of positions.
         num_frequencies: number of frequencies, at most length // 2 + 1.
     """
-    turns = torch.arange(length, dtype=torch.float64) * (2 * math.pi / length)
+    turns = torch.arange(length, dtype=torch.float64, device="cpu") * (2 * math.pi / length)
     columns = []
     for frequency in range(num_frequencies):
         own_mirror = 2 * frequency in (0, length)
@@ -29,7 +30,7 @@ def lowest_frequencies(length: int, num_frequencies: int) -> Tensor:
         columns.append(scale * torch.cos(frequency * turns))
         if not own_mirror:
             columns.append(scale * torch.sin(frequency * turns))
-    return torch.stack(columns, dim=1).float()
+    return torch.stack(columns, dim=1)
 
 
 class FrequencyFilter(nn.Module):
@@ -52,7 +53,18 @@ class FrequencyFilter(nn.Module):
     def __init__(self, dim: int, length: int, num_frequencies: int) -> None:
         super().__init__()
         self.root_of_scale = nn.Parameter(torch.randn(dim))  # β
-        self.register_buffer("basis", lowest_frequencies(length, num_frequencies), persistent=False)
+        self.length, self.num_frequencies = length, num_frequencies
+        self.register_buffer("basis", self._basis_like(self.root_of_scale), persistent=False)
+
+    def _basis_like(self, tensor: Tensor) -> Tensor:
+        basis = lowest_frequencies(self.length, self.num_frequencies)
+        return basis.to(tensor.dtype).to(tensor.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrequencyFilter:
+        """Take another type or device, with the basis that belongs there: a rounded one stays rounded."""
+        super()._apply(fn, recurse)
+        self.basis = self._basis_like(self.basis)
+        return self
 
     def forward(self, states: Tensor) -> Tensor:
         """Map states (B, L, D), zeros at padding, L at most ``length``, to (B, L, D)."""
