@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_counts, check_probability
+from lightning_croloss.common.uniform_draws import uniform_draws
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.target_counts import places_of, sent
@@ -180,14 +181,14 @@ class BERT4Rec(HistoryModel):
         Returns:
             (B, L) and (B, L) bool.
         """
-        chosen = targets & (torch.rand(targets.shape, device=targets.device) < self.mask_probability)
-        alone = torch.rand(len(targets), 1, device=targets.device) < self.mask_last_probability
+        chosen = targets & (uniform_draws(targets.shape, targets.device) < self.mask_probability)
+        alone = uniform_draws((len(targets), 1), targets.device) < self.mask_last_probability
         alone = alone | ~chosen.any(1, keepdim=True)
         columns = torch.arange(targets.shape[1], device=targets.device)
         if not self.random_ends:
             last = torch.where(targets, columns, -1).amax(1, keepdim=True)
             return torch.where(alone, targets & (columns == last), chosen), torch.ones_like(targets)
-        drawn = torch.rand(targets.shape, device=targets.device).where(targets, -1)
+        drawn = uniform_draws(targets.shape, targets.device).where(targets, -1)
         last = drawn.argmax(1, keepdim=True)
         return torch.where(alone, targets & (columns == last), chosen), ~alone | (columns <= last)
 

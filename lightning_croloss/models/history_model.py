@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_croloss.common.checks import check_probability
+from lightning_croloss.common.uniform_draws import uniform_draws
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.data.coverage import count_unseen_histories
 from lightning_croloss.data.own_rows_loader import said_by_all
@@ -209,7 +210,7 @@ class HistoryModel(RetrievalModel):
         found: Tensor = self._item_rows() if ids is None else self.item_embedding(ids)
         kept = self.seen_items[self._ids_here() if ids is None else ids]
         if self.training and self.id_dropout > 0.0:
-            kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.id_dropout)
+            kept = kept & (uniform_draws(kept.shape, kept.device) >= self.id_dropout)
         return found * kept.unsqueeze(-1)
 
     def embed_history(self, batch: RetrievalBatch, real: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,17 @@ from lightning_croloss import (
     UniformNegatives,
 )
 from lightning_croloss.common.unit_length import unit_length
-from lightning_croloss.models import MIND, NGCF, LightGCN, MatrixFactorization, TwoTower, YouTubeDNN
+from lightning_croloss.models import (
+    MIND,
+    NGCF,
+    BERT4Rec,
+    LightGCN,
+    MatrixFactorization,
+    SASRec,
+    TwoTower,
+    YouTubeDNN,
+)
+from lightning_croloss.models.layers import drop_history
 from lightning_croloss.training.half_precision import LEAST_EPS, raise_eps
 from lightning_croloss.training.lazy_adam import LazyAdam
 from tests.data_for_tests import ClusteredData, EventData, events_of, fit
@@ -23,6 +33,33 @@ from tests.models.cases import FEATURES
 from tests.models.test_precision_and_compile import MODELS, build
 
 DTYPES = {"16-true": torch.float16, "bf16-true": torch.bfloat16}
+
+
+@pytest.mark.parametrize("arguments", [{"mask_probability": 0.3}, {"random_ends": True}])
+def test_masks_fall_as_they_do_in_full_precision(arguments):
+    model, real = build(BERT4Rec, arguments), torch.ones(400, 30, dtype=torch.bool)
+    chosen = drawn_in_each_type(lambda: model._choose(real)[0])
+    assert torch.equal(*chosen)
+
+
+def test_events_and_ids_are_dropped_as_they_are_in_full_precision():
+    model, history = build(SASRec, {"id_dropout": 0.05}), torch.arange(1, 41).repeat(400, 1)
+    assert torch.equal(*drawn_in_each_type(lambda: drop_history(history, 0.05, training=True)))
+    model.seen_items = torch.ones(41, dtype=torch.bool)  # what a model with features has
+    assert torch.equal(*drawn_in_each_type(lambda: model._own_embeddings(history) == 0))
+
+
+def drawn_in_each_type(draw):
+    """Return what is drawn where the default type is that of ``precision: bf16-true``, and as usual."""
+    found = []
+    for dtype in (torch.bfloat16, torch.float32):
+        torch.manual_seed(0)
+        try:
+            torch.set_default_dtype(dtype)
+            found.append(draw())
+        finally:
+            torch.set_default_dtype(torch.float32)
+    return found
 
 
 class WeightedData(ClusteredData):

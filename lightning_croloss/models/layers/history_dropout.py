@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_croloss.common.uniform_draws import uniform_draws
+
 
 def drop_history(history: Tensor, probability: float, training: bool) -> Tensor:
     """Replace each event by padding with ``probability``; a history that would lose all keeps all.
@@ -21,7 +23,7 @@ def drop_history(history: Tensor, probability: float, training: bool) -> Tensor:
     """
     if not training or probability == 0.0:
         return history
-    dropped = torch.rand(history.shape, device=history.device) < probability
+    dropped = uniform_draws(history.shape, history.device) < probability
     kept = history.masked_fill(dropped, 0)
     empty = (kept != 0).sum(1, keepdim=True) == 0
     return torch.where(empty, history, kept)
