@@ -134,6 +134,8 @@ class TrustedClasses:
         if "class_path" not in value:
             return {name: self._build(entry, where, self._find_part) for name, entry in value.items()}
         cls = find(value["class_path"], where)
+        if inspect.isabstract(cls):
+            raise PretrainedError(f"{where}: {cls.__name__} is only the base of others")
         arguments = value.get("init_args") or {}
         if not isinstance(arguments, dict) or value.keys() - {"class_path", "init_args"}:
             raise PretrainedError(f"{where}: {cls.__name__} must have class_path and init_args only")

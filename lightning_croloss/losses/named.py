@@ -87,6 +87,9 @@ def _built(
 ) -> Part:
     cls = _find(name, registry)
     if cls is None:
+        if (base := _find(name, _bases(registry))) is not None:
+            known = ", ".join(sorted(key for key, each in registry.items() if issubclass(each, base)))
+            raise ValueError(f"{argument} {name!r} is only the base of others; known: {known}")
         own = "; a class of your own is given as an object" if "." in name else ""
         raise ValueError(f"unknown {argument} {name!r}{_nearest(name, registry)}{own}")
     parameters = {} if cls.__init__ is object.__init__ else dict(inspect.signature(cls).parameters)
@@ -116,6 +119,12 @@ def _find(name: str, registry: Mapping[str, type[Part]]) -> type[Part] | None:
         if short == cls.__name__ and (not path or f"{cls.__module__}.".startswith(f"{path}.")):
             return cls
     return None
+
+
+def _bases(registry: Mapping[str, type[Part]]) -> dict[str, type[Any]]:
+    """Return the abstract bases of classes by their names."""
+    bases = {base for cls in registry.values() for base in cls.__mro__ if inspect.isabstract(base)}
+    return {base.__name__: base for base in bases}
 
 
 def _nearest(name: str, registry: Mapping[str, type[Part]]) -> str:

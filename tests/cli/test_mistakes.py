@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_croloss.cli.config.class_fields import with_subclasses
 from lightning_croloss.cli.config.diagnosis import find_mistake
 from lightning_croloss.cli.config.sources import ConfigMistakeError, plain_value, read_config
 from lightning_croloss.cli.parser import CROLossParser
+from lightning_croloss.data import RetrievalDataModule
+from lightning_croloss.data.splits import Split
+from lightning_croloss.losses import Importance, Kernel, RetrievalLoss
+from lightning_croloss.models import RetrievalModel
+from lightning_croloss.negatives import Negatives
 from tests.cli.cases import CONFIG, ROOT, error_of
 from tests.cli.test_every_field import JARGON, parser
 
@@ -138,6 +147,33 @@ def test_an_option(parser: CROLossParser, option: str, said: str) -> None:
     assert said in found
     assert not JARGON.search(found)
     assert len(found) <= 300
+
+
+#: Where a config may name a class of a family, and the family's base.
+FAMILIES = {
+    "data": RetrievalDataModule,
+    "data.split": Split,
+    "model": RetrievalModel,
+    "model.loss": RetrievalLoss,
+    "model.loss.kernel.class_path": Kernel,
+    "model.loss.importance.class_path": Importance,
+    "model.negatives": Negatives,
+    "model.optimizer": Optimizer,
+    "model.lr_scheduler": LRScheduler,
+}
+ABSTRACT = [
+    (section, cls)
+    for section, base in FAMILIES.items()
+    for cls in with_subclasses(base)
+    if cls is base or (inspect.isabstract(cls) and cls.__module__.startswith("lightning_croloss."))
+]
+
+
+@pytest.mark.parametrize(("section", "cls"), ABSTRACT, ids=lambda value: getattr(value, "__name__", value))
+def test_a_class_that_is_only_a_base(parser: CROLossParser, section: str, cls: type) -> None:
+    found = find_mistake(parser, ["fit", f"--config={CONFIG}", f"--{section}={cls.__name__}"])
+    assert found is not None
+    assert f"{cls.__name__!r} is only the base of others: " in found
 
 
 @pytest.mark.parametrize(

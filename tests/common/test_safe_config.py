@@ -153,6 +153,7 @@ def test_what_a_config_describes_is_built():
     [
         ({"class_path": "CROLoss", "args": [1]}, "CROLoss must have class_path and init_args only"),
         ({"class_path": "CROLoss", "init_args": [1]}, "CROLoss must have class_path and init_args only"),
+        ({"class_path": "RetrievalLoss"}, "RetrievalLoss is only the base of others"),
         ({"class_path": "CROLoss", "init_args": {"temprature": 1}}, "CROLoss cannot be built: .*temprature"),
         ({"class_path": "CROLoss", "init_args": {"temperature": 0}}, "CROLoss cannot be built: temperature"),
     ],

@@ -1,6 +1,7 @@
 """Kernels and importances by name, as texts and as plain dictionaries."""
 
 import copy
+import inspect
 import json
 
 import pytest
@@ -105,6 +106,21 @@ def test_a_subclass_keeps_its_own_arguments():
     assert repr(Strong(1.0)) == "Strong(alpha=1.0)"
     config = to_config(Passing(2.0, alpha=1.2))["init_args"]
     assert (config["width"], config["alpha"], config["importance"]) == (2.0, 1.2, None)
+
+
+@pytest.mark.parametrize("argument", REGISTRIES)
+def test_an_abstract_base_names_those_of_its_kind(argument):
+    registry, base = REGISTRIES[argument]
+    bases = {each for cls in registry.values() for each in cls.__mro__ if inspect.isabstract(each)}
+    assert base in bases
+    for each in bases:
+        known = ", ".join(sorted(name for name, cls in registry.items() if issubclass(cls, each)))
+        own = each.__name__
+        for name in (own, f"{each.__module__}.{own}", f"lightning_croloss.{own}"):
+            for given in (name, {"class_path": name}):
+                with pytest.raises(ValueError, match="is only the base of others") as caught:
+                    CROLoss(**{argument: given})
+                assert str(caught.value) == f"{argument} {name!r} is only the base of others; known: {known}"
 
 
 MISTAKES = [

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
 from croloss_serving.common.home_folder import expanded
 from lightning_croloss.cli.config.class_fields import (
     SLIP,
@@ -260,7 +263,7 @@ class ConfigCheck:
             return None
         if not issubclass(cls, bases):
             raise ConfigMistakeError(f"{short_name(path)!r} is not {nouns(kinds)}", keys)
-        if inspect.isabstract(cls):
+        if inspect.isabstract(cls) or cls in (Optimizer, LRScheduler):
             known = classes_of([ClassKind(cls)])
             named = listed(known) if len(known) < MANY else "name one of them"
             raise ConfigMistakeError(f"{path!r} is only the base of others: {named}", keys)
