@@ -173,7 +173,7 @@ ABSTRACT = [
 def test_a_class_that_is_only_a_base(parser: CROLossParser, section: str, cls: type) -> None:
     found = find_mistake(parser, ["fit", f"--config={CONFIG}", f"--{section}={cls.__name__}"])
     assert found is not None
-    assert f"{cls.__name__!r} is only the base of others: " in found
+    assert f"{cls.__name__!r} is only the base of others; " in found
 
 
 @pytest.mark.parametrize(

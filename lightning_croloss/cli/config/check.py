@@ -266,7 +266,7 @@ class ConfigCheck:
         if inspect.isabstract(cls) or cls in (Optimizer, LRScheduler):
             known = classes_of([ClassKind(cls)])
             named = listed(known) if len(known) < MANY else "name one of them"
-            raise ConfigMistakeError(f"{path!r} is only the base of others: {named}", keys)
+            raise ConfigMistakeError(f"{path!r} is only the base of others; {named}", keys)
         return cls
 
     def _file(self, keys: Keys, value: str) -> Any:
