@@ -49,6 +49,7 @@ def align_features(
     separator: str = " ",
     location: Callable[[int], str] | None = None,
     encodings: Sequence[FeatureEncoding] = (),
+    lengths: Mapping[str, int] | None = None,
 ) -> tuple[list[Feature], list[str]]:
     """Build features in the order of the ids, and tell what is missing.
 
@@ -65,6 +66,7 @@ def align_features(
         separator: what stands between the tokens of a "multi" feature.
         location: from a row to where it stands in the file, for errors; None is ``line row + 2``.
         encodings: how each wanted feature is read, for ids that training did not know; none to learn that.
+        lengths: for columns of which not all tokens are read the number of those that are, the first ones.
 
     Returns:
         the features, and sentences about missing values, ids without a row, and rows of ids without
@@ -99,7 +101,8 @@ def align_features(
             )
         column = texts(name, kind)
         known = ["" if row < 0 else column[row] for row in rows]
-        feature = build_feature(name, kind, known, source, separator, locations, encoding)
+        length = (lengths or {}).get(name)
+        feature = build_feature(name, kind, known, source, separator, locations, encoding, length)
         if feature.num_missing > absent:
             notes.append(f"{name} is missing for {feature.num_missing} of {num_ids}")
         if feature.num_absurd:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from croloss_serving.common.feature_encoding import KINDS as KINDS
-from croloss_serving.common.feature_encoding import FeatureEncoding
+from croloss_serving.common.feature_encoding import FeatureEncoding, first_tokens
 from lightning_croloss.common.token_sets import shortened
 from lightning_croloss.errors import DataError
 
@@ -63,6 +63,7 @@ def build_feature(
     separator: str = " ",
     locations: Sequence[tuple[int, str]] | None = None,
     encoding: FeatureEncoding | None = None,
+    length: int | None = None,
 ) -> Feature:
     """Turn a column of texts into a feature.
 
@@ -75,12 +76,19 @@ def build_feature(
         locations: for each id the number of its row and the location to name in errors; None if the ids are
             in the order of the rows.
         encoding: how the model reads the feature, for ids that it does not know; None learns it.
+        length: how many tokens of a text are read, the first ones; None = all, or as ``encoding`` has it.
 
     Raises:
         DataError: a number cannot be read, or a feature to learn is missing or the same everywhere.
         ValueError: the kind is unknown.
     """
     num_shortened = 0
+    length = length if encoding is None else encoding.length
+    if length is not None:
+        column = [
+            first_tokens(text, separator, length) if isinstance(text, str) else text[:length]
+            for text in column
+        ]
     if kind == "numeric":
         numbers = _numbers(name, column, source, locations)
         missing = np.isnan(numbers)
@@ -105,6 +113,8 @@ def build_feature(
         if not varied:
             raise DataError(f"{source}: column {name!r} is the same everywhere: take it out of the features")
     assert used is not None
+    if encoding is None and length is not None:
+        used = replace(used, separator=separator, length=length)
     padding = np.full((1, values.shape[1]), math.nan if kind == "numeric" else 0, dtype=values.dtype)
     table = torch.from_numpy(np.concatenate([padding, values]))
     size = 0 if used.tokens is None else len(used.tokens) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -117,3 +118,18 @@ def test_an_absurd_number_stays_finite(absurd):
     assert np.isfinite(found * np.float32(1e6)).all()
     assert np.sign(found[0]) == np.sign(absurd)
     assert found[1] == 0
+
+
+@pytest.mark.parametrize("kind", ["numeric", "categorical", "multi"])
+def test_a_damaged_length_is_refused(kind):
+    if kind == "numeric":
+        whole = FeatureEncoding.of_numbers("x", np.array([1.0, 2.0]))
+    else:
+        whole = FeatureEncoding.of_tokens("x", kind, [["a"], ["b"]], " ")
+    plain = replace(whole, length=2).to_plain()
+    assert FeatureEncoding.from_plain(plain).length == 2
+    for wrong in ({"length": -1}, {"length": True}, {"length": 2.0}, {"length": "2"}, {"separator": ""}):
+        with pytest.raises(ValueError, match=r"'x' does not say how many of its tokens are read"):
+            FeatureEncoding.from_plain(plain | wrong)
+    with pytest.raises(ValueError, match="'x' does not say what separates its tokens"):
+        FeatureEncoding.from_plain(plain | {"separator": 3})

@@ -49,18 +49,18 @@ def load_features(
         raise DataError(f"features {list(wanted)} need the file {file.name}, which is not in {file.parent}")
     table, opened = _read(file, id_field, [entry.partition(":")[0] for entry in wanted], settings, ragged)
     separator = settings.get("seq_separator") or " "
-    lengths = settings.get("seq_len") or {}
     features, notes = align_features(
         file.name,
         wanted,
         {name: kind for name, kind in opened.types.items() if name != id_field},
         lambda _, kind: KIND_OF_TYPE.get(kind, ""),
         vocabulary.encode(table.frame[id_field].to_list()),
-        lambda name, _: _first(_texts(table, name, missing_values), separator, lengths.get(name)),
+        lambda name, _: _texts(table, name, missing_values),
         len(vocabulary),
         separator,
         lambda row: line_of(table, row),
         encodings,
+        settings.get("seq_len"),
     )
     if notes and not encodings:
         rank_zero_info(f"{file.name}: {'; '.join(notes)}")
@@ -115,10 +115,3 @@ def _texts(table: Table, column: str, missing_values: Sequence[str]) -> list[str
     """Return a column as text, "" where missing."""
     texts = table.frame[column].replace(list(missing_values), "") if missing_values else table.frame[column]
     return texts.fill_null("").to_list()
-
-
-def _first(texts: list[str], separator: str, length: int | None) -> list[str]:
-    """Return of each text its first ``length`` tokens, None = the text as it is."""
-    if length is None:
-        return texts
-    return [separator.join([token for token in text.split(separator) if token][:length]) for text in texts]

@@ -26,8 +26,9 @@ class FeatureEncoding:
         name: name of the column.
         kind: "categorical" (one token), "multi" (a set of tokens) or "numeric".
         tokens: the tokens that training knows; None if numeric.
-        separator: what stands between the tokens of a text, if multi.
+        separator: what stands between the tokens of a text, if multi or if ``length`` is given.
         standardisation: how numbers are standardised; None of tokens.
+        length: how many tokens of a text or list are read, the first ones; None = all.
     """
 
     name: str
@@ -35,6 +36,7 @@ class FeatureEncoding:
     tokens: Vocabulary | None = None
     separator: str = " "
     standardisation: Standardisation | None = None
+    length: int | None = None
 
     @classmethod
     def of_numbers(cls, name: str, numbers: NDArray[np.float64]) -> FeatureEncoding:
@@ -63,6 +65,7 @@ class FeatureEncoding:
         Raises:
             ValueError: a value is not of this kind; the message names it.
         """
+        values = [self._beginning(value) for value in values]
         if self.kind == "numeric":
             return self.scaled(np.array([self._number(value) for value in values], dtype=np.float64))
         return self.ids([self._tokens_of(value) for value in values])
@@ -103,6 +106,22 @@ class FeatureEncoding:
         known = enumerate(map(_meaning, self.tokens.tokens), start=1)
         found = {meaning: number for number, meaning in reversed([*known])}  # of several the first
         return {meaning: number for meaning, number in found.items() if meaning is not None}
+
+    def _beginning(self, value: Any) -> Any:
+        """Return as much of a value as is read."""
+        if self.length is None:
+            return value
+        value = plain_value(value)
+        if isinstance(value, str):
+            return first_tokens(value, self.separator, self.length)
+        if isinstance(value, (set, frozenset)):
+            raise ValueError(
+                f"of feature {self.name!r} the first {self.length} tokens are read, and a set has no first "
+                f"ones, got {value!r:.60}: give a list"
+            )
+        if isinstance(value, (list, tuple, np.ndarray)):
+            return [entry for entry in value if plain_value(entry) is not None][: self.length]
+        return value
 
     def _tokens_of(self, value: Any) -> list[str]:
         value = plain_value(value)
@@ -149,6 +168,8 @@ class FeatureEncoding:
             plain |= {
                 name: value for name, value in vars(self.standardisation).items() if math.isfinite(value)
             }
+        if self.length is not None:
+            plain |= {"length": self.length, "separator": self.separator}
         return plain
 
     @classmethod
@@ -161,9 +182,15 @@ class FeatureEncoding:
         name, kind = plain.get("name"), plain.get("kind")
         if not isinstance(name, str) or kind not in KINDS:
             raise ValueError(f"a feature needs a name, and one of the kinds {', '.join(KINDS)}: got {kind!r}")
+        length, separator = plain.get("length"), plain.get("separator", " " if kind == "numeric" else None)
+        if length is not None and not (type(length) is int and length >= 0 and separator):
+            raise ValueError(f"the feature {name!r} does not say how many of its tokens are read")
+        if not isinstance(separator, str) or not (separator or kind == "categorical"):
+            raise ValueError(f"the feature {name!r} does not say what separates its tokens")
         if kind == "numeric":
             unlimited = {"low": -math.inf, "high": math.inf}
-            learned = {key: value for key, value in plain.items() if key not in ("name", "kind")}
+            others = {"name", "kind"} if length is None else {"name", "kind", "length", "separator"}
+            learned = {key: value for key, value in plain.items() if key not in others}
             numbers = {**unlimited, **learned}
             if numbers.keys() != Standardisation.__dataclass_fields__.keys() or not all(
                 type(number) in (int, float) and abs(number) <= math.inf for number in numbers.values()
@@ -172,13 +199,16 @@ class FeatureEncoding:
             known = 0 < numbers["scale"] < math.inf and abs(numbers["center"]) < math.inf
             if not known or not numbers["low"] <= numbers["high"]:
                 raise ValueError(f"the feature {name!r} cannot be standardised by {numbers}")
-            return cls(name, kind, standardisation=Standardisation(**numbers))
-        tokens, separator = plain.get("tokens"), plain.get("separator")
+            return cls(name, kind, None, separator, Standardisation(**numbers), length)
+        tokens = plain.get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise ValueError(f"the feature {name!r} does not say which tokens it has")
-        if not isinstance(separator, str) or not (separator or kind == "categorical"):
-            raise ValueError(f"the feature {name!r} does not say what separates its tokens")
-        return cls(name, kind, Vocabulary(tokens), separator)
+        return cls(name, kind, Vocabulary(tokens), separator, length=length)
+
+
+def first_tokens(text: str, separator: str, length: int) -> str:
+    """Return the first ``length`` of the tokens of a text, "" if there are none."""
+    return separator.join([token for token in text.split(separator) if token][:length])
 
 
 def _meaning(token: str) -> tuple[type, int] | None:

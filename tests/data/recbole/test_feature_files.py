@@ -3,9 +3,11 @@ import logging
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from croloss_serving.common.feature_encoding import FeatureEncoding
 from lightning_croloss.data import RecBoleDataModule
 from lightning_croloss.errors import DataError
 from tests.data_for_tests import ClusteredData
@@ -93,6 +95,35 @@ def test_seq_len_shortens_features_and_no_titles(shop):
         config={"seq_len": {"vector": 1}},
     ).features[0]
     assert vector.num_missing == 0
+
+
+LONG = [("q p", "x y", "3 2"), ("p r q", "x z y", "1"), ("", "", ""), (" r  q p", "y", " 2 1 5")]
+
+
+@pytest.mark.parametrize("separator", [" ", "|"])
+@pytest.mark.parametrize("name", ["tags:multi", "words:categorical", "numbers:numeric"])
+def test_what_seq_len_shortens_is_shortened_of_new_users_too(shop, tmp_path, name, separator):
+    lengths = {"tags": 2, "words": 2, "numbers": 1}
+    rows = [f"u{user}\t" + "\t".join(values) for user, values in enumerate(LONG)]
+    users = "user_id:token\ttags:token_seq\twords:token_seq\tnumbers:float_seq\n" + "\n".join(rows) + "\n"
+    (tmp_path / "shop" / "shop.user").write_text(users.replace(" ", separator))
+    (tmp_path / "shop" / "shop.inter").write_text(EVENTS + "u3\ta\t0\nu3\tb\t1\n")
+    config = {"seq_len": lengths, "seq_separator": separator}
+    module = RecBoleDataModule("shop", str(tmp_path), user_features=[name], config=config)
+    (feature,) = module.features[1]
+    trained = feature.values[1:].numpy()
+    place = list(lengths).index(feature.name)
+    given = [LONG[user][place].replace(" ", separator) for user in range(4)]
+    assert module.user_vocabulary.tokens == ["u0", "u1", "u2", "u3"]
+    for encoding in (feature.encoding, FeatureEncoding.from_plain(feature.encoding.to_plain())):
+        assert np.array_equal(encoding.encode(given), trained, equal_nan=True)  # croloss recommend, serving
+        if feature.kind == "multi":
+            lists = [[None, *text.split(separator), ""] for text in given]
+            assert np.array_equal(encoding.encode(lists), trained)
+            with pytest.raises(ValueError, match="of feature 'tags' the first 2 tokens are read, and a set"):
+                encoding.encode([{"p", "q"}])
+    (again,) = module.load_user_features(module.user_vocabulary)  # croloss predict
+    assert np.array_equal(again.values[1:].numpy(), trained, equal_nan=True)
 
 
 def test_ids_are_those_left_by_the_filters(shop):
