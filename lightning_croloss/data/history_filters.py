@@ -21,6 +21,9 @@ RANGE, TEXTS, DUPLICATES, REPEATS = "range", "texts", "duplicates", "consecutive
 FROM, UNTIL, PRESENT = "time_from", "time_until", "present"
 #: Where :func:`plain_filters` are kept among what is said of the reading of events.
 FILTERS = "filters"
+#: Where the texts are kept, likewise, that mean "missing" in features alone: in ids, times and what filters
+#: look at they are texts like any other.
+MISSING_IN_FEATURES = "missing_values_in_features"
 _OF_A_COLUMN = (RANGE, TEXTS, FROM, UNTIL, PRESENT)
 _INTERVAL = re.compile(r"([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])")
 #: So many texts are named.

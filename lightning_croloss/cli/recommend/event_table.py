@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
 from croloss_serving.recommend.unread import unread_sentence
 from lightning_croloss.cli.recommend.event_filters import filters_for
 from lightning_croloss.cli.recommend.options import ITEM_COLUMN, LIST_COLUMN, USER_COLUMN
+from lightning_croloss.data.history_filters import MISSING_IN_FEATURES
 from lightning_croloss.data.table.options import ReadingOptions
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
@@ -132,8 +133,8 @@ def _read(
     read = {*needed, *events.names, *beside, known.get("time_column"), *filters.columns.values()}
     if unread := [name for name in files[0].columns if name not in read]:
         notes.append(unread_sentence("the model", unread, "events", events.names))
-    missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
-    table.frame = with_missing(table.frame, missing or ())
+    missing, missing_in_features = missing_values(given, trained)
+    table.frame = with_missing(table.frame, missing)
     drop = given.drop_missing if given.drop_missing is not None else known.get("drop_missing", False)
     needed = list(dict.fromkeys([*needed, *filters.needed, *(filters.if_dropped if drop else ())]))
     if dropped := _without_missing(table, drop, needed):
@@ -145,8 +146,9 @@ def _read(
     if table.left_out.comments:
         notes.append(describe_comments(table.left_out))
     tokens = {"user": tokens_of(table, user), "item": tokens_of(table, item)}
+    to_features = replace(table, frame=with_missing(table.frame, missing_in_features))
     frame = pl.DataFrame(tokens).with_columns(
-        *_features(table, events, of_features), *filters.masks(table, time)
+        *_features(to_features, events, of_features), *filters.masks(table, time)
     )
     if time is not None:
         times, dates = to_times(table, time)
@@ -160,6 +162,22 @@ def _read(
         frame = frame.with_columns(time=ordered).sort("time", maintain_order=True)
         frame = frame if is_read else frame.drop("time")
     return EventTable(filters.mark(frame), notes)
+
+
+def missing_values(
+    given: argparse.Namespace, trained: Mapping[str, Any] | None
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the texts that mean "missing" wherever they stand, and those that do so in features.
+
+    Args:
+        given: the options of the command, None where they were not given.
+        trained: how the model's training read its events; None if that is not known.
+    """
+    if given.missing_values is not None:
+        return given.missing_values, given.missing_values
+    known = trained or {}
+    anywhere = known.get("missing_values") or []
+    return anywhere, [*anywhere, *(known.get(MISSING_IN_FEATURES) or [])]
 
 
 def _features(table: Table, events: EventInputs, columns: Mapping[str, str]) -> list[pl.Series]:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.recommend.unread import unread_sentence
-from lightning_croloss.cli.recommend.event_table import column_of, first_that_reads, tokens_of
+from lightning_croloss.cli.recommend.event_table import (
+    column_of,
+    first_that_reads,
+    missing_values,
+    tokens_of,
+)
 from lightning_croloss.cli.recommend.history_input import Histories
 from lightning_croloss.cli.recommend.options import USER_COLUMN
 from lightning_croloss.data.table.options import ReadingOptions
@@ -119,10 +124,10 @@ def _read(
 
     # what a table holds is checked when it is read: no other way of reading it would be a remedy
     table, user = first_that_reads(given, trained, read)
-    missing = given.missing_values if given.missing_values is not None else known.get("missing_values")
     from lightning_croloss.data.table.reading import with_missing  # whose polars reading has seen to be there
 
-    table.frame = with_missing(table.frame, missing or ())
+    _, missing = missing_values(given, trained)
+    table.frame = with_missing(table.frame, missing, user)
     users = _checked_users(table, user)
     values = {
         encoding.name: _checked_values(table, encoding)

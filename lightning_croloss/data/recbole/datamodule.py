@@ -13,7 +13,12 @@ from lightning_croloss.common.checks import check_choice, check_lists, check_pla
 from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.data.event_feature_names import check_event_features
 from lightning_croloss.data.features import Feature
-from lightning_croloss.data.history_filters import FILTERS, HistoryFilter, plain_filters
+from lightning_croloss.data.history_filters import (
+    FILTERS,
+    MISSING_IN_FEATURES,
+    HistoryFilter,
+    plain_filters,
+)
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.settings import COUNT_FILTERS, read_settings
 from lightning_croloss.data.splits import Split
@@ -210,6 +215,7 @@ class RecBoleDataModule(RetrievalDataModule):
             "item_column": item,
             "time_column": time if timed else None,
             "ragged": self.ragged,
+            MISSING_IN_FEATURES: list(map(str, self.missing_values)),
             FILTERS: plain_filters(self._history_filters),
         }
 
