@@ -17,8 +17,8 @@ from croloss_serving.common.feature_encoding import FeatureEncoding, first_token
 from lightning_croloss.common.token_sets import shortened
 from lightning_croloss.errors import DataError
 
-#: The kinds that RecBole's types of columns are unless the user says otherwise.
-KIND_OF_TYPE = {"token": "categorical", "token_seq": "multi", "float": "numeric"}
+#: The kinds that RecBole's types of columns are unless the user says otherwise, "" = none.
+KIND_OF_TYPE = {"token": "categorical", "token_seq": "multi", "float": "numeric", "float_seq": ""}
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,8 @@ def of_items(events: int) -> None:
         (lambda: changed("hash", "md5"), "divides users by the hash 'md5', but this release knows"),
         (lambda: changed("partitions", [{"file": "../events.parquet"}]), "does not describe part-00000."),
         (lambda: changed("columns", {"a": 1}), "its columns or left_out are no names"),
+        (lambda: changed("declared", {"item_id": 1}), "what headers said of its columns is none"),
+        (lambda: changed("declared", {"other": "token"}), "what headers said of its columns is none"),
         (lambda: changed("left_out", {"\ud800": 1}), "its columns or left_out are no names"),
         (lambda: changed("left_out", {"missing": -1}), "its columns or left_out are no names"),
         (lambda: of_part("rows", 0), "a partition cannot have so many users with so many events"),
@@ -226,9 +228,9 @@ def of_items(events: int) -> None:
         (lambda: flip("divided/_users.parquet"), "_users.parquet is not the file"),
     ],
     ids=[
-        "no folder", "no manifest", "list", "cut off", "format", "hash", "path", "columns", "no text",
-        "below 0", "no rows", "users of no partition", "items of no events", "missing",
-        "other size", "two vocabularies", "changed", "changed users",
+        "no folder", "no manifest", "list", "cut off", "format", "hash", "path", "columns", "no type",
+        "of no column", "no text", "below 0", "no rows", "users of no partition", "items of no events",
+        "missing", "other size", "two vocabularies", "changed", "changed users",
     ],
 )  # fmt: skip
 def test_a_folder_that_is_not_what_it_says(

@@ -32,7 +32,7 @@ class WrittenTypes:
         self._decimal = decimal
         self._tokens = {*tokens}
         self._kinds = {
-            name: _TEXT if declared.startswith("token") and name not in tokens else _INTEGERS
+            name: _INTEGERS if declared in ("text", "float") or name in tokens else _TEXT
             for name, declared in columns.items()
         }
         self._integers: set[str] = set()  # columns of which integers were seen

@@ -112,13 +112,11 @@ class _Divider:
         if self.time:
             self.needed["time_column"] = self.time
         self.columns = chosen_columns(files, self.needed, division.columns)
-        declared = {name: files[0].columns[name] for name in self.columns if name != self.time}
-        self.written = WrittenTypes(
-            declared if files[0].is_text else {}, self.tokens, division.reading.decimal
-        )
-        self.numbers = [
-            name for name, kind in declared.items() if kind == "float" and name not in self.tokens
-        ]
+        of_text = [name for name in self.columns if name != self.time] if files[0].is_text else []
+        said = {name: files[0].said_of(name) for name in of_text}
+        self.written = WrittenTypes(said, self.tokens, division.reading.decimal)
+        self.declared = {name: kind for name, kind in said.items() if kind != "text"}
+        self.numbers = [name for name, kind in said.items() if kind == "float" and name not in self.tokens]
         self.left_out: Counter[str] = Counter()
 
     def run(self) -> Manifest:
@@ -156,6 +154,7 @@ class _Divider:
             user_column=self.division.user_column,
             item_column=self.division.item_column,
             columns={name: str(kind) for name, kind in types.items()},
+            declared=self.declared,
             sources=tuple(file.path.name for file in self.files),
             left_out=dict(self.left_out),
         )

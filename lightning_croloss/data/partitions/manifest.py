@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Manifest:
         user_column: column of the users.
         item_column: column of the items.
         columns: the type of each column of the partitions, as polars calls it.
+        declared: the types that the header of text files gave columns; what lists are is no type of these.
         sources: the files that were divided.
         left_out: number of rows that were left out, by the reason.
         checksum: of the manifest itself.
@@ -68,6 +69,7 @@ class Manifest:
     columns: Mapping[str, str]
     sources: tuple[str, ...]
     left_out: Mapping[str, int]
+    declared: Mapping[str, str] = field(default_factory=dict)
     checksum: str = ""
 
     @property
@@ -154,6 +156,9 @@ def _checked(path: Path, plain: Any) -> dict[str, Any]:
     columns, sources, left_out = (plain.get(name) for name in ("columns", "sources", "left_out"))
     if columns is None or not (_is_texts(columns, str) and _are_reasons(left_out)):
         raise _damaged(path, "its columns or left_out are no names with types or numbers")
+    declared = plain.get("declared", {})  # which earlier releases did not write
+    if not _is_texts(declared, str) or not declared.keys() <= columns.keys():
+        raise _damaged(path, "what headers said of its columns is none")
     if not isinstance(sources, list) or not sources or not all(isinstance(name, str) for name in sources):
         raise _damaged(path, "its sources are no names")
     named = {name: plain.get(name) for name in ("user_column", "item_column")}
@@ -172,6 +177,7 @@ def _checked(path: Path, plain: Any) -> dict[str, Any]:
         "users": users,
         **named,
         "columns": columns,
+        "declared": declared,
         "sources": tuple(sources),
         "left_out": left_out,
     }

@@ -149,6 +149,7 @@ class PartitionReader:
         file = open_file(self._path(part), ReadingOptions(decimal=self.spec.decimal))
         if dict(file.columns) != dict(self.manifest.columns):
             raise self._wrong(part, "its columns or their types are others")
+        file = replace(file, declared=self.manifest.declared)
         users: list[pl.Series] = []
 
         def known(table: Table, column: str) -> tuple[NDArray[np.int64], NDArray[Any]]:

@@ -91,13 +91,15 @@ def _no_feature(table: Table, column: str, held: object) -> DataError:
 def _kind(table: Table, name: str) -> str:
     """Return the kind of feature that a column is unless the user says otherwise."""
     series = table.frame[name]
-    declared = table.files[0].columns[name] if table.files[0].is_text else ""
+    declared = table.files[0].said_of(name)
     kind = KIND_OF_TYPE.get(declared, "")
-    if not kind and declared == "text":  # a CSV file has no types
+    if declared in KIND_OF_TYPE:
+        pass
+    elif declared == "text":  # a CSV file has no types
         kind = "categorical" if parse_numbers(series.drop_nulls(), table.decimal).null_count() else "numeric"
-    elif not kind and series.dtype.is_numeric():
+    elif series.dtype.is_numeric():
         kind = "numeric"
-    elif not kind and series.dtype in (pl.String, pl.Boolean):
+    elif series.dtype in (pl.String, pl.Boolean):
         kind = "categorical"
     if kind not in KINDS:
         raise _no_feature(table, name, declared or series.dtype)

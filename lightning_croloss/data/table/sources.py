@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -28,12 +28,18 @@ class TableFile:
         columns: its columns and their types: RecBole's in atomic files, polars' in Parquet, else "text".
         text: the opened file if it is a text file; None for Parquet.
         decimal: what stands before the decimals of its numbers, where they are text.
+        declared: the types that the header of a text file gave columns, if they were written from one.
     """
 
     path: Path
     columns: Mapping[str, str]
     text: TextFile | None = None
     decimal: str = "."
+    declared: Mapping[str, str] = field(default_factory=dict)
+
+    def said_of(self, column: str) -> str:
+        """Return the type that a header gives a column, "text" if it gives none; "" where there is none."""
+        return self.columns[column] if self.is_text else self.declared.get(column, "")
 
     @property
     def is_text(self) -> bool:

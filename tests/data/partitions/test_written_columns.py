@@ -33,6 +33,7 @@ SPELLINGS = [
     ["1", "2.5", "x", "", "1,5"],
 ]
 EVENTS = 30
+SEQUENCES = ("token_seq", "float_seq")
 
 
 def told(data: TableDataModule) -> tuple[Any, list[Any]]:
@@ -244,6 +245,42 @@ def test_columns_that_are_numbers_by_their_header(tmp_path: Path, value: str) ->
     data = TableDataModule(str(folder), partitioned_by_user=True, **options)
     assert [column.kind for column in data.interactions.columns] == ["numeric"]
     divide(Division(source, 2, columns=[]), folder, overwrite=True)
+
+
+HELD = {
+    "integers": ["1", "2", "3"],
+    "numbers": ["1", "2.5", "3.10"],
+    "lists of integers": ["1 2", "3", "2 1"],
+    "lists of texts": ["a b", "c", "b a"],
+}
+
+
+@pytest.mark.parametrize("kind", ["", ":categorical", ":numeric", ":multi"])
+@pytest.mark.parametrize("held", HELD)
+@pytest.mark.parametrize("declared", ["token", "float", *SEQUENCES])
+def test_a_column_is_what_its_header_says(tmp_path: Path, declared: str, held: str, kind: str) -> None:
+    rows = [f"{number % 2}\t{number}\t{HELD[held][number % 3]}" for number in range(8)]
+    (tmp_path / "x.inter").write_text("\n".join([f"user_id:token\titem_id:token\tx:{declared}", *rows, ""]))
+    options: dict[str, Any] = {"event_features": [f"x{kind}"], "time_column": None}
+    if declared == "float" and "lists" in held:
+        with pytest.raises(DataError, match=r"'x' holds '(1 2|a b)', which is not a finite number"):
+            divide(Division(str(tmp_path / "x.inter"), 2), tmp_path / "divided")
+        return
+    divide(Division(str(tmp_path / "x.inter"), 2), tmp_path / "divided")
+    outcomes: list[Any] = []
+    for name, divided in (("x.inter", False), ("divided", True)):
+        try:
+            data = TableDataModule(
+                str(tmp_path / name), partitioned_by_user=divided, min_user_interactions=1, **options
+            )
+            outcomes.append(told(data))
+        except (DataError, ValueError) as error:
+            outcomes.append((type(error), str(error).partition(": ")[2]))
+    if isinstance(outcomes[0][0], type) and kind == ":numeric":  # of the first such value that is read
+        outcomes = [outcome[0] for outcome in outcomes]
+    assert outcomes[0] == outcomes[1]
+    if declared in SEQUENCES and not kind:
+        assert f"holds {declared}, but a feature of events is one" in outcomes[0][1]
 
 
 def test_recommend_reads_what_was_written(tmp_path: Path) -> None:

@@ -139,6 +139,29 @@ def test_the_same_as_recbole(tmp_path):
         assert torch.equal(mine.values.nan_to_num(-9), other.values.nan_to_num(-9))
 
 
+@pytest.mark.parametrize("declared", ["token", "token_seq", "float", "float_seq"])
+@pytest.mark.parametrize("kind", ["", ":categorical", ":multi", ":numeric"])
+def test_a_type_is_the_same_kind_as_of_recbole(tmp_path, declared, kind):
+    pytest.importorskip("recbole")
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    events = "".join(f"{user}\ti{item}\n" for user in range(3) for item in range(4))
+    (folder / "shop.inter").write_text(f"user_id:token\titem_id:token\n{events}")
+    (folder / "shop.item").write_text(f"item_id:token\tx:{declared}\ni0\t7\ni1\t8\ni2\t\ni3\t7\n")
+    options = {"time_column": None, "min_user_interactions": 1}
+    outcomes = []
+    for make in (
+        lambda: RecBoleDataModule("shop", str(tmp_path), item_features=[f"x{kind}"]),
+        lambda: TableDataModule(str(folder), items=str(folder), item_features=[f"x{kind}"], **options),
+    ):
+        try:
+            outcomes.append([feature.spec for feature in make().features[0]])
+        except DataError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+    assert isinstance(outcomes[0], str) == (declared == "float_seq" and not kind)
+
+
 @pytest.mark.parametrize("name", ["i.parquet", "i.csv"])
 def test_titles_are_aligned_with_the_vocabulary(make, name):
     items = {**ITEMS, "name": ["Dé", "nobody's", None, "Bee", "?"]}
