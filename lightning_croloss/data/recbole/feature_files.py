@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
-from lightning_croloss.data.feature_alignment import align_features, align_titles
+from lightning_croloss.data.feature_alignment import align_features, align_titles, split_feature
 from lightning_croloss.data.features import KIND_OF_TYPE, Feature
 from lightning_croloss.data.interactions import Vocabulary
 from lightning_croloss.data.recbole.atomic import AtomicFile, line_of, open_atomic, refuse_repeated
@@ -47,7 +47,7 @@ def load_features(
     """
     if not file.is_file():
         raise DataError(f"features {list(wanted)} need the file {file.name}, which is not in {file.parent}")
-    table, opened = _read(file, id_field, [entry.partition(":")[0] for entry in wanted], settings, ragged)
+    table, opened = _read(file, id_field, wanted, settings, ragged)
     separator = settings.get("seq_separator") or " "
     features, notes = align_features(
         file.name,
@@ -102,11 +102,12 @@ def load_titles(
 def _read(
     path: Path, id_field: str, wanted: Sequence[str], settings: Mapping[str, Any], ragged: str
 ) -> tuple[Table, AtomicFile]:
-    """Return the column of the ids and those wanted that the file has, as text."""
+    """Return the column of the ids and those that are wanted, as features are, and there, as text."""
     file = open_atomic(path, settings, ragged)
     if id_field not in file.types:
         raise DataError(f"{file.name} has no column {id_field!r}{suggest(id_field, file.types)}")
-    table = file.read([name for name in wanted if name in file.types], [id_field])
+    names = [split_feature(entry, file.types)[0] for entry in wanted]
+    table = file.read([name for name in names if name in file.types], [id_field])
     refuse_repeated(file.name, table, id_field)
     return table, file
 

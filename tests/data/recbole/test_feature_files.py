@@ -74,6 +74,29 @@ def test_the_user_may_choose_the_kind(shop):
     assert shop("kind:multi").features[0][0].kind == "multi"
 
 
+@pytest.mark.parametrize("name", ["og:brand", "a:b:c", "kind:numeric", ":x", "x:", "token"])
+def test_a_name_may_hold_colons(shop, tmp_path, name):
+    rows = "a\tx\t1\nb\ty\t2\nc\tx\t3\nd\ty\t4\n"
+    header = "item_id:token\tkind:token\tkind2:token\n"
+    expected = shop("kind", "kind2:numeric", items=header + rows).features[0]
+    items = f"item_id:token\t{name}:token\tn{name}:token\n{rows}"
+    for asked in (name, f"{name}:categorical"):
+        module = shop(asked, f"n{name}:numeric", items=items, title_field=name)
+        for feature, plain in zip(module.features[0], expected, strict=True):
+            assert torch.equal(feature.values[1:], plain.values[1:])
+        assert [feature.name for feature in module.features[0]] == [name, f"n{name}"]
+        assert module.item_titles == list("xyxy")
+    (tmp_path / "shop" / "shop.inter").write_text(
+        EVENTS.replace("user_id:", f"u{name}:").replace("timestamp:", f"t{name}:")
+    )
+    settings = {
+        "USER_ID_FIELD": f"u{name}",
+        "TIME_FIELD": f"t{name}",
+        "val_interval": {f"t{name}": "[1,inf)"},
+    }
+    assert shop(items=items, config=settings).interactions.times.tolist() == [1, 2, 3] * 3
+
+
 def test_the_separator_is_that_of_the_settings(shop):
     expected = shop("tags").features[0][0].values
     module = shop("tags", items=(HEADER + ITEMS).replace(" ", "|"), config={"seq_separator": "|"})
