@@ -63,7 +63,7 @@ class TableCache:
         settings = {
             name: to_config(value)
             for name, value in vars(spec).items()
-            if name not in (*WITHOUT_EFFECT, *FILES)
+            if name not in (*WITHOUT_EFFECT, *FILES, "split")
         }
         contents = {
             table: [[path.name, sha256_of_file(path)] for path in paths] for table, paths in tables.items()
@@ -71,6 +71,8 @@ class TableCache:
         key = {
             "class": prepared_by,
             "settings": settings,
+            # what preparing asks a split; one of the user's own may have arguments that no file can hold
+            "split": None if spec.split is None else [spec.split.column, spec.split.names],
             "parts": part_of_file,
             "files": contents,
             "code": [code_hash(), pl.__version__, pyarrow.__version__, np.__version__, torch.__version__],

@@ -196,6 +196,29 @@ def test_a_predefined_split_is_part_of_the_key():
     assert len(set(keys)) == len(keys)
 
 
+class OwnParts(Predefined):
+    def __init__(self, parts, seed=0):
+        self.parts = parts
+        super().__init__(column="fold")
+
+    @property
+    def names(self):
+        return self.parts(super().names)
+
+
+def test_a_split_of_ones_own_may_have_any_arguments(monkeypatch):
+    def swapped(names):
+        return {0: names[0], 1: names[2], 2: names[1]}
+
+    splits = [OwnParts(lambda names: names), OwnParts(swapped), OwnParts(swapped, seed=object())]
+    assert len({key(split=split) for split in splits}) == 2  # by what the split makes of them
+    assert key(split=splits[0]) == key(split=Predefined(column="fold"))
+    for split in splits:
+        assert_same(make(split=split), make(split=split, cache_dir=None))
+    monkeypatch.setattr(table_preparation, "prepare", None)
+    assert_same(make(split=splits[1]), make(split=splits[2]))
+
+
 @pytest.mark.parametrize("name", ["x", "items", "users"])
 def test_each_file_counts_by_its_content(name):
     arguments = {**TABLES, "users": "users.parquet", "user_features": ["age"]}
