@@ -7,6 +7,7 @@ an entry never has to be declared outdated: anything that could change the outco
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -37,6 +38,11 @@ _MAGIC = b"croloss prepared table\n"
 _DIGEST = hashlib.sha256().digest_size
 #: Fields of the specification that change nothing of what is prepared. Files count by their content.
 WITHOUT_EFFECT = ("title_column", "cache_dir")
+#: The folders and files whose code takes part in preparing, in each distribution.
+CODE = {
+    "lightning_croloss": ("data", "common", "configurable.py"),
+    "croloss_serving": ("common", "recommend"),
+}
 VOCABULARIES = ("user_vocabulary", "item_vocabulary")
 FILES = ("interactions", "items", "users")
 
@@ -180,10 +186,20 @@ def _states(paths: Sequence[Path]) -> list[tuple[int, ...]]:
     return [(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino) for state in states]
 
 
+def code_files() -> dict[str, Path]:
+    """Return the files of the code that prepares data, by their names."""
+    found: dict[str, Path] = {}
+    for top, parts in CODE.items():
+        package = Path(str(importlib.import_module(top).__file__)).parent
+        for part in parts:
+            paths = [package / part] if part.endswith(".py") else (package / part).rglob("*.py")
+            found |= {f"{top}/{path.relative_to(package).as_posix()}": path for path in paths}
+    return found
+
+
 def code_hash() -> str:
     """Return a hash of the code that prepares data, so that no number has to be raised by hand."""
     digest = hashlib.sha256()
-    folder = Path(__file__).parents[1]
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
+    for name, path in sorted(code_files().items()):
+        digest.update(f"{name}\n".encode() + path.read_bytes())
     return digest.hexdigest()

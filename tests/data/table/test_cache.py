@@ -1,5 +1,7 @@
 """The cache of TableDataModule: never stale, never half-written, never in the way."""
 
+import ast
+import importlib
 import inspect
 import os
 import threading
@@ -16,7 +18,7 @@ from lightning_croloss.configurable import class_path  # noqa: E402
 from lightning_croloss.data import GlobalTime, Predefined, TableDataModule  # noqa: E402
 from lightning_croloss.data.table import cache as table_cache  # noqa: E402
 from lightning_croloss.data.table import preparation as table_preparation  # noqa: E402
-from lightning_croloss.data.table.cache import FILES, WITHOUT_EFFECT, TableCache  # noqa: E402
+from lightning_croloss.data.table.cache import CODE, FILES, WITHOUT_EFFECT, TableCache, code_files  # noqa: E402
 from lightning_croloss.data.table.spec import TableSpec  # noqa: E402
 
 EVENTS = {
@@ -267,6 +269,28 @@ def test_the_code_and_the_class_count(monkeypatch):
     assert key(cls=Other) != before
     monkeypatch.setattr(table_cache, "code_hash", lambda: "of another version")
     assert key() != before
+
+
+def imported_by(path):
+    """Return the files of both packages that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found |= {name.replace(".", "/") for name in names if name.split(".")[0] in CODE}
+    return found
+
+
+def test_all_code_that_prepares_counts():
+    """What is imported counts too, but for errors, which say something and prepare nothing."""
+    files = code_files()
+    errors = {"lightning_croloss/errors.py", "croloss_serving/errors.py"}
+    roots = {top: Path(importlib.import_module(top).__file__).parents[1] for top in CODE}
+    used = {f"{name}.py" for path in files.values() for name in imported_by(path)}
+    used = {name for name in used if (roots[name.split("/")[0]] / name).is_file()}
+    assert "croloss_serving/common/feature_encoding.py" in used
+    assert used <= files.keys() | errors
 
 
 def test_a_change_of_the_data_is_seen():
