@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from croloss_serving.recommend.event_inputs import DATES, NUMBERS, EventInputs
@@ -45,7 +46,10 @@ class InteractionSource(abc.ABC):
     @cached_property
     def interactions(self) -> Interactions:
         """All events, or those of this process if it reads :attr:`partitions`."""
-        return self.split.arrange(self.load())
+        arranged = self.split.arrange(self.load())
+        if (note := self.split.note_on(arranged)) is not None:
+            rank_zero_info(note)
+        return arranged
 
     def load_unfiltered(self) -> Interactions | None:
         """Read the events again without the filters that count those of a user or item.

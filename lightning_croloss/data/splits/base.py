@@ -79,6 +79,14 @@ class Split(Configurable, abc.ABC):
         """
         return interactions
 
+    def note_on(self, interactions: Interactions) -> str | None:
+        """Return what the user should know of this split of the events; None unless overridden.
+
+        Args:
+            interactions: the events as :meth:`arrange` returned them.
+        """
+        return None
+
     def boundaries(self, times: OrderedTimes) -> tuple[int | float, int | float] | None:
         """Return the times at which validation and test begin; None unless the split divides by time.
 

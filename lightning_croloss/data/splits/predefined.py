@@ -21,7 +21,8 @@ class Predefined(Split):
     A user's events are taken in the order training, validation, test, and within a part by time. Training has
     one row for each event but the user's first; validation and test have one row a user: all of the user's
     events in that part are the targets, everything before is the history. A user without any event before has
-    no row.
+    no row. Where the parts of a user overlap in time, which is told, that is another order than the one of
+    ``predict`` and ``croloss recommend``: these know no parts, and what is last in time is last.
 
     Args:
         train: the file of the training events, relative to the folder of the interactions; with ``column``
@@ -86,6 +87,21 @@ class Predefined(Split):
             weights=None if interactions.weights is None else interactions.weights[order],
             parts=drawn[order],
             columns=tuple(column[order] for column in interactions.columns),
+        )
+
+    def note_on(self, interactions: Interactions) -> str | None:
+        """Say how many users have parts that overlap in time; None if nobody has."""
+        times, parts, users = interactions.times, interactions.parts, interactions.users
+        if times is None or parts is None:
+            return None
+        overlap = (users.diff() == 0) & (parts.diff() > 0) & (times[1:] < times[:-1])
+        number = len(users[1:][overlap].unique())
+        if not number:
+            return None
+        return (
+            f"Predefined: the parts of {number:,} of {interactions.num_users:,} users overlap in time; their "
+            "histories of validation and test are in the order of the parts, those of predict and recommend "
+            "in that of time, which makes a difference to models that read the order"
         )
 
     def _drawn(self, interactions: Interactions, training: Tensor, fraction: float) -> Tensor:

@@ -1,6 +1,8 @@
 """Predefined against a naive loop, and the validation part that it draws."""
 
+import logging
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from lightning_croloss.configurable import to_config
 from lightning_croloss.data import GlobalTime, Interactions, Predefined, SequenceDataset
+from lightning_croloss.data.recipients import Recipients
 from lightning_croloss.errors import DataError
 from tests.data.splits.cases import Given, as_lists, check, logs, make, naive_rows
 
@@ -30,6 +33,37 @@ def test_predefined_equals_a_loop(log, draw, with_times):
     rows = split.assign(data)
     assert as_lists(rows) == naive_rows(data, data.parts.tolist())
     check(data, rows, past_of_history=False)
+
+
+@given(logs, st.data(), st.booleans(), st.booleans())
+def test_a_note_says_whose_history_is_served_in_another_order(log, draw, with_times, drawn):
+    parts = draw.draw(st.lists(st.sampled_from([0, 2] if drawn else [0, 1, 2]), min_size=len(log)))
+    parts = [*parts, *[0] * len(log)][: len(log)]
+    users, times = zip(*log, strict=True)
+    data = Interactions.from_columns(
+        np.array(users), np.arange(len(log)), np.array(times) if with_times else None, parts=parts
+    )
+    split = Predefined(valid=0.4) if drawn else Predefined()
+    arranged = split.arrange(data)
+    served = Recipients.of(arranged, None).interactions  # as predict and recommend have it
+    assert torch.equal(arranged.users, served.users)
+    times = [0] * len(log) if arranged.times is None else arranged.times.tolist()
+    order = zip(arranged.users.tolist(), times, strict=True)
+    others = {user for (user, time), (same, later) in pairwise(order) if user == same and later < time}
+    note = split.note_on(arranged)
+    assert (note is None) == (not others)
+    if note is not None:
+        assert note.startswith(f"Predefined: the parts of {len(others)} of {data.num_users} users overlap")
+        assert arranged.items.tolist() != served.items.tolist()
+
+
+def test_the_data_module_tells_the_note(caplog):
+    for parts, told in (([0, 1, 2] * 2, 0), ([2, 1, 0] * 2, 1)):
+        events = Interactions.from_columns([1, 1, 1, 2, 2, 2], [*range(6)], [*range(6)], parts=parts)
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            Given(events, split=Predefined()).interactions  # noqa: B018
+        assert caplog.text.count("the parts of 2 of 2 users overlap in time; their histories") == told
 
 
 @given(logs, st.data(), st.sampled_from([0.1, 0.25, 0.5, 0.9]), st.integers(0, 3))
