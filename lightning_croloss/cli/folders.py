@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -11,7 +12,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 def check_folders(trainer: Trainer) -> None:
-    """Make the folders that the user has named, before anything is written.
+    """See that the folders can be made that the user has named, before anything is written.
+
+    None is made, since the run may still be refused.
 
     Args:
         trainer: the trainer of a run that is about to begin; other processes than the first follow it.
@@ -24,14 +27,18 @@ def check_folders(trainer: Trainer) -> None:
     for field, folder in _named(trainer):
         if "://" in folder:
             continue
+        there = Path(folder).absolute()
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise ValueError(f"{field}: the folder {folder} cannot be made: a file is in its place") from None
+            with suppress(FileNotFoundError, NotADirectoryError):
+                there.lstat()
         except OSError as error:
             raise ValueError(f"{field}: the folder {folder} cannot be made: {error.strerror}") from None
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ValueError(f"{field}: nothing can be written into the folder {folder}")
+        while not os.path.lexists(there):
+            there = there.parent
+        if not there.is_dir():
+            raise ValueError(f"{field}: the folder {folder} cannot be made: a file is in its place")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(f"{field}: nothing can be written into the folder {there}")
 
 
 def _named(trainer: Trainer) -> Iterator[tuple[str, str]]:

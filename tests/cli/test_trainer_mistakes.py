@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -256,11 +257,46 @@ def test_a_barebones_trainer_has_no_logger_that_nobody_asked_for():
     assert trainer.global_step == 3
 
 
-def test_a_dry_run_makes_no_folders(tmp_path):
-    check_folders(Trainer(accelerator="cpu", fast_dev_run=True, default_root_dir=tmp_path / "a", **QUIET))
-    assert not list(tmp_path.iterdir())
-    check_folders(Trainer(accelerator="cpu", default_root_dir=tmp_path / "a", **NONE, **QUIET))
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+def test_a_folder_is_told_without_making_any(tmp_path):
+    def check(*named, **arguments):
+        before = sorted(tmp_path.rglob("*"))
+        kept = [ModelCheckpoint(tmp_path / name, monitor=name) for name in named]
+        given = {"accelerator": "cpu", "default_root_dir": tmp_path / "a", "logger": False, **QUIET}
+        trainer = Trainer(**given, callbacks=kept, **arguments)
+        try:
+            check_folders(trainer)
+        finally:
+            assert sorted(tmp_path.rglob("*")) == before
+
+    (tmp_path / "file").touch()
+    check("b/c/d", ".")
+    for name in ("file", "file/x", "file/x/y"):
+        check(name, fast_dev_run=True)
+        with pytest.raises(
+            ValueError, match=f"the folder {tmp_path / name} cannot be made: a file is in its"
+        ):
+            check("b", name)
+    with pytest.raises(ValueError, match="cannot be made: File name too long"):
+        check("b", "x" * 300)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    for name in ("closed", "closed/x/y"):
+        trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path / name, **NONE, **QUIET)
+        with pytest.raises(ValueError, match=f"nothing can be written into the folder {tmp_path / 'closed'}"):
+            check_folders(trainer)
+
+
+def test_a_refused_fit_leaves_no_folder(capsys):
+    Path("file").touch()
+    options = ["logger.save_dir=new", "callbacks+=ModelCheckpoint", "callbacks.dirpath=file"]
+    found = error_of(capsys, "fit", *FIT, *(f"--trainer.{option}" for option in options))
+    assert found.startswith(
+        f"trainer.callbacks: dirpath of ModelCheckpoint: the folder {Path('file').absolute()}"
+    )
+    assert not Path("new").exists()
 
 
 @NO_PLOT
