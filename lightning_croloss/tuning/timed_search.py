@@ -17,6 +17,9 @@ from lightning_croloss.tuning.tracks import D, Job, Track, Turn
 LOOK, AROUND, RACE = 0.4, 0.25, 0.45
 #: How many such rounds there are, so that two changes may come together; how many designs race.
 ROUNDS, RACING = 2, 3
+#: Share of the best one's time of training that each design has in such a round, unless fewer than so many
+#: then have any: after less they differ by chance.
+SHORTER, SEVERAL = 0.5, 4
 #: Share of the time that the first look at a design may take, whatever it takes to tell designs apart.
 DEAR = 0.19
 #: Designs that the first look must have had time for, so that there is time for variants of the best.
@@ -125,7 +128,9 @@ class TimedSearch(Generic[D]):
         waiting = self._explore(waiting, self._share(LOOK), self.tracks, look=True)
         if len(self.tracks) >= ENOUGH:  # with less time all of it is for the most promising one
             for _ in range(ROUNDS):
-                self._explore(self._new(self._variants()), self._share(AROUND))
+                ahead, seconds = self._ahead, self._share(AROUND)
+                least = 0.0 if ahead is None else min(SHORTER * ahead.trained, seconds / SEVERAL)
+                self._explore(self._new(self._variants()), seconds, least=least)
         self._race()
         self._finish(waiting)
         return self.best
@@ -152,6 +157,7 @@ class TimedSearch(Generic[D]):
         seconds: float,
         begun: Sequence[Track[D]] = (),
         look: bool = False,
+        least: float = 0.0,
     ) -> list[tuple[D, str]]:
         """Train as many designs as the seconds hold, each for the same time, and return the others.
 
@@ -160,6 +166,7 @@ class TimedSearch(Generic[D]):
             seconds: what all of them may take.
             begun: tracks that have had less than their share, and are to have it too.
             look: whether it is the first look, for which even a slow machine has time.
+            least: seconds that each has at least.
         """
         waiting, begun, end = list(designs), list(begun), self._clock() + seconds
         number = math.ceil((len(waiting) + len(begun)) / self._processes)
@@ -167,7 +174,7 @@ class TimedSearch(Generic[D]):
             return waiting
         telling = self._telling + self._besides
         dear = min(telling, self._share(DEAR)) if look else telling
-        share = max(seconds / number, self._shortest, dear)
+        share = max(seconds / number, self._shortest, dear, least)
         while (waiting or begun) and self._clock() + share <= end + 1e-6:
             batch: list[tuple[Track[D], float]] = []
             while begun and len(batch) < self._processes:
