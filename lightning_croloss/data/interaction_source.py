@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,6 +38,13 @@ class InteractionSource(abc.ABC):
     @abc.abstractmethod
     def load(self) -> Interactions:
         """Read the data; called once, when it is first needed."""
+
+    def source_files(self) -> list[Path]:
+        """Return the files whose content decides what is loaded; none unless overridden.
+
+        By these a search that goes on later knows whether the data are still those that it began with.
+        """
+        return []
 
     @property
     def partitions(self) -> PartitionedTable | None:

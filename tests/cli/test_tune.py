@@ -681,7 +681,7 @@ def test_a_search_goes_on_with_the_data_that_it_began_with(
     main(words)
     main([*words, "--overwrite"])
     table.unlink()
-    assert "events.csv is gone since" in error_of(capsys, *words)
+    assert "interactions: there is no file 'events.csv'" in error_of(capsys, *words)
 
 
 @quick

@@ -57,11 +57,11 @@ def open_records(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> 
         overwrite: whether it takes the place of any other.
 
     Raises:
-        ValueError: the folder holds another search, or something else.
+        ValueError: the folder holds another search, or something else; or the data cannot be found.
     """
+    sources = sources_of(settings["config"])  # what is not there is told before anything is replaced
     if overwrite:
         _replace(folder, settings)
-    sources = sources_of(settings["config"])
     try:
         found = Records(folder, settings, called=OPTIONS)
         _check_sources(folder, sources)
@@ -84,9 +84,11 @@ def _check_sources(folder: Path, sources: Mapping[str, str]) -> None:
     if not (folder / SOURCES).exists():  # a new search, or one of an early release
         return
     before = read_record(folder / SOURCES, dict)
+    if not before:  # nothing is known of its files
+        return
     for path in sorted({*before, *sources}):
         if before.get(path) != sources.get(path):
-            what = "is gone" if path not in sources else "has changed"
+            what = "is gone" if path not in sources else "has changed" if path in before else "has come"
             raise ValueError(
                 f"{folder} holds a search that began with other data, as {path} {what} since: choose another "
                 "folder, or overwrite it"

@@ -22,6 +22,7 @@ from lightning_croloss.data.history_filters import (
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.recbole.settings import COUNT_FILTERS, read_settings
 from lightning_croloss.data.splits import Split
+from lightning_croloss.data.table.finding import ATOMIC
 from lightning_croloss.errors import DataError, MissingExtraError, suggest
 
 
@@ -274,6 +275,20 @@ class RecBoleDataModule(RetrievalDataModule):
             DataError: a folder or the file of the interactions is missing.
         """
         self._folder(self._settings())
+
+    def source_files(self) -> list[Path]:
+        """Return the atomic files of the dataset, and the files of RecBole's settings.
+
+        Raises:
+            DataError: a folder or the file of the interactions is missing.
+            MissingExtraError: if RecBole, whose own copy is named, is not installed.
+        """
+        try:
+            folder = self._folder(self._settings())
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("RecBoleDataModule", "recbole") from error
+        atomic = (folder / f"{self.dataset}{extension}" for extension in ATOMIC)
+        return [*(path for path in atomic if path.is_file()), *map(expanded, self.config_files)]
 
     def load_titles(self, vocabulary: Vocabulary) -> list[str] | None:
         """Read the titles of the items of a vocabulary, "" where there is none.

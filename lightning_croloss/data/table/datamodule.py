@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
@@ -236,6 +237,26 @@ class TableDataModule(RetrievalDataModule):
     def files(self) -> dict[str, str | Sequence[str] | None]:
         """The files of the tables "interactions", "items" and "users": a file, a folder, a glob or a list."""
         return self.spec.files
+
+    def source_files(self) -> list[Path]:
+        """Return the files of the three tables.
+
+        For partitions their manifest stands, which holds the checksum of each.
+
+        Raises:
+            DataError: a table is not there.
+            MissingExtraError: if polars is not installed.
+        """
+        _need_polars()
+        from lightning_croloss.data.partitions.manifest import MANIFEST
+        from lightning_croloss.data.table.sources import event_paths, feature_paths
+
+        if self.partitions is not None:
+            events = [self.partitions.reader.folder / MANIFEST]
+        else:
+            events, _ = event_paths(self.spec)
+        tables = (feature_paths(table, self.files[table]) for table in ("items", "users"))
+        return [*events, *(path for paths in tables for path in paths)]
 
     @cached_property
     def partitions(self) -> PartitionedTable | None:

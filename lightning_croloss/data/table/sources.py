@@ -64,23 +64,33 @@ def event_files(spec: TableSpec) -> tuple[list[TableFile], list[int] | None]:
     Raises:
         DataError: if there are no such files.
     """
+    paths, parts = event_paths(spec)
+    return [open_file(path, spec.reading) for path in paths], parts
+
+
+def event_paths(spec: TableSpec) -> tuple[list[Path], list[int] | None]:
+    """Return where the files of the events are, and the part of each as :func:`event_files` does.
+
+    Raises:
+        DataError: if there are no such files.
+    """
     if spec.split is None or spec.part_column is not None:
-        return find_files("interactions", spec.interactions, ".inter", spec.reading), None
-    files: list[TableFile] = []
+        return find_paths("interactions", spec.interactions, ".inter"), None
+    paths: list[Path] = []
     parts: list[int] = []
     named: dict[str, str] = {}
     for part, name in spec.split.names.items():
-        found = find_files("interactions", part_path(_folder(spec), name), ".inter", spec.reading)
-        for file in found:
-            before = named.setdefault(os.path.realpath(file.path), name)
+        found = find_paths("interactions", part_path(_folder(spec), name), ".inter")
+        for path in found:
+            before = named.setdefault(os.path.realpath(path), name)
             if before != name:
                 raise DataError(
-                    f"split: {file.path.name} is in two parts, that of {before!r} and that of {name!r}: what "
+                    f"split: {path.name} is in two parts, that of {before!r} and that of {name!r}: what "
                     "is held out would be trained on; name files that no other part has"
                 )
-        files += found
+        paths += found
         parts += [part] * len(found)
-    return files, parts
+    return paths, parts
 
 
 def feature_files(spec: TableSpec, table: str) -> list[TableFile]:
@@ -89,8 +99,20 @@ def feature_files(spec: TableSpec, table: str) -> list[TableFile]:
     Raises:
         DataError: if there are no such files.
     """
-    given = spec.files[table]
-    return find_files(table, given, f".{table.removesuffix('s')}", spec.reading) if given else []
+    return [open_file(path, spec.reading) for path in feature_paths(table, spec.files[table])]
+
+
+def feature_paths(table: str, given: str | Sequence[str] | None) -> list[Path]:
+    """Return where the files of the table "items" or "users" are, none if it is not given.
+
+    Args:
+        table: which one.
+        given: what names it.
+
+    Raises:
+        DataError: if there are no such files.
+    """
+    return find_paths(table, given, f".{table.removesuffix('s')}") if given else []
 
 
 def find_files(
