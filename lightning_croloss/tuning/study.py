@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lightning_croloss.errors import MissingExtraError
+from lightning_croloss.tuning.distributions import dimensions_of, distribution_of, holding, plain_choice
+from lightning_croloss.tuning.space import Dimension
 
 RUNNING, COMPLETE, PRUNED, FAILED = "RUNNING", "COMPLETE", "PRUNED", "FAIL"
 #: The attribute of a study by which a search knows its own.
@@ -161,20 +164,26 @@ class Mirror:
         """Close the storage, so that its file can be moved or removed on every system."""
         _close(self._opened)
 
-    def write(self, trials: Sequence[MirroredTrial], expected: Sequence[Mapping[str, Any]] = ()) -> None:
+    def write(
+        self,
+        trials: Sequence[MirroredTrial],
+        expected: Sequence[Mapping[str, Any]] = (),
+        space: Mapping[str, Dimension] = MappingProxyType({}),
+    ) -> None:
         """Bring the study to where the search is; what is there already stays as it is.
 
         Args:
             trials: all candidates so far, by number.
             expected: settings of candidates that may follow, since a parameter takes no values but those
                 that it was made for.
+            space: the parameters whose values are drawn, and from what; those of others show it.
         """
         storage = self._study._storage
         stored = self._study.get_trials(deepcopy=False)
-        spread = _spread([*(trial.params for trial in trials), *expected])
+        dimensions = {**dimensions_of([*(trial.params for trial in trials), *expected]), **space}
         for number, trial in enumerate(trials):
             if number >= len(stored):
-                template = self._template(trial, spread, stored)
+                template = self._template(trial, dimensions, stored)
                 identity = storage.create_new_trial(self._study._study_id, template_trial=template)
                 there: Any = storage.get_trial(identity)
             else:
@@ -203,53 +212,23 @@ class Mirror:
         told = [value] if value is not None and math.isfinite(value) and state != TrialState.FAIL else None
         self._study._storage.set_trial_state_values(there._trial_id, state, told)
 
-    def _template(self, trial: MirroredTrial, spread: Mapping[str, Any], stored: Sequence[Any]) -> Any:
+    def _template(
+        self, trial: MirroredTrial, dimensions: Mapping[str, Dimension], stored: Sequence[Any]
+    ) -> Any:
         from optuna.trial import TrialState, create_trial
 
         known = {name: found for each in stored for name, found in each.distributions.items()}
         distributions, params, attributes = {}, {}, {"name": trial.name}
         for name, value in trial.params.items():
-            distribution = _fitting(known.get(name), spread[name], value)
+            distribution = holding(known.get(name) or distribution_of(dimensions[name]), value)
             if distribution is None:  # a value that the study did not expect
                 attributes[name] = value
             else:
                 distributions[name] = distribution
-                params[name] = value if _is_number(value) else _choice(value)
+                params[name] = plain_choice(value)
         return create_trial(
             state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attributes
         )
-
-
-def _spread(settings: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    values: dict[str, list[Any]] = {}
-    for params in settings:
-        for name, value in params.items():
-            values.setdefault(name, []).append(value)
-    return values
-
-
-def _fitting(known: Any, values: Sequence[Any], value: Any) -> Any:
-    """Return a distribution that holds a value, like the one that is known of the parameter, if any."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    numbers = all(map(_is_number, values))
-    if known is None:
-        if numbers:
-            return FloatDistribution(min(values), max(values))
-        return CategoricalDistribution(list(dict.fromkeys(map(_choice, values))))
-    if isinstance(known, CategoricalDistribution):
-        return known if _choice(value) in known.choices else None
-    if not _is_number(value):
-        return None
-    return FloatDistribution(min(known.low, value), max(known.high, value))
-
-
-def _choice(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 __all__ = ["COMPLETE", "FAILED", "PRUNED", "RUNNING", "Mirror", "MirroredTrial", "require_optuna"]

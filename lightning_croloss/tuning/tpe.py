@@ -12,15 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_croloss.tuning.candidate import Candidate
+from lightning_croloss.tuning.distributions import ALPHA, KERNELS, TEMPERATURE, distribution_of
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.search import Propose
 from lightning_croloss.tuning.space import Choices, Dimension, Range, described, unique
 from lightning_croloss.tuning.study import require_optuna
 
-#: The kernels, and the ends of alpha and of the temperature, of a CROLoss that is drawn.
-KERNELS = ("exp", "softplus")
-ALPHA, TEMPERATURE = (0.6, 1.6), (0.03, 0.3)
 #: Draws of one setting that was tried already, before it is given up.
 DRAWS = 40
 _LOSS = "loss."
@@ -73,23 +71,17 @@ def proposing(
 
 
 def _distributions(space: Mapping[str, Dimension], losses: Sequence[Candidate] | None) -> dict[str, Any]:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     found: dict[str, Any] = {}
     if losses is not None:
-        found["loss"] = CategoricalDistribution([candidate.name for candidate in losses])
+        found["loss"] = distribution_of(Choices(tuple(candidate.name for candidate in losses)))
     else:
-        found["loss.kernel"] = CategoricalDistribution(KERNELS)
-        found["loss.alpha"] = FloatDistribution(*ALPHA)
-        found["loss.temperature"] = FloatDistribution(*TEMPERATURE, log=True)
+        found["loss.kernel"] = distribution_of(Choices(KERNELS))
+        found["loss.alpha"] = distribution_of(ALPHA)
+        found["loss.temperature"] = distribution_of(TEMPERATURE)
     for name, each in space.items():
-        if isinstance(each, Choices):
-            found[name] = CategoricalDistribution(range(len(each.values)))
-        elif each.integer:
-            step = 1 if each.step is None else int(each.step)
-            found[name] = IntDistribution(int(each.low), int(each.high), log=each.log, step=step)
-        else:
-            found[name] = FloatDistribution(each.low, each.high, log=each.log, step=each.step)
+        # by their places, since Optuna knows no values such as classes
+        drawn = Choices(tuple(range(len(each.values)))) if isinstance(each, Choices) else each
+        found[name] = distribution_of(drawn)
     return found
 
 

@@ -495,6 +495,18 @@ def test_the_sampler_tpe(pretended: Pretended, capsys: pytest.CaptureFixture[str
     assert said.startswith("--trials 3: the 3 losses come first")
 
 
+def test_a_field_that_tpe_draws_is_a_parameter(pretended: Pretended) -> None:
+    optuna = pytest.importorskip("optuna", reason="needs the extra [tune]")
+    classes = ["YouTubeDNN", "GRU4Rec"]
+    space = {"model.class_path": classes, "model.init_args.history_dropout": {"low": 0.1, "high": 0.4}}
+    words = ["--n", "10", "--sampler", "tpe", "--trials", "8", "--output", "out"]
+    tune(*write(tune={"space": space, "losses": LOSSES}), *words)
+    study = optuna.load_study(study_name=None, storage="sqlite:///out/optuna.db")
+    drawn = study.trials[3:]
+    assert {trial.params["model.class_path"] for trial in drawn} == {*classes}
+    assert {"model.class_path", "model.history_dropout", "loss"} <= study.best_params.keys()
+
+
 def test_without_optuna(
     pretended: Pretended, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,7 +152,7 @@ class NoMirrors:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def write(self, *_: Any) -> None:
+    def write(self, *_: Any, **__: Any) -> None:
         """Write nothing."""
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from lightning_croloss.cli.tune.base import Config, overlaid
 from lightning_croloss.models.cutoffs import DEFAULT, below
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import MEAN, Objective
+from lightning_croloss.tuning.space import Choices, Dimension, Range
 
 #: Logs a mean over several N, for the checkpoints.
 LOGGER = "lightning_croloss.tuning.ObjectiveLogger"
@@ -149,6 +150,22 @@ def settings(candidate: Candidate) -> dict[str, Any]:
     return found
 
 
+def parameters(space: Mapping[str, Dimension]) -> dict[str, Dimension]:
+    """Return from what those of :func:`settings` are drawn that are fields of a space."""
+    found: dict[str, Dimension] = {}
+    for name, dimension in space.items():
+        plain = name.replace(".init_args", "")
+        if isinstance(dimension, Range):
+            found[plain] = dimension
+            continue
+        values: dict[str, list[Any]] = {}
+        for value in dimension.values:
+            for inner, entry in _flat(plain, value).items():
+                values.setdefault(inner, []).append(entry)
+        found |= {inner: Choices(tuple(entries)) for inner, entries in values.items()}
+    return found
+
+
 def _flat(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping) and "class_path" in value:
         flat: dict[str, Any] = {name: _class(value)}
@@ -215,4 +232,4 @@ def _plain(value: Any) -> Any:
     return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
-__all__ = ["candidate_config", "judged_by", "run_config", "settings", "unwatched"]
+__all__ = ["candidate_config", "judged_by", "parameters", "run_config", "settings", "unwatched"]

@@ -7,12 +7,14 @@ import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.tuning import study
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.records import SEARCH
+from lightning_croloss.tuning.space import Dimension
 from lightning_croloss.tuning.study import Mirror, MirroredTrial, require_optuna
 
 STORAGE = "optuna.db"
@@ -88,16 +90,18 @@ class Mirrors:
         self,
         trials: Callable[[Objective], Sequence[MirroredTrial]],
         expected: Sequence[Mapping[str, Any]] = (),
+        space: Mapping[str, Dimension] = MappingProxyType({}),
     ) -> None:
         """Bring the studies to where the search is.
 
         Args:
             trials: returns all candidates so far, by number, as one objective sees them.
             expected: settings of candidates that may follow.
+            space: from what the values of parameters are drawn, where they are.
         """
         for objective, mirror in self._studies:
             try:
-                mirror.write(trials(objective), expected)
+                mirror.write(trials(objective), expected, space)
             except Exception as error:  # a database that is locked or full must not end the search
                 say(f"the storage of Optuna is not written any more: {study.reason(error)}")
                 self.close()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.tune.configs import settings
+from lightning_croloss.cli.tune.configs import parameters, settings
 from lightning_croloss.cli.tune.mirrors import Mirrors
 from lightning_croloss.cli.tune.request import Request
 from lightning_croloss.tuning.candidate import Candidate
@@ -14,6 +14,7 @@ from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.plan import FitLength, Plan
 from lightning_croloss.tuning.records import Records
 from lightning_croloss.tuning.search import Choice, Execute, Job
+from lightning_croloss.tuning.space import Dimension
 from lightning_croloss.tuning.study import COMPLETE, FAILED, PRUNED, RUNNING, MirroredTrial
 
 
@@ -25,12 +26,21 @@ class Progress:
         request: what was asked.
         plan: the plan.
         length: the length of a fit.
+        space: the fields that candidates set besides their losses.
     """
 
-    def __init__(self, records: Records, request: Request, plan: Plan, length: FitLength) -> None:
+    def __init__(
+        self,
+        records: Records,
+        request: Request,
+        plan: Plan,
+        length: FitLength,
+        space: Mapping[str, Dimension],
+    ) -> None:
         self._request = request
         self._plan = plan
         self._length = length
+        self._space = parameters(space)
         self._candidates: dict[int, Candidate] = {}
         self._outcomes: dict[int, dict[int, Outcome]] = {}
         self._out: set[int] = set()
@@ -92,7 +102,8 @@ class Progress:
 
     def _mirror(self) -> None:
         self._mirrors.write(
-            lambda objective: [self._trial(each, objective) for each in sorted(self._candidates)]
+            lambda objective: [self._trial(each, objective) for each in sorted(self._candidates)],
+            space=self._space,
         )
 
     def _trial(self, number: int, objective: Objective) -> MirroredTrial:

@@ -82,7 +82,7 @@ def run_search(base: Base, request: Request) -> Choice:
             budget.length = schedule.length
             runs.deadline = lambda: budget.deadline
             execute = records.remembering(budget.keeping(runs.execute, schedule.plan, request.objectives))
-        with Progress(records, request, schedule.plan, schedule.length) as progress:
+        with Progress(records, request, schedule.plan, schedule.length, space) as progress:
             execute, leave = progress.observing(execute), progress.leaving(runs.leave)
             try:
                 choice = search(candidates, schedule.plan, request.objectives, execute, propose, leave)
