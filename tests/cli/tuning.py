@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -140,6 +141,50 @@ class Pretended(Here):
         return float(0.5 - abs(temperature - 0.2) + arguments.get("history_dropout", 0.0))
 
 
+class Clocked(Pretended):
+    """Tells a time of its own, in which each task takes as long as its speed says, or a multiple of that.
+
+    Attributes:
+        slower: how many times as long a run of the search takes as was measured.
+        seeds_slower: how many times as long again one with another seed takes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.began = time.monotonic()
+        self.slower = self.seeds_slower = 1.0
+        self.step, self.validation, self.other = 10.0, 20.0, 5.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    time = monotonic
+
+    def speed(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        return {"result": {"step": self.step, "validation": self.validation, "other": self.other}}
+
+    def train(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        trainer = yaml.safe_load(Path(task["config"]).read_text())["trainer"]
+        before = (task.get("before") or {"step": 0})["step"]
+        wanted = task["step"] or trainer.get("max_steps") or 16 * trainer["max_epochs"]
+        step, began = before, self.now
+        slower = self.slower * (self.seeds_slower if "seeds" in task["config"] else 1.0)
+        self.now += self.other * slower
+        while step < wanted:
+            step += 1
+            self.now += slower * (self.step + (step % 16 == 0) * self.validation)
+            if task.get("deadline") and self.now > task["deadline"]:
+                break
+        self.now += (step % 16 != 0) * self.validation * slower
+        result = super().train(task)["result"]
+        earlier = (task.get("before") or {"seconds": 0.0})["seconds"]
+        return {"result": result | {"step": step, "seconds": earlier + self.now - began}}
+
+    def test(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        self.now += self.other + self.validation
+        return super().test(task)
+
+
 class NoMirrors:
     """Writes no database, which takes as long as all the rest."""
 
@@ -183,13 +228,26 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
 def pretended(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     """Let no work be done."""
     workers = Pretended()
+    _pretend(monkeypatch, workers)
+    return workers
 
+
+@pytest.fixture
+def clocked(monkeypatch: pytest.MonkeyPatch) -> Clocked:
+    """Let no work be done, at a time of its own."""
+    workers = Clocked()
+    _pretend(monkeypatch, workers)
+    for module in ("budget", "seed_runs"):
+        monkeypatch.setattr(f"lightning_croloss.cli.tune.{module}.time", workers)
+    return workers
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, workers: Pretended) -> None:
     def made(processes: int, logs: Path, gpus: Sequence[str]) -> Pretended:
         workers.processes, workers.gpus = processes, gpus
         return workers
 
     monkeypatch.setattr(tune_search, "make_workers", made)
-    return workers
 
 
 def rungs(folder: str | Path) -> list[dict[str, str]]:

@@ -56,27 +56,55 @@ class Budget:
         speed: how fast the machine trains.
         length: the length of a fit.
         processes: how many runs are made side by side.
+        objectives: how many winners there are, each of which is tested.
+        seeds: with how many further seeds each winner is trained and tested.
     """
 
-    def __init__(self, minutes: float, began: float, speed: Speed, length: FitLength, processes: int) -> None:
+    def __init__(
+        self,
+        minutes: float,
+        began: float,
+        speed: Speed,
+        length: FitLength,
+        processes: int,
+        objectives: int = 1,
+        seeds: int = 0,
+    ) -> None:
         self.speed = speed
         self.length = length
+        self.seeds = seeds
         self._end = began + 60 * minutes * (1 - MARGIN)
         self._processes = processes
+        self._objectives = objectives
+
+    @property
+    def rest(self) -> float:
+        """Seconds until all is to be over."""
+        return self._end - time.monotonic()
 
     @property
     def left(self) -> float:
-        """Seconds until training must have ended: the winner is tested after it."""
-        return self._end - self._reserve - time.monotonic()
+        """Seconds for the runs of the search: tests and further seeds come after them."""
+        return self._until_tests - self.again()
 
     @property
     def deadline(self) -> float:
-        """The same moment as a time since 1970."""
-        return time.time() + self.left
+        """When the last run of the search must end, in seconds since 1970; a winner precedes its seeds."""
+        return time.time() + self._until_tests
+
+    def tests(self, number: int) -> float:
+        """Return the seconds of so many tests, one after the other."""
+        return number * (self.speed.validation + 1.5 * self.speed.other)
+
+    def again(self) -> float:
+        """Return the seconds of training and testing the winners with further seeds."""
+        fit = self.speed.segment(self.length, 0, self.length.steps, not self.length.validations)
+        return math.ceil(self._objectives * self.seeds / self._processes) * (fit + self.tests(1))
 
     @property
-    def _reserve(self) -> float:
-        return 2 * self.speed.validation + 1.5 * self.speed.other + 1.0
+    def _until_tests(self) -> float:
+        """Seconds until the search itself must have ended: a last validation and its tests come after it."""
+        return self.rest - self.speed.validation - self.tests(self._objectives) - 1.0
 
     def settings(self, losses: int) -> int:
         """Return how many settings of a space there is time for."""

@@ -6,12 +6,11 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lightning_croloss.callbacks.recall_report import collect_results, format_table
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.seed_results import SeedRun, keep_and_print
 from lightning_croloss.cli.tune.base import Base
+from lightning_croloss.cli.tune.budget import Budget
 from lightning_croloss.cli.tune.report import (
     config_text,
     curves_of_rungs,
@@ -21,19 +20,25 @@ from lightning_croloss.cli.tune.report import (
     table_of_rungs,
 )
 from lightning_croloss.cli.tune.request import Request
-from lightning_croloss.cli.tune.runs import CONFIG, Runs, best_checkpoint
+from lightning_croloss.cli.tune.runs import Runs, best_checkpoint
 from lightning_croloss.cli.tune.schedule import Schedule
+from lightning_croloss.cli.tune.seed_runs import SeedRuns
 from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.plotting import plot_curves
 from lightning_croloss.errors import MissingExtraError
 from lightning_croloss.tuning.objective import Objective
-from lightning_croloss.tuning.records import numbers, read_record, write_record
 from lightning_croloss.tuning.search import Choice
 from lightning_croloss.tuning.table import seconds_spent, steps_spent
 
 
 def hand_back(
-    choice: Choice, runs: Runs, request: Request, base: Base, schedule: Schedule, began: float
+    choice: Choice,
+    runs: Runs,
+    request: Request,
+    base: Base,
+    schedule: Schedule,
+    began: float,
+    budget: Budget | None = None,
 ) -> None:
     """Test each winner, write its config and checkpoint, and print what was found.
 
@@ -44,6 +49,7 @@ def hand_back(
         base: the config it began with.
         schedule: its plan.
         began: when the command began, by ``time.monotonic``.
+        budget: the time that there is; None if that does not count.
     """
     folder = request.folder
     write_atomically(folder / "rungs.csv", table_of_rungs(choice).encode())
@@ -56,7 +62,7 @@ def hand_back(
         checkpoint = folder / f"best_{objective.label}.ckpt"
         if not checkpoint.exists():
             _copy(best_checkpoint(run, objective), checkpoint)
-        tested = _tested(runs, run, objective, checkpoint) if base.tests else {}
+        tested = runs.tests([(run, objective, checkpoint)])[0] if base.tests else {}
         reached = f"{objective} of the validation: {outcome.value(objective):.4f}"
         if metrics := _of_test(objective, tested):
             reached = f"{objective} of the test: {metrics:.4f}; {reached}"
@@ -81,7 +87,7 @@ def hand_back(
         f"{format_seconds(trained)}"
     )
     if request.seeds:
-        _with_seeds(choice, runs, request, base)
+        SeedRuns(choice, runs, request, base.seed, budget).run()
     first = folder / f"best_{choice.objectives[0].label}.ckpt"
     n = min(choice.objectives[0].weights)
     data = base.config.get("data")
@@ -91,55 +97,9 @@ def hand_back(
     say(f"done in {format_seconds(time.monotonic() - began)}")
 
 
-def _tested(runs: Runs, run: Path, objective: Objective, checkpoint: Path) -> dict[str, float]:
-    """Return what the test of a checkpoint measures; it is measured once."""
-    path = run / f"test_{objective.label}.json"
-    if not path.exists():
-        task = {"do": "test", "config": str(run / CONFIG), "checkpoint": str(checkpoint)}
-        ((_, answer),) = runs.workers.run([task])
-        if "error" in answer:
-            raise ValueError(f"the winner could not be tested: {answer['error']}")
-        write_record(path, answer["result"])
-    return read_record(path, numbers)
-
-
 def _of_test(objective: Objective, tested: Mapping[str, float]) -> float:
     names = {name.replace("val/", "test/", 1): share for name, share in objective.names.items()}
     return sum(share * tested.get(name, 0.0) for name, share in names.items())
-
-
-def _with_seeds(choice: Choice, runs: Runs, request: Request, base: Base) -> None:
-    """Train and test each winner with further seeds, and print mean and deviation."""
-    missing: list[dict[str, Any]] = []
-    folders: dict[tuple[int, int], Path] = {}
-    for number in dict.fromkeys(choice.winners):
-        for seed in request.seeds:
-            folder = runs.records.folder / "seeds" / f"{number:02d}_{seed}"
-            folders[number, seed] = folder
-            if not (folder / "outcome.json").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                config = runs.written(choice.candidates[number], folder, {"seed_everything": seed})
-                missing.append(
-                    {"do": "train", "config": str(config), "step": None, "save": str(folder / "end.ckpt")}
-                )
-    if missing:
-        say(f"seeds: {len(missing)} more runs to the end")
-    for at, answer in runs.workers.run(missing):
-        if "error" in answer:
-            raise ValueError(f"a run with another seed failed: {answer['error']}")
-        folder = Path(missing[at]["config"]).parent
-        write_record(folder / "outcome.json", answer["result"])
-    for at, objective in enumerate(choice.objectives):
-        number = choice.winners[at]
-        run = runs.records.candidate_folder(number)
-        checkpoint = request.folder / f"best_{objective.label}.ckpt"
-        found = [SeedRun(base.seed, str(run), _tested(runs, run, objective, checkpoint))]
-        for seed in request.seeds:
-            folder = folders[number, seed]
-            best = best_checkpoint(folder, objective)
-            found.append(SeedRun(seed, str(folder), _tested(runs, folder, objective, best)))
-        title = f"{objective}: {choice.candidates[number].name}"
-        keep_and_print(found, request.folder, objective.label, title)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from lightning_croloss.common.files import write_atomically
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
-from lightning_croloss.tuning.records import Records, read_record
+from lightning_croloss.tuning.records import Records, numbers, read_record, write_record
 from lightning_croloss.tuning.search import Job
 
 CONFIG = "config.yaml"
@@ -112,6 +112,27 @@ class Runs:
             job = jobs[number]
             refuse_to_go_on(answer)
             yield job, outcome_of(answer, self.records.start_of(job)[1])
+
+    def tests(self, wanted: Sequence[tuple[Path, Objective, Path]]) -> list[dict[str, float]]:
+        """Return what the tests of checkpoints measure, side by side; each is measured once.
+
+        Args:
+            wanted: of each the folder of its run, what is looked for, and the file.
+
+        Raises:
+            ValueError: a test failed.
+        """
+        records = [folder / f"test_{objective.label}.json" for folder, objective, _ in wanted]
+        missing = [at for at, path in enumerate(records) if not path.exists()]
+        tasks = [
+            {"do": "test", "config": str(wanted[at][0] / CONFIG), "checkpoint": str(wanted[at][2])}
+            for at in missing
+        ]
+        for number, answer in self.workers.run(tasks) if tasks else ():
+            if "error" in answer:
+                raise ValueError(f"the winner could not be tested: {answer['error']}")
+            write_record(records[missing[number]], answer["result"])
+        return [read_record(path, numbers) for path in records]
 
     def leave(self, number: int) -> None:
         """Remove the checkpoints of a candidate that is out."""

@@ -94,7 +94,9 @@ def _new(
         needed = budget.seconds(plan)
         if needed <= budget.left:
             return Schedule(plan, length)
-        fields, shorter = shortened(config, length, max(0.0, budget.left - budget.speed.other) / needed)
+        again = budget.again()  # the further seeds take as long as their winner
+        share = max(0.0, budget.left + again - budget.speed.other) / (needed + again)
+        fields, shorter = shortened(config, length, share)
         told = ", ".join(f"trainer.{name} {value}" for name, value in fields.items())
         say(f"there is no time for a whole fit: {told}")
         return Schedule(make_plan(1, shorter, 1.0, 1), shorter, fields)

@@ -60,7 +60,8 @@ def run_search(base: Base, request: Request) -> Choice:
         budget = None
         if request.minutes is not None:
             speed = _speed(runs, losses[0], folder, request.minutes)
-            budget = Budget(request.minutes, began, speed, length, request.processes)
+            many = len(request.objectives), len(request.seeds)
+            budget = Budget(request.minutes, began, speed, length, request.processes, *many)
         trials = _trials(request, len(losses), budget if space else None)
         tpe = request.sampler == "tpe"
         candidates = all_candidates(losses, {} if tpe else space, len(losses) if tpe else trials, base.seed)
@@ -91,7 +92,7 @@ def run_search(base: Base, request: Request) -> Choice:
                     f"{error}; what they said is in {folder / 'logs'}, and --overwrite tries again"
                 ) from None
             progress.finish(choice)
-        hand_back(choice, runs, request, base, schedule, began)
+        hand_back(choice, runs, request, base, schedule, began, budget)
     return choice
 
 
