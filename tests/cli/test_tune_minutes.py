@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
 
 import pytest
 
-from lightning_croloss.cli.tune.budget import Budget, Speed
-from lightning_croloss.tuning.plan import FitLength
+from lightning_croloss.cli.tune.budget import FITS, Budget, Speed
+from lightning_croloss.cli.tune.schedule import within
+from lightning_croloss.cli.tune.shorter import shortened
+from lightning_croloss.tuning.plan import FitLength, make_plan
 from tests.cli.tuning import Clocked, NoMirrors, clocked, tune, write
 
 __all__ = ["clocked"]
@@ -80,3 +83,48 @@ def test_all_that_comes_after_the_search_has_its_time() -> None:
     assert left() - left(seeds=2) >= 2 * fit
     assert left(objectives=2) - left(objectives=2, seeds=2) >= 4 * fit
     assert left() - left(seeds=2, processes=2) < 2 * fit
+
+
+CONFIG = {"trainer": {"max_epochs": 400}}
+LENGTH = FitLength(6800, tuple(range(17, 6801, 17)), 1)
+#: Minutes of a whole fit, where there are 60.
+FIT = (5, 20, 30, 45, 58, 62, 90, 180, 900)
+
+
+@pytest.mark.parametrize(
+    ("processes", "objectives", "seeds", "number"),
+    list(itertools.product((1, 2), (1, 2), (0, 2), (1, 4, 7, 20))),
+)
+def test_short_time_means_shorter_fits_and_no_narrower_search(
+    processes: int, objectives: int, seeds: int, number: int
+) -> None:
+    wanted = make_plan(number, LENGTH, FITS, objectives)
+    for minutes in FIT:
+        step = 60 * minutes / LENGTH.cost
+        speed = Speed(step=step, validation=step, other=5.0)
+        budget = Budget(60, time.monotonic(), speed, LENGTH, processes, objectives, seeds)
+        found = within(budget, number, objectives, None, CONFIG)
+        assert found.plan.num_candidates >= min(number, wanted.num_candidates)
+        budget.length = found.length
+        assert budget.seconds(found.plan) <= budget.left + 1.0  # the test itself takes a moment
+        if found.fields:  # there is no time for another epoch
+            share = (found.fields["max_epochs"] + 1.001) / 400
+            _, budget.length = shortened(CONFIG, LENGTH, share)
+            more = make_plan(wanted.num_candidates, budget.length, FITS, objectives)
+            assert share > 1 or budget.seconds(more) > budget.left
+
+
+def test_of_hardly_any_time_most_is_training() -> None:
+    """Fourteen runs of which each loads data for a minute leave nothing to train in of fifteen."""
+    step = 60 * 60 / LENGTH.cost
+    speed = Speed(step=step, validation=step, other=60.0)
+    numbers = []
+    for minutes in (5, 10, 15, 20, 40, 60):
+        budget = Budget(minutes, time.monotonic(), speed, LENGTH, 1, 1, 2)
+        found = within(budget, 7, 1, None, CONFIG)
+        numbers.append(found.plan.num_candidates)
+        runs = sum(found.plan.entering())
+        assert runs == 1 or 60.0 * runs <= 0.5 * 60 * minutes
+    assert numbers[0] == 1
+    assert numbers == sorted(numbers)
+    assert numbers[-1] == 7

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from lightning_croloss.cli.messages import say
 from lightning_croloss.tuning.objective import Objective
@@ -17,6 +16,8 @@ from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.plan import FitLength, Plan, make_plan
 from lightning_croloss.tuning.search import Execute, Job, best_of
 
+#: What a search costs at most where nobody says, in fits.
+FITS = 2.5
 #: The budgets, in fits, of which the largest is taken that fits into the time.
 BUDGETS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
 #: What is kept back of the time, besides what the end needs; and settings at most.
@@ -85,12 +86,17 @@ class Budget:
     @property
     def left(self) -> float:
         """Seconds for the runs of the search: tests and further seeds come after them."""
-        return self._until_tests - self.again()
+        return self.until_tests - self.again()
 
     @property
     def deadline(self) -> float:
         """When the last run of the search must end, in seconds since 1970; a winner precedes its seeds."""
-        return time.time() + self._until_tests
+        return time.time() + self.until_tests
+
+    @property
+    def until_tests(self) -> float:
+        """Seconds until the search itself must have ended: a last validation and its tests come after it."""
+        return self.rest - self.speed.validation - self.tests(self._objectives) - 1.0
 
     def tests(self, number: int) -> float:
         """Return the seconds of so many tests, one after the other."""
@@ -99,21 +105,26 @@ class Budget:
     def again(self) -> float:
         """Return the seconds of training and testing the winners with further seeds."""
         fit = self.speed.segment(self.length, 0, self.length.steps, not self.length.validations)
-        return math.ceil(self._objectives * self.seeds / self._processes) * (fit + self.tests(1))
+        return self._rounds_of_seeds * (fit + self.tests(1))
+
+    def besides(self, plan: Plan) -> float:
+        """Return the seconds that a plan and the seeds take besides training, however short a fit is."""
+        runs = sum(math.ceil(number / self._processes) for number in plan.entering())
+        once = self.speed.other + self.speed.validation
+        return runs * once + self._rounds_of_seeds * (once + self.tests(1))
 
     @property
-    def _until_tests(self) -> float:
-        """Seconds until the search itself must have ended: a last validation and its tests come after it."""
-        return self.rest - self.speed.validation - self.tests(self._objectives) - 1.0
+    def _rounds_of_seeds(self) -> int:
+        return math.ceil(self._objectives * self.seeds / self._processes)
 
     def settings(self, losses: int) -> int:
-        """Return how many settings of a space there is time for."""
+        """Return how many settings of a space there is time for, among shorter fits where it is short."""
         fit = self.speed.segment(self.length, 0, self.length.steps, False)
-        fits = self._processes * self.left / fit
+        fits = max(FITS, self._processes * self.left / fit)
         return max(losses, min(MOST, int(6 * (fits - 1))))
 
-    def plan(self, number: int, objectives: int, fits: float | None) -> Plan:
-        """Return the largest plan that there is time for; one run to the end if there is for none.
+    def plan(self, number: int, objectives: int, fits: float | None) -> Plan | None:
+        """Return the largest plan that there is time for; None if there is for none.
 
         Args:
             number: how many settings there are.
@@ -125,7 +136,7 @@ class Budget:
             plan = make_plan(number, self.length, budget, objectives)
             if self.seconds(plan) <= self.left:
                 return plan
-        return make_plan(1, self.length, 1.0, 1)
+        return None
 
     def seconds(self, plan: Plan, first: int = 0, entering: int | None = None) -> float:
         """Return what a plan takes from a rung on.
@@ -187,27 +198,4 @@ class Budget:
             self.speed = self.speed.slower(min(10.0, max(0.2, seconds / expected)))
 
 
-def shortened(config: Mapping[str, Any], length: FitLength, share: float) -> tuple[dict[str, Any], FitLength]:
-    """Return fields of the trainer by which a fit is shorter, and its length.
-
-    Args:
-        config: of a fit.
-        length: its length.
-        share: how much of it there is time for, below 1.
-    """
-    trainer = config["trainer"]
-    epochs = trainer.get("max_epochs")
-    whole = length.steps / epochs if isinstance(epochs, int) and epochs > 0 else 0.0
-    if "max_steps" not in trainer and whole == int(whole) and whole and int(epochs * share) >= 1:
-        fields = {"max_epochs": int(epochs * share)}
-        steps = int(whole) * fields["max_epochs"]
-    else:
-        batches = int(trainer.get("accumulate_grad_batches") or 1)
-        fields = {"max_steps": max(1, int(length.steps * share) // batches)}
-        steps = fields["max_steps"] * batches
-    validations = tuple(step for step in length.validations if step <= steps)
-    at = None if length.resumable is None else tuple(step for step in length.resumable if step <= steps)
-    return fields, replace(length, steps=steps, validations=validations, resumable=at)
-
-
-__all__ = ["Budget", "Speed", "shortened"]
+__all__ = ["FITS", "Budget", "Speed"]

@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lightning_croloss.cli.messages import say
-from lightning_croloss.cli.tune.budget import Budget, shortened
+from lightning_croloss.cli.tune.budget import FITS, Budget
 from lightning_croloss.cli.tune.request import Request
+from lightning_croloss.cli.tune.shorter import shorter_fits
 from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.plan import FitLength, Plan, Rung, make_plan, plan_for_all
 from lightning_croloss.tuning.records import Records, read_record, write_record
 
-#: What a search costs at most where nobody says, in fits.
-FITS = 2.5
 PLAN = "plan.json"
 
 
@@ -90,19 +89,36 @@ def _new(
 ) -> Schedule:
     objectives = len(request.objectives)
     if budget is not None:
-        plan = budget.plan(number, objectives, request.fits)
-        needed = budget.seconds(plan)
-        if needed <= budget.left:
-            return Schedule(plan, length)
-        again = budget.again()  # the further seeds take as long as their winner
-        share = max(0.0, budget.left + again - budget.speed.other) / (needed + again)
-        fields, shorter = shortened(config, length, share)
-        told = ", ".join(f"trainer.{name} {value}" for name, value in fields.items())
-        say(f"there is no time for a whole fit: {told}")
-        return Schedule(make_plan(1, shorter, 1.0, 1), shorter, fields)
+        return within(budget, number, objectives, request.fits, config)
     if request.fits is not None or not open_ended:
         return Schedule(make_plan(number, length, request.fits or FITS, objectives), length)
     return Schedule(plan_for_all(number, length, FITS, objectives), length)
+
+
+def within(
+    budget: Budget, number: int, objectives: int, fits: float | None, config: Mapping[str, Any]
+) -> Schedule:
+    """Return the largest plan of whole fits that there is time for, or one of shorter fits that tries more.
+
+    Args:
+        budget: the time that there is.
+        number: how many settings there are.
+        objectives: how many objectives share the runs.
+        fits: the most that it may cost; None if only the time counts.
+        config: of a fit.
+    """
+    whole = budget.plan(number, objectives, fits)
+    usual = min(FITS, fits or FITS)
+    wanted = make_plan(number, budget.length, usual, objectives).num_candidates
+    if whole is not None and whole.num_candidates >= wanted:
+        return Schedule(whole, budget.length)
+    fields, shorter, plan = shorter_fits(budget, wanted, objectives, usual, config)
+    if whole is not None and whole.num_candidates >= plan.num_candidates:
+        return Schedule(whole, budget.length)
+    told = ", ".join(f"trainer.{name} {value}" for name, value in fields.items())
+    what = f"to compare whole fits of {wanted} settings" if wanted > 1 else "for a whole fit"
+    say(f"there is no time {what}: they are shorter, {told}")
+    return Schedule(plan, shorter, fields)
 
 
 def _plain(schedule: Schedule) -> dict[str, Any]:
@@ -135,4 +151,4 @@ def length_from(content: Mapping[str, Any]) -> FitLength:
     )
 
 
-__all__ = ["FITS", "PLAN", "Schedule", "length_from", "schedule_of"]
+__all__ = ["FITS", "PLAN", "Schedule", "length_from", "schedule_of", "within"]
