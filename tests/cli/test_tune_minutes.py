@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from lightning_croloss.cli.tune.budget import FITS, Budget, Speed
 from lightning_croloss.cli.tune.schedule import within
 from lightning_croloss.cli.tune.shorter import shortened
 from lightning_croloss.tuning.plan import FitLength, make_plan
-from tests.cli.tuning import Clocked, NoMirrors, clocked, tune, write
+from tests.cli.tuning import Clocked, NoMirrors, clocked, rungs, tune, write
 
 __all__ = ["clocked"]
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -56,7 +58,6 @@ def test_seeds_without_time_are_named_and_the_same_command_goes_on_with_them(
     assert "--seeds: there is no time for 2 of 3 seeds of recall@10: the same command goes on" in told
     assert "croloss fit --config out/best_n10.yaml --seeds 43,44" in told
     assert not Path("out/seeds_n10.json").exists()
-    clocked.now = time.monotonic()
     tune(*words)
     assert seeds_of("n10") == [42, 43, 44]
     assert "of 3 seeds" not in capsys.readouterr().err
@@ -83,6 +84,27 @@ def test_all_that_comes_after_the_search_has_its_time() -> None:
     assert left() - left(seeds=2) >= 2 * fit
     assert left(objectives=2) - left(objectives=2, seeds=2) >= 4 * fit
     assert left() - left(seeds=2, processes=2) < 2 * fit
+
+
+def test_a_search_that_goes_on_gives_up_the_worst(clocked: Clocked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier command has found counts when time is short, and not only what this one has."""
+    words = [*write(), "--n", "10", "--minutes", "33", "--output", "out"]
+
+    def interrupted(task: Mapping[str, Any]) -> dict[str, Any]:
+        if "candidates/00" in task["config"]:  # the last one of the rung
+            raise KeyboardInterrupt
+        return Clocked.train(clocked, task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clocked, "train", interrupted)
+        with pytest.raises(SystemExit):
+            tune(*words)
+    clocked.slower = 4.0
+    tune(*words)
+    (given_up,) = (row for row in rungs("out") if row["error"])
+    assert given_up["candidate"] == "0"
+    assert given_up["error"] == "given up for want of time"
+    assert Path("out/candidates/01/best.json").exists()
 
 
 CONFIG = {"trainer": {"max_epochs": 400}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -151,7 +150,7 @@ class Clocked(Pretended):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.began = time.monotonic()
+        self.now = self.began = 1000.0
         self.slower = self.seeds_slower = 1.0
         self.step, self.validation, self.other = 10.0, 20.0, 5.0
 
@@ -237,7 +236,7 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> Clocked:
     """Let no work be done, at a time of its own."""
     workers = Clocked()
     _pretend(monkeypatch, workers)
-    for module in ("budget", "seed_runs"):
+    for module in ("budget", "options", "seed_runs"):
         monkeypatch.setattr(f"lightning_croloss.cli.tune.{module}.time", workers)
     return workers
 

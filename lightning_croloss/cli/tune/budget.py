@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lightning_croloss.cli.messages import say
@@ -157,34 +157,43 @@ class Budget:
             begin = rung.step
         return total
 
-    def keeping(self, execute: Execute, plan: Plan, objectives: Sequence[Objective]) -> Execute:
-        """Return an executor that leaves out candidates, the worst ones, for which there is no time."""
-        latest: dict[int, Outcome] = {}
+    def keeping(
+        self,
+        execute: Execute,
+        plan: Plan,
+        objectives: Sequence[Objective],
+        before: Callable[[Job], Outcome | None],
+    ) -> Execute:
+        """Return an executor that leaves out candidates, the worst ones, for which there is no time.
+
+        Args:
+            execute: trains.
+            plan: the rungs.
+            objectives: what is looked for.
+            before: tells what a candidate has come to before a job, by an earlier command too.
+        """
 
         def run(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
             chosen = list(jobs)
+            known = {job.number: before(job) or Outcome(0) for job in jobs}
             if jobs:
                 index = jobs[0].rung
                 number = len(jobs)
                 while number > 1 and self.seconds(plan, index, number) > self.left:
                     number -= 1
                 if number < len(jobs):
-                    known = {job.number: latest.get(job.number, Outcome(0)) for job in jobs}
                     kept = (
                         best_of(known, objectives, number) if index else [job.number for job in jobs[:number]]
                     )
                     chosen = [job for job in jobs if job.number in kept]
                     say(f"time is short: {len(jobs) - number} of {len(jobs)} settings are given up now")
             began = time.monotonic()
-            for job, outcome in execute(chosen):
-                latest[job.number] = outcome
-                yield job, outcome
+            yield from execute(chosen)
             if chosen:
                 self._learn(chosen, plan, time.monotonic() - began)
             for job in jobs:
                 if job not in chosen:
-                    before = latest.get(job.number, Outcome(0))
-                    yield job, replace(before, error="given up for want of time")
+                    yield job, replace(known[job.number], error="given up for want of time")
 
         return run
 

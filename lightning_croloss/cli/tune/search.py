@@ -82,7 +82,10 @@ def run_search(base: Base, request: Request) -> Choice:
         if budget is not None:
             budget.length = schedule.length
             runs.deadline = lambda: budget.deadline
-            execute = records.remembering(budget.keeping(runs.execute, schedule.plan, request.objectives))
+            kept = budget.keeping(
+                runs.execute, schedule.plan, request.objectives, lambda job: records.start_of(job)[1]
+            )
+            execute = records.remembering(kept)
         with Progress(records, request, schedule.plan, schedule.length, space) as progress:
             execute, leave = progress.observing(execute), progress.leaving(runs.leave)
             try:
