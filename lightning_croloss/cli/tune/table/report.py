@@ -22,6 +22,7 @@ from lightning_croloss.cli.seed_results import SeedRun
 from lightning_croloss.cli.tune.base import Config
 from lightning_croloss.cli.tune.report import next_commands
 from lightning_croloss.cli.tune.runs import refuse_to_go_on
+from lightning_croloss.cli.tune.table.final_config import final_config
 from lightning_croloss.cli.tune.table.runs import TableRuns
 from lightning_croloss.common.files import replacing, write_atomically
 from lightning_croloss.common.text_table import aligned
@@ -77,7 +78,7 @@ def hand_back(
     path = runs.folder / f"best_{objective.label}.yaml"
     with replacing(checkpoint) as temporary:
         shutil.copyfile(runs.best_checkpoint(report.winner), temporary)
-    config, reasons = runs.final_config(track.design, progress)
+    config, reasons = final_config(runs.config_of(track.design), progress, objective)
     write_atomically(runs.folder / "designs.csv", table_of_designs(report).encode())
     names = {name.removeprefix("val/"): share for name, share in objective.names.items()}
     before = clock()

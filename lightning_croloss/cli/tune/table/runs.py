@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -246,34 +245,6 @@ class TableRuns:
         """Write the config of such a run, and return the file."""
         return self._written(self.tracks[number].design, self.seed_folder(number, seed), seed)
 
-    def final_config(self, design: Design, progress: Progress) -> tuple[Config, dict[str, str]]:
-        """Return the config of a fit that ends about where the best checkpoint was, and why it does."""
-        config = self.config_of(design)
-        reasons = {}
-        steps = round(1.5 * progress.best_step)
-        falling = progress.falling
-        if falling is not None and progress.best_step > falling[0]:
-            steps = falling[1]
-            config["model"]["init_args"] |= _falling_rate(*falling)
-            reasons["model.init_args.lr_scheduler"] = (
-                f"as it was for the last {falling[1] - falling[0]:,} steps, over which it falls to none; the "
-                "milestone and total_iters go with the length of the training"
-            )
-        best, more = progress.best_step / progress.epoch, ""
-        if progress.best_step == progress.step:
-            more = ", when the time was over: more are likely to be better"
-        trainer = config["trainer"]
-        if best >= 1:
-            trainer["max_epochs"] = math.ceil(steps / progress.epoch)
-            reasons["trainer.max_epochs"] = f"it was best after {best:.3g}{more}"
-        else:
-            trainer["max_steps"] = max(1, steps)
-            trainer["val_check_interval"] = max(1, min(progress.epoch, progress.best_step // 4))
-            reasons["trainer.max_steps"] = (
-                f"it was best after {progress.best_step:,} of the {progress.epoch:,} of an epoch{more}"
-            )
-        return judged_by(config, [self.objective]), reasons
-
     def _written(self, design: Design, folder: Path, seed: int | None = None) -> Path:
         config = judged_by(self.config_of(design), [self.objective])
         if seed is not None:
@@ -339,22 +310,6 @@ class TableRuns:
 def _moments(progress: Progress, trained: float) -> list[float]:
     """Return the seconds of training before each validation of a design, which had so many in all."""
     return [trained * step / max(1, progress.step) for step, _ in progress.validations]
-
-
-def _falling_rate(begin: int, end: int) -> Config:
-    """Return the arguments of a model whose learning rate falls to none between two steps."""
-    falls = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": end - begin}
-    schedulers = [
-        {"class_path": "ConstantLR", "init_args": {"factor": 1.0}},
-        {"class_path": "LinearLR", "init_args": falls},
-    ]
-    return {
-        "lr_scheduler": {
-            "class_path": "SequentialLR",
-            "init_args": {"schedulers": schedulers, "milestones": [begin]},
-        },
-        "lr_scheduler_interval": "step",
-    }
 
 
 def settings_of(design: Design) -> dict[str, Any]:
