@@ -18,8 +18,11 @@ LOOK, AROUND, RACE = 0.4, 0.25, 0.45
 #: How many such rounds there are, so that two changes may come together; how many designs race.
 ROUNDS, RACING = 2, 3
 #: Share of the best one's time of training that each design has in such a round, unless fewer than so many
-#: then have any: after less they differ by chance.
-SHORTER, SEVERAL = 0.5, 4
+#: then have any: after less, what learns fast is ahead of what ends higher.
+AS_LONG, SEVERAL = 1.0, 3
+#: Share of the best one's time of training from which on a design is compared by what that one had reached
+#: after the same time.
+TELLS = 0.5
 #: Share of the time that the first look at a design may take, whatever it takes to tell designs apart.
 DEAR = 0.19
 #: Designs that the first look must have had time for, so that there is time for variants of the best.
@@ -96,12 +99,15 @@ class TimedSearch(Generic[D]):
     def _promise(self, track: Track[D]) -> float:
         """Return what a track may reach, compared with the best one after the same time of training.
 
-        It has often been trained for less: what it reached by then would tell of that alone.
+        It has often been trained for less: what it reached by then would tell of that alone. But after much
+        less it may only learn faster.
         """
         number = self.best
         if number is None or track.over or not track.values:
             return track.best
         best = self.tracks[number]
+        if track.trained < TELLS * best.trained:
+            return track.best
         seconds = min(track.trained, best.trained)
         then = best.best_by(seconds)
         return best.best * track.best_by(seconds) / then if then > 0 else track.best
@@ -129,7 +135,9 @@ class TimedSearch(Generic[D]):
         if len(self.tracks) >= ENOUGH:  # with less time all of it is for the most promising one
             for _ in range(ROUNDS):
                 ahead, seconds = self._ahead, self._share(AROUND)
-                least = 0.0 if ahead is None else min(SHORTER * ahead.trained, seconds / SEVERAL)
+                least = (
+                    0.0 if ahead is None else min(AS_LONG * ahead.trained + self._besides, seconds / SEVERAL)
+                )
                 self._explore(self._new(self._variants()), seconds, least=least)
         self._race()
         self._finish(waiting)
@@ -190,10 +198,13 @@ class TimedSearch(Generic[D]):
         seconds = self._share(RACE)
         runners = [track for track in self.tracks if not track.over and track.values]
         runners.sort(key=self._promise, reverse=True)
-        other = next((each for each in runners if each.family != runners[0].family), None)
-        if other is not None:  # one that may only begin more slowly comes second
-            runners.remove(other)
-            runners.insert(1, other)
+        first = max(runners, key=self._reached, default=None)
+        if first is not None:  # it has proved itself for longer than what is ahead by promise
+            runners.remove(first)
+            other = next((each for each in runners if each.family != first.family), None)
+            if other is not None:  # one that may only begin more slowly
+                runners.remove(other)
+            runners = [first, *runners[:1], *([] if other is None else [other]), *runners[1:]]
         shortest = max(self._shortest, self._telling)
         del runners[max(RACING, self._processes) :]
         while len(runners) > 1:

@@ -218,10 +218,32 @@ def test_designs_are_compared_after_the_same_time() -> None:
     )
     # what is tried around the best has less time than the first look gave it, and is behind it by that alone
     world = World({}, {"a": 0.5, "b": 0.1, "v5": 0.55}, halves=2000.0)
-    search = world.search(list("abc"), 2000.0, tuple(f"v{number}" for number in range(9)))
+    search = world.search(list("abcdef"), 2000.0, tuple(f"v{number}" for number in range(9)))
     number = search.run()
     assert number is not None
     assert search.tracks[number].design == "v5"
+
+
+def test_what_only_learns_faster_does_not_win() -> None:
+    class Sprinters(World):
+        def value(self, design: str, trained: float) -> float:
+            if design.startswith("v"):  # ahead for the time of a look
+                return 0.36 * trained / (trained + 60.0)
+            return super().value(design, trained)
+
+    world = Sprinters({}, {"a": 0.6}, halves=200.0)
+    search = TimedSearch(
+        [(design, design) for design in "abcdef"],
+        lambda best: [(f"v{number}", "a") for number in range(9)],  # of the family of the best
+        world.side_by_side,
+        lambda: world.now,
+        2000.0,
+    )
+    number = search.run()
+    assert world.value("v", 100.0) > 1.1 * world.value("a", 100.0)
+    assert number is not None
+    assert search.tracks[number].design == "a"
+    assert search.tracks[number].spent == max(track.spent for track in search.tracks)
 
 
 def test_short_of_time_only_the_first_designs_are_tried() -> None:
