@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from croloss_serving.common.arrow_tokens import token_array
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.files import output_file, replacing
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.common.row_file import EXTENSIONS, RowFile, is_writable
@@ -43,7 +43,7 @@ class PredictionWriter(Callback):
     """
 
     def __init__(self, output: str = "predictions.parquet", overwrite: bool = False) -> None:
-        self.output = Path(output).expanduser()
+        self.output = expanded(output)
         if not is_writable(self.output):
             raise ValueError(f"output {output!r} must end in {', '.join(EXTENSIONS)}")
         if self.output.exists() and not overwrite:

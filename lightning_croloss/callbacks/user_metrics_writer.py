@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from croloss_serving.common.arrow_tokens import token_array
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.files import output_file, replacing
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.common.replaceable import check_path
@@ -44,7 +45,7 @@ class UserMetricsWriter(Callback):
     """
 
     def __init__(self, output: str = "user_metrics.parquet", overwrite: bool = False) -> None:
-        self.output = Path(output).expanduser()
+        self.output = expanded(output)
         if not is_writable(self.output):
             raise ValueError(f"output {str(output)!r} must end in {', '.join(EXTENSIONS)}")
         if self.output.is_dir():

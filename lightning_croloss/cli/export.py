@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.layout import FORMAT
 from lightning_croloss.cli.plain_parser import PlainParser, add_allow_classes, output_path
 from lightning_croloss.common.locks import claimed
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> None:
     from lightning_croloss.pretrained import load_pretrained
     from lightning_croloss.serving.export import export_model
 
-    output = given.output.expanduser()
+    output = expanded(given.output)
     check_folder(output, FORMAT, given.overwrite, "--output")
     with claimed(output):
         model = load_pretrained(given.model, allow=trusted_by_user(given.allow_classes))

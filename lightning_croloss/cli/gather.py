@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.cli.plain_parser import PlainParser, output_path
 from lightning_croloss.common.files import output_file
 
@@ -20,14 +21,14 @@ EXTENSION = ".ckpt"
 def main(arguments: list[str]) -> None:
     """Run ``croloss gather`` with the arguments after it."""
     given = _parser().parse_args(arguments)
-    output = given.output.expanduser()
+    output = expanded(given.output)
     if output.suffix != EXTENSION:
         raise ValueError(f"--output {given.output} must end in {EXTENSION}, as the name of a checkpoint does")
 
     from lightning_croloss.models import gather_checkpoint
 
     with output_file(output, given.overwrite, "--output"):
-        gather_checkpoint(given.checkpoint.expanduser(), output)
+        gather_checkpoint(expanded(given.checkpoint), output)
     print(f"{output.stat().st_size / 2**20:10.2f} MiB  {output}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -14,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import lightning_croloss.public  # noqa: F401  (registers every class under its short name)
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.callbacks import PredictionWriter, RecallReport, UserMetricsWriter
 from lightning_croloss.cli.config.overlays import refuse_twice, replaced_lists
 from lightning_croloss.cli.config.overrides import chosen_arguments, idle_text, plain, refuse_from_data
@@ -277,7 +277,7 @@ class CROLossCLI(LightningCLI):
             _refuse_file(output, overwrite, "--output")
             self._writer = PredictionWriter(output, overwrite)
             if is_first_process():  # another one is about to be told that predict needs one alone
-                self._outputs.enter_context(output_file(Path(output).expanduser(), overwrite, "--output"))
+                self._outputs.enter_context(output_file(expanded(output), overwrite, "--output"))
 
     def before_fit(self) -> None:
         """Give the model the pretrained weights."""
@@ -376,7 +376,7 @@ def _trusting_nothing(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_file(name: str, overwrite: bool, option: str) -> None:
     """Refuse a file that is there, unless it may be replaced; what is no file the writers refuse."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_file():
         refuse_existing(path, overwrite, option, folder=False)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.argument_types import annotations_of, mistake_in, told
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.losses import RetrievalLoss
@@ -45,7 +45,7 @@ def check_types(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
         raise ValueError(f"num_proposed must be at least 0, got {many}")
     if (many > 0) != (given["propose"] is not None):
         raise ValueError("propose and num_proposed belong together: give both, or none")
-    folder = Path(given["folder"]).expanduser()
+    folder = expanded(given["folder"])
     check_path(folder, "folder")
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"folder {folder} is a file: choose another folder")

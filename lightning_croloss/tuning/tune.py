@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.configurable import Configurable, to_config
 from lightning_croloss.losses import RetrievalLoss
@@ -95,7 +96,7 @@ def tune(
     given = _candidates(candidates, objectives)
     check_factory(model_factory, given)
     runner = Runner(model_factory, data, trainer, objectives, seed)
-    where = Path(folder).expanduser()
+    where = expanded(folder)
     with claimed(where):
         length, settings, module = _look(runner, given, where)
         if candidates is None and getattr(module, "needs_known_users", False):

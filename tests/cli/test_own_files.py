@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
+import lightning_croloss
 from lightning_croloss import save_pretrained
 from lightning_croloss.cli import main
 from lightning_croloss.zoo.building import build
@@ -164,3 +165,30 @@ def test_an_output_in_the_home_folder(command: str, tmp_path: Path, monkeypatch:
     main([command, *given])
     assert {path.stem for path in home.iterdir()} == {"model", "out"}
     assert not Path("~").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tune", "--interactions=~nobody-here/events.parquet", "--n=5"],
+        ["recommend", "--model=~nobody-here/model", "--histories=-"],
+        ["recommend", "--model=ml-100k/gru4rec", "--histories=~nobody-here/events.parquet"],
+        ["data", "inspect", "--config=~nobody-here/config.yaml"],
+        ["export", "--model=~nobody-here/model", "--output=out"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_a_home_folder_of_nobody_is_a_file_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    said = error_of(capsys, *arguments)
+    assert "~nobody-here/" in said
+    assert "Could not determine home directory" not in said
+
+
+def test_no_path_is_expanded_by_what_raises_for_an_unknown_user() -> None:
+    """``Path.expanduser`` ends in a traceback there: ``home_folder.expanded`` stands for it."""
+    root = Path(lightning_croloss.__file__).parents[1]
+    files = [*root.glob("lightning_croloss/**/*.py"), *root.glob("serving/croloss_serving/**/*.py")]
+    assert len(files) > 400
+    assert [path for path in files if ".expanduser()" in path.read_text("utf-8")] == []

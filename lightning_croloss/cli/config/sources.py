@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import get_loader
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.cli.config import yaml_mistakes
 from lightning_croloss.cli.config.class_fields import nearest
 from lightning_croloss.common.former_names import translated
@@ -107,7 +107,7 @@ def read_config(value: str) -> Source:
     Raises:
         ConfigMistakeError: it cannot be read, or does not consist of fields.
     """
-    path = Path(value).expanduser()
+    path = expanded(value)
     try:
         if path.is_file():
             return _source(path.read_bytes(), str(path.name))

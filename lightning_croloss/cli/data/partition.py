@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.replaceable import check_path, refuse_existing
 from lightning_croloss.data.partitions.dividing import Division, divide
 from lightning_croloss.data.partitions.manifest import ITEMS, MANIFEST, PREPARED, USERS, part_name
@@ -15,7 +16,7 @@ from lightning_croloss.data.table.options import ReadingOptions
 
 def partition(given: argparse.Namespace) -> None:
     """Run the command with its options."""
-    output = given.output.expanduser()
+    output = expanded(given.output)
     check_output(output, given.overwrite)
     reading = ReadingOptions(
         given.separator, given.encoding, given.decimal, given.comment, given.ragged, given.quotes

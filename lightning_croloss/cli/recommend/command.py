@@ -59,7 +59,7 @@ Write = Callable[[Histories, Recommendations], None]
 def recommend(given: argparse.Namespace) -> None:
     """Run ``croloss recommend`` with its options as ``recommend_parser`` reads them."""
     if given.output is not None:
-        given.output = given.output.expanduser()
+        given.output = expanded(given.output)
     if given.history is not None and given.histories is not None:
         raise ValueError("--history is one history in place of --histories: give one of the two")
     given.histories = "-" if given.histories is None else given.histories
@@ -239,7 +239,7 @@ def _histories(
     if kind == "lists":
         column = given.history_column or LIST_COLUMN
         users = given.user_column or USER_COLUMN
-        return read_lists(Path(given.histories).expanduser(), users, column, SIZE, events, say)
+        return read_lists(expanded(given.histories), users, column, SIZE, events, say)
     return read_events(given, trained, SIZE, say, events)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.recommend.event_inputs import EventInputs
 from lightning_croloss.cli.recommend.histories import Histories, Unread, check_events, checked_history
 from lightning_croloss.cli.recommend.options import LIST_COLUMN
@@ -138,7 +138,7 @@ def read_json_file(
     Raises:
         DataError: there is no such file, or a line is not of this form.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise DataError(f"--histories: {name} {what}")

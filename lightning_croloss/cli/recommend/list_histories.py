@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.common.list_columns import exact_below, type_in_lists, whole
 from croloss_serving.common.parquet_batches import check_batch, check_declared, plain_batches
 from croloss_serving.common.user_columns import check_once, type_of_users, users_of
@@ -134,7 +135,7 @@ def has_lists(given: str, history_column: str) -> bool:
     Raises:
         DataError: the file is missing or damaged.
     """
-    path = Path(given).expanduser()
+    path = expanded(given)
     if path.suffix.lower() not in (".parquet", ".pq") or not path.is_file():
         return False
     try:

@@ -6,6 +6,7 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.errors import DataError
 
 INPUTS = ("histories", "allow", "deny", "users")
@@ -31,7 +32,7 @@ def refuse_own_input(given: argparse.Namespace) -> None:
 
 
 def _files(name: str, value: str) -> list[Path]:
-    path = Path(value).expanduser()
+    path = expanded(value)
     if path.is_file():
         return [path]
     from lightning_croloss.data.table.finding import find_paths

@@ -6,10 +6,10 @@ import argparse
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croloss_serving.common.hashing import sha256_of_file
+from croloss_serving.common.home_folder import expanded
 from croloss_serving.partitions import PARQUET, Partition, find_partitions
 from croloss_serving.recommend.results import Recommendations
 from lightning_croloss.cli.recommend.histories import Histories
@@ -59,7 +59,7 @@ def asked_partitions(given: argparse.Namespace) -> list[Partition] | None:
     """
     output = given.output
     is_folder = output is not None and (output.is_dir() or not (output.suffix or output.is_file()))
-    if not (is_folder and given.histories != "-" and Path(given.histories).expanduser().is_dir()):
+    if not (is_folder and given.histories != "-" and expanded(given.histories).is_dir()):
         if given.shard is not None:
             raise ValueError(
                 f"--shard {given.shard} has no effect unless --histories and --output are folders: leave it "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.data.partitions.manifest import MANIFEST, part_name
 
 
@@ -23,7 +24,7 @@ def check_place(output: Path, interactions: str | Sequence[str], files: Sequence
     """
     real = output.resolve()
     for given in [interactions] if isinstance(interactions, str) else interactions:
-        name = Path(given).expanduser()
+        name = expanded(given)
         if _is_named(name, real):
             # the next who reads the folder would have every event twice
             raise ValueError(

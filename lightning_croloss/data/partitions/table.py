@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.data.interactions import Interactions, Vocabulary
 from lightning_croloss.data.partitions.assignment import assigned
 from lightning_croloss.data.partitions.manifest import PREPARED
@@ -45,9 +45,9 @@ class PartitionedTable:
                 "partitioned_by_user: the split Predefined needs a column that says the part of each event, "
                 "validation included: name it in split.column, and keep it when the table is divided"
             )
-        folder = Path(spec.interactions).expanduser()
+        folder = expanded(spec.interactions)
         self.reader, self.wanted = PartitionReader(folder, spec), wanted
-        kept = folder / PREPARED if spec.cache_dir is None else Path(spec.cache_dir).expanduser()
+        kept = folder / PREPARED if spec.cache_dir is None else expanded(spec.cache_dir)
         self._kept = kept
 
     @cached_property

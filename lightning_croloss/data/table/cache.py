@@ -24,6 +24,7 @@ from torch import Tensor
 
 from croloss_serving.common.feature_encoding import FeatureEncoding
 from croloss_serving.common.hashing import sha256_of_file
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.files import replacing
 from lightning_croloss.common.space import check_space
 from lightning_croloss.configurable import to_config
@@ -84,7 +85,7 @@ class TableCache:
             "code": [code_hash(), pl.__version__, pyarrow.__version__, np.__version__, torch.__version__],
         }
         self.key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
-        self._folder = Path(folder).expanduser()
+        self._folder = expanded(folder)
 
     def read_events(self) -> tuple[Interactions, PreparationReport] | None:
         """Return the events and the record of their preparation, or None if they are not there."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from croloss_serving.common.folders import leads_nowhere, walk
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.errors import DataError, suggest
 
 #: Extensions of text files and their separators.
@@ -103,7 +104,7 @@ def part_path(folder: str, name: str) -> str:
     Raises:
         DataError: there is no such folder, or it has no such file, or several.
     """
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     if not root.is_dir():
         raise DataError(
             f"interactions: {folder!r} is not a folder, but the split takes its parts from files in one: "
@@ -138,13 +139,13 @@ def is_compressed(path: Path) -> bool:
 
 def is_glob(given: str) -> bool:
     """Tell whether a text is a glob and not the path of something that exists."""
-    return any(sign in given for sign in "*?[") and not Path(given).expanduser().exists()
+    return any(sign in given for sign in "*?[") and not expanded(given).exists()
 
 
 def _named_by(field: str, given: str, atomic: str) -> list[Path]:
     if _ADDRESS.match(given):
         raise DataError(f"{field}: {given!r} is an address, not a file: download it, and name the file")
-    path = Path(given).expanduser()
+    path = expanded(given)
     if path.is_dir():
         return _in_folder(field, path, given, atomic)
     if path.is_file():

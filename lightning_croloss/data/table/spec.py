@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.checks import check_lists, check_moments
 from lightning_croloss.data.event_feature_names import check_event_features
 from lightning_croloss.data.history_filters import (
@@ -154,7 +154,7 @@ class TableSpec:
             missing_values=self.missing_values,
             event_features=self.event_features,
         )
-        if self.cache_dir is not None and Path(self.cache_dir).expanduser().is_file():
+        if self.cache_dir is not None and expanded(self.cache_dir).is_file():
             raise ValueError(f"cache_dir={self.cache_dir!r} is a file: name a folder")
         for name in ("min_user_interactions", "min_item_interactions"):
             if getattr(self, name) < 1:

@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.errors import NotEnoughSpaceError
 from lightning_croloss.sharding.layout import as_dtensor
@@ -101,7 +102,7 @@ def _local(path: str | Path) -> Path:
             f"croloss_sharded keeps checkpoints in a folder that all processes share, not at {path}: set the "
             "dirpath of ModelCheckpoint to one"
         )
-    return local_path(path).expanduser().absolute()
+    return expanded(local_path(path)).absolute()
 
 
 def _agreed(problem: Exception | None, told: str) -> str:
