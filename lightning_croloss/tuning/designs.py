@@ -137,7 +137,7 @@ def variants(best: Design, ns: Sequence[int], num_items: int, tried: Sequence[De
     """
     losses = [each for each in portfolio(ns, num_items) if each.name != best.loss.name]
     others = [
-        replace(best, name=_without(best.name, best.loss.name, each.name), loss=each, why="another loss")
+        replace(best, name=_renamed(best.name, best.loss.name, each.name), loss=each, why="another loss")
         for each in losses
     ]
     dropout = float(best.arguments.get("history_dropout", 0.0))
@@ -150,7 +150,7 @@ def variants(best: Design, ns: Sequence[int], num_items: int, tried: Sequence[De
         *((_changed(best, "2 blocks", "more attention", num_blocks=2),) if attention else ()),
         replace(
             best,
-            name=_without(best.name, "learning rate", f"learning rate {best.learning_rate / 3:g}"),
+            name=_renamed(best.name, "learning rate", f"learning rate {best.learning_rate / 3:g}"),
             learning_rate=best.learning_rate / 3,
             why="slower steps",
         ),
@@ -229,10 +229,10 @@ def _smoothed(design: Design) -> Design:
 def _changed(design: Design, name: str, why: str, **arguments: Any) -> Design:
     merged = {**design.arguments, **arguments}
     kind = name.rpartition(" ")[0]
-    return replace(design, name=_without(design.name, kind, name), arguments=merged, why=why)
+    return replace(design, name=_renamed(design.name, kind, name), arguments=merged, why=why)
 
 
-def _without(name: str, kind: str, change: str) -> str:
+def _renamed(name: str, kind: str, change: str) -> str:
     """Return the name of a design with another change, which takes the place of one of the same kind."""
     parts = [part for part in name.split("; ") if not part.startswith(f"{kind} ") and part != kind]
     return "; ".join([*parts, change])

@@ -123,9 +123,7 @@ class SeedRuns:
         keep_and_print(found, self._request.folder, objective.label, title)
 
     def _say_left_out(self, objective: Objective, seeds: Sequence[int]) -> None:
-        path = self._request.folder / f"best_{objective.label}.yaml"
-        option = "--seeds" if len(seeds) > 1 else "--seed_everything"
-        fit = shlex.join(["croloss", "fit", "--config", str(path), option, ",".join(map(str, seeds))])
+        fit = fit_with_seeds(self._request.folder / f"best_{objective.label}.yaml", seeds)
         say(
             f"--seeds: there is no time for {len(seeds)} of {1 + len(self._request.seeds)} seeds of "
             f"{objective}: the same command goes on with them, or train them by themselves: {fit}"
@@ -143,4 +141,10 @@ class SeedRuns:
         return self._runs.records.folder / "seeds" / f"{number:02d}_{seed}"
 
 
-__all__ = ["SeedRuns"]
+def fit_with_seeds(config: Path, seeds: Sequence[int]) -> str:
+    """Return the command that trains a config with seeds for which a search had no time."""
+    option = "--seeds" if len(seeds) > 1 else "--seed_everything"
+    return shlex.join(["croloss", "fit", "--config", str(config), option, ",".join(map(str, seeds))])
+
+
+__all__ = ["FAIR", "OUTCOME", "SeedRuns", "fit_with_seeds"]

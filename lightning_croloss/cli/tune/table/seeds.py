@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +12,9 @@ from typing import Any
 from lightning_croloss.cli.messages import say
 from lightning_croloss.cli.seed_results import SeedRun, keep_and_print
 from lightning_croloss.cli.tune.runs import best_checkpoint, refuse_to_go_on
+from lightning_croloss.cli.tune.seed_runs import FAIR, OUTCOME, fit_with_seeds
 from lightning_croloss.cli.tune.table.runs import TableRuns
 from lightning_croloss.tuning.records import numbers, read_record, write_record
-
-OUTCOME = "outcome.json"
-#: Share of the winner's training steps below which a run is no fair comparison, and this is said.
-FAIR = 0.9
 
 
 class Seeds:
@@ -74,10 +70,7 @@ class Seeds:
         return found
 
     def _say_left_out(self, seeds: Sequence[int]) -> None:
-        path = self._runs.folder / f"best_{self._runs.objective.label}.yaml"
-        named = ",".join(map(str, seeds))
-        option = "--seeds" if len(seeds) > 1 else "--seed_everything"
-        fit = shlex.join(["croloss", "fit", "--config", str(path), option, named])
+        fit = fit_with_seeds(self._runs.folder / f"best_{self._runs.objective.label}.yaml", seeds)
         say(
             f"--seeds: there is no time for {len(seeds)} of {1 + len(self._seeds)} seeds: give more "
             f"--minutes, or train by themselves: {fit}"
