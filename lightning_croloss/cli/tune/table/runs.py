@@ -136,8 +136,8 @@ class TableRuns:
                     "choose another folder"
                 )
             design, values = known[each.name], list(each.values)
-            moments = _moments(each.progress, each.trained)
-            stands = each.trained, each.spent, values, each.settled, each.error, each.cooled, moments
+            moments, cooled = _moments(each.progress, each.trained), each.progress.falling is not None
+            stands = each.trained, each.spent, values, each.settled, each.error, cooled, moments
             tracks.append(Track(design, design.family, *stands))
             self.progress.append(each.progress)
         return tracks
@@ -279,7 +279,6 @@ class TableRuns:
                 track.settled,
                 track.error,
                 progress,
-                track.cooled,
             )
             for track, progress in zip(self.tracks, self.progress, strict=True)
         ]

@@ -44,7 +44,6 @@ class Standing:
         settled: whether it gains no more.
         error: why it failed; None if it did not.
         progress: how far it has been trained.
-        cooled: whether its learning rate has fallen to none.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Standing:
     settled: bool
     error: str | None
     progress: Progress
-    cooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,13 @@ def _standing_from(content: Mapping[str, Any]) -> Standing:
         bool(content["settled"]),
         _text(content["error"]),
         _progress_from(content["progress"]),
-        bool(content.get("cooled", False)),  # earlier releases cooled nothing
     )
 
 
 def _progress_from(content: Mapping[str, Any]) -> Progress:
     validations = [[int(step), float(value)] for step, value in content["validations"]]
-    state, falling = _text(content["state"]), content.get("falling")
+    state = _text(content["state"])
+    falling = content.get("falling")  # which earlier releases did not have
     return Progress(
         int(content["step"]),
         int(content["best_step"]),
