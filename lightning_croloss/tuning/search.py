@@ -36,6 +36,8 @@ class Job:
 
 #: Executes jobs, one after the other or side by side, and yields what came of each in any order.
 Execute = Callable[[Sequence[Job]], Iterable[tuple[Job, Outcome]]]
+#: Takes each job when it is about to execute it, so that there may be fewer than it seemed.
+ExecuteEach = Callable[[Iterable[Job]], Iterable[tuple[Job, Outcome]]]
 #: Is given the candidates so far with what came of them at the first rung, and returns one more to try there,
 #: or None if none is left.
 Propose = Callable[[Sequence[tuple[Candidate, Outcome]]], Candidate | None]

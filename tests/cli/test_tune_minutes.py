@@ -58,9 +58,13 @@ def test_seeds_without_time_are_named_and_the_same_command_goes_on_with_them(
     assert "--seeds: there is no time for 2 of 3 seeds of recall@10: the same command goes on" in told
     assert "croloss fit --config out/best_n10.yaml --seeds 43,44" in told
     assert not Path("out/seeds_n10.json").exists()
-    tune(*words)
+    for _ in range(2):
+        began = clocked.now
+        tune(*words)
+        assert clocked.now - began <= 3600
+        assert seeds_of("n10")[:2] == [42, 43]
     assert seeds_of("n10") == [42, 43, 44]
-    assert "of 3 seeds" not in capsys.readouterr().err
+    assert "of 3 seeds" in capsys.readouterr().err  # of the second command
 
 
 def test_a_seed_that_the_time_cuts_short_is_told(
@@ -91,7 +95,7 @@ def test_a_search_that_goes_on_gives_up_the_worst(clocked: Clocked, monkeypatch:
     words = [*write(), "--n", "10", "--minutes", "33", "--output", "out"]
 
     def interrupted(task: Mapping[str, Any]) -> dict[str, Any]:
-        if "candidates/00" in task["config"]:  # the last one of the rung
+        if "candidates/02" in task["config"]:  # the last one of the rung
             raise KeyboardInterrupt
         return Clocked.train(clocked, task)
 
@@ -105,6 +109,28 @@ def test_a_search_that_goes_on_gives_up_the_worst(clocked: Clocked, monkeypatch:
     assert given_up["candidate"] == "0"
     assert given_up["error"] == "given up for want of time"
     assert Path("out/candidates/01/best.json").exists()
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("before_it_slows", [1, 3, 9])
+def test_what_slows_in_the_midst_of_a_rung_is_noticed_there(
+    clocked: Clocked, monkeypatch: pytest.MonkeyPatch, sampler: str, before_it_slows: int
+) -> None:
+    tasks = itertools.count(1)
+
+    def train(task: Mapping[str, Any]) -> dict[str, Any]:
+        if next(tasks) > before_it_slows:
+            clocked.slower = 6.0
+        return Clocked.train(clocked, task)
+
+    monkeypatch.setattr(clocked, "train", train)
+    words = [] if sampler == "random" else ["--sampler", "tpe", "--trials", "14"]
+    space = {"model.init_args.history_dropout": {"low": 0.0, "high": 0.5}}
+    tune(*write(tune={"space": space}), "--n", "10", "--minutes", "60", "--output", "out", *words)
+    assert clocked.now - clocked.began <= 3600
+    tried = [row for row in rungs("out") if row["rung"] == "1" and not row["error"]]
+    assert before_it_slows <= len(tried) < 14
+    assert Path("out/best_n10.ckpt").exists()
 
 
 CONFIG = {"trainer": {"max_epochs": 400}}

@@ -157,12 +157,13 @@ def test_the_speed_is_measured(tmp_path: Path) -> None:
 
 #: What a process of these tests does in place of training.
 _ECHO = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 for line in sys.stdin:
     task = json.loads(line)
     if task.get("die"):
         os.kill(os.getpid(), signal.SIGKILL)
     if "number" in task:
+        time.sleep(0.1)  # in which another process begins
         print(json.dumps({"result": [task["number"], os.environ.get("OMP_NUM_THREADS")]}), flush=True)
 """
 
@@ -181,6 +182,22 @@ def test_a_process_that_is_killed_fails_its_task_alone(
         running = [worker._process for worker in workers._workers.values()]
         assert len(running) == 2
     assert all(process.returncode is not None for process in running)
+
+
+def test_a_task_is_taken_when_a_process_is_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tune_workers, "_PROGRAM", _ECHO)
+    taken, waiting = 0, []
+
+    def tasks() -> Iterator[dict[str, Any]]:
+        nonlocal taken
+        for number in range(5):
+            taken += 1
+            yield {"number": number}
+
+    with Workers(2, tmp_path / "logs") as workers:
+        for answered, _ in enumerate(workers.run(tasks()), start=1):
+            waiting.append(taken - answered)
+    assert waiting == [1, 1, 1, 1, 0]
 
 
 def test_what_the_validation_does_not_log_is_found_before_anything_is_trained() -> None:

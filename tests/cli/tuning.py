@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Here:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def run(self, tasks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def run(self, tasks: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, task in enumerate(tasks):
             yield number, answer_to(json.loads(json.dumps(task)))
 
@@ -88,7 +88,7 @@ class Pretended(Here):
         self.processes = 0
         self.gpus: Sequence[str] = ()
 
-    def run(self, tasks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def run(self, tasks: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, task in list(enumerate(tasks))[::-1]:  # in an order of its own
             self.tasks.append(dict(task))
             yield number, getattr(self, task["do"])(task)
@@ -158,6 +158,11 @@ class Clocked(Pretended):
         return self.now
 
     time = monotonic
+
+    def run(self, tasks: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, task in enumerate(tasks):  # each is taken once those before have been dealt with
+            self.tasks.append(dict(task))
+            yield number, getattr(self, task["do"])(task)
 
     def speed(self, task: Mapping[str, Any]) -> dict[str, Any]:
         return {"result": {"step": self.step, "validation": self.validation, "other": self.other}}

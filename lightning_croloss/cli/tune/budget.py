@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lightning_croloss.cli.messages import say
+from lightning_croloss.tuning.candidate import Candidate
 from lightning_croloss.tuning.objective import Objective
 from lightning_croloss.tuning.outcome import Outcome
 from lightning_croloss.tuning.plan import FitLength, Plan, make_plan
-from lightning_croloss.tuning.search import Execute, Job, best_of
+from lightning_croloss.tuning.search import Execute, ExecuteEach, Job, Propose, best_of
 
 #: What a search costs at most where nobody says, in fits.
 FITS = 2.5
@@ -146,20 +147,49 @@ class Budget:
             first: the number of the rung.
             entering: how many candidates train up to it; None is as many as planned.
         """
-        planned = plan.entering()
-        number = planned[first] if entering is None else entering
-        total, begin = 0.0, plan.rungs[first - 1].step if first else 0
-        for index in range(first, len(plan.rungs)):
-            rung = plan.rungs[index]
-            number = min(number, planned[index])
-            each = self.speed.segment(self.length, begin, rung.step, rung.validates)
-            total += math.ceil(number / self._processes) * each
-            begin = rung.step
-        return total
+        return sum(
+            math.ceil((planned if entering is None else min(entering, planned)) / self._processes)
+            * self._run(plan, index)
+            for index, planned in list(enumerate(plan.entering()))[first:]
+        )
+
+    def holds(self, plan: Plan, index: int, number: int) -> bool:
+        """Tell whether there is time for one more run up to a rung, and for as large a part of the rest.
+
+        Further seeds do not count: the same command goes on with them, but what was given up stays so.
+
+        Args:
+            plan: the plan.
+            index: the number of the rung.
+            number: how many candidates will then have come to it.
+        """
+        entering = plan.entering()
+        rest = sum(
+            math.ceil(max(1, number * entering[later] // entering[index]) / self._processes)
+            * self._run(plan, later)
+            for later in range(index + 1, len(entering))
+        )
+        return self._run(plan, index) + rest <= self.until_tests
+
+    def _run(self, plan: Plan, index: int) -> float:
+        """Return the seconds of one candidate from the rung before to a rung."""
+        begin = plan.rungs[index - 1].step if index else 0
+        return self.speed.segment(self.length, begin, plan.rungs[index].step, plan.rungs[index].validates)
+
+    def proposing(self, propose: Propose, plan: Plan) -> Propose:
+        """Return what proposes candidates only as long as there is time for another."""
+
+        def in_time(tried: Sequence[tuple[Candidate, Outcome]]) -> Candidate | None:
+            if any(outcome.error is None for _, outcome in tried) and not self.holds(plan, 0, len(tried) + 1):
+                say(f"time is short: {len(tried)} of {plan.num_candidates} settings were tried")
+                return None
+            return propose(tried)
+
+        return in_time
 
     def keeping(
         self,
-        execute: Execute,
+        execute: ExecuteEach,
         plan: Plan,
         objectives: Sequence[Objective],
         before: Callable[[Job], Outcome | None],
@@ -174,37 +204,49 @@ class Budget:
         """
 
         def run(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
-            chosen = list(jobs)
+            if not jobs:
+                return
+            index = jobs[0].rung
             known = {job.number: before(job) or Outcome(0) for job in jobs}
-            if jobs:
-                index = jobs[0].rung
-                number = len(jobs)
-                while number > 1 and self.seconds(plan, index, number) > self.left:
-                    number -= 1
-                if number < len(jobs):
-                    kept = (
-                        best_of(known, objectives, number) if index else [job.number for job in jobs[:number]]
-                    )
-                    chosen = [job for job in jobs if job.number in kept]
-                    say(f"time is short: {len(jobs) - number} of {len(jobs)} settings are given up now")
-            began = time.monotonic()
-            yield from execute(chosen)
-            if chosen:
-                self._learn(chosen, plan, time.monotonic() - began)
+            number = len(jobs)
+            while number > 1 and self.seconds(plan, index, number) > self.left:
+                number -= 1
+            kept = best_of(known, objectives, number) if index else [job.number for job in jobs[:number]]
+            chosen = [job for job in jobs if job.number in kept]
+            if len(chosen) < len(jobs):
+                self._tell(len(jobs) - len(chosen), len(jobs))
+            begun: list[Job] = []
+            alive = done = 0
+            clock, expected = time.monotonic(), self._run(plan, index)
+
+            def in_time() -> Iterator[Job]:
+                for job in chosen:
+                    if alive and not self.holds(plan, index, len(begun) + 1):
+                        self._tell(len(chosen) - len(begun), len(jobs))
+                        return
+                    begun.append(job)
+                    yield job
+
+            usual = self.speed
+            for job, outcome in execute(in_time()):
+                alive, done = alive + (outcome.error is None), done + 1
+                rounds = math.ceil(done / self._processes)
+                self._learn(usual, time.monotonic() - clock, rounds * expected)
+                yield job, outcome
             for job in jobs:
-                if job not in chosen:
+                if job not in begun:
                     yield job, replace(known[job.number], error="given up for want of time")
 
         return run
 
-    def _learn(self, jobs: Sequence[Job], plan: Plan, seconds: float) -> None:
-        """Take what a rung took for what the next ones will take."""
-        index = jobs[0].rung
-        begin = plan.rungs[index - 1].step if index else 0
-        each = self.speed.segment(self.length, begin, jobs[0].step, plan.rungs[index].validates)
-        expected = math.ceil(len(jobs) / self._processes) * each
+    def _learn(self, usual: Speed, seconds: float, expected: float) -> None:
+        """Take what runs took, beside what the usual speed promises, for what the next ones will take."""
         if seconds > 1.0 and expected > 0:  # not where everything was recorded already
-            self.speed = self.speed.slower(min(10.0, max(0.2, seconds / expected)))
+            self.speed = usual.slower(min(10.0, max(0.2, seconds / expected)))
+
+    @staticmethod
+    def _tell(number: int, of: int) -> None:
+        say(f"time is short: {number} of {of} settings are given up now")
 
 
 __all__ = ["FITS", "Budget", "Speed"]

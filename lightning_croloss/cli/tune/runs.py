@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ BEST = "best.json"
 class TaskRunner(Protocol):
     """What does the tasks of :mod:`lightning_croloss.cli.tune.work`."""
 
-    def run(self, tasks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def run(self, tasks: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Do tasks, and yield the answer of each with its number, in any order."""
         ...
 
@@ -101,15 +101,24 @@ class Runs:
         write_atomically(path, yaml.safe_dump(own, sort_keys=False, allow_unicode=True).encode())
         return path
 
-    def execute(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def execute(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Train candidates up to a rung, side by side; a failure is an outcome too.
+
+        Args:
+            jobs: each is taken when a process is free for it.
 
         Raises:
             ValueError: one failed by what is no fault of its own.
         """
-        tasks = [self._task(job) for job in jobs]
-        for number, answer in self.workers.run(tasks):
-            job = jobs[number]
+        begun: list[Job] = []
+
+        def tasks() -> Iterator[dict[str, Any]]:
+            for job in jobs:
+                begun.append(job)
+                yield self._task(job)
+
+        for number, answer in self.workers.run(tasks()):
+            job = begun[number]
             refuse_to_go_on(answer)
             yield job, outcome_of(answer, self.records.start_of(job)[1])
 

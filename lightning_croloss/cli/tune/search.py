@@ -86,6 +86,7 @@ def run_search(base: Base, request: Request) -> Choice:
                 runs.execute, schedule.plan, request.objectives, lambda job: records.start_of(job)[1]
             )
             execute = records.remembering(kept)
+            propose = budget.proposing(propose, schedule.plan) if propose is not None else None
         with Progress(records, request, schedule.plan, schedule.length, space) as progress:
             execute, leave = progress.observing(execute), progress.leaving(runs.leave)
             try:

@@ -11,7 +11,7 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -132,21 +132,24 @@ class Workers:
         for worker in self._workers.values():
             worker.kill()
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer]]:
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Answer]]:
         """Do tasks side by side, and yield the answer of each with its number, in any order.
 
-        The answer of a task whose process was killed has an ``error``; another process takes its place.
+        Each task is taken when a process is free for it and all answers so far were dealt with. The answer of
+        a task whose process was killed has an ``error``; another process takes its place.
         """
-        waiting = list(enumerate(tasks))[::-1]
+        waiting = enumerate(tasks)
         busy: dict[int, int] = {}  # process -> task
         with selectors.DefaultSelector() as selector:
-            while waiting or busy:
-                for number in range(len(self._environments)):
-                    if waiting and number not in busy:
-                        busy[number], task = waiting.pop()
+            while True:
+                for number in [each for each in range(len(self._environments)) if each not in busy]:
+                    if (following := next(waiting, None)) is not None:
+                        busy[number], task = following
                         worker = self._worker(number)
                         worker.send(task)
                         selector.register(worker.answers, selectors.EVENT_READ, number)
+                if not busy:
+                    return
                 ready = [key.data for key, _ in selector.select(PERIOD)]
                 # a process of the process may hold the pipe open
                 ready += [each for each in busy if each not in ready and not self._workers[each].running]
