@@ -109,7 +109,7 @@ def _length(trainer: Trainer) -> FitLength:
             "load_state_dict"
         )
     ends = tuple(range(int(of_epoch), steps + 1, int(of_epoch)))
-    return FitLength(steps, validations, batches, None if anywhere else ends)
+    return FitLength(steps, validations, batches, None if anywhere else ends, int(of_epoch))
 
 
 def _draws_itself(loader: Any) -> bool:

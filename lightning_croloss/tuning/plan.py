@@ -38,12 +38,19 @@ class FitLength:
         validations: the steps after which it validates, ascending.
         validation_batches: batches of one validation.
         resumable: the steps at which it can be taken up again exactly, ascending; None if at any.
+        batches_per_epoch: training steps of an epoch; None is all of them.
     """
 
     steps: int
     validations: tuple[int, ...]
     validation_batches: int
     resumable: tuple[int, ...] | None = None
+    batches_per_epoch: int | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Training steps of an epoch."""
+        return self.batches_per_epoch or self.steps
 
     @property
     def cost(self) -> float:

@@ -16,7 +16,7 @@ from lightning_croloss.tuning.search import Execute, Job
 
 #: The settings of the search, and the version of what lies here.
 SEARCH = "search.json"
-VERSION = 1
+VERSION = 2
 #: The folder of the candidates' folders.
 CANDIDATES = "candidates"
 

@@ -134,7 +134,7 @@ def test_what_slows_in_the_midst_of_a_rung_is_noticed_there(
 
 
 CONFIG = {"trainer": {"max_epochs": 400}}
-LENGTH = FitLength(6800, tuple(range(17, 6801, 17)), 1)
+LENGTH = FitLength(6800, tuple(range(17, 6801, 17)), 1, batches_per_epoch=17)
 #: Minutes of a whole fit, where there are 60.
 FIT = (5, 20, 30, 45, 58, 62, 90, 180, 900)
 

@@ -95,7 +95,7 @@ class Pretended(Here):
 
     def measure(self, task: Mapping[str, Any]) -> dict[str, Any]:
         found = {"steps": 64, "validations": [16, 32, 48, 64], "validation_batches": 2}
-        return {"result": found | {"resumable": None, "num_items": 40}}
+        return {"result": found | {"resumable": None, "batches_per_epoch": 16, "num_items": 40}}
 
     def speed(self, task: Mapping[str, Any]) -> dict[str, Any]:
         return {"result": {"step": 10.0, "validation": 20.0, "other": 5.0}}
@@ -170,7 +170,9 @@ class Clocked(Pretended):
     def train(self, task: Mapping[str, Any]) -> dict[str, Any]:
         trainer = yaml.safe_load(Path(task["config"]).read_text())["trainer"]
         before = (task.get("before") or {"step": 0})["step"]
-        wanted = task["step"] or trainer.get("max_steps") or 16 * trainer["max_epochs"]
+        limit = trainer["limit_train_batches"]
+        of_epoch = 16 if limit == CONFIG["trainer"]["limit_train_batches"] else limit
+        wanted = task["step"] or trainer["max_epochs"] * of_epoch
         step, began = before, self.now
         slower = self.slower * (self.seeds_slower if "seeds" in task["config"] else 1.0)
         self.now += self.other * slower

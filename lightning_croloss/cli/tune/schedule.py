@@ -148,6 +148,7 @@ def length_from(content: Mapping[str, Any]) -> FitLength:
         tuple(int(step) for step in content["validations"]),
         int(content["validation_batches"]),
         None if at is None else tuple(int(step) for step in at),
+        int(content["batches_per_epoch"]),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lightning_croloss.cli.tune.budget import Budget
@@ -77,24 +76,30 @@ def _varied(budget: Budget, length: FitLength, seeds: int) -> Budget:
 def shortened(config: Mapping[str, Any], length: FitLength, share: float) -> tuple[dict[str, Any], FitLength]:
     """Return fields of the trainer by which a fit is shorter, and its length.
 
+    One that would end before its first validation has it at its end, so that its config keeps a checkpoint.
+
     Args:
         config: of a fit.
         length: its length.
         share: how much of it there is time for, below 1.
     """
-    trainer = config["trainer"]
-    epochs = trainer.get("max_epochs")
-    whole = length.steps / epochs if isinstance(epochs, int) and epochs > 0 else 0.0
-    if "max_steps" not in trainer and whole == int(whole) and whole and int(epochs * share) >= 1:
-        fields = {"max_epochs": int(epochs * share)}
-        steps = int(whole) * fields["max_epochs"]
-    else:
-        batches = int(trainer.get("accumulate_grad_batches") or 1)
-        fields = {"max_steps": max(1, int(length.steps * share) // batches)}
-        steps = fields["max_steps"] * batches
+    wanted = max(1, int(length.steps * share))
+    epochs = wanted // length.epoch
+    fields: dict[str, Any]
+    if epochs:  # whole ones
+        steps, fields = epochs * length.epoch, {"max_epochs": epochs}
+    else:  # not by max_steps, which counts the batches of gradients that are accumulated as one
+        steps, fields = wanted, {"max_epochs": 1, "limit_train_batches": wanted}
     validations = tuple(step for step in length.validations if step <= steps)
-    at = None if length.resumable is None else tuple(step for step in length.resumable if step <= steps)
-    return fields, replace(length, steps=steps, validations=validations, resumable=at)
+    if length.validations and not validations:
+        validations = (steps,)
+        fields |= {"val_check_interval": 1.0, "check_val_every_n_epoch": fields["max_epochs"]}
+    elif validations and not epochs and isinstance(config["trainer"].get("val_check_interval"), float):
+        fields["val_check_interval"] = validations[0]  # a part of the epoch, which has fewer batches now
+    at = length.resumable
+    if at is not None:
+        at = tuple(step for step in at if step <= steps) if epochs else (steps,)
+    return fields, FitLength(steps, validations, length.validation_batches, at, min(length.epoch, steps))
 
 
 __all__ = ["shortened", "shorter_fits"]

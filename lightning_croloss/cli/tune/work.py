@@ -47,6 +47,7 @@ def measure(config: str, metric: str = "recall") -> dict[str, Any]:
         "validations": list(length.validations),
         "validation_batches": length.validation_batches,
         "resumable": None if length.resumable is None else list(length.resumable),
+        "batches_per_epoch": length.epoch,
         "num_items": int(cli.model.num_items),
         "known_users": bool(cli.model.needs_known_users),
     }
