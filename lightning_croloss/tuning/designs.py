@@ -111,14 +111,20 @@ def first_designs(found: Statistics, ns: Sequence[int]) -> list[Design]:
         learning_rate=LOW_RATE,
         why="more attention",
     )
+    wide = _changed(attention, "width 128", "", embedding_dim=128)
+    wide = _changed(wide, "2 blocks", "", num_blocks=2)
+    wide = _changed(wide, "dropout 0.5", "more of all, regularised", dropout=0.5)
     ordered = [strong, attention, weak, recurrent, interests, deep, capsules]
     if very_long:
         ordered = [attention, strong, recurrent, deep, weak, interests, capsules]
     if sessions:
         ordered = [weak, attention, recurrent, strong, interests, deep]
     if found.items <= SMOOTHED_ITEMS:
-        place = 0 if found.events <= FEW_EVENTS * found.items else 2
-        ordered[place:place] = [_smoothed(each) for each in ordered[:2]]
+        near = [_smoothed(each) for each in ordered[:2]]
+        if found.events <= FEW_EVENTS * found.items:
+            ordered = [*near, _smoothed(wide), *ordered]
+        else:
+            ordered[2:2] = near
     if found.item_features or found.user_features:
         ordered = [
             variant for each in ordered for variant in _with_features(each, found, each in ordered[:2])
@@ -143,10 +149,12 @@ def variants(best: Design, ns: Sequence[int], num_items: int, tried: Sequence[De
     dropout = float(best.arguments.get("history_dropout", 0.0))
     smoothed = "item_graph_weight" in best.arguments
     attention = "num_blocks" in best.arguments
+    heavy = best.arguments.get("dropout") == 0.5
     tuned = [
         *(() if smoothed or num_items > SMOOTHED_ITEMS else (_smoothed(best),)),
         _changed(best, "width 128", "a wider model", embedding_dim=128),
         *((_changed(best, "dropout 0.5", "regularisation", dropout=0.5),) if attention else ()),
+        *((_changed(best, "dropout 0.3", "less of it", dropout=0.3),) if heavy else ()),
         *((_changed(best, "2 blocks", "more attention", num_blocks=2),) if attention else ()),
         replace(
             best,

@@ -14,7 +14,7 @@ from lightning_croloss.tuning.tracks import D, Job, Track, Turn
 
 #: Shares of the time that is left for the first look at all designs, for each round of what is tried around
 #: the best one so far, and for a race among the best of all; the rest trains the winner.
-LOOK, AROUND, RACE = 0.4, 0.25, 0.45
+LOOK, AROUND, RACE = 0.3, 0.15, 0.35
 #: How many such rounds there are, so that two changes may come together; how many designs race.
 ROUNDS, RACING = 2, 3
 #: Share of the best one's time of training that each design has in such a round, unless fewer than so many
@@ -24,7 +24,7 @@ AS_LONG, SEVERAL = 1.0, 3
 #: after the same time.
 TELLS = 0.5
 #: Share of the time that the first look at a design may take, whatever it takes to tell designs apart.
-DEAR = 0.19
+DEAR = 0.14
 #: Designs that the first look must have had time for, so that there is time for variants of the best.
 ENOUGH = 3
 #: Share of the time for the winner in which its rate falls to none; of one that gains no more, so much of the
@@ -37,7 +37,7 @@ LAST = 1.5
 #: Share of the time that the very first turn may take, and its seconds at most.
 FIRST, FIRST_SECONDS = 0.1, 20.0
 #: Share of the time of a search that its winner was trained, about: what training it again will take.
-WINNER = 0.3
+WINNER = 0.4
 
 
 class TimedSearch(Generic[D]):

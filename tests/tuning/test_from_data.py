@@ -267,11 +267,12 @@ def test_smoothed_items_are_tried_early_and_around_whatever_is_best_but_not_on_h
     found: Statistics,
 ) -> None:
     designs = first_designs(found, [100])
-    smoothed = ["item_graph_weight" in each.arguments for each in designs[:4]]
-    # first where an item has few events
+    smoothed = ["item_graph_weight" in each.arguments for each in designs[:5]]
+    # first where an item has few events, and there a wide and deep one, too
     rare = found.events <= FEW_EVENTS * found.items
-    assert smoothed == ([True, True, False, False] if rare else [False, False, True, True])
-    near, plain = (designs[:2], designs[2:4]) if rare else (designs[2:4], designs[:2])
+    assert smoothed == ([True, True, True, False, False] if rare else [False, False, True, True, False])
+    assert (designs[2].arguments.get("embedding_dim") == 128) == rare
+    near, plain = (designs[:2], designs[3:5]) if rare else (designs[2:4], designs[:2])
     for one, other in zip(near, plain, strict=True):
         assert one.arguments == {**other.arguments, "item_graph_weight": 1.0}
         assert one.family == other.family
