@@ -189,6 +189,7 @@ class RetrievalModel(CheckpointedModel, ExactEvaluation, Recommending):
         if self.loss.needs_user_ids:
             self.loss.num_users = None if data is None else data.num_users
         if data is not None:
+            self._check_sizes(data)
             learns = self.metadata.item_vocabulary is None
             self.metadata.take_events(
                 data, self.reads_times, self.event_feature_embedding, learns, stage == "fit"
@@ -259,6 +260,16 @@ class RetrievalModel(CheckpointedModel, ExactEvaluation, Recommending):
                 f"the catalogue has {self.num_items} items: the metrics are at N = {measured} instead of the "
                 f"default {asked}, as recall@N of N items would be 1; choose others by ns"
             )
+
+    def _check_sizes(self, data: RetrievalDataModule) -> None:
+        """Refuse data of other sizes than the model was built for, if it has met none whose ids it knows."""
+        told = "the model was built with {0}={1:,}, but the data has {2:,} {3}: give it data.{0}"
+        if self.metadata.item_vocabulary is None and self.num_items != data.num_items:
+            raise ValueError(told.format("num_items", self.num_items, data.num_items, "items"))
+        if not self.knows_users or self.metadata.user_fingerprint is not None:
+            return
+        if self.num_users != data.num_users:
+            raise ValueError(told.format("num_users", self.num_users, data.num_users, "users"))
 
     def _fill_features(self, data: RetrievalDataModule) -> None:
         embeddings = (self.item_feature_embedding, self.user_feature_embedding)

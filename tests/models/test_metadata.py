@@ -6,7 +6,7 @@ import functools
 import pytest
 import torch
 
-from lightning_croloss import MatrixFactorization, RetrievalModel, YouTubeDNN
+from lightning_croloss import Caser, LightGCN, MatrixFactorization, RetrievalModel, YouTubeDNN
 from lightning_croloss.data import Vocabulary
 from lightning_croloss.models.other_tokens import told_apart
 from tests.data_for_tests import ClusteredData, quiet_trainer, small_model
@@ -48,6 +48,28 @@ def test_another_catalogue_is_refused_in_one_sentence(checkpoint, data, sizes, v
     with pytest.raises(ValueError, match=f"another catalogue {sizes}") as caught:
         meet()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize("more", [-1, 1, 60])
+def test_other_sizes_than_the_data_s_are_refused_before_anything_is_computed(verb, more):
+    data = ClusteredData()
+    other = small_model(num_items=data.num_items + more)
+    told = (
+        f"num_items={data.num_items + more}, but the data has {data.num_items} items: give it data.num_items"
+    )
+    with pytest.raises(ValueError, match=told):
+        getattr(quiet_trainer(), verb)(other, data)
+    if more > 0:
+        assert other.metadata.item_vocabulary is None  # nothing of these data is kept
+    sizes = {"num_users": data.num_users + more, "embedding_dim": 4, "ns": [5]}
+    told = (
+        f"num_users={data.num_users + more}, but the data has {data.num_users} users: give it data.num_users"
+    )
+    for known in (MatrixFactorization, LightGCN, Caser):
+        kwargs = {"use_user_id": True} if known is Caser else {}
+        with pytest.raises(ValueError, match=told):
+            getattr(quiet_trainer(), verb)(known(data.num_items, **sizes, **kwargs), data)
 
 
 def test_tokens_that_one_side_alone_has():
