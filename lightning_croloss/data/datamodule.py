@@ -163,7 +163,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
     @cached_property
     def training_record(self) -> TrainingRecord:
         """What decided the training part, and what it came to, to compare it with that of other data."""
-        partitions = self.partitions
+        partitions, weights = self.partitions, self.interactions.weights
         return TrainingRecord.of(
             self.split,
             self.target_window,
@@ -172,6 +172,7 @@ class RetrievalDataModule(Configurable, InteractionSource, LightningDataModule):
             len(self.rows.train) if partitions is None else int(partitions.summary.rows["train"]),
             self.item_counts,
             self.interactions.items[self.rows.training_events] if self.interactions.share is None else None,
+            None if weights is None else weights[self.rows.training_events],
         )
 
     def _next_targets(self) -> NextTargets | None:

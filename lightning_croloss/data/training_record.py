@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lightning_croloss.common.printed_call import call_of
 from lightning_croloss.configurable import class_path, to_config
 from lightning_croloss.data.history_filters import FILTERS, read_filters
 from lightning_croloss.data.splits import Split
+
+#: What earlier checkpoints do not tell.
+LATER = {"weights"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class TrainingRecord:
         events: number of events that training may see.
         counts: digest of how often each item is among them.
         order: digest of their items in order, user by user; None where each process reads some of the users.
+        weights: digest of their weights, likewise, "" without weights; None where that is not known.
     """
 
     split: dict[str, Any]
@@ -42,6 +47,7 @@ class TrainingRecord:
     events: int
     counts: str
     order: str | None
+    weights: str | None = None
 
     @classmethod
     def of(
@@ -53,6 +59,7 @@ class TrainingRecord:
         rows: int,
         counts: Tensor,
         items: Tensor | None,
+        weights: Tensor | None = None,
     ) -> TrainingRecord:
         """Record the training part of data.
 
@@ -64,6 +71,7 @@ class TrainingRecord:
             rows: number of training rows.
             counts: (num_items + 1,) events of each item that training may see.
             items: (E,) items of these events in their order; None if this process has a part of them.
+            weights: (E,) their weights; None without.
         """
         return cls(
             split=_described(split),
@@ -74,6 +82,7 @@ class TrainingRecord:
             events=int(counts.sum()),
             counts=_digest(counts),
             order=None if items is None else _digest(items),
+            weights="" if weights is None else None if items is None else _digest_of_weights(weights),
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -90,9 +99,9 @@ class TrainingRecord:
         if plain is None:
             return None
         named = {entry.name for entry in fields(cls)}
-        if not isinstance(plain, Mapping) or not named <= plain.keys():
+        if not isinstance(plain, Mapping) or not named - LATER <= plain.keys():
             raise ValueError("it does not say what the training data were")
-        record = cls(**{name: plain[name] for name in named})
+        record = cls(**{name: plain[name] for name in named & plain.keys()})
         numbers = (record.target_window, record.targets_per_history, record.rows, record.events)
         if not all(type(number) is int and number >= 0 for number in numbers):
             raise ValueError("the numbers of its training data are none")
@@ -101,7 +110,8 @@ class TrainingRecord:
             described.get("init_args", {}), Mapping
         ):
             raise ValueError("it does not say by which split its training data were chosen")
-        if not isinstance(record.counts, str) or not isinstance(record.order, str | None):
+        digests = (record.order, record.weights)
+        if not isinstance(record.counts, str) or not all(isinstance(each, str | None) for each in digests):
             raise ValueError("the digest of its training data is none")
         read_filters(record.filters)
         return record
@@ -120,7 +130,19 @@ class TrainingRecord:
         for name in ("target_window", "targets_per_history"):
             if getattr(self, name) != getattr(now, name):
                 return _pair(f"{name}={getattr(self, name)}", f"{name}={getattr(now, name)}")
-        return self.other_events(now)
+        return self.other_events(now) or self.other_weights(now)
+
+    def other_weights(self, now: TrainingRecord) -> str | None:
+        """Tell how the weights of the events are others; None if they are not, or if that is not known.
+
+        Events in another order have theirs in another order, too.
+        """
+        ours, theirs = now.weights, self.weights
+        if None in (ours, theirs) or ours == theirs or (ours and theirs and self.other_order(now)):
+            return None
+        if ours and theirs:
+            return "weights of events, the data has others"
+        return _pair(*("weights of events" if each else "no weights of events" for each in (theirs, ours)))
 
     def other_events(self, now: TrainingRecord) -> str | None:
         """Tell how the events of training are others; None if they are not, whatever their order."""
@@ -155,6 +177,10 @@ def _is_same_split(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     ours, theirs = (each.get("init_args") or {} for each in (one, other))
     names = [each["class_path"].rpartition(".")[2] for each in (one, other)]
     return names[0] == names[1] and all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys())
+
+
+def _digest_of_weights(weights: Tensor) -> str:
+    return _digest(weights.cpu().double().contiguous().view(torch.int64))
 
 
 def _digest(numbers: Tensor) -> str:

@@ -144,8 +144,8 @@ class CheckpointedModel(PlainHyperparameters, ResumableTraining):
         if self._trainer is not None and (data := self.data) is not None:
             if self.trainer.state.fn == "fit":
                 self.metadata.go_on_with(data)
-            elif self.trainer.state.fn in ("validate", "test"):
-                self._say_trained_on(data)
+            else:
+                self._say_trained_on(data, self.trainer.state.fn != "predict")
         events = self.metadata.events
         if events or self.metadata.item_vocabulary is not None:  # else it has met no data of this package
             check_events(events, self.event_feature_embedding, self.reads_times)
@@ -163,9 +163,9 @@ class CheckpointedModel(PlainHyperparameters, ResumableTraining):
             self.loss.load_training_state(state)
         self.continue_from(checkpoint)
 
-    def _say_trained_on(self, data: RetrievalDataModule) -> None:
-        """Say once of data that they were divided otherwise when the model was trained."""
-        told = self.metadata.warning_of(data)
+    def _say_trained_on(self, data: RetrievalDataModule, measures: bool) -> None:
+        """Say once of data that they were divided or read otherwise when the model was trained."""
+        told = self.metadata.warning_of(data, measures)
         if told is not None and told not in self._warned_of:
             self._warned_of.add(told)
             rank_zero_warn(told)

@@ -91,7 +91,8 @@ class ModelMetadata:
             self.reading = data.reading
         if trains:
             self.trained_on = data.training_record
-        self.max_history = data.max_history
+        if self.max_history is None or trains:
+            self.max_history = data.max_history
 
     def take_events(
         self,
@@ -146,10 +147,11 @@ class ModelMetadata:
             ValueError: naming what was trained on and what the data has.
         """
         now = data.training_record
+        found = self._other_length(data)
         if self.trained_on is None:  # an earlier release wrote the checkpoint
             self.trained_on = now
-            return
-        if (found := self.trained_on.other_training(now)) is not None:
+        found = self.trained_on.other_training(now) or found
+        if found is not None:
             raise ValueError(
                 f"the checkpoint was trained with {found}: go on with the data and the split it was trained "
                 "with, or start a new run from its weights"
@@ -160,14 +162,28 @@ class ModelMetadata:
                 "them, but not as it would have"
             )
 
-    def warning_of(self, data: RetrievalDataModule) -> str | None:
-        """Return what is to be said of measuring the model on data, None if nothing is."""
-        if self.trained_on is None:
+    def warning_of(self, data: RetrievalDataModule, measures: bool = True) -> str | None:
+        """Return what is to be said of using the model on data, None if nothing is.
+
+        Args:
+            data: the data.
+            measures: whether the model is measured on them, and not only asked for lists.
+        """
+        found = None
+        if measures and self.trained_on is not None:
+            found = self.trained_on.other_events(data.training_record)
+        if found is not None:
+            return f"the model was trained with {found}: the targets measured may have been trained on"
+        found = self._other_length(data)
+        if found is not None:
+            return f"the model was trained with {found}: its lists are made of as many events as in training"
+        return None
+
+    def _other_length(self, data: RetrievalDataModule) -> str | None:
+        """Tell how histories were of another length in training; None if they were not."""
+        if self.max_history in (None, data.max_history):
             return None
-        found = self.trained_on.other_events(data.training_record)
-        if found is None:
-            return None
-        return f"the model was trained with {found}: the targets measured may have been trained on"
+        return f"max_history={self.max_history}, the data has max_history={data.max_history}"
 
     def _check_unit(self, size: float | None, trains: bool) -> None:
         """Compare the times of data with those of training by their size, see ``typical_time``."""

@@ -197,8 +197,8 @@ class RetrievalModel(CheckpointedModel, ExactEvaluation, Recommending):
             self.metadata.take_from(
                 data, self.knows_users, stage == "fit", self.user_feature_embedding is not None
             )
-            if stage in ("validate", "test"):
-                self._say_trained_on(data)
+            if stage != "fit":
+                self._say_trained_on(data, stage != "predict")
             data.prepare_for(
                 DataRequest(
                     known_positives=self.negatives.exclude_known_positives,

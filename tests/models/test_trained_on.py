@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from lightning_croloss import RetrievalModel
 from lightning_croloss.data import Interactions, LeaveOneOut, PerUserRatio, TableDataModule, UserDisjoint
@@ -125,6 +126,52 @@ def test_what_is_no_part_of_the_training_data_may_be_another(checkpoint: Path, g
     assert not [each for each in caught if "trained" in str(each.message)]
 
 
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_histories_of_another_length_are_said_and_not_taken_for_the_model_s(
+    checkpoint: Path, verb: str
+) -> None:
+    model = RetrievalModel.load_from_checkpoint(checkpoint, weights_only=True)
+    options: dict[str, Any] = {} if verb == "predict" else {"verbose": False}
+    said = (
+        "trained with max_history=5, the data has max_history=3: its lists are made of as many events as in"
+    )
+    with pytest.warns(UserWarning, match=said):
+        getattr(quiet_trainer(), verb)(model, Changed(max_history=3), **options)
+    assert model.metadata.max_history == 5
+    with pytest.warns(UserWarning, match=said):
+        getattr(quiet_trainer(), verb)(
+            small_model(), Changed(max_history=3), ckpt_path=checkpoint, weights_only=True, **options
+        )
+    fit(model, Changed(max_history=3), max_epochs=1)  # a new training
+    assert model.metadata.max_history == 3
+
+
+def test_a_run_does_not_go_on_with_histories_of_another_length(checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="trained with max_history=5, the data has max_history=3: go on"):
+        go_on(Changed(max_history=3), checkpoint)
+
+
+def test_a_run_does_not_go_on_with_other_weights_of_events() -> None:
+    counts, items = torch.tensor([0, 2, 1]), torch.tensor([1, 2, 1])
+
+    def record(weights: list[float] | None, items: Tensor | None = items) -> TrainingRecord:
+        given = None if weights is None else torch.tensor(weights)
+        return TrainingRecord.of(LeaveOneOut(), 1, 1, None, 3, counts, items, given)
+
+    none, some, others = record(None), record([1.0, 2.0, 3.0]), record([1.0, 2.0, 4.0])
+    assert some.other_training(none) == "weights of events, the data has no weights of events"
+    assert none.other_training(some) == "no weights of events, the data has weights of events"
+    assert some.other_training(others) == "weights of events, the data has others"
+    assert some.other_training(record([1.0, 2.0, 3.0])) is None
+    assert some.other_training(record([1.0, 2.0, 3.0], None)) is None  # of which no process has all
+    assert none.other_training(record([1.0, 2.0, 3.0], None)) is None
+    kept = some.to_plain()
+    del kept["weights"]  # as earlier releases kept it
+    then = TrainingRecord.from_plain(kept)
+    assert then is not None
+    assert then.other_training(others) is None
+
+
 def test_another_order_of_users_is_said(checkpoint: Path) -> None:
     with pytest.warns(UserWarning, match="in another order: the run goes on with them, but not as it would"):
         go_on(Changed(change="users"), checkpoint)
@@ -153,6 +200,7 @@ def test_a_checkpoint_without_the_record_goes_on(checkpoint: Path, tmp_path: Pat
         {"order": 3},
         {"filters": [3]},
         {"filters": None},
+        {"weights": 3},
     ],
     ids=str,
 )
