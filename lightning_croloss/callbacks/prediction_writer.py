@@ -13,6 +13,7 @@ from torch import Tensor
 
 from croloss_serving.common.arrow_tokens import token_array
 from croloss_serving.common.home_folder import expanded
+from lightning_croloss.callbacks.own_data import refuse_own_data
 from lightning_croloss.common.files import output_file, replacing
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.common.row_file import EXTENSIONS, RowFile, is_writable
@@ -59,6 +60,14 @@ class PredictionWriter(Callback):
         self._tokens: tuple[Any, Any] | None = None
         self._users = self._without = self._left_out = self._not_served = 0
         self._why = ""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See that nothing is lost, before any work.
+
+        Raises:
+            ValueError: the output is a file that the data are read from.
+        """
+        refuse_own_data(trainer, self.output)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open a temporary file beside the output.

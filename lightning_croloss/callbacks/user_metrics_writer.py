@@ -13,6 +13,7 @@ from torch import Tensor
 
 from croloss_serving.common.arrow_tokens import token_array
 from croloss_serving.common.home_folder import expanded
+from lightning_croloss.callbacks.own_data import refuse_own_data
 from lightning_croloss.common.files import output_file, replacing
 from lightning_croloss.common.locks import claimed
 from lightning_croloss.common.replaceable import check_path
@@ -66,9 +67,11 @@ class UserMetricsWriter(Callback):
         """See that the file can be written, before the training or the evaluation whose end it records.
 
         Raises:
+            ValueError: it is a file that the data are read from.
             PermissionError: its folder cannot be made or written to.
             FileExistsError: another job is writing it.
         """
+        refuse_own_data(trainer, self.output)
         if trainer.is_global_zero:
             with claimed(self.output):
                 pass

@@ -23,6 +23,7 @@ from lightning_croloss.cli.going_on import telling_how_to_go_on, telling_how_to_
 from lightning_croloss.cli.help_format import arrange
 from lightning_croloss.cli.interruption import current
 from lightning_croloss.cli.messages import say
+from lightning_croloss.cli.own_inputs import refuse_inputs_of_run
 from lightning_croloss.cli.parser import CROLossParser
 from lightning_croloss.cli.progress import ClosingProgressBar
 from lightning_croloss.cli.quiet import is_first_process
@@ -266,6 +267,7 @@ class CROLossCLI(LightningCLI):
             if self.subcommand == "fit" and (why := why_unmeasured("test", trainer)) is not None:
                 raise ValueError(f"metrics_per_user is of the test that ends a fit: {why}")
             _refuse_file(output, overwrite, "--metrics_per_user")
+            self._refuse_inputs(output, "--metrics_per_user")
             try:
                 self._user_metrics = [UserMetricsWriter(output, overwrite)]
             except ValueError as error:
@@ -275,9 +277,16 @@ class CROLossCLI(LightningCLI):
             self._get(self.config, "trainer").logger = False
             output = self._get(self.config, "output")
             _refuse_file(output, overwrite, "--output")
+            self._refuse_inputs(output, "--output")
             self._writer = PredictionWriter(output, overwrite)
             if is_first_process():  # another one is about to be told that predict needs one alone
                 self._outputs.enter_context(output_file(expanded(output), overwrite, "--output"))
+
+    def _refuse_inputs(self, output: str, option: str) -> None:
+        """Refuse to replace what the command reads."""
+        section = plain(self.config[self.subcommand])
+        files = [*(self.config.get("config") or ()), *(section.get("config") or ())]
+        refuse_inputs_of_run([expanded(output)], section | {"config": files}, option)
 
     def before_fit(self) -> None:
         """Give the model the pretrained weights."""

@@ -346,7 +346,8 @@ def test_only_what_is_a_searchs_own_is_replaced(
     tune(*WORDS, minutes=9)
     Path("out/notes.txt").write_text("mine")
     from_config = ("tune", "--config", "out/best_n5.yaml", *WORDS)
-    assert error_of(capsys, *from_config).startswith("--output: out holds a search that differs in")
+    lost = "--output out/best_n5.yaml is a file of --config, which would be lost"
+    assert error_of(capsys, *from_config).startswith(lost)
     assert Path("out/best_n5.ckpt").exists()
     said = error_of(capsys, "tune", *TABLE, *WORDS, "--seed_everything=7")
     assert said.startswith("--output: out holds a search that differs in config")

@@ -32,7 +32,7 @@ from lightning_croloss.cli.recommend.history_input import (
     read_lists,
 )
 from lightning_croloss.cli.recommend.options import LIST_COLUMN, USER_COLUMN
-from lightning_croloss.cli.recommend.own_inputs import refuse_own_input
+from lightning_croloss.cli.recommend.own_inputs import refuse_inputs_of_lists
 from lightning_croloss.cli.recommend.partitions import (
     asked_partitions,
     digest_of_weights,
@@ -68,10 +68,12 @@ def recommend(given: argparse.Namespace) -> None:
         _follow(given, processes)
         return
     partitions = asked_partitions(given)
+    if partitions is not None:
+        refuse_inputs_of_lists(given, (partition.output for partition in partitions))
     if given.output is None or partitions is not None:
         _recommend(given, partitions)
         return
-    refuse_own_input(given)
+    refuse_inputs_of_lists(given, [given.output])
     with output_file(given.output, given.overwrite, "--output"):
         _recommend(given, None)
 

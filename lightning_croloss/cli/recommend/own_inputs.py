@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from croloss_serving.common.home_folder import expanded
+from lightning_croloss.common.own_inputs import refuse_own_inputs
 from lightning_croloss.errors import DataError
 
 INPUTS = ("histories", "allow", "deny", "users")
 
 
-def refuse_own_input(given: argparse.Namespace) -> None:
-    """Refuse an output in whose place something lies that the command reads.
+def refuse_inputs_of_lists(given: argparse.Namespace, outputs: Iterable[Path]) -> None:
+    """Refuse outputs in whose place something lies that the command reads.
 
     Args:
-        given: the options of the command; the output is a file.
+        given: the options of the command.
+        outputs: the files that it writes.
 
     Raises:
-        ValueError: it is a file of one of the options, by whatever path.
+        ValueError: one is a file of one of the options, by whatever path.
     """
-    if not given.output.exists():
-        return
+    refuse_own_inputs(outputs, _inputs(given), "--output")
+
+
+def _inputs(given: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     for name in INPUTS:
-        value = getattr(given, name)
-        if value is not None and any(path.samefile(given.output) for path in _files(name, value)):
-            raise ValueError(
-                f"--output {given.output} is a file of --{name}, which would be lost: choose another output"
-            )
+        if (value := getattr(given, name)) is not None:
+            for path in _files(name, value):
+                yield f"--{name}", path
+    from lightning_croloss.cli.model_files import files_of_model
+
+    for path in files_of_model(given.model):
+        yield "--model", path
 
 
 def _files(name: str, value: str) -> list[Path]:
@@ -38,8 +45,8 @@ def _files(name: str, value: str) -> list[Path]:
     from lightning_croloss.data.table.finding import find_paths
 
     with suppress(DataError):  # it is told where the files are read
-        return [each for each in find_paths(f"--{name}", value, ".inter") if each.exists()]
+        return find_paths(f"--{name}", value, ".inter")
     return []
 
 
-__all__ = ["refuse_own_input"]
+__all__ = ["refuse_inputs_of_lists"]

@@ -67,7 +67,7 @@ def tune_base(base: Base, given: argparse.Namespace, command: Sequence[str], fol
         command=line,
         began=given.began,
     )
-    check_output(folder)
+    check_output(folder, {**base.config, "config": given.config})
     try:
         with claimed(folder):
             return run_search(base, request)

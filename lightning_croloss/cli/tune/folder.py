@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_croloss.cli.own_inputs import refuse_inputs_of_run
 from lightning_croloss.cli.tune.sources import sources_of
 from lightning_croloss.common.replaceable import check_path
 from lightning_croloss.tuning import records
@@ -30,12 +31,17 @@ OPTIONS = {
 }
 
 
-def check_output(folder: Path) -> None:
+def check_output(folder: Path, config: Mapping[str, Any]) -> None:
     """Refuse what cannot be the folder of a search.
+
+    Args:
+        folder: the folder.
+        config: what the search reads, as a config of a fit whose field "config" names its files.
 
     Raises:
         FileExistsError: it is a file, or something that must stay as it is.
         PermissionError: nothing can be written there.
+        ValueError: what the search reads lies where it would be replaced.
     """
     check_path(folder, "--output")
     if folder.exists() and not folder.is_dir():
@@ -46,6 +52,7 @@ def check_output(folder: Path) -> None:
     for each in (there, folder.absolute().parent):  # beside the folder lies its lock
         if each.exists() and not os.access(each, os.W_OK | os.X_OK):
             raise PermissionError(f"--output {folder}: {each} cannot be written to: choose another folder")
+    refuse_inputs_of_run(_own_files(folder), config, "--output")
 
 
 def open_records(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> Records:
@@ -105,12 +112,23 @@ def _replace(folder: Path, settings: Mapping[str, Any]) -> None:
     if not (folder / SEARCH).exists():
         return
     write_record(folder / SEARCH, {"version": VERSION, **settings})
+    for path in _own(folder):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _own(folder: Path) -> Iterator[Path]:
+    """Yield what a search has left in its folder."""
     for pattern in OWN:
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        yield from folder.glob(pattern)
+
+
+def _own_files(folder: Path) -> Iterator[Path]:
+    """Yield each file of it."""
+    for path in _own(folder):
+        yield from path.rglob("*") if path.is_dir() else (path,)
 
 
 __all__ = ["STATE", "check_output", "has_trained", "open_records"]

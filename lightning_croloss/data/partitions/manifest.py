@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,15 @@ def _are_reasons(value: Any) -> bool:
     )
 
 
+def with_parts(files: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files that a data module says it reads, and for a manifest all that lie beside it."""
+    for path in files:
+        if path.name == MANIFEST:
+            yield from path.parent.iterdir()
+        else:
+            yield path
+
+
 def _damaged(path: Path, why: str) -> DataError:
     return DataError(f"{path} is damaged, {why}: divide the table again by 'croloss data partition'")
 
@@ -228,4 +237,5 @@ __all__ = [
     "PartFile",
     "check_content",
     "part_name",
+    "with_parts",
 ]

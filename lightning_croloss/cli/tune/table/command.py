@@ -67,7 +67,7 @@ def tune_table(given: argparse.Namespace, words: Sequence[str], command: Sequenc
     check_storage(given.storage)
     base = table_base(given.interactions, words)
     folder = given.output or default_output(given.interactions, given.n)
-    check_output(folder)
+    check_output(folder, base.config)
     weights = given.weights or [1.0] * len(given.n)
     line = shlex.join(["croloss", "tune", *command])
     seeds = () if given.seeds is None else seeds_of(given.seeds, base.seed)
