@@ -22,6 +22,7 @@ from lightning_croloss.cli.config.sentences import MANY
 from lightning_croloss.cli.lost_process import LostProcessError, explained_loss
 from lightning_croloss.cli.memory import MemoryShortError, explained_memory
 from lightning_croloss.cli.trainer_mistakes import named, raised_by_trainer
+from lightning_croloss.common.system_errors import OF_FILES
 from lightning_croloss.configurable import Configurable
 from lightning_croloss.errors import (
     DataError,
@@ -48,9 +49,6 @@ OURS = (
     MemoryShortError,
     LostProcessError,
 )
-
-# What the system answers of a file by no class of its own.
-_OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 # Packages that Lightning's own classes need, and the extras that bring them.
 EXTRA_OF = {"wandb": "wandb", "tensorboard": "tensorboard"}
@@ -153,6 +151,8 @@ def explained(error: BaseException) -> BaseException:
         return short
     if (lost := explained_loss(error)) is not None:
         return lost
+    if isinstance(error, OSError) and error.errno == errno.EIO and error.filename is None:
+        return OSError(errno.EIO, f"{error.strerror}: the disk or network folder of one of the files fails")
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, MissingExtraError):
         for package, extra in EXTRA_OF.items():
             if package in str(error):
@@ -195,9 +195,9 @@ def _raised_in(error: BaseException, places: Iterable[Path]) -> bool:
 
 
 def _of_files(error: OSError) -> bool:
-    """Tell a missing, existing or protected file, or a full or read-only disk, from other failures."""
+    """Tell a missing, existing or protected file, and what the system says of disks, from other failures."""
     kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-    return isinstance(error, kinds) or error.errno in _OF_FILES
+    return isinstance(error, kinds) or error.errno in OF_FILES
 
 
 def _plain(cause: str, given: str, bases: set[str]) -> str:

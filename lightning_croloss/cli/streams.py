@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from lightning_croloss.common.system_errors import CANNOT_WRITE
+
 #: What a shell says of a program that wrote into a pipe that nobody reads: 128 + SIGPIPE.
 CLOSED = 141
-#: Why a stream takes no more: a full disk or quota, a file that may not grow, a terminal that is gone.
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lightning_croloss.common.system_errors import FULL
 from lightning_croloss.errors import NotEnoughSpaceError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-#: How libraries that are not written in Python say it.
-_SAID = ("No space left on device", "os error 28", "code: 28", "Disk quota exceeded")
+#: How libraries that are not written in Python say that a disk is full, and that a file may not grow.
+_SAID_FULL = ("No space left on device", "os error 28", "code: 28", "Disk quota exceeded")
+_SAID_LARGE = ("File too large", "os error 27", "code: 27")
 
 
 def free_bytes(path: Path) -> int:
@@ -46,11 +47,14 @@ def check_space(path: Path, needed: int, what: str) -> None:
 def telling_if_full(path: Path) -> Iterator[None]:
     """Turn an error of the block that says, in whatever words, that the disk is full into one sentence.
 
+    Likewise one that says that a file may not grow so large.
+
     Args:
         path: what the block writes.
 
     Raises:
         NotEnoughSpaceError: the disk is full.
+        OSError: a file may not grow so large.
     """
     try:
         yield
@@ -58,12 +62,20 @@ def telling_if_full(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
-        if number not in _FULL and not any(words in str(error) for words in _SAID):
-            raise
-        raise NotEnoughSpaceError(
-            f"No space left on device: {path} could not be written and stays as it was; free some space on "
-            "its file system, or choose another folder"
-        ) from None
+        kept = f"{path} could not be written and stays as it was"
+        if number in FULL or any(words in str(error) for words in _SAID_FULL):
+            raise NotEnoughSpaceError(
+                f"No space left on device: {kept}; free some space on its file system, or choose another "
+                "folder"
+            ) from None
+        if number == errno.EFBIG or any(words in str(error) for words in _SAID_LARGE):
+            large = OSError(
+                f"File too large: {kept}; raise the limit on the size of files (ulimit -f), or choose "
+                "another file system"
+            )
+            large.errno = errno.EFBIG
+            raise large from None
+        raise
 
 
 def size(number: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from typing import Any
+
+from lightning_croloss.common.system_errors import FULL
 
 #: Names of the client's classes, whose modules differ from release to release.
 _UNREACHABLE = {
@@ -33,7 +34,7 @@ def explain(error: BaseException, repository: str, revision: str | None, writes:
     chain = list(_chain(error))
     names = {cls.__name__ for link in chain for cls in type(link).__mro__}
     status = next((code for link in chain if (code := _status(link))), None)
-    if any(isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) for link in chain):
+    if any(isinstance(link, OSError) and link.errno in FULL for link in chain):
         return (
             f"no space is left in the cache {_cache()}: free some, or set HF_HOME to a folder of another disk"
         )

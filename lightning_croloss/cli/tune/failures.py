@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 
 import torch
 
 from lightning_croloss.cli.errors import explained, meant_for_user, root_cause
-
-#: A full disk, one that is read-only or broken, and too many open files.
-_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+from lightning_croloss.common.system_errors import OF_THE_MACHINE
 
 
 def sentence_about(error: BaseException) -> str:
@@ -30,4 +27,4 @@ def sentence_about(error: BaseException) -> str:
 def is_of_the_machine(error: BaseException) -> bool:
     """Tell what any setting would have met, such as a full disk, from what is wrong with one."""
     cause = root_cause(error)
-    return isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE
+    return isinstance(cause, OSError) and cause.errno in OF_THE_MACHINE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from croloss_serving.common.home_folder import expanded
 from lightning_croloss.common.files import replacing_folder
+from lightning_croloss.common.system_errors import FULL
 from lightning_croloss.errors import NotEnoughSpaceError
 from lightning_croloss.sharding.layout import as_dtensor
 from lightning_croloss.sharding.messages import device_of_processes
@@ -86,7 +86,7 @@ def save_in_shards(
             cause = next(iter(error.failures.values()))[0]
             told = f"{path} could not be written: {cause}"
             number = getattr(cause, "errno", None)
-            if number == errno.ENOSPC:
+            if number in FULL:
                 raise NotEnoughSpaceError(_FULL.format(path)) from error
             raise (OSError(told) if number is None else OSError(number, told)) from error
         try:
