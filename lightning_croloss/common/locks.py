@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lightning_croloss.common.uninterrupted import uninterrupted
+
 if sys.platform != "win32":
     import fcntl
 
@@ -98,16 +100,28 @@ def claimed(path: Path) -> Iterator[None]:
     except OSError as error:
         raise _cannot_lie_there(path, error) from error
     mark = target.with_name(f".{target.name}.lock")
-    descriptor = _lock_mark(mark, path)
-    _CLAIMED[target] = threading.get_ident()
-    try:
-        yield
-    finally:
+    held: list[int | None] = []
+
+    def free() -> None:
+        if not held:
+            return
         _CLAIMED.pop(target, None)
-        if descriptor in _OPEN:
+        if (descriptor := held.pop()) in _OPEN:
             # first the name, then the lock: whoever waits with the file open finds that it has no name
             mark.unlink(missing_ok=True)
             unlock(descriptor)
+
+    try:
+        try:
+            with uninterrupted():  # else a signal may come when the file is there, and nobody knows of it yet
+                held.append(_lock_mark(mark, path))
+                _CLAIMED[target] = threading.get_ident()
+            yield
+        finally:
+            with uninterrupted():
+                free()
+    finally:
+        free()  # if a signal came before it had to wait
 
 
 def _lock_mark(mark: Path, path: Path) -> int | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from lightning_croloss.common import files
+from lightning_croloss.common import files, locks, uninterrupted
 from lightning_croloss.common.files import output_file, replacing, replacing_folder, write_atomically
 from lightning_croloss.common.locks import claimed
 
@@ -165,4 +168,49 @@ def test_a_forked_process_keeps_no_lock(tmp_path: Path) -> None:
     with claimed(tmp_path / "output"):
         os.write(end, b"1")
     os.waitpid(child, 0)
+    assert not list(tmp_path.iterdir())
+
+
+class Ended(BaseException):
+    """A request to end, as a command raises it."""
+
+
+def test_a_request_to_end_leaves_no_lock_whenever_it_comes(tmp_path: Path) -> None:
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one ends the command
+        raise Ended
+
+    def interrupted(at: int) -> bool:
+        """Claim an output, and let the signal come at a step of it; tell whether it took so many steps."""
+        steps = itertools.count()
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            if frame.f_code.co_filename not in (locks.__file__, uninterrupted.__file__):
+                return None
+            if event == "line" and next(steps) == at:
+                signal.raise_signal(signal.SIGTERM)
+            return trace
+
+        signal.signal(signal.SIGTERM, end)
+        sys.settrace(trace)
+        try:
+            with claimed(tmp_path / "output"):
+                pass
+        except Ended:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    before, handler = sys.gettrace(), signal.getsignal(signal.SIGTERM)
+    try:
+        at = 0
+        while interrupted(at):
+            assert not list(tmp_path.iterdir()), at
+            with claimed(tmp_path / "output"):
+                pass
+            at += 1
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert at > 50
     assert not list(tmp_path.iterdir())
