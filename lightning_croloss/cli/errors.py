@@ -219,7 +219,7 @@ def _plain(cause: str, given: str, bases: set[str]) -> str:
         return _no_such_option(found[1] or found[2])
     if found := re.match(r"unrecognized arguments: (\S+)", cause):
         is_config = found[1].endswith((".yaml", ".yml"))
-        is_field = re.match(r"-{0,2}\w[\w.]*=", found[1])
+        is_field = re.match(r"-{0,2}\w[\w.]*=|-[A-Za-z][\w.]*$", found[1])
         advice = f"did you mean --config {found[1]}?" if is_config else "fields are set by --name=value"
         if is_field and not is_config:
             advice = f"did you mean --{found[1].lstrip('-')}?"

@@ -116,7 +116,8 @@ def _check_second_word(command: str, rest: list[str]) -> None:
 def _unknown(word: str) -> NoReturn:
     """Refuse a word that is no command."""
     if word.startswith("-"):
-        usage_error(f"options stand after a command, as in croloss fit {word}; the commands: {_listed()}")
+        option = f"--{word.lstrip('-')}"
+        usage_error(f"options stand after a command, as in croloss fit {option}; the commands: {_listed()}")
     if word.endswith((".yaml", ".yml")):
         advice = f"; did you mean {f'fit --config {word}'!r}?"
     elif meant := _SYNONYMS.get(word.casefold()):

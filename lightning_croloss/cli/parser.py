@@ -22,7 +22,7 @@ from lightning_croloss.cli.config.whole_numbers import whole_numbers_first
 from lightning_croloss.cli.config.yaml_mistakes import explained, refuse_hidden_mistakes
 from lightning_croloss.cli.errors import one_sentence
 from lightning_croloss.cli.help_format import PlainHelp
-from lightning_croloss.cli.plain_parser import TRACEBACK
+from lightning_croloss.cli.plain_parser import TRACEBACK, single_dashed
 from lightning_croloss.common.former_names import today, translated
 from lightning_croloss.configurable import NAMED_BY
 
@@ -86,6 +86,8 @@ class CROLossParser(LightningArgumentParser):
             return parsed
         token = _reading.set((self, given))
         try:
+            if (name := single_dashed(given, self._known_options())) is not None:
+                raise ConfigMistakeError(f"unexpected argument {name!r}; did you mean -{name}?")
             parsed = super().parse_args(given, *others, **kwargs)
             refuse_overlooked(parsed, self, given)
         except ConfigMistakeError as mistake:
@@ -98,6 +100,12 @@ class CROLossParser(LightningArgumentParser):
         finally:
             _reading.reset(token)
         return parsed
+
+    def _known_options(self) -> set[str]:
+        """Return the options of this parser, and of its commands if it has some."""
+        commands = getattr(self, "_subcommands_action", None)
+        parsers = [self, *({} if commands is None else commands.choices).values()]
+        return {option for parser in parsers for option in parser._option_string_actions}
 
     def parse_object(self, cfg_obj: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a config of plain values, such as the hyperparameters of a checkpoint."""

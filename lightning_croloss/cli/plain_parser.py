@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,6 +35,8 @@ class PlainParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the words, and keep them for errors."""
         self._words = sys.argv[1:] if args is None else args
+        if (name := single_dashed(self._words, self._option_string_actions)) is not None:
+            self.error(f"unrecognized arguments: {name}")
         return super().parse_known_args(args, namespace)
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -67,6 +69,24 @@ def output_path(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError(f"must name what to write, got {text!r}")
     return Path(text)
+
+
+def single_dashed(words: Iterable[str], options: Container[str]) -> str | None:
+    """Return the first word that is an option but for its second dash; None if there is none.
+
+    ``-config`` would otherwise be read as ``-c onfig``.
+
+    Args:
+        words: the words of a command.
+        options: the options that it knows.
+    """
+    for word in words:
+        name = word.partition("=")[0]
+        if name == "--":  # what comes after is no option
+            return None
+        if name.startswith("-") and name not in options and f"-{name}" in options:
+            return name
+    return None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -120,5 +140,6 @@ __all__ = [
     "add_allow_classes",
     "nearest",
     "output_path",
+    "single_dashed",
     "usage_error",
 ]
