@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 class OneCutoff(WrapperMetric):
     """The value of a ``RankMetric`` of one cutoff as a scalar tensor, which ``self.log`` takes.
 
-    Made by ``RankMetric.at``. In a ``MetricCollection`` name each by a dictionary.
+    Made by ``RankMetric.at``. A ``MetricCollection`` of a list calls it by its class; therefore an object is
+    of a subclass that bears the name of its value, such as ``recall@10``. Give the collection a dictionary
+    for other names.
 
     Example:
         >>> import torch
@@ -40,6 +43,8 @@ class OneCutoff(WrapperMetric):
     higher_is_better = True
     full_state_update = False
 
+    _saved_as: ClassVar[type[OneCutoff] | None] = None
+
     def __init__(self, ranked: Metric) -> None:
         super().__init__()
         ns: tuple[int, ...] = getattr(ranked, "ns", ())
@@ -49,6 +54,22 @@ class OneCutoff(WrapperMetric):
         # of wrappers and collections, which read and write the states of what they hold
         self._defaults, self._reductions = ranked._defaults, ranked._reductions
         self._persistent = dict.fromkeys(ranked._defaults, False)  # the metric saves them
+        self._take_name()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied and pickled as an object of the class that can be imported."""
+        return _empty, (self._saved_as or type(self),), self.__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickled one, and the name with it."""
+        super().__setstate__(state)
+        self._take_name()
+
+    def _take_name(self) -> None:
+        """Become an object of the class that bears the value's name."""
+        ranked: Any = self.ranked
+        name = f"{ranked.metric_name}@{ranked.ns[0]}".replace(".", "_")  # torch allows no dot in a module's
+        self.__class__ = _named(self._saved_as or type(self), name)
 
     def __getattr__(self, name: str) -> Any:
         """Return the metric's states as the own."""
@@ -116,3 +137,13 @@ class OneCutoff(WrapperMetric):
         """Add the users that another such metric has counted; see ``RankMetric.merge_state``."""
         other = incoming_state.ranked if isinstance(incoming_state, OneCutoff) else incoming_state
         self.ranked.merge_state(other)
+
+
+def _empty(cls: type[OneCutoff]) -> OneCutoff:
+    return cls.__new__(cls)
+
+
+@functools.cache
+def _named(base: type[OneCutoff], name: str) -> type[OneCutoff]:
+    """Return a subclass that differs in its name alone."""
+    return type(name, (base,), {"_saved_as": base, "__module__": base.__module__, "__doc__": base.__doc__})

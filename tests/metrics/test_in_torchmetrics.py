@@ -292,6 +292,55 @@ def test_a_collection_of_single_ns_takes_their_states() -> None:
     assert pickle.loads(pickle.dumps(alone)).compute() == copy.deepcopy(alone).compute() == 0.5
 
 
+class Dotted(RecallAtN):
+    """A user's own metric, whose name no module of torch may bear."""
+
+    metric_name = "my.recall"
+
+
+COPIES: dict[str, Callable[[MetricCollection], MetricCollection]] = {
+    "itself": lambda metrics: metrics,
+    "clone": lambda metrics: metrics.clone(),
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda metrics: pickle.loads(pickle.dumps(metrics)),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_list_of_single_ns_has_their_names(how: str) -> None:
+    kinds: list[type[RankMetric]] = [*METRICS, Dotted]
+    together = COPIES[how](MetricCollection([kind.at(n) for kind in kinds for n in (1, 10)]))
+    alone = {f"{kind.metric_name}@{n}".replace(".", "_"): kind.at(n) for kind in kinds for n in (1, 10)}
+    for ranks in RANKS:
+        assert together(ranks) == {name: metric(ranks) for name, metric in alone.items()}
+    assert together.compute() == {name: metric.compute() for name, metric in alone.items()}
+    assert all(isinstance(metric, OneCutoff) for metric in together.values())
+    with pytest.raises(ValueError, match="two metrics both named recall@10"):
+        together.add_metrics([RecallAtN.at(10)])
+
+
+def test_a_single_n_of_an_earlier_file_gets_its_name() -> None:
+    """It was pickled as an object of the class itself, and is so today."""
+    saved = RecallAtN.at(10)
+    saved.update(RANKS[0])
+    loaded = OneCutoff.__new__(OneCutoff)
+    loaded.__setstate__(saved.__getstate__())
+    assert type(loaded) is type(saved) is type(RecallAtN.at(10))
+    assert loaded.compute() == 0.5
+    assert saved.__reduce__()[1] == (OneCutoff,)
+
+
+class OwnCutoff(OneCutoff):
+    """A user's own subclass."""
+
+
+def test_a_subclass_of_a_single_n_stays_one() -> None:
+    own = OwnCutoff(RecallAtN((10,)))
+    for copied in (own, copy.deepcopy(own), pickle.loads(pickle.dumps(own))):
+        assert isinstance(copied, OwnCutoff)
+        assert set(MetricCollection([copied])) == {"recall@10"}
+
+
 def test_groups_that_a_user_names_hold_equal_metrics_alone() -> None:
     ranks = torch.tensor([[1, 7, 30], [2, 0, 0]])
     metrics = MetricCollection([RecallAtN((10,)), NDCGAtN((10,))], compute_groups=[["RecallAtN", "NDCGAtN"]])
