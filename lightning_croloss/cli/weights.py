@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,12 +24,7 @@ from lightning_croloss.models.checkpoint import KEY, described_model, read_check
 from lightning_croloss.models.declared_sizes import built_to_fit, elements, planned
 from lightning_croloss.models.weights import check_weights
 from lightning_croloss.pretrained import load_pretrained
-
-#: The release of Lightning that wrote a checkpoint; none of this package's is older than 2.
-_VERSION = re.compile(
-    r"([2-9]|[1-9][0-9]{1,5})(\.[0-9]{1,9}){1,3}(\.?(a|b|rc|dev|post)[0-9]{1,9}){0,3}(\+[a-z0-9.]{1,40})?",
-    re.ASCII,
-)
+from lightning_croloss.training.whole_checkpoints import check_lightning_version
 
 
 @dataclass
@@ -145,8 +139,7 @@ def _of_checkpoint(command: str, path: str, section: Namespace, given: Mapping[s
     trusted = trusted_by_user(section.get("allow_classes"), imported=True, advice=advice)
     if described["class_path"] is not None:
         trusted.check({"model": described}, path)
-    if not _VERSION.fullmatch(str(content.get("pytorch-lightning_version"))):
-        raise ValueError(f"ckpt_path: {path!r} is damaged: it does not say which Lightning has written it")
+    check_lightning_version(content, f"ckpt_path: {path!r}")
     if command == "fit" and section.get("pretrained"):
         _check_beginning(content.get(KEY) or {}, path, section["pretrained"])
     if described["class_path"] is None:

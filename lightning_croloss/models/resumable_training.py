@@ -100,9 +100,12 @@ class ResumableTraining(SampledTraining):
             return
         refuse_to_resume(self._position.missing)
         check_run(self.trainer, checkpoint)
-        self._saved_states = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
-        position = checkpoint[KEY].get("position") or {}
-        check_position(position, self.state_dict(), dict(self.named_parameters()))
+        begun = checkpoint["global_step"] > 0
+        self._saved_states = checkpoint["optimizer_states"], checkpoint["lr_schedulers"], begun
+        position = checkpoint[KEY].get("position", {})
+        in_training = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"] > 0
+        told = in_training and "position" in checkpoint[KEY]
+        check_position(position, self.state_dict(), dict(self.named_parameters()), told)
         if "missing" in position:
             raise ValueError(
                 "the checkpoint cannot be resumed: it was saved with a release of lightning that does not "

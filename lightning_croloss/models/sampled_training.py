@@ -27,7 +27,7 @@ from lightning_croloss.training.nan_guard import NaNGuard, mean_of_processes
 from lightning_croloss.training.optimization import Optimization
 from lightning_croloss.training.resume import batches_so_far, seed_step
 from lightning_croloss.training.row_exchange import RowExchange
-from lightning_croloss.training.saved_states import check_optimizer, check_scheduler
+from lightning_croloss.training.saved_states import check_number, check_optimizer, check_scheduler
 from lightning_croloss.training.sharded.rows import keep_own_states
 from lightning_croloss.training.sharded.tables import shards_of, weights_of
 from lightning_croloss.training.sparse_gradients import clip_gradients
@@ -66,7 +66,7 @@ class SampledTraining(Encoder):
     #: exchanges the sparse gradients of processes that cannot add them up
     _row_exchange: RowExchange | None = None
     #: those of optimizers and schedulers in the checkpoint that is being resumed, until these are built
-    _saved_states: tuple[list[Any], list[Any]] | None = None
+    _saved_states: tuple[list[Any], list[Any], bool] | None = None
 
     def id_embeddings(self) -> list[IdEmbedding]:
         """Return the embeddings of items and users by their ids."""
@@ -272,10 +272,15 @@ class SampledTraining(Encoder):
             optimizer, scheduler = built, None
             if isinstance(built, dict):
                 optimizer, scheduler = built["optimizer"], built["lr_scheduler"]["scheduler"]
+            begun = states[2]
+            check_number(states[0], 1, "optimizer_states", begun)
+            check_number(states[1], int(scheduler is not None), "lr_schedulers", begun)
+            # a scaler of gradients leaves steps out, the first ones perhaps all
+            begun = begun and getattr(self.trainer.precision_plugin, "scaler", None) is None
             tables = weights_of(self), shards_of(self)
             keep_own_states([optimizer], states[0][:1], *tables)  # type: ignore[list-item]
             for state in states[0][:1]:
-                check_optimizer(optimizer, state, "optimizer_states")
+                check_optimizer(optimizer, state, "optimizer_states", begun)
             for state in states[1][:1] if scheduler is not None else ():
                 check_scheduler(scheduler, state, "lr_schedulers")
         return built

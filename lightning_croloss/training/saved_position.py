@@ -14,13 +14,16 @@ _MOMENTS = (AFTER_BATCH, AFTER_VALIDATION, AFTER_EPOCH, BETWEEN)
 _SUMS = ("fx", "settings", "reduce_fx", "sync_dist", "rank_zero_only", "value", "weight", "latest")
 
 
-def check_position(position: object, weights: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+def check_position(
+    position: object, weights: Mapping[str, Tensor], parameters: Mapping[str, Tensor], told: bool = False
+) -> None:
     """Refuse the description of a moment that no run can have written, before any of it is used.
 
     Args:
         position: what the checkpoint holds.
         weights: those of the model, for their shapes.
         parameters: those of its weights that are trained.
+        told: whether it must tell a moment, or why it does not.
 
     Raises:
         ValueError: naming what is wrong.
@@ -28,6 +31,8 @@ def check_position(position: object, weights: Mapping[str, Tensor], parameters: 
     if not isinstance(position, Mapping):
         raise _damaged("position")
     if "moment" not in position:
+        if told and not position.keys() & {"missing", "unknown"}:
+            raise _damaged("position")
         return
     checks: dict[str, Callable[[object], bool]] = {
         "moment": lambda value: isinstance(value, str) and value in _MOMENTS,
@@ -38,7 +43,8 @@ def check_position(position: object, weights: Mapping[str, Tensor], parameters: 
         "gradients": lambda value: _all(value, lambda name, entry: _fits(entry, parameters.get(name))),
     }
     for name, is_right in checks.items():
-        if not is_right(position.get(name, [] if name == "sums" else {})):
+        absent: object = {"sums": [], "weights": {}, "gradients": {}}.get(name)
+        if not is_right(position.get(name, absent)):
             raise _damaged(f"position.{name}")
 
 

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from croloss_serving.common.terminal import printable
+from lightning_croloss.data.datamodule import RetrievalDataModule
 from lightning_croloss.training.lazy_adam import LAST, LazyAdam
 
 #: What an optimizer keeps of each value of a parameter.
@@ -43,8 +45,34 @@ _LOADER = (
     "seed",
     "trainer_epoch",
 )
+#: Without which it knows no place; the first format counted batches.
+_PLACE = {"epoch", "seed"}
+_ROWS = {"rows", "rows_of_a_step", "rows_of_the_epoch"}
 #: What a run cannot go on without.
-_POSITION = ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict")
+_POSITION = (
+    "epoch_progress",
+    "epoch_loop.automatic_optimization.optim_progress",
+    "epoch_loop.batch_progress",
+    "epoch_loop.scheduler_progress",
+    "epoch_loop.state_dict",
+    "epoch_loop.val_loop.batch_progress",
+)
+#: What each part of a loop's state that has these needs of them.
+_OF_LOOPS = (
+    *_COUNTS,
+    "_batches_that_stepped",
+    "completed",
+    "optimizer",
+    "processed",
+    "ready",
+    "started",
+    "step",
+    "zero_grad",
+)
+_OF_EARLY_STOPPING = ("best_score", "patience", "stopped_epoch", "wait_count")
+#: Where a scheduler stands, and what of it belongs to the groups of parameters.
+_OF_SCHEDULERS = ("T_cur", "base_lrs", "best", "cooldown_counter", "last_epoch", "num_bad_epochs")
+_OF_GROUPS = ("_last_lr", "base_lrs", "min_lrs")
 
 
 def check_run(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
@@ -73,24 +101,52 @@ def check_run(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
     for name in _POSITION:
         if name not in loops["fit_loop"]:
             raise _damaged(f"loops.fit_loop.{name}")
-    of_data = loops["fit_loop"].get("state_dict") or {}
-    for state in of_data.get("combined_loader", []) if isinstance(of_data, dict) else [{"epoch": None}]:
-        ours = isinstance(state, dict) and state.keys() <= set(_LOADER)
-        if ours and not all(type(entry) is int for entry in state.values()):
-            raise _damaged("loops.fit_loop.state_dict.combined_loader")
+    _check_places(trainer, loops["fit_loop"])
     for name in ("epoch", "global_step"):
         if not _is_count(checkpoint.get(name)):
             raise _damaged(name)
-    states = checkpoint.get("callbacks", {})
+    if checkpoint["global_step"] > 0 and not checkpoint["optimizer_states"]:
+        raise _damaged("optimizer_states")
+    states = checkpoint.get("callbacks")
     if not isinstance(states, dict):
         raise _damaged("callbacks")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if callback.state_key in states:
-            _compare(states[callback.state_key], callback.state_dict(), f"callbacks.{callback.state_key}")
+            state, name = states[callback.state_key], f"callbacks.{callback.state_key}"
+            _compare(state, callback.state_dict(), name)
+            for key in _OF_EARLY_STOPPING if isinstance(callback, EarlyStopping) else ():
+                if key not in state:
+                    raise _damaged(f"{name}.{key}")
 
 
-def check_optimizer(optimizer: Optimizer, state: object, name: str) -> None:
+def _check_places(trainer: Trainer, loop: Mapping[str, Any]) -> None:
+    """Refuse places in the training rows that the loader of this package has not kept."""
+    name = "loops.fit_loop.state_dict.combined_loader"
+    of_data = loop.get("state_dict") or {}
+    states = of_data.get("combined_loader", []) if isinstance(of_data, dict) else None
+    if not isinstance(states, list):
+        raise _damaged(name)
+    batches = loop["epoch_loop.batch_progress"]["current"]
+    ours = isinstance(trainer.datamodule, RetrievalDataModule)  # type: ignore[attr-defined]
+    if ours and batches["ready"] and not states:
+        raise _damaged(name)
+    for state in states:
+        if not ours and not (isinstance(state, dict) and state and state.keys() <= set(_LOADER)):
+            continue  # of another loader, for which others answer
+        if not isinstance(state, dict) or not all(type(entry) is int for entry in state.values()):
+            raise _damaged(name)
+        if not state.keys() >= _PLACE | ({"batches"} if "batches" in state else _ROWS):
+            raise _damaged(name)
+
+
+def check_optimizer(optimizer: Optimizer, state: object, name: str, begun: bool = False) -> None:
     """Refuse the state of another optimizer, or of other parameters.
+
+    Args:
+        optimizer: the one that gets it.
+        state: what the checkpoint holds of it.
+        name: what errors call that.
+        begun: whether it has made steps, of which it must know.
 
     Raises:
         ValueError: naming the state.
@@ -112,17 +168,24 @@ def check_optimizer(optimizer: Optimizer, state: object, name: str) -> None:
                 raise _damaged(f"{name}.param_groups.{key}")
         if group.get("params") != expected["params"]:
             raise _damaged(f"{name}.param_groups.params")
+        for key in optimizer.defaults:  # numbers; of what torch added later it knows the default
+            given = expected.get(key)
+            if key not in group and given is not None and not isinstance(given, (bool, str)):
+                raise _damaged(f"{name}.param_groups.{key}")
     parameters = [entry for group in optimizer.param_groups for entry in group["params"]]
     kept = state.get("state")
     if not isinstance(kept, dict):
         raise _damaged(f"{name}.state")
     of_each = {key for values in kept.values() if isinstance(values, dict) for key in values} & _OF_EACH
-    if isinstance(optimizer, (Adam, LazyAdam)):  # AdamW is one of them
+    known = isinstance(optimizer, (Adam, LazyAdam))  # AdamW is one of them
+    if known:
         of_each |= {"step", "exp_avg", "exp_avg_sq"}
+    if begun and not any(kept.values()) and _keeps_states(optimizer):
+        raise _damaged(f"{name}.state")
     for number, values in kept.items():
         if type(number) is not int or not 0 <= number < len(parameters) or not isinstance(values, dict):
             raise _damaged(f"{name}.state")
-        for key in sorted(of_each - values.keys()) if values else ():
+        for key in sorted(of_each - values.keys()) if values or known else ():
             raise _damaged(f"{name}.state.{number}.{key}")
         for key, value in values.items():
             like = key in _LIKE_PARAMETER and value is not None
@@ -132,6 +195,23 @@ def check_optimizer(optimizer: Optimizer, state: object, name: str) -> None:
                 raise _damaged(f"{name}.state.{number}.step")
             if key == LAST and not _is_steps(value, parameters[number]):
                 raise _damaged(f"{name}.state.{number}.{key}")
+
+
+def check_number(states: list[Any], number: int, name: str, begun: bool) -> None:
+    """Refuse too few states: none is of one that then would begin anew.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if len(states) < number and (states or begun):
+        raise _damaged(name)
+
+
+def _keeps_states(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer that has made a step is known to keep something of it."""
+    if isinstance(optimizer, SGD):
+        return any(group["momentum"] for group in optimizer.param_groups)
+    return isinstance(optimizer, LazyAdam) or type(optimizer).__module__.startswith("torch.optim.")
 
 
 def check_scheduler(scheduler: Any, state: object, name: str) -> None:
@@ -155,7 +235,14 @@ def check_scheduler(scheduler: Any, state: object, name: str) -> None:
         for each, of_each in zip(own, inner, strict=True):
             check_scheduler(each, of_each, f"{name}._schedulers")
     fresh = {key: value for key, value in scheduler.state_dict().items() if key != "_schedulers"}
+    for key in _OF_SCHEDULERS:
+        if key in fresh and key not in state:
+            raise _damaged(f"{name}.{key}")
     _compare({key: state[key] for key in state if key != "_schedulers"}, fresh, name)
+    for key in _OF_GROUPS:
+        lists = [each[key] for each in (state, fresh) if isinstance(each.get(key), (list, tuple))]
+        if len(lists) == 2 and len(lists[0]) != len(lists[1]):
+            raise _damaged(f"{name}.{key}")
 
 
 def _compare(value: Any, fresh: Any, name: str) -> None:
@@ -169,7 +256,7 @@ def _compare(value: Any, fresh: Any, name: str) -> None:
                 _compare(entry, fresh[key], f"{name}.{key}")
             if counts and not (key in fresh and _is_count(entry)):
                 raise _damaged(f"{name}.{key}")
-        for key in (*_COUNTS, "is_last_batch"):
+        for key in (*_COUNTS, "is_last_batch", *(_OF_LOOPS if name.startswith("loops.") else ())):
             if key in fresh and key not in value:
                 raise _damaged(f"{name}.{key}")
     elif isinstance(fresh, bool):

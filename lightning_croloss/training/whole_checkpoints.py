@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,27 @@ _UNREADABLE = (
     RuntimeError,
     OSError,
 )
+
+
+#: The release of Lightning that wrote a checkpoint; none of this package's is older than 2.
+_VERSION = re.compile(
+    r"([2-9]|[1-9][0-9]{1,5})(\.[0-9]{1,9}){1,3}(\.?(a|b|rc|dev|post)[0-9]{1,9}){0,3}(\+[a-z0-9.]{1,40})?",
+    re.ASCII,
+)
+
+
+def check_lightning_version(content: Mapping[str, Any], where: str) -> None:
+    """Refuse a checkpoint that does not say which Lightning wrote it, which its reader looks for first.
+
+    Args:
+        content: of the checkpoint.
+        where: what errors call it.
+
+    Raises:
+        PretrainedError: it names no release.
+    """
+    if not _VERSION.fullmatch(str(content.get("pytorch-lightning_version"))):
+        raise PretrainedError(f"{where} is damaged: it does not say which Lightning has written it")
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -129,6 +151,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
             raise PretrainedError(
                 f"{str(path)!r} is not a checkpoint of plain types, or is damaged"
             ) from error
+        if not isinstance(content, dict):
+            raise PretrainedError(f"{str(path)!r} is not a checkpoint of plain types, or is damaged")
+        check_lightning_version(content, repr(str(path)))
         return content
 
     def remove_checkpoint(self, path: str | Path) -> None:

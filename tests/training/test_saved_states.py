@@ -43,7 +43,16 @@ BROKEN = [
     (("optimizer_states", 0, "param_groups", 0, "params"), [0]),
     (("optimizer_states", 0, "state", 0, "exp_avg"), torch.zeros(1)),
     (("optimizer_states", 0, "state", 99), {}),
+    (("optimizer_states",), []),
+    (("optimizer_states", 0), ...),
+    (("optimizer_states", 0, "state"), {}),
+    (("optimizer_states", 0, "state", 0), {}),
+    (("optimizer_states", 0, "param_groups", 0, "betas"), ...),
     (("lr_schedulers",), None),
+    (("lr_schedulers",), []),
+    (("lr_schedulers", 0), {}),
+    (("lr_schedulers", 0, "last_epoch"), ...),
+    (("lr_schedulers", 0, "base_lrs"), []),
     (("lr_schedulers", 0), 5),
     (("lr_schedulers", 0, "step"), 5),
     (("lr_schedulers", 0, "get_lr"), None),
@@ -58,7 +67,22 @@ BROKEN = [
     ((*FIT_LOOP, "epoch_progress", "current", "increment_ready"), 5),
     ((*FIT_LOOP, "epoch_loop.batch_progress", "total"), ...),
     ((*FIT_LOOP, "state_dict", "combined_loader"), [{"epoch": "x"}]),
+    ((*FIT_LOOP, "state_dict", "combined_loader"), []),
+    ((*FIT_LOOP, "state_dict", "combined_loader", 0), {}),
+    ((*FIT_LOOP, "state_dict", "combined_loader", 0, "rows"), ...),
+    ((*FIT_LOOP, "state_dict", "combined_loader", 0, "seed"), ...),
+    ((*FIT_LOOP, "state_dict"), {}),
+    ((*FIT_LOOP, "epoch_progress", "current"), {}),
+    ((*FIT_LOOP, "epoch_loop.batch_progress", "total"), {}),
+    ((*FIT_LOOP, "epoch_loop.batch_progress", "current", "processed"), ...),
+    ((*FIT_LOOP, "epoch_loop.state_dict"), {}),
+    ((*FIT_LOOP, "epoch_loop.automatic_optimization.optim_progress"), ...),
+    ((*FIT_LOOP, "epoch_loop.automatic_optimization.optim_progress"), {}),
+    ((*FIT_LOOP, "epoch_loop.automatic_optimization.optim_progress", "optimizer", "step"), ...),
     (("callbacks",), []),
+    (("callbacks",), ...),
+    (("callbacks", "EarlyStopping{'monitor': 'val/recall@5', 'mode': 'max'}"), {}),
+    (("callbacks", "EarlyStopping{'monitor': 'val/recall@5', 'mode': 'max'}", "wait_count"), ...),
     (("callbacks", SAVED, "best_model_path"), ["x"]),
     (("callbacks", "EarlyStopping{'monitor': 'val/recall@5', 'mode': 'max'}", "best_score"), "best"),
     (("callbacks", "EarlyStopping{'monitor': 'val/recall@5', 'mode': 'max'}", "patience"), None),
@@ -68,7 +92,10 @@ BROKEN = [
     (("lightning_croloss", "items"), 7),
     (("lightning_croloss", "counts"), torch.zeros(3)),
     (("lightning_croloss", "position", "moment"), 5),
+    (("lightning_croloss", "position"), {}),
     (("lightning_croloss", "position", "metrics"), {"a": "b"}),
+    (("lightning_croloss", "position", "metrics"), ...),
+    (("lightning_croloss", "position", "saved"), ...),
     (("lightning_croloss", "position", "saved"), 5),
     (("hyper_parameters",), ...),
     (("state_dict", "item_embedding.weight"), torch.zeros(41, 8).long()),
@@ -92,6 +119,32 @@ def test_the_honest_one_is_resumed(honest, tmp_path):
     torch.save(honest, tmp_path / "honest.ckpt")
     trainer = fit(small(), ckpt_path=tmp_path / "honest.ckpt", limit_train_batches=3, max_epochs=2)
     assert trainer.global_step == 6
+
+
+def test_a_run_that_has_made_no_step_has_no_states(tmp_path):
+    """A checkpoint may be written before the first one; and SGD keeps nothing without momentum."""
+    trainer = trainer_of(tmp_path, max_epochs=0)
+    trainer.fit(small(), ClusteredData())
+    trainer.save_checkpoint(tmp_path / "begin.ckpt")
+    resumed = fit(small(), ckpt_path=tmp_path / "begin.ckpt", limit_train_batches=3)
+    assert resumed.global_step == 3
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_an_optimizer_that_keeps_states_must_find_some(tmp_path, momentum):
+    def model():
+        return small_model(optimizer=functools.partial(torch.optim.SGD, lr=0.1, momentum=momentum))
+
+    trainer_of(tmp_path).fit(model(), ClusteredData())
+    content = torch.load(tmp_path / "step=2.ckpt", weights_only=True)
+    content["optimizer_states"][0]["state"] = {}
+    torch.save(content, tmp_path / "empty.ckpt")
+    resume = functools.partial(trainer_of(tmp_path / "run", max_epochs=2).fit, model(), ClusteredData())
+    if momentum:
+        with pytest.raises(ValueError, match=r"its optimizer_states\.state is damaged"):
+            resume(ckpt_path=tmp_path / "empty.ckpt", weights_only=True)
+    else:
+        resume(ckpt_path=tmp_path / "empty.ckpt", weights_only=True)
 
 
 def test_schedulers_within_schedulers():

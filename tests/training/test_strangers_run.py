@@ -270,6 +270,30 @@ class Runs:
         return os.mkdir, ("ran",)
 
 
+VERSION = {"pytorch-lightning_version": "2.6.0"}
+WHOLES = {
+    "tensor": torch.zeros(3),
+    "list": [1],
+    "number": 5,
+    "no version": {},
+    "list as version": {"pytorch-lightning_version": ["2.6.0"]},
+    "version of another package": {"pytorch-lightning_version": "1.9.5"},
+}
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+@pytest.mark.parametrize("kind", WHOLES)
+def test_a_trainer_in_python_says_in_a_sentence_what_lightning_cannot_read(honest, tmp_path, kind, stage):
+    content = WHOLES[kind]
+    if isinstance(content, dict):
+        content = torch.load(honest / "last.ckpt", weights_only=True) | {"pytorch-lightning_version": None}
+        content |= WHOLES[kind]
+    torch.save(content, tmp_path / "evil.ckpt")
+    call = getattr(quiet_trainer(), stage)
+    with pytest.raises(PretrainedError, match=r"evil\.ckpt' is (not a checkpoint of plain types|damaged)"):
+        call(small_model(), ClusteredData(), ckpt_path=tmp_path / "evil.ckpt")
+
+
 @pytest.mark.parametrize("kind", ["code", "cut off", "empty", "text"])
 def test_a_trainer_in_python_says_in_a_sentence_what_is_no_checkpoint(honest, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
@@ -288,7 +312,9 @@ def test_a_trainer_in_python_says_in_a_sentence_what_is_no_checkpoint(honest, tm
 def test_what_comes_from_an_address_is_not_unpickled(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        TorchCheckpointIO, "load_checkpoint", lambda self, path, place, plain: asked.append(plain) or {}
+        TorchCheckpointIO,
+        "load_checkpoint",
+        lambda self, path, place, plain: asked.append(plain) or dict(VERSION),
     )
     for given in (None, True, False):
         WholeCheckpointIO().load_checkpoint("https://example.org/a.ckpt", weights_only=given)
