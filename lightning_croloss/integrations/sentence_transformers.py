@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, cat, nn
 from torch.nn.functional import normalize
 
+from croloss_serving.common.switches import check_switches
 from lightning_croloss.integrations.citation import CITATION
 from lightning_croloss.integrations.counted_items import CountedItems
 from lightning_croloss.integrations.framework import framework
@@ -49,6 +50,7 @@ class SentenceRetrievalLoss(nn.Module):
             got = type(model).__name__
             raise TypeError(f"model must be the SentenceTransformer that is trained, got {got}")
         self.model, self.loss = model, given_loss(SoftmaxLoss(temperature=0.05) if loss is None else loss)
+        check_switches(symmetric=symmetric, gather_across_devices=gather_across_devices)
         self.symmetric, self.gather = symmetric, gather_across_devices
         self.counted = None if item_counts is None else CountedItems.of(item_counts, model)
         if self.counted is not None and self.loss.num_items is None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from croloss_serving.common.switches import check_switches
 from lightning_croloss.integrations.given_loss import given_loss
 from lightning_croloss.integrations.paired_outputs import named_outputs, taken_outputs
 from lightning_croloss.integrations.shifted_labels import shifted
@@ -42,6 +43,8 @@ class TrainerLoss:
     ) -> None:
         if unknown := set(in_batch) - {"item_counts", "symmetric", "gather_across_devices"}:
             raise TypeError(f"{min(unknown)} is no argument of TrainerLoss")
+        switches = {name: value for name, value in in_batch.items() if name != "item_counts"}
+        check_switches(shift_labels=shift_labels, **switches)
         self.loss, self.in_batch = given_loss(loss), in_batch
         self.embeddings, self.user_ids = embeddings, user_ids
         self.shift_labels, self.accumulation_steps, self._counted = shift_labels, accumulation_steps, False

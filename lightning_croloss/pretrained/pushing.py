@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from croloss_serving.common.switches import check_switches
 from lightning_croloss.pretrained.hub import parse_address, upload
 from lightning_croloss.pretrained.layout import CARD, MANIFEST, OPTIONAL, REQUIRED, read_card, read_manifest
 from lightning_croloss.pretrained.registry import find_pretrained
@@ -35,6 +36,7 @@ def push_to_hub(
         PretrainedError: the model is incomplete, its card is a link to another folder, or the Hub refuses it.
         MissingExtraError: huggingface_hub is not installed.
     """
+    check_switches(private=private)
     parse_address(address)  # refused before anything is read
     folder = find_pretrained(model)
     listed = read_manifest(folder)["files"]

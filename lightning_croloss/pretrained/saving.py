@@ -16,6 +16,7 @@ from torch import Tensor
 
 from croloss_serving.common.feature_encoding import plain_encodings
 from croloss_serving.common.home_folder import expanded
+from croloss_serving.common.switches import check_switches
 from croloss_serving.recommend.token_table import write_tokens
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.common.made_plain import check_text, made_plain
@@ -38,7 +39,7 @@ from lightning_croloss.pretrained.layout import (
     WEIGHTS,
     write_manifest,
 )
-from lightning_croloss.recommend.protocol import items_of
+from lightning_croloss.recommend.protocol import items_of, metadata_of
 
 #: Arguments of a model that come from its data, so that a config does not write them.
 FROM_DATA = ("num_items", "num_users", "item_features", "user_features", "event_features")
@@ -79,14 +80,16 @@ def save_pretrained(
     Raises:
         ValueError: the model has not seen its data, the dtype is unknown or cannot hold the weights, the
             config is not one, or metrics, config or card hold what a file cannot.
-        TypeError: metrics, config or card hold what is not plain.
+        TypeError: metrics, config or card hold what is not plain, it is no model of this package, or an
+            argument is of another type.
         FileExistsError: the folder exists and must not be overwritten, is not a pretrained model or holds
             other files, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
     """
+    check_switches(titles=titles, users=users, overwrite=overwrite)
+    metadata = metadata_of(model)
     path = expanded(folder)
     check_folder(path, FORMAT, overwrite)
-    metadata = model.metadata
     if metadata.item_vocabulary is None:
         raise ValueError("the model has no vocabulary: fit or test it on its data before saving it")
     items = items_of(model) if titles else replace(items_of(model), titles=None)

@@ -127,13 +127,28 @@ def user_knowledge(model: Retriever) -> UserKnowledge:
     )
 
 
+def metadata_of(model: Retriever) -> Any:
+    """Return what a model knows of its data.
+
+    Raises:
+        TypeError: it is no model of this package, such as one wrapped for several devices.
+    """
+    try:
+        return model.metadata
+    except AttributeError:
+        inner = getattr(getattr(model, "module", None), "metadata", None)
+        advice = ": give its .module" if inner is not None else ""
+        raise TypeError(f"the model must be a RetrievalModel, got a {type(model).__name__}{advice}") from None
+
+
 def items_of(model: Retriever) -> ItemTable:
     """Return the items of a model.
 
     Raises:
         ValueError: the model has no vocabulary.
+        TypeError: it is no model of this package.
     """
-    metadata = model.metadata
+    metadata = metadata_of(model)
     if metadata.item_vocabulary is None:
         raise ValueError(
             "the model knows no tokens: fit it on its data, or load it from a checkpoint or the zoo; or use "

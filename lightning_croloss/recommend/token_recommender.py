@@ -62,9 +62,9 @@ class TokenRecommender:
         diversity: float | None = None,
         category: str | None = None,
     ) -> None:
+        self._items = items_of(model)
         if exclude_history is None:
             exclude_history = model.exclude_history
-        self._items = items_of(model)
         self._knowledge = user_knowledge(model)
         allowed = allowed_ids(self._items.vocabulary, allow, deny)
         self._top_items = TopItems(

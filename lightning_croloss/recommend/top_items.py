@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from croloss_serving.common.list_length import check_n
+from croloss_serving.common.switches import check_switches
 from lightning_croloss.data.batch import RetrievalBatch
 from lightning_croloss.recommend.catalogue import Catalogue
 from lightning_croloss.recommend.histories import batch_of_histories
@@ -49,6 +50,7 @@ class TopItems:
         allowed: Tensor | None = None,
     ) -> None:
         check_n(n, model.num_items)
+        check_switches(exclude_history=exclude_history)
         self._categories = categories_of(model, diversity, category)
         if candidates is None:
             candidates = min(5 * n, model.num_items)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from croloss_serving.common.home_folder import expanded
+from croloss_serving.common.switches import check_switches
 from croloss_serving.errors import NeededBy
 from croloss_serving.index import INDEXES, build_index, write_index
 from croloss_serving.layout import (
@@ -74,14 +75,16 @@ def export_model(
 
     Raises:
         ValueError: the model knows no tokens, or the index is unknown.
+        TypeError: it is no model of this package, or an argument is of another type.
         FileExistsError: the folder exists and is not to be overwritten, is not an export or holds other
             files, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
         MissingExtraError: a package is missing.
     """
+    check_switches(overwrite=overwrite, exclude_history=exclude_history)
+    items = items_of(model)
     path = expanded(folder)
     check_folder(path, FORMAT, overwrite)
-    items = items_of(model)
     if index is not None:
         check_choice("index", index, INDEXES)
     knowledge = user_knowledge(model)

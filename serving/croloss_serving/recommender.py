@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from croloss_serving.common.blocks import blocks
 from croloss_serving.common.home_folder import expanded
 from croloss_serving.common.list_length import check_n
+from croloss_serving.common.switches import check_switches
 from croloss_serving.common.vocabulary import Vocabulary
 from croloss_serving.errors import SERVING, MissingExtraError, NeededBy, PretrainedError
 from croloss_serving.export_folder import ExportFolder
@@ -190,6 +191,7 @@ class Recommender:
                 features, or times or features of events do not fit the model or the histories.
             TypeError: tokens are neither text nor integers.
         """
+        check_switches(exclude_history=exclude_history)
         if exclude_history is None:
             exclude_history = bool(self.model.get("exclude_history", True))
         check_n(n, len(self.items))

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from croloss_serving.common.hashing import sha256_of_file
+from croloss_serving.common.switches import check_switches
 from lightning_croloss.common.files import replacing_folder
 from lightning_croloss.data.partitions.column_types import WrittenTypes, cast_exactly, common_types
 from lightning_croloss.data.partitions.columns import EVENTS, ITEM, USER
@@ -92,6 +93,7 @@ def divide(
         FileExistsError: there is something at ``output``, or another job is writing it.
         NotEnoughSpaceError: the disk is full.
     """
+    check_switches(overwrite=overwrite, drop_missing=division.drop_missing)
     files = find_files("interactions", division.interactions, ".inter", division.reading)
     check_place(output, division.interactions, [file.path for file in files])
     with replacing_folder(output, overwrite) as folder:
