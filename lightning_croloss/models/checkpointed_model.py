@@ -159,8 +159,11 @@ class CheckpointedModel(PlainHyperparameters, ResumableTraining):
             self.hparams["loss"] = to_config(self._init_arguments["loss"])
         # the optimizer is built after this
         self._optimization.learning_rate = self._rate_at_setup = checkpoint[KEY].get("learning_rate")
-        if isinstance(state := checkpoint[KEY].get("loss"), dict):
-            self.loss.load_training_state(state)
+        state = checkpoint[KEY].get("loss", {})
+        goes_on = self._trainer is not None and self.trainer.state.fn == "fit"
+        if not isinstance(state, dict) or (goes_on and self.loss.training_state().keys() - state.keys()):
+            raise ValueError("the checkpoint is damaged: it lacks what its loss keeps between steps")
+        self.loss.load_training_state(state)
         self.continue_from(checkpoint)
 
     def _say_trained_on(self, data: RetrievalDataModule, measures: bool) -> None:

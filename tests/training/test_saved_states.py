@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.optim.lr_scheduler import ExponentialLR, LinearLR, SequentialLR
 
+from lightning_croloss import SLAtKLoss
 from lightning_croloss.training.saved_states import check_scheduler
 from tests.data_for_tests import ClusteredData, fit, quiet_trainer, small_model
 from tests.training.cases import set_entry
@@ -145,6 +146,20 @@ def test_an_optimizer_that_keeps_states_must_find_some(tmp_path, momentum):
             resume(ckpt_path=tmp_path / "empty.ckpt", weights_only=True)
     else:
         resume(ckpt_path=tmp_path / "empty.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize("value", [..., {}, []], ids=["missing", "empty", "another kind"])
+def test_what_a_loss_keeps_between_steps_must_be_there(tmp_path, value):
+    def kept():
+        return small_model(loss=SLAtKLoss(k=5, refresh_epochs=2))
+
+    trainer_of(tmp_path).fit(kept(), ClusteredData())
+    content = torch.load(tmp_path / "step=2.ckpt", weights_only=True)
+    trainer_of(tmp_path, max_epochs=2).fit(kept(), ClusteredData(), ckpt_path=tmp_path / "step=2.ckpt")
+    set_entry(content, ("lightning_croloss", "loss"), value)
+    torch.save(content, tmp_path / "broken.ckpt")
+    with pytest.raises(ValueError, match="damaged: it lacks what its loss keeps"):
+        trainer_of(tmp_path).fit(kept(), ClusteredData(), ckpt_path=tmp_path / "broken.ckpt")
 
 
 def test_schedulers_within_schedulers():
