@@ -27,9 +27,8 @@ class SentenceRetrievalLoss(nn.Module):
     Args:
         model: the SentenceTransformer that is trained.
         loss: None = SoftmaxLoss(temperature=0.05): MultipleNegativesRankingLoss with its scale of 20.
-        item_counts: for logQ, how often each text is a positive or a given negative in training:
-            ``Counter(train_dataset["positive"])``; of prompt + text, if the trainer has ``prompts``. Or a
-            tensor (C,) by id: then the label column of the data set holds the ids of the positives.
+        item_counts: for logQ, how often each text is a positive or given negative: ``Counter(positives)``, of
+            prompt + text with ``prompts``. Or a tensor (C,) by id: the label column holds their ids.
         symmetric: also take each positive's anchor against the other anchors.
         gather_across_devices: also take the texts of the other processes, with gradient.
     """
@@ -47,8 +46,7 @@ class SentenceRetrievalLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not hasattr(model, "preprocess"):
-            got = type(model).__name__
-            raise TypeError(f"model must be the SentenceTransformer that is trained, got {got}")
+            raise TypeError(f"model must be the SentenceTransformer that trains, got {type(model).__name__}")
         self.model, self.loss = model, given_loss(SoftmaxLoss(temperature=0.05) if loss is None else loss)
         check_switches(symmetric=symmetric, gather_across_devices=gather_across_devices)
         self.symmetric, self.gather = symmetric, gather_across_devices
@@ -61,8 +59,8 @@ class SentenceRetrievalLoss(nn.Module):
         columns, counted = list(sentence_features), self.counted
         own, ids = ids_of_columns(columns, labels, counted is not None and counted.by_label)
         anchors, *others = (normalize(self.model(column)["sentence_embedding"], dim=-1) for column in columns)
-        items, rows = cat(others), Anchors.of(anchors, columns[0], own)
-        every = rows
+        items = cat(others)
+        rows = every = Anchors.of(anchors, columns[0], own)
         if self.gather:
             ids, items = all_gather(ids), all_gather_with_grad(items)
             ranked = all_gather_with_grad(anchors) if self.symmetric else anchors

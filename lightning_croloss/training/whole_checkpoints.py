@@ -153,7 +153,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
             ) from error
         if not isinstance(content, dict):
             raise PretrainedError(f"{str(path)!r} is not a checkpoint of plain types, or is damaged")
-        check_lightning_version(content, repr(str(path)))
+        if "state_dict" in content:  # of a trainer
+            check_lightning_version(content, repr(str(path)))
         return content
 
     def remove_checkpoint(self, path: str | Path) -> None:

@@ -227,7 +227,7 @@ def test_mistakes_get_a_sentence(arguments: Any, given: Any, error: type, said: 
 
 
 def test_the_model_comes_first() -> None:
-    with pytest.raises(TypeError, match="model must be the SentenceTransformer that is trained, got CROLoss"):
+    with pytest.raises(TypeError, match="model must be the SentenceTransformer that trains, got CROLoss"):
         SentenceRetrievalLoss(CROLoss(), item_counts=COUNTS)
 
 

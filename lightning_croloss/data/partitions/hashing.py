@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from lightning_croloss.common.mixing import mixed
 
-#: What manifests call the hash.
-NAME = "fnv1a64-splitmix64"
 _OFFSET, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 

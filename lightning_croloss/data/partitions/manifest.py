@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from croloss_serving.common.hashing import sha256_of_file
-from lightning_croloss.data.partitions.hashing import NAME
 from lightning_croloss.errors import DataError
 
 FORMAT_VERSION = 1
+#: What manifests call the hash of ``partitions_of``, whose module needs polars.
+HASH = "fnv1a64-splitmix64"
 #: Names that begin with "_" are passed over by whoever reads the folder as a table.
 MANIFEST, ITEMS, USERS, PREPARED = "_manifest.json", "_items.parquet", "_users.parquet", "_prepared"
 #: The most partitions: beyond, files would be smaller than what is said of them.
@@ -81,7 +82,7 @@ class Manifest:
         """Write the manifest; the last thing that is written into a folder."""
         plain = asdict(self)
         del plain["checksum"]
-        content = {"format_version": FORMAT_VERSION, "hash": NAME, **plain}
+        content = {"format_version": FORMAT_VERSION, "hash": HASH, **plain}
         (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -143,9 +144,9 @@ def _checked(path: Path, plain: Any) -> dict[str, Any]:
             f"{path} is of format {theirs}, this release reads {FORMAT_VERSION}: update the package, or "
             "divide the table again by 'croloss data partition'"
         )
-    if plain.get("hash") != NAME:
+    if plain.get("hash") != HASH:
         raise DataError(
-            f"{path} divides users by the hash {plain.get('hash')!r:.60}, but this release knows {NAME!r} "
+            f"{path} divides users by the hash {plain.get('hash')!r:.60}, but this release knows {HASH!r} "
             "only: divide the table again by 'croloss data partition'"
         )
     parts = plain.get("partitions")
