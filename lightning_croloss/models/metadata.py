@@ -147,10 +147,9 @@ class ModelMetadata:
             ValueError: naming what was trained on and what the data has.
         """
         now = data.training_record
-        found = self._other_length(data)
         if self.trained_on is None:  # an earlier release wrote the checkpoint
             self.trained_on = now
-        found = self.trained_on.other_training(now) or found
+        found = self.trained_on.other_training(now) or self._other_length(data)
         if found is not None:
             raise ValueError(
                 f"the checkpoint was trained with {found}: go on with the data and the split it was trained "
